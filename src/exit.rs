@@ -1,0 +1,156 @@
+//! Outcome → exit code, and the reason where `kubectl describe pod` shows it.
+//!
+//! Every way in which `mysqlset` gives up on purpose is one [`Reason`]; its number is the exit code and part of the
+//! interface (the README lists them). Whatever carries no reason ends with [`UNEXPECTED`].
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+/// Exit code of an error that nobody gave a reason to: a fault in `mysqlset` or in the machine.
+pub const UNEXPECTED: u8 = 1;
+
+/// Exit code of a process that was told to stop (128 + SIGTERM), as shells report it.
+pub const TERMINATED: u8 = 143;
+
+/// The longest termination message that Kubernetes keeps, in bytes.
+const TERMINATION_MESSAGE_LIMIT: usize = 4096;
+
+/// Why a command gave up. The discriminant is the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// A flag or variable has a value that cannot be used.
+    Settings = 2,
+    /// The hostname has no ordinal, or the ordinal gives no valid server id.
+    Identity = 10,
+    /// The config map is missing, or it holds no file, or two files, for this pod's role.
+    ConfigMap = 11,
+    /// The directory for the server's configuration cannot be written.
+    ConfigTarget = 12,
+    /// No donor gave a whole backup before `--give-up-after` ran out.
+    NoDonor = 20,
+    /// Every donor that could be asked refused for a reason that waiting does not mend.
+    Refused = 21,
+    /// The data directory holds a half-made copy that `mysqlset` did not make.
+    HalfMade = 30,
+    /// The primary's first start was interrupted; what it left cannot be trusted.
+    FirstStartInterrupted = 31,
+    /// The journal in the data directory cannot be understood.
+    Journal = 32,
+    /// Another `mysqlset`, or a backup tool that outlived one, works on the same data directory.
+    Locked = 33,
+    /// `mysqlset` runs as root and cannot tell whose the data directory should be.
+    Owner = 34,
+    /// No backup tool is installed where it is needed.
+    NoBackupTool = 40,
+    /// The backup tool could not prepare what was received.
+    Prepare = 41,
+    /// The backup carries no position that replication could start from.
+    NoPosition = 42,
+    /// The volume is full.
+    DiskFull = 50,
+    /// The volume cannot be read or written.
+    Disk = 51,
+    /// A port that the sidecar listens on cannot be had.
+    Listen = 60,
+}
+
+impl Reason {
+    /// An error that ends the command with this reason's exit code.
+    pub fn error(self, message: impl fmt::Display) -> anyhow::Error {
+        self.because(anyhow::Error::msg(message.to_string()))
+    }
+
+    /// Gives an error that already exists this reason's exit code.
+    pub fn because(self, source: impl Into<anyhow::Error>) -> anyhow::Error {
+        Failure { reason: self, source: source.into() }.into()
+    }
+}
+
+/// An error whose exit code is known.
+struct Failure {
+    reason: Reason,
+    source: anyhow::Error,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.source)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {:#}", self.reason, self.source)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The reason that an error carries, if any.
+pub fn reason_of(error: &anyhow::Error) -> Option<Reason> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map(|failure| failure.reason)
+}
+
+/// The exit code that an error ends the process with.
+pub fn code_of(error: &anyhow::Error) -> u8 {
+    reason_of(error).map_or(UNEXPECTED, |reason| reason as u8)
+}
+
+/// An I/O error on the volume: a full disk has a code of its own.
+pub fn disk_error(error: std::io::Error, what: impl fmt::Display) -> anyhow::Error {
+    let full = matches!(
+        error.kind(),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge
+    );
+    let reason = if full { Reason::DiskFull } else { Reason::Disk };
+    reason.because(anyhow::Error::new(error).context(what.to_string()))
+}
+
+/// Leaves `message` where Kubernetes picks it up. The file exists in every container; where it doesn't, or can't be
+/// written, the log has said the same thing already.
+pub fn leave_termination_message(path: &Path, message: &str) {
+    let mut end = message.len().min(TERMINATION_MESSAGE_LIMIT);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    if let Ok(mut file) = OpenOptions::new().write(true).truncate(true).open(path) {
+        let _ = file.write_all(&message.as_bytes()[..end]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_reason_survives_the_context_put_around_it() {
+        let error = Err::<(), _>(Reason::ConfigMap.error("no such map")).context("starting").unwrap_err();
+        assert_eq!(code_of(&error), 11);
+        assert_eq!(format!("{error:#}"), "starting: no such map");
+    }
+
+    #[test]
+    fn an_error_without_a_reason_is_unexpected() {
+        assert_eq!(code_of(&anyhow::anyhow!("odd")), UNEXPECTED);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_a_broken_one() {
+        let full = std::io::Error::from_raw_os_error(28);
+        assert_eq!(reason_of(&disk_error(full, "writing x")), Some(Reason::DiskFull));
+        let broken = std::io::Error::from_raw_os_error(5);
+        assert_eq!(reason_of(&disk_error(broken, "writing x")), Some(Reason::Disk));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_at_a_character() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        leave_termination_message(file.path(), &"é".repeat(3000));
+        let left = std::fs::read_to_string(file.path()).unwrap();
+        assert_eq!(left.len(), TERMINATION_MESSAGE_LIMIT);
+    }
+}

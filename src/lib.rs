@@ -1,0 +1,9 @@
+//! `mysqlset` runs MySQL and MariaDB replicas in a Kubernetes StatefulSet: it gives each pod its configuration, fills
+//! a new pod's volume with a clone of another pod's data, starts replication from where the clone ends, and serves
+//! clones to the next pod. It knows nothing of the Kubernetes API.
+
+pub mod durable;
+pub mod exit;
+pub mod ordinal;
+pub mod random;
+pub mod secret;
