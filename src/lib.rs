@@ -2,8 +2,11 @@
 //! a new pod's volume with a clone of another pod's data, starts replication from where the clone ends, and serves
 //! clones to the next pod. It knows nothing of the Kubernetes API.
 
+pub mod cli;
 pub mod durable;
 pub mod exit;
+pub mod logging;
 pub mod ordinal;
 pub mod random;
 pub mod secret;
+pub mod settings;

@@ -1,0 +1,228 @@
+//! Flags and variables. Each flag `--some-name` has the variable `MYSQLSET_SOME_NAME`; with none set, each command
+//! does what the Kubernetes tutorial's script did, in the tutorial's paths.
+//!
+//! Secrets have no flag: a flag would show them in the list of processes. They come from `MYSQLSET_…` variables or
+//! from files that `--…-file` flags name, and are read in [`crate::settings`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Runs MySQL and MariaDB replicas in a StatefulSet: configuration, clones, replication.
+#[derive(Parser, Debug)]
+#[command(name = "mysqlset", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    #[command(flatten)]
+    pub process: ProcessArgs,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Writes the server's configuration for this pod: server-id.cnf and the role's file (init container).
+    InitConfig(InitConfigArgs),
+    /// Fills an empty data directory with a clone of another pod's data (init container).
+    Clone(CloneArgs),
+    /// Starts replication, then serves clones, health and metrics for ever (container beside the server).
+    Sidecar(Box<SidecarArgs>),
+}
+
+/// What every command takes.
+#[derive(Args, Debug)]
+pub struct ProcessArgs {
+    /// This pod's name; the machine's hostname where not given.
+    #[arg(long, global = true, env = "MYSQLSET_HOSTNAME", value_name = "NAME")]
+    pub hostname: Option<String>,
+
+    /// How log lines look.
+    #[arg(long, global = true, env = "MYSQLSET_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug or trace, also by module, as in "info,mysqlset::donor=debug".
+    #[arg(long, global = true, env = "MYSQLSET_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+
+    /// Where the reason of a failure is left for Kubernetes.
+    #[arg(
+        long,
+        global = true,
+        env = "MYSQLSET_TERMINATION_LOG",
+        default_value = "/dev/termination-log",
+        value_name = "FILE"
+    )]
+    pub termination_log: PathBuf,
+}
+
+/// The form of log lines.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub struct InitConfigArgs {
+    /// Directory of the mounted ConfigMap.
+    #[arg(long, env = "MYSQLSET_CONFIG_MAP", default_value = "/mnt/config-map", value_name = "DIR")]
+    pub config_map: PathBuf,
+
+    /// Directory that the server reads its configuration from.
+    #[arg(long, env = "MYSQLSET_CONF_DIR", default_value = "/mnt/conf.d", value_name = "DIR")]
+    pub conf_dir: PathBuf,
+
+    /// Server id of ordinal 0; ordinal N gets this plus N.
+    #[arg(long, env = "MYSQLSET_SERVER_ID_OFFSET", default_value_t = 100, value_name = "N")]
+    pub server_id_offset: u32,
+}
+
+/// Where the data lie.
+#[derive(Args, Debug)]
+pub struct DataArgs {
+    /// The server's data directory.
+    #[arg(long, env = "MYSQLSET_DATA_DIR", default_value = "/var/lib/mysql", value_name = "DIR")]
+    pub data_dir: PathBuf,
+}
+
+/// What both ends of a clone must agree on.
+#[derive(Args, Debug)]
+pub struct PeerArgs {
+    /// Name of the headless service, by which pods know each other: mysql-0.SERVICE.
+    #[arg(long, env = "MYSQLSET_SERVICE", default_value = "mysql", value_name = "NAME")]
+    pub service: String,
+
+    /// File with the secret that donor and recipient must share (or MYSQLSET_CLONE_SECRET).
+    #[arg(long, env = "MYSQLSET_CLONE_SECRET_FILE", value_name = "FILE")]
+    pub clone_secret_file: Option<PathBuf>,
+
+    /// Silence after which a peer counts as gone, in seconds.
+    #[arg(long, env = "MYSQLSET_STALL_TIMEOUT", default_value_t = 30, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub stall_timeout: u64,
+}
+
+#[derive(Args, Debug)]
+pub struct CloneArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+
+    #[command(flatten)]
+    pub peers: PeerArgs,
+
+    /// Port of the donors' sidecars.
+    #[arg(long, env = "MYSQLSET_CLONE_PORT", default_value_t = 3307, value_name = "PORT")]
+    pub clone_port: u16,
+
+    /// Donor to clone from instead of the lower ordinals, HOST or HOST:PORT; may be repeated, tried in order.
+    #[arg(long, env = "MYSQLSET_DONOR", value_name = "HOST[:PORT]", value_delimiter = ',')]
+    pub donor: Vec<String>,
+
+    /// Time without any progress after which the clone is given up, in seconds.
+    #[arg(long, env = "MYSQLSET_GIVE_UP_AFTER", default_value_t = 600, value_name = "SECONDS")]
+    pub give_up_after: u64,
+
+    /// Whose the data directory shall be when run as root, USER[:GROUP] as numbers.
+    #[arg(long, env = "MYSQLSET_OWNER", value_name = "UID[:GID]")]
+    pub owner: Option<String>,
+
+    /// What to do with a data directory that is half a copy, or half of a primary's first start.
+    #[arg(long, env = "MYSQLSET_ON_HALF_MADE", value_enum, default_value = "refuse")]
+    pub on_half_made: OnHalfMade,
+
+    /// Memory for prepare, in bytes, or with K, M or G; by default taken from the container's memory limit.
+    #[arg(long, env = "MYSQLSET_PREPARE_MEMORY", value_name = "BYTES")]
+    pub prepare_memory: Option<String>,
+}
+
+/// What `clone` does about data that cannot be trusted.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnHalfMade {
+    /// Stop, touch nothing.
+    Refuse,
+    /// Rename it to a dot-directory beside the data directory and start with an empty one.
+    SetAside,
+}
+
+#[derive(Args, Debug)]
+pub struct SidecarArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+
+    #[command(flatten)]
+    pub peers: PeerArgs,
+
+    /// Address that clones are served on.
+    #[arg(long, env = "MYSQLSET_CLONE_LISTEN", default_value = "0.0.0.0:3307", value_name = "ADDRESS:PORT")]
+    pub clone_listen: SocketAddr,
+
+    /// Address of health, readiness, metrics and status.
+    #[arg(long, env = "MYSQLSET_HTTP_LISTEN", default_value = "0.0.0.0:8307", value_name = "ADDRESS:PORT")]
+    pub http_listen: SocketAddr,
+
+    /// Give the whole database to anyone who can reach the clone port. Without this or a secret no clone is served.
+    #[arg(long, env = "MYSQLSET_DONATE_TO_ANYONE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub donate_to_anyone: bool,
+
+    /// Address of the local server.
+    #[arg(long, env = "MYSQLSET_SERVER_HOST", default_value = "127.0.0.1", value_name = "HOST")]
+    pub server_host: String,
+
+    /// Port of the local server.
+    #[arg(long, env = "MYSQLSET_SERVER_PORT", default_value_t = 3306, value_name = "PORT")]
+    pub server_port: u16,
+
+    /// Host that replicas replicate from; by default pod 0 of the set, mysql-0.mysql.
+    #[arg(long, env = "MYSQLSET_SOURCE_HOST", value_name = "HOST")]
+    pub source_host: Option<String>,
+
+    /// Port of the source.
+    #[arg(long, env = "MYSQLSET_SOURCE_PORT", default_value_t = 3306, value_name = "PORT")]
+    pub source_port: u16,
+
+    /// Account for the sidecar's own SQL on the local server.
+    #[arg(long, env = "MYSQLSET_SQL_USER", default_value = "root", value_name = "NAME")]
+    pub sql_user: String,
+
+    /// File with its password (or MYSQLSET_SQL_PASSWORD).
+    #[arg(long, env = "MYSQLSET_SQL_PASSWORD_FILE", value_name = "FILE")]
+    pub sql_password_file: Option<PathBuf>,
+
+    /// Account that the backup tool uses on the local server.
+    #[arg(long, env = "MYSQLSET_BACKUP_USER", default_value = "root", value_name = "NAME")]
+    pub backup_user: String,
+
+    /// File with its password (or MYSQLSET_BACKUP_PASSWORD).
+    #[arg(long, env = "MYSQLSET_BACKUP_PASSWORD_FILE", value_name = "FILE")]
+    pub backup_password_file: Option<PathBuf>,
+
+    /// Account that replicas use on the source.
+    #[arg(long, env = "MYSQLSET_REPLICATION_USER", default_value = "root", value_name = "NAME")]
+    pub replication_user: String,
+
+    /// File with its password (or MYSQLSET_REPLICATION_PASSWORD).
+    #[arg(long, env = "MYSQLSET_REPLICATION_PASSWORD_FILE", value_name = "FILE")]
+    pub replication_password_file: Option<PathBuf>,
+
+    /// Lag above which a replica donates to nobody, in seconds.
+    #[arg(long, env = "MYSQLSET_MAX_DONOR_LAG", default_value_t = 60, value_name = "SECONDS")]
+    pub max_donor_lag: u64,
+
+    /// How long the backup tool may wait for the server's locks, in seconds.
+    #[arg(long, env = "MYSQLSET_LOCK_WAIT", default_value_t = 60, value_name = "SECONDS")]
+    pub lock_wait: u64,
+
+    /// How long a running clone may go on after SIGTERM, in seconds; keep it below the pod's grace period.
+    #[arg(long, env = "MYSQLSET_DRAIN_TIMEOUT", default_value_t = 90, value_name = "SECONDS")]
+    pub drain_timeout: u64,
+
+    /// Directory for the backup tool's temporary files; by default beside the data directory where that can be
+    /// written, else the system's.
+    #[arg(long, env = "MYSQLSET_SCRATCH_DIR", value_name = "DIR")]
+    pub scratch_dir: Option<PathBuf>,
+}

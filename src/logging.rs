@@ -1,0 +1,23 @@
+//! Log lines on standard error: text for people, or JSON.
+
+use anyhow::Result;
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{LogFormat, ProcessArgs};
+use crate::exit::Reason;
+
+/// Starts logging for the process. With a filter that makes no sense the error is logged by the default filter.
+pub fn start(process: &ProcessArgs) -> Result<()> {
+    let filter = EnvFilter::try_new(&process.log);
+    let wrong = filter.as_ref().err().map(|error| format!("log filter {:?}: {error}", process.log));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    match process.log_format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    wrong.map_or(Ok(()), |wrong| Err(Reason::Settings.error(wrong)))
+}

@@ -1,0 +1,248 @@
+//! Flags and environment → settings that have been checked, before a socket is opened or a file is touched.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::cli::{CloneArgs, InitConfigArgs, OnHalfMade, PeerArgs, ProcessArgs, SidecarArgs};
+use crate::exit::Reason;
+use crate::ordinal::{Member, Ordinal, ServerId};
+use crate::secret::Secret;
+
+/// A user name and its password on a server.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub user: String,
+    pub password: Secret,
+}
+
+/// A server's address as a client writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    pub host: String,
+    pub port: u16,
+}
+
+impl std::fmt::Display for HostPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Who a data directory is given to when run as root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    /// The user's own number where not given.
+    pub gid: u32,
+}
+
+/// How peers of the set find, trust and wait for each other.
+#[derive(Clone, Debug)]
+pub struct Peering {
+    pub secret: Option<Secret>,
+    /// Silence after which a peer counts as gone.
+    pub stall_timeout: Duration,
+}
+
+/// `mysqlset init-config`, checked.
+#[derive(Debug)]
+pub struct InitConfig {
+    pub member: Member,
+    pub server_id: ServerId,
+    pub config_map: PathBuf,
+    pub conf_dir: PathBuf,
+}
+
+impl InitConfig {
+    pub fn new(args: InitConfigArgs, process: &ProcessArgs) -> Result<InitConfig> {
+        let member = member(process)?;
+        Ok(InitConfig {
+            server_id: ServerId::new(args.server_id_offset, member.ordinal)?,
+            member,
+            config_map: args.config_map,
+            conf_dir: args.conf_dir,
+        })
+    }
+}
+
+/// `mysqlset clone`, checked.
+#[derive(Debug)]
+pub struct Clone {
+    pub member: Member,
+    pub data_dir: PathBuf,
+    /// Donors in the order in which they are tried.
+    pub donors: Vec<HostPort>,
+    pub peering: Peering,
+    pub give_up_after: Duration,
+    pub owner: Option<Owner>,
+    pub on_half_made: OnHalfMade,
+    /// Bytes of memory for prepare, where the user says so.
+    pub prepare_memory: Option<u64>,
+}
+
+impl Clone {
+    pub fn new(args: CloneArgs, process: &ProcessArgs) -> Result<Clone> {
+        let member = member(process)?;
+        let donors = if args.donor.is_empty() {
+            let peers = member.ordinal.donors();
+            peers
+                .map(|donor| HostPort { host: member.peer(donor, &args.peers.service), port: args.clone_port })
+                .collect()
+        } else {
+            args.donor.iter().map(|text| host_port(text, args.clone_port)).collect::<Result<_>>()?
+        };
+        Ok(Clone {
+            member,
+            data_dir: args.data.data_dir,
+            donors,
+            peering: peering(&args.peers)?,
+            give_up_after: Duration::from_secs(args.give_up_after),
+            owner: args.owner.as_deref().map(owner).transpose()?,
+            on_half_made: args.on_half_made,
+            prepare_memory: args.prepare_memory.as_deref().map(bytes).transpose()?,
+        })
+    }
+}
+
+/// `mysqlset sidecar`, checked.
+#[derive(Debug)]
+pub struct Sidecar {
+    pub member: Member,
+    pub data_dir: PathBuf,
+    pub peering: Peering,
+    pub clone_listen: SocketAddr,
+    pub http_listen: SocketAddr,
+    pub donate_to_anyone: bool,
+    /// The server in this pod.
+    pub server: HostPort,
+    /// The server that replicas replicate from.
+    pub source: HostPort,
+    pub sql: Account,
+    pub backup: Account,
+    pub replication: Account,
+    pub max_donor_lag: Duration,
+    pub lock_wait: Duration,
+    pub drain_timeout: Duration,
+    pub scratch_dir: Option<PathBuf>,
+}
+
+impl Sidecar {
+    pub fn new(args: SidecarArgs, process: &ProcessArgs) -> Result<Sidecar> {
+        let member = member(process)?;
+        let source_host = args.source_host.unwrap_or_else(|| member.peer(Ordinal::PRIMARY, &args.peers.service));
+        Ok(Sidecar {
+            member,
+            data_dir: args.data.data_dir,
+            peering: peering(&args.peers)?,
+            clone_listen: args.clone_listen,
+            http_listen: args.http_listen,
+            donate_to_anyone: args.donate_to_anyone,
+            server: HostPort { host: args.server_host, port: args.server_port },
+            source: HostPort { host: source_host, port: args.source_port },
+            sql: account(args.sql_user, args.sql_password_file, "MYSQLSET_SQL_PASSWORD")?,
+            backup: account(args.backup_user, args.backup_password_file, "MYSQLSET_BACKUP_PASSWORD")?,
+            replication: account(
+                args.replication_user,
+                args.replication_password_file,
+                "MYSQLSET_REPLICATION_PASSWORD",
+            )?,
+            max_donor_lag: Duration::from_secs(args.max_donor_lag),
+            lock_wait: Duration::from_secs(args.lock_wait),
+            drain_timeout: Duration::from_secs(args.drain_timeout),
+            scratch_dir: args.scratch_dir,
+        })
+    }
+}
+
+fn member(process: &ProcessArgs) -> Result<Member> {
+    match &process.hostname {
+        Some(name) => Member::from_hostname(name),
+        None => {
+            let name = hostname::get().context("asking the machine for its hostname")?;
+            Member::from_hostname(&name.to_string_lossy())
+        }
+    }
+}
+
+fn peering(args: &PeerArgs) -> Result<Peering> {
+    let secret = Secret::read(args.clone_secret_file.as_deref(), "MYSQLSET_CLONE_SECRET")?;
+    if secret.as_ref().is_some_and(Secret::is_empty) {
+        return Err(
+            Reason::Settings.error("the clone secret is empty: give it at least one character, or don't set it at all")
+        );
+    }
+    Ok(Peering { secret, stall_timeout: Duration::from_secs(args.stall_timeout) })
+}
+
+fn account(user: String, password_file: Option<PathBuf>, variable: &str) -> Result<Account> {
+    let password = Secret::read(password_file.as_deref(), variable)?.unwrap_or_default();
+    Ok(Account { user, password })
+}
+
+fn host_port(text: &str, default_port: u16) -> Result<HostPort> {
+    let wrong = || Reason::Settings.error(format!("donor {text:?} is not HOST or HOST:PORT"));
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or_else(wrong)?)),
+        None => match text.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') => (host, Some(port)),
+            _ => (text, None),
+        },
+    };
+    let port = port.map_or(Ok(default_port), |port| port.parse().map_err(|_| wrong()))?;
+    if host.is_empty() { Err(wrong()) } else { Ok(HostPort { host: host.to_owned(), port }) }
+}
+
+fn owner(text: &str) -> Result<Owner> {
+    let wrong = || Reason::Settings.error(format!("--owner {text:?} is not UID or UID:GID in numbers, like 999:999"));
+    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+    Ok(Owner { uid: uid.parse().map_err(|_| wrong())?, gid: gid.parse().map_err(|_| wrong())? })
+}
+
+fn bytes(text: &str) -> Result<u64> {
+    let wrong = || Reason::Settings.error(format!("--prepare-memory {text:?} is not a number of bytes like 512M"));
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).filter(|bytes| *bytes >= 1 << 20).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn donors_with_and_without_a_port() {
+        let parsed = |text| host_port(text, 3307).unwrap();
+        assert_eq!(parsed("mysql-0.mysql"), HostPort { host: "mysql-0.mysql".into(), port: 3307 });
+        assert_eq!(parsed("10.0.0.1:99"), HostPort { host: "10.0.0.1".into(), port: 99 });
+        assert_eq!(parsed("[::1]:99"), HostPort { host: "::1".into(), port: 99 });
+        assert_eq!(parsed("::1").to_string(), "[::1]:3307");
+        for wrong in ["", ":1", "host:", "host:port", "[::1]x"] {
+            assert!(host_port(wrong, 1).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn owners_and_sizes() {
+        assert_eq!(owner("999").unwrap(), Owner { uid: 999, gid: 999 });
+        assert_eq!(owner("1:2").unwrap(), Owner { uid: 1, gid: 2 });
+        assert!(owner("mysql").is_err());
+        assert_eq!(bytes("512M").unwrap(), 512 << 20);
+        assert_eq!(bytes("1048576").unwrap(), 1 << 20);
+        for wrong in ["", "M", "-1", "1x", "99999999999G", "1K"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}
