@@ -7,6 +7,7 @@ pub mod durable;
 pub mod exit;
 pub mod logging;
 pub mod ordinal;
+pub mod position;
 pub mod random;
 pub mod secret;
 pub mod settings;

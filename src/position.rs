@@ -1,0 +1,222 @@
+//! Where replication starts: read from the files that a backup tool leaves beside its data.
+//!
+//! Two files tell. `*_slave_info` exists when the donor was a replica and holds statements about the donor's *source*;
+//! `*_binlog_info` holds the donor's *own* coordinates, right when the donor was the primary. The forms, by tool and
+//! version, are those of XtraBackup 2.3 … 9 and mariadb-backup 10.2 … 11.8, checked against files that they wrote.
+
+use std::fmt;
+
+use anyhow::{Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+/// A point in the source's history from which a replica can follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "by")]
+pub enum Position {
+    /// A place in one of the source's binary logs.
+    BinlogFile { file: String, offset: u64 },
+    /// The transactions that the data hold, as a MySQL GTID set: `uuid:1-9,uuid:tag:1-3`.
+    MysqlGtid { executed: String },
+    /// The last transaction of each domain that the data hold: `0-100-7,1-2-9`. Empty before the first.
+    MariadbGtid { slave_pos: String },
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Position::BinlogFile { file, offset } => write!(f, "{file}:{offset}"),
+            Position::MysqlGtid { executed } => write!(f, "GTID set {executed}"),
+            Position::MariadbGtid { slave_pos } if slave_pos.is_empty() => f.write_str("GTID (none yet)"),
+            Position::MariadbGtid { slave_pos } => write!(f, "GTID {slave_pos}"),
+        }
+    }
+}
+
+/// Which family's tool wrote a position file; they differ in what an empty GTID column means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    XtraBackup,
+    MariadbBackup,
+}
+
+/// Takes the position from both files' contents; absent and empty are the same. `None` where neither has one.
+pub fn choose(slave_info: Option<&str>, binlog_info: Option<&str>, writer: Writer) -> Result<Option<Position>> {
+    let filled = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);
+    if let Some(text) = filled(slave_info) {
+        return parse_slave_info(&text).map(Some);
+    }
+    filled(binlog_info).map(|text| parse_binlog_info(&text, writer)).transpose()
+}
+
+/// Reads `file TAB position [TAB gtid]`. The GTID column may run over several lines (XtraBackup 2.x copies the
+/// server's line breaks), and old MariaDB builds list every binary log, the current one last.
+pub fn parse_binlog_info(text: &str, writer: Writer) -> Result<Position> {
+    let text = text.trim_end_matches(['\n', '\r']);
+    let current = if writer == Writer::MariadbBackup { text.lines().next_back().unwrap_or(text) } else { text };
+    let mut columns = current.splitn(3, '\t');
+    let (file, offset) = (columns.next().unwrap_or_default(), columns.next());
+    let gtid = columns.next().map(without_spaces);
+
+    match (writer, gtid) {
+        (Writer::MariadbBackup, Some(slave_pos)) => return mariadb_gtid(&slave_pos),
+        (Writer::XtraBackup, Some(executed)) if !executed.is_empty() => return mysql_gtid(&executed),
+        _ => {}
+    }
+    let Some(offset) = offset else { bail!("{current:?} is not FILE, tab, OFFSET") };
+    binlog_file(file.trim(), offset.trim())
+}
+
+/// Reads the statements of `*_slave_info`: at most one `SET GLOBAL …`, then one `CHANGE …` for each connection, of
+/// which there may be only one and only the unnamed.
+pub fn parse_slave_info(text: &str) -> Result<Position> {
+    let mut gtid = None;
+    let mut sources = Vec::new();
+    for statement in statements(text) {
+        let words = Words(&statement);
+        if let Some(rest) = words.after(&["SET", "GLOBAL"]) {
+            gtid = Some(parse_gtid_assignment(rest)?);
+        } else if let Some(rest) =
+            words.after(&["CHANGE", "MASTER"]).or_else(|| words.after(&["CHANGE", "REPLICATION", "SOURCE"]))
+        {
+            sources.push(parse_change(rest)?);
+        } else {
+            bail!("unknown statement {statement:?}");
+        }
+    }
+    ensure!(sources.len() <= 1, "the donor replicates from {} sources; mysqlset knows sets with one", sources.len());
+    match (gtid, sources.pop().flatten()) {
+        (_, Some(by_file)) => Ok(by_file),
+        (Some(gtid), None) => Ok(gtid),
+        (None, None) => bail!("neither a GTID nor a file and offset in {text:?}"),
+    }
+}
+
+/// Splits at line ends and semicolons outside quotes, so that a GTID set may hold a line end. The `;` after the last
+/// statement is missing in XtraBackup 2.3.
+fn statements(text: &str) -> Vec<String> {
+    let mut statements = vec![String::new()];
+    let mut quoted = false;
+    for character in text.chars() {
+        quoted ^= character == '\'';
+        match statements.last_mut() {
+            Some(last) if quoted || !matches!(character, ';' | '\n') => last.push(character),
+            _ => statements.push(String::new()),
+        }
+    }
+    statements.iter().map(|statement| statement.trim().to_owned()).filter(|statement| !statement.is_empty()).collect()
+}
+
+/// A statement whose first words are compared without case or spacing.
+struct Words<'a>(&'a str);
+
+impl<'a> Words<'a> {
+    fn after(&self, expected: &[&str]) -> Option<&'a str> {
+        let mut rest = self.0;
+        for word in expected {
+            rest = rest.trim_start();
+            let head = rest.get(..word.len())?;
+            let tail = &rest[word.len()..];
+            let ends = !tail.starts_with(|next: char| next.is_alphanumeric() || next == '_');
+            if !head.eq_ignore_ascii_case(word) || !ends {
+                return None;
+            }
+            rest = tail;
+        }
+        Some(rest.trim_start())
+    }
+}
+
+/// `gtid_purged='…'` or `gtid_slave_pos = '…'`.
+fn parse_gtid_assignment(text: &str) -> Result<Position> {
+    let Some((name, value)) = text.split_once('=') else { bail!("{text:?} assigns nothing") };
+    let value = without_spaces(unquoted(value)?);
+    match name.trim().to_ascii_lowercase().as_str() {
+        "gtid_purged" => mysql_gtid(&value),
+        "gtid_slave_pos" => mariadb_gtid(&value),
+        other => bail!("unknown variable {other:?}"),
+    }
+}
+
+/// What follows `CHANGE MASTER` or `CHANGE REPLICATION SOURCE`: a file and offset, or `None` where it says GTID.
+fn parse_change(text: &str) -> Result<Option<Position>> {
+    let Some(settings) = Words(text).after(&["TO"]) else {
+        bail!("the donor replicates over a named connection ({text:?}); mysqlset knows sets with one unnamed source");
+    };
+    let (mut file, mut offset, mut by_gtid) = (None, None, false);
+    for setting in settings.split(',') {
+        let Some((name, value)) = setting.split_once('=') else { bail!("{setting:?} in {text:?} sets nothing") };
+        ensure!(
+            !value.to_ascii_uppercase().contains("FOR CHANNEL") || value.trim_end().ends_with("''"),
+            "the donor replicates over a named channel ({}); mysqlset knows sets with one unnamed source",
+            value.trim()
+        );
+        let value = value.split_whitespace().next().unwrap_or_default();
+        match name.trim().to_ascii_uppercase().as_str() {
+            "MASTER_LOG_FILE" | "SOURCE_LOG_FILE" => file = Some(unquoted(value)?.to_owned()),
+            "MASTER_LOG_POS" | "SOURCE_LOG_POS" => offset = Some(value.to_owned()),
+            "MASTER_AUTO_POSITION" | "SOURCE_AUTO_POSITION" | "MASTER_USE_GTID" => by_gtid = true,
+            other => bail!("unknown setting {other:?}"),
+        }
+    }
+    match (file, offset, by_gtid) {
+        (Some(file), Some(offset), false) => binlog_file(&file, &offset).map(Some),
+        (None, None, true) => Ok(None),
+        _ => bail!("{text:?} is neither a file with its offset nor a GTID"),
+    }
+}
+
+fn unquoted(value: &str) -> Result<&str> {
+    let value = value.trim();
+    match value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+        Some(inner) if !inner.contains('\'') => Ok(inner),
+        _ => bail!("{value:?} is not one quoted text"),
+    }
+}
+
+fn binlog_file(file: &str, offset: &str) -> Result<Position> {
+    let file = file.strip_prefix("./").unwrap_or(file);
+    let plain =
+        !file.is_empty() && file.chars().all(|character| !character.is_control() && !"'\"\\/".contains(character));
+    ensure!(plain, "{file:?} is not the name of a binary log");
+    let Ok(offset) = offset.parse() else { bail!("{offset:?} is not an offset in a binary log") };
+    Ok(Position::BinlogFile { file: file.to_owned(), offset })
+}
+
+/// `domain-server-sequence`, separated by commas; may be empty.
+fn mariadb_gtid(slave_pos: &str) -> Result<Position> {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let valid = |gtid: &str| gtid.split('-').count() == 3 && gtid.split('-').all(number);
+    ensure!(slave_pos.is_empty() || slave_pos.split(',').all(valid), "{slave_pos:?} is not a MariaDB GTID position");
+    Ok(Position::MariadbGtid { slave_pos: slave_pos.to_owned() })
+}
+
+/// `uuid[:tag]:first[-last][:…]`, separated by commas; tags since MySQL 8.3.
+fn mysql_gtid(executed: &str) -> Result<Position> {
+    ensure!(!executed.is_empty() && executed.split(',').all(is_uuid_set), "{executed:?} is not a MySQL GTID set");
+    Ok(Position::MysqlGtid { executed: executed.to_owned() })
+}
+
+fn is_uuid_set(text: &str) -> bool {
+    let mut parts = text.split(':');
+    let uuid = parts.next().unwrap_or_default();
+    let is_uuid = uuid.len() == 36 && uuid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let is_tag = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let is_interval = |part: &str| {
+        let mut ends = part.splitn(2, '-');
+        ends.all(|end| !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let parts: Vec<&str> = parts.collect();
+    is_uuid
+        && parts.last().is_some_and(|last| is_interval(last))
+        && parts.iter().all(|part| is_tag(part) || is_interval(part))
+}
+
+fn without_spaces(text: &str) -> String {
+    text.chars().filter(|character| !character.is_whitespace()).collect()
+}
+
+#[cfg(test)]
+mod tests;
