@@ -11,3 +11,4 @@ pub mod position;
 pub mod random;
 pub mod secret;
 pub mod settings;
+pub mod unpack;

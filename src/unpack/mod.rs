@@ -1,0 +1,136 @@
+//! A backup stream into files below one directory, and nothing outside it.
+//!
+//! The two container formats are [`xbstream`] and [`tar`]; both put their members through [`path::MemberPath`], which
+//! refuses hostile names, and [`sink::Sink`], which makes the files. Lengths are bounded before memory is taken:
+//! whatever a stream says, unpacking needs one buffer of [`sink::PIECE`] bytes for each of at most
+//! [`xbstream::OPEN_FILES`] files.
+
+pub mod path;
+pub mod sink;
+pub mod tar;
+pub mod xbstream;
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use path::MemberPath;
+use sink::Sink;
+
+/// The container formats that a donor may offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// XtraBackup's xbstream, in which an `S` chunk is a sparse payload.
+    #[serde(rename = "xbstream-percona")]
+    XbstreamPercona,
+    /// mariadb-backup's xbstream, in which an `S` chunk is a seek.
+    #[serde(rename = "xbstream-mariadb")]
+    XbstreamMariaDb,
+    /// XtraBackup 2.x's `--stream=tar`.
+    #[serde(rename = "tar")]
+    Tar,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Format; 3] = [Format::XbstreamPercona, Format::XbstreamMariaDb, Format::Tar];
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::XbstreamPercona => "xbstream-percona",
+            Format::XbstreamMariaDb => "xbstream-mariadb",
+            Format::Tar => "tar",
+        })
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Format, String> {
+        let found = Format::ALL.into_iter().find(|format| format.to_string() == name);
+        found.ok_or_else(|| format!("unknown stream format {name:?}"))
+    }
+}
+
+/// Why a stream could not be unpacked.
+#[derive(Debug)]
+pub enum UnpackError {
+    /// The stream could not be read on.
+    Input(io::Error),
+    /// A file could not be made or written; a full disk for example.
+    Output { path: PathBuf, source: io::Error },
+    /// The stream is damaged, cut or hostile.
+    Malformed(String),
+}
+
+impl fmt::Display for UnpackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UnpackError::Input(error) => error.fmt(f),
+            UnpackError::Output { path, source } => write!(f, "writing {}: {source}", path.display()),
+            UnpackError::Malformed(what) => write!(f, "damaged backup stream: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for UnpackError {}
+
+pub(crate) fn malformed<T>(what: impl Into<String>) -> Result<T, UnpackError> {
+    Err(UnpackError::Malformed(what.into()))
+}
+
+/// What was unpacked.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Files that came to their end.
+    pub files: u64,
+    /// Names at the top level that came to their end.
+    metadata: Vec<String>,
+}
+
+/// The metadata files that end a good backup, old names and new. (MDEV-18931)
+const METADATA: [[&str; 2]; 2] =
+    [["xtrabackup_checkpoints", "mariadb_backup_checkpoints"], ["xtrabackup_info", "mariadb_backup_info"]];
+
+const COMPRESSED: [&str; 3] = [".qp", ".lz4", ".zst"];
+
+impl Summary {
+    fn ended(&mut self, path: &MemberPath) {
+        self.files += 1;
+        let name = path.to_string();
+        let plain = COMPRESSED.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
+        if METADATA.iter().flatten().any(|known| *known == plain) {
+            self.metadata.push(plain.to_owned());
+        }
+    }
+
+    /// Whether the files that a backup tool writes last, when all else went well, are there: a stream that was cut
+    /// between two files has nothing else to show for it.
+    pub fn require_backup_metadata(&self) -> Result<(), UnpackError> {
+        for names in METADATA {
+            if !names.iter().any(|name| self.metadata.iter().any(|ended| ended == name)) {
+                return malformed(format!("the backup has no {}: it was cut before its end", names.join(" or ")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Unpacks `input` to its end below `directory`, which should be empty. Nothing is synced.
+pub fn unpack(format: Format, input: impl Read, directory: &Path) -> Result<Summary, UnpackError> {
+    let sink = Sink::new(directory)?;
+    match format {
+        Format::XbstreamPercona => xbstream::unpack(input, sink, xbstream::Flavour::Percona),
+        Format::XbstreamMariaDb => xbstream::unpack(input, sink, xbstream::Flavour::MariaDb),
+        Format::Tar => tar::unpack(input, sink),
+    }
+}
+
+#[cfg(test)]
+mod tests;

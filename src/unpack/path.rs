@@ -1,0 +1,129 @@
+//! Names of members: relative, plain, and never one of ours.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+
+use super::{UnpackError, malformed};
+
+/// Every name that is ours, in a data directory or beside it, begins so; no backup may bring one.
+pub const OUR_PREFIX: &str = ".mysqlset";
+
+/// Deeper than any server puts its files.
+const DEPTH: usize = 8;
+
+/// What file systems allow for one component.
+const COMPONENT: usize = 255;
+
+/// A relative path without surprises: no component is empty, `.` or `..`, holds NUL or `\`, or is ours.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MemberPath(Vec<u8>);
+
+impl MemberPath {
+    /// Checks a name from a stream.
+    pub fn new(bytes: &[u8]) -> Result<MemberPath, UnpackError> {
+        let path = MemberPath(bytes.to_vec());
+        let refuse = |why: &str| malformed(format!("the name {path} is refused: {why}"));
+        if bytes.is_empty() {
+            return refuse("it is empty");
+        }
+        if bytes.starts_with(b"/") {
+            return refuse("it is absolute");
+        }
+        if bytes.iter().any(|byte| matches!(byte, 0..=31 | 127 | b'\\')) {
+            return refuse("it holds a control character or a backslash");
+        }
+        let mut depth = 0;
+        for component in path.components() {
+            depth += 1;
+            match component.as_bytes() {
+                b"" | b"." | b".." => return refuse("it has an empty component, `.` or `..`"),
+                ours if ours.starts_with(OUR_PREFIX.as_bytes()) => return refuse("such names are mysqlset's own"),
+                long if long.len() > COMPONENT => return refuse("a component is too long"),
+                _ => {}
+            }
+        }
+        if depth > DEPTH {
+            return refuse("it is too deep");
+        }
+        Ok(path)
+    }
+
+    /// From the top directory down to the name itself.
+    pub fn components(&self) -> impl Iterator<Item = &OsStr> {
+        self.0.split(|byte| *byte == b'/').map(OsStr::from_bytes)
+    }
+
+    /// The whole path.
+    pub fn as_os_str(&self) -> &OsStr {
+        OsStr::from_bytes(&self.0)
+    }
+
+    /// The directory, `None` at the top, and the name in it.
+    pub fn split(&self) -> (Option<&OsStr>, &OsStr) {
+        match self.0.iter().rposition(|byte| *byte == b'/') {
+            Some(at) => (Some(OsStr::from_bytes(&self.0[..at])), OsStr::from_bytes(&self.0[at + 1..])),
+            None => (None, self.as_os_str()),
+        }
+    }
+}
+
+/// Escaped and shortened, for it comes from outside.
+impl fmt::Display for MemberPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.0[..self.0.len().min(200)];
+        write!(f, "{}", shown.escape_ascii())?;
+        if shown.len() < self.0.len() { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_names_pass() {
+        for name in
+            ["ibdata1", "app/t.ibd", "#innodb_redo/#ib_redo1", "we@0020ird/t@002dn.frm", ".rocksdb/CURRENT", "a..b/c."]
+        {
+            assert_eq!(MemberPath::new(name.as_bytes()).unwrap().to_string(), name);
+        }
+    }
+
+    #[test]
+    fn hostile_names_are_refused() {
+        let deep = "d/".repeat(DEPTH) + "f";
+        let long = "n".repeat(COMPONENT + 1);
+        for name in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../../x",
+            "a/..",
+            "./x",
+            "a/./x",
+            "a//x",
+            "a/",
+            "a\0b",
+            "a\\b",
+            "a\nb",
+            ".",
+            "..",
+            ".mysqlset.json",
+            ".mysqlset-stage/x",
+            "a/.mysqlset.json",
+            &deep,
+            &long,
+        ] {
+            assert!(MemberPath::new(name.as_bytes()).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_from_outside_are_shown_escaped_and_short() {
+        let error = MemberPath::new(b"/\x1b[31m").unwrap_err().to_string();
+        assert!(error.contains("\\x1b[31m"), "{error}");
+        let error = MemberPath::new("/x".repeat(500).as_bytes()).unwrap_err().to_string();
+        assert!(error.len() < 400, "{error}");
+    }
+}

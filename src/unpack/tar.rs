@@ -1,0 +1,94 @@
+//! XtraBackup 2.x's `--stream=tar`: plain files only, whole to the two zero blocks at the end.
+//!
+//! The `tar` crate reads headers. It takes an archive without its last zero blocks for whole, as GNU tar does; such a
+//! one was cut between two members, so what is left of the input is checked here.
+
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+
+use tar::{Archive, EntryType};
+
+use super::path::MemberPath;
+use super::sink::{Open, Sink};
+use super::{Summary, UnpackError, malformed};
+
+const BLOCK: usize = 512;
+
+/// Unpacks to the input's end.
+pub fn unpack(input: impl Read, sink: Sink) -> Result<Summary, UnpackError> {
+    let mut tail = Tail { input, zeros: 0, total: 0 };
+    let mut archive = Archive::new(&mut tail);
+    archive.set_ignore_zeros(true);
+    let mut summary = Summary::default();
+    let mut last_end = 0;
+    for entry in archive.entries().map_err(fault)? {
+        let mut entry = entry.map_err(fault)?;
+        let path = entry.path_bytes();
+        let path = MemberPath::new(path.strip_prefix(b"./").unwrap_or(&path))?;
+        if entry.header().entry_type() != EntryType::Regular {
+            return malformed(format!("{path} is not a plain file"));
+        }
+        if entry.link_name_bytes().is_some_and(|link| !link.is_empty()) {
+            return malformed(format!(
+                "{path} is a link to {:?}",
+                std::ffi::OsStr::from_bytes(&entry.link_name_bytes().unwrap_or_default())
+            ));
+        }
+        let mut file = sink.create(&path, Open::New)?;
+        let size = entry.size();
+        while file.position() < size {
+            let left = size - file.position();
+            if file.fill_from(&mut entry, left)?.is_empty() {
+                return malformed(format!("it ends inside {path}, {left} bytes before the file's end"));
+            }
+        }
+        file.finish()?;
+        summary.ended(&path);
+        last_end = (entry.raw_file_position() + size).next_multiple_of(BLOCK as u64);
+    }
+    tail.check(last_end)?;
+    Ok(summary)
+}
+
+/// The crate reports a broken connection and a broken archive alike; ours carry no message of its own kind.
+fn fault(error: io::Error) -> UnpackError {
+    match error.kind() {
+        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            UnpackError::Malformed(format!("tar: {error}"))
+        }
+        _ => UnpackError::Input(error),
+    }
+}
+
+/// Passes reads through and counts the zero bytes that the input ends with.
+struct Tail<R> {
+    input: R,
+    zeros: u64,
+    total: u64,
+}
+
+impl<R: Read> Tail<R> {
+    /// Reads to the input's end: behind `last_end` there must be nothing but zeros, two blocks at least.
+    fn check(mut self, last_end: u64) -> Result<(), UnpackError> {
+        let mut rest = [0; 8 * BLOCK];
+        while self.read(&mut rest).map_err(UnpackError::Input)? > 0 {}
+        match self.total.checked_sub(last_end) {
+            Some(behind) if behind > self.zeros => malformed("there is something behind the archive's last file"),
+            Some(behind) if behind >= 2 * BLOCK as u64 && behind.is_multiple_of(BLOCK as u64) => Ok(()),
+            _ => malformed("the archive ends without its two blocks of zeros"),
+        }
+    }
+}
+
+impl<R: Read> Read for Tail<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        let read = &buffer[..count];
+        self.total += count as u64;
+        match read.iter().rposition(|byte| *byte != 0) {
+            Some(last) => self.zeros = (count - last - 1) as u64,
+            None => self.zeros += count as u64,
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,132 @@
+//! Streams that real backup tools wrote (tests/streams/, see its README.md) unpack to exactly the files that the
+//! tools' own programs unpack, and no part of one is taken for the whole.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use mysqlset::unpack::{Format, Summary, UnpackError, unpack};
+use sha2::{Digest, Sha256};
+
+fn streams() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/streams")
+}
+
+fn format_of(name: &str) -> Format {
+    match name {
+        name if name.ends_with(".tar") => Format::Tar,
+        name if name.starts_with("mariadb") => Format::XbstreamMariaDb,
+        _ => Format::XbstreamPercona,
+    }
+}
+
+const NAMES: [&str; 7] = [
+    "primary-5.6.xbstream",
+    "replica-5.6.xbstream",
+    "primary-5.6.tar",
+    "primary-5.6-compress-parallel4.xbstream",
+    "mariadb-10.11-primary.xbstream",
+    "mariadb-10.11-replica.xbstream",
+    "mariadb-11.8-replica-gtid.xbstream",
+];
+
+fn stream(name: &str) -> Vec<u8> {
+    let packed = std::fs::read(streams().join(format!("{name}.zst"))).unwrap();
+    let mut plain = Vec::new();
+    ruzstd::decoding::StreamingDecoder::new(packed.as_slice()).unwrap().read_to_end(&mut plain).unwrap();
+    plain
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unpack_some(name: &str, bytes: &[u8]) -> (tempfile::TempDir, Result<Summary, UnpackError>) {
+    let directory = tempfile::tempdir().unwrap();
+    let result = unpack(format_of(name), bytes, directory.path());
+    (directory, result)
+}
+
+fn is_taken_for_whole(name: &str, bytes: &[u8]) -> bool {
+    unpack_some(name, bytes).1.and_then(|summary| summary.require_backup_metadata()).is_ok()
+}
+
+/// Size and digest of each file, by its path.
+fn files(directory: &Path) -> BTreeMap<String, (u64, String)> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(next) = waiting.pop() {
+        for entry in std::fs::read_dir(next).unwrap().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                waiting.push(entry.path());
+                continue;
+            }
+            let bytes = std::fs::read(entry.path()).unwrap();
+            let path = entry.path().strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
+            found.insert(path, (bytes.len() as u64, digest(&bytes)));
+        }
+    }
+    found
+}
+
+#[test]
+fn each_stream_unpacks_to_the_files_of_its_manifest() {
+    for name in NAMES {
+        let manifest = std::fs::read_to_string(streams().join(format!("{name}.manifest"))).unwrap();
+        let bytes = stream(name);
+        let title = manifest.lines().next().unwrap();
+        assert!(
+            title.contains(&format!("{} bytes, sha256 {}", bytes.len(), digest(&bytes))),
+            "{name} is another stream"
+        );
+        let expected: BTreeMap<String, (u64, String)> = manifest
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .map(|line| {
+                let mut columns = line.splitn(3, ' ');
+                let mut column = || columns.next().unwrap().to_owned();
+                let (size, sha256, path) = (column().parse().unwrap(), column(), column());
+                (path, (size, sha256))
+            })
+            .collect();
+        let (directory, result) = unpack_some(name, &bytes);
+        let summary = result.unwrap();
+        summary.require_backup_metadata().unwrap();
+        assert_eq!(summary.files, expected.len() as u64, "{name}");
+        assert_eq!(files(directory.path()), expected, "{name}");
+    }
+}
+
+#[test]
+fn no_part_of_a_stream_is_taken_for_the_whole() {
+    for name in NAMES {
+        let bytes = stream(name);
+        // Boundaries where a chunk or a member begins, the last of them surely, and places in between.
+        let boundaries: Vec<usize> = match format_of(name) {
+            Format::Tar => (0..bytes.len()).step_by(512).collect(),
+            _ => bytes.windows(8).enumerate().filter(|(_, window)| window == b"XBSTCK01").map(|(at, _)| at).collect(),
+        };
+        let step = (boundaries.len() / 12).max(1);
+        let last = boundaries.iter().rev().take(12);
+        let cuts = boundaries.iter().step_by(step).chain(last).flat_map(|at| [*at, at + 5, at + 400]);
+        for cut in cuts.filter(|cut| *cut < bytes.len()) {
+            assert!(!is_taken_for_whole(name, &bytes[..cut]), "{name} cut at {cut} of {}", bytes.len());
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_payload_is_found_by_its_chunks_checksum() {
+    for name in NAMES.into_iter().filter(|name| format_of(name) != Format::Tar) {
+        let bytes = stream(name);
+        let first_payload =
+            bytes.windows(10).position(|window| &window[..8] == b"XBSTCK01" && window[9] == b'P').unwrap();
+        let path_length =
+            u32::from_le_bytes(bytes[first_payload + 10..first_payload + 14].try_into().unwrap()) as usize;
+        let data = first_payload + 14 + path_length + 20;
+        let mut damaged = bytes;
+        damaged[data] ^= 0x40;
+        let error = unpack_some(name, &damaged).1.unwrap_err();
+        assert!(error.to_string().contains("checksum"), "{name}: {error}");
+    }
+}
