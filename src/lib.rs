@@ -2,11 +2,14 @@
 //! a new pod's volume with a clone of another pod's data, starts replication from where the clone ends, and serves
 //! clones to the next pod. It knows nothing of the Kubernetes API.
 
+pub mod backup_tool;
+pub mod child;
 pub mod cli;
 pub mod durable;
 pub mod exit;
 pub mod logging;
 pub mod ordinal;
+pub mod pid1;
 pub mod position;
 pub mod random;
 pub mod secret;

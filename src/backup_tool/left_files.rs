@@ -1,0 +1,125 @@
+//! The small files that the backup tools leave beside the data: checkpoints, and the position of replication.
+//!
+//! Their names: `xtrabackup_*` by XtraBackup and by mariadb-backup up to 11.0, `mariadb_backup_*` since 11.1
+//! (MDEV-18931).
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::exit::{self, Reason};
+use crate::position::{self, Position, Writer};
+
+const PREFIXES: [&str; 2] = ["mariadb_backup_", "xtrabackup_"];
+
+/// Far more than any of these files has had; a GTID set of ten thousand servers fits.
+const SIZE_LIMIT: u64 = 1 << 20;
+
+/// Files that a backup stream brings before its checkpoints: without checkpoints they tell of a cut stream.
+pub const BEFORE_CHECKPOINTS: [&str; 4] =
+    ["xtrabackup_binlog_info", "xtrabackup_slave_info", "mariadb_backup_binlog_info", "xtrabackup_logfile"];
+
+/// How far a backup has come, by its own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checkpoints {
+    /// As it was copied: full of half-written pages until it is prepared.
+    Unprepared,
+    /// Prepared to its end.
+    Prepared,
+}
+
+/// Reads the checkpoints file of a backup; `None` where there is none.
+pub fn checkpoints(directory: &Path) -> Result<Option<Checkpoints>> {
+    let Some(text) = read(directory, "checkpoints")? else { return Ok(None) };
+    let backup_type = text.lines().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "backup_type").then(|| value.trim())
+    });
+    Ok(Some(match backup_type {
+        Some("full-prepared" | "log-applied") => Checkpoints::Prepared,
+        _ => Checkpoints::Unprepared,
+    }))
+}
+
+/// The position that came with a backup.
+pub fn position(directory: &Path, writer: Writer) -> Result<Position> {
+    let slave_info = read(directory, "slave_info")?;
+    let binlog_info = read(directory, "binlog_info")?;
+    let position = position::choose(slave_info.as_deref(), binlog_info.as_deref(), writer)
+        .context("the backup's position of replication")
+        .map_err(|error| Reason::NoPosition.because(error))?;
+    position.ok_or_else(|| {
+        Reason::NoPosition.error(
+            "the backup has no position of replication: the donor's server has no binary log; \
+             set log_bin in the primary's configuration",
+        )
+    })
+}
+
+/// The position of the donor's source, from what a replica's backup says about it.
+pub fn position_of_source(directory: &Path) -> Result<Position> {
+    match read(directory, "slave_info")?.filter(|text| !text.trim().is_empty()) {
+        Some(text) => position::parse_slave_info(&text)
+            .context("the backup's position of replication")
+            .map_err(|error| Reason::NoPosition.because(error)),
+        None => Err(Reason::NoPosition.error(
+            "the donor is a replica, but its backup does not say where its source was: \
+             the donor's server has no source",
+        )),
+    }
+}
+
+/// Reads the newer name where it exists, else the older one.
+fn read(directory: &Path, suffix: &str) -> Result<Option<String>> {
+    for prefix in PREFIXES {
+        let path = directory.join(format!("{prefix}{suffix}"));
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.len() > SIZE_LIMIT => {
+                return Err(Reason::HalfMade.error(format!(
+                    "{} has {} bytes: not what its name says",
+                    path.display(),
+                    metadata.len()
+                )));
+            }
+            Ok(_) => {
+                let bytes = std::fs::read(&path)
+                    .map_err(|error| exit::disk_error(error, format!("reading {}", path.display())))?;
+                return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(exit::disk_error(error, format!("reading {}", path.display()))),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_old_and_new_names() {
+        for prefix in PREFIXES {
+            let directory = tempfile::tempdir().unwrap();
+            assert_eq!(checkpoints(directory.path()).unwrap(), None);
+            let write = |name: &str, text: &str| {
+                std::fs::write(directory.path().join(format!("{prefix}{name}")), text).unwrap()
+            };
+            write("checkpoints", "backup_type = full-backuped\nfrom_lsn = 0\n");
+            assert_eq!(checkpoints(directory.path()).unwrap(), Some(Checkpoints::Unprepared));
+            write("checkpoints", "backup_type = log-applied\nfrom_lsn = 0\n");
+            assert_eq!(checkpoints(directory.path()).unwrap(), Some(Checkpoints::Prepared));
+            write("binlog_info", "mysql-bin.000001\t330\t0-100-7\n");
+            write("slave_info", "");
+            let found = position(directory.path(), Writer::MariadbBackup).unwrap();
+            assert_eq!(found, Position::MariadbGtid { slave_pos: "0-100-7".into() });
+        }
+    }
+
+    #[test]
+    fn a_backup_without_a_position_says_what_is_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = position(directory.path(), Writer::XtraBackup).unwrap_err();
+        assert!(error.to_string().contains("log_bin"), "{error}");
+    }
+}

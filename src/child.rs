@@ -1,0 +1,262 @@
+//! Child processes: each has an owner, is killed with all that it started, and is reaped, on every path.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tracing::{debug, info};
+
+/// Children that somebody waits for. Whoever reaps strangers ([`crate::pid1`]) leaves these alone.
+static OWNED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// Lines of a tool's standard error that are kept for an error message.
+const TAIL_LINES: usize = 20;
+
+/// Longest line that is logged, in bytes.
+const LINE_LIMIT: u64 = 4096;
+
+/// A child with a process group of its own. Dropped while it runs, it is killed and reaped.
+pub struct Running {
+    name: String,
+    child: Child,
+    narrator: Option<JoinHandle<Tail>>,
+    reaped: bool,
+}
+
+/// The last lines that a tool wrote to its standard error.
+#[derive(Clone, Debug, Default)]
+pub struct Tail(VecDeque<String>);
+
+/// How a child ended, and what it said.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub tail: Tail,
+}
+
+impl Running {
+    /// Starts `command` with its standard output in a pipe or not, its standard error logged line by line under
+    /// `name`, nothing on its standard input, and none of our variables (they may hold secrets).
+    pub fn start(command: &mut Command, name: &str, stdout: Stdio) -> io::Result<Running> {
+        let ours = std::env::vars_os().map(|(variable, _)| variable);
+        for variable in ours.filter(|variable| variable.to_string_lossy().starts_with("MYSQLSET_")) {
+            command.env_remove(variable);
+        }
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
+        let mut child = {
+            let mut owned = owned();
+            let child = command.spawn()?;
+            owned.insert(child.id());
+            child
+        };
+        let narrator = child.stderr.take().map(|lines| {
+            let name = name.to_owned();
+            std::thread::spawn(move || narrate(&name, lines))
+        });
+        Ok(Running { name: name.to_owned(), child, narrator, reaped: false })
+    }
+
+    /// The pipe from the child's standard output; once.
+    pub fn take_stdout(&mut self) -> io::Result<ChildStdout> {
+        self.child.stdout.take().ok_or_else(|| io::Error::other(format!("{} has no pipe for its output", self.name)))
+    }
+
+    /// Waits for the child's end.
+    pub fn wait(mut self) -> io::Result<Ended> {
+        let status = self.child.wait()?;
+        Ok(self.ended(status))
+    }
+
+    /// Waits for the child's end, at most so long; then kills it, which is seen in the status.
+    pub fn wait_at_most(mut self, limit: Duration) -> io::Result<Ended> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(self.ended(status));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.kill();
+        self.wait()
+    }
+
+    /// Kills the child and all that it started.
+    pub fn kill(&self) {
+        kill_group(self.child.id());
+    }
+
+    fn ended(&mut self, status: ExitStatus) -> Ended {
+        self.reaped = true;
+        disown(self.child.id());
+        // What the child started, and left behind, would keep its standard error open.
+        self.kill();
+        let tail = self.narrator.take().and_then(|narrator| narrator.join().ok()).unwrap_or_default();
+        Ended { status, tail }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.reaped {
+            return;
+        }
+        self.kill();
+        let status = self.child.wait();
+        disown(self.child.id());
+        debug!(tool = %self.name, ?status, "killed and reaped");
+    }
+}
+
+impl Ended {
+    /// The end in words: `ended with 1`, `was killed by signal 9`.
+    pub fn in_words(&self) -> String {
+        match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => format!("ended with {code}"),
+            (None, Some(signal)) => format!("was killed by signal {signal}"),
+            (None, None) => "ended".to_owned(),
+        }
+    }
+
+    /// Whether the kernel or somebody killed it, as it does to whoever takes too much memory.
+    pub fn was_killed(&self) -> bool {
+        self.status.signal() == Some(Signal::KILL.as_raw())
+    }
+}
+
+impl Tail {
+    /// Whether the last line holds a text.
+    pub fn ends_with_line_holding(&self, text: &str) -> bool {
+        self.0.back().is_some_and(|line| line.contains(text))
+    }
+
+    /// The last line that holds a text.
+    pub fn line_holding(&self, text: &str) -> Option<&str> {
+        self.0.iter().rev().map(String::as_str).find(|line| line.contains(text))
+    }
+
+    /// The line that most likely tells why the tool failed: the last that speaks of an error, else the last.
+    pub fn complaint(&self) -> &str {
+        let speaks_of_error = |line: &&String| {
+            let line = line.to_ascii_lowercase();
+            ["error", "fail", "denied", "cannot", "can't", "no space"].iter().any(|word| line.contains(word))
+        };
+        let complaint = self.0.iter().rev().find(speaks_of_error).or(self.0.back());
+        complaint.map_or("it said nothing", String::as_str)
+    }
+}
+
+/// Whether somebody waits for this child.
+pub fn is_owned(pid: u32) -> bool {
+    owned().contains(&pid)
+}
+
+/// Kills every child that somebody waits for, with all that it started: for a process that is about to end.
+pub fn kill_all() {
+    owned().iter().copied().for_each(kill_group);
+}
+
+fn kill_group(leader: u32) {
+    if let Some(group) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
+        // The group is gone already where the child ended by itself.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+fn owned() -> MutexGuard<'static, BTreeSet<u32>> {
+    OWNED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn disown(pid: u32) {
+    owned().remove(&pid);
+}
+
+/// Logs a tool's standard error line by line, and keeps its end.
+fn narrate(name: &str, lines: ChildStderr) -> Tail {
+    let mut lines = BufReader::new(lines);
+    let mut tail = Tail::default();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match lines.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return tail,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if text.is_empty() {
+            continue;
+        }
+        if is_about_one_file(&text) {
+            debug!(tool = %name, "{text}");
+        } else {
+            info!(tool = %name, "{text}");
+        }
+        if tail.0.len() == TAIL_LINES {
+            tail.0.pop_front();
+        }
+        tail.0.push_back(text);
+    }
+}
+
+/// The backup tools write two lines for each file, of which a database may have tens of thousands.
+fn is_about_one_file(line: &str) -> bool {
+    line.contains("...done") || ["Streaming ", "Copying ", ">> log scanned"].iter().any(|start| line.contains(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Running {
+        Running::start(Command::new("sh").args(["-c", script]), "sh", Stdio::null()).unwrap()
+    }
+
+    #[test]
+    fn keeps_the_last_lines_and_the_status() {
+        let ended = shell(
+            "for i in $(seq 50); do echo line $i >&2; done; echo 'Error: no such thing' >&2; echo bye >&2; exit 3",
+        );
+        let ended = ended.wait().unwrap();
+        assert_eq!(ended.in_words(), "ended with 3");
+        assert_eq!(ended.tail.0.len(), TAIL_LINES);
+        assert!(ended.tail.ends_with_line_holding("bye"));
+        assert_eq!(ended.tail.complaint(), "Error: no such thing");
+    }
+
+    #[test]
+    fn a_dropped_child_is_gone_with_its_children() {
+        let marker = tempfile::NamedTempFile::new().unwrap();
+        let script = format!("sleep 1000 & echo $! > {}; wait", marker.path().display());
+        let running = shell(&script);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let grandchild = loop {
+            let text = std::fs::read_to_string(marker.path()).unwrap();
+            if text.ends_with('\n') {
+                break text.trim().to_owned();
+            }
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let pid = running.child.id();
+        drop(running);
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+        assert!(!is_owned(pid));
+        // The grandchild belongs to whoever reaps orphans here; it dies at least, if not before our return.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let is_dead = |state: &str| state.is_empty() || state.contains(") Z ") || state.contains(") X ");
+        while !is_dead(&std::fs::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default()) {
+            assert!(Instant::now() < deadline, "the grandchild lives on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_child_that_does_not_end_is_killed_at_the_limit() {
+        let ended = shell("sleep 1000").wait_at_most(Duration::from_millis(50)).unwrap();
+        assert!(ended.was_killed());
+    }
+}
