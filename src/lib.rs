@@ -5,6 +5,7 @@
 pub mod backup_tool;
 pub mod child;
 pub mod cli;
+pub mod datadir;
 pub mod durable;
 pub mod exit;
 pub mod logging;

@@ -1,0 +1,214 @@
+//! The journal: one small file that says in which state a data directory is, and where its data came from.
+
+use std::fmt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::exit::{self, Reason};
+use crate::position::Position;
+
+/// The journal's name, in a data directory and in a stage.
+pub const FILE_NAME: &str = ".mysqlset.json";
+
+/// The form of the journal that this program writes. A larger number in a file is refused.
+const VERSION: u32 = 1;
+
+/// Nobody but the server's user and group needs to read it.
+const FILE_MODE: u32 = 0o660;
+
+/// A data directory's state; see the drawing in [`crate::datadir`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Ordinal 0 only: the server's image is about to create, or is creating, a new database.
+    Initialising,
+    /// A whole database that is nobody's clone.
+    Complete,
+    /// A backup is arriving in the stage; whatever is there is worth nothing.
+    Receiving,
+    /// A whole backup is in the stage, checked and synced.
+    Received,
+    /// The backup tool works on the stage.
+    Preparing,
+    /// A prepared copy is being moved into the data directory.
+    Publishing,
+    /// A prepared copy is in the data directory; replication was never started from it.
+    Published,
+    /// The server knows its source and position; replication was started, or is about to be.
+    Configured,
+    /// Replication ran.
+    Replicating,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Initialising => "initialising",
+            State::Complete => "complete",
+            State::Receiving => "receiving",
+            State::Received => "received",
+            State::Preparing => "preparing",
+            State::Publishing => "publishing",
+            State::Published => "published",
+            State::Configured => "configured",
+            State::Replicating => "replicating",
+        })
+    }
+}
+
+/// Which set data belong to: made once by ordinal 0, carried by every clone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetId(String);
+
+impl SetId {
+    /// A new identity: 128 random bits in hexadecimal.
+    pub fn random() -> Result<SetId> {
+        Ok(SetId(format!("{:032x}", u128::from_le_bytes(crate::random::bytes()?))))
+    }
+}
+
+impl fmt::Display for SetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a clone came from and what came with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CloneRecord {
+    /// The donor's address.
+    pub donor: String,
+    /// The donor's name in the set, as it gave it.
+    pub donor_pod: String,
+    /// The backup tool that made the stream, with its version.
+    pub tool: String,
+    /// Bytes of the backup stream.
+    pub bytes: u64,
+    /// Seconds from the donor's offer to its end mark.
+    pub seconds: f64,
+    /// When the end mark was checked, in seconds since 1970.
+    pub received_at: u64,
+    /// Where replication starts.
+    pub position: Position,
+}
+
+/// The journal's content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Journal {
+    version: u32,
+    pub state: State,
+    /// When this state was entered, in seconds since 1970.
+    pub since: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_id: Option<SetId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone: Option<CloneRecord>,
+    /// How often the backup tool was started to prepare what is staged.
+    #[serde(default)]
+    pub prepare_attempts: u32,
+}
+
+/// What every version of the journal has.
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u32,
+}
+
+impl Journal {
+    /// A journal that has nothing to tell but its state.
+    pub fn new(state: State) -> Journal {
+        Journal { version: VERSION, state, since: now(), set_id: None, clone: None, prepare_attempts: 0 }
+    }
+
+    /// The same data in another state.
+    pub fn entering(&self, state: State) -> Journal {
+        Journal { state, since: now(), ..self.clone() }
+    }
+
+    /// Reads the journal of a directory; `None` where there is none.
+    pub fn read(directory: &Path) -> Result<Option<Journal>> {
+        let path = directory.join(FILE_NAME);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(exit::disk_error(error, format!("reading {}", path.display()))),
+        };
+        let unreadable = |error: serde_json::Error| {
+            Reason::Journal.error(format!(
+                "the journal {} cannot be understood ({error}): the data are left alone; \
+                 see \"the journal\" in the README",
+                path.display()
+            ))
+        };
+        let AnyVersion { version } = serde_json::from_slice(&text).map_err(unreadable)?;
+        if version > VERSION {
+            return Err(Reason::Journal.error(format!(
+                "the journal {} was written by a newer mysqlset (form {version}, this one knows {VERSION}): \
+                 use that version",
+                path.display()
+            )));
+        }
+        serde_json::from_slice(&text).map(Some).map_err(unreadable)
+    }
+
+    /// Replaces the journal of a directory; lasting when it returns.
+    pub fn write(&self, directory: &Path) -> Result<()> {
+        let path = directory.join(FILE_NAME);
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        durable::replace(&path, &text, FILE_MODE)
+            .map_err(|error| exit::disk_error(error, format!("writing the journal {}", path.display())))
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::reason_of;
+
+    #[test]
+    fn comes_back_as_it_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Journal::read(directory.path()).unwrap(), None);
+        let mut journal = Journal::new(State::Published);
+        journal.set_id = Some(SetId::random().unwrap());
+        journal.clone = Some(CloneRecord {
+            donor: "mysql-0.mysql:3307".into(),
+            donor_pod: "mysql-0".into(),
+            tool: "mariadb-backup 10.11.19".into(),
+            bytes: 1 << 40,
+            seconds: 1.5,
+            received_at: now(),
+            position: Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 1575 },
+        });
+        journal.write(directory.path()).unwrap();
+        assert_eq!(Journal::read(directory.path()).unwrap(), Some(journal));
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_understand() {
+        let directory = tempfile::tempdir().unwrap();
+        for text in ["", "{", "[]", r#"{"version":1}"#, r#"{"version":1,"state":"wonderful","since":0}"#] {
+            std::fs::write(directory.path().join(FILE_NAME), text).unwrap();
+            let error = Journal::read(directory.path()).unwrap_err();
+            assert_eq!(reason_of(&error), Some(Reason::Journal), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_newer_form_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(FILE_NAME), r#"{"version":2,"state":"levitating"}"#).unwrap();
+        let error = Journal::read(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("newer mysqlset"), "{error}");
+    }
+}

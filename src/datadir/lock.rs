@@ -1,0 +1,68 @@
+//! One worker at a time: a lock that a second start, or a backup tool that outlived a killed `mysqlset`, can't miss.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::Result;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use tracing::warn;
+
+use crate::exit::{self, Reason};
+
+/// Held as long as the value, and as long as any child that was started meanwhile: the descriptor is left open in
+/// them on purpose, so that a tool which goes on writing after its parent was killed keeps the next start away.
+pub struct Lock {
+    _directory: File,
+}
+
+impl Lock {
+    /// Locks the directory below which all work on a data directory happens.
+    pub fn take(directory: &Path) -> Result<Lock> {
+        let file = File::open(directory)
+            .map_err(|error| exit::disk_error(error, format!("opening {}", directory.display())))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                return Err(Reason::Locked.error(format!(
+                    "{} is being worked on by another mysqlset, or by a backup tool that it started: \
+                     wait for it or stop it",
+                    directory.display()
+                )));
+            }
+            Err(error) => {
+                warn!(directory = %directory.display(), %error, "this file system has no locks; going on without")
+            }
+        }
+        fcntl_setfd(&file, FdFlags::empty())
+            .map_err(|error| exit::disk_error(error.into(), format!("locking {}", directory.display())))?;
+        Ok(Lock { _directory: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::reason_of;
+
+    #[test]
+    fn a_second_worker_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = Lock::take(directory.path()).unwrap();
+        assert_eq!(reason_of(&Lock::take(directory.path()).err().unwrap()), Some(Reason::Locked));
+        drop(lock);
+        Lock::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_child_that_outlives_its_parent_keeps_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = Lock::take(directory.path()).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        drop(lock);
+        assert!(Lock::take(directory.path()).is_err());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        Lock::take(directory.path()).unwrap();
+    }
+}

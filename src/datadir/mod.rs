@@ -1,0 +1,29 @@
+//! The data directory: what is in it, what an interrupted run left, and how a clone gets into it.
+//!
+//! ```text
+//!              nothing there                    end mark checked     tool says so        moved, synced
+//!   empty ───────────────────▶ receiving ──────▶ received ─▶ preparing ─▶ publishing ─▶ published
+//!     │ ordinal 0                  ▲  discard what was staged  │ twice failed │              │ position set
+//!     ▼                            └───────────────────────────┘              │              ▼
+//!   initialising ─▶ complete                                     replay moves ┘         configured ─▶ replicating
+//!        (the sidecar, when the server first answers)                          (the sidecar, see replication)
+//! ```
+//!
+//! The arrows are writes of the [`journal`], each synced before the step that it announces. Two layouts:
+//!
+//! * **beside**: the data directory is an ordinary directory of a writable volume (the shipped manifests). What is
+//!   received lies in `.mysqlset-NAME-stage/` beside it, with its journal; publishing is one rename of the staged
+//!   directory, journal included, over the empty data directory.
+//! * **inside**: the data directory is a mount point (the tutorial's mounts). What is received lies in
+//!   `.mysqlset-stage/` inside it and publishing renames entry by entry, `mysql/` last.
+//!
+//! While a server runs, nothing of ours is in its data directory but the journal.
+
+pub mod contents;
+pub mod journal;
+pub mod layout;
+pub mod lock;
+pub mod ownership;
+pub mod publish;
+pub mod stage;
+pub mod state;

@@ -1,0 +1,208 @@
+//! Publishing: a prepared copy becomes the data directory, by renames inside one mount.
+//!
+//! Each line here may be the last one that runs. What the next start sees is written beside the steps.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use tracing::info;
+
+use super::contents::Contents;
+use super::journal::{self, Journal, State};
+use super::layout::{Layout, Place};
+use super::ownership::Ownership;
+use super::stage;
+use crate::durable;
+use crate::exit::{self, Reason};
+
+/// What the images' entrypoints and the tutorial's script take as the sign of a complete data directory.
+const LAST_TO_MOVE: &str = "mysql";
+
+/// Moves the staged copy into the data directory. May be called again after any interruption, with the journal that
+/// says `publishing`.
+pub fn publish(layout: &Layout, prepared: &Journal, ownership: Ownership) -> Result<Journal> {
+    let publishing = prepared.entering(State::Publishing);
+    let published = prepared.entering(State::Published);
+    match layout.place {
+        Place::Beside => publish_beside(layout, &publishing, &published, ownership)?,
+        Place::Inside => publish_inside(layout, &publishing, &published, ownership)?,
+    }
+    Ok(published)
+}
+
+/// Prepared, journal "preparing" → prepare again. "publishing" → here again. Renamed → the journal in the data
+/// directory says "published", and the stage is a leftover that the next start removes.
+fn publish_beside(layout: &Layout, publishing: &Journal, published: &Journal, ownership: Ownership) -> Result<()> {
+    let staged = layout.staged_data();
+    prepare_to_move(&staged, ownership)?;
+    published.write(&staged)?;
+    ownership.give(&staged.join(journal::FILE_NAME))?;
+    sync_everything(&staged)?;
+    publishing.write(&layout.stage())?;
+
+    std::fs::rename(&staged, &layout.data_dir).map_err(|error| moving(&staged, &layout.data_dir, error))?;
+    sync_directory(layout.workplace())?;
+    stage::discard(layout)
+}
+
+/// Journal "publishing" → moves what is still staged. Nothing staged → journal "published".
+fn publish_inside(layout: &Layout, publishing: &Journal, published: &Journal, ownership: Ownership) -> Result<()> {
+    let staged = layout.staged_data();
+    if staged.exists() {
+        prepare_to_move(&staged, ownership)?;
+        sync_everything(&staged)?;
+        publishing.write(&layout.data_dir)?;
+        ownership.give(&layout.data_dir.join(journal::FILE_NAME))?;
+        move_entries(&staged, &layout.data_dir)?;
+    }
+    stage::discard(layout)?;
+    published.write(&layout.data_dir)?;
+    ownership.give(&layout.data_dir.join(journal::FILE_NAME))
+}
+
+fn move_entries(from: &Path, to: &Path) -> Result<()> {
+    let contents = Contents::of(from)?;
+    let (last, first): (Vec<&str>, Vec<&str>) = contents.foreign_names().partition(|name| *name == LAST_TO_MOVE);
+    for names in [first, last] {
+        for name in names {
+            let (source, target) = (from.join(name), to.join(name));
+            rename_over_nothing(&source, &target).map_err(|error| moving(&source, &target, error))?;
+        }
+        sync_directory(from)?;
+        sync_directory(to)?;
+    }
+    Ok(())
+}
+
+/// Never over something: what is there already isn't from this stage, each name of which moves once. File systems
+/// that don't know the flag are asked first; only we write there.
+fn rename_over_nothing(source: &Path, target: &Path) -> std::io::Result<()> {
+    match renameat_with(CWD, source, CWD, target, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL) if target.symlink_metadata().is_ok() => Err(Errno::EXIST.into()),
+        Err(Errno::INVAL) => std::fs::rename(source, target),
+        result => result.map_err(Into::into),
+    }
+}
+
+/// Removes what an earlier life of the copied server left, and gives the rest to the server's user.
+fn prepare_to_move(staged: &Path, ownership: Ownership) -> Result<()> {
+    for path in remains_of_an_earlier_life(staged)? {
+        durable::remove_if_there(&path)
+            .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))?;
+        info!(file = %path.display(), "removed a file of the copied server's earlier life");
+    }
+    ownership.give_tree(staged)
+}
+
+/// The copied server's UUID (a replica needs its own), its replication settings in files, and its binary and relay
+/// logs with their indexes: they describe another server's past.
+fn remains_of_an_earlier_life(staged: &Path) -> Result<Vec<PathBuf>> {
+    let mut remains = Vec::new();
+    for name in Contents::of(staged)?.foreign_names() {
+        let path = staged.join(name);
+        let settings = name.ends_with(".info")
+            && ["master", "relay-log", "multi-master"].iter().any(|stem| name.starts_with(stem));
+        if name == "auto.cnf" || settings {
+            remains.push(path);
+        } else if let Some(log) = name.strip_suffix(".index") {
+            remains.extend(indexed_files(&path)?);
+            remains.extend([staged.join(format!("{log}.state")), path]);
+        }
+    }
+    Ok(remains)
+}
+
+/// The logs that an index lists, where they lie beside it.
+fn indexed_files(index: &Path) -> Result<Vec<PathBuf>> {
+    let text = std::fs::read(index).map_err(|error| exit::disk_error(error, format!("reading {}", index.display())))?;
+    let text = String::from_utf8_lossy(&text);
+    let names = text.lines().filter_map(|line| Path::new(line.trim()).file_name());
+    Ok(names.map(|name| index.with_file_name(name)).filter(|path| path.is_file()).collect())
+}
+
+fn sync_everything(directory: &Path) -> Result<()> {
+    durable::sync_file_system(directory)
+        .map_err(|error| exit::disk_error(error, format!("syncing the file system of {}", directory.display())))
+}
+
+fn sync_directory(directory: &Path) -> Result<()> {
+    durable::sync_directory(directory)
+        .map_err(|error| exit::disk_error(error, format!("syncing {}", directory.display())))
+}
+
+fn moving(from: &Path, to: &Path, error: std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::DirectoryNotEmpty => Reason::HalfMade.error(format!(
+            "publishing {}: {} is there already and not ours: move it away and start again",
+            from.display(),
+            to.display()
+        )),
+        _ => exit::disk_error(error, format!("moving {} to {}", from.display(), to.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datadir::state::{Found, look};
+
+    fn staged(place: Place) -> (tempfile::TempDir, Layout, Ownership, Journal) {
+        let volume = tempfile::tempdir().unwrap();
+        let layout = match place {
+            Place::Beside => Layout { data_dir: volume.path().join("mysql"), place },
+            Place::Inside => Layout { data_dir: volume.path().to_owned(), place },
+        };
+        let owner = crate::settings::Owner { uid: 999, gid: 999 };
+        let ownership = Ownership::decide(&layout, Some(owner)).unwrap();
+        let data = stage::open(&layout, ownership).unwrap();
+        std::fs::create_dir(data.join("mysql")).unwrap();
+        for name in ["ibdata1", "auto.cnf", "mysql-bin.000007", "aria_log.00000001", "mysql/user.frm", "relay-log.info"]
+        {
+            std::fs::write(data.join(name), name).unwrap();
+        }
+        std::fs::write(data.join("mysql-bin.index"), "./mysql-bin.000007\n").unwrap();
+        (volume, layout, ownership, Journal::new(State::Preparing))
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        Contents::of(directory).unwrap().foreign_names().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn one_rename_publishes_beside() {
+        let (volume, layout, ownership, journal) = staged(Place::Beside);
+        std::fs::create_dir(&layout.data_dir).unwrap();
+        publish(&layout, &journal, ownership).unwrap();
+        assert_eq!(names(&layout.data_dir), ["aria_log.00000001", "ibdata1", "mysql"]);
+        assert_eq!(Contents::of(volume.path()).unwrap().foreign_names().collect::<Vec<_>>(), ["mysql"]);
+        assert!(!layout.stage().exists());
+        assert!(matches!(look(&layout).unwrap(), Found::Settled(journal) if journal.state == State::Published));
+    }
+
+    #[test]
+    fn entries_move_inside_and_an_interruption_is_finished() {
+        let (_volume, layout, ownership, journal) = staged(Place::Inside);
+        Journal::new(State::Publishing).write(&layout.data_dir).unwrap();
+        std::fs::rename(layout.staged_data().join("ibdata1"), layout.data_dir.join("ibdata1")).unwrap();
+        assert!(matches!(look(&layout).unwrap(), Found::Interrupted(_)));
+        publish(&layout, &journal, ownership).unwrap();
+        assert_eq!(names(&layout.data_dir), ["aria_log.00000001", "ibdata1", "mysql"]);
+        assert!(!layout.stage().exists());
+    }
+
+    #[test]
+    fn publishing_never_overwrites() {
+        let (_volume, layout, ownership, journal) = staged(Place::Inside);
+        std::fs::write(layout.data_dir.join("ibdata1"), "somebody else's").unwrap();
+        assert!(publish(&layout, &journal, ownership).is_err());
+        assert_eq!(std::fs::read(layout.data_dir.join("ibdata1")).unwrap(), b"somebody else's");
+
+        let (_volume, layout, ownership, journal) = staged(Place::Beside);
+        std::fs::create_dir(&layout.data_dir).unwrap();
+        std::fs::write(layout.data_dir.join("ibdata1"), "somebody else's").unwrap();
+        assert!(publish(&layout, &journal, ownership).is_err());
+        assert_eq!(std::fs::read(layout.data_dir.join("ibdata1")).unwrap(), b"somebody else's");
+    }
+}

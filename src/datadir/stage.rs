@@ -1,0 +1,97 @@
+//! The stage: where a backup is received and prepared, and from where it is published or discarded.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use tracing::info;
+
+use super::journal::{Journal, State};
+use super::layout::{Layout, Place};
+use super::ownership::Ownership;
+use crate::durable;
+use crate::exit::{self, Reason};
+
+/// For the server's user and group only.
+const DIRECTORY_MODE: u32 = 0o770;
+
+/// Throws away what an earlier try left and makes an empty stage. The journal says `receiving`, on disk, before
+/// this returns; so the first byte of a backup can't arrive unannounced.
+pub fn open(layout: &Layout, ownership: Ownership) -> Result<PathBuf> {
+    let journal_of_clone = layout.journal_of_clone();
+    if journal_of_clone.exists() {
+        Journal::new(State::Receiving).write(&journal_of_clone)?;
+    }
+    discard(layout)?;
+    make_directory(&layout.stage())?;
+    if layout.place == Place::Beside {
+        Journal::new(State::Receiving).write(&layout.stage())?;
+    }
+    let data = layout.staged_data();
+    make_directory(&data)?;
+    ownership.give(&layout.stage())?;
+    ownership.give(&data)?;
+    sync(layout.workplace())?;
+    Ok(data)
+}
+
+/// Removes the stage and all that is in it. In the layout "beside" its journal goes last: as long as anything
+/// staged is there, something says what it is worth.
+pub fn discard(layout: &Layout) -> Result<()> {
+    let stage = layout.stage();
+    remove_tree(&layout.staged_data())?;
+    if remove_tree(&stage)? {
+        sync(layout.workplace())?;
+    }
+    Ok(())
+}
+
+/// Makes an empty data directory for a server to initialise, and says so in its journal.
+pub fn announce_first_start(layout: &Layout, ownership: Ownership) -> Result<()> {
+    if !layout.data_dir.exists() {
+        make_directory(&layout.data_dir)?;
+        ownership.give(&layout.data_dir)?;
+        sync(layout.workplace())?;
+    }
+    let journal = Journal::new(State::Initialising);
+    journal.write(&layout.data_dir)?;
+    ownership.give(&layout.data_dir.join(super::journal::FILE_NAME))
+}
+
+/// Puts untrusted data where they harm nobody, and returns where; refused where no such place is.
+pub fn set_aside(layout: &Layout) -> Result<PathBuf> {
+    let Some(aside) = layout.aside(super::journal::now()) else {
+        return Err(Reason::HalfMade.error(format!(
+            "{} is a mount point, so nothing in it can be set aside where a server would not see it: \
+             move the files off the volume by hand, or mount the volume one level up as the shipped manifests do",
+            layout.data_dir.display()
+        )));
+    };
+    std::fs::rename(&layout.data_dir, &aside).map_err(|error| {
+        exit::disk_error(error, format!("renaming {} to {}", layout.data_dir.display(), aside.display()))
+    })?;
+    sync(layout.workplace())?;
+    info!(from = %layout.data_dir.display(), to = %aside.display(), "set aside data that cannot be trusted");
+    Ok(aside)
+}
+
+fn make_directory(path: &Path) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .mode(DIRECTORY_MODE)
+        .create(path)
+        .map_err(|error| exit::disk_error(error, format!("making the directory {}", path.display())))
+}
+
+/// Removes a directory with all that is in it; says whether there was one.
+fn remove_tree(path: &Path) -> Result<bool> {
+    match std::fs::remove_dir_all(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(exit::disk_error(error, format!("removing {}", path.display()))),
+    }
+}
+
+fn sync(directory: &Path) -> Result<()> {
+    durable::sync_directory(directory)
+        .map_err(|error| exit::disk_error(error, format!("syncing {}", directory.display())))
+}

@@ -1,0 +1,144 @@
+//! Which state a data directory is in: the journal's word where there is one, else what lies there.
+
+use anyhow::Result;
+
+use super::contents::{Contents, Foreign};
+use super::journal::{Journal, State};
+use super::layout::{Layout, Place};
+use crate::exit::Reason;
+
+/// What a start finds.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing at all.
+    Empty,
+    /// The journal of the data directory itself speaks: a server may own it, or is about to.
+    Settled(Journal),
+    /// A clone was interrupted; its journal says how far it had come.
+    Interrupted(Journal),
+    /// Ordinal 0's first start was interrupted after it had begun to write.
+    HalfInitialised,
+    /// Data without a journal, a whole database.
+    ForeignComplete,
+    /// Data without a journal that no server may be started on, and why.
+    ForeignHalfMade(&'static str),
+}
+
+/// Looks at a data directory and its stage.
+pub fn look(layout: &Layout) -> Result<Found> {
+    if !layout.data_dir.exists() {
+        return interrupted_or_empty(layout);
+    }
+    let contents = Contents::of(&layout.data_dir)?;
+    match Journal::read(&layout.data_dir)? {
+        Some(journal) => journalled(layout, journal, &contents),
+        None if contents.is_empty() => interrupted_or_empty(layout),
+        None => Ok(match contents.judge(&layout.data_dir)? {
+            Foreign::Complete => Found::ForeignComplete,
+            Foreign::HalfMade(why) => Found::ForeignHalfMade(why),
+        }),
+    }
+}
+
+/// In the layout "beside" an empty data directory may have a stage with a journal of its own.
+fn interrupted_or_empty(layout: &Layout) -> Result<Found> {
+    let journal = match layout.place {
+        Place::Beside => Journal::read(&layout.stage())?,
+        Place::Inside => None,
+    };
+    Ok(journal.map_or(Found::Empty, Found::Interrupted))
+}
+
+fn journalled(layout: &Layout, journal: Journal, contents: &Contents) -> Result<Found> {
+    match journal.state {
+        State::Initialising if contents.is_empty() => Ok(Found::Settled(journal)),
+        State::Initialising => Ok(Found::HalfInitialised),
+        State::Receiving | State::Received | State::Preparing => match contents.foreign_names().next() {
+            None => Ok(Found::Interrupted(journal)),
+            Some(name) => Err(Reason::HalfMade.error(format!(
+                "{} holds {name:?}, which nobody may write while a clone is {} there: \
+                 move it away, or empty the directory to clone again",
+                layout.data_dir.display(),
+                journal.state
+            ))),
+        },
+        State::Publishing => Ok(Found::Interrupted(journal)),
+        State::Complete | State::Published | State::Configured | State::Replicating => {
+            match contents.foreign_names().next() {
+                Some(_) => Ok(Found::Settled(journal)),
+                None => Err(Reason::HalfMade.error(format!(
+                    "{} is empty but for a journal that says {}: the data were removed; \
+                     remove the journal as well to clone again",
+                    layout.data_dir.display(),
+                    journal.state
+                ))),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::reason_of;
+
+    fn volume() -> (tempfile::TempDir, Layout) {
+        let volume = tempfile::tempdir().unwrap();
+        let layout = Layout { data_dir: volume.path().join("mysql"), place: Place::Beside };
+        (volume, layout)
+    }
+
+    #[test]
+    fn nothing_is_empty() {
+        let (_volume, layout) = volume();
+        assert!(matches!(look(&layout).unwrap(), Found::Empty));
+        std::fs::create_dir(&layout.data_dir).unwrap();
+        assert!(matches!(look(&layout).unwrap(), Found::Empty));
+    }
+
+    #[test]
+    fn a_stage_beside_an_empty_directory_speaks() {
+        let (_volume, layout) = volume();
+        std::fs::create_dir(layout.stage()).unwrap();
+        Journal::new(State::Received).write(&layout.stage()).unwrap();
+        assert!(matches!(look(&layout).unwrap(), Found::Interrupted(journal) if journal.state == State::Received));
+    }
+
+    #[test]
+    fn the_data_directorys_own_journal_goes_first() {
+        let (_volume, layout) = volume();
+        std::fs::create_dir_all(layout.data_dir.join("mysql")).unwrap();
+        std::fs::create_dir(layout.stage()).unwrap();
+        Journal::new(State::Publishing).write(&layout.stage()).unwrap();
+        Journal::new(State::Published).write(&layout.data_dir).unwrap();
+        assert!(matches!(look(&layout).unwrap(), Found::Settled(journal) if journal.state == State::Published));
+    }
+
+    #[test]
+    fn a_first_start_that_wrote_something_is_half() {
+        let (_volume, layout) = volume();
+        std::fs::create_dir(&layout.data_dir).unwrap();
+        Journal::new(State::Initialising).write(&layout.data_dir).unwrap();
+        assert!(matches!(look(&layout).unwrap(), Found::Settled(_)));
+        std::fs::write(layout.data_dir.join("ibdata1"), "").unwrap();
+        assert!(matches!(look(&layout).unwrap(), Found::HalfInitialised));
+    }
+
+    #[test]
+    fn somebody_elses_files_in_an_unfinished_clone_are_refused() {
+        let volume = tempfile::tempdir().unwrap();
+        let layout = Layout { data_dir: volume.path().to_owned(), place: Place::Inside };
+        Journal::new(State::Receiving).write(volume.path()).unwrap();
+        assert!(matches!(look(&layout).unwrap(), Found::Interrupted(_)));
+        std::fs::write(volume.path().join("ibdata1"), "").unwrap();
+        assert_eq!(reason_of(&look(&layout).unwrap_err()), Some(Reason::HalfMade));
+    }
+
+    #[test]
+    fn a_lone_journal_of_a_whole_copy_is_refused() {
+        let (_volume, layout) = volume();
+        std::fs::create_dir(&layout.data_dir).unwrap();
+        Journal::new(State::Replicating).write(&layout.data_dir).unwrap();
+        assert_eq!(reason_of(&look(&layout).unwrap_err()), Some(Reason::HalfMade));
+    }
+}
