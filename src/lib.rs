@@ -16,3 +16,4 @@ pub mod random;
 pub mod secret;
 pub mod settings;
 pub mod unpack;
+pub mod wire;

@@ -1,0 +1,108 @@
+//! Proofs that both ends know the clone secret, bound to everything said so far.
+
+use anyhow::Result;
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+
+use crate::secret::Secret;
+
+/// Who proves; a proof of one side is no proof of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Recipient,
+    Donor,
+}
+
+impl Side {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Side::Recipient => b"mysqlset clone 1 recipient",
+            Side::Donor => b"mysqlset clone 1 donor",
+        }
+    }
+}
+
+/// A digest of all frames of a handshake, in order.
+#[derive(Clone, Default)]
+pub struct Transcript(Sha256);
+
+impl Transcript {
+    /// Adds a frame, header and body, as it went over the wire.
+    pub fn add(&mut self, frame: &[u8]) {
+        self.0.update(frame);
+    }
+
+    /// What `side` sends to show that it knows the secret.
+    pub fn prove(&self, secret: &Secret, side: Side) -> String {
+        hexadecimal(&self.mac(secret, side).finalize().into_bytes())
+    }
+
+    /// Whether the other side's proof is right; takes the same time for any wrong one.
+    pub fn verify(&self, secret: &Secret, side: Side, proof: &str) -> bool {
+        from_hexadecimal(proof).is_some_and(|proof| self.mac(secret, side).verify_slice(&proof).is_ok())
+    }
+
+    fn mac(&self, secret: &Secret, side: Side) -> Hmac<Sha256> {
+        // A key longer than a block is hashed first (RFC 2104), as `new_from_slice` does; no length is refused.
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.reveal().as_bytes())
+            .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+        mac.update(side.label());
+        mac.update(&self.0.clone().finalize());
+        mac
+    }
+}
+
+/// 32 random bytes in hexadecimal.
+pub fn nonce() -> Result<String> {
+    Ok(hexadecimal(&crate::random::bytes::<32>()?))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) || digits.len() > 128 {
+        return None;
+    }
+    let value = |digit: u8| (digit as char).to_digit(16);
+    digits.chunks_exact(2).map(|pair| Some((value(pair[0])? * 16 + value(pair[1])?) as u8)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transcript(frames: &[&str]) -> Transcript {
+        let mut transcript = Transcript::default();
+        frames.iter().for_each(|frame| transcript.add(frame.as_bytes()));
+        transcript
+    }
+
+    #[test]
+    fn a_proof_holds_for_one_secret_one_side_and_one_conversation() {
+        let secret = Secret::new("geheim");
+        let said = transcript(&["hello", "challenge"]);
+        let proof = said.prove(&secret, Side::Recipient);
+        assert!(said.verify(&secret, Side::Recipient, &proof));
+        assert!(!said.verify(&secret, Side::Donor, &proof));
+        assert!(!said.verify(&Secret::new("other"), Side::Recipient, &proof));
+        assert!(!transcript(&["hello", "other challenge"]).verify(&secret, Side::Recipient, &proof));
+    }
+
+    #[test]
+    fn nonsense_is_no_proof() {
+        let said = transcript(&["hello"]);
+        let long = "00".repeat(100_000);
+        for proof in ["", "0", "zz", "é", &"0".repeat(64), long.as_str()] {
+            assert!(!said.verify(&Secret::new("geheim"), Side::Recipient, proof));
+        }
+    }
+
+    #[test]
+    fn no_two_nonces_are_alike() {
+        assert_ne!(nonce().unwrap(), nonce().unwrap());
+        assert_eq!(nonce().unwrap().len(), 64);
+    }
+}

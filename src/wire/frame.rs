@@ -1,0 +1,181 @@
+//! Frames: a kind, a bounded length, a body.
+
+use std::fmt;
+use std::io::{ErrorKind, Read, Write};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Length of a frame's header in bytes.
+pub const HEADER_LENGTH: usize = 8;
+
+/// Longest body of a data frame in bytes.
+pub const DATA_LIMIT: usize = 1 << 20;
+
+/// Longest body of any other frame in bytes.
+pub const CONTROL_LIMIT: usize = 64 << 10;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Hello = b'H',
+    Challenge = b'C',
+    Proof = b'P',
+    Offer = b'O',
+    Refusal = b'R',
+    Data = b'D',
+    Heartbeat = b'B',
+    End = b'E',
+    Failed = b'F',
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Kind> {
+        use Kind::*;
+        [Hello, Challenge, Proof, Offer, Refusal, Data, Heartbeat, End, Failed]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
+    }
+
+    fn limit(self) -> usize {
+        if self == Kind::Data { DATA_LIMIT } else { CONTROL_LIMIT }
+    }
+}
+
+/// Why nothing more can be had from a connection.
+#[derive(Debug)]
+pub enum WireError {
+    /// The connection broke, or the peer was silent for too long.
+    Io(std::io::Error),
+    /// The peer hung up; inside what.
+    Ended(&'static str),
+    /// The peer said something that the protocol doesn't allow.
+    Malformed(String),
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WireError::Io(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                f.write_str("the peer was silent for too long")
+            }
+            WireError::Io(error) => write!(f, "the connection broke: {error}"),
+            WireError::Ended(place) => write!(f, "the peer hung up {place}"),
+            WireError::Malformed(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for WireError {}
+
+/// A frame's kind and the length of its body, within that kind's limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    pub kind: Kind,
+    pub length: usize,
+}
+
+/// The eight bytes before a body.
+pub fn header_bytes(kind: Kind, length: usize) -> [u8; HEADER_LENGTH] {
+    // Bodies are bounded far below 4 GiB by everyone who makes them.
+    let [a, b, c, d] = (length as u32).to_le_bytes();
+    [kind as u8, 0, 0, 0, a, b, c, d]
+}
+
+/// Reads one header.
+pub fn read_header(input: &mut impl Read) -> Result<Header, WireError> {
+    let mut bytes = [0; HEADER_LENGTH];
+    read_exactly(input, &mut bytes)?;
+    let [kind, zero @ .., a, b, c, d] = bytes;
+    let length = u32::from_le_bytes([a, b, c, d]) as usize;
+    let Some(kind) = Kind::from_byte(kind) else {
+        return Err(WireError::Malformed(format!("unknown frame kind 0x{kind:02x}")));
+    };
+    if zero != [0; 3] {
+        return Err(WireError::Malformed(format!("a {kind:?} frame with a damaged header")));
+    }
+    if length > kind.limit() || length == 0 {
+        return Err(WireError::Malformed(format!(
+            "a {kind:?} frame of {length} bytes; 1 to {} are allowed",
+            kind.limit()
+        )));
+    }
+    Ok(Header { kind, length })
+}
+
+/// Reads the body of a control frame.
+pub fn read_body(input: &mut impl Read, header: Header) -> Result<Vec<u8>, WireError> {
+    if header.kind == Kind::Data {
+        return Err(WireError::Malformed("data where none was expected".into()));
+    }
+    let mut body = vec![0; header.length];
+    read_exactly(input, &mut body)?;
+    Ok(body)
+}
+
+/// Writes a control frame at once, and returns the bytes sent.
+pub fn write_control(output: &mut impl Write, kind: Kind, message: &impl Serialize) -> Result<Vec<u8>, WireError> {
+    let body = serde_json::to_vec(message).map_err(|error| WireError::Malformed(error.to_string()))?;
+    if body.len() > CONTROL_LIMIT {
+        return Err(WireError::Malformed(format!("a {kind:?} message of {} bytes is too long to send", body.len())));
+    }
+    let mut frame = header_bytes(kind, body.len()).to_vec();
+    frame.extend(body);
+    output.write_all(&frame).map_err(WireError::Io)?;
+    Ok(frame)
+}
+
+/// Understands a control frame's body.
+pub fn parse<T: DeserializeOwned>(kind: Kind, body: &[u8]) -> Result<T, WireError> {
+    serde_json::from_slice(body)
+        .map_err(|error| WireError::Malformed(format!("a {kind:?} message that makes no sense: {error}")))
+}
+
+/// Fills a buffer, telling an end before the first byte from one in between.
+pub fn read_exactly(input: &mut impl Read, buffer: &mut [u8]) -> Result<(), WireError> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) if filled == 0 => return Err(WireError::Ended("before it was done")),
+            Ok(0) => return Err(WireError::Ended("in the middle of a message")),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(WireError::Io(error)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_bounded_before_memory_is_taken() {
+        for (kind, length) in [(b'D', DATA_LIMIT + 1), (b'H', CONTROL_LIMIT + 1), (b'D', 0), (b'D', u32::MAX as usize)]
+        {
+            let mut bytes = header_bytes(Kind::Data, length);
+            bytes[0] = kind;
+            assert!(matches!(read_header(&mut &bytes[..]), Err(WireError::Malformed(_))), "{kind} {length}");
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_and_damaged_headers_are_refused() {
+        for (at, value) in [(0, b'X'), (0, 0), (1, 1), (3, 255)] {
+            let mut bytes = header_bytes(Kind::Hello, 2);
+            bytes[at] = value;
+            assert!(matches!(read_header(&mut &bytes[..]), Err(WireError::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn an_end_in_between_is_told_from_one_before() {
+        let bytes = header_bytes(Kind::Hello, 10);
+        assert!(matches!(read_header(&mut &bytes[..0]), Err(WireError::Ended("before it was done"))));
+        for cut in 1..bytes.len() {
+            assert!(matches!(read_header(&mut &bytes[..cut]), Err(WireError::Ended("in the middle of a message"))));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What donor and recipient say to each other, as JSON.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::datadir::journal::SetId;
+use crate::unpack::Format;
+
+/// Recipient → donor: who asks, and what it can take.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// The StatefulSet's name.
+    pub set: String,
+    /// The recipient's ordinal.
+    pub ordinal: u32,
+    /// 32 random bytes in hexadecimal.
+    pub nonce: String,
+    /// Formats that the recipient can unpack, by name: a newer recipient may know more than this donor.
+    pub formats: Vec<String>,
+    /// The identity of the data that the recipient had, where it had any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_id: Option<SetId>,
+}
+
+/// Donor → recipient: what must be proven before anything is given.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Challenge {
+    /// 32 random bytes in hexadecimal.
+    pub nonce: String,
+    /// Whether the recipient must prove that it knows the secret.
+    pub proof: bool,
+}
+
+/// Either to the other: an HMAC in hexadecimal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Proof {
+    pub hmac: String,
+}
+
+/// Donor → recipient: a backup is on its way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Offer {
+    /// The donor's pod: `mysql-1`.
+    pub pod: String,
+    pub ordinal: u32,
+    pub format: Format,
+    /// The backup tool's name and version.
+    pub tool: String,
+    /// The server's version, as it says it.
+    pub server: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_id: Option<SetId>,
+    /// The longest that the donor will be silent, in seconds.
+    pub heartbeat_seconds: u64,
+}
+
+/// Why a donor gives nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// Another clone is running.
+    Busy,
+    /// The server is not up, or not fit to be copied just now.
+    NotReady,
+    /// The sidecar is about to stop.
+    Stopping,
+    /// The recipient belongs to another set.
+    WrongSet,
+    /// The recipient has not proven that it knows the secret, or the donor gives to nobody.
+    Unauthorised,
+    /// The two have no version or format in common.
+    Unsupported,
+    /// A reason that this version doesn't know.
+    #[serde(other)]
+    Other,
+}
+
+impl Why {
+    /// Whether asking again later can help.
+    pub fn may_pass(self) -> bool {
+        matches!(self, Why::Busy | Why::NotReady | Why::Stopping)
+    }
+
+    /// The reason's name, for metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Why::Busy => "busy",
+            Why::NotReady => "not-ready",
+            Why::Stopping => "stopping",
+            Why::WrongSet => "wrong-set",
+            Why::Unauthorised => "unauthorised",
+            Why::Unsupported => "unsupported",
+            Why::Other => "other",
+        }
+    }
+}
+
+/// Donor → recipient: no.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    pub why: Why,
+    /// For people.
+    pub text: String,
+    /// When to come back, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.why.name(), self.text)
+    }
+}
+
+/// Donor → recipient: still there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Bytes of the backup stream sent so far.
+    pub bytes: u64,
+}
+
+/// Donor → recipient: that was all of it, and it is good.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct End {
+    /// Bytes of the backup stream.
+    pub bytes: u64,
+    /// XXH3-128 of these bytes, in hexadecimal.
+    pub digest: String,
+    /// The backup tool's exit status: always 0.
+    pub tool_status: i32,
+    /// The binary log position as the tool reported it, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
+}
+
+/// Donor → recipient: what was sent is worth nothing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failed {
+    pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_members_and_reasons_of_a_newer_peer_are_borne() {
+        let refusal: Refusal = serde_json::from_str(r#"{"why":"full-moon","text":"x","colour":"blue"}"#).unwrap();
+        assert_eq!(refusal.why, Why::Other);
+        assert!(!refusal.why.may_pass());
+    }
+}

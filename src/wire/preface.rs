@@ -1,0 +1,68 @@
+//! The first bytes of a connection: who speaks, and which versions.
+
+use std::io::{Read, Write};
+
+use super::frame::{WireError, read_exactly};
+
+const MAGIC: &[u8; 8] = b"MYSQLSET";
+
+/// The versions that this program speaks, highest and lowest.
+const VERSIONS: (u16, u16) = (1, 1);
+
+/// Sends our preface.
+pub fn send(output: &mut impl Write) -> Result<(), WireError> {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..10].copy_from_slice(&VERSIONS.0.to_le_bytes());
+    bytes[10..].copy_from_slice(&VERSIONS.1.to_le_bytes());
+    output.write_all(&bytes).map_err(WireError::Io)
+}
+
+/// Reads the peer's preface and returns the version that both speak.
+pub fn receive(input: &mut impl Read) -> Result<u16, WireError> {
+    let mut bytes = [0; 12];
+    read_exactly(input, &mut bytes)?;
+    if &bytes[..8] != MAGIC {
+        return Err(WireError::Malformed("the peer is not a mysqlset: its first bytes are others".into()));
+    }
+    let highest = u16::from_le_bytes([bytes[8], bytes[9]]);
+    let lowest = u16::from_le_bytes([bytes[10], bytes[11]]);
+    let common = highest.min(VERSIONS.0);
+    if common < lowest || common < VERSIONS.1 {
+        return Err(WireError::Malformed(format!(
+            "the peer speaks versions {lowest} to {highest} of the clone protocol, this mysqlset {} to {}: \
+             bring both to versions that meet",
+            VERSIONS.1, VERSIONS.0
+        )));
+    }
+    Ok(common)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(highest: u16, lowest: u16) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(highest.to_le_bytes());
+        bytes.extend(lowest.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn meets_itself_and_newer_ones_that_still_speak_version_1() {
+        let mut own = Vec::new();
+        send(&mut own).unwrap();
+        assert_eq!(receive(&mut own.as_slice()).unwrap(), 1);
+        assert_eq!(receive(&mut peer(7, 1).as_slice()).unwrap(), 1);
+    }
+
+    #[test]
+    fn refuses_strangers_and_versions_that_do_not_meet() {
+        for bytes in [peer(7, 2), peer(0, 0), b"SSH-2.0-OpenSSH_9.2".to_vec()] {
+            assert!(matches!(receive(&mut bytes.as_slice()), Err(WireError::Malformed(_))));
+        }
+        assert!(matches!(receive(&mut &MAGIC[..]), Err(WireError::Ended(_))));
+        assert!(matches!(receive(&mut &b""[..]), Err(WireError::Ended(_))));
+    }
+}
