@@ -9,6 +9,7 @@ pub mod datadir;
 pub mod durable;
 pub mod exit;
 pub mod logging;
+pub mod mysql;
 pub mod ordinal;
 pub mod pid1;
 pub mod position;

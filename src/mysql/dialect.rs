@@ -1,0 +1,246 @@
+//! What each server of the family calls things.
+//!
+//! | server | statements | columns | GTID |
+//! |---|---|---|---|
+//! | MariaDB | `CHANGE MASTER TO`, `START SLAVE`, `SHOW SLAVE STATUS` | `Master_Host` … | `gtid_slave_pos` |
+//! | MySQL up to 8.0.22 | the same | the same | `gtid_purged` |
+//! | MySQL from 8.0.23 | `CHANGE REPLICATION SOURCE TO`, `START REPLICA`, `SHOW REPLICA STATUS` | `Source_Host` … | `gtid_purged` |
+//!
+//! MySQL 8.4 dropped the old words. (MySQL reference manual, "CHANGE REPLICATION SOURCE TO"; MariaDB knowledge base,
+//! "CHANGE MASTER TO".)
+
+use anyhow::{Context, Result};
+
+use super::literal;
+use crate::position::Position;
+use crate::settings::{Account, HostPort};
+
+/// How to talk to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Mariadb,
+    Mysql {
+        /// 8.0.23 as (8, 0, 23).
+        version: (u16, u16, u16),
+    },
+}
+
+/// A statement, and what stands for it in errors and logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    pub text: String,
+    pub what: &'static str,
+}
+
+impl Statement {
+    fn new(text: impl Into<String>, what: &'static str) -> Statement {
+        Statement { text: text.into(), what }
+    }
+}
+
+impl Dialect {
+    /// Recognises a server by `VERSION()`: `10.11.19-MariaDB-0+deb12u1`, `8.0.36`.
+    pub fn of(version: &str) -> Result<Dialect> {
+        if version.contains("MariaDB") {
+            return Ok(Dialect::Mariadb);
+        }
+        let mut numbers = version.split(|character: char| !character.is_ascii_digit()).map(str::parse::<u16>);
+        match (numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch))) => {
+                Ok(Dialect::Mysql { version: (major, minor, patch) })
+            }
+            _ => Err(anyhow::anyhow!("{version:?}")).context("the server's version makes no sense"),
+        }
+    }
+
+    fn says_replica(self) -> bool {
+        matches!(self, Dialect::Mysql { version } if version >= (8, 0, 23))
+    }
+
+    /// Run once on each connection, so that literals mean what they say.
+    pub fn session_settings(self) -> Statement {
+        Statement::new("SET SESSION sql_mode = ''", "setting the session's sql_mode")
+    }
+
+    /// Asks for the state of replication.
+    pub fn show_status(self) -> &'static str {
+        if self.says_replica() { "SHOW REPLICA STATUS" } else { "SHOW SLAVE STATUS" }
+    }
+
+    /// Starts both threads.
+    pub fn start(self) -> Statement {
+        if self.says_replica() {
+            Statement::new("START REPLICA", "START REPLICA")
+        } else {
+            Statement::new("START SLAVE", "START SLAVE")
+        }
+    }
+
+    /// Stops both threads; no error where none runs.
+    pub fn stop(self) -> Statement {
+        if self.says_replica() {
+            Statement::new("STOP REPLICA", "STOP REPLICA")
+        } else {
+            Statement::new("STOP SLAVE", "STOP SLAVE")
+        }
+    }
+
+    /// Forgets the source that came with copied data, and its relay logs.
+    pub fn forget_source(self) -> Statement {
+        if self.says_replica() {
+            Statement::new("RESET REPLICA ALL", "RESET REPLICA ALL")
+        } else {
+            Statement::new("RESET SLAVE ALL", "RESET SLAVE ALL")
+        }
+    }
+
+    /// The query for the GTID position that the server has reached, in the form that [`Position`] carries.
+    pub fn reached_gtid(self) -> &'static str {
+        match self {
+            Dialect::Mariadb => "SELECT @@GLOBAL.gtid_slave_pos",
+            Dialect::Mysql { .. } => "SELECT @@GLOBAL.gtid_executed",
+        }
+    }
+
+    /// Declares which transactions the data hold.
+    pub fn set_reached_gtid(self, position: &Position) -> Vec<Statement> {
+        match position {
+            Position::BinlogFile { .. } => Vec::new(),
+            Position::MariadbGtid { slave_pos } => {
+                let text = format!("SET GLOBAL gtid_slave_pos = {}", literal(slave_pos));
+                vec![Statement::new(text, "SET GLOBAL gtid_slave_pos")]
+            }
+            Position::MysqlGtid { executed } => {
+                let text = format!("SET GLOBAL gtid_purged = {}", literal(executed));
+                vec![self.forget_own_history(), Statement::new(text, "SET GLOBAL gtid_purged")]
+            }
+        }
+    }
+
+    /// `gtid_purged` can only be set while nothing was executed.
+    fn forget_own_history(self) -> Statement {
+        match self {
+            Dialect::Mysql { version } if version >= (8, 4, 0) => {
+                Statement::new("RESET BINARY LOGS AND GTIDS", "RESET BINARY LOGS AND GTIDS")
+            }
+            _ => Statement::new("RESET MASTER", "RESET MASTER"),
+        }
+    }
+
+    /// Points the server at its source, from `position` where that is a file and offset, else by GTID.
+    pub fn change_source(self, source: &HostPort, account: &Account, position: &Position) -> Statement {
+        let word = if self.says_replica() { "SOURCE" } else { "MASTER" };
+        let mut settings = vec![
+            format!("{word}_HOST = {}", literal(&source.host)),
+            format!("{word}_PORT = {}", source.port),
+            format!("{word}_USER = {}", literal(&account.user)),
+            format!("{word}_PASSWORD = {}", literal(account.password.reveal())),
+            // The servers' default is a minute, in which a restarted primary's replicas would stand still.
+            format!("{word}_CONNECT_RETRY = 5"),
+        ];
+        settings.extend(self.retries(word));
+        settings.extend(self.public_key(word));
+        match position {
+            Position::BinlogFile { file, offset } => {
+                settings.push(format!("{word}_LOG_FILE = {}", literal(file)));
+                settings.push(format!("{word}_LOG_POS = {offset}"));
+                settings.push(self.use_gtid(word, false));
+            }
+            Position::MariadbGtid { .. } | Position::MysqlGtid { .. } => settings.push(self.use_gtid(word, true)),
+        }
+        let settings = settings.join(", ");
+        if self.says_replica() {
+            Statement::new(format!("CHANGE REPLICATION SOURCE TO {settings}"), "CHANGE REPLICATION SOURCE TO …")
+        } else {
+            Statement::new(format!("CHANGE MASTER TO {settings}"), "CHANGE MASTER TO …")
+        }
+    }
+
+    fn use_gtid(self, word: &str, by_gtid: bool) -> String {
+        match (self, by_gtid) {
+            (Dialect::Mariadb, true) => "MASTER_USE_GTID = slave_pos".to_owned(),
+            (Dialect::Mariadb, false) => "MASTER_USE_GTID = no".to_owned(),
+            (Dialect::Mysql { .. }, by_gtid) => format!("{word}_AUTO_POSITION = {}", u8::from(by_gtid)),
+        }
+    }
+
+    /// MySQL gives up after so many tries (10 since 8.4); 0 is never. MariaDB has it as a server setting only.
+    fn retries(self, word: &str) -> Option<String> {
+        matches!(self, Dialect::Mysql { .. }).then(|| format!("{word}_RETRY_COUNT = 0"))
+    }
+
+    /// Accounts by caching_sha2_password, MySQL's default since 8.0, need it on a connection without TLS.
+    fn public_key(self, word: &str) -> Option<String> {
+        matches!(self, Dialect::Mysql { version } if version >= (8, 0, 4)).then(|| format!("GET_{word}_PUBLIC_KEY = 1"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn source() -> (HostPort, Account) {
+        let account = Account { user: "repl".into(), password: Secret::new("it's") };
+        (HostPort { host: "mysql-0.mysql".into(), port: 3306 }, account)
+    }
+
+    fn mysql(major: u16, minor: u16, patch: u16) -> Dialect {
+        Dialect::Mysql { version: (major, minor, patch) }
+    }
+
+    #[test]
+    fn servers_are_known_by_their_version() {
+        assert_eq!(Dialect::of("10.11.19-MariaDB-0+deb12u1-log").unwrap(), Dialect::Mariadb);
+        assert_eq!(Dialect::of("5.5.5-10.6.12-MariaDB").unwrap(), Dialect::Mariadb);
+        assert_eq!(Dialect::of("8.0.36-28").unwrap(), mysql(8, 0, 36));
+        assert_eq!(Dialect::of("5.7.44-log").unwrap(), mysql(5, 7, 44));
+        assert!(Dialect::of("wonderful").is_err());
+    }
+
+    #[test]
+    fn mariadb_by_gtid() {
+        let (host, account) = source();
+        let position = Position::MariadbGtid { slave_pos: "0-100-7".into() };
+        assert_eq!(Dialect::Mariadb.set_reached_gtid(&position)[0].text, "SET GLOBAL gtid_slave_pos = '0-100-7'");
+        assert_eq!(
+            Dialect::Mariadb.change_source(&host, &account, &position).text,
+            "CHANGE MASTER TO MASTER_HOST = 'mysql-0.mysql', MASTER_PORT = 3306, MASTER_USER = 'repl', \
+             MASTER_PASSWORD = 'it''s', MASTER_CONNECT_RETRY = 5, MASTER_USE_GTID = slave_pos"
+        );
+    }
+
+    #[test]
+    fn old_mysql_by_file() {
+        let (host, account) = source();
+        let position = Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 1575 };
+        assert_eq!(
+            mysql(5, 7, 44).change_source(&host, &account, &position).text,
+            "CHANGE MASTER TO MASTER_HOST = 'mysql-0.mysql', MASTER_PORT = 3306, MASTER_USER = 'repl', \
+             MASTER_PASSWORD = 'it''s', MASTER_CONNECT_RETRY = 5, MASTER_RETRY_COUNT = 0, \
+             MASTER_LOG_FILE = 'mysql-bin.000003', MASTER_LOG_POS = 1575, MASTER_AUTO_POSITION = 0"
+        );
+        assert_eq!(mysql(8, 0, 22).start().text, "START SLAVE");
+    }
+
+    #[test]
+    fn new_mysql_by_gtid() {
+        let (host, account) = source();
+        let position = Position::MysqlGtid { executed: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-9".into() };
+        let text = mysql(8, 4, 0).change_source(&host, &account, &position).text;
+        assert!(text.starts_with("CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'mysql-0.mysql'"), "{text}");
+        assert!(text.ends_with("GET_SOURCE_PUBLIC_KEY = 1, SOURCE_AUTO_POSITION = 1"), "{text}");
+        let statements = mysql(8, 4, 0).set_reached_gtid(&position);
+        assert_eq!(statements[0].text, "RESET BINARY LOGS AND GTIDS");
+        assert_eq!(mysql(8, 0, 36).set_reached_gtid(&position)[0].text, "RESET MASTER");
+        assert_eq!(mysql(8, 0, 23).show_status(), "SHOW REPLICA STATUS");
+    }
+
+    #[test]
+    fn a_password_never_stands_in_what_is_logged() {
+        let (host, account) = source();
+        let statement =
+            Dialect::Mariadb.change_source(&host, &account, &Position::MariadbGtid { slave_pos: String::new() });
+        assert!(!statement.what.contains("it"), "{}", statement.what);
+    }
+}

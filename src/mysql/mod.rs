@@ -1,0 +1,132 @@
+//! SQL to a server of the family: connect, ask, tell. What the server understands is [`dialect`]'s.
+
+pub mod dialect;
+pub mod gtid;
+pub mod status;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder, Row, Value};
+use tokio::time::timeout;
+
+use crate::settings::{Account, HostPort};
+use dialect::{Dialect, Statement};
+
+/// The longest that a statement of ours may take. `CHANGE MASTER TO` on a loaded server is the slowest.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
+
+/// The longest that connecting may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// A connection to a server whose flavour and version are known.
+pub struct Server {
+    connection: Conn,
+    pub dialect: Dialect,
+    pub version: String,
+}
+
+/// A result row by column names.
+pub type NamedRow = HashMap<String, Option<String>>;
+
+impl Server {
+    /// Connects over TCP, never over a socket: the temporary servers that images' entrypoints start listen on theirs.
+    pub async fn connect(address: &HostPort, account: &Account) -> Result<Server> {
+        let options = OptsBuilder::default()
+            .ip_or_hostname(address.host.clone())
+            .tcp_port(address.port)
+            .user(Some(account.user.clone()))
+            .pass((!account.password.is_empty()).then(|| account.password.reveal().to_owned()))
+            .prefer_socket(false);
+        let connecting = timeout(CONNECT_LIMIT, Conn::new(options)).await;
+        let connection = connecting
+            .with_context(|| format!("the server at {address} does not answer"))?
+            .map_err(innermost)
+            .with_context(|| format!("connecting to the server at {address} as {:?}", account.user))?;
+        let mut server = Server { connection, dialect: Dialect::Mariadb, version: String::new() };
+        server.version = server.value("SELECT VERSION()").await?.unwrap_or_default();
+        server.dialect = Dialect::of(&server.version)?;
+        server.execute(&server.dialect.session_settings()).await?;
+        Ok(server)
+    }
+
+    /// Runs a statement. It may hold a password, so errors have its short form only.
+    pub async fn execute(&mut self, statement: &Statement) -> Result<()> {
+        timeout(STATEMENT_LIMIT, self.connection.query_drop(&statement.text))
+            .await
+            .with_context(|| format!("{}: no answer in {} seconds", statement.what, STATEMENT_LIMIT.as_secs()))?
+            .map_err(innermost)
+            .context(statement.what)
+    }
+
+    /// Runs a query without secrets.
+    pub async fn rows(&mut self, query: &str) -> Result<Vec<NamedRow>> {
+        let rows: Vec<Row> = timeout(STATEMENT_LIMIT, self.connection.query(query))
+            .await
+            .with_context(|| format!("{query}: no answer in {} seconds", STATEMENT_LIMIT.as_secs()))?
+            .map_err(innermost)
+            .with_context(|| query.to_owned())?;
+        Ok(rows.into_iter().map(named).collect())
+    }
+
+    /// The first column of a query's first row; `None` for NULL and for no row.
+    pub async fn value(&mut self, query: &str) -> Result<Option<String>> {
+        let row: Option<Row> = timeout(STATEMENT_LIMIT, self.connection.query_first(query))
+            .await
+            .with_context(|| format!("{query}: no answer in {} seconds", STATEMENT_LIMIT.as_secs()))?
+            .map_err(innermost)
+            .with_context(|| query.to_owned())?;
+        Ok(row.and_then(|row| row.unwrap().into_iter().next()).and_then(text))
+    }
+
+    /// Seconds since the server process started.
+    pub async fn uptime(&mut self) -> Result<u64> {
+        let rows = self.rows("SHOW GLOBAL STATUS LIKE 'Uptime'").await?;
+        let uptime = rows.first().and_then(|row| row.get("Value")?.as_ref()?.parse().ok());
+        uptime.context("the server does not say for how long it has run")
+    }
+}
+
+/// The driver's errors repeat their causes in their own text; the last cause says it once.
+fn innermost(error: mysql_async::Error) -> anyhow::Error {
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    anyhow::anyhow!("{cause}")
+}
+
+fn named(row: Row) -> NamedRow {
+    let names: Vec<String> = row.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
+    names.into_iter().zip(row.unwrap().into_iter().map(text)).collect()
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::NULL => None,
+        Value::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        Value::Int(number) => Some(number.to_string()),
+        Value::UInt(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Double(number) => Some(number.to_string()),
+        other => Some(other.as_sql(true)),
+    }
+}
+
+/// A text as a literal of SQL, for statements that take no parameters. Right in every `sql_mode` for texts without a
+/// backslash; with one, for all modes but NO_BACKSLASH_ESCAPES, which [`Dialect::session_settings`] turns off.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_hold_what_would_end_them() {
+        assert_eq!(literal("it's \\ok"), "'it''s \\\\ok'");
+    }
+}

@@ -1,0 +1,147 @@
+//! The state of replication as a server reports it, in either vocabulary.
+
+use std::cmp::Ordering;
+
+use serde::Serialize;
+
+use super::NamedRow;
+use crate::settings::HostPort;
+
+/// One of replication's two threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Thread {
+    Running,
+    /// The receiver only: it tries to reach the source.
+    Connecting,
+    Stopped,
+}
+
+/// One row of `SHOW REPLICA STATUS` or `SHOW SLAVE STATUS`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReplicationStatus {
+    pub source_host: String,
+    pub source_port: u16,
+    pub source_user: String,
+    /// Fetches the source's binary log.
+    pub receiver: Thread,
+    /// Applies what was fetched.
+    pub applier: Thread,
+    /// How far the applier is behind, in seconds, where the server knows.
+    pub lag_seconds: Option<u64>,
+    pub by_gtid: bool,
+    /// How far the source's binary log was applied.
+    pub applied_file: String,
+    pub applied_offset: u64,
+    /// The latest error of either thread.
+    pub error: Option<String>,
+}
+
+impl ReplicationStatus {
+    /// Reads a row.
+    pub fn from_row(row: &NamedRow) -> ReplicationStatus {
+        let text =
+            |names: [&str; 2]| names.iter().find_map(|name| row.get(*name).cloned().flatten()).unwrap_or_default();
+        let by_gtid = match row.get("Using_Gtid").cloned().flatten() {
+            Some(mariadb) => mariadb != "No",
+            None => text(["Auto_Position", "Auto_Position"]) == "1",
+        };
+        let error = [("Last_IO_Errno", "Last_IO_Error"), ("Last_SQL_Errno", "Last_SQL_Error")].into_iter().find_map(
+            |(number, message)| {
+                let number = row.get(number).cloned().flatten().filter(|number| number != "0")?;
+                Some(format!("error {number}: {}", text([message, message])))
+            },
+        );
+        ReplicationStatus {
+            source_host: text(["Source_Host", "Master_Host"]),
+            source_port: text(["Source_Port", "Master_Port"]).parse().unwrap_or_default(),
+            source_user: text(["Source_User", "Master_User"]),
+            receiver: thread(&text(["Replica_IO_Running", "Slave_IO_Running"])),
+            applier: thread(&text(["Replica_SQL_Running", "Slave_SQL_Running"])),
+            lag_seconds: text(["Seconds_Behind_Source", "Seconds_Behind_Master"]).parse().ok(),
+            by_gtid,
+            applied_file: text(["Relay_Source_Log_File", "Relay_Master_Log_File"]),
+            applied_offset: text(["Exec_Source_Log_Pos", "Exec_Master_Log_Pos"]).parse().unwrap_or_default(),
+            error,
+        }
+    }
+
+    /// Whether both threads run.
+    pub fn runs(&self) -> bool {
+        self.receiver == Thread::Running && self.applier == Thread::Running
+    }
+
+    /// Whether the server follows this source as this user.
+    pub fn follows(&self, source: &HostPort, user: &str) -> bool {
+        self.source_host == source.host && self.source_port == source.port && self.source_user == user
+    }
+
+    /// Whether the source's log was applied beyond a place in it.
+    pub fn is_beyond(&self, file: &str, offset: u64) -> bool {
+        let by_number = |name: &str| name.rsplit('.').next().and_then(|number| number.parse::<u64>().ok());
+        let files = match (by_number(&self.applied_file), by_number(file)) {
+            (Some(applied), Some(other)) => applied.cmp(&other),
+            _ => return false,
+        };
+        files == Ordering::Greater || (files == Ordering::Equal && self.applied_offset > offset)
+    }
+}
+
+fn thread(text: &str) -> Thread {
+    match text {
+        "Yes" => Thread::Running,
+        "Connecting" | "Preparing" => Thread::Connecting,
+        _ => Thread::Stopped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(columns: &[(&str, &str)]) -> NamedRow {
+        columns.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect()
+    }
+
+    #[test]
+    fn reads_both_vocabularies() {
+        let mariadb = ReplicationStatus::from_row(&row(&[
+            ("Master_Host", "mysql-0.mysql"),
+            ("Master_Port", "3306"),
+            ("Master_User", "root"),
+            ("Slave_IO_Running", "Connecting"),
+            ("Slave_SQL_Running", "Yes"),
+            ("Using_Gtid", "Slave_Pos"),
+            ("Last_IO_Errno", "2003"),
+            ("Last_IO_Error", "can't connect"),
+            ("Last_SQL_Errno", "0"),
+        ]));
+        assert!(mariadb.follows(&HostPort { host: "mysql-0.mysql".into(), port: 3306 }, "root"));
+        assert_eq!((mariadb.receiver, mariadb.applier), (Thread::Connecting, Thread::Running));
+        assert!(mariadb.by_gtid && !mariadb.runs());
+        assert_eq!(mariadb.error.as_deref(), Some("error 2003: can't connect"));
+        assert_eq!(mariadb.lag_seconds, None);
+
+        let mysql = ReplicationStatus::from_row(&row(&[
+            ("Source_Host", "mysql-0.mysql"),
+            ("Replica_IO_Running", "Yes"),
+            ("Replica_SQL_Running", "Yes"),
+            ("Auto_Position", "0"),
+            ("Seconds_Behind_Source", "3"),
+        ]));
+        assert!(mysql.runs() && !mysql.by_gtid);
+        assert_eq!(mysql.lag_seconds, Some(3));
+    }
+
+    #[test]
+    fn places_in_a_log_are_ordered_by_file_number_then_offset() {
+        let status = ReplicationStatus::from_row(&row(&[
+            ("Relay_Master_Log_File", "mysql-bin.000010"),
+            ("Exec_Master_Log_Pos", "500"),
+        ]));
+        assert!(status.is_beyond("mysql-bin.000009", 9999));
+        assert!(status.is_beyond("mysql-bin.000010", 499));
+        assert!(!status.is_beyond("mysql-bin.000010", 500));
+        assert!(!status.is_beyond("mysql-bin.000011", 4));
+    }
+}
