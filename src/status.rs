@@ -1,0 +1,180 @@
+//! What the sidecar knows of its pod right now: one snapshot, written by who watches the server, read by everyone.
+
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::datadir::journal::{CloneRecord, SetId, State};
+use crate::mysql::status::{ReplicationStatus, Thread};
+use crate::ordinal::Role;
+
+/// A snapshot that is older than this says nothing about the present.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// What is known. The form of `/status` too.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    pub pod: String,
+    pub role: &'static str,
+    /// The server's version, while it answers.
+    pub server: Option<String>,
+    /// Whether this start of the server was looked at and set right.
+    pub settled: bool,
+    pub state: Option<State>,
+    pub set_id: Option<SetId>,
+    pub clone: Option<CloneRecord>,
+    pub replication: Option<ReplicationStatus>,
+    /// What stands in the way, for people.
+    pub trouble: Option<String>,
+    /// Starts of the server seen since the sidecar's own.
+    pub server_starts: u64,
+    #[serde(skip)]
+    observed: Option<Instant>,
+}
+
+/// The snapshot, shared.
+pub struct Status(RwLock<Snapshot>);
+
+impl Status {
+    pub fn new(pod: String, role: Role) -> Status {
+        Status(RwLock::new(Snapshot {
+            pod,
+            role: match role {
+                Role::Primary => "primary",
+                Role::Replica => "replica",
+            },
+            server: None,
+            settled: false,
+            state: None,
+            set_id: None,
+            clone: None,
+            replication: None,
+            trouble: Some("the server has not answered yet".to_owned()),
+            server_starts: 0,
+            observed: None,
+        }))
+    }
+
+    /// A copy of what is known.
+    pub fn get(&self) -> Snapshot {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes what is known, just now seen.
+    pub fn update(&self, change: impl FnOnce(&mut Snapshot)) {
+        let mut snapshot = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut snapshot);
+        snapshot.observed = Some(Instant::now());
+    }
+}
+
+impl Snapshot {
+    /// Whether clients may be sent here; else why not. A replica whose source is away keeps serving what it has.
+    pub fn ready(&self) -> Result<(), String> {
+        self.settled_server()?;
+        if self.role == "primary" {
+            return Ok(());
+        }
+        let Some(replication) = &self.replication else { return Err("no replication is set up".to_owned()) };
+        let receiver_lives = match replication.receiver {
+            Thread::Running => true,
+            Thread::Connecting => self.state == Some(State::Replicating),
+            Thread::Stopped => false,
+        };
+        if receiver_lives && replication.applier == Thread::Running {
+            return Ok(());
+        }
+        Err(self.replication_trouble(replication))
+    }
+
+    /// Whether a copy of this server may be given away; else why not.
+    pub fn fit_to_donate(&self, max_lag: Duration) -> Result<(), String> {
+        self.settled_server()?;
+        if self.role == "primary" {
+            return Ok(());
+        }
+        let Some(replication) = &self.replication else { return Err("no replication is set up".to_owned()) };
+        if !replication.runs() {
+            return Err(self.replication_trouble(replication));
+        }
+        match replication.lag_seconds {
+            Some(lag) if lag > max_lag.as_secs() => {
+                Err(format!("replication is {lag} seconds behind, more than {} are not passed on", max_lag.as_secs()))
+            }
+            Some(_) => Ok(()),
+            None => Err("the server does not say how far replication is behind".to_owned()),
+        }
+    }
+
+    fn settled_server(&self) -> Result<(), String> {
+        if let Some(trouble) = &self.trouble {
+            return Err(trouble.clone());
+        }
+        if self.server.is_none() || self.observed.is_none_or(|observed| observed.elapsed() > FRESH) {
+            return Err("the server does not answer".to_owned());
+        }
+        if self.settled { Ok(()) } else { Err("the server's start is being looked at".to_owned()) }
+    }
+
+    fn replication_trouble(&self, replication: &ReplicationStatus) -> String {
+        let threads = format!("receiver {:?}, applier {:?}", replication.receiver, replication.applier).to_lowercase();
+        match &replication.error {
+            Some(error) => format!("replication does not run ({threads}): {error}"),
+            None => format!("replication does not run ({threads})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(receiver: Thread, applier: Thread, lag_seconds: Option<u64>) -> Snapshot {
+        let status = Status::new("mysql-1".into(), Role::Replica);
+        status.update(|snapshot| {
+            snapshot.server = Some("10.11".into());
+            snapshot.settled = true;
+            snapshot.trouble = None;
+            snapshot.state = Some(State::Replicating);
+            snapshot.replication = Some(ReplicationStatus {
+                source_host: "mysql-0.mysql".into(),
+                source_port: 3306,
+                source_user: "root".into(),
+                receiver,
+                applier,
+                lag_seconds,
+                by_gtid: true,
+                applied_file: String::new(),
+                applied_offset: 0,
+                error: None,
+            });
+        });
+        status.get()
+    }
+
+    #[test]
+    fn a_replica_without_its_source_serves_but_does_not_donate() {
+        let snapshot = replica(Thread::Connecting, Thread::Running, None);
+        assert!(snapshot.ready().is_ok());
+        assert!(snapshot.fit_to_donate(Duration::from_secs(60)).is_err());
+    }
+
+    #[test]
+    fn a_replica_that_stands_still_does_neither() {
+        let snapshot = replica(Thread::Running, Thread::Stopped, None);
+        assert!(snapshot.ready().is_err() && snapshot.fit_to_donate(Duration::from_secs(60)).is_err());
+    }
+
+    #[test]
+    fn lag_is_not_passed_on() {
+        let max = Duration::from_secs(60);
+        assert!(replica(Thread::Running, Thread::Running, Some(60)).fit_to_donate(max).is_ok());
+        assert!(replica(Thread::Running, Thread::Running, Some(61)).fit_to_donate(max).is_err());
+    }
+
+    #[test]
+    fn nobody_is_ready_before_the_server_answered() {
+        assert!(Status::new("mysql-0".into(), Role::Primary).get().ready().is_err());
+    }
+}
