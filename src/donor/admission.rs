@@ -1,0 +1,168 @@
+//! Who gets a clone: the donor's half of the handshake, from the first byte to the offer or the refusal.
+
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::{info, warn};
+
+use super::{Donor, backup};
+use crate::deadline::DeadlineReader;
+use crate::wire::auth::{self, Side, Transcript};
+use crate::wire::frame::{self, Kind, WireError};
+use crate::wire::message::{Challenge, Hello, Proof, Refusal, Why};
+use crate::wire::preface;
+
+/// The whole handshake of a peer must be done in this time, however it spreads its bytes.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// When a recipient that found us busy or not ready may come back, in seconds.
+const RETRY_AFTER: u64 = 2;
+
+/// A recipient that may have a clone, and the turn that it holds.
+pub struct Admitted {
+    pub stream: TcpStream,
+    pub pod: String,
+    pub transcript: Transcript,
+    pub turn: OwnedSemaphorePermit,
+}
+
+/// How a handshake ends without a clone.
+enum Ended {
+    /// We say no, and why.
+    Refused(Refusal),
+    /// The peer can't be talked with.
+    Broken(WireError),
+}
+
+impl From<WireError> for Ended {
+    fn from(error: WireError) -> Ended {
+        Ended::Broken(error)
+    }
+}
+
+/// One connection, from its first byte to its last.
+pub fn handle(donor: &Donor, stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
+    match admit(donor, &stream) {
+        Ok((pod, transcript, turn)) => backup::serve(donor, Admitted { stream, pod, transcript, turn }),
+        Err(Ended::Refused(refusal)) => {
+            info!(why = refusal.why.name(), "refused: {}", refusal.text);
+            donor.metrics.refused(refusal.why);
+            refuse(&stream, &refusal);
+        }
+        Err(Ended::Broken(error)) => {
+            info!("a connection brought no request for a clone: {error}");
+            donor.metrics.broken_handshake();
+        }
+    }
+}
+
+/// Sends a refusal, and waits for the peer to read it: closing with unread bytes would take it away again.
+pub fn refuse(mut stream: &TcpStream, refusal: &Refusal) {
+    let sent = frame::write_control(&mut stream, Kind::Refusal, refusal);
+    if sent.is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
+        let mut reader = DeadlineReader::new(stream, Instant::now() + Duration::from_secs(1));
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+    }
+}
+
+fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(String, Transcript, OwnedSemaphorePermit), Ended> {
+    let mut input = DeadlineReader::new(stream, Instant::now() + HANDSHAKE_LIMIT);
+    let mut transcript = Transcript::default();
+    preface::receive(&mut input)?;
+    let hello: Hello = expect(&mut input, Kind::Hello, &mut transcript)?;
+    preface::send(&mut stream)?;
+
+    prove(donor, &mut input, stream, &mut transcript)?;
+    let pod = format!("{}-{}", hello.set, hello.ordinal);
+    check_set(donor, &hello)?;
+    if donor.stopping.load(Ordering::Relaxed) {
+        return Err(refused(Why::Stopping, "this sidecar is about to stop", Some(RETRY_AFTER)));
+    }
+    check_format(donor, &hello)?;
+    let fit = donor.status.get().fit_to_donate(donor.settings.max_donor_lag);
+    fit.map_err(|why| refused(Why::NotReady, &why, Some(RETRY_AFTER)))?;
+    let turn = donor.turn.clone().try_acquire_owned();
+    let turn = turn.map_err(|_| refused(Why::Busy, "another clone is being served", Some(RETRY_AFTER)))?;
+    Ok((pod, transcript, turn))
+}
+
+/// Challenges the recipient where there is a secret. Without one, and without the word that anyone may have the
+/// data, nobody gets past here.
+fn prove(
+    donor: &Donor,
+    input: &mut DeadlineReader<'_>,
+    mut stream: &TcpStream,
+    transcript: &mut Transcript,
+) -> Result<(), Ended> {
+    let secret = donor.settings.peering.secret.as_ref();
+    if secret.is_none() && !donor.settings.donate_to_anyone {
+        return Err(refused(Why::Unauthorised, "this donor has no clone secret and gives to nobody", None));
+    }
+    let nonce = auth::nonce().map_err(|error| WireError::Malformed(error.to_string()))?;
+    let challenge = frame::write_control(&mut stream, Kind::Challenge, &Challenge { nonce, proof: secret.is_some() })?;
+    stream.flush().map_err(WireError::Io)?;
+    transcript.add(&challenge);
+    let Some(secret) = secret else { return Ok(()) };
+
+    let said = transcript.clone();
+    let proof: Proof = expect(input, Kind::Proof, transcript)?;
+    if said.verify(secret, Side::Recipient, &proof.hmac) {
+        Ok(())
+    } else {
+        Err(refused(Why::Unauthorised, "the recipient's clone secret is not this donor's", None))
+    }
+}
+
+fn check_set(donor: &Donor, hello: &Hello) -> Result<(), Ended> {
+    let own = &donor.settings.member.set;
+    if &hello.set != own {
+        let text = format!("this donor belongs to the set {own:?}, the recipient to {:?}", hello.set);
+        return Err(refused(Why::WrongSet, &text, None));
+    }
+    let own_id = donor.status.get().set_id;
+    match (&hello.set_id, own_id) {
+        (Some(theirs), Some(ours)) if *theirs != ours => {
+            let text = format!("the recipient's data are of set identity {theirs}, this donor's of {ours}");
+            Err(refused(Why::WrongSet, &text, None))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_format(donor: &Donor, hello: &Hello) -> Result<(), Ended> {
+    let tool = donor.tool().map_err(|error| {
+        warn!("{error:#}");
+        refused(Why::Unsupported, "this donor has no backup tool", None)
+    })?;
+    let format = tool.format().to_string();
+    if hello.formats.contains(&format) {
+        return Ok(());
+    }
+    let text = format!("this donor sends {format}, the recipient takes {}", hello.formats.join(", "));
+    Err(refused(Why::Unsupported, &text, None))
+}
+
+fn expect<T: serde::de::DeserializeOwned>(
+    input: &mut DeadlineReader<'_>,
+    kind: Kind,
+    transcript: &mut Transcript,
+) -> Result<T, WireError> {
+    let header = frame::read_header(input)?;
+    if header.kind != kind {
+        return Err(WireError::Malformed(format!("a {:?} message where a {kind:?} belongs", header.kind)));
+    }
+    let body = frame::read_body(input, header)?;
+    transcript.add(&frame::header_bytes(kind, body.len()));
+    transcript.add(&body);
+    frame::parse(kind, &body)
+}
+
+fn refused(why: Why, text: &str, retry_after: Option<u64>) -> Ended {
+    Ended::Refused(Refusal { why, text: text.to_owned(), retry_after })
+}

@@ -1,0 +1,126 @@
+//! One clone as the donor sees it: start the backup tool, offer, relay, and say how it ended.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tracing::{info, warn};
+
+use super::Donor;
+use super::admission::{Admitted, refuse};
+use super::relay::{self, Relayed};
+use crate::backup_tool::{Backup, BackupTool};
+use crate::child::{Ended, Running};
+use crate::scratch;
+use crate::wire::auth::{Side, Transcript};
+use crate::wire::data::DataWriter;
+use crate::wire::frame::{self, Kind};
+use crate::wire::message::{Offer, Proof, Refusal, Why};
+
+/// The tool has closed its output; what it still has to do takes no longer.
+const EXIT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Serves one admitted recipient. The turn is given back when this returns, the tool having been reaped.
+pub fn serve(donor: &Donor, recipient: Admitted) {
+    let started = Instant::now();
+    let Admitted { stream, pod, transcript, turn } = recipient;
+    info!(recipient = pod, "a clone begins");
+    let outcome = run(donor, &stream, transcript);
+    drop(turn);
+    let seconds = started.elapsed().as_secs_f64();
+    match outcome {
+        Ok(bytes) => {
+            info!(recipient = pod, bytes, seconds, "a clone was served");
+            donor.metrics.donated(bytes, seconds);
+        }
+        Err(error) => {
+            warn!(recipient = pod, seconds, "a clone failed: {error:#}");
+            donor.metrics.donation_failed();
+        }
+    }
+}
+
+fn run(donor: &Donor, stream: &TcpStream, mut transcript: Transcript) -> Result<u64> {
+    let tool = donor.tool()?;
+    let scratch = match scratch::directory_in(&donor.scratch) {
+        Ok(scratch) => scratch,
+        Err(error) => return give_up(stream, error),
+    };
+    let backup = Backup {
+        server: &donor.settings.server,
+        account: &donor.settings.backup,
+        data_dir: &donor.settings.data_dir,
+        scratch: scratch.path(),
+        lock_wait: donor.settings.lock_wait,
+    };
+    let mut running = match tool.start_backup(&backup) {
+        Ok(running) => running,
+        Err(error) => return give_up(stream, error),
+    };
+    let offered = frame::write_control(&mut &*stream, Kind::Offer, &offer(donor, tool))?;
+    if let Some(secret) = &donor.settings.peering.secret {
+        transcript.add(&offered);
+        let proof = Proof { hmac: transcript.prove(secret, Side::Donor) };
+        frame::write_control(&mut &*stream, Kind::Proof, &proof)?;
+    }
+    relay(donor, tool, stream, &mut running).and_then(|writer| end(tool, running, writer))
+}
+
+/// Refuses after all, with a reason that may pass.
+fn give_up(stream: &TcpStream, error: anyhow::Error) -> Result<u64> {
+    refuse(stream, &Refusal { why: Why::NotReady, text: format!("{error:#}"), retry_after: Some(10) });
+    Err(error)
+}
+
+fn offer(donor: &Donor, tool: &BackupTool) -> Offer {
+    let snapshot = donor.status.get();
+    Offer {
+        pod: snapshot.pod,
+        ordinal: donor.settings.member.ordinal.0,
+        format: tool.format(),
+        tool: tool.to_string(),
+        server: snapshot.server.unwrap_or_default(),
+        set_id: snapshot.set_id,
+        heartbeat_seconds: relay::HEARTBEAT.as_secs(),
+    }
+}
+
+type Writer<'a> = DataWriter<&'a TcpStream>;
+
+/// Passes the stream on to its end; the tool is killed where the recipient goes first.
+fn relay<'a>(donor: &Donor, tool: &BackupTool, stream: &'a TcpStream, running: &mut Running) -> Result<Writer<'a>> {
+    let mut writer = DataWriter::new(stream);
+    let output = running.take_stdout().with_context(|| format!("{tool}: no output"))?;
+    match relay::relay(output, stream, &mut writer, donor.settings.peering.stall_timeout) {
+        Relayed::Whole => Ok(writer),
+        Relayed::RecipientGone(why) => {
+            running.kill();
+            bail!("the recipient went away after {} bytes: {why}", writer.bytes())
+        }
+        Relayed::OutputBroken(error) => {
+            running.kill();
+            let text = format!("reading the stream of {tool}: {error}");
+            let _ = writer.failed(text.clone());
+            bail!(text)
+        }
+    }
+}
+
+/// Only here is an end frame sent: the tool has ended, with success, by its status and by its own last word.
+fn end(tool: &BackupTool, running: Running, writer: Writer<'_>) -> Result<u64> {
+    let ended = running.wait_at_most(EXIT_LIMIT).with_context(|| format!("waiting for {tool}"))?;
+    if let Some(fault) = fault(tool, &ended) {
+        writer.failed(fault.clone())?;
+        bail!(fault);
+    }
+    let position = ended.tail.line_holding("binlog position").map(str::to_owned);
+    Ok(writer.end(position)?)
+}
+
+fn fault(tool: &BackupTool, ended: &Ended) -> Option<String> {
+    if !ended.status.success() {
+        return Some(format!("{tool} {}: {}", ended.in_words(), ended.tail.complaint()));
+    }
+    let complete = ended.tail.ends_with_line_holding("completed OK!");
+    (!complete).then(|| format!("{tool} ended with 0 but did not say \"completed OK!\": {}", ended.tail.complaint()))
+}

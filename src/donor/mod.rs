@@ -1,0 +1,152 @@
+//! The donor: serves clones of the local server, one at a time, for ever.
+//!
+//! Nothing that a peer sends or fails to send ends it: each connection is a thread of its own under deadlines, there
+//! is a bound on how many there are, and the one clone that runs is killed with its backup tool when its recipient
+//! goes.
+
+mod admission;
+mod backup;
+mod relay;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::task::JoinSet;
+use tracing::{info, info_span, warn};
+
+use crate::backup_tool::BackupTool;
+use crate::exit::Reason;
+use crate::metrics::Metrics;
+use crate::settings::Sidecar;
+use crate::status::Status;
+
+/// Connections that are looked at, at once. A stranger who opens more waits in the kernel's queue.
+const CONNECTIONS: usize = 16;
+
+/// After an error of `accept`, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// All that serving a clone needs.
+pub struct Donor {
+    settings: Arc<Sidecar>,
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+    scratch: PathBuf,
+    /// One permit: one clone at a time.
+    turn: Arc<Semaphore>,
+    stopping: AtomicBool,
+    tool: OnceLock<BackupTool>,
+}
+
+impl Donor {
+    pub fn new(settings: Arc<Sidecar>, status: Arc<Status>, metrics: Arc<Metrics>, scratch: PathBuf) -> Arc<Donor> {
+        Arc::new(Donor {
+            settings,
+            status,
+            metrics,
+            scratch,
+            turn: Arc::new(Semaphore::new(1)),
+            stopping: AtomicBool::new(false),
+            tool: OnceLock::new(),
+        })
+    }
+
+    /// Whether a clone is being served right now.
+    pub fn is_busy(&self) -> bool {
+        self.turn.available_permits() == 0
+    }
+
+    /// The backup tool, looked for until there is one.
+    fn tool(&self) -> Result<&BackupTool> {
+        if let Some(tool) = self.tool.get() {
+            return Ok(tool);
+        }
+        let tool = BackupTool::find()?;
+        Ok(self.tool.get_or_init(|| tool))
+    }
+}
+
+/// Binds the port that clones are served on.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening for clones on {address}"))
+        .map_err(|error| Reason::Listen.because(error))
+}
+
+/// Serves until `stop` completes; then lets a running clone finish, within the drain timeout.
+pub async fn serve(donor: Arc<Donor>, listener: TcpListener, stop: impl Future<Output = ()>) {
+    announce(&donor);
+    let mut sessions = JoinSet::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            () = accept_one(&donor, &listener, &places, &mut sessions) => {}
+        }
+        while sessions.try_join_next().is_some() {}
+    }
+    drop(listener);
+    drain(&donor, sessions).await;
+}
+
+/// The place is taken before `accept`, so that the kernel's queue, not this process, holds who is too many.
+async fn accept_one(donor: &Arc<Donor>, listener: &TcpListener, places: &Arc<Semaphore>, sessions: &mut JoinSet<()>) {
+    let Ok(place) = places.clone().acquire_owned().await else { return };
+    let accepted = listener.accept().await.and_then(|(stream, peer)| {
+        let stream = stream.into_std()?;
+        stream.set_nonblocking(false)?;
+        Ok((stream, peer))
+    });
+    match accepted {
+        Ok((stream, peer)) => {
+            let donor = donor.clone();
+            sessions.spawn_blocking(move || {
+                let _place = place;
+                info_span!("clone", %peer).in_scope(|| admission::handle(&donor, stream));
+            });
+        }
+        Err(error) => {
+            warn!(%error, "accepting a connection failed");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+async fn drain(donor: &Donor, mut sessions: JoinSet<()>) {
+    donor.stopping.store(true, Ordering::Relaxed);
+    match donor.turn.try_acquire() {
+        Ok(_turn) => return,
+        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {}
+    }
+    let limit = donor.settings.drain_timeout;
+    info!(limit_seconds = limit.as_secs(), "letting the running clone finish");
+    let finished = async {
+        let _turn = donor.turn.acquire().await;
+    };
+    if tokio::time::timeout(limit, finished).await.is_err() {
+        warn!("the running clone did not finish in time and is broken off");
+    }
+    sessions.detach_all();
+}
+
+fn announce(donor: &Donor) {
+    match (&donor.settings.peering.secret, donor.settings.donate_to_anyone) {
+        (Some(_), _) => info!(address = %donor.settings.clone_listen, "serving clones to who knows the secret"),
+        (None, true) => warn!(
+            address = %donor.settings.clone_listen,
+            "serving clones to ANYONE who reaches this port (--donate-to-anyone); set a clone secret to close it"
+        ),
+        (None, false) => warn!(
+            "serving no clones: set a clone secret (MYSQLSET_CLONE_SECRET_FILE or MYSQLSET_CLONE_SECRET), \
+             or say --donate-to-anyone"
+        ),
+    }
+}

@@ -1,0 +1,42 @@
+//! The backup tool's temporary files: a directory for each run, that goes with it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use tracing::warn;
+
+const PREFIX: &str = "mysqlset-backup-";
+
+/// Makes a directory for one run below `parent`.
+pub fn directory_in(parent: &Path) -> Result<TempDir> {
+    std::fs::create_dir_all(parent)
+        .and_then(|()| tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent))
+        .with_context(|| format!("making a directory for the backup tool's temporary files in {}", parent.display()))
+}
+
+/// Removes what a killed sidecar's runs left.
+pub fn clean(parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        if ours && let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            warn!(directory = %entry.path().display(), %error, "a leftover cannot be removed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_go_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let left = directory_in(parent.path()).unwrap().keep();
+        std::fs::write(left.join("redo"), "x").unwrap();
+        std::fs::write(parent.path().join("other"), "x").unwrap();
+        clean(parent.path());
+        assert!(!left.exists() && parent.path().join("other").exists());
+    }
+}
