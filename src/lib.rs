@@ -18,6 +18,7 @@ pub mod ordinal;
 pub mod pid1;
 pub mod position;
 pub mod random;
+pub mod recipient;
 pub mod scratch;
 pub mod secret;
 pub mod settings;

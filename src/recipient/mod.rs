@@ -1,0 +1,132 @@
+//! The recipient: finds a donor, and receives a whole backup from it or nothing.
+
+mod handshake;
+mod rounds;
+
+use std::fmt;
+use std::path::Path;
+use std::time::Instant;
+
+use tracing::{info, info_span};
+
+use crate::datadir::journal::{CloneRecord, SetId, now};
+use crate::exit;
+use crate::ordinal::{Member, Ordinal};
+use crate::position::Position;
+use crate::settings::{HostPort, Peering};
+use crate::unpack::{self, UnpackError};
+use crate::wire::frame::WireError;
+use crate::wire::message::Refusal;
+use handshake::Incoming;
+
+pub use rounds::receive_from_any;
+
+/// Who asks, and how.
+pub struct Recipient<'a> {
+    pub member: &'a Member,
+    pub peering: &'a Peering,
+}
+
+/// A whole backup that was unpacked, by the donor's word and by every check of ours; not yet synced.
+pub struct Received {
+    pub donor: HostPort,
+    pub donor_pod: String,
+    pub donor_ordinal: Ordinal,
+    pub tool: String,
+    pub format: unpack::Format,
+    pub set_id: Option<SetId>,
+    pub bytes: u64,
+    pub seconds: f64,
+}
+
+impl Received {
+    /// What the journal keeps of it.
+    pub fn record(&self, position: Position) -> CloneRecord {
+        CloneRecord {
+            donor: self.donor.to_string(),
+            donor_pod: self.donor_pod.clone(),
+            tool: self.tool.clone(),
+            bytes: self.bytes,
+            seconds: self.seconds,
+            received_at: now(),
+            position,
+        }
+    }
+}
+
+/// Why one try at one donor brought nothing.
+#[derive(Debug)]
+pub enum Setback {
+    /// There is nobody to talk to.
+    Unreachable(String),
+    /// The donor said no.
+    Refused(Refusal),
+    /// The donor may not be trusted, or can't be understood: trying it again changes nothing.
+    Unacceptable(String),
+    /// A backup began and did not come whole.
+    Broken { why: String, bytes: u64 },
+    /// Our own disk; no donor mends that.
+    Fatal(anyhow::Error),
+}
+
+impl fmt::Display for Setback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Setback::Unreachable(why) | Setback::Unacceptable(why) => f.write_str(why),
+            Setback::Refused(refusal) => write!(f, "refused, {refusal}"),
+            Setback::Broken { why, bytes } => write!(f, "broke after {bytes} bytes: {why}"),
+            Setback::Fatal(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl Recipient<'_> {
+    /// One try at one donor. `stage` is called once the donor has offered a backup, before the first byte of it, and
+    /// gives the empty directory to unpack into.
+    pub fn receive(
+        &self,
+        donor: &HostPort,
+        stage: &dyn Fn() -> anyhow::Result<std::path::PathBuf>,
+    ) -> Result<Received, Setback> {
+        info_span!("receive", %donor).in_scope(|| {
+            let incoming = handshake::shake_hands(self, donor)?;
+            let directory = stage().map_err(Setback::Fatal)?;
+            unpack_all(incoming, donor, &directory)
+        })
+    }
+}
+
+/// Unpacks to the stream's end and believes it only then.
+fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path) -> Result<Received, Setback> {
+    let started = Instant::now();
+    let Incoming { offer, mut data } = incoming;
+    info!(pod = offer.pod, tool = offer.tool, server = offer.server, format = %offer.format, "receiving");
+    let unpacked = unpack::unpack(offer.format, &mut data, directory);
+    let bytes = data.bytes();
+    let summary = unpacked.map_err(|error| setback_of(error, bytes))?;
+    let broken = |why: String| Setback::Broken { why, bytes };
+    let end = data.finish().map_err(|error: WireError| broken(error.to_string()))?;
+    summary.require_backup_metadata().map_err(|error| broken(error.to_string()))?;
+    let seconds = started.elapsed().as_secs_f64();
+    info!(bytes, seconds, files = summary.files, position = end.position, "received, whole to its end mark");
+    Ok(Received {
+        donor: donor.clone(),
+        donor_pod: offer.pod,
+        donor_ordinal: Ordinal(offer.ordinal),
+        tool: offer.tool,
+        format: offer.format,
+        set_id: offer.set_id,
+        bytes,
+        seconds,
+    })
+}
+
+/// A full disk is ours; everything else is the stream's or its donor's.
+fn setback_of(error: UnpackError, bytes: u64) -> Setback {
+    match error {
+        UnpackError::Output { path, source } => {
+            Setback::Fatal(exit::disk_error(source, format!("writing {}", path.display())))
+        }
+        other => Setback::Broken { why: other.to_string(), bytes },
+    }
+}
