@@ -19,6 +19,7 @@ pub mod pid1;
 pub mod position;
 pub mod random;
 pub mod recipient;
+pub mod replication;
 pub mod scratch;
 pub mod secret;
 pub mod settings;

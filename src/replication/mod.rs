@@ -1,0 +1,165 @@
+//! Keeping the local server in its place: at each of its starts the journal is compared with what the server says,
+//! what differs is set right, replication is started; then it is watched until it goes away.
+//!
+//! Nothing is assumed to have happened because it was asked for: a sidecar that was killed anywhere in between starts
+//! here again, and so does one whose server restarted.
+
+mod primary;
+mod replica;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::datadir::journal::{Journal, State};
+use crate::mysql::Server;
+use crate::mysql::status::ReplicationStatus;
+use crate::ordinal::Role;
+use crate::settings::Sidecar;
+use crate::status::Status;
+
+/// Between two looks at a server that answers, and two tries to reach one that doesn't.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// A server's clock counts whole seconds, and the connection takes some time.
+const UPTIME_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// Watches over the local server for ever.
+pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
+    let mut keeper = Keeper { settings, status, start: None, last_trouble: String::new() };
+    loop {
+        let Err(error) = keeper.watch().await;
+        keeper.report(&error);
+        sleep(PERIOD).await;
+    }
+}
+
+struct Keeper {
+    settings: Arc<Sidecar>,
+    status: Arc<Status>,
+    /// The start of the server that was settled.
+    start: Option<ServerStart>,
+    last_trouble: String,
+}
+
+/// When a server started, by its uptime at a moment of ours.
+#[derive(Clone, Copy)]
+struct ServerStart {
+    seen: Instant,
+    uptime: Duration,
+}
+
+impl ServerStart {
+    /// Whether a server with this uptime now must have started since.
+    fn is_older_than(self, uptime: Duration) -> bool {
+        uptime + UPTIME_TOLERANCE < self.uptime + self.seen.elapsed()
+    }
+}
+
+impl Keeper {
+    /// From a new connection to its loss.
+    async fn watch(&mut self) -> Result<Infallible> {
+        let mut server = Server::connect(&self.settings.server, &self.settings.sql).await?;
+        self.notice_start(&mut server).await?;
+        loop {
+            if !self.status.get().settled {
+                self.settle(&mut server).await?;
+            }
+            self.observe(&mut server).await?;
+            sleep(PERIOD).await;
+        }
+    }
+
+    async fn notice_start(&mut self, server: &mut Server) -> Result<()> {
+        let uptime = Duration::from_secs(server.uptime().await?);
+        let is_new = self.start.is_none_or(|start| start.is_older_than(uptime));
+        if is_new {
+            info!(version = server.version, uptime_seconds = uptime.as_secs(), "the server answers");
+            self.start = Some(ServerStart { seen: Instant::now(), uptime });
+        } else {
+            self.last_trouble.clear();
+        }
+        self.status.update(|snapshot| {
+            snapshot.server = Some(server.version.clone());
+            snapshot.settled &= !is_new;
+            if snapshot.settled {
+                // Only the connection was lost, and is there again.
+                snapshot.trouble = None;
+            }
+            snapshot.server_starts += u64::from(is_new);
+        });
+        Ok(())
+    }
+
+    /// Compares and sets right, once for each start of the server; again after an error.
+    async fn settle(&mut self, server: &mut Server) -> Result<()> {
+        let journal = Journal::read(&self.settings.data_dir)?;
+        let journal = match self.settings.member.role() {
+            Role::Primary => primary::settle(journal, &self.settings.data_dir)?,
+            Role::Replica => replica::settle(journal, server, &self.settings).await?,
+        };
+        self.status.update(|snapshot| {
+            snapshot.settled = true;
+            snapshot.trouble = None;
+            snapshot.state = Some(journal.state);
+            snapshot.set_id = journal.set_id;
+            snapshot.clone = journal.clone;
+        });
+        self.last_trouble.clear();
+        Ok(())
+    }
+
+    /// Looks at replication, and records in the journal that it runs when it first does.
+    async fn observe(&mut self, server: &mut Server) -> Result<()> {
+        let replication = replication_status(server).await?;
+        let runs = replication.as_ref().is_some_and(ReplicationStatus::runs);
+        if runs && self.status.get().state == Some(State::Configured) {
+            let journal = Journal::read(&self.settings.data_dir)?.context("the journal went away")?;
+            journal.entering(State::Replicating).write(&self.settings.data_dir)?;
+            self.status.update(|snapshot| snapshot.state = Some(State::Replicating));
+            info!("replication runs");
+        }
+        self.status.update(|snapshot| snapshot.replication = replication);
+        Ok(())
+    }
+
+    /// Says once what stands in the way, not at each try.
+    fn report(&mut self, error: &anyhow::Error) {
+        let trouble = format!("{error:#}");
+        self.status.update(|snapshot| {
+            snapshot.server = None;
+            snapshot.replication = None;
+            snapshot.trouble = Some(trouble.clone());
+        });
+        if trouble != self.last_trouble {
+            warn!("{trouble}");
+            self.last_trouble = trouble;
+        }
+    }
+}
+
+/// What the server says about replication; `None` where it has no source.
+async fn replication_status(server: &mut Server) -> Result<Option<ReplicationStatus>> {
+    let rows = server.rows(server.dialect.show_status()).await?;
+    Ok(rows.first().map(ReplicationStatus::from_row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_is_known_by_the_uptime() {
+        let now = Instant::now();
+        let Some(seen) = now.checked_sub(Duration::from_secs(60)) else { return };
+        let start = ServerStart { seen, uptime: Duration::from_secs(100) };
+        assert!(!start.is_older_than(Duration::from_secs(160)));
+        assert!(!start.is_older_than(Duration::from_secs(159)));
+        assert!(start.is_older_than(Duration::from_secs(150)));
+        assert!(start.is_older_than(Duration::from_secs(0)));
+    }
+}

@@ -1,0 +1,55 @@
+//! The primary's part: when its server first answers, its data are a whole database and get the set's identity.
+
+use std::path::Path;
+
+use anyhow::Result;
+use tracing::info;
+
+use crate::datadir::journal::{Journal, SetId, State};
+use crate::exit::Reason;
+
+/// Brings the primary's journal up to what its server shows. Data without a journal are taken for the set's own: the
+/// server runs on them.
+pub fn settle(journal: Option<Journal>, data_dir: &Path) -> Result<Journal> {
+    let journal = journal.unwrap_or_else(|| Journal::new(State::Initialising));
+    match journal.state {
+        State::Receiving | State::Received | State::Preparing | State::Publishing => {
+            return Err(Reason::Journal.error(format!(
+                "the server runs on data whose journal says {}: stop it, and let `mysqlset clone` finish",
+                journal.state
+            )));
+        }
+        // A volume that once was a replica's stays what it is; it is complete all the same.
+        State::Complete | State::Published | State::Configured | State::Replicating if journal.set_id.is_some() => {
+            return Ok(journal);
+        }
+        _ => {}
+    }
+    let mut complete = journal.entering(State::Complete);
+    complete.set_id = Some(SetId::random()?);
+    complete.write(data_dir)?;
+    info!(set_id = ?complete.set_id, "the primary's data are complete");
+    Ok(complete)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_answer_makes_the_data_complete_and_gives_them_an_identity_once() {
+        for before in [Some(Journal::new(State::Initialising)), None, Some(Journal::new(State::Complete))] {
+            let directory = tempfile::tempdir().unwrap();
+            let first = settle(before, directory.path()).unwrap();
+            assert_eq!(first.state, State::Complete);
+            let written = Journal::read(directory.path()).unwrap();
+            assert_eq!(settle(written, directory.path()).unwrap().set_id, first.set_id);
+        }
+    }
+
+    #[test]
+    fn a_server_on_an_unfinished_clone_is_trouble() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(settle(Some(Journal::new(State::Receiving)), directory.path()).is_err());
+    }
+}

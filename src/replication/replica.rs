@@ -1,0 +1,185 @@
+//! A replica's part: from what the journal says and what the server says to replication that runs.
+//!
+//! ```text
+//!  journal        server has                       done
+//!  published      not reached the clone's          forget any source that was copied; GTID: declare the position;
+//!                 position by its own word         set the source (file and offset: with the position)
+//!  published      reached it or gone beyond        set the source without moving anything
+//!     ── then the journal says configured ──
+//!  configured,    the right source                 nothing
+//!  replicating    another host, port or user       set the source where it stands
+//!                 no source, position by GTID      set the source: the server itself knows its GTID position
+//!                 no source, file and offset       refuse: nobody knows how far it had come
+//!  no journal     a source                         as configured
+//!     ── then START, and the watcher records replicating when both threads run ──
+//! ```
+//!
+//! The position of a clone is declared in state `published` only, in which replication was never started; and even
+//! there never below what the server has reached.
+
+use anyhow::{Context, Result};
+use tracing::{info, warn};
+
+use super::replication_status;
+use crate::datadir::journal::{Journal, State};
+use crate::exit::Reason;
+use crate::mysql::dialect::Dialect;
+use crate::mysql::status::{ReplicationStatus, Thread};
+use crate::mysql::{Server, gtid, literal};
+use crate::position::Position;
+use crate::settings::Sidecar;
+
+/// Sets the server's replication right and starts it; returns the journal as it is then.
+pub async fn settle(journal: Option<Journal>, server: &mut Server, settings: &Sidecar) -> Result<Journal> {
+    let status = replication_status(server).await?;
+    let journal = match (journal, &status) {
+        (Some(journal), _) => journal,
+        (None, Some(_)) => Journal::new(State::Configured),
+        (None, None) => {
+            return Err(Reason::Journal.error(
+                "the data directory has no journal and the server no source: nobody knows where replication would \
+                 start; set it up by hand once, or empty the volume to clone again",
+            ));
+        }
+    };
+    let configured = match journal.state {
+        State::Published => start_from_clone(journal, status.as_ref(), server, settings).await?,
+        State::Configured | State::Replicating => {
+            keep_source(&journal, status.as_ref(), server, settings).await?;
+            journal
+        }
+        other => {
+            return Err(Reason::Journal.error(format!(
+                "a replica's server runs on data whose journal says {other}: no clone of the primary is in them"
+            )));
+        }
+    };
+    start_threads(server).await?;
+    Ok(configured)
+}
+
+/// Published → configured. Killed anywhere in here, it runs again and does the same.
+async fn start_from_clone(
+    journal: Journal,
+    status: Option<&ReplicationStatus>,
+    server: &mut Server,
+    settings: &Sidecar,
+) -> Result<Journal> {
+    let clone = journal.clone.as_ref().context("the journal says published, but not what")?;
+    let position = by_gtid_where_it_can_be(&clone.position, server, settings).await?;
+    let reached = has_reached(&position, status, server).await?;
+    if status.is_some() {
+        server.execute(&server.dialect.stop()).await?;
+    }
+    match (reached, &position) {
+        (true, Position::BinlogFile { .. }) => {
+            warn!(%position, "replication has gone beyond the clone's position already; it goes on from there");
+            keep_source(&journal, status, server, settings).await?;
+        }
+        (true, _) => set_source(&position, server, settings).await?,
+        (false, _) => {
+            if status.is_some() {
+                server.execute(&server.dialect.forget_source()).await?;
+            }
+            for statement in server.dialect.set_reached_gtid(&position) {
+                server.execute(&statement).await?;
+            }
+            set_source(&position, server, settings).await?;
+        }
+    }
+    let configured = journal.entering(State::Configured);
+    configured.write(&settings.data_dir)?;
+    info!(source = %settings.source, %position, donor = clone.donor_pod, "replication starts where the clone ends");
+    Ok(configured)
+}
+
+/// Leaves a right source alone, and corrects a wrong one without moving the position.
+async fn keep_source(
+    journal: &Journal,
+    status: Option<&ReplicationStatus>,
+    server: &mut Server,
+    settings: &Sidecar,
+) -> Result<()> {
+    let by_own_gtid = server_keeps_gtid(server.dialect);
+    let (position, why) = match status {
+        Some(status) if status.follows(&settings.source, &settings.replication.user) => return Ok(()),
+        Some(status) if status.by_gtid => (by_own_gtid, "the server has another source"),
+        Some(status) => {
+            let (file, offset) = (status.applied_file.clone(), status.applied_offset);
+            (Position::BinlogFile { file, offset }, "the server has another source")
+        }
+        None if journal.clone.as_ref().is_some_and(|clone| is_by_gtid(&clone.position, server.dialect)) => {
+            (by_own_gtid, "the server has lost its source")
+        }
+        None => {
+            return Err(Reason::NoPosition.error(
+                "the server has lost its source, and with it how far it had come in the source's log: \
+                 empty the volume to clone again",
+            ));
+        }
+    };
+    warn!(source = %settings.source, "{why}: setting it");
+    if status.is_some() {
+        server.execute(&server.dialect.stop()).await?;
+    }
+    set_source(&position, server, settings).await
+}
+
+async fn start_threads(server: &mut Server) -> Result<()> {
+    let status = replication_status(server).await?.context("the server has no source after it was set")?;
+    if status.receiver == Thread::Stopped || status.applier == Thread::Stopped {
+        server.execute(&server.dialect.start()).await?;
+        info!(source = %format_args!("{}:{}", status.source_host, status.source_port), "replication started");
+    }
+    Ok(())
+}
+
+async fn set_source(position: &Position, server: &mut Server, settings: &Sidecar) -> Result<()> {
+    let statement = server.dialect.change_source(&settings.source, &settings.replication, position);
+    server.execute(&statement).await
+}
+
+/// Whether the server's own word is at or beyond a clone's position, so that declaring it could only go back.
+async fn has_reached(position: &Position, status: Option<&ReplicationStatus>, server: &mut Server) -> Result<bool> {
+    Ok(match position {
+        Position::BinlogFile { file, offset } => status.is_some_and(|status| status.is_beyond(file, *offset)),
+        Position::MariadbGtid { slave_pos } => {
+            let reached = server.value(server.dialect.reached_gtid()).await?.unwrap_or_default();
+            gtid::covers(&reached, slave_pos)
+        }
+        Position::MysqlGtid { executed } => {
+            let reached = server.value(server.dialect.reached_gtid()).await?.unwrap_or_default();
+            let query = format!("SELECT GTID_SUBSET({}, {})", literal(executed), literal(&reached));
+            server.value(&query).await?.as_deref() == Some("1")
+        }
+    })
+}
+
+/// MariaDB keeps a GTID position in a table, safe against power loss, but a file and offset in files that are not;
+/// so there a file and offset is looked up at the source, which knows the GTID position that belongs to it.
+async fn by_gtid_where_it_can_be(position: &Position, server: &Server, settings: &Sidecar) -> Result<Position> {
+    let (Position::BinlogFile { file, offset }, Dialect::Mariadb) = (position, server.dialect) else {
+        return Ok(position.clone());
+    };
+    let mut source = Server::connect(&settings.source, &settings.replication).await?;
+    let query = format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(file));
+    let slave_pos = source.value(&query).await?.ok_or_else(|| {
+        Reason::NoPosition.error(format!(
+            "the source {} no longer has {file}:{offset}, where the clone ends: empty the volume to clone again",
+            settings.source
+        ))
+    })?;
+    Ok(Position::MariadbGtid { slave_pos })
+}
+
+fn is_by_gtid(position: &Position, dialect: Dialect) -> bool {
+    dialect == Dialect::Mariadb || !matches!(position, Position::BinlogFile { .. })
+}
+
+/// "Go on where you are", in the form that sets a source by GTID.
+fn server_keeps_gtid(dialect: Dialect) -> Position {
+    match dialect {
+        Dialect::Mariadb => Position::MariadbGtid { slave_pos: String::new() },
+        Dialect::Mysql { .. } => Position::MysqlGtid { executed: String::new() },
+    }
+}
