@@ -1,10 +1,26 @@
 //! `mysqlset` runs MySQL and MariaDB replicas in a Kubernetes StatefulSet: it gives each pod its configuration, fills
 //! a new pod's volume with a clone of another pod's data, starts replication from where the clone ends, and serves
 //! clones to the next pod. It knows nothing of the Kubernetes API.
+//!
+//! Where to look first:
+//!
+//! | | |
+//! |---|---|
+//! | [`commands`] | one story for each subcommand |
+//! | [`datadir`] | the states of a data directory, drawn; the journal; publishing |
+//! | [`wire`] | the protocol between donor and recipient, drawn |
+//! | [`unpack`] | backup streams into files |
+//! | [`donor`], [`recipient`] | the two ends of a clone; they meet in [`wire`] only |
+//! | [`replication`] | from a published clone to replication that runs, and keeping it so |
+//! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
+//!
+//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `http` → `wire`, `unpack`, `backup_tool`,
+//! `datadir`, `mysql`, `status`, `metrics` → `ordinal`, `position`, `settings` → `exit`, `durable`, `secret`.
 
 pub mod backup_tool;
 pub mod child;
 pub mod cli;
+pub mod commands;
 pub mod datadir;
 pub mod deadline;
 pub mod donor;

@@ -1,0 +1,118 @@
+//! `mysqlset init-config`: gives the server its id and its role's configuration.
+//!
+//! Everything is read and checked before anything is written, the new files are complete under other names before
+//! the first of them is seen, and the other role's file, which an earlier life of the volume may have left, goes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use tracing::info;
+
+use crate::durable::{self, Pending};
+use crate::exit::Reason;
+use crate::ordinal::{Role, ServerId};
+use crate::settings::InitConfig;
+
+const SERVER_ID_FILE: &str = "server-id.cnf";
+const PRIMARY_FILES: [&str; 2] = ["primary.cnf", "master.cnf"];
+const REPLICA_FILES: [&str; 3] = ["replica.cnf", "secondary.cnf", "slave.cnf"];
+
+/// The server runs as another user than `init-config` may do, and refuses files that all may write.
+const FILE_MODE: u32 = 0o644;
+
+/// Runs the command.
+pub fn run(settings: &InitConfig) -> Result<()> {
+    let role = settings.member.role();
+    let role_file = RoleFile::find(&settings.config_map, role)?;
+
+    let server_id =
+        Pending::write(&settings.conf_dir.join(SERVER_ID_FILE), &server_id_file(settings.server_id), FILE_MODE)
+            .map_err(|error| cannot_write(&settings.conf_dir, error))?;
+    let role_config = Pending::write(&settings.conf_dir.join(role_file.name), &role_file.content, FILE_MODE)
+        .map_err(|error| cannot_write(&settings.conf_dir, error))?;
+
+    publish(&settings.conf_dir, role_file.name, [server_id, role_config])
+        .map_err(|error| cannot_write(&settings.conf_dir, error))?;
+    info!(
+        pod = %settings.member,
+        %role,
+        server_id = %settings.server_id,
+        from = %settings.config_map.join(role_file.name).display(),
+        to = %settings.conf_dir.display(),
+        "configuration written"
+    );
+    Ok(())
+}
+
+/// The one file that the config map holds for a role.
+struct RoleFile {
+    name: &'static str,
+    content: Vec<u8>,
+}
+
+impl RoleFile {
+    fn find(config_map: &Path, role: Role) -> Result<RoleFile> {
+        let entries = std::fs::metadata(config_map)
+            .and_then(|_| std::fs::read_dir(config_map))
+            .map_err(|error| Reason::ConfigMap.error(format!("config map {}: {error}", config_map.display())))?;
+        drop(entries);
+
+        let names = names_for(role);
+        let found: Vec<&'static str> = names.iter().copied().filter(|name| config_map.join(name).exists()).collect();
+        let name = match found[..] {
+            [name] => name,
+            [] => {
+                return Err(Reason::ConfigMap.error(format!(
+                    "config map {} holds no file for a {role}: add {}",
+                    config_map.display(),
+                    names.join(" or ")
+                )));
+            }
+            _ => {
+                return Err(Reason::ConfigMap.error(format!(
+                    "config map {} holds {} for a {role}: keep one of them",
+                    config_map.display(),
+                    found.join(" and ")
+                )));
+            }
+        };
+        let path = config_map.join(name);
+        let content = std::fs::read(&path)
+            .map_err(|error| Reason::ConfigMap.error(format!("config map file {}: {error}", path.display())))?;
+        Ok(RoleFile { name, content })
+    }
+}
+
+fn names_for(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Primary => &PRIMARY_FILES,
+        Role::Replica => &REPLICA_FILES,
+    }
+}
+
+fn server_id_file(server_id: ServerId) -> Vec<u8> {
+    format!("# Written by mysqlset init-config at every start of the pod.\n[mysqld]\nserver-id={server_id}\n")
+        .into_bytes()
+}
+
+fn publish(conf_dir: &Path, role_file: &str, files: [Pending; 2]) -> std::io::Result<()> {
+    for stale in stale_files(conf_dir, role_file) {
+        if durable::remove_if_there(&stale)? {
+            info!(file = %stale.display(), "removed a role file of an earlier start");
+        }
+    }
+    for file in files {
+        file.commit()?;
+    }
+    durable::sync_directory(conf_dir)
+}
+
+/// Every role file but the current one, under whichever name an earlier start may have copied it.
+fn stale_files(conf_dir: &Path, current: &str) -> Vec<PathBuf> {
+    let names = PRIMARY_FILES.iter().chain(&REPLICA_FILES);
+    names.filter(|name| **name != current).map(|name| conf_dir.join(name)).collect()
+}
+
+fn cannot_write(conf_dir: &Path, error: std::io::Error) -> anyhow::Error {
+    Reason::ConfigTarget.error(format!("cannot write the server's configuration to {}: {error}", conf_dir.display()))
+}

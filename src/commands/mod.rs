@@ -1,0 +1,71 @@
+//! One file for each subcommand, its body the steps of its story.
+
+mod clone;
+mod init_config;
+mod sidecar;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::child;
+use crate::cli::{Cli, Command};
+use crate::pid1;
+use crate::settings::{Clone, InitConfig, Sidecar};
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what it is for.
+    Done,
+    /// It was told to stop before.
+    Terminated,
+}
+
+/// Checks the settings, then runs the command.
+pub fn run(cli: Cli) -> Result<Outcome> {
+    match cli.command {
+        Command::InitConfig(args) => {
+            init_config::run(&InitConfig::new(args, &cli.process)?)?;
+            Ok(Outcome::Done)
+        }
+        Command::Clone(args) => {
+            let settings = Clone::new(args, &cli.process)?;
+            until_terminated(move || clone::run(&settings))
+        }
+        Command::Sidecar(args) => sidecar::run(Sidecar::new(*args, &cli.process)?),
+    }
+}
+
+/// Runs `work` on a thread of its own until it is done or the process is told to stop. A container's first process
+/// has to ask for SIGTERM: unasked, the kernel keeps it from it, and each deletion of the pod takes its whole grace
+/// period.
+fn until_terminated(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Outcome> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::spawn(pid1::reap_orphans());
+        tokio::select! {
+            done = tokio::task::spawn_blocking(work) => done.context("the command's thread")?.map(|()| Outcome::Done),
+            _ = terminate.recv() => Ok(Outcome::Terminated),
+            _ = interrupt.recv() => Ok(Outcome::Terminated),
+        }
+    });
+    if matches!(outcome, Ok(Outcome::Terminated)) {
+        info!("told to stop; the next start goes on from here");
+        child::kill_all();
+    }
+    runtime.shutdown_background();
+    outcome
+}
+
+/// One thread for the control plane; clones and other work that blocks get threads of their own, for as long as they
+/// need them.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(32)
+        .thread_keep_alive(std::time::Duration::from_secs(1))
+        .build()
+        .context("starting the runtime")
+}

@@ -1,0 +1,109 @@
+//! `mysqlset sidecar`: keeps the server beside it in its place in the set, and serves clones, health and metrics
+//! until it is told to stop.
+//!
+//! A sidecar that ends takes its whole pod out of the Services. So once the ports are bound nothing but SIGTERM or
+//! SIGINT ends it; a part that fails is started again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info};
+
+use super::{Outcome, runtime};
+use crate::child;
+use crate::datadir::layout::Layout;
+use crate::donor::{self, Donor};
+use crate::http::{self, Pages};
+use crate::metrics::Metrics;
+use crate::pid1;
+use crate::replication;
+use crate::scratch;
+use crate::settings::Sidecar;
+use crate::status::Status;
+
+/// Before a part that failed is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs the command.
+pub fn run(settings: Sidecar) -> Result<Outcome> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(live(Arc::new(settings)));
+    child::kill_all();
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn live(settings: Arc<Sidecar>) -> Result<Outcome> {
+    let stop = Stop::listen()?;
+    let clones = donor::bind(settings.clone_listen).await?;
+    let http = Arc::new(http::bind(settings.http_listen).await?);
+    let scratch = scratch_directory(&settings)?;
+    scratch::clean(&scratch);
+
+    let status = Arc::new(Status::new(settings.member.to_string(), settings.member.role()));
+    let metrics = Arc::new(Metrics::new(status.clone()));
+    let pages = Arc::new(Pages { status: status.clone(), metrics: metrics.clone() });
+    supervise("orphans", pid1::reap_orphans);
+    supervise("http", move || http::serve(http.clone(), pages.clone()));
+    supervise("replication", {
+        let (settings, status) = (settings.clone(), status.clone());
+        move || replication::keep(settings.clone(), status.clone())
+    });
+    info!(pod = %settings.member, role = %settings.member.role(), http = %settings.http_listen, "the sidecar is up");
+    donor::serve(Donor::new(settings, status, metrics, scratch), clones, stop.wait()).await;
+    info!("the sidecar ends");
+    Ok(Outcome::Done)
+}
+
+/// Runs a part for ever: one that panics is started again.
+fn supervise<F>(name: &'static str, part: impl Fn() -> F + Send + 'static)
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    tokio::spawn(async move {
+        loop {
+            if let Err(failure) = tokio::spawn(part()).await {
+                error!(part = name, %failure, "a part of the sidecar failed and is started again");
+            }
+            tokio::time::sleep(RESTART_PAUSE).await;
+        }
+    });
+}
+
+fn scratch_directory(settings: &Sidecar) -> Result<PathBuf> {
+    match &settings.scratch_dir {
+        Some(directory) => Ok(directory.clone()),
+        None => Ok(Layout::of(&settings.data_dir)?.scratch().unwrap_or_else(std::env::temp_dir)),
+    }
+}
+
+/// The signals that a first process has to ask for.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Stop> {
+        Ok(Stop {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn wait(mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => info!("SIGHUP: there is nothing to read anew"),
+            }
+        }
+    }
+}
