@@ -1,0 +1,184 @@
+//! One container: a process in namespaces of its own, first of its kind in its process namespace.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::images::Images;
+use super::manifest::{Container, SecurityContext};
+use super::network::PodNetwork;
+use super::spawner;
+
+/// How a container's first process ended.
+#[derive(Clone, Debug)]
+pub struct Termination {
+    pub exit_code: i32,
+    /// What it left in /dev/termination-log.
+    pub message: String,
+}
+
+/// What all containers of a pod share.
+pub struct World<'a> {
+    pub images: &'a Images,
+    pub network: &'a PodNetwork,
+    /// The process whose mounts the containers are made in.
+    pub mounts_of: u32,
+    pub user: &'a SecurityContext,
+    /// /etc/hosts, /etc/resolv.conf and where logs go.
+    pub hosts: PathBuf,
+    pub resolv_conf: PathBuf,
+    pub logs: PathBuf,
+    /// Where a volume of the pod is, by its name.
+    pub volume: &'a dyn Fn(&str) -> Result<PathBuf>,
+}
+
+/// A container that was started.
+pub struct Running {
+    outer: Mutex<Child>,
+    /// The container's first process as the machine sees it.
+    pub pid: u32,
+    termination_log: PathBuf,
+    user: (u32, u32),
+}
+
+impl Running {
+    pub fn start(container: &Container, world: &World<'_>) -> Result<Running> {
+        let log_path = world.logs.join(format!("{}.log", container.name));
+        let mut log = OpenOptions::new().create(true).append(true).open(&log_path)?;
+        writeln!(log, "---- {} starts", container.name)?;
+        let termination_log = world.logs.join(format!("{}.termination", container.name));
+        File::create(&termination_log)?;
+        rustix::fs::chmod(&termination_log, 0o666.into())?;
+
+        let mut command = bubblewrap(container, world, &termination_log)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut outer = spawner::spawn(command)?;
+        let pid = first_process(&mut outer).with_context(|| format!("container {}", container.name))?;
+        Ok(Running {
+            outer: Mutex::new(outer),
+            pid,
+            termination_log,
+            user: (world.user.run_as_user, world.user.run_as_group),
+        })
+    }
+
+    /// The end, where it has come.
+    pub fn ended(&self) -> Result<Option<Termination>> {
+        let status = self.outer.lock().expect("container").try_wait()?;
+        Ok(status.map(|status| self.termination(status)))
+    }
+
+    /// Sends a signal to the container's first process.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Runs a command inside, as the container's user, and kills it at the limit.
+    pub fn exec(&self, arguments: &[String], limit: Duration) -> Result<Output> {
+        let (uid, gid) = self.user;
+        let mut command = Command::new("timeout");
+        command
+            .args(["-s", "KILL", &format!("{}", limit.as_secs_f64()), "nsenter", "-t", &self.pid.to_string()])
+            .args(["-U", "-m", "-n", "-u", "-i", "-p", "-S", &uid.to_string(), "-G", &gid.to_string(), "--"])
+            .args(arguments);
+        command.env_clear().env("PATH", super::PATH).stdin(Stdio::null());
+        command.output().with_context(|| format!("starting {command:?}"))
+    }
+
+    fn termination(&self, status: ExitStatus) -> Termination {
+        let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+        Termination { exit_code, message: std::fs::read_to_string(&self.termination_log).unwrap_or_default() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Once it has ended, its number may be another's.
+        if !matches!(self.ended(), Ok(Some(_))) {
+            self.signal(Signal::KILL);
+        }
+        spawner::end(self.outer.get_mut().expect("container"));
+    }
+}
+
+/// The child of bubblewrap's outer process, once it is there.
+fn first_process(outer: &mut Child) -> Result<u32> {
+    let path = format!("/proc/{0}/task/{0}/children", outer.id());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let children = std::fs::read_to_string(&path).unwrap_or_default();
+        if let Some(pid) = children.split_whitespace().next() {
+            return Ok(pid.parse()?);
+        }
+        if outer.try_wait()?.is_some() {
+            // It ended before it was looked at; whoever asks for its end gets it.
+            return Ok(outer.id());
+        }
+        anyhow::ensure!(Instant::now() < deadline, "not started after 20 seconds");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn bubblewrap(container: &Container, world: &World<'_>, termination_log: &PathBuf) -> Result<Command> {
+    let image = world.images.find(&container.image)?;
+    let (user, group) = (world.user.run_as_user.to_string(), world.user.run_as_group.to_string());
+    let mut command = Command::new("nsenter");
+    command
+        .args([
+            "-t",
+            &world.mounts_of.to_string(),
+            "-m",
+            "--",
+            "nsenter",
+            "-t",
+            &world.network.pid().to_string(),
+            "-n",
+            "-u",
+        ])
+        .args(["--", "setpriv", "--reuid", &user, "--regid", &group, "--groups", &world.user.fs_group.to_string()])
+        .args([
+            "--inh-caps=-all",
+            "--no-new-privs",
+            "bwrap",
+            "--die-with-parent",
+            "--unshare-pid",
+            "--unshare-ipc",
+            "--as-pid-1",
+        ])
+        .args(["--proc", "/proc", "--dev", "/dev", "--clearenv", "--chdir", "/"]);
+    world.images.add_root(&mut command, &image);
+    command.arg("--bind").arg(termination_log).arg("/dev/termination-log");
+    command.arg("--ro-bind").arg(&world.hosts).arg("/etc/hosts");
+    command.arg("--ro-bind").arg(&world.resolv_conf).arg("/etc/resolv.conf");
+    for mount in &container.volume_mounts {
+        let mut source = (world.volume)(&mount.name)?;
+        if let Some(sub_path) = &mount.sub_path {
+            source.push(sub_path);
+        }
+        command.arg(if mount.read_only { "--ro-bind" } else { "--bind" }).arg(source).arg(&mount.mount_path);
+    }
+    command.args(["--setenv", "PATH", super::PATH, "--setenv", "HOME", "/tmp"]);
+    for variable in &container.env {
+        command.args(["--setenv", &variable.name, &variable.value]);
+    }
+    command.arg("--");
+    match &container.command {
+        Some(words) => command.args(words),
+        None => command.args(image.entrypoint),
+    };
+    match (&container.args, &container.command) {
+        (Some(words), _) => command.args(words),
+        (None, None) => command.args(image.default_args),
+        (None, Some(_)) => &mut command,
+    };
+    Ok(command)
+}

@@ -1,0 +1,125 @@
+//! The StatefulSet's controller: pods in order, the next only when the one before is ready; the highest goes first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Shared;
+use super::pod::Pod;
+
+const PERIOD: Duration = Duration::from_millis(15);
+
+pub struct Controller {
+    wish: Arc<Wish>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Wish {
+    replicas: AtomicU32,
+    /// No new pods for now.
+    held: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl Controller {
+    pub fn start(shared: &Arc<Shared>) -> Controller {
+        let wish = Arc::new(Wish {
+            replicas: AtomicU32::new(shared.manifests.stateful_set.spec.replicas),
+            held: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        });
+        let (working, shared) = (wish.clone(), shared.clone());
+        let thread = std::thread::spawn(move || {
+            while !working.ended.load(Ordering::Acquire) {
+                if let Err(error) = step(&shared, &working) {
+                    shared.event(format!("the controller failed: {error:#}"));
+                }
+                std::thread::sleep(PERIOD);
+            }
+            end_all(&shared);
+        });
+        Controller { wish, thread: Some(thread) }
+    }
+
+    pub fn scale(&self, replicas: u32) {
+        self.wish.replicas.store(replicas, Ordering::Release);
+    }
+
+    pub fn hold(&self, held: bool) {
+        self.wish.held.store(held, Ordering::Release);
+    }
+
+    /// Ends all pods at once and waits for their threads.
+    pub fn end(&mut self) {
+        self.wish.ended.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn step(shared: &Arc<Shared>, wish: &Wish) -> Result<()> {
+    forget_the_gone(shared);
+    shared.publish_names()?;
+    if wish.held.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let replicas = wish.replicas.load(Ordering::Acquire);
+    for ordinal in 0..replicas {
+        let pod = shared.pods.lock().expect("pods").get(&ordinal).cloned();
+        match pod {
+            None => return create(shared, ordinal),
+            Some(pod) if !pod.status.lock().expect("status").ready => return Ok(()),
+            Some(_) => {}
+        }
+    }
+    let highest = shared.pods.lock().expect("pods").iter().next_back().map(|(ordinal, pod)| (*ordinal, pod.clone()));
+    if let Some((ordinal, pod)) = highest
+        && ordinal >= replicas
+        && !pod.deleted.swap(true, Ordering::AcqRel)
+    {
+        shared.event(format!("{}: deleted, the set has {replicas} pods now", pod.name));
+    }
+    Ok(())
+}
+
+fn create(shared: &Arc<Shared>, ordinal: u32) -> Result<()> {
+    let set = &shared.manifests.stateful_set;
+    let name = format!("{}-{ordinal}", set.metadata.name);
+    let templates = &set.spec.volume_claim_templates;
+    let claims: BTreeMap<String, String> = templates
+        .iter()
+        .map(|claim| (claim.metadata.name.clone(), format!("{}-{name}", claim.metadata.name)))
+        .collect();
+    let pod = Pod::start(shared, &name, claims)?;
+    shared.event(format!("{name}: created"));
+    shared.pods.lock().expect("pods").insert(ordinal, pod);
+    shared.publish_names()
+}
+
+fn forget_the_gone(shared: &Shared) {
+    shared.pods.lock().expect("pods").retain(|_, pod| !pod.gone.load(Ordering::Acquire));
+}
+
+/// The test is over: nobody waits for grace periods.
+fn end_all(shared: &Shared) {
+    let pods: Vec<Arc<Pod>> = shared.pods.lock().expect("pods").values().cloned().collect();
+    for pod in &pods {
+        pod.deleted.store(true, Ordering::Release);
+        let names: Vec<String> = pod.status.lock().expect("status").containers.keys().cloned().collect();
+        for name in names {
+            if let Ok(container) = pod.container(&name) {
+                container.signal(rustix::process::Signal::KILL);
+            }
+        }
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while std::time::Instant::now() < deadline && pods.iter().any(|pod| !pod.gone.load(Ordering::Acquire)) {
+        std::thread::sleep(PERIOD);
+    }
+    shared.pods.lock().expect("pods").clear();
+}

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Stands in for docker-entrypoint.sh of the official MariaDB images. What differs from the original:
+# - it knows MARIADB_ALLOW_EMPTY_ROOT_PASSWORD and MARIADB_ROOT_PASSWORD only;
+# - no healthcheck account, no timezone tables, no /docker-entrypoint-initdb.d, no upgrade of older data;
+# - it never runs as root, as the shipped manifests don't either.
+# What is the same: a directory `mysql` in the data directory is taken for a complete database; else the system
+# tables are made, a temporary server is started that listens on its socket only, root@% is created without a trace
+# in the binary log, and the server proper is started in this process's place.
+set -eu
+datadir=/var/lib/mysql
+socket=/run/mysqld/mysqld.sock
+if [ "$1" = mariadbd ] && [ ! -d "$datadir/mysql" ]; then
+    if [ -z "${MARIADB_ALLOW_EMPTY_ROOT_PASSWORD:-}${MARIADB_ROOT_PASSWORD:-}" ]; then
+        echo "Database is uninitialized and password option is not specified" >&2
+        exit 1
+    fi
+    mariadb-install-db --datadir="$datadir" --rpm --auth-root-authentication-method=normal --skip-test-db \
+        --cross-bootstrap >/dev/null
+    mariadbd --skip-networking --socket="$socket" --skip-slave-start --expire-logs-days=0 \
+        --loose-innodb_buffer_pool_load_at_startup=0 &
+    server=$!
+    until mariadb --socket="$socket" -u root -e 'SELECT 1' >/dev/null 2>&1; do
+        kill -0 "$server"
+        sleep 0.1
+    done
+    mariadb --socket="$socket" -u root <<SQL
+SET @@SESSION.SQL_LOG_BIN = 0;
+CREATE USER 'root'@'%' IDENTIFIED BY '${MARIADB_ROOT_PASSWORD:-}';
+GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION;
+ALTER USER 'root'@'localhost' IDENTIFIED BY '${MARIADB_ROOT_PASSWORD:-}';
+SQL
+    kill "$server"
+    wait "$server"
+fi
+exec "$@"

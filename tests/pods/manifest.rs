@@ -1,0 +1,287 @@
+//! The shipped manifests as the harness reads them.
+//!
+//! Every struct refuses fields that it doesn't know, so that nothing in a manifest is ignored without being named
+//! here: members of type [`Ignored`] are what a single machine without Kubernetes has no use for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_yaml_ng::Value;
+
+/// Known, and of no meaning here.
+pub type Ignored = Option<Value>;
+
+/// All that `kubectl apply -k DIR` would send.
+#[derive(Clone, Debug)]
+pub struct Manifests {
+    pub stateful_set: StatefulSet,
+    pub config_maps: Vec<ConfigMap>,
+    pub services: Vec<Service>,
+    /// Secrets exist only where a test adds them.
+    pub secrets: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Kustomization {
+    #[serde(rename = "apiVersion")]
+    _api_version: Ignored,
+    #[serde(rename = "kind")]
+    _kind: Ignored,
+    resources: Vec<String>,
+    #[serde(default, rename = "images")]
+    _images: Ignored,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Metadata {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default, rename = "labels")]
+    _labels: Ignored,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ConfigMap {
+    #[serde(rename = "apiVersion")]
+    _api_version: Ignored,
+    #[serde(rename = "kind")]
+    _kind: Ignored,
+    pub metadata: Metadata,
+    pub data: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Service {
+    #[serde(rename = "apiVersion")]
+    _api_version: Ignored,
+    #[serde(rename = "kind")]
+    _kind: Ignored,
+    pub metadata: Metadata,
+    pub spec: ServiceSpec,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ServiceSpec {
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: Option<String>,
+    #[serde(default)]
+    pub publish_not_ready_addresses: bool,
+    #[serde(rename = "ports")]
+    _ports: Ignored,
+    pub selector: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct StatefulSet {
+    #[serde(rename = "apiVersion")]
+    _api_version: Ignored,
+    #[serde(rename = "kind")]
+    _kind: Ignored,
+    pub metadata: Metadata,
+    pub spec: StatefulSetSpec,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct StatefulSetSpec {
+    #[serde(rename = "selector")]
+    _selector: Ignored,
+    pub service_name: String,
+    pub replicas: u32,
+    pub template: Template,
+    pub volume_claim_templates: Vec<ClaimTemplate>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Template {
+    #[serde(rename = "metadata")]
+    _metadata: Ignored,
+    pub spec: PodSpec,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PodSpec {
+    pub security_context: SecurityContext,
+    pub termination_grace_period_seconds: u64,
+    #[serde(default)]
+    pub init_containers: Vec<Container>,
+    pub containers: Vec<Container>,
+    pub volumes: Vec<Volume>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SecurityContext {
+    pub run_as_user: u32,
+    pub run_as_group: u32,
+    pub fs_group: u32,
+    /// Honoured by not being root.
+    #[serde(rename = "runAsNonRoot")]
+    _run_as_non_root: Ignored,
+    #[serde(rename = "fsGroupChangePolicy")]
+    _fs_group_change_policy: Ignored,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Container {
+    pub name: String,
+    pub image: String,
+    pub command: Option<Vec<String>>,
+    pub args: Option<Vec<String>>,
+    #[serde(default)]
+    pub env: Vec<EnvVar>,
+    #[serde(default)]
+    pub ports: Vec<Port>,
+    #[serde(default)]
+    pub volume_mounts: Vec<VolumeMount>,
+    /// Asked for, never enforced.
+    #[serde(rename = "resources")]
+    _resources: Ignored,
+    pub liveness_probe: Option<Probe>,
+    pub readiness_probe: Option<Probe>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EnvVar {
+    pub name: String,
+    pub value: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Port {
+    pub name: String,
+    pub container_port: u16,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct VolumeMount {
+    pub name: String,
+    pub mount_path: String,
+    pub sub_path: Option<String>,
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Probe {
+    pub exec: Option<ExecProbe>,
+    pub http_get: Option<HttpProbe>,
+    #[serde(default)]
+    pub initial_delay_seconds: u64,
+    #[serde(default = "ten")]
+    pub period_seconds: u64,
+    #[serde(default = "one")]
+    pub timeout_seconds: u64,
+    #[serde(default = "three")]
+    pub failure_threshold: u32,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn ten() -> u64 {
+    10
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecProbe {
+    pub command: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpProbe {
+    pub path: String,
+    /// A number or a port's name.
+    pub port: Value,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Volume {
+    pub name: String,
+    pub empty_dir: Option<Value>,
+    pub config_map: Option<ConfigMapVolume>,
+    pub secret: Option<SecretVolume>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigMapVolume {
+    pub name: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SecretVolume {
+    pub secret_name: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimTemplate {
+    pub metadata: Metadata,
+    /// The size that is asked for is not enforced; tests that need a small volume say so.
+    #[serde(rename = "spec")]
+    _spec: Ignored,
+}
+
+impl Manifests {
+    /// Reads a kustomization's directory.
+    pub fn read(directory: &Path) -> Result<Manifests> {
+        let text = std::fs::read_to_string(directory.join("kustomization.yaml")).context("kustomization.yaml")?;
+        let kustomization: Kustomization = serde_yaml_ng::from_str(&text).context("kustomization.yaml")?;
+        let (mut stateful_set, mut config_maps, mut services) = (None, Vec::new(), Vec::new());
+        for resource in &kustomization.resources {
+            let text = std::fs::read_to_string(directory.join(resource)).with_context(|| resource.clone())?;
+            for document in serde_yaml_ng::Deserializer::from_str(&text) {
+                let value = Value::deserialize(document).with_context(|| resource.clone())?;
+                let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let parse = |error| anyhow::Error::new(error).context(format!("{resource}, {kind}"));
+                match kind.as_str() {
+                    "StatefulSet" => stateful_set = Some(serde_yaml_ng::from_value(value).map_err(parse)?),
+                    "ConfigMap" => config_maps.push(serde_yaml_ng::from_value(value).map_err(parse)?),
+                    "Service" => services.push(serde_yaml_ng::from_value(value).map_err(parse)?),
+                    other => bail!("{resource}: the harness does not know the kind {other:?}"),
+                }
+            }
+        }
+        let stateful_set = stateful_set.context("no StatefulSet")?;
+        Ok(Manifests { stateful_set, config_maps, services, secrets: BTreeMap::new() })
+    }
+
+    /// A container of the pod template, for a test to change.
+    pub fn container(&mut self, name: &str) -> &mut Container {
+        let spec = &mut self.stateful_set.spec.template.spec;
+        let mut all = spec.init_containers.iter_mut().chain(&mut spec.containers);
+        all.find(|container| container.name == name).unwrap_or_else(|| panic!("no container {name} in the manifest"))
+    }
+
+    /// Sets a variable of one container.
+    pub fn set_env(&mut self, container: &str, name: &str, value: &str) {
+        let env = &mut self.container(container).env;
+        env.retain(|variable| variable.name != name);
+        env.push(EnvVar { name: name.to_owned(), value: value.to_owned() });
+    }
+}

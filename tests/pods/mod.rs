@@ -1,0 +1,354 @@
+//! Pods without a cluster: the shipped manifests on one machine, each pod's containers as isolated processes, with
+//! Kubernetes' rules.
+//!
+//! What differs from Kubernetes: failed containers start again after half a second instead of ten, probes are asked
+//! ten times as often, requests and limits are not enforced, all pods are on one node and one network, names are in
+//! `/etc/hosts` instead of a DNS server, and images are roots made of the machine's Debian packages (`images.rs`).
+//!
+//! Everything that a cluster starts dies with the test process, also when that is killed: its processes ask for it,
+//! and its networks and mounts have no name that could outlive them.
+
+#![allow(dead_code, reason = "each test program uses its part of the harness")]
+
+pub mod container;
+mod controller;
+mod images;
+pub mod manifest;
+pub mod network;
+pub mod pod;
+mod probes;
+mod spawner;
+mod volumes;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+
+use controller::Controller;
+use images::Images;
+use manifest::Manifests;
+use network::Network;
+use pod::{Pod, PodStatus};
+use volumes::Claims;
+
+/// As the images have it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Long enough for a slow machine; nothing waits this long when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the parts of one cluster share.
+pub struct Shared {
+    pub manifests: Manifests,
+    pub directory: PathBuf,
+    pub images: Images,
+    pub network: Network,
+    pub claims: Claims,
+    pub pods: Mutex<BTreeMap<u32, Arc<Pod>>>,
+    events: Mutex<Vec<String>>,
+    listener: Mutex<Option<Sender<String>>>,
+    started: Instant,
+    numbers: AtomicU64,
+}
+
+impl Shared {
+    /// A number that was not given before.
+    pub fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Notes what happened.
+    pub fn event(&self, text: String) {
+        let line = format!("{:7.2} {text}", self.started.elapsed().as_secs_f64());
+        if let Some(listener) = self.listener.lock().expect("listener").as_ref() {
+            let _ = listener.send(text);
+        }
+        self.events.lock().expect("events").push(line);
+    }
+
+    /// Writes the names of all pods into the one hosts file that their containers see: in place, in one write, always
+    /// of the same length.
+    pub fn publish_names(&self) -> Result<()> {
+        let spec = &self.manifests.stateful_set.spec;
+        let service = self.manifests.services.iter().find(|service| service.metadata.name == spec.service_name);
+        let all = service.is_some_and(|service| service.spec.publish_not_ready_addresses);
+        let mut text = String::from("127.0.0.1 localhost\n");
+        for pod in self.pods.lock().expect("pods").values() {
+            if all || pod.status.lock().expect("status").ready {
+                let name = format!("{}.{}", pod.name, spec.service_name);
+                writeln!(text, "{} {name} {name}.default.svc.cluster.local {}", pod.network.address, pod.name)?;
+            }
+        }
+        ensure!(text.len() <= HOSTS_LENGTH, "too many pods for the hosts file");
+        text.extend(std::iter::repeat_n('\n', HOSTS_LENGTH - text.len()));
+        let file = std::fs::OpenOptions::new().write(true).open(self.directory.join("hosts"))?;
+        Ok(file.write_all_at(text.as_bytes(), 0)?)
+    }
+}
+
+const HOSTS_LENGTH: usize = 8192;
+
+/// A StatefulSet that runs on this machine.
+pub struct Cluster {
+    pub shared: Arc<Shared>,
+    controller: Controller,
+}
+
+impl Cluster {
+    /// Applies the shipped manifests, changed by `change`, with this binary in the images.
+    pub fn start(binary: &str, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
+        Cluster::start_with(binary, None, change)
+    }
+
+    /// The same, with a listener for what happens.
+    pub fn start_with(
+        binary: &str,
+        listener: Option<Sender<String>>,
+        change: impl FnOnce(&mut Manifests),
+    ) -> Result<Cluster> {
+        let mut manifests = Manifests::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s"))?;
+        change(&mut manifests);
+        let directory = work_directory()?;
+        std::fs::write(directory.join("hosts"), "\n".repeat(HOSTS_LENGTH))?;
+        std::fs::write(directory.join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")?;
+        let shared = Arc::new(Shared {
+            images: Images::lay_out(&directory.join("images"), Path::new(binary))?,
+            network: Network::new()?,
+            claims: Claims::new(directory.join("claims"))?,
+            manifests,
+            directory,
+            pods: Mutex::default(),
+            events: Mutex::default(),
+            listener: Mutex::new(listener),
+            started: Instant::now(),
+            numbers: AtomicU64::new(0),
+        });
+        let controller = Controller::start(&shared);
+        Ok(Cluster { shared, controller })
+    }
+
+    /// How many pods there shall be.
+    pub fn scale(&self, replicas: u32) {
+        self.controller.scale(replicas);
+    }
+
+    /// Deletes a pod; the set makes a new one with the same volume.
+    pub fn delete_pod(&self, name: &str) -> Result<()> {
+        let pod = self.find(name)?;
+        self.shared.event(format!("{name}: deleted"));
+        pod.deleted.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Deletes a pod and its volume; the set makes a new one with an empty volume.
+    pub fn delete_volume(&self, name: &str) -> Result<()> {
+        self.controller.hold(true);
+        self.delete_pod(name)?;
+        let gone = self.wait_for(&format!("{name} to be gone"), PATIENCE, || Ok(self.find(name).is_err()));
+        let deleted = gone.and_then(|()| self.shared.claims.delete(&self.claim_of(name), &self.shared.network));
+        self.shared.event(format!("{name}: its volume is deleted"));
+        self.controller.hold(false);
+        deleted
+    }
+
+    /// A new volume of this pod will hold no more than `bytes`.
+    pub fn limit_volume(&self, pod: &str, bytes: u64) {
+        self.shared.claims.limit(&self.claim_of(pod), bytes);
+    }
+
+    /// Where a pod's volume lies.
+    pub fn volume(&self, pod: &str) -> PathBuf {
+        self.shared.claims.path(&self.claim_of(pod), &self.shared.network)
+    }
+
+    fn claim_of(&self, pod: &str) -> String {
+        format!("data-{pod}")
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<Pod>> {
+        let pods = self.shared.pods.lock().expect("pods");
+        pods.values().find(|pod| pod.name == name).cloned().with_context(|| format!("there is no pod {name}"))
+    }
+
+    /// What is known of a pod.
+    pub fn status(&self, name: &str) -> Result<PodStatus> {
+        Ok(self.find(name)?.status.lock().expect("status").clone())
+    }
+
+    /// A pod's address in the cluster's network.
+    pub fn address(&self, name: &str) -> Result<Ipv4Addr> {
+        Ok(self.find(name)?.network.address)
+    }
+
+    /// The host's process id of a container's first process.
+    pub fn pid(&self, pod: &str, container: &str) -> Result<u32> {
+        Ok(self.find(pod)?.container(container)?.pid)
+    }
+
+    /// Sends a signal to a container's first process.
+    pub fn signal(&self, pod: &str, container: &str, signal: Signal) -> Result<()> {
+        self.find(pod)?.container(container)?.signal(signal);
+        Ok(())
+    }
+
+    /// Runs a command in a container.
+    pub fn exec(&self, pod: &str, container: &str, arguments: &[&str]) -> Result<Output> {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.find(pod)?.container(container)?.exec(&arguments, PATIENCE)
+    }
+
+    /// All that a container wrote, of all its starts and of all pods of the name.
+    pub fn logs(&self, pod: &str, container: &str) -> String {
+        let path = self.shared.directory.join("logs").join(pod).join(format!("{container}.log"));
+        String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+    }
+
+    /// A pod's network may be cut and mended again.
+    pub fn set_network(&self, pod: &str, up: bool) -> Result<()> {
+        let port = self.find(pod)?.network.port.clone();
+        spawner::run(self.shared.network.command("ip").args(["link", "set", &port, if up { "up" } else { "down" }]))?;
+        Ok(())
+    }
+
+    /// A command in the cluster's network.
+    pub fn command(&self, program: &str) -> Command {
+        self.shared.network.command(program)
+    }
+
+    /// Connects to a port of a pod.
+    pub fn connect(&self, pod: &str, port: u16) -> Result<TcpStream> {
+        self.shared.network.connect(SocketAddr::new(self.address(pod)?.into(), port), Duration::from_secs(5))
+    }
+
+    /// Asks a pod's HTTP server.
+    pub fn http_get(&self, pod: &str, port: u16, path: &str) -> Result<(u16, String)> {
+        let address = SocketAddr::new(self.address(pod)?.into(), port);
+        probes::http_get(&self.shared, address, path, Duration::from_secs(5))
+    }
+
+    /// Runs SQL on a pod's server as root over TCP; rows of columns.
+    pub fn sql(&self, pod: &str, statements: &str) -> Result<Vec<Vec<String>>> {
+        self.sql_as(pod, "root", "", statements)
+    }
+
+    /// The same as another user.
+    pub fn sql_as(&self, pod: &str, user: &str, password: &str, statements: &str) -> Result<Vec<Vec<String>>> {
+        let mut command = self.command("mariadb");
+        command.args([
+            "--no-defaults",
+            "-N",
+            "-B",
+            "--connect-timeout=5",
+            "-h",
+            &self.address(pod)?.to_string(),
+            "-u",
+            user,
+        ]);
+        command.env("MYSQL_PWD", password).args(["-e", statements]);
+        let output = command.output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{pod}: {statements}: {}", error.trim());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect())
+    }
+
+    /// One value of a pod's server.
+    pub fn value(&self, pod: &str, query: &str) -> Result<String> {
+        let rows = self.sql(pod, query)?;
+        rows.into_iter()
+            .next()
+            .and_then(|row| row.into_iter().next())
+            .with_context(|| format!("{pod}: {query}: no row"))
+    }
+
+    /// Ready pods.
+    pub fn ready_pods(&self) -> Vec<String> {
+        let pods = self.shared.pods.lock().expect("pods");
+        let ready = pods.values().filter(|pod| pod.status.lock().expect("status").ready);
+        ready.map(|pod| pod.name.clone()).collect()
+    }
+
+    /// Waits until exactly so many pods are there and all of them are ready.
+    pub fn wait_ready(&self, count: usize) -> Result<()> {
+        self.wait_for(&format!("{count} pods to be ready"), PATIENCE, || {
+            Ok(self.ready_pods().len() == count && self.shared.pods.lock().expect("pods").len() == count)
+        })
+    }
+
+    /// Waits for a condition; the error tells all about the cluster.
+    pub fn wait_for(&self, what: &str, limit: Duration, condition: impl Fn() -> Result<bool>) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        let mut last = String::new();
+        while Instant::now() < deadline {
+            match condition() {
+                Ok(true) => return Ok(()),
+                Ok(false) => last.clear(),
+                Err(error) => last = format!(" ({error:#})"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("waited {} seconds for {what}{last}\n{}", limit.as_secs(), self.describe())
+    }
+
+    /// All that is known, for a failed test.
+    pub fn describe(&self) -> String {
+        let mut text = String::from("--- events\n");
+        text += &self.events().join("\n");
+        for pod in self.shared.pods.lock().expect("pods").values() {
+            let _ = writeln!(text, "\n--- {}: {:?}", pod.name, pod.status.lock().expect("status"));
+            let names = pod.status.lock().expect("status").containers.keys().cloned().collect::<Vec<_>>();
+            for name in names {
+                let logs = self.logs(&pod.name, &name);
+                let lines: Vec<&str> = logs.lines().collect();
+                let _ =
+                    writeln!(text, "--- {} {name}\n{}", pod.name, lines[lines.len().saturating_sub(25)..].join("\n"));
+            }
+        }
+        text
+    }
+
+    /// What happened so far, with seconds since the start.
+    pub fn events(&self) -> Vec<String> {
+        self.shared.events.lock().expect("events").clone()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.controller.end();
+        if std::env::var_os("MYSQLSET_KEEP").is_some() {
+            eprintln!("kept: {}", self.shared.directory.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.shared.directory);
+        }
+    }
+}
+
+/// A directory that every user can pass, named for this process. Those of processes that are gone are removed.
+fn work_directory() -> Result<PathBuf> {
+    static NUMBERS: AtomicU64 = AtomicU64::new(0);
+    let parent = std::env::temp_dir().join("mysqlset-pods");
+    std::fs::create_dir_all(&parent)?;
+    rustix::fs::chmod(&parent, 0o755.into())?;
+    for entry in std::fs::read_dir(&parent)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.split('-').next().unwrap_or_default().to_owned();
+        if !Path::new("/proc").join(owner).exists() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let directory = parent.join(format!("{}-{}", std::process::id(), NUMBERS.fetch_add(1, Ordering::Relaxed)));
+    std::fs::create_dir_all(&directory)?;
+    rustix::fs::chmod(&directory, 0o755.into())?;
+    Ok(directory)
+}

@@ -1,0 +1,138 @@
+//! The cluster's private network: one namespace with a bridge, one for each pod, none of them with a name. Each is
+//! held by a process that sleeps and dies with the test, so nothing is left of them, whatever ends the test.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::spawner;
+
+/// The bridge's own address; pods count up from it.
+pub const BRIDGE: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 1);
+
+/// A process that does nothing but hold namespaces.
+pub struct Holder {
+    child: Child,
+}
+
+impl Holder {
+    fn start(namespaces: &[&str], first: &str) -> Result<Holder> {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare"]).args(namespaces);
+        command.args(["sh", "-c", &format!("set -e; {first}; exec sleep infinity")]);
+        let mut holder = Holder { child: spawner::spawn(command)? };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let name = std::fs::read_to_string(format!("/proc/{}/comm", holder.pid())).unwrap_or_default();
+            if name.trim() == "sleep" {
+                return Ok(holder);
+            }
+            if let Some(status) = holder.child.try_wait()? {
+                bail!("making namespaces ended with {status}");
+            }
+            anyhow::ensure!(Instant::now() < deadline, "namespaces are not there after 20 seconds");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        spawner::end(&mut self.child);
+    }
+}
+
+/// The network of one cluster, and its private mounts.
+pub struct Network {
+    holder: Holder,
+}
+
+impl Network {
+    pub fn new() -> Result<Network> {
+        let bridge = format!(
+            "ip link set lo up; ip link add br0 type bridge; ip addr add {BRIDGE}/16 dev br0; ip link set br0 up; \
+             mount --make-rprivate /"
+        );
+        Ok(Network { holder: Holder::start(&["--net", "--mount"], &bridge).context("the cluster's network")? })
+    }
+
+    /// The process that holds the cluster's network and mounts.
+    pub fn pid(&self) -> u32 {
+        self.holder.pid()
+    }
+
+    /// Adds a pod's network with the address that belongs to `number`.
+    pub fn add_pod(&self, hostname: &str, number: u32) -> Result<PodNetwork> {
+        let holder = Holder::start(&["--net", "--uts"], &format!("hostname {hostname}; ip link set lo up"))?;
+        let [a, b, ..] = BRIDGE.octets();
+        let address = Ipv4Addr::new(a, b, 1 + (number / 250) as u8, 1 + (number % 250) as u8);
+        let port = format!("v{number}");
+        let pod = holder.pid().to_string();
+        spawner::run(
+            self.command("ip").args(["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &pod]),
+        )?;
+        spawner::run(self.command("ip").args(["link", "set", &port, "master", "br0", "up"]))?;
+        let pod_network = PodNetwork { holder, address, port };
+        spawner::run(pod_network.command("ip").args(["addr", "add", &format!("{address}/16"), "dev", "eth0"]))?;
+        spawner::run(pod_network.command("ip").args(["link", "set", "eth0", "up"]))?;
+        Ok(pod_network)
+    }
+
+    /// A command in the cluster's network, on no pod.
+    pub fn command(&self, program: &str) -> Command {
+        in_network_of(self.pid(), program)
+    }
+
+    /// Connects from the cluster's network.
+    pub fn connect(&self, address: SocketAddr, limit: Duration) -> Result<TcpStream> {
+        self.inside(move || Ok(TcpStream::connect_timeout(&address, limit)?))
+    }
+
+    /// Listens at the bridge, where every pod can connect to.
+    pub fn listen(&self, port: u16) -> Result<TcpListener> {
+        self.inside(move || Ok(TcpListener::bind((BRIDGE, port))?))
+    }
+
+    /// Runs on a thread inside the cluster's network; a socket made there belongs there.
+    pub fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let pid = self.pid();
+        let thread = std::thread::spawn(move || -> Result<T> {
+            let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+            move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
+            work()
+        });
+        thread.join().map_err(|_| anyhow::anyhow!("the thread in the cluster's network panicked"))?
+    }
+}
+
+/// The network and hostname that a pod's containers share.
+pub struct PodNetwork {
+    holder: Holder,
+    pub address: Ipv4Addr,
+    /// The pod's end at the bridge.
+    pub port: String,
+}
+
+impl PodNetwork {
+    pub fn pid(&self) -> u32 {
+        self.holder.pid()
+    }
+
+    /// A command in the pod's network.
+    pub fn command(&self, program: &str) -> Command {
+        in_network_of(self.pid(), program)
+    }
+}
+
+fn in_network_of(pid: u32, program: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["-t", &pid.to_string(), "-n", "--", program]);
+    command
+}

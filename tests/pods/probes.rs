@@ -1,0 +1,149 @@
+//! Readiness and liveness probes. Their delays and periods are shortened (`QUICKER`); thresholds and timeouts are not.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::Shared;
+use super::manifest::{Container, HttpProbe, Probe};
+use super::pod::Pod;
+
+/// How much more often than the manifest says.
+const QUICKER: u32 = 10;
+
+/// Asks one container, on a thread of its own, until it is dropped.
+pub struct Prober {
+    state: Arc<State>,
+}
+
+struct State {
+    ready: AtomicBool,
+    dead: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Prober {
+    pub fn start(pod: &Arc<Pod>, container: &Container, shared: &Arc<Shared>) -> Prober {
+        let state = Arc::new(State {
+            ready: AtomicBool::new(container.readiness_probe.is_none()),
+            dead: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        });
+        for (probe, readiness) in [(&container.readiness_probe, true), (&container.liveness_probe, false)] {
+            let Some(probe) = probe.clone() else { continue };
+            let asking = Asking {
+                pod: Arc::downgrade(pod),
+                container: container.clone(),
+                probe,
+                readiness,
+                state: state.clone(),
+                shared: Arc::downgrade(shared),
+            };
+            std::thread::spawn(move || asking.run());
+        }
+        Prober { state }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.state.ready.load(Ordering::Acquire)
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.state.dead.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.state.stopped.store(true, Ordering::Release);
+    }
+}
+
+struct Asking {
+    pod: Weak<Pod>,
+    container: Container,
+    probe: Probe,
+    readiness: bool,
+    state: Arc<State>,
+    shared: Weak<Shared>,
+}
+
+impl Asking {
+    fn run(&self) {
+        let period = Duration::from_secs(self.probe.period_seconds) / QUICKER;
+        // A server that is slow to start is not to be killed because the clock runs faster here.
+        let delay = Duration::from_secs(self.probe.initial_delay_seconds);
+        self.pause(if self.readiness { delay / QUICKER } else { delay });
+        let mut failures = 0;
+        while !self.stopped() {
+            match self.ask() {
+                Ok(()) => {
+                    failures = 0;
+                    if self.readiness {
+                        self.state.ready.store(true, Ordering::Release);
+                    }
+                }
+                Err(_) => {
+                    failures += 1;
+                    if failures >= self.probe.failure_threshold {
+                        let flag = if self.readiness { &self.state.ready } else { &self.state.dead };
+                        flag.store(!self.readiness, Ordering::Release);
+                    }
+                }
+            }
+            self.pause(period);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.state.stopped.load(Ordering::Acquire)
+    }
+
+    fn pause(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end && !self.stopped() {
+            std::thread::sleep(Duration::from_millis(10).min(time));
+        }
+    }
+
+    fn ask(&self) -> Result<()> {
+        let pod = self.pod.upgrade().context("the pod is gone")?;
+        let limit = Duration::from_secs(self.probe.timeout_seconds);
+        if let Some(exec) = &self.probe.exec {
+            let output = pod.container(&self.container.name)?.exec(&exec.command, limit)?;
+            ensure!(output.status.success(), "{:?} ended with {}", exec.command, output.status);
+        }
+        if let Some(http) = &self.probe.http_get {
+            let shared = self.shared.upgrade().context("the cluster is gone")?;
+            let address = SocketAddr::new(pod.network.address.into(), self.port(http)?);
+            let (code, body) = http_get(&shared, address, &http.path, limit)?;
+            ensure!((200..400).contains(&code), "{} answered {code}: {body}", http.path);
+        }
+        Ok(())
+    }
+
+    fn port(&self, http: &HttpProbe) -> Result<u16> {
+        if let Some(number) = http.port.as_u64() {
+            return Ok(number as u16);
+        }
+        let name = http.port.as_str().context("a port is a number or a name")?;
+        let port = self.container.ports.iter().find(|port| port.name == name);
+        Ok(port.with_context(|| format!("no port {name}"))?.container_port)
+    }
+}
+
+/// One request, in the cluster's network.
+pub fn http_get(shared: &Shared, address: SocketAddr, path: &str, limit: Duration) -> Result<(u16, String)> {
+    let mut stream = shared.network.connect(address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no end of the head")?;
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no status")?;
+    Ok((code, body.to_owned()))
+}

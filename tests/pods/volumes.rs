@@ -1,0 +1,113 @@
+//! Volumes: claims that outlive their pods, and what a pod has for itself.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+
+use super::manifest::{Manifests, PodSpec, SecurityContext, Volume};
+use super::network::Network;
+use super::spawner;
+
+/// The claims of a set.
+pub struct Claims {
+    directory: PathBuf,
+    /// Claims that get a file system of their own, of so many bytes.
+    limits: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Claims {
+    pub fn new(directory: PathBuf) -> Result<Claims> {
+        std::fs::create_dir_all(&directory)?;
+        Ok(Claims { directory, limits: Mutex::default() })
+    }
+
+    /// From now on a new volume for this claim holds no more than `bytes`.
+    pub fn limit(&self, claim: &str, bytes: u64) {
+        self.limits.lock().expect("limits").insert(claim.to_owned(), bytes);
+    }
+
+    /// Where a claim's volume is, as the test process sees it. A limited one is mounted where only the cluster is.
+    pub fn path(&self, claim: &str, network: &Network) -> PathBuf {
+        let path = self.directory.join(claim);
+        if self.limits.lock().expect("limits").contains_key(claim) {
+            Path::new(&format!("/proc/{}/root", network.pid())).join(path.strip_prefix("/").expect("absolute"))
+        } else {
+            path
+        }
+    }
+
+    /// Makes a claim's volume where there is none: the group may write, as `fsGroup` has it.
+    pub fn provide(&self, claim: &str, user: &SecurityContext, network: &Network) -> Result<PathBuf> {
+        let path = self.directory.join(claim);
+        if path.exists() {
+            return Ok(path);
+        }
+        std::fs::create_dir(&path)?;
+        if let Some(bytes) = self.limits.lock().expect("limits").get(claim) {
+            let mut mount = std::process::Command::new("nsenter");
+            mount.args(["-t", &network.pid().to_string(), "-m", "--", "mount", "-t", "tmpfs"]);
+            mount.args(["-o", &format!("size={bytes}"), "tmpfs"]).arg(&path);
+            spawner::run(&mut mount)?;
+        }
+        give(&self.path(claim, network), user)?;
+        Ok(path)
+    }
+
+    /// Deletes a claim with its volume.
+    pub fn delete(&self, claim: &str, network: &Network) -> Result<()> {
+        let path = self.directory.join(claim);
+        if self.limits.lock().expect("limits").contains_key(claim) {
+            let mut umount = std::process::Command::new("nsenter");
+            umount.args(["-t", &network.pid().to_string(), "-m", "--", "umount"]).arg(&path);
+            spawner::run(&mut umount)?;
+        }
+        std::fs::remove_dir_all(&path).with_context(|| format!("deleting the volume {claim}"))
+    }
+}
+
+/// Makes the volumes that live and die with a pod, and the directories that `subPath`s name.
+pub fn provide_for_pod(spec: &PodSpec, manifests: &Manifests, pod_directory: &Path) -> Result<()> {
+    for volume in &spec.volumes {
+        let path = pod_directory.join(&volume.name);
+        std::fs::create_dir_all(&path)?;
+        for (name, text) in contents(volume, manifests)? {
+            std::fs::write(path.join(name), text)?;
+        }
+        give(&path, &spec.security_context)?;
+    }
+    Ok(())
+}
+
+/// kubelet makes a `subPath`'s directory when its container starts, if nobody has before.
+pub fn provide_sub_path(volume: &Path, sub_path: &str, user: &SecurityContext) -> Result<()> {
+    let path = volume.join(sub_path);
+    if !path.exists() {
+        std::fs::create_dir_all(&path)?;
+        give(&path, user)?;
+    }
+    Ok(())
+}
+
+fn contents(volume: &Volume, manifests: &Manifests) -> Result<BTreeMap<String, String>> {
+    match (&volume.empty_dir, &volume.config_map, &volume.secret) {
+        (Some(_), None, None) => Ok(BTreeMap::new()),
+        (None, Some(source), None) => {
+            let found = manifests.config_maps.iter().find(|map| map.metadata.name == source.name);
+            Ok(found.with_context(|| format!("no ConfigMap {}", source.name))?.data.clone())
+        }
+        (None, None, Some(source)) => {
+            let found = manifests.secrets.get(&source.secret_name);
+            Ok(found.with_context(|| format!("no Secret {}", source.secret_name))?.clone())
+        }
+        _ => bail!("volume {} is of a kind that the harness does not know", volume.name),
+    }
+}
+
+fn give(path: &Path, user: &SecurityContext) -> Result<()> {
+    chown(path, Some(0), Some(user.fs_group))?;
+    rustix::fs::chmod(path, 0o2775.into())?;
+    Ok(())
+}

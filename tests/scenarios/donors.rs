@@ -1,0 +1,109 @@
+//! Which donor, and what when there is none.
+
+use anyhow::Result;
+
+use crate::pods::PATIENCE;
+use crate::pods::network::BRIDGE;
+use crate::proxy::{Fault, PORT, Proxy, use_proxy};
+use crate::set::{self, end_of_clone};
+
+#[test]
+fn a_donor_that_is_down_and_comes_up_is_waited_for() -> Result<()> {
+    let cluster = set::start(1, use_proxy)?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "nobody listens")?;
+    let _proxy = Proxy::start(&cluster, "mysql-0", Fault::None)?;
+    cluster.wait_ready(2)?;
+    assert_eq!(cluster.status("mysql-1")?.containers["clone"].restarts, 0);
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
+#[test]
+fn a_donor_that_stays_down_is_given_up_with_a_clear_word() -> Result<()> {
+    let cluster = set::start(1, |manifests| {
+        use_proxy(manifests);
+        manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "1");
+    })?;
+    cluster.wait_ready(1)?;
+    cluster.scale(2);
+    let end = end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 20, "{end:?}");
+    assert!(end.message.contains(&format!("{BRIDGE}:{PORT}")) && end.message.contains("nobody listens"), "{end:?}");
+    Ok(())
+}
+
+#[test]
+fn a_lower_ordinal_donates_where_the_previous_cannot() -> Result<()> {
+    let cluster = set::start(2, |_| {})?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    // Between its probes mysql-1 counts as ready, but it stands still: it donates to nobody.
+    cluster.scale(3);
+    cluster.sql("mysql-1", "STOP SLAVE IO_THREAD")?;
+    cluster.wait_for("the clone", PATIENCE, || Ok(set::clones(&cluster, "mysql-2") == 1))?;
+    let donor = set::journal(&cluster, "mysql-2")?["clone"]["donor_pod"].clone();
+    let refused = cluster.logs("mysql-2", "clone").contains("replication does not run");
+    assert_eq!(donor, if refused { "mysql-0" } else { "mysql-1" });
+    cluster.sql("mysql-1", "START SLAVE")?;
+    cluster.wait_ready(3)?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
+}
+
+#[test]
+fn a_secret_is_asked_for_and_proven() -> Result<()> {
+    let cluster = set::start(2, |manifests| {
+        manifests.container("sidecar").env.retain(|variable| variable.name != "MYSQLSET_DONATE_TO_ANYONE");
+        for container in ["clone", "sidecar"] {
+            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "geheim-und-lang");
+        }
+    })?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    for pod in ["mysql-0", "mysql-1"] {
+        for container in ["clone", "sidecar"] {
+            assert!(!cluster.logs(pod, container).contains("geheim"), "{pod} {container} shows the secret");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn who_does_not_know_the_secret_gets_nothing_but_a_refusal() -> Result<()> {
+    // The donor has a secret; the recipient has none, then a wrong one.
+    for wrong in [None, Some("another")] {
+        let cluster = set::start(2, |manifests| {
+            manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", "geheim-und-lang");
+            if let Some(wrong) = wrong {
+                manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", wrong);
+            }
+        })?;
+        let end = end_of_clone(&cluster, "mysql-1")?;
+        assert_eq!(end.exit_code, 21, "{end:?}");
+        assert!(end.message.contains("secret") && !end.message.contains("geheim"), "{end:?}");
+        assert!(set::state(&cluster, "mysql-1").is_none());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_recipient_with_a_secret_takes_nothing_from_a_donor_without() -> Result<()> {
+    let cluster = set::start(2, |manifests| manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "geheim-und-lang"))?;
+    let end = end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.contains("nothing is taken from it"), "{end:?}");
+    Ok(())
+}
+
+#[test]
+fn without_a_secret_or_the_word_nobody_gets_anything() -> Result<()> {
+    let cluster = set::start(2, |manifests| {
+        manifests.container("sidecar").env.retain(|variable| variable.name != "MYSQLSET_DONATE_TO_ANYONE");
+    })?;
+    let end = end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.contains("gives to nobody"), "{end:?}");
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! Streams that don't come whole: nothing of them is ever published, and the next one is.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use mysqlset::unpack::Format;
+use mysqlset::wire::data::DataWriter;
+use mysqlset::wire::frame::{self, Kind};
+use mysqlset::wire::message::{Challenge, Hello, Offer};
+use mysqlset::wire::preface;
+
+use crate::pods::{Cluster, PATIENCE};
+use crate::proxy::{Fault, PORT, Proxy, use_proxy};
+use crate::set;
+
+/// One pod with data, and a second that is to be cloned through the proxy.
+fn primary_with_data(change: impl FnOnce(&mut crate::pods::manifest::Manifests)) -> Result<Cluster> {
+    let cluster = set::start(1, |manifests| {
+        use_proxy(manifests);
+        change(manifests);
+    })?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    Ok(cluster)
+}
+
+/// What must be true after the fault was seen and mended.
+fn recovers(cluster: &Cluster, proxy: &Proxy) -> Result<()> {
+    assert!(set::state(cluster, "mysql-1").is_none_or(|state| state == "receiving"), "published from a broken stream");
+    proxy.set(Fault::None);
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(cluster, &["mysql-1"])?;
+    assert_eq!(set::clones(cluster, "mysql-1"), 1);
+    set::assert_no_leftovers(cluster, "mysql-1")
+}
+
+#[test]
+fn a_truncated_stream_is_never_published() -> Result<()> {
+    let cluster = primary_with_data(|_| {})?;
+    let proxy = Proxy::start(&cluster, "mysql-0", Fault::CutAfter(5_000_000))?;
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "broke after")?;
+    proxy.set(Fault::CutAfter(40));
+    let before = proxy.connections();
+    cluster.wait_for("another try", PATIENCE, || Ok(proxy.connections() > before + 1))?;
+    recovers(&cluster, &proxy)
+}
+
+#[test]
+fn a_flipped_bit_is_never_published() -> Result<()> {
+    let cluster = primary_with_data(|_| {})?;
+    let proxy = Proxy::start(&cluster, "mysql-0", Fault::FlipAt(3_333_333))?;
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "damaged")?;
+    recovers(&cluster, &proxy)
+}
+
+#[test]
+fn a_silent_network_is_given_up_and_tried_again() -> Result<()> {
+    let cluster = primary_with_data(|manifests| manifests.set_env("clone", "MYSQLSET_STALL_TIMEOUT", "2"))?;
+    let proxy = Proxy::start(&cluster, "mysql-0", Fault::SilenceAfter(5_000_000))?;
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "silent for too long")?;
+    recovers(&cluster, &proxy)
+}
+
+#[test]
+fn a_hostile_stream_writes_nothing_outside_its_stage() -> Result<()> {
+    for path in ["../../../var/lib/evil", "/var/lib/evil", "d/../../evil", ".mysqlset.json", "mysql/../../../evil"] {
+        let cluster = primary_with_data(|_| {})?;
+        let listener = cluster.shared.network.listen(PORT)?;
+        cluster.scale(2);
+        let (recipient, _) = listener.accept()?;
+        offer_hostile_backup(&recipient, path)?;
+        drop((recipient, listener));
+        set::wait_for_log(&cluster, "mysql-1", "clone", "is refused")?;
+        for place in ["evil", "mysql/evil", "mysql/.mysqlset.json", ".mysqlset-mysql-stage/evil"] {
+            assert!(!cluster.volume("mysql-1").join(place).exists(), "{path} wrote {place}");
+        }
+        let proxy = Proxy::start(&cluster, "mysql-0", Fault::None)?;
+        recovers(&cluster, &proxy)?;
+    }
+    Ok(())
+}
+
+/// A donor in every respect but what it sends: a good member, then one with a bad name.
+fn offer_hostile_backup(mut stream: &TcpStream, path: &str) -> Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    preface::receive(&mut stream)?;
+    let header = frame::read_header(&mut stream)?;
+    let _: Hello = frame::parse(Kind::Hello, &frame::read_body(&mut stream, header)?)?;
+    preface::send(&mut stream)?;
+    frame::write_control(&mut stream, Kind::Challenge, &Challenge { nonce: "00".repeat(32), proof: false })?;
+    let offer = Offer {
+        pod: "mysql-0".into(),
+        ordinal: 0,
+        format: Format::XbstreamMariaDb,
+        tool: "mariadb-backup 10.11.19".into(),
+        server: "10.11.19-MariaDB".into(),
+        set_id: None,
+        heartbeat_seconds: 5,
+    };
+    frame::write_control(&mut stream, Kind::Offer, &offer)?;
+    let mut writer = DataWriter::new(stream);
+    for name in ["ibdata1", path] {
+        let bytes = [payload(name, b"evil"), chunk(b'E', name)].concat();
+        let mut bytes = bytes.as_slice();
+        // The recipient may hang up as soon as it has seen the name.
+        while writer.relay_once(&mut bytes)?.is_ok_and(|count| count > 0) {}
+    }
+    Ok(())
+}
+
+fn chunk(kind: u8, path: &str) -> Vec<u8> {
+    let length = (path.len() as u32).to_le_bytes();
+    [b"XBSTCK01\0".as_slice(), &[kind], &length, path.as_bytes()].concat()
+}
+
+fn payload(path: &str, data: &[u8]) -> Vec<u8> {
+    let (length, offset) = ((data.len() as u64).to_le_bytes(), 0u64.to_le_bytes());
+    [chunk(b'P', path), length.to_vec(), offset.to_vec(), crc32fast::hash(data).to_le_bytes().to_vec(), data.to_vec()]
+        .concat()
+}
+
+#[test]
+fn a_recipient_that_goes_leaves_no_child_and_the_next_clone_works() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    set::fill_much(&cluster, 60)?;
+    let sidecar = cluster.pid("mysql-0", "sidecar")?;
+
+    let recipient = ask_for_a_clone(&cluster)?;
+    let mut other = cluster.connect("mysql-0", 3307)?;
+    let refused = greet(&mut other).err().context("a second clone was offered")?;
+    assert!(refused.to_string().contains("busy"), "{refused}");
+    let tool_runs = || Ok(!tools_below(sidecar).is_empty());
+    cluster.wait_for("the backup tool to run", PATIENCE, tool_runs)?;
+
+    drop(recipient);
+    cluster.wait_for("the backup tool to be gone", Duration::from_secs(10), || Ok(tools_below(sidecar).is_empty()))?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    assert_eq!(cluster.pid("mysql-0", "sidecar")?, sidecar);
+    set::assert_no_leftovers(&cluster, "mysql-0")
+}
+
+/// Processes whose parent is the sidecar, by whichever of its threads started them.
+fn tools_below(sidecar: u32) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{sidecar}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    children.flat_map(|pids| pids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// A recipient that was offered a backup and doesn't read it.
+fn ask_for_a_clone(cluster: &Cluster) -> Result<TcpStream> {
+    let mut stream = cluster.connect("mysql-0", 3307)?;
+    greet(&mut stream)?;
+    Ok(stream)
+}
+
+fn greet(mut stream: &mut TcpStream) -> Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    preface::send(&mut stream)?;
+    let formats = Format::ALL.iter().map(ToString::to_string).collect();
+    let hello = Hello { set: "mysql".into(), ordinal: 7, nonce: "00".repeat(32), formats, set_id: None };
+    frame::write_control(&mut stream, Kind::Hello, &hello)?;
+    preface::receive(&mut stream)?;
+    loop {
+        let header = frame::read_header(&mut stream)?;
+        let body = frame::read_body(&mut stream, header)?;
+        match header.kind {
+            Kind::Challenge => {}
+            Kind::Offer => return Ok(()),
+            other => bail!("{other:?}: {}", String::from_utf8_lossy(&body)),
+        }
+    }
+}
+
+#[test]
+fn garbage_and_silence_on_the_open_port_end_nothing() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    let sidecar = cluster.pid("mysql-0", "sidecar")?;
+    let silent: Vec<TcpStream> = (0..8).map(|_| cluster.connect("mysql-0", 3307)).collect::<Result<_>>()?;
+    for garbage in [
+        &b""[..],
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"MYSQLSET",
+        b"MYSQLSET\x01\0\x01\0H\0\0\0\xff\xff\xff\xff",
+        &[0xff; 100_000],
+    ] {
+        let mut stream = cluster.connect("mysql-0", 3307)?;
+        let _ = std::io::Write::write_all(&mut stream, garbage);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut stream, &mut answer);
+        assert!(answer.is_empty(), "{garbage:?} was answered: {answer:?}");
+    }
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    drop(silent);
+    assert_eq!(cluster.pid("mysql-0", "sidecar")?, sidecar);
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_is_named_and_nothing_is_published() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    cluster.limit_volume("mysql-1", 9 << 20);
+    cluster.scale(2);
+    let end = set::end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 50, "{end:?}");
+    assert!(end.message.contains("No space left on device"), "{end:?}");
+    assert!(!cluster.volume("mysql-1").join("mysql/mysql").exists());
+
+    cluster.limit_volume("mysql-1", 1 << 30);
+    cluster.delete_volume("mysql-1")?;
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}

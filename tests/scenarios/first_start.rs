@@ -1,0 +1,65 @@
+//! Three pods come up from nothing, and are what the tutorial's page says.
+
+use anyhow::Result;
+
+use crate::pods::PATIENCE;
+use crate::set;
+
+#[test]
+fn three_pods_come_up_and_replicate() -> Result<()> {
+    let cluster = set::start(3, |_| {})?;
+    cluster.wait_ready(3)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-0", "mysql-1", "mysql-2"])?;
+
+    for (ordinal, pod) in ["mysql-0", "mysql-1", "mysql-2"].into_iter().enumerate() {
+        assert_eq!(cluster.value(pod, "SELECT @@server_id")?, (100 + ordinal).to_string());
+        assert_eq!(cluster.value(pod, "SELECT @@read_only")?, if ordinal == 0 { "0" } else { "1" });
+        let expected = if ordinal == 0 { "complete" } else { "replicating" };
+        cluster.wait_for("the journal", PATIENCE, || Ok(set::journal(&cluster, pod)?["state"] == expected))?;
+        assert_eq!(set::journal(&cluster, pod)?["set_id"], set::journal(&cluster, "mysql-0")?["set_id"], "{pod}");
+        assert!(set::journal(&cluster, pod)?["set_id"].is_string());
+        set::assert_no_leftovers(&cluster, pod)?;
+    }
+    for (pod, donor) in [("mysql-1", "mysql-0"), ("mysql-2", "mysql-1")] {
+        assert_eq!(set::journal(&cluster, pod)?["clone"]["donor_pod"], donor);
+        let status = cluster.sql(pod, "SHOW SLAVE STATUS\\G")?;
+        let status: Vec<String> = status.into_iter().flatten().map(|line| line.trim().to_owned()).collect();
+        for line in ["mysql-0.mysql", "Slave_Pos"] {
+            assert!(status.iter().any(|shown| shown.contains(line)), "{pod}: no {line} in {status:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_sidecar_tells_its_health_and_metrics_and_stays_small() -> Result<()> {
+    let cluster = set::start(2, |_| {})?;
+    cluster.wait_ready(2)?;
+    for (pod, role) in [("mysql-0", "primary"), ("mysql-1", "replica")] {
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(cluster.http_get(pod, 8307, path)?.0, 200, "{pod} {path}");
+        }
+        let (_, status) = cluster.http_get(pod, 8307, "/status")?;
+        let status: serde_json::Value = serde_json::from_str(&status)?;
+        assert_eq!(status["role"], role);
+        assert!(status["server"].as_str().is_some_and(|version| version.contains("MariaDB")), "{status}");
+        let (_, metrics) = cluster.http_get(pod, 8307, "/metrics")?;
+        assert!(metrics.contains("mysqlset_server_up 1"), "{metrics}");
+
+        let resident = resident_kilobytes(cluster.pid(pod, "sidecar")?)?;
+        println!("{pod}: an idle sidecar has {resident} kB resident");
+        assert!(resident < 8 << 10, "{pod}: {resident} kB");
+    }
+    let (_, metrics) = cluster.http_get("mysql-0", 8307, "/metrics")?;
+    assert!(metrics.contains("mysqlset_donor_clones_total{outcome=\"served\"} 1"), "{metrics}");
+    let (_, metrics) = cluster.http_get("mysql-1", 8307, "/metrics")?;
+    assert!(metrics.contains("mysqlset_replication_applier_running 1"), "{metrics}");
+    Ok(())
+}
+
+fn resident_kilobytes(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}

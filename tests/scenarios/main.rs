@@ -1,0 +1,16 @@
+//! The shipped manifests with real servers and real backup tools, in pods on this machine.
+//!
+//! Needs root, and Debian's mariadb-server, mariadb-backup, bubblewrap and iproute2; `make test` installs them.
+
+#[path = "../pods/mod.rs"]
+mod pods;
+
+mod donors;
+mod faults;
+mod first_start;
+mod interruptions;
+mod proxy;
+mod refusals;
+mod scale;
+mod set;
+mod signals;

@@ -1,0 +1,133 @@
+//! A bad network between a recipient and its donor: what comes from the donor is cut, damaged or held back.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::pods::Cluster;
+use crate::pods::manifest::Manifests;
+use crate::pods::network::BRIDGE;
+
+pub const PORT: u16 = 4307;
+
+/// What happens to the bytes that a donor sends.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The connection is closed after so many.
+    CutAfter(u64),
+    /// A bit of this one is flipped.
+    FlipAt(u64),
+    /// Nothing more comes after so many, but the connection stays.
+    SilenceAfter(u64),
+}
+
+/// Stands between the recipients of a cluster and one donor.
+pub struct Proxy {
+    fault: Arc<Mutex<Fault>>,
+    connections: Arc<AtomicU64>,
+    stopped: Arc<AtomicBool>,
+}
+
+/// Makes recipients ask the proxy instead of the pods.
+pub fn use_proxy(manifests: &mut Manifests) {
+    manifests.set_env("clone", "MYSQLSET_DONOR", &format!("{BRIDGE}:{PORT}"));
+}
+
+impl Proxy {
+    /// Listens, and passes connections on to the sidecar of `donor`.
+    pub fn start(cluster: &Cluster, donor: &str, fault: Fault) -> Result<Proxy> {
+        let listener = cluster.shared.network.listen(PORT)?;
+        let address = SocketAddr::new(cluster.address(donor)?.into(), 3307);
+        let proxy = Proxy { fault: Arc::new(Mutex::new(fault)), connections: Arc::default(), stopped: Arc::default() };
+        let (fault, connections, stopped) = (proxy.fault.clone(), proxy.connections.clone(), proxy.stopped.clone());
+        let shared = cluster.shared.clone();
+        listener.set_nonblocking(true)?;
+        std::thread::spawn(move || {
+            while !stopped.load(Ordering::Acquire) {
+                let Ok(recipient) = accept(&listener) else { continue };
+                connections.fetch_add(1, Ordering::AcqRel);
+                let Ok(donor) = shared.network.connect(address, Duration::from_secs(5)) else { continue };
+                let (fault, stopped) = (*fault.lock().expect("fault"), stopped.clone());
+                std::thread::spawn(move || pass_on(recipient, donor, fault, &stopped));
+            }
+        });
+        Ok(proxy)
+    }
+
+    /// From the next connection on.
+    pub fn set(&self, fault: Fault) {
+        *self.fault.lock().expect("fault") = fault;
+    }
+
+    /// Connections so far.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+}
+
+fn accept(listener: &TcpListener) -> Result<TcpStream> {
+    match listener.accept() {
+        Ok((stream, _)) => {
+            stream.set_nonblocking(false)?;
+            Ok(stream)
+        }
+        Err(error) => {
+            std::thread::sleep(Duration::from_millis(5));
+            Err(error.into())
+        }
+    }
+}
+
+fn pass_on(mut recipient: TcpStream, mut donor: TcpStream, fault: Fault, stopped: &AtomicBool) {
+    if let (Ok(mut from), Ok(mut to)) = (recipient.try_clone(), donor.try_clone()) {
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
+    let mut passed = 0;
+    let mut buffer = [0; 16 << 10];
+    while let Ok(count @ 1..) = donor.read(&mut buffer) {
+        let mut bytes = &mut buffer[..count];
+        let end = passed + count as u64;
+        match fault {
+            Fault::FlipAt(at) if (passed..end).contains(&at) => bytes[(at - passed) as usize] ^= 0x10,
+            Fault::CutAfter(limit) | Fault::SilenceAfter(limit) if end > limit => {
+                bytes = &mut bytes[..(limit - passed) as usize]
+            }
+            _ => {}
+        }
+        if recipient.write_all(bytes).is_err() {
+            break;
+        }
+        passed += bytes.len() as u64;
+        if bytes.len() < count {
+            while matches!(fault, Fault::SilenceAfter(_))
+                && !stopped.load(Ordering::Acquire)
+                && is_connected(&recipient)
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            break;
+        }
+    }
+    let _ = recipient.shutdown(Shutdown::Both);
+    let _ = donor.shutdown(Shutdown::Both);
+}
+
+fn is_connected(stream: &TcpStream) -> bool {
+    let _ = stream.set_nonblocking(true);
+    !matches!(stream.peek(&mut [0]), Ok(0))
+}

@@ -1,0 +1,97 @@
+//! Bad input: one clear line, a known exit code, and nothing lost.
+
+use anyhow::Result;
+
+use crate::pods::PATIENCE;
+use crate::pods::container::Termination;
+use crate::set;
+
+/// How the first pod's init-config ended.
+fn end_of_init_config(change: impl FnOnce(&mut crate::pods::manifest::Manifests)) -> Result<Termination> {
+    let cluster = set::start(1, change)?;
+    let end = || cluster.status("mysql-0").ok()?.containers.get("init-config")?.last_termination.clone();
+    cluster.wait_for("init-config to end", PATIENCE, || Ok(end().is_some()))?;
+    end().ok_or_else(|| anyhow::anyhow!("no end"))
+}
+
+#[test]
+fn a_hostname_without_an_ordinal() -> Result<()> {
+    let end = end_of_init_config(|manifests| manifests.set_env("init-config", "MYSQLSET_HOSTNAME", "mysql"))?;
+    assert_eq!(end.exit_code, 10, "{end:?}");
+    assert!(end.message.contains("\"mysql\"") && end.message.contains("ordinal"), "{end:?}");
+    Ok(())
+}
+
+#[test]
+fn a_missing_role_file() -> Result<()> {
+    let end = end_of_init_config(|manifests| drop(manifests.config_maps[0].data.remove("primary.cnf")))?;
+    assert_eq!(end.exit_code, 11, "{end:?}");
+    assert!(end.message.contains("primary.cnf or master.cnf"), "{end:?}");
+    Ok(())
+}
+
+#[test]
+fn two_files_for_one_role() -> Result<()> {
+    let end = end_of_init_config(|manifests| {
+        manifests.config_maps[0].data.insert("master.cnf".into(), "[mysqld]\n".into());
+    })?;
+    assert_eq!(end.exit_code, 11, "{end:?}");
+    assert!(end.message.contains("primary.cnf and master.cnf"), "{end:?}");
+    Ok(())
+}
+
+#[test]
+fn a_target_that_cannot_be_written() -> Result<()> {
+    let end = end_of_init_config(|manifests| {
+        manifests.container("init-config").volume_mounts[0].read_only = true;
+    })?;
+    assert_eq!(end.exit_code, 12, "{end:?}");
+    assert!(end.message.contains("/mnt/conf.d"), "{end:?}");
+    Ok(())
+}
+
+#[test]
+fn wrong_credentials_of_the_backup_tool() -> Result<()> {
+    let cluster = set::start(2, |manifests| {
+        manifests.set_env("sidecar", "MYSQLSET_BACKUP_USER", "somebody");
+        manifests.set_env("sidecar", "MYSQLSET_BACKUP_PASSWORD", "n0t-th3-passw0rd");
+        manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "2");
+    })?;
+    let end = set::end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 20, "{end:?}");
+    assert!(end.message.contains("Access denied for user 'somebody'"), "{end:?}");
+    for text in [end.message, cluster.logs("mysql-0", "sidecar"), cluster.logs("mysql-1", "clone")] {
+        assert!(!text.contains("n0t-th3-passw0rd"), "the password is shown: {text}");
+    }
+    assert!(set::state(&cluster, "mysql-1").is_none_or(|state| state == "receiving"));
+    Ok(())
+}
+
+#[test]
+fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
+    let cluster = set::start(1, |manifests| {
+        for (purpose, password) in [("BACKUP", "b'\"\\#x pw"), ("REPLICATION", "r'\"\\#x pw"), ("SQL", "s'\"\\#x pw")] {
+            manifests.set_env("sidecar", &format!("MYSQLSET_{purpose}_USER"), &purpose.to_lowercase());
+            manifests.set_env("sidecar", &format!("MYSQLSET_{purpose}_PASSWORD"), password);
+        }
+    })?;
+    cluster.wait_for("the server", PATIENCE, || Ok(cluster.value("mysql-0", "SELECT 1")? == "1"))?;
+    cluster.sql(
+        "mysql-0",
+        r#"CREATE USER backup IDENTIFIED BY 'b\'"\\#x pw', replication IDENTIFIED BY 'r\'"\\#x pw',
+               `sql` IDENTIFIED BY 's\'"\\#x pw';
+           GRANT RELOAD, PROCESS, BINLOG MONITOR, SLAVE MONITOR, LOCK TABLES, REPLICATION CLIENT ON *.* TO backup;
+           GRANT REPLICATION SLAVE ON *.* TO replication;
+           GRANT SUPER, REPLICATION SLAVE ADMIN, SLAVE MONITOR, RELOAD ON *.* TO `sql`;"#,
+    )?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    for pod in ["mysql-0", "mysql-1"] {
+        for container in ["clone", "sidecar"] {
+            assert!(!cluster.logs(pod, container).contains("\\#x pw"), "{pod} {container} shows a password");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! More pods, fewer pods, the same pods again.
+
+use anyhow::Result;
+
+use crate::pods::PATIENCE;
+use crate::set::{self, Writer};
+
+#[test]
+fn scaling_to_five_under_writes_gives_five_equal_servers() -> Result<()> {
+    let cluster = set::start(3, |_| {})?;
+    cluster.wait_ready(3)?;
+    set::fill(&cluster)?;
+    let writer = Writer::start(&cluster)?;
+    cluster.scale(5);
+    cluster.wait_ready(5)?;
+    let written = writer.finish()?;
+    println!("{written} rows were written meanwhile");
+    assert!(written > 100);
+    set::assert_same_rows(&cluster, &["mysql-0", "mysql-1", "mysql-2", "mysql-3", "mysql-4"])?;
+    // The primary donated to the first replica only; each other took its position from its donor's source.
+    for (pod, donor) in [("mysql-1", "mysql-0"), ("mysql-3", "mysql-2"), ("mysql-4", "mysql-3")] {
+        let clone = set::journal(&cluster, pod)?["clone"].clone();
+        assert_eq!(clone["donor_pod"], donor);
+        let slave_info = cluster.volume(pod).join("mysql/xtrabackup_slave_info");
+        assert_eq!(slave_info.exists(), donor != "mysql-0", "{pod}: {}", slave_info.display());
+    }
+    assert_eq!(set::journal(&cluster, "mysql-4")?["clone"]["position"]["by"], "mariadb-gtid");
+
+    cluster.scale(3);
+    cluster.wait_ready(3)?;
+    for pod in ["mysql-3", "mysql-4"] {
+        assert!(cluster.volume(pod).join("mysql/ibdata1").exists(), "{pod}'s volume is gone");
+    }
+    set::fill_much(&cluster, 2)?;
+    cluster.scale(5);
+    cluster.wait_ready(5)?;
+    set::assert_same_rows(&cluster, &["mysql-3", "mysql-4"])?;
+    assert_eq!((set::clones(&cluster, "mysql-3"), set::clones(&cluster, "mysql-4")), (1, 1));
+    Ok(())
+}
+
+#[test]
+fn a_deleted_pod_comes_back_with_its_data_and_a_deleted_volume_is_cloned_again() -> Result<()> {
+    let cluster = set::start(3, |_| {})?;
+    cluster.wait_ready(3)?;
+    set::fill(&cluster)?;
+
+    let before = cluster.status("mysql-2")?.uid;
+    cluster.delete_pod("mysql-2")?;
+    cluster.wait_for("a new mysql-2", PATIENCE, || Ok(cluster.status("mysql-2")?.uid != before))?;
+    cluster.wait_ready(3)?;
+    assert_eq!(set::clones(&cluster, "mysql-2"), 1);
+    assert!(cluster.logs("mysql-2", "clone").contains("nothing to do"));
+    set::assert_same_rows(&cluster, &["mysql-2"])?;
+
+    cluster.delete_volume("mysql-2")?;
+    cluster.wait_ready(3)?;
+    assert_eq!(set::clones(&cluster, "mysql-2"), 2);
+    set::assert_same_rows(&cluster, &["mysql-2"])?;
+
+    // The primary too: its data stay, its replicas go on from where they were.
+    let writer = Writer::start(&cluster)?;
+    writer.finish()?;
+    let before = cluster.status("mysql-0")?.uid;
+    cluster.delete_pod("mysql-0")?;
+    cluster.wait_for("a new mysql-0", PATIENCE, || Ok(cluster.status("mysql-0")?.uid != before))?;
+    cluster.wait_ready(3)?;
+    cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
+}
+
+#[test]
+fn the_tutorials_mounts_work_too() -> Result<()> {
+    // The data directory is a mount point in every container: staging is inside it, publishing moves entry by entry.
+    let cluster = set::start(3, |manifests| {
+        for container in ["clone", "sidecar"] {
+            let mount = manifests.container(container).volume_mounts.iter_mut().find(|mount| mount.name == "data");
+            let mount = mount.expect("a data mount");
+            mount.mount_path = "/var/lib/mysql".into();
+            mount.sub_path = Some("mysql".into());
+        }
+    })?;
+    cluster.wait_ready(3)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
+    for pod in ["mysql-0", "mysql-1", "mysql-2"] {
+        set::assert_no_leftovers(&cluster, pod)?;
+    }
+    cluster.delete_volume("mysql-2")?;
+    cluster.wait_ready(3)?;
+    set::assert_same_rows(&cluster, &["mysql-2"])
+}

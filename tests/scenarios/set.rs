@@ -1,0 +1,185 @@
+//! A set with data in it, and what all its members must have in common.
+
+use std::io::Write;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::pods::container::Termination;
+use crate::pods::manifest::Manifests;
+use crate::pods::{Cluster, PATIENCE};
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
+
+/// Tables of every kind that a clone may get wrong: with a key, without one, and outside InnoDB.
+const TABLES: [&str; 4] = ["app.keyed", "app.keyless", "app.aria", "app.myisam"];
+
+const SCHEMA: &str = "CREATE DATABASE app;
+    CREATE TABLE app.keyed (id INT AUTO_INCREMENT PRIMARY KEY, n INT, text VARCHAR(200));
+    CREATE TABLE app.keyless (n INT, text VARCHAR(200));
+    CREATE TABLE app.aria (n INT, text VARCHAR(200)) ENGINE = Aria;
+    CREATE TABLE app.myisam (n INT, text VARCHAR(200)) ENGINE = MyISAM;";
+
+/// Starts so many pods from the shipped manifest, changed by the test.
+pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
+    Cluster::start(BINARY, |manifests| {
+        manifests.stateful_set.spec.replicas = replicas;
+        change(manifests);
+    })
+}
+
+/// Makes the tables, with some rows in them.
+pub fn fill(cluster: &Cluster) -> Result<()> {
+    cluster.sql("mysql-0", SCHEMA)?;
+    for table in TABLES {
+        cluster.sql(
+            "mysql-0",
+            &format!("INSERT INTO {table} (n, text) SELECT seq, REPEAT('x', seq % 200) FROM app.seq_1_to_300"),
+        )?;
+    }
+    Ok(())
+}
+
+/// Makes a clone take a while: megabytes that don't compress into a hole.
+pub fn fill_much(cluster: &Cluster, megabytes: u32) -> Result<()> {
+    cluster.sql("mysql-0", "CREATE TABLE app.bulk (id INT PRIMARY KEY, data LONGBLOB)")?;
+    for id in 0..megabytes {
+        cluster.sql("mysql-0", &format!("INSERT INTO app.bulk VALUES ({id}, REPEAT(SHA2(RAND(), 512), 8192))"))?;
+    }
+    Ok(())
+}
+
+/// Waits until a replica has applied all that the primary has written, then compares every table.
+pub fn assert_same_rows(cluster: &Cluster, pods: &[&str]) -> Result<()> {
+    let tables = TABLES.join(", ");
+    let checksums = |pod: &str| cluster.sql(pod, &format!("CHECKSUM TABLE {tables}"));
+    for pod in pods {
+        let wait = |position: &str| cluster.value(pod, &format!("SELECT MASTER_GTID_WAIT('{position}', 30)"));
+        let position = cluster.value("mysql-0", "SELECT @@gtid_binlog_pos")?;
+        if *pod != "mysql-0" {
+            ensure!(wait(&position)? == "0", "{pod} does not reach {position}\n{}", cluster.describe());
+        }
+        let (expected, found) = (checksums("mysql-0")?, checksums(pod)?);
+        ensure!(found == expected, "{pod} has {found:?}, mysql-0 {expected:?}\n{}", cluster.describe());
+    }
+    Ok(())
+}
+
+/// The journal of a pod's data directory.
+pub fn journal(cluster: &Cluster, pod: &str) -> Result<serde_json::Value> {
+    let path = cluster.volume(pod).join("mysql/.mysqlset.json");
+    let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// The journal's state, in the data directory or else in the stage.
+pub fn state(cluster: &Cluster, pod: &str) -> Option<String> {
+    let volume = cluster.volume(pod);
+    let places = ["mysql/.mysqlset.json", ".mysqlset-mysql-stage/.mysqlset.json"];
+    let text = places.iter().find_map(|place| std::fs::read(volume.join(place)).ok())?;
+    let journal: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    Some(journal.get("state")?.as_str()?.to_owned())
+}
+
+/// Nothing of ours lies about but the journal; the scratch directory may be there, empty.
+pub fn assert_no_leftovers(cluster: &Cluster, pod: &str) -> Result<()> {
+    let volume = cluster.volume(pod);
+    let mut found = Vec::new();
+    for directory in [volume.clone(), volume.join("mysql"), volume.join(".mysqlset-mysql-scratch")] {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(".mysqlset") && name != ".mysqlset.json" && name != ".mysqlset-mysql-scratch"
+                || name.starts_with("mysqlset-backup-")
+            {
+                found.push(entry.path());
+            }
+        }
+    }
+    ensure!(found.is_empty(), "{pod}: left behind: {found:?}");
+    Ok(())
+}
+
+/// How often a pod's data were cloned, by its logs.
+pub fn clones(cluster: &Cluster, pod: &str) -> usize {
+    cluster.logs(pod, "clone").matches("the clone is published").count()
+}
+
+/// Waits until a pod's log holds a text.
+pub fn wait_for_log(cluster: &Cluster, pod: &str, container: &str, text: &str) -> Result<()> {
+    cluster.wait_for(&format!("{text:?} in the log of {pod}'s {container}"), PATIENCE, || {
+        Ok(cluster.logs(pod, container).contains(text))
+    })
+}
+
+/// How a pod's clone ended the last time, once it has.
+pub fn end_of_clone(cluster: &Cluster, pod: &str) -> Result<Termination> {
+    end_of_clone_where(cluster, pod, |_| true)
+}
+
+/// The same for an end of a certain kind.
+pub fn end_of_clone_where(
+    cluster: &Cluster,
+    pod: &str,
+    expected: impl Fn(&Termination) -> bool,
+) -> Result<Termination> {
+    let end = || cluster.status(pod).ok()?.containers.get("clone")?.last_termination.clone().filter(&expected);
+    cluster.wait_for(&format!("the end of {pod}'s clone"), PATIENCE, || Ok(end().is_some()))?;
+    end().context("an end")
+}
+
+/// Writes rows into every table of the primary, one transaction each, until it is stopped.
+pub struct Writer {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU64>,
+    thread: Option<JoinHandle<Result<()>>>,
+    client: Arc<std::sync::Mutex<Child>>,
+}
+
+impl Writer {
+    pub fn start(cluster: &Cluster) -> Result<Writer> {
+        let mut command = cluster.command("mariadb");
+        let address = cluster.address("mysql-0")?.to_string();
+        command.args(["--no-defaults", "-u", "root", "-h", &address]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut client = command.spawn()?;
+        let mut input = client.stdin.take().context("the client's input")?;
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopping, counting) = (stop.clone(), written.clone());
+        let thread = std::thread::spawn(move || {
+            while !stopping.load(Ordering::Acquire) {
+                for table in TABLES {
+                    let number = counting.fetch_add(1, Ordering::Relaxed);
+                    writeln!(input, "INSERT INTO {table} (n, text) VALUES ({number}, UUID());")
+                        .context("the primary is gone")?;
+                }
+                input.flush()?;
+                std::thread::sleep(Duration::from_millis(4));
+            }
+            Ok(())
+        });
+        Ok(Writer { stop, written, thread: Some(thread), client: Arc::new(std::sync::Mutex::new(client)) })
+    }
+
+    /// Stops writing, waits for the last row, and says how many there were.
+    pub fn finish(mut self) -> Result<u64> {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+        }
+        let status = self.client.lock().expect("client").wait()?;
+        ensure!(status.success(), "a write failed: the client ended with {status}");
+        Ok(self.written.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if self.thread.is_some() {
+            let _ = self.client.lock().expect("client").kill();
+        }
+    }
+}
