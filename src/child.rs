@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -48,12 +48,7 @@ impl Running {
             command.env_remove(variable);
         }
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
-        let mut child = {
-            let mut owned = owned();
-            let child = command.spawn()?;
-            owned.insert(child.id());
-            child
-        };
+        let mut child = spawn(command)?;
         let narrator = child.stderr.take().map(|lines| {
             let name = name.to_owned();
             std::thread::spawn(move || narrate(&name, lines))
@@ -150,6 +145,15 @@ impl Tail {
     }
 }
 
+/// Runs a short command to its end and returns all that it wrote.
+pub fn output(command: &mut Command) -> io::Result<Output> {
+    let child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let pid = child.id();
+    let output = child.wait_with_output();
+    disown(pid);
+    output
+}
+
 /// Whether somebody waits for this child.
 pub fn is_owned(pid: u32) -> bool {
     owned().contains(&pid)
@@ -165,6 +169,14 @@ fn kill_group(leader: u32) {
         // The group is gone already where the child ended by itself.
         let _ = kill_process_group(group, Signal::KILL);
     }
+}
+
+/// The lock is held until the child is known as ours: however soon it ends, nobody else reaps it.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let mut owned = owned();
+    let child = command.spawn()?;
+    owned.insert(child.id());
+    Ok(child)
 }
 
 fn owned() -> MutexGuard<'static, BTreeSet<u32>> {
@@ -252,6 +264,25 @@ mod tests {
             assert!(Instant::now() < deadline, "the grandchild lives on");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    #[test]
+    fn a_short_command_is_owned_while_it_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let marker = directory.path().join("pid");
+        let script =
+            format!("echo $$ > {0}.new; mv {0}.new {0}; while [ -e {0} ]; do sleep 0.01; done", marker.display());
+        let running = std::thread::spawn(move || output(Command::new("sh").args(["-c", &script])));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !marker.exists() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let pid = std::fs::read_to_string(&marker).unwrap().trim().parse().unwrap();
+        assert!(is_owned(pid));
+        std::fs::remove_file(&marker).unwrap();
+        assert!(running.join().unwrap().unwrap().status.success());
+        assert!(!is_owned(pid));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tracing::debug;
 
-use crate::child::Running;
+use crate::child::{self, Running};
 use crate::exit::Reason;
 use crate::position::Writer;
 use crate::settings::{Account, HostPort};
@@ -134,10 +134,7 @@ fn in_path(name: &str) -> Option<PathBuf> {
 }
 
 fn version(program: &Path, family: Family) -> Result<String> {
-    let output = Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
+    let output = child::output(Command::new(program).arg("--version"))
         .with_context(|| format!("asking {} for its version", program.display()))
         .map_err(|error| Reason::NoBackupTool.because(error))?;
     let text = [output.stdout, output.stderr].concat();
