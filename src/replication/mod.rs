@@ -25,12 +25,12 @@ use crate::status::Status;
 /// Between two looks at a server that answers, and two tries to reach one that doesn't.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// A server's clock counts whole seconds, and the connection takes some time.
+/// A server's uptime is the difference of two whole seconds of its clock.
 const UPTIME_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// Watches over the local server for ever.
 pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
-    let mut keeper = Keeper { settings, status, start: None, last_trouble: String::new() };
+    let mut keeper = Keeper { settings, status, last_answer: None, last_trouble: String::new() };
     loop {
         let Err(error) = keeper.watch().await;
         keeper.report(&error);
@@ -41,23 +41,15 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
 struct Keeper {
     settings: Arc<Sidecar>,
     status: Arc<Status>,
-    /// The start of the server that was settled.
-    start: Option<ServerStart>,
+    /// When the server last answered.
+    last_answer: Option<Instant>,
     last_trouble: String,
 }
 
-/// When a server started, by its uptime at a moment of ours.
-#[derive(Clone, Copy)]
-struct ServerStart {
-    seen: Instant,
-    uptime: Duration,
-}
-
-impl ServerStart {
-    /// Whether a server with this uptime now must have started since.
-    fn is_older_than(self, uptime: Duration) -> bool {
-        uptime + UPTIME_TOLERANCE < self.uptime + self.seen.elapsed()
-    }
+/// Whether a server that has run for `uptime` may have started since it was last heard of. Where that can't be told
+/// it counts as started: comparing once too often changes nothing.
+fn may_have_started_since(silence: Duration, uptime: Duration) -> bool {
+    uptime < silence + UPTIME_TOLERANCE
 }
 
 impl Keeper {
@@ -76,10 +68,10 @@ impl Keeper {
 
     async fn notice_start(&mut self, server: &mut Server) -> Result<()> {
         let uptime = Duration::from_secs(server.uptime().await?);
-        let is_new = self.start.is_none_or(|start| start.is_older_than(uptime));
+        let is_new = self.last_answer.is_none_or(|answer| may_have_started_since(answer.elapsed(), uptime));
+        self.last_answer = Some(Instant::now());
         if is_new {
             info!(version = server.version, uptime_seconds = uptime.as_secs(), "the server answers");
-            self.start = Some(ServerStart { seen: Instant::now(), uptime });
         } else {
             self.last_trouble.clear();
         }
@@ -124,6 +116,7 @@ impl Keeper {
             info!("replication runs");
         }
         self.status.update(|snapshot| snapshot.replication = replication);
+        self.last_answer = Some(Instant::now());
         Ok(())
     }
 
@@ -154,12 +147,11 @@ mod tests {
 
     #[test]
     fn a_restart_is_known_by_the_uptime() {
-        let now = Instant::now();
-        let Some(seen) = now.checked_sub(Duration::from_secs(60)) else { return };
-        let start = ServerStart { seen, uptime: Duration::from_secs(100) };
-        assert!(!start.is_older_than(Duration::from_secs(160)));
-        assert!(!start.is_older_than(Duration::from_secs(159)));
-        assert!(start.is_older_than(Duration::from_secs(150)));
-        assert!(start.is_older_than(Duration::from_secs(0)));
+        let seconds = Duration::from_secs;
+        assert!(may_have_started_since(seconds(60), seconds(0)));
+        assert!(may_have_started_since(seconds(60), seconds(60)));
+        assert!(may_have_started_since(Duration::from_millis(500), seconds(0)));
+        assert!(!may_have_started_since(Duration::from_millis(500), seconds(100)));
+        assert!(!may_have_started_since(seconds(60), seconds(100)));
     }
 }

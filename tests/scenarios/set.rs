@@ -55,18 +55,34 @@ pub fn fill_much(cluster: &Cluster, megabytes: u32) -> Result<()> {
 
 /// Waits until a replica has applied all that the primary has written, then compares every table.
 pub fn assert_same_rows(cluster: &Cluster, pods: &[&str]) -> Result<()> {
-    let tables = TABLES.join(", ");
+    assert_same_rows_in(&TABLES, cluster, pods)
+}
+
+/// The same for tables that a killed server keeps: those of InnoDB.
+pub fn assert_same_rows_of_innodb(cluster: &Cluster, pods: &[&str]) -> Result<()> {
+    assert_same_rows_in(&["app.keyed", "app.keyless"], cluster, pods)
+}
+
+fn assert_same_rows_in(tables: &[&str], cluster: &Cluster, pods: &[&str]) -> Result<()> {
+    let tables = tables.join(", ");
     let checksums = |pod: &str| cluster.sql(pod, &format!("CHECKSUM TABLE {tables}"));
     for pod in pods {
         let wait = |position: &str| cluster.value(pod, &format!("SELECT MASTER_GTID_WAIT('{position}', 30)"));
         let position = cluster.value("mysql-0", "SELECT @@gtid_binlog_pos")?;
         if *pod != "mysql-0" {
-            ensure!(wait(&position)? == "0", "{pod} does not reach {position}\n{}", cluster.describe());
+            ensure!(wait(&position)? == "0", "{pod} does not reach {position}\n{}", replication(cluster, pod));
         }
         let (expected, found) = (checksums("mysql-0")?, checksums(pod)?);
         ensure!(found == expected, "{pod} has {found:?}, mysql-0 {expected:?}\n{}", cluster.describe());
     }
     Ok(())
+}
+
+/// Both ends of a replication that stands still, and all else.
+fn replication(cluster: &Cluster, pod: &str) -> String {
+    let source = cluster.sql("mysql-0", "SHOW PROCESSLIST");
+    let replica = cluster.sql(pod, "SHOW SLAVE STATUS");
+    format!("mysql-0: {source:#?}\n{pod}: {replica:?}\n{}", cluster.describe())
 }
 
 /// The journal of a pod's data directory.
