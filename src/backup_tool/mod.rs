@@ -84,6 +84,13 @@ impl BackupTool {
         }
     }
 
+    /// Whether Aria's tables must be flushed before this tool copies them. The server's own recovery, on which a copy
+    /// depends as a killed server does, skips rows that row events brought after the first of them had filled an
+    /// empty table in bulk, until the table is flushed (seen with MariaDB 10.11.19: 121 of 300 rows were left).
+    pub fn loses_unflushed_aria(&self) -> bool {
+        self.family == Family::Mariadb
+    }
+
     /// Starts a backup whose stream is the child's standard output.
     pub fn start_backup(&self, backup: &Backup<'_>) -> Result<Running> {
         let options = OptionsFile::new(backup.account).context("passing the backup tool its account")?;

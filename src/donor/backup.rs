@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::Donor;
@@ -11,11 +12,15 @@ use super::admission::{Admitted, refuse};
 use super::relay::{self, Relayed};
 use crate::backup_tool::{Backup, BackupTool};
 use crate::child::{Ended, Running};
+use crate::mysql::{Server, aria};
 use crate::scratch;
 use crate::wire::auth::{Side, Transcript};
 use crate::wire::data::DataWriter;
 use crate::wire::frame::{self, Kind};
 use crate::wire::message::{Offer, Proof, Refusal, Why};
+
+/// How long a statement may keep an Aria table open before the donor gives up for now.
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// The tool has closed its output; what it still has to do takes no longer.
 const EXIT_LIMIT: Duration = Duration::from_secs(60);
@@ -42,6 +47,11 @@ pub fn serve(donor: &Donor, recipient: Admitted) {
 
 fn run(donor: &Donor, stream: &TcpStream, mut transcript: Transcript) -> Result<u64> {
     let tool = donor.tool()?;
+    if tool.loses_unflushed_aria()
+        && let Err(error) = Handle::current().block_on(flush_aria(donor))
+    {
+        return give_up(stream, error);
+    }
     let scratch = match scratch::directory_in(&donor.scratch) {
         Ok(scratch) => scratch,
         Err(error) => return give_up(stream, error),
@@ -64,6 +74,18 @@ fn run(donor: &Donor, stream: &TcpStream, mut transcript: Transcript) -> Result<
         frame::write_control(&mut &*stream, Kind::Proof, &proof)?;
     }
     relay(donor, tool, stream, &mut running).and_then(|writer| end(tool, running, writer))
+}
+
+/// Has the server write out what the tool would miss.
+async fn flush_aria(donor: &Donor) -> Result<()> {
+    let data_dir = &donor.settings.data_dir;
+    let tables =
+        aria::tables(data_dir).with_context(|| format!("looking for Aria tables in {}", data_dir.display()))?;
+    let mut server = Server::connect(&donor.settings.server, &donor.settings.sql).await?;
+    for statement in server.dialect.flush_aria(&tables, FLUSH_LIMIT) {
+        server.execute(&statement).await.context("flushing Aria tables before the backup")?;
+    }
+    Ok(())
 }
 
 /// Refuses after all, with a reason that may pass.

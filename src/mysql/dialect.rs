@@ -9,8 +9,11 @@
 //! MySQL 8.4 dropped the old words. (MySQL reference manual, "CHANGE REPLICATION SOURCE TO"; MariaDB knowledge base,
 //! "CHANGE MASTER TO".)
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
+use super::aria::Tables;
 use super::literal;
 use crate::position::Position;
 use crate::settings::{Account, HostPort};
@@ -60,6 +63,20 @@ impl Dialect {
     /// Run once on each connection, so that literals mean what they say.
     pub fn session_settings(self) -> Statement {
         Statement::new("SET SESSION sql_mode = ''", "setting the session's sql_mode")
+    }
+
+    /// Has Aria's tables written out, here only. Gives up after `limit` where a statement keeps one open: whoever
+    /// wants the table meanwhile waits too. (MariaDB only.)
+    pub fn flush_aria(self, tables: &Tables, limit: Duration) -> Vec<Statement> {
+        let tables = match tables {
+            Tables::Named(names) if names.is_empty() => return Vec::new(),
+            Tables::Named(names) => names.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+            Tables::All => String::new(),
+        };
+        vec![
+            Statement::new(format!("SET SESSION lock_wait_timeout = {}", limit.as_secs()), "SET lock_wait_timeout"),
+            Statement::new(format!("FLUSH NO_WRITE_TO_BINLOG TABLES {tables}"), "FLUSH TABLES"),
+        ]
     }
 
     /// Asks for the state of replication.
@@ -196,6 +213,15 @@ mod tests {
         assert_eq!(Dialect::of("8.0.36-28").unwrap(), mysql(8, 0, 36));
         assert_eq!(Dialect::of("5.7.44-log").unwrap(), mysql(5, 7, 44));
         assert!(Dialect::of("wonderful").is_err());
+    }
+
+    #[test]
+    fn only_aria_tables_are_flushed() {
+        let limit = Duration::from_secs(5);
+        let named = Tables::Named(["`app`.`a`".to_owned(), "`app`.`b`".to_owned()].into());
+        let statements = Dialect::Mariadb.flush_aria(&named, limit);
+        assert_eq!(statements[1].text, "FLUSH NO_WRITE_TO_BINLOG TABLES `app`.`a`, `app`.`b`");
+        assert_eq!(Dialect::Mariadb.flush_aria(&Tables::Named([].into()), limit), []);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! SQL to a server of the family: connect, ask, tell. What the server understands is [`dialect`]'s.
 
+pub mod aria;
 pub mod dialect;
 pub mod gtid;
 pub mod status;
@@ -119,6 +120,11 @@ fn text(value: Value) -> Option<String> {
 /// backslash; with one, for all modes but NO_BACKSLASH_ESCAPES, which [`Dialect::session_settings`] turns off.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// A name as SQL has it.
+pub fn identifier(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
 }
 
 #[cfg(test)]
