@@ -108,6 +108,7 @@ fn forget_the_gone(shared: &Shared) {
 /// The test is over: nobody waits for grace periods.
 fn end_all(shared: &Shared) {
     let pods: Vec<Arc<Pod>> = shared.pods.lock().expect("pods").values().cloned().collect();
+    shared.stop_listening();
     for pod in &pods {
         pod.deleted.store(true, Ordering::Release);
         let names: Vec<String> = pod.status.lock().expect("status").containers.keys().cloned().collect();

@@ -76,6 +76,11 @@ impl Shared {
         self.events.lock().expect("events").push(line);
     }
 
+    /// Tells the listener no more: what comes is the cluster's own end.
+    fn stop_listening(&self) {
+        *self.listener.lock().expect("listener") = None;
+    }
+
     /// Writes the names of all pods into the one hosts file that their containers see: in place, in one write, always
     /// of the same length.
     pub fn publish_names(&self) -> Result<()> {

@@ -16,7 +16,10 @@ use crate::pods::{Cluster, PATIENCE};
 pub const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
 /// Tables of every kind that a clone may get wrong: with a key, without one, and outside InnoDB.
-const TABLES: [&str; 4] = ["app.keyed", "app.keyless", "app.aria", "app.myisam"];
+pub const TABLES: [&str; 4] = ["app.keyed", "app.keyless", "app.aria", "app.myisam"];
+
+/// Those of them that a killed server keeps.
+pub const INNODB_TABLES: [&str; 2] = ["app.keyed", "app.keyless"];
 
 const SCHEMA: &str = "CREATE DATABASE app;
     CREATE TABLE app.keyed (id INT AUTO_INCREMENT PRIMARY KEY, n INT, text VARCHAR(200));
@@ -58,9 +61,9 @@ pub fn assert_same_rows(cluster: &Cluster, pods: &[&str]) -> Result<()> {
     assert_same_rows_in(&TABLES, cluster, pods)
 }
 
-/// The same for tables that a killed server keeps: those of InnoDB.
+/// The same for InnoDB's tables.
 pub fn assert_same_rows_of_innodb(cluster: &Cluster, pods: &[&str]) -> Result<()> {
-    assert_same_rows_in(&["app.keyed", "app.keyless"], cluster, pods)
+    assert_same_rows_in(&INNODB_TABLES, cluster, pods)
 }
 
 fn assert_same_rows_in(tables: &[&str], cluster: &Cluster, pods: &[&str]) -> Result<()> {
