@@ -1,0 +1,159 @@
+//! `mysqlset init-config` as a container runs it: what it writes, and that bad input writes nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+const SERVER_ID_HEAD: &str = "# Written by mysqlset init-config at every start of the pod.\n";
+
+/// A config map and a directory for the server's configuration.
+struct Volumes {
+    directory: TempDir,
+}
+
+/// How it ended.
+struct Ended {
+    code: Option<i32>,
+    log: String,
+    termination: String,
+}
+
+impl Volumes {
+    fn with(files: &[&str]) -> Volumes {
+        let directory = tempfile::tempdir().unwrap();
+        for part in ["config-map", "conf.d"] {
+            std::fs::create_dir(directory.path().join(part)).unwrap();
+        }
+        for file in files {
+            std::fs::write(directory.path().join("config-map").join(file), content(file)).unwrap();
+        }
+        Volumes { directory }
+    }
+
+    fn conf_dir(&self) -> std::path::PathBuf {
+        self.directory.path().join("conf.d")
+    }
+
+    fn run(&self, hostname: &str, offset: &str) -> Ended {
+        let path = self.directory.path();
+        let termination = path.join("termination");
+        std::fs::write(&termination, "").unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_mysqlset"))
+            .args(["init-config", "--hostname", hostname, "--server-id-offset", offset])
+            .arg("--config-map")
+            .arg(path.join("config-map"))
+            .arg("--conf-dir")
+            .arg(self.conf_dir())
+            .arg("--termination-log")
+            .arg(&termination)
+            .output()
+            .unwrap();
+        Ended {
+            code: output.status.code(),
+            log: String::from_utf8_lossy(&output.stderr).into_owned(),
+            termination: std::fs::read_to_string(termination).unwrap_or_default(),
+        }
+    }
+
+    fn written(&self) -> BTreeMap<String, String> {
+        files_in(&self.conf_dir())
+    }
+}
+
+fn content(file: &str) -> String {
+    format!("[mysqld]\n# {file}\n")
+}
+
+fn files_in(directory: &Path) -> BTreeMap<String, String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let read = |entry: std::fs::DirEntry| {
+        (entry.file_name().into_string().unwrap(), std::fs::read_to_string(entry.path()).unwrap())
+    };
+    entries.map(read).collect()
+}
+
+#[test]
+fn each_name_of_a_role_file_is_known_for_its_role() {
+    let names = [("mysql-0", "primary.cnf"), ("mysql-0", "master.cnf"), ("mysql-1", "replica.cnf")];
+    for (hostname, file) in names.into_iter().chain([("db-7", "slave.cnf"), ("a-b-2", "secondary.cnf")]) {
+        // The other role's file is there too, and not taken.
+        let other = if hostname == "mysql-0" { "replica.cnf" } else { "primary.cnf" };
+        let volumes = Volumes::with(&[file, other]);
+        let ended = volumes.run(hostname, "100");
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        let ordinal: u32 = hostname.rsplit('-').next().unwrap().parse().unwrap();
+        let server_id =
+            ("server-id.cnf".to_owned(), format!("{SERVER_ID_HEAD}[mysqld]\nserver-id={}\n", 100 + ordinal));
+        assert_eq!(volumes.written(), [server_id, (file.to_owned(), content(file))].into());
+    }
+}
+
+#[test]
+fn it_can_be_repeated_and_removes_only_the_other_roles_file() {
+    let volumes = Volumes::with(&["primary.cnf", "replica.cnf"]);
+    for file in ["master.cnf", "slave.cnf", "mine.cnf", "server-id.cnf"] {
+        std::fs::write(volumes.conf_dir().join(file), "stale").unwrap();
+    }
+    for hostname in ["mysql-1", "mysql-1", "mysql-0"] {
+        let ended = volumes.run(hostname, "100");
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        let written = volumes.written();
+        let role_file = if hostname == "mysql-0" { "primary.cnf" } else { "replica.cnf" };
+        assert_eq!(written.keys().collect::<Vec<_>>(), {
+            let mut names = vec!["mine.cnf", role_file, "server-id.cnf"];
+            names.sort_unstable();
+            names
+        });
+        assert_eq!(written[role_file], content(role_file));
+        assert_eq!(written["mine.cnf"], "stale");
+    }
+}
+
+#[test]
+fn bad_input_is_one_line_and_writes_nothing() {
+    let both: &[&str] = &["primary.cnf", "replica.cnf"];
+    let cases: [(&str, &str, &[&str], i32, &str); 9] = [
+        ("mysql", "100", both, 10, "does not end in an ordinal"),
+        ("mysql-", "100", both, 10, "does not end in an ordinal"),
+        ("mysql-x1", "100", both, 10, "does not end in an ordinal"),
+        ("mysql-4294967296", "100", both, 10, "4294967295"),
+        ("mysql-4294967295", "100", both, 10, "server id"),
+        ("mysql-0", "0", both, 10, "server id"),
+        ("mysql-1", "100", &["primary.cnf"], 11, "replica.cnf or secondary.cnf or slave.cnf"),
+        ("mysql-0", "100", &["primary.cnf", "master.cnf"], 11, "keep one of them"),
+        ("mysql-0", "100", &[], 11, "add primary.cnf or master.cnf"),
+    ];
+    for (hostname, offset, files, code, text) in cases {
+        let volumes = Volumes::with(files);
+        let ended = volumes.run(hostname, offset);
+        assert_eq!(ended.code, Some(code), "{hostname} {offset}: {}", ended.log);
+        assert!(ended.termination.contains(text), "{hostname} {offset}: {}", ended.termination);
+        assert_eq!(ended.log.trim_end().lines().count(), 1, "{}", ended.log);
+        assert!(ended.log.contains(ended.termination.trim_end()), "{}", ended.log);
+        assert_eq!(volumes.written(), BTreeMap::new(), "{hostname} {offset}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_or_written_is_named() {
+    let volumes = Volumes::with(&["primary.cnf"]);
+    std::fs::remove_dir(volumes.conf_dir()).unwrap();
+    let ended = volumes.run("mysql-0", "100");
+    assert_eq!(ended.code, Some(12), "{}", ended.log);
+    assert!(ended.termination.contains("conf.d"), "{}", ended.termination);
+
+    let volumes = Volumes::with(&["primary.cnf"]);
+    std::fs::remove_dir_all(volumes.directory.path().join("config-map")).unwrap();
+    let ended = volumes.run("mysql-0", "100");
+    assert_eq!(ended.code, Some(11), "{}", ended.log);
+    assert!(ended.termination.contains("config-map"), "{}", ended.termination);
+    assert_eq!(volumes.written(), BTreeMap::new());
+
+    let volumes = Volumes::with(&["replica.cnf"]);
+    std::fs::create_dir(volumes.directory.path().join("config-map/primary.cnf")).unwrap();
+    let ended = volumes.run("mysql-0", "100");
+    assert_eq!(ended.code, Some(11), "{}", ended.log);
+    assert_eq!(volumes.written(), BTreeMap::new());
+}
