@@ -148,14 +148,14 @@ fn a_recipient_that_goes_leaves_no_child_and_the_next_clone_works() -> Result<()
 }
 
 /// Processes whose parent is the sidecar, by whichever of its threads started them.
-fn tools_below(sidecar: u32) -> Vec<String> {
+pub fn tools_below(sidecar: u32) -> Vec<String> {
     let threads = std::fs::read_dir(format!("/proc/{sidecar}/task")).into_iter().flatten().flatten();
     let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     children.flat_map(|pids| pids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 /// A recipient that was offered a backup and doesn't read it.
-fn ask_for_a_clone(cluster: &Cluster) -> Result<TcpStream> {
+pub fn ask_for_a_clone(cluster: &Cluster) -> Result<TcpStream> {
     let mut stream = cluster.connect("mysql-0", 3307)?;
     greet(&mut stream)?;
     Ok(stream)

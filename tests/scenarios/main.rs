@@ -8,6 +8,7 @@ mod pods;
 mod donors;
 mod faults;
 mod first_start;
+mod harness;
 mod interruptions;
 mod proxy;
 mod refusals;

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rustix::process::Signal;
 
+use mysqlset::wire::data::DataReader;
+
+use crate::faults::{ask_for_a_clone, tools_below};
 use crate::pods::PATIENCE;
 use crate::set;
 
@@ -28,6 +31,51 @@ fn an_idle_sidecar_ends_at_once_on_sigterm_and_on_nothing_else() -> Result<()> {
     let status = cluster.status("mysql-0")?;
     assert_eq!(status.containers["sidecar"].last_termination.as_ref().map(|end| end.exit_code), Some(0));
     cluster.wait_ready(1)
+}
+
+#[test]
+fn a_running_clone_may_finish_after_sigterm() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    set::fill_much(&cluster, 30)?;
+    let recipient = ask_for_a_clone(&cluster)?;
+    // More than the sockets hold: the donor waits for its recipient to read.
+    cluster.signal("mysql-0", "sidecar", Signal::TERM)?;
+    set::wait_for_log(&cluster, "mysql-0", "sidecar", "letting the running clone finish")?;
+    assert!(cluster.connect("mysql-0", 3307).is_err(), "a stopping sidecar listens");
+
+    let mut reader = DataReader::new(&recipient);
+    let bytes = std::io::copy(&mut reader, &mut std::io::sink())?;
+    assert_eq!(reader.finish()?.bytes, bytes);
+    assert!(bytes > 30 << 20, "{bytes}");
+    let end = || cluster.status("mysql-0").ok()?.containers["sidecar"].last_termination.clone();
+    cluster.wait_for("the sidecar's end", PATIENCE, || Ok(end().is_some()))?;
+    assert_eq!(end().map(|end| end.exit_code), Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_clone_that_takes_too_long_does_not_hold_the_pod() -> Result<()> {
+    let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_DRAIN_TIMEOUT", "1"))?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    set::fill_much(&cluster, 30)?;
+    let sidecar = cluster.pid("mysql-0", "sidecar")?;
+    let _recipient = ask_for_a_clone(&cluster)?;
+    cluster.wait_for("the backup tool", PATIENCE, || Ok(!tools_below(sidecar).is_empty()))?;
+    let tools = tools_below(sidecar);
+    let started = Instant::now();
+    cluster.signal("mysql-0", "sidecar", Signal::TERM)?;
+    cluster.wait_for("the sidecar's end", PATIENCE, || {
+        Ok(cluster.status("mysql-0")?.containers["sidecar"].last_termination.is_some())
+    })?;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    for tool in tools {
+        assert!(!std::path::Path::new("/proc").join(&tool).exists(), "the backup tool {tool} is still there");
+    }
+    cluster.wait_ready(1)?;
+    set::assert_no_leftovers(&cluster, "mysql-0")
 }
 
 #[test]

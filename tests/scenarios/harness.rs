@@ -1,0 +1,83 @@
+//! The harness itself: what it promises to whoever runs the tests.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+/// A process by its number and the moment of its start, which nobody else ever has.
+type Process = (u32, String);
+
+#[test]
+fn nothing_is_left_of_a_test_that_was_killed() -> Result<()> {
+    // Another scenario, killed in the middle.
+    let mut test = Command::new(std::env::current_exe()?)
+        .args(["--exact", "first_start::three_pods_come_up_and_replicate"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let started = wait_for_servers(test.id());
+    test.kill()?;
+    test.wait()?;
+    let started = started?;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let left: Vec<&Process> = started.iter().filter(|process| is_alive(process)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{left:?} are left of {} processes", started.len());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// All that a test process has started, once two servers are among it.
+fn wait_for_servers(test: u32) -> Result<BTreeSet<Process>> {
+    let deadline = Instant::now() + crate::pods::PATIENCE;
+    loop {
+        let processes = descendants(test);
+        let is_server = |process: &&Process| {
+            std::fs::read_to_string(format!("/proc/{}/comm", process.0)).is_ok_and(|name| name.trim() == "mariadbd")
+        };
+        if processes.iter().filter(is_server).count() >= 2 {
+            return Ok(processes);
+        }
+        ensure!(Instant::now() < deadline, "no two servers were started");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn descendants(ancestor: u32) -> BTreeSet<Process> {
+    let mut found = BTreeSet::new();
+    let mut parents = vec![ancestor];
+    let all: Vec<(u32, u32, String)> = processes().collect();
+    while let Some(parent) = parents.pop() {
+        for (pid, _, start) in all.iter().filter(|(_, its_parent, _)| *its_parent == parent) {
+            parents.push(*pid);
+            found.insert((*pid, start.clone()));
+        }
+    }
+    found
+}
+
+/// Each process with its parent and start time. (proc_pid_stat(5), fields 4 and 22)
+fn processes() -> impl Iterator<Item = (u32, u32, String)> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(|pid| {
+        let (parent, start) = parent_and_start(pid).ok()?;
+        Some((pid, parent, start))
+    })
+}
+
+fn parent_and_start(pid: u32) -> Result<(u32, String)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(") ").next().context("no fields")?.split(' ').collect();
+    ensure!(!matches!(fields[0], "Z" | "X"), "dead");
+    Ok((fields[1].parse()?, fields.get(19).context("no start time")?.to_string()))
+}
+
+fn is_alive((pid, start): &Process) -> bool {
+    parent_and_start(*pid).is_ok_and(|(_, its_start)| its_start == *start)
+}
