@@ -27,11 +27,12 @@ enum Kind {
 
 /// The table.
 fn table(name: &str) -> Option<Image> {
-    let entrypoint: &[&str] = &["/docker-entrypoint.sh"];
     Some(match name {
         "mysqlset" => Image { entrypoint: &["/mysqlset"], default_args: &["--help"], kind: Kind::Scratch },
-        "mariadb" => Image { entrypoint, default_args: &["mariadbd"], kind: Kind::Mariadb },
-        "mysqlset-mariadb" => Image { entrypoint, default_args: &["mariadbd"], kind: Kind::MariadbWithBinary },
+        "mariadb" => Image { entrypoint: &["/docker-entrypoint.sh"], default_args: &["mariadbd"], kind: Kind::Mariadb },
+        "mysqlset-mariadb" => {
+            Image { entrypoint: &["mysqlset"], default_args: &["--help"], kind: Kind::MariadbWithBinary }
+        }
         _ => return None,
     })
 }
