@@ -82,7 +82,7 @@ fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
                `sql` IDENTIFIED BY 's\'"\\#x pw';
            GRANT RELOAD, PROCESS, BINLOG MONITOR, SLAVE MONITOR, LOCK TABLES, REPLICATION CLIENT ON *.* TO backup;
            GRANT REPLICATION SLAVE ON *.* TO replication;
-           GRANT SUPER, REPLICATION SLAVE ADMIN, SLAVE MONITOR, READ_ONLY ADMIN, RELOAD ON *.* TO `sql`;"#,
+           GRANT REPLICATION SLAVE ADMIN, SLAVE MONITOR, READ_ONLY ADMIN, RELOAD ON *.* TO `sql`;"#,
     )?;
     cluster.scale(2);
     cluster.wait_ready(2)?;
