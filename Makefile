@@ -12,7 +12,7 @@ help: ## Says what there is.
 
 .PHONY: demo
 demo: packages ## Three pods from the shipped manifest, scaled, deleted, cloned again: watch it.
-	@$(CARGO) build --quiet --locked --release --bin mysqlset
+	@$(CARGO) test --locked --release --test demo --no-run
 	@$(CARGO) test --quiet --locked --release --test demo
 
 .PHONY: test

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::images::Images;
-use super::manifest::{Container, SecurityContext};
+use super::manifest::{Container, ContainerUser, SecurityContext};
 use super::network::PodNetwork;
 use super::spawner;
 
@@ -57,7 +57,8 @@ impl Running {
         File::create(&termination_log)?;
         rustix::fs::chmod(&termination_log, 0o666.into())?;
 
-        let mut command = bubblewrap(container, world, &termination_log)?;
+        let user = user_of(container, world);
+        let mut command = bubblewrap(container, user, world, &termination_log)?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut outer = spawner::spawn(command)?;
         let pid = first_process(&mut outer).with_context(|| format!("container {}", container.name))?;
@@ -128,9 +129,19 @@ fn first_process(outer: &mut Child) -> Result<u32> {
     }
 }
 
-fn bubblewrap(container: &Container, world: &World<'_>, termination_log: &PathBuf) -> Result<Command> {
+fn user_of(container: &Container, world: &World<'_>) -> ContainerUser {
+    let pods = ContainerUser { run_as_user: world.user.run_as_user, run_as_group: world.user.run_as_group };
+    container.security_context.unwrap_or(pods)
+}
+
+fn bubblewrap(
+    container: &Container,
+    user: ContainerUser,
+    world: &World<'_>,
+    termination_log: &PathBuf,
+) -> Result<Command> {
     let image = world.images.find(&container.image)?;
-    let (user, group) = (world.user.run_as_user.to_string(), world.user.run_as_group.to_string());
+    let (user, group) = (user.run_as_user.to_string(), user.run_as_group.to_string());
     let mut command = Command::new("nsenter");
     command
         .args([

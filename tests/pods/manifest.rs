@@ -150,6 +150,15 @@ pub struct Container {
     _resources: Ignored,
     pub liveness_probe: Option<Probe>,
     pub readiness_probe: Option<Probe>,
+    /// Where it differs from the pod's.
+    pub security_context: Option<ContainerUser>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ContainerUser {
+    pub run_as_user: u32,
+    pub run_as_group: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -124,3 +124,38 @@ fn a_first_start_that_was_interrupted_is_not_taken_for_a_database() -> Result<()
     assert!(end.message.contains("--on-half-made"), "{end:?}");
     Ok(())
 }
+
+#[test]
+fn a_set_comes_up_whole_whatever_is_killed_meanwhile() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    // A first start that is killed may be half a database: another test has that.
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    let writer = Writer::start(&cluster)?;
+    cluster.scale(3);
+    let deadline = Instant::now() + PATIENCE;
+    let mut kills = 0;
+    while kills < 9 {
+        ensure!(Instant::now() < deadline, "killed {kills} times only\n{}", cluster.describe());
+        for pod in ["mysql-1", "mysql-2"] {
+            for container in ["init-config", "clone", "mysql", "sidecar"] {
+                if cluster.signal(pod, container, Signal::KILL).is_ok() {
+                    kills += 1;
+                    if kills % 4 == 0 {
+                        let _ = cluster.signal("mysql-0", "sidecar", Signal::KILL);
+                    }
+                    // A different moment of its life each time.
+                    std::thread::sleep(Duration::from_millis(kills * 37 % 400));
+                }
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    cluster.wait_ready(3)?;
+    writer.finish()?;
+    set::assert_same_rows_of_innodb(&cluster, &["mysql-1", "mysql-2"])?;
+    for pod in ["mysql-0", "mysql-1", "mysql-2"] {
+        set::assert_no_leftovers(&cluster, pod)?;
+    }
+    Ok(())
+}

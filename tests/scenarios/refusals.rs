@@ -1,9 +1,13 @@
 //! Bad input: one clear line, a known exit code, and nothing lost.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::pods::PATIENCE;
 use crate::pods::container::Termination;
+use crate::pods::manifest::ContainerUser;
 use crate::set;
 
 /// How the first pod's init-config ended.
@@ -91,6 +95,48 @@ fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
     for pod in ["mysql-0", "mysql-1"] {
         for container in ["clone", "sidecar"] {
             assert!(!cluster.logs(pod, container).contains("\\#x pw"), "{pod} {container} shows a password");
+        }
+    }
+    Ok(())
+}
+
+/// A clone container that runs as root, as in images and clusters that don't mind.
+fn as_root(manifests: &mut crate::pods::manifest::Manifests) {
+    let root = ContainerUser { run_as_user: 0, run_as_group: 0 };
+    manifests.container("clone").security_context = Some(root);
+}
+
+#[test]
+fn run_as_root_without_an_owner_it_refuses() -> Result<()> {
+    let cluster = set::start(1, as_root)?;
+    let end = set::end_of_clone(&cluster, "mysql-0")?;
+    assert_eq!(end.exit_code, 34, "{end:?}");
+    assert!(end.message.contains("--owner"), "{end:?}");
+    assert!(!cluster.volume("mysql-0").join("mysql").exists());
+    Ok(())
+}
+
+#[test]
+fn run_as_root_everything_is_the_owners() -> Result<()> {
+    let cluster = set::start(2, |manifests| {
+        as_root(manifests);
+        manifests.set_env("clone", "MYSQLSET_OWNER", "999:999");
+    })?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    for pod in ["mysql-0", "mysql-1"] {
+        assert_owned(&cluster.volume(pod).join("mysql"))?;
+    }
+    Ok(())
+}
+
+fn assert_owned(path: &Path) -> Result<()> {
+    let metadata = path.symlink_metadata()?;
+    assert_eq!((metadata.uid(), metadata.gid()), (999, 999), "{}", path.display());
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            assert_owned(&entry?.path())?;
         }
     }
     Ok(())
