@@ -28,11 +28,11 @@ use crate::exit::Reason;
 use crate::metrics::Metrics;
 use crate::status::Status;
 
-/// Connections at once; probes and a scraper need a handful.
-const CONNECTIONS: usize = 16;
+/// Connections at once; probes and a scraper need a handful, and whoever holds some for nothing must not keep them out.
+const CONNECTIONS: usize = 64;
 
-/// A connection is given this long for everything.
-const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
+/// A connection is given this long for everything: less than a probe waits.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the answers are made of.
 pub struct Pages {

@@ -33,6 +33,7 @@ const BACKUPS: u32 = 2;
 /// Runs the command.
 pub fn run(settings: &Clone) -> Result<()> {
     let layout = Layout::of(&settings.data_dir)?;
+    layout.ensure_possible()?;
     let _lock = Lock::take(layout.workplace())?;
     let found = look(&layout)?;
     let interrupted = match settle_without_clone(settings, &layout, found)? {

@@ -36,6 +36,18 @@ impl Layout {
         Ok(Layout { data_dir: data_dir.to_owned(), place })
     }
 
+    /// Refuses, in words that name the cause, a data directory that isn't there and can't be made.
+    pub fn ensure_possible(&self) -> Result<()> {
+        if self.data_dir.exists() {
+            return Ok(());
+        }
+        let parent = parent(&self.data_dir);
+        access(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+            let what = format!("{} is not there, and {} cannot be written", self.data_dir.display(), parent.display());
+            exit::disk_error(error.into(), what)
+        })
+    }
+
     /// The directory that holds what is being received, and in the layout "beside" its journal.
     pub fn stage(&self) -> PathBuf {
         match self.place {
@@ -175,6 +187,14 @@ mod tests {
         std::fs::create_dir(data_dir.path().join("lost+found")).unwrap();
         assert_eq!(Layout::of(data_dir.path()).unwrap().place, Place::Inside);
         assert_eq!(Layout::of(Path::new("/proc")).unwrap().place, Place::Inside);
+    }
+
+    #[test]
+    fn a_place_where_nothing_can_be_made_is_named() {
+        let layout = Layout::of(Path::new("/proc/nowhere/mysql")).unwrap();
+        let error = layout.ensure_possible().unwrap_err();
+        assert_eq!(crate::exit::reason_of(&error), Some(crate::exit::Reason::Disk));
+        assert!(error.to_string().contains("/proc/nowhere cannot be written"), "{error}");
     }
 
     #[test]

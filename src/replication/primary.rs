@@ -25,10 +25,11 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path) -> Result<Journal> {
         }
         _ => {}
     }
+    let set_id = SetId::random()?;
     let mut complete = journal.entering(State::Complete);
-    complete.set_id = Some(SetId::random()?);
+    complete.set_id = Some(set_id.clone());
     complete.write(data_dir)?;
-    info!(set_id = ?complete.set_id, "the primary's data are complete");
+    info!(%set_id, "the primary's data are complete");
     Ok(complete)
 }
 

@@ -2,10 +2,20 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::datadir::journal::SetId;
 use crate::unpack::Format;
+
+/// The longest text of a peer that is kept, in characters.
+const TEXT_LIMIT: usize = 1000;
+
+/// A text of a peer, made fit for a log line and a termination message: nobody has proven anything when he refuses.
+fn one_line<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    let text = String::deserialize(input)?;
+    let plain = |character: char| if character.is_control() { ' ' } else { character };
+    Ok(text.chars().take(TEXT_LIMIT).map(plain).collect())
+}
 
 /// Recipient → donor: who asks, and what it can take.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,12 +52,15 @@ pub struct Proof {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Offer {
     /// The donor's pod: `mysql-1`.
+    #[serde(deserialize_with = "one_line")]
     pub pod: String,
     pub ordinal: u32,
     pub format: Format,
     /// The backup tool's name and version.
+    #[serde(deserialize_with = "one_line")]
     pub tool: String,
     /// The server's version, as it says it.
+    #[serde(deserialize_with = "one_line")]
     pub server: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
@@ -101,6 +114,7 @@ impl Why {
 pub struct Refusal {
     pub why: Why,
     /// For people.
+    #[serde(deserialize_with = "one_line")]
     pub text: String,
     /// When to come back, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,12 +151,22 @@ pub struct End {
 /// Donor → recipient: what was sent is worth nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failed {
+    #[serde(deserialize_with = "one_line")]
     pub text: String,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peers_text_is_one_short_line() {
+        let failed: Failed = serde_json::from_str(r#"{"text":"a\nERROR b\u001b[31m"}"#).unwrap();
+        assert_eq!(failed.text, "a ERROR b [31m");
+        let long = format!(r#"{{"why":"busy","text":"{}"}}"#, "x".repeat(5000));
+        let refusal: Refusal = serde_json::from_str(&long).unwrap();
+        assert_eq!(refusal.text.len(), TEXT_LIMIT);
+    }
 
     #[test]
     fn unknown_members_and_reasons_of_a_newer_peer_are_borne() {
