@@ -28,8 +28,8 @@ pub struct Termination {
 pub struct World<'a> {
     pub images: &'a Images,
     pub network: &'a PodNetwork,
-    /// The process whose mounts the containers are made in.
-    pub mounts_of: u32,
+    /// The process whose mounts the containers see and among whose processes they live.
+    pub cluster: u32,
     pub user: &'a SecurityContext,
     /// /etc/hosts, /etc/resolv.conf and where logs go.
     pub hosts: PathBuf,
@@ -111,14 +111,12 @@ impl Drop for Running {
     }
 }
 
-/// The child of bubblewrap's outer process, once it is there.
+/// The child of bubblewrap's outer process, which is a child itself, once it is there.
 fn first_process(outer: &mut Child) -> Result<u32> {
-    let path = format!("/proc/{0}/task/{0}/children", outer.id());
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let children = std::fs::read_to_string(&path).unwrap_or_default();
-        if let Some(pid) = children.split_whitespace().next() {
-            return Ok(pid.parse()?);
+        if let Some(pid) = spawner::child_of(outer.id()).and_then(spawner::child_of) {
+            return Ok(pid);
         }
         if outer.try_wait()?.is_some() {
             // It ended before it was looked at; whoever asks for its end gets it.
@@ -146,14 +144,15 @@ fn bubblewrap(
     command
         .args([
             "-t",
-            &world.mounts_of.to_string(),
-            "-m",
-            "--",
-            "nsenter",
-            "-t",
             &world.network.pid().to_string(),
             "-n",
             "-u",
+            "--",
+            "nsenter",
+            "-t",
+            &world.cluster.to_string(),
+            "-m",
+            "-p",
         ])
         .args(["--", "setpriv", "--reuid", &user, "--regid", &group, "--groups", &world.user.fs_group.to_string()])
         .args([

@@ -1,8 +1,9 @@
-//! The cluster's private network: one namespace with a bridge, one for each pod, none of them with a name. Each is
-//! held by a process that sleeps and dies with the test, so nothing is left of them, whatever ends the test.
+//! The cluster's private network: one namespace with a bridge, one for each pod, none of them with a name; and the
+//! process namespace that everything of the cluster lives in. Each is held by a process that reads from a pipe whose
+//! other end only the test has. So nothing is left of them, whatever ends the test, at whatever moment.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,39 +14,37 @@ use super::spawner;
 /// The bridge's own address; pods count up from it.
 pub const BRIDGE: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 1);
 
-/// A process that does nothing but hold namespaces.
+/// A process that does nothing but hold namespaces, until the test lets go of its input.
 pub struct Holder {
-    child: Child,
+    starter: Child,
+    pid: u32,
 }
 
 impl Holder {
-    fn start(namespaces: &[&str], first: &str) -> Result<Holder> {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "unshare"]).args(namespaces);
-        command.args(["sh", "-c", &format!("set -e; {first}; exec sleep infinity")]);
-        let mut holder = Holder { child: spawner::spawn(command)? };
+    /// Has `starter` run a shell that does `first` and then holds.
+    fn start(mut starter: Command, first: &str) -> Result<Holder> {
+        starter.args(["sh", "-c", &format!("set -e; {first}; exec cat")]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut starter = spawner::spawn(starter)?;
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let name = std::fs::read_to_string(format!("/proc/{}/comm", holder.pid())).unwrap_or_default();
-            if name.trim() == "sleep" {
-                return Ok(holder);
+            if let Some(pid) = spawner::child_of(starter.id())
+                && std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "cat")
+            {
+                return Ok(Holder { starter, pid });
             }
-            if let Some(status) = holder.child.try_wait()? {
+            if let Some(status) = starter.try_wait()? {
                 bail!("making namespaces ended with {status}");
             }
             anyhow::ensure!(Instant::now() < deadline, "namespaces are not there after 20 seconds");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
 }
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        spawner::end(&mut self.child);
+        drop(self.starter.stdin.take());
+        let _ = self.starter.wait();
     }
 }
 
@@ -58,23 +57,27 @@ impl Network {
     pub fn new() -> Result<Network> {
         let bridge = format!(
             "ip link set lo up; ip link add br0 type bridge; ip addr add {BRIDGE}/16 dev br0; ip link set br0 up; \
-             mount --make-rprivate /"
+             mount --make-rprivate /; mount -t proc proc /proc"
         );
-        Ok(Network { holder: Holder::start(&["--net", "--mount"], &bridge).context("the cluster's network")? })
+        let mut starter = Command::new("unshare");
+        starter.args(["--net", "--mount", "--pid", "--fork"]);
+        Ok(Network { holder: Holder::start(starter, &bridge).context("the cluster's network")? })
     }
 
-    /// The process that holds the cluster's network and mounts.
+    /// The process that holds the cluster's network, mounts and processes.
     pub fn pid(&self) -> u32 {
-        self.holder.pid()
+        self.holder.pid
     }
 
     /// Adds a pod's network with the address that belongs to `number`.
     pub fn add_pod(&self, hostname: &str, number: u32) -> Result<PodNetwork> {
-        let holder = Holder::start(&["--net", "--uts"], &format!("hostname {hostname}; ip link set lo up"))?;
+        let mut starter = Command::new("nsenter");
+        starter.args(["-t", &self.pid().to_string(), "-p", "--", "unshare", "--net", "--uts"]);
+        let holder = Holder::start(starter, &format!("hostname {hostname}; ip link set lo up"))?;
         let [a, b, ..] = BRIDGE.octets();
         let address = Ipv4Addr::new(a, b, 1 + (number / 250) as u8, 1 + (number % 250) as u8);
         let port = format!("v{number}");
-        let pod = holder.pid().to_string();
+        let pod = holder.pid.to_string();
         spawner::run(
             self.command("ip").args(["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &pod]),
         )?;
@@ -122,7 +125,7 @@ pub struct PodNetwork {
 
 impl PodNetwork {
     pub fn pid(&self) -> u32 {
-        self.holder.pid()
+        self.holder.pid
     }
 
     /// A command in the pod's network.

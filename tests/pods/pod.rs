@@ -105,7 +105,7 @@ impl Pod {
         let world = World {
             images: &shared.images,
             network: &self.network,
-            mounts_of: shared.network.pid(),
+            cluster: shared.network.pid(),
             user: &spec.security_context,
             hosts: shared.directory.join("hosts"),
             resolv_conf: shared.directory.join("resolv.conf"),

@@ -39,6 +39,12 @@ pub fn run(command: &mut Command) -> Result<String> {
     Ok(text)
 }
 
+/// A process's child, where it has one by now.
+pub fn child_of(pid: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
 /// Kills and reaps.
 pub fn end(child: &mut Child) {
     let _ = child.kill();
