@@ -5,8 +5,8 @@
 //! ten times as often, requests and limits are not enforced, all pods are on one node and one network, names are in
 //! `/etc/hosts` instead of a DNS server, and images are roots made of the machine's Debian packages (`images.rs`).
 //!
-//! Everything that a cluster starts dies with the test process, also when that is killed: its processes ask for it,
-//! and its networks and mounts have no name that could outlive them.
+//! Everything that a cluster starts dies with the test process, however that ends: it lives in namespaces that are
+//! held by a pipe from the test, and none of them has a name that could outlive it.
 
 #![allow(dead_code, reason = "each test program uses its part of the harness")]
 
