@@ -69,9 +69,12 @@ pub fn remove_if_there(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Hidden, and with the target's own beginning where that is hidden already: whoever knows our names by how they begin
+/// knows this one too.
 fn temporary_name(target: &Path) -> io::Result<PathBuf> {
     let name = target.file_name().ok_or_else(|| io::Error::other("not the name of a file"))?;
-    let mut temporary = std::ffi::OsString::from(".");
+    let is_hidden = name.as_encoded_bytes().starts_with(b".");
+    let mut temporary = std::ffi::OsString::from(if is_hidden { "" } else { "." });
     temporary.push(name);
     temporary.push(".new");
     Ok(parent_of(target)?.join(temporary))
@@ -91,6 +94,12 @@ mod tests {
         let target = directory.path().join("file");
         drop(Pending::write(&target, b"new", 0o644).unwrap());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_kill_leaves_of_a_hidden_file_begins_like_it() {
+        let name = temporary_name(Path::new("/data/.mysqlset.json")).unwrap();
+        assert_eq!(name, Path::new("/data/.mysqlset.json.new"));
     }
 
     #[test]

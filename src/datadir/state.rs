@@ -97,6 +97,19 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_that_was_never_finished_is_nothing() {
+        for state in [None, Some(State::Receiving)] {
+            let volume = tempfile::tempdir().unwrap();
+            let layout = Layout { data_dir: volume.path().to_owned(), place: Place::Inside };
+            if let Some(state) = state {
+                Journal::new(state).write(volume.path()).unwrap();
+            }
+            std::fs::write(volume.path().join(".mysqlset.json.new"), "{").unwrap();
+            assert!(matches!(look(&layout).unwrap(), Found::Empty | Found::Interrupted(_)));
+        }
+    }
+
+    #[test]
     fn a_stage_beside_an_empty_directory_speaks() {
         let (_volume, layout) = volume();
         std::fs::create_dir(layout.stage()).unwrap();
