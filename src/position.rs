@@ -58,7 +58,9 @@ pub fn parse_binlog_info(text: &str, writer: Writer) -> Result<Position> {
     let gtid = columns.next().map(without_spaces);
 
     match (writer, gtid) {
-        (Writer::MariadbBackup, Some(slave_pos)) => return mariadb_gtid(&slave_pos),
+        // It is the server's gtid_current_pos, which knows nothing of what was logged under another server id: empty
+        // says nothing, while file and offset can be looked up at the source.
+        (Writer::MariadbBackup, Some(slave_pos)) if !slave_pos.is_empty() => return mariadb_gtid(&slave_pos),
         (Writer::XtraBackup, Some(executed)) if !executed.is_empty() => return mysql_gtid(&executed),
         _ => {}
     }

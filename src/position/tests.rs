@@ -35,7 +35,7 @@ fn binlog_info_of_mariadb_backup() {
     let parse = |text: &str| parse_binlog_info(text, Writer::MariadbBackup).unwrap();
     assert_eq!(parse("mysql-bin.000001\t330\t0-100-7\n"), mariadb("0-100-7"));
     assert_eq!(parse("mysql-bin.000001\t330\t0-1-5,1-2-9\n"), mariadb("0-1-5,1-2-9"));
-    assert_eq!(parse("mysql-bin.000001\t330\t\n"), mariadb(""));
+    assert_eq!(parse("mysql-bin.000001\t330\t\n"), by_file("mysql-bin.000001", 330));
     assert_eq!(parse("mysql-bin.000001\t330\n"), by_file("mysql-bin.000001", 330));
     assert_eq!(parse("mysql-bin.000001\t330\t[]\nmysql-bin.000002\t4\t0-1-2\n"), mariadb("0-1-2"));
 }
