@@ -3,6 +3,7 @@
 //! Their names: `xtrabackup_*` by XtraBackup and by mariadb-backup up to 11.0, `mariadb_backup_*` since 11.1
 //! (MDEV-18931).
 
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -16,8 +17,23 @@ const PREFIXES: [&str; 2] = ["mariadb_backup_", "xtrabackup_"];
 const SIZE_LIMIT: u64 = 1 << 20;
 
 /// Files that a backup stream brings before its checkpoints: without checkpoints they tell of a cut stream.
-pub const BEFORE_CHECKPOINTS: [&str; 4] =
-    ["xtrabackup_binlog_info", "xtrabackup_slave_info", "mariadb_backup_binlog_info", "xtrabackup_logfile"];
+pub const BEFORE_CHECKPOINTS: [&str; 5] = [
+    "xtrabackup_binlog_info",
+    "xtrabackup_slave_info",
+    "mariadb_backup_binlog_info",
+    "mariadb_backup_slave_info",
+    "xtrabackup_logfile",
+];
+
+/// Whether an InnoDB log was written by a backup tool, and no server has started on it since: the header names its
+/// creator, "Backup 10.11.19" or "MariaDB 10.11.19". mariadb-backup streams it from the beginning.
+pub fn is_log_of_backup(log: &Path) -> bool {
+    const CREATOR: usize = 16;
+    const BACKUP: &[u8] = b"Backup ";
+    let mut header = [0; CREATOR + BACKUP.len()];
+    let read = std::fs::File::open(log).and_then(|mut file| file.read_exact(&mut header));
+    read.is_ok() && &header[CREATOR..] == BACKUP
+}
 
 /// How far a backup has come, by its own word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -59,19 +59,24 @@ impl Contents {
     pub fn judge(&self, directory: &Path) -> Result<Foreign> {
         let has = |name: &str| self.names.contains(name);
         let half = |why| Ok(Foreign::HalfMade(why));
-        match left_files::checkpoints(directory)? {
+        let prepared = match left_files::checkpoints(directory)? {
             Some(Checkpoints::Unprepared) => return half("a backup that was never prepared"),
-            Some(Checkpoints::Prepared) | None => {}
-        }
+            Some(Checkpoints::Prepared) => true,
+            None => false,
+        };
         if !has("mysql") && !has("mysql.ibd") {
             return half("files, but no system schema `mysql`");
         }
-        if left_files::checkpoints(directory)?.is_none() && left_files::BEFORE_CHECKPOINTS.iter().any(|name| has(name))
-        {
-            return half("a backup that was cut before its end");
+        if !has("ibdata1") {
+            return half("no InnoDB system tablespace `ibdata1`: a backup that was cut before its end");
         }
         if !has("ib_logfile0") && !has("#innodb_redo") {
             return half("no InnoDB log: a backup that was cut before its end");
+        }
+        let of_backup = left_files::BEFORE_CHECKPOINTS.iter().any(|name| has(name))
+            || left_files::is_log_of_backup(&directory.join("ib_logfile0"));
+        if !prepared && of_backup {
+            return half("a backup that was cut before its end");
         }
         Ok(Foreign::Complete)
     }
@@ -123,8 +128,21 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_a_backup_tool_wrote_tells_of_a_cut_backup() {
+        let directory = directory(&["mysql/", "ibdata1"], None);
+        for (creator, expected) in [("Backup 10.11.19", true), ("MariaDB 10.11.19", false)] {
+            let header = [&[0; 16][..], creator.as_bytes(), &[0; 480]].concat();
+            std::fs::write(directory.path().join("ib_logfile0"), header).unwrap();
+            let judged = Contents::of(directory.path()).unwrap().judge(directory.path()).unwrap();
+            assert_eq!(judged != Foreign::Complete, expected, "{creator}");
+        }
+    }
+
+    #[test]
     fn halves_are_known() {
-        let halves: [(&[&str], Option<&str>); 5] = [
+        let halves: [(&[&str], Option<&str>); 7] = [
+            (&["mysql/", "ib_logfile0"], None),
+            (&["mysql/", "ibdata1", "ib_logfile0", "mariadb_backup_slave_info"], None),
             (&["mysql/", "ibdata1", "ib_logfile0"], Some("full-backuped")),
             (&["ibdata1"], None),
             (&["mysql/", "ibdata1"], None),
