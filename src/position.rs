@@ -39,15 +39,6 @@ pub enum Writer {
     MariadbBackup,
 }
 
-/// Takes the position from both files' contents; absent and empty are the same. `None` where neither has one.
-pub fn choose(slave_info: Option<&str>, binlog_info: Option<&str>, writer: Writer) -> Result<Option<Position>> {
-    let filled = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);
-    if let Some(text) = filled(slave_info) {
-        return parse_slave_info(&text).map(Some);
-    }
-    filled(binlog_info).map(|text| parse_binlog_info(&text, writer)).transpose()
-}
-
 /// Reads `file TAB position [TAB gtid]`. The GTID column may run over several lines (XtraBackup 2.x copies the
 /// server's line breaks), and old MariaDB builds list every binary log, the current one last.
 pub fn parse_binlog_info(text: &str, writer: Writer) -> Result<Position> {

@@ -57,19 +57,18 @@ pub fn checkpoints(directory: &Path) -> Result<Option<Checkpoints>> {
     }))
 }
 
-/// The position that came with a backup.
-pub fn position(directory: &Path, writer: Writer) -> Result<Position> {
-    let slave_info = read(directory, "slave_info")?;
-    let binlog_info = read(directory, "binlog_info")?;
-    let position = position::choose(slave_info.as_deref(), binlog_info.as_deref(), writer)
-        .context("the backup's position of replication")
-        .map_err(|error| Reason::NoPosition.because(error))?;
-    position.ok_or_else(|| {
-        Reason::NoPosition.error(
+/// The primary's own position when it was copied. Where it once was a replica there is a file about its source of then
+/// as well, which says nothing about now.
+pub fn position_of_primary(directory: &Path, writer: Writer) -> Result<Position> {
+    match read(directory, "binlog_info")?.filter(|text| !text.trim().is_empty()) {
+        Some(text) => position::parse_binlog_info(&text, writer)
+            .context("the backup's position of replication")
+            .map_err(|error| Reason::NoPosition.because(error)),
+        None => Err(Reason::NoPosition.error(
             "the backup has no position of replication: the donor's server has no binary log; \
              set log_bin in the primary's configuration",
-        )
-    })
+        )),
+    }
 }
 
 /// The position of the donor's source, from what a replica's backup says about it.
@@ -126,8 +125,9 @@ mod tests {
             write("checkpoints", "backup_type = log-applied\nfrom_lsn = 0\n");
             assert_eq!(checkpoints(directory.path()).unwrap(), Some(Checkpoints::Prepared));
             write("binlog_info", "mysql-bin.000001\t330\t0-100-7\n");
-            write("slave_info", "");
-            let found = position(directory.path(), Writer::MariadbBackup).unwrap();
+            // Left by an earlier life as a replica.
+            write("slave_info", "CHANGE MASTER TO MASTER_LOG_FILE='', MASTER_LOG_POS=0;\n");
+            let found = position_of_primary(directory.path(), Writer::MariadbBackup).unwrap();
             assert_eq!(found, Position::MariadbGtid { slave_pos: "0-100-7".into() });
         }
     }
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_backup_without_a_position_says_what_is_missing() {
         let directory = tempfile::tempdir().unwrap();
-        let error = position(directory.path(), Writer::XtraBackup).unwrap_err();
+        let error = position_of_primary(directory.path(), Writer::XtraBackup).unwrap_err();
         assert!(error.to_string().contains("log_bin"), "{error}");
     }
 }

@@ -184,12 +184,12 @@ impl Copying<'_> {
     }
 }
 
-/// The position that came with a backup. A replica's own coordinates would be the wrong ones for its clones, so from
-/// a replica only what it says about its source counts.
+/// The position that came with a backup: the primary's own, or what a replica says about its source. Each has the other
+/// file too at times, with coordinates that would be the wrong ones for a clone.
 fn position_of(received: &Received, data: &std::path::Path) -> Result<Position> {
     let writer = backup_tool::writer_of(received.format);
     if received.donor_ordinal == Ordinal::PRIMARY {
-        left_files::position(data, writer)
+        left_files::position_of_primary(data, writer)
     } else {
         left_files::position_of_source(data)
     }

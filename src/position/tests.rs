@@ -110,14 +110,3 @@ fn nonsense_is_refused() {
     }
     assert!(parse_binlog_info("f.1\t4\t0-1", Writer::MariadbBackup).is_err());
 }
-
-#[test]
-fn the_source_of_a_replica_goes_first_and_empty_is_absent() {
-    let slave = "SET GLOBAL gtid_slave_pos = '0-100-9';\nCHANGE MASTER TO master_use_gtid = slave_pos;\n";
-    let binlog = "mysql-bin.000001\t330\t0-101-7\n";
-    let choose = |slave, binlog| choose(slave, binlog, Writer::MariadbBackup).unwrap();
-    assert_eq!(choose(Some(slave), Some(binlog)), Some(mariadb("0-100-9")));
-    assert_eq!(choose(Some(""), Some(binlog)), Some(mariadb("0-101-7")));
-    assert_eq!(choose(None, Some(binlog)), Some(mariadb("0-101-7")));
-    assert_eq!(choose(Some("\n"), Some("")), None);
-}
