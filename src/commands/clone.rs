@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::backup_tool::{self, BackupTool, Prepared, left_files, memory};
 use crate::cli::OnHalfMade;
-use crate::datadir::journal::{Journal, State};
+use crate::datadir::journal::{FILE_NAME, Journal, State};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
 use crate::datadir::ownership::Ownership;
@@ -35,12 +35,25 @@ pub fn run(settings: &Clone) -> Result<()> {
     let layout = Layout::of(&settings.data_dir)?;
     layout.ensure_possible()?;
     let _lock = Lock::take(layout.workplace())?;
-    let found = look(&layout)?;
-    let interrupted = match settle_without_clone(settings, &layout, found)? {
-        Next::Nothing => return Ok(()),
-        Next::Clone(interrupted) => interrupted,
+    // By what is there before anything is moved; that it can't be decided matters only where something is to be made.
+    let ownership = Ownership::decide(&layout, settings.owner);
+    let interrupted = match judge(settings, &layout, look(&layout)?)? {
+        Next::LeaveAlone(journal) => {
+            if let (Some(_), Ok(ownership)) = (journal, &ownership) {
+                // A kill may have come between its writing and its giving.
+                ownership.give(&layout.data_dir.join(FILE_NAME))?;
+            }
+            return Ok(());
+        }
+        Next::Make(interrupted) => interrupted,
+        Next::SetAside(problem) => {
+            ownership.as_ref().map_err(|error| Reason::Owner.error(format!("{error:#}")))?;
+            warn!("{problem}");
+            stage::set_aside(&layout)?;
+            None
+        }
     };
-    let ownership = Ownership::decide(&layout, settings.owner)?;
+    let ownership = ownership?;
     if settings.member.role() == Role::Primary {
         stage::announce_first_start(&layout, ownership)?;
         info!(data_dir = %layout.data_dir.display(), "empty, and this is the primary: the server starts a new database");
@@ -49,54 +62,58 @@ pub fn run(settings: &Clone) -> Result<()> {
     Copying { settings, layout: &layout, ownership, tool: BackupTool::find()? }.run(interrupted)
 }
 
-/// What is left to do after a look at the data directory.
+/// What a look at the data directory leads to.
 enum Next {
-    Nothing,
-    /// Clone; where an earlier start was interrupted, its journal says how far it had come.
-    Clone(Option<Journal>),
+    /// Nothing; the journal, where it was one that said so.
+    LeaveAlone(Option<Journal>),
+    /// A database, new or cloned; where an earlier start was interrupted, its journal says how far it had come.
+    Make(Option<Journal>),
+    /// The same, after what is there was put out of the way, because of this.
+    SetAside(String),
 }
 
 /// Leaves alone what is whole, and refuses or sets aside what cannot be trusted.
-fn settle_without_clone(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
+fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
     let data_dir = layout.data_dir.display();
     match found {
         Found::Settled(journal) => {
             stage::discard(layout)?;
             info!(state = %journal.state, "{data_dir} holds what it should: nothing to do");
-            Ok(Next::Nothing)
+            Ok(Next::LeaveAlone(Some(journal)))
         }
         Found::ForeignComplete => {
             info!("{data_dir} holds a database that mysqlset did not make: taken as it is");
-            Ok(Next::Nothing)
+            Ok(Next::LeaveAlone(None))
         }
-        Found::Empty => Ok(Next::Clone(None)),
+        Found::Empty => Ok(Next::Make(None)),
+        Found::Interrupted(journal) if settings.member.role() == Role::Primary => Err(Reason::HalfMade.error(format!(
+            "{data_dir} holds a clone that was interrupted while {}, but this is the primary, which takes none: if the \
+             volume is another pod's, give it back; else empty it to start a new database",
+            journal.state
+        ))),
         Found::Interrupted(journal) => {
             info!(state = %journal.state, "an earlier start was interrupted");
-            Ok(Next::Clone(Some(journal)))
+            Ok(Next::Make(Some(journal)))
         }
         Found::ForeignHalfMade(why) => {
             let problem = format!("{data_dir} holds {why}: no server may be started on it");
-            give_way(settings, layout, Reason::HalfMade, &problem)
+            give_way(settings, Reason::HalfMade, problem)
         }
         Found::HalfInitialised => {
             let problem = format!(
                 "{data_dir} was being initialised when the primary's first start was interrupted: it may be half a database"
             );
-            give_way(settings, layout, Reason::FirstStartInterrupted, &problem)
+            give_way(settings, Reason::FirstStartInterrupted, problem)
         }
     }
 }
 
-fn give_way(settings: &Clone, layout: &Layout, reason: Reason, problem: &str) -> Result<Next> {
+fn give_way(settings: &Clone, reason: Reason, problem: String) -> Result<Next> {
     match settings.on_half_made {
         OnHalfMade::Refuse => Err(reason.error(format!(
             "{problem}; empty it, or say --on-half-made set-aside to have it renamed and go on without it"
         ))),
-        OnHalfMade::SetAside => {
-            warn!("{problem}");
-            stage::set_aside(layout)?;
-            Ok(Next::Clone(None))
-        }
+        OnHalfMade::SetAside => Ok(Next::SetAside(problem)),
     }
 }
 
@@ -132,7 +149,9 @@ impl Copying<'_> {
     fn receive(&self) -> Result<Journal> {
         let recipient = Recipient { member: &self.settings.member, peering: &self.settings.peering };
         let stage = || -> Result<PathBuf> { stage::open(self.layout, self.ownership) };
-        let received = receive_from_any(&recipient, &self.settings.donors, self.settings.give_up_after, &stage)?;
+        let received = receive_from_any(&recipient, &self.settings.donors, self.settings.give_up_after, &stage)
+            // Part of a backup is worth nothing, and may be what fills the volume.
+            .inspect_err(|_| drop(stage::discard(self.layout)))?;
 
         let data = self.layout.staged_data();
         let position = position_of(&received, &data)?;
@@ -149,7 +168,9 @@ impl Copying<'_> {
     /// the whole container down with it counts too.
     fn prepare(&self, journal: &mut Journal) -> Result<Prepared> {
         let full = self.settings.prepare_memory.unwrap_or_else(memory::for_prepare);
-        let mut outcome = Prepared::Failed(Reason::Prepare.error("the backup could not be prepared by earlier starts"));
+        let mut outcome = Prepared::Failed(
+            Reason::Prepare.error("earlier starts tried to prepare the backup, and failed or were killed"),
+        );
         while journal.prepare_attempts < PREPARE_TRIES {
             let memory = full >> journal.prepare_attempts;
             *journal = journal.entering(State::Preparing);

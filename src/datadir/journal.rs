@@ -163,6 +163,16 @@ impl Journal {
         durable::replace(&path, &text, FILE_MODE)
             .map_err(|error| exit::disk_error(error, format!("writing the journal {}", path.display())))
     }
+
+    /// Removes the journal of a directory, where there is one, lastingly. Takes no space.
+    pub fn remove(directory: &Path) -> Result<()> {
+        let path = directory.join(FILE_NAME);
+        let removed = durable::remove_if_there(&path).and_then(|was_there| match was_there {
+            true => durable::sync_directory(directory),
+            false => Ok(()),
+        });
+        removed.map_err(|error| exit::disk_error(error, format!("removing the journal {}", path.display())))
+    }
 }
 
 /// Seconds since 1970.

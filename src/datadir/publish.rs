@@ -36,12 +36,12 @@ pub fn publish(layout: &Layout, prepared: &Journal, ownership: Ownership) -> Res
 /// directory says "published", and the stage is a leftover that the next start removes.
 fn publish_beside(layout: &Layout, publishing: &Journal, published: &Journal, ownership: Ownership) -> Result<()> {
     let staged = layout.staged_data();
+    sync_everything(&staged)?;
+    publishing.write(&layout.stage())?;
     prepare_to_move(&staged, ownership)?;
     published.write(&staged)?;
     ownership.give(&staged.join(journal::FILE_NAME))?;
     sync_everything(&staged)?;
-    publishing.write(&layout.stage())?;
-
     std::fs::rename(&staged, &layout.data_dir).map_err(|error| moving(&staged, &layout.data_dir, error))?;
     sync_directory(layout.workplace())?;
     stage::discard(layout)
@@ -51,10 +51,11 @@ fn publish_beside(layout: &Layout, publishing: &Journal, published: &Journal, ow
 fn publish_inside(layout: &Layout, publishing: &Journal, published: &Journal, ownership: Ownership) -> Result<()> {
     let staged = layout.staged_data();
     if staged.exists() {
-        prepare_to_move(&staged, ownership)?;
         sync_everything(&staged)?;
         publishing.write(&layout.data_dir)?;
         ownership.give(&layout.data_dir.join(journal::FILE_NAME))?;
+        prepare_to_move(&staged, ownership)?;
+        sync_everything(&staged)?;
         move_entries(&staged, &layout.data_dir)?;
     }
     stage::discard(layout)?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use tracing::info;
 
 use super::journal::{Journal, State};
-use super::layout::{Layout, Place};
+use super::layout::Layout;
 use super::ownership::Ownership;
 use crate::durable;
 use crate::exit::{self, Reason};
@@ -17,16 +17,14 @@ const DIRECTORY_MODE: u32 = 0o770;
 
 /// Throws away what an earlier try left and makes an empty stage. The journal says `receiving`, on disk, before
 /// this returns; so the first byte of a backup can't arrive unannounced.
+///
+/// The earlier journal goes first, so that nothing speaks for what is being thrown away. Neither needs space: what
+/// is thrown away may be what fills the volume.
 pub fn open(layout: &Layout, ownership: Ownership) -> Result<PathBuf> {
-    let journal_of_clone = layout.journal_of_clone();
-    if journal_of_clone.exists() {
-        Journal::new(State::Receiving).write(&journal_of_clone)?;
-    }
+    Journal::remove(&layout.journal_of_clone())?;
     discard(layout)?;
     make_directory(&layout.stage())?;
-    if layout.place == Place::Beside {
-        Journal::new(State::Receiving).write(&layout.stage())?;
-    }
+    Journal::new(State::Receiving).write(&layout.journal_of_clone())?;
     let data = layout.staged_data();
     make_directory(&data)?;
     ownership.give(&layout.stage())?;
@@ -94,4 +92,28 @@ fn remove_tree(path: &Path) -> Result<bool> {
 fn sync(directory: &Path) -> Result<()> {
     durable::sync_directory(directory)
         .map_err(|error| exit::disk_error(error, format!("syncing {}", directory.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::Place;
+    use super::*;
+    use crate::settings::Owner;
+
+    #[test]
+    fn a_new_stage_holds_nothing_of_the_old_one() {
+        for place in [Place::Beside, Place::Inside] {
+            let volume = tempfile::tempdir().unwrap();
+            let data_dir = if place == Place::Beside { volume.path().join("mysql") } else { volume.path().to_owned() };
+            let layout = Layout { data_dir, place };
+            let ownership = Ownership::decide(&layout, Some(Owner { uid: 999, gid: 999 })).unwrap();
+            let data = open(&layout, ownership).unwrap();
+            std::fs::write(data.join("ibdata1"), "old").unwrap();
+            Journal::new(State::Received).write(&layout.journal_of_clone()).unwrap();
+            let data = open(&layout, ownership).unwrap();
+            assert_eq!(std::fs::read_dir(data).unwrap().count(), 0, "{place:?}");
+            let journal = Journal::read(&layout.journal_of_clone()).unwrap().unwrap();
+            assert_eq!(journal.state, State::Receiving, "{place:?}");
+        }
+    }
 }

@@ -1,0 +1,136 @@
+//! What `mysqlset clone` makes of a data directory that it finds, run as a container runs it; no donor is needed.
+//!
+//! Needs root, as all tests here do: it changes owners.
+
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+const HALF: &str = "a backup that was never prepared";
+
+/// A volume with a data directory `mysql` on it.
+struct Volume(TempDir);
+
+struct Ended {
+    code: Option<i32>,
+    log: String,
+}
+
+impl Volume {
+    fn new() -> Volume {
+        Volume(tempfile::tempdir().unwrap())
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.0.path().join("mysql")
+    }
+
+    /// Makes the data directory, a user's own, with files in it.
+    fn with(files: &[(&str, &str)]) -> Volume {
+        let volume = Volume::new();
+        std::fs::create_dir(volume.data_dir()).unwrap();
+        for (name, text) in files {
+            let path = volume.data_dir().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        chown(volume.data_dir(), Some(999), Some(999)).unwrap();
+        volume
+    }
+
+    fn clone(&self, hostname: &str, arguments: &[&str]) -> Ended {
+        let output = Command::new(env!("CARGO_BIN_EXE_mysqlset"))
+            .args(["clone", "--hostname", hostname, "--give-up-after", "0", "--donor", "127.0.0.1:1"])
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .args(arguments)
+            .output()
+            .unwrap();
+        Ended { code: output.status.code(), log: String::from_utf8_lossy(&output.stderr).into_owned() }
+    }
+
+    fn names(&self, directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn journal(state: &str) -> String {
+    format!(r#"{{"version":1,"state":"{state}","since":1,"prepare_attempts":0}}"#)
+}
+
+#[test]
+fn the_primary_never_starts_anew_over_an_interrupted_clone() {
+    for state in ["receiving", "received", "preparing", "publishing"] {
+        let volume = Volume::with(&[]);
+        let stage = volume.0.path().join(".mysqlset-mysql-stage");
+        std::fs::create_dir_all(stage.join("data")).unwrap();
+        std::fs::write(stage.join(".mysqlset.json"), journal(state)).unwrap();
+        let ended = volume.clone("mysql-0", &[]);
+        assert_eq!(ended.code, Some(30), "{state}: {}", ended.log);
+        assert!(ended.log.contains("another pod's"), "{}", ended.log);
+        assert_eq!(volume.names(&volume.data_dir()), [""; 0]);
+    }
+}
+
+#[test]
+fn what_is_set_aside_is_kept_and_whose_the_data_are_is_decided_before() {
+    let half = [("xtrabackup_checkpoints", "backup_type = full-backuped\n"), ("ibdata1", "x"), ("mysql/user", "x")];
+    let volume = Volume::with(&half);
+    let ended = volume.clone("mysql-0", &[]);
+    assert_eq!(ended.code, Some(30), "{}", ended.log);
+    assert!(ended.log.contains(HALF) && ended.log.contains("set-aside"), "{}", ended.log);
+
+    // The data directory is a user's: run as root, the new one is given to the same.
+    let ended = volume.clone("mysql-0", &["--on-half-made", "set-aside"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let names = volume.names(volume.0.path());
+    assert!(names[0].starts_with(".mysqlset-mysql-aside-") && names[1] == "mysql", "{names:?}");
+    assert_eq!(volume.names(&volume.0.path().join(&names[0])), ["ibdata1", "mysql", "xtrabackup_checkpoints"]);
+    for path in [volume.data_dir(), volume.data_dir().join(".mysqlset.json")] {
+        assert_eq!(path.metadata().unwrap().uid(), 999, "{}", path.display());
+    }
+
+    // Whose it should be is not known: then nothing is moved.
+    let volume = Volume::with(&half);
+    chown(volume.data_dir(), Some(0), Some(0)).unwrap();
+    let ended = volume.clone("mysql-0", &["--on-half-made", "set-aside"]);
+    assert_eq!(ended.code, Some(34), "{}", ended.log);
+    assert_eq!(volume.names(&volume.data_dir()), ["ibdata1", "mysql", "xtrabackup_checkpoints"]);
+}
+
+#[test]
+fn whole_data_are_left_alone_and_a_journal_that_was_not_given_yet_is_given() {
+    let volume = Volume::with(&[(".mysqlset.json", &journal("published")), ("ibdata1", "x"), ("mysql/user", "x")]);
+    let ended = volume.clone("mysql-1", &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("nothing to do"), "{}", ended.log);
+    assert_eq!(volume.data_dir().join(".mysqlset.json").metadata().unwrap().uid(), 999);
+    assert_eq!(std::fs::read_to_string(volume.data_dir().join("ibdata1")).unwrap(), "x");
+}
+
+#[test]
+fn a_journal_that_makes_no_sense_is_refused() {
+    for text in ["", "{", "{\"version\":1,\"state\":\"wonderful\"}", "{\"version\":99}"] {
+        let volume = Volume::with(&[(".mysqlset.json", text), ("ibdata1", "x"), ("mysql/user", "x")]);
+        let ended = volume.clone("mysql-1", &[]);
+        assert_eq!(ended.code, Some(32), "{text}: {}", ended.log);
+        assert_eq!(volume.names(&volume.data_dir()), [".mysqlset.json", "ibdata1", "mysql"]);
+    }
+}
+
+#[test]
+fn giving_up_leaves_no_part_of_a_backup() {
+    let volume = Volume::with(&[]);
+    let stage = volume.0.path().join(".mysqlset-mysql-stage");
+    std::fs::create_dir_all(stage.join("data")).unwrap();
+    std::fs::write(stage.join("data/ibdata1"), "what fills the volume").unwrap();
+    std::fs::write(stage.join(".mysqlset.json"), journal("receiving")).unwrap();
+    let ended = volume.clone("mysql-1", &[]);
+    assert_eq!(ended.code, Some(20), "{}", ended.log);
+    assert!(!stage.exists());
+}
