@@ -90,8 +90,8 @@ pub(crate) fn malformed<T>(what: impl Into<String>) -> Result<T, UnpackError> {
 pub struct Summary {
     /// Files that came to their end.
     pub files: u64,
-    /// Names at the top level that came to their end.
-    metadata: Vec<String>,
+    /// Those of [`METADATA`] that came to their end.
+    metadata: Vec<&'static str>,
 }
 
 /// The metadata files that end a good backup, old names and new. (MDEV-18931)
@@ -105,8 +105,10 @@ impl Summary {
         self.files += 1;
         let name = path.to_string();
         let plain = COMPRESSED.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
-        if METADATA.iter().flatten().any(|known| *known == plain) {
-            self.metadata.push(plain.to_owned());
+        if let Some(known) = METADATA.iter().flatten().find(|known| **known == plain)
+            && !self.metadata.contains(known)
+        {
+            self.metadata.push(known);
         }
     }
 
@@ -114,7 +116,7 @@ impl Summary {
     /// between two files has nothing else to show for it.
     pub fn require_backup_metadata(&self) -> Result<(), UnpackError> {
         for names in METADATA {
-            if !names.iter().any(|name| self.metadata.iter().any(|ended| ended == name)) {
+            if !names.iter().any(|name| self.metadata.contains(name)) {
                 return malformed(format!("the backup has no {}: it was cut before its end", names.join(" or ")));
             }
         }

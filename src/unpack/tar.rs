@@ -3,6 +3,7 @@
 //! The `tar` crate reads headers. It takes an archive without its last zero blocks for whole, as GNU tar does; such a
 //! one was cut between two members, so what is left of the input is checked here.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 
@@ -14,15 +15,21 @@ use super::{Summary, UnpackError, malformed};
 
 const BLOCK: usize = 512;
 
+/// Bytes that may lie between the end of one file and the beginning of the next: headers, which the crate reads into
+/// memory whatever length they claim, and padding.
+const BETWEEN_FILES: u64 = 256 << 10;
+
 /// Unpacks to the input's end.
 pub fn unpack(input: impl Read, sink: Sink) -> Result<Summary, UnpackError> {
-    let mut tail = Tail { input, zeros: 0, total: 0 };
+    let allowed = Cell::new(BETWEEN_FILES);
+    let mut tail = Tail { input, zeros: 0, total: 0, allowed: &allowed };
     let mut archive = Archive::new(&mut tail);
     archive.set_ignore_zeros(true);
     let mut summary = Summary::default();
     let mut last_end = 0;
     for entry in archive.entries().map_err(fault)? {
         let mut entry = entry.map_err(fault)?;
+        allowed.set(u64::MAX);
         let path = entry.path_bytes();
         let path = MemberPath::new(path.strip_prefix(b"./").unwrap_or(&path))?;
         if entry.header().entry_type() != EntryType::Regular {
@@ -45,7 +52,9 @@ pub fn unpack(input: impl Read, sink: Sink) -> Result<Summary, UnpackError> {
         file.finish()?;
         summary.ended(&path);
         last_end = (entry.raw_file_position() + size).next_multiple_of(BLOCK as u64);
+        allowed.set(BETWEEN_FILES);
     }
+    allowed.set(u64::MAX);
     tail.check(last_end)?;
     Ok(summary)
 }
@@ -60,14 +69,15 @@ fn fault(error: io::Error) -> UnpackError {
     }
 }
 
-/// Passes reads through and counts the zero bytes that the input ends with.
-struct Tail<R> {
+/// Passes as many bytes through as are allowed, and counts the zero bytes that the input ends with.
+struct Tail<'a, R> {
     input: R,
     zeros: u64,
     total: u64,
+    allowed: &'a Cell<u64>,
 }
 
-impl<R: Read> Tail<R> {
+impl<R: Read> Tail<'_, R> {
     /// Reads to the input's end: behind `last_end` there must be nothing but zeros, two blocks at least.
     fn check(mut self, last_end: u64) -> Result<(), UnpackError> {
         let mut rest = [0; 8 * BLOCK];
@@ -80,9 +90,15 @@ impl<R: Read> Tail<R> {
     }
 }
 
-impl<R: Read> Read for Tail<R> {
+impl<R: Read> Read for Tail<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
+        let allowed = self.allowed.get();
+        if allowed == 0 {
+            return Err(io::Error::other("a header is too long"));
+        }
+        let length = buffer.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        let count = self.input.read(&mut buffer[..length])?;
+        self.allowed.set(allowed - count as u64);
         let read = &buffer[..count];
         self.total += count as u64;
         match read.iter().rposition(|byte| *byte != 0) {

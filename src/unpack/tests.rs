@@ -428,6 +428,22 @@ fn a_tar_with_anything_but_plain_files_is_refused() {
 }
 
 #[test]
+fn a_tars_header_of_any_length_takes_no_memory() {
+    use ::tar::EntryType::{GNULongLink, GNULongName, XHeader};
+    for kind in [GNULongName, GNULongLink, XHeader] {
+        let mut header = ::tar::Header::new_ustar();
+        header.set_path("long").unwrap();
+        header.set_entry_type(kind);
+        header.set_size(3 << 30);
+        header.set_cksum();
+        let stream = header.as_bytes().chain(io::repeat(b'x').take(3 << 30));
+        let directory = tempfile::tempdir().unwrap();
+        let error = unpack(Format::Tar, stream, directory.path()).unwrap_err();
+        assert!(error.to_string().contains("header is too long"), "{kind:?}: {error}");
+    }
+}
+
+#[test]
 fn hostile_names_in_a_tar() {
     for name in ["../evil", "/evil", "a/../../evil", ".mysqlset.json"] {
         assert!(refusal(Format::Tar, &[regular(name, b"x"), vec![0; 1024]].concat()).contains("is refused"), "{name}");
