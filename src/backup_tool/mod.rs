@@ -84,6 +84,14 @@ impl BackupTool {
         }
     }
 
+    /// The container formats whose backups this tool can prepare: those of its own family.
+    pub fn formats(&self) -> &'static [Format] {
+        match self.family {
+            Family::Percona => &[Format::XbstreamPercona, Format::Tar],
+            Family::Mariadb => &[Format::XbstreamMariaDb],
+        }
+    }
+
     /// Whether Aria's tables must be flushed before this tool copies them. The server's own recovery, on which a copy
     /// depends as a killed server does, skips rows that row events brought after the first of them had filled an
     /// empty table in bulk, until the table is flushed (seen with MariaDB 10.11.19: 121 of 300 rows were left).

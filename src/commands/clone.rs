@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use tracing::{info, warn};
 
-use crate::backup_tool::{self, BackupTool, Prepared, left_files, memory};
+use crate::backup_tool::{self, BackupTool, Prepared, memory};
 use crate::cli::OnHalfMade;
 use crate::datadir::journal::{FILE_NAME, Journal, State};
 use crate::datadir::layout::Layout;
@@ -19,9 +19,8 @@ use crate::datadir::state::{Found, look};
 use crate::datadir::{publish, stage};
 use crate::durable;
 use crate::exit::{self, Reason};
-use crate::ordinal::{Ordinal, Role};
-use crate::position::Position;
-use crate::recipient::{Received, Recipient, receive_from_any};
+use crate::ordinal::Role;
+use crate::recipient::{Recipient, receive_from_any};
 use crate::settings::Clone;
 
 /// Tries to prepare one received backup: with all the memory there is to use, then with half of it.
@@ -147,19 +146,19 @@ impl Copying<'_> {
 
     /// Empty or interrupted → received.
     fn receive(&self) -> Result<Journal> {
-        let recipient = Recipient { member: &self.settings.member, peering: &self.settings.peering };
+        let recipient =
+            Recipient { member: &self.settings.member, peering: &self.settings.peering, formats: self.tool.formats() };
         let stage = || -> Result<PathBuf> { stage::open(self.layout, self.ownership) };
         let received = receive_from_any(&recipient, &self.settings.donors, self.settings.give_up_after, &stage)
             // Part of a backup is worth nothing, and may be what fills the volume.
             .inspect_err(|_| drop(stage::discard(self.layout)))?;
 
         let data = self.layout.staged_data();
-        let position = position_of(&received, &data)?;
         durable::sync_file_system(&data)
             .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
         let mut journal = Journal::new(State::Received);
         journal.set_id = received.set_id.clone();
-        journal.clone = Some(received.record(position));
+        journal.clone = Some(received.record());
         self.write(&journal)?;
         Ok(journal)
     }
@@ -202,16 +201,5 @@ impl Copying<'_> {
 
     fn write(&self, journal: &Journal) -> Result<()> {
         journal.write(&self.layout.journal_of_clone())
-    }
-}
-
-/// The position that came with a backup: the primary's own, or what a replica says about its source. Each has the other
-/// file too at times, with coordinates that would be the wrong ones for a clone.
-fn position_of(received: &Received, data: &std::path::Path) -> Result<Position> {
-    let writer = backup_tool::writer_of(received.format);
-    if received.donor_ordinal == Ordinal::PRIMARY {
-        left_files::position_of_primary(data, writer)
-    } else {
-        left_files::position_of_source(data)
     }
 }

@@ -65,7 +65,14 @@ pub fn handle(donor: &Donor, stream: TcpStream) {
 /// Sends a refusal, and waits for the peer to read it: closing with unread bytes would take it away again.
 pub fn refuse(mut stream: &TcpStream, refusal: &Refusal) {
     let sent = frame::write_control(&mut stream, Kind::Refusal, refusal);
-    if sent.is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
+    if sent.is_ok() {
+        let_it_read(stream);
+    }
+}
+
+/// Ends our side, and gives the peer a moment to read what was sent.
+fn let_it_read(stream: &TcpStream) {
+    if stream.shutdown(Shutdown::Write).is_ok() {
         let mut reader = DeadlineReader::new(stream, Instant::now() + Duration::from_secs(1));
         let _ = std::io::copy(&mut reader, &mut std::io::sink());
     }
@@ -74,7 +81,12 @@ pub fn refuse(mut stream: &TcpStream, refusal: &Refusal) {
 fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(String, Transcript, OwnedSemaphorePermit), Ended> {
     let mut input = DeadlineReader::new(stream, Instant::now() + HANDSHAKE_LIMIT);
     let mut transcript = Transcript::default();
-    preface::receive(&mut input)?;
+    if let Err(error) = preface::receive(&mut input)?.common_version() {
+        // The recipient sees by our versions what is wrong, and does not come again.
+        preface::send(&mut stream)?;
+        let_it_read(stream);
+        return Err(error.into());
+    }
     let hello: Hello = expect(&mut input, Kind::Hello, &mut transcript)?;
     preface::send(&mut stream)?;
 

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use super::{Recipient, Setback};
 use crate::deadline::DeadlineReader;
 use crate::settings::HostPort;
-use crate::unpack::Format;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::data::DataReader;
 use crate::wire::frame::{self, Kind, WireError};
@@ -69,7 +68,7 @@ fn converse(recipient: &Recipient<'_>, mut stream: &TcpStream) -> Result<Offer, 
     let mut transcript = Transcript::default();
     preface::send(&mut stream)?;
     transcript.add(&frame::write_control(&mut stream, Kind::Hello, &hello(recipient)?)?);
-    preface::receive(&mut input)?;
+    preface::receive(&mut input)?.common_version()?;
     let challenge: Challenge = expect(&mut input, Kind::Challenge, &mut transcript)?;
 
     let secret = recipient.peering.secret.as_ref();
@@ -100,6 +99,9 @@ fn converse(recipient: &Recipient<'_>, mut stream: &TcpStream) -> Result<Offer, 
             ));
         }
     }
+    if !recipient.formats.contains(&offer.format) {
+        return Err(Setback::Unacceptable(format!("the donor sends {}, which was not asked for", offer.format)));
+    }
     Ok(offer)
 }
 
@@ -108,7 +110,7 @@ fn hello(recipient: &Recipient<'_>) -> Result<Hello, Setback> {
         set: recipient.member.set.clone(),
         ordinal: recipient.member.ordinal.0,
         nonce: auth::nonce().map_err(Setback::Fatal)?,
-        formats: Format::ALL.iter().map(ToString::to_string).collect(),
+        formats: recipient.formats.iter().map(ToString::to_string).collect(),
         set_id: None,
     })
 }

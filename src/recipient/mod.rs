@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tracing::{info, info_span};
 
+use crate::backup_tool::{self, left_files};
 use crate::datadir::journal::{CloneRecord, SetId, now};
 use crate::exit;
 use crate::ordinal::{Member, Ordinal};
@@ -16,7 +17,7 @@ use crate::position::Position;
 use crate::settings::{HostPort, Peering};
 use crate::unpack::{self, UnpackError};
 use crate::wire::frame::WireError;
-use crate::wire::message::Refusal;
+use crate::wire::message::{Offer, Refusal};
 use handshake::Incoming;
 
 pub use rounds::receive_from_any;
@@ -25,23 +26,25 @@ pub use rounds::receive_from_any;
 pub struct Recipient<'a> {
     pub member: &'a Member,
     pub peering: &'a Peering,
+    /// What can be prepared here.
+    pub formats: &'a [unpack::Format],
 }
 
 /// A whole backup that was unpacked, by the donor's word and by every check of ours; not yet synced.
 pub struct Received {
     pub donor: HostPort,
     pub donor_pod: String,
-    pub donor_ordinal: Ordinal,
     pub tool: String,
-    pub format: unpack::Format,
     pub set_id: Option<SetId>,
     pub bytes: u64,
     pub seconds: f64,
+    /// Where replication starts from it.
+    pub position: Position,
 }
 
 impl Received {
     /// What the journal keeps of it.
-    pub fn record(&self, position: Position) -> CloneRecord {
+    pub fn record(&self) -> CloneRecord {
         CloneRecord {
             donor: self.donor.to_string(),
             donor_pod: self.donor_pod.clone(),
@@ -49,7 +52,7 @@ impl Received {
             bytes: self.bytes,
             seconds: self.seconds,
             received_at: now(),
-            position,
+            position: self.position.clone(),
         }
     }
 }
@@ -63,6 +66,8 @@ pub enum Setback {
     Refused(Refusal),
     /// The donor may not be trusted, or can't be understood: trying it again changes nothing.
     Unacceptable(String),
+    /// A backup came whole, and this donor's can't be used.
+    Unusable(anyhow::Error),
     /// A backup began and did not come whole.
     Broken { why: String, bytes: u64 },
     /// Our own disk; no donor mends that.
@@ -75,7 +80,7 @@ impl fmt::Display for Setback {
             Setback::Unreachable(why) | Setback::Unacceptable(why) => f.write_str(why),
             Setback::Refused(refusal) => write!(f, "refused, {refusal}"),
             Setback::Broken { why, bytes } => write!(f, "broke after {bytes} bytes: {why}"),
-            Setback::Fatal(error) => write!(f, "{error:#}"),
+            Setback::Unusable(error) | Setback::Fatal(error) => write!(f, "{error:#}"),
         }
     }
 }
@@ -107,18 +112,28 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path) -> Result<
     let broken = |why: String| Setback::Broken { why, bytes };
     let end = data.finish().map_err(|error: WireError| broken(error.to_string()))?;
     summary.require_backup_metadata().map_err(|error| broken(error.to_string()))?;
+    let position = position_of(&offer, directory).map_err(Setback::Unusable)?;
     let seconds = started.elapsed().as_secs_f64();
     info!(bytes, seconds, files = summary.files, position = end.position, "received, whole to its end mark");
     Ok(Received {
         donor: donor.clone(),
         donor_pod: offer.pod,
-        donor_ordinal: Ordinal(offer.ordinal),
         tool: offer.tool,
-        format: offer.format,
         set_id: offer.set_id,
         bytes,
         seconds,
+        position,
     })
+}
+
+/// The position that came with a backup: the primary's own, or what a replica says about its source. Each has the other
+/// file too at times, with coordinates that would be the wrong ones for a clone.
+fn position_of(offer: &Offer, data: &Path) -> anyhow::Result<Position> {
+    if Ordinal(offer.ordinal) == Ordinal::PRIMARY {
+        left_files::position_of_primary(data, backup_tool::writer_of(offer.format))
+    } else {
+        left_files::position_of_source(data)
+    }
 }
 
 /// A full disk is ours; everything else is the stream's or its donor's.

@@ -1,7 +1,8 @@
 //! Round after round over the donors, until one gives a whole backup or nothing has moved for too long.
 //!
-//! Progress is a donor that says "busy" (it is there, and our turn will come), or a stream that came further than any
-//! before it. A donor that can't be reached is none, nor is one that is not ready.
+//! Progress is a donor that says "busy" (it is there, and our turn will come), or a stream that came clearly further
+//! than any before it. A donor that can't be reached is none, nor is one that is not ready. A stream that moved and
+//! broke is neither progress nor standstill: of those there may be a few in a row.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,6 +18,13 @@ use crate::wire::message::Why;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// Streams that may break in a row without having come further.
+const BROKEN_STREAMS: u32 = 5;
+
+/// A stream is further than one before by at least one part in so many: a donor that fails at the end of each backup
+/// gets a little further each time, for its database grows.
+const FURTHER: u64 = 10;
+
 /// Receives from the first donor that gives; `stage` makes an empty directory for each try.
 pub fn receive_from_any(
     recipient: &Recipient<'_>,
@@ -28,25 +36,27 @@ pub fn receive_from_any(
     loop {
         let mut setbacks = Vec::new();
         for donor in donors {
+            let began = Instant::now();
             match recipient.receive(donor, stage) {
                 Ok(received) => return Ok(received),
                 Err(Setback::Fatal(error)) => return Err(error),
                 Err(setback) => {
-                    patience.notice(&setback);
+                    patience.notice(&setback, began.elapsed());
                     info!(%donor, "no clone from this donor: {setback}");
                     setbacks.push((donor, setback));
                 }
             }
         }
         if setbacks.iter().all(|(_, setback)| is_final(setback)) {
+            if let Some((donor, Setback::Unusable(error))) =
+                setbacks.pop_if(|(_, last)| matches!(last, Setback::Unusable(_)))
+            {
+                return Err(error.context(donor.to_string()));
+            }
             return Err(Reason::Refused.error(format!("no donor gives a clone: {}", in_words(&setbacks))));
         }
-        let pause = patience.pause(&setbacks).ok_or_else(|| {
-            Reason::NoDonor.error(format!(
-                "no donor gave a whole clone, and nothing has moved for {} seconds: {}",
-                give_up_after.as_secs(),
-                in_words(&setbacks)
-            ))
+        let pause = patience.pause(&setbacks).map_err(|why| {
+            Reason::NoDonor.error(format!("no donor gave a whole clone, and {why}: {}", in_words(&setbacks)))
         })?;
         if pause > Duration::from_secs(1) {
             warn!(seconds = pause.as_secs_f64(), "trying again");
@@ -59,7 +69,7 @@ pub fn receive_from_any(
 fn is_final(setback: &Setback) -> bool {
     match setback {
         Setback::Refused(refusal) => !refusal.why.may_pass(),
-        Setback::Unacceptable(_) | Setback::Fatal(_) => true,
+        Setback::Unacceptable(_) | Setback::Unusable(_) | Setback::Fatal(_) => true,
         Setback::Unreachable(_) | Setback::Broken { .. } => false,
     }
 }
@@ -74,31 +84,45 @@ struct Patience {
     give_up_after: Duration,
     last_progress: Instant,
     furthest: u64,
+    broken_streams: u32,
     next_pause: Duration,
 }
 
 impl Patience {
     fn new(give_up_after: Duration) -> Patience {
-        Patience { give_up_after, last_progress: Instant::now(), furthest: 0, next_pause: FIRST_PAUSE }
-    }
-
-    fn notice(&mut self, setback: &Setback) {
-        let progress = match setback {
-            Setback::Refused(refusal) => refusal.why == Why::Busy,
-            Setback::Broken { bytes, .. } if *bytes > self.furthest => {
-                self.furthest = *bytes;
-                true
-            }
-            _ => false,
-        };
-        if progress {
-            self.last_progress = Instant::now();
-            self.next_pause = FIRST_PAUSE;
+        Patience {
+            give_up_after,
+            last_progress: Instant::now(),
+            furthest: 0,
+            broken_streams: 0,
+            next_pause: FIRST_PAUSE,
         }
     }
 
-    /// The pause before the next round; `None` when it would end after the last of the patience.
-    fn pause(&mut self, setbacks: &[(&HostPort, Setback)]) -> Option<Duration> {
+    /// Takes note of a try that took so long.
+    fn notice(&mut self, setback: &Setback, took: Duration) {
+        match setback {
+            Setback::Refused(refusal) if refusal.why == Why::Busy => self.progress(),
+            Setback::Broken { bytes, .. } if *bytes > self.furthest + self.furthest / FURTHER => {
+                self.furthest = *bytes;
+                self.progress();
+            }
+            Setback::Broken { bytes: 1.., .. } => {
+                self.last_progress += took;
+                self.broken_streams += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn progress(&mut self) {
+        self.last_progress = Instant::now();
+        self.broken_streams = 0;
+        self.next_pause = FIRST_PAUSE;
+    }
+
+    /// The pause before the next round, or why there is none.
+    fn pause(&mut self, setbacks: &[(&HostPort, Setback)]) -> Result<Duration, String> {
         let asked_for = setbacks.iter().filter_map(|(_, setback)| match setback {
             Setback::Refused(refusal) => refusal.retry_after.map(Duration::from_secs),
             _ => None,
@@ -106,7 +130,13 @@ impl Patience {
         let pause = asked_for.min().unwrap_or(self.next_pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         self.next_pause = (self.next_pause * 2).min(LONGEST_PAUSE);
         let left = self.give_up_after.saturating_sub(self.last_progress.elapsed());
-        (!left.is_zero()).then(|| pause.min(left))
+        if self.broken_streams >= BROKEN_STREAMS {
+            Err(format!("{} streams in a row broke without getting further", self.broken_streams))
+        } else if left.is_zero() {
+            Err(format!("nothing has moved for {} seconds", self.give_up_after.as_secs()))
+        } else {
+            Ok(pause.min(left))
+        }
     }
 }
 
@@ -139,8 +169,8 @@ mod tests {
             (refusal(Why::NotReady, Some(2)), false),
         ] {
             let mut patience = exhausted();
-            patience.notice(&setback);
-            assert_eq!(patience.pause(&[(&donor, setback)]).is_some(), goes_on);
+            patience.notice(&setback, Duration::ZERO);
+            assert_eq!(patience.pause(&[(&donor, setback)]).is_ok(), goes_on);
         }
     }
 
@@ -148,8 +178,21 @@ mod tests {
     fn a_stream_that_breaks_no_later_than_before_is_no_progress() {
         let mut patience = exhausted();
         patience.furthest = 100;
-        patience.notice(&Setback::Broken { why: String::new(), bytes: 100 });
-        assert!(patience.pause(&[]).is_none());
+        patience.notice(&Setback::Broken { why: String::new(), bytes: 109 }, Duration::ZERO);
+        assert!(patience.pause(&[]).is_err());
+    }
+
+    #[test]
+    fn a_stream_that_moved_for_long_was_no_standstill_but_there_is_an_end_to_it() {
+        let mut patience = exhausted();
+        patience.furthest = 100;
+        let broken = Setback::Broken { why: String::new(), bytes: 50 };
+        patience.notice(&broken, Duration::from_secs(8));
+        assert!(patience.pause(&[]).is_ok());
+        for _ in 1..BROKEN_STREAMS {
+            patience.notice(&broken, Duration::ZERO);
+        }
+        assert!(patience.pause(&[]).unwrap_err().contains("5 streams"));
     }
 
     #[test]

@@ -31,7 +31,8 @@
 //! └───────────────┴─────────┴─────────┘
 //! ```
 //!
-//! Both use the lower of the two highest versions; where that is below one's lowest, that one says so and hangs up.
+//! Both use the lower of the two highest versions; where that is below one's lowest, there is no clone. The donor sends
+//! its preface in any case, and the recipient sees by it that trying again is of no use.
 //! Everything after the prefaces is frames:
 //!
 //! ```text

@@ -18,8 +18,15 @@ pub fn send(output: &mut impl Write) -> Result<(), WireError> {
     output.write_all(&bytes).map_err(WireError::Io)
 }
 
-/// Reads the peer's preface and returns the version that both speak.
-pub fn receive(input: &mut impl Read) -> Result<u16, WireError> {
+/// The versions that a peer speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    highest: u16,
+    lowest: u16,
+}
+
+/// Reads the peer's preface.
+pub fn receive(input: &mut impl Read) -> Result<Peer, WireError> {
     let mut bytes = [0; 12];
     read_exactly(input, &mut bytes)?;
     if &bytes[..8] != MAGIC {
@@ -27,15 +34,23 @@ pub fn receive(input: &mut impl Read) -> Result<u16, WireError> {
     }
     let highest = u16::from_le_bytes([bytes[8], bytes[9]]);
     let lowest = u16::from_le_bytes([bytes[10], bytes[11]]);
-    let common = highest.min(VERSIONS.0);
-    if common < lowest || common < VERSIONS.1 {
-        return Err(WireError::Malformed(format!(
-            "the peer speaks versions {lowest} to {highest} of the clone protocol, this mysqlset {} to {}: \
-             bring both to versions that meet",
-            VERSIONS.1, VERSIONS.0
-        )));
+    Ok(Peer { highest, lowest })
+}
+
+impl Peer {
+    /// The version that both speak.
+    pub fn common_version(self) -> Result<u16, WireError> {
+        let Peer { highest, lowest } = self;
+        let common = highest.min(VERSIONS.0);
+        if common < lowest || common < VERSIONS.1 {
+            return Err(WireError::Malformed(format!(
+                "the peer speaks versions {lowest} to {highest} of the clone protocol, this mysqlset {} to {}: \
+                 bring both to versions that meet",
+                VERSIONS.1, VERSIONS.0
+            )));
+        }
+        Ok(common)
     }
-    Ok(common)
 }
 
 #[cfg(test)]
@@ -53,14 +68,15 @@ mod tests {
     fn meets_itself_and_newer_ones_that_still_speak_version_1() {
         let mut own = Vec::new();
         send(&mut own).unwrap();
-        assert_eq!(receive(&mut own.as_slice()).unwrap(), 1);
-        assert_eq!(receive(&mut peer(7, 1).as_slice()).unwrap(), 1);
+        assert_eq!(receive(&mut own.as_slice()).unwrap().common_version().unwrap(), 1);
+        assert_eq!(receive(&mut peer(7, 1).as_slice()).unwrap().common_version().unwrap(), 1);
     }
 
     #[test]
     fn refuses_strangers_and_versions_that_do_not_meet() {
         for bytes in [peer(7, 2), peer(0, 0), b"SSH-2.0-OpenSSH_9.2".to_vec()] {
-            assert!(matches!(receive(&mut bytes.as_slice()), Err(WireError::Malformed(_))));
+            let version = receive(&mut bytes.as_slice()).and_then(Peer::common_version);
+            assert!(matches!(version, Err(WireError::Malformed(_))));
         }
         assert!(matches!(receive(&mut &MAGIC[..]), Err(WireError::Ended(_))));
         assert!(matches!(receive(&mut &b""[..]), Err(WireError::Ended(_))));

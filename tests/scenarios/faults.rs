@@ -199,6 +199,12 @@ fn garbage_and_silence_on_the_open_port_end_nothing() -> Result<()> {
         let _ = std::io::Read::read_to_end(&mut stream, &mut answer);
         assert!(answer.is_empty(), "{garbage:?} was answered: {answer:?}");
     }
+    // Who speaks later versions only is told ours, so that it sees that there is no use in coming again.
+    let mut newer = cluster.connect("mysql-0", 3307)?;
+    std::io::Write::write_all(&mut newer, b"MYSQLSET\x09\0\x08\0and more that nobody reads")?;
+    let mut answer = Vec::new();
+    std::io::Read::read_to_end(&mut newer, &mut answer)?;
+    assert_eq!(answer, b"MYSQLSET\x01\0\x01\0");
     cluster.scale(2);
     cluster.wait_ready(2)?;
     drop(silent);
