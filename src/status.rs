@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub set_id: Option<SetId>,
     pub clone: Option<CloneRecord>,
     pub replication: Option<ReplicationStatus>,
+    /// What keeps this server from being copied, where something lasting does.
+    pub unfit_to_donate: Option<String>,
     /// What stands in the way, for people.
     pub trouble: Option<String>,
     /// Starts of the server seen since the sidecar's own.
@@ -50,6 +52,7 @@ impl Status {
             set_id: None,
             clone: None,
             replication: None,
+            unfit_to_donate: None,
             trouble: Some("the server has not answered yet".to_owned()),
             server_starts: 0,
             observed: None,
@@ -91,6 +94,9 @@ impl Snapshot {
     /// Whether a copy of this server may be given away; else why not.
     pub fn fit_to_donate(&self, max_lag: Duration) -> Result<(), String> {
         self.settled_server()?;
+        if let Some(why) = &self.unfit_to_donate {
+            return Err(why.clone());
+        }
         if self.role == "primary" {
             return Ok(());
         }

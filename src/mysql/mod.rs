@@ -44,7 +44,10 @@ impl Server {
         let connecting = timeout(CONNECT_LIMIT, Conn::new(options)).await;
         let connection = connecting
             .with_context(|| format!("the server at {address} does not answer"))?
-            .map_err(innermost)
+            .map_err(|error| match error {
+                mysql_async::Error::Server(_) => anyhow::Error::new(TurnedAway(innermost(error).to_string())),
+                other => innermost(other),
+            })
             .with_context(|| format!("connecting to the server at {address} as {:?}", account.user))?;
         let mut server = Server { connection, dialect: Dialect::Mariadb, version: String::new() };
         server.version = server.value("SELECT VERSION()").await?.unwrap_or_default();
@@ -89,6 +92,18 @@ impl Server {
         uptime.context("the server does not say for how long it has run")
     }
 }
+
+/// The server is there, and does not let us in.
+#[derive(Debug)]
+pub struct TurnedAway(String);
+
+impl std::fmt::Display for TurnedAway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TurnedAway {}
 
 /// The driver's errors repeat their causes in their own text; the last cause says it once.
 fn innermost(error: mysql_async::Error) -> anyhow::Error {

@@ -16,8 +16,8 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::datadir::journal::{Journal, State};
-use crate::mysql::Server;
 use crate::mysql::status::ReplicationStatus;
+use crate::mysql::{Server, TurnedAway};
 use crate::ordinal::Role;
 use crate::settings::Sidecar;
 use crate::status::Status;
@@ -55,7 +55,13 @@ fn may_have_started_since(silence: Duration, uptime: Duration) -> bool {
 impl Keeper {
     /// From a new connection to its loss.
     async fn watch(&mut self) -> Result<Infallible> {
-        let mut server = Server::connect(&self.settings.server, &self.settings.sql).await?;
+        let mut server = match Server::connect(&self.settings.server, &self.settings.sql).await {
+            Err(error) if error.is::<TurnedAway>() => {
+                self.notice_stranger()?;
+                return Err(error);
+            }
+            connected => connected?,
+        };
         self.notice_start(&mut server).await?;
         loop {
             if !self.status.get().settled {
@@ -64,6 +70,15 @@ impl Keeper {
             self.observe(&mut server).await?;
             sleep(PERIOD).await;
         }
+    }
+
+    /// A server that turns us away has a whole database all the same: the temporary one of a first start has no TCP.
+    fn notice_stranger(&self) -> Result<()> {
+        let journal = Journal::read(&self.settings.data_dir)?;
+        if journal.as_ref().is_some_and(|journal| journal.state == State::Initialising) {
+            primary::settle(journal, &self.settings.data_dir)?;
+        }
+        Ok(())
     }
 
     async fn notice_start(&mut self, server: &mut Server) -> Result<()> {
@@ -90,9 +105,11 @@ impl Keeper {
     /// Compares and sets right, once for each start of the server; again after an error.
     async fn settle(&mut self, server: &mut Server) -> Result<()> {
         let journal = Journal::read(&self.settings.data_dir)?;
-        let journal = match self.settings.member.role() {
-            Role::Primary => primary::settle(journal, &self.settings.data_dir)?,
-            Role::Replica => replica::settle(journal, server, &self.settings).await?,
+        let (journal, unfit) = match self.settings.member.role() {
+            Role::Primary => {
+                (primary::settle(journal, &self.settings.data_dir)?, primary::why_unfit_to_donate(server).await?)
+            }
+            Role::Replica => (replica::settle(journal, server, &self.settings).await?, None),
         };
         self.status.update(|snapshot| {
             snapshot.settled = true;
@@ -100,6 +117,7 @@ impl Keeper {
             snapshot.state = Some(journal.state);
             snapshot.set_id = journal.set_id;
             snapshot.clone = journal.clone;
+            snapshot.unfit_to_donate = unfit;
         });
         self.last_trouble.clear();
         Ok(())

@@ -7,6 +7,7 @@ use tracing::info;
 
 use crate::datadir::journal::{Journal, SetId, State};
 use crate::exit::Reason;
+use crate::mysql::Server;
 
 /// Brings the primary's journal up to what its server shows. Data without a journal are taken for the set's own: the
 /// server runs on them.
@@ -31,6 +32,13 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path) -> Result<Journal> {
     complete.write(data_dir)?;
     info!(%set_id, "the primary's data are complete");
     Ok(complete)
+}
+
+/// What keeps a primary from being copied to replicas, whatever else; `None` where nothing does.
+pub async fn why_unfit_to_donate(server: &mut Server) -> Result<Option<String>> {
+    let logs = server.value("SELECT @@GLOBAL.log_bin").await?;
+    let why = "the primary writes no binary log, which replicas would follow: set log_bin in its configuration";
+    Ok((logs.as_deref() == Some("0")).then(|| why.to_owned()))
 }
 
 #[cfg(test)]

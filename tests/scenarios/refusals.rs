@@ -141,3 +141,42 @@ fn assert_owned(path: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_primary_without_a_binary_log_is_not_copied() -> Result<()> {
+    let cluster = set::start(2, |manifests| {
+        let primary = manifests.config_maps[0].data.get_mut("primary.cnf").expect("primary.cnf");
+        *primary = primary.replace("log_bin = mysql-bin\n", "").replace("log_slave_updates\n", "");
+        manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "1");
+    })?;
+    let end = set::end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 20, "{end:?}");
+    assert!(end.message.contains("log_bin"), "{end:?}");
+    Ok(())
+}
+
+#[test]
+fn a_primary_that_turns_its_sidecar_away_is_whole_all_the_same() -> Result<()> {
+    let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_SQL_USER", "nobody"))?;
+    cluster.wait_for("the journal", PATIENCE, || Ok(set::state(&cluster, "mysql-0").as_deref() == Some("complete")))?;
+    let (code, why) = cluster.http_get("mysql-0", 8307, "/readyz")?;
+    assert_eq!(code, 503);
+    assert!(why.contains("Access denied for user 'nobody'"), "{why}");
+    Ok(())
+}
+
+/// A primary on a volume that was a replica's still has its old source, whose position is long past.
+#[test]
+fn a_clone_of_a_promoted_primary_starts_where_the_primary_is() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    let old = "SET GLOBAL gtid_slave_pos = '0-7-3';
+        CHANGE MASTER TO MASTER_HOST = 'mysql-9.mysql', MASTER_USE_GTID = slave_pos";
+    cluster.sql("mysql-0", old)?;
+    set::fill(&cluster)?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    let position = set::journal(&cluster, "mysql-1")?["clone"]["position"]["slave_pos"].clone();
+    assert!(position.as_str().is_some_and(|position| position.contains("0-100-")), "{position}");
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
