@@ -29,11 +29,11 @@ pub enum Reason {
     ConfigMap = 11,
     /// The directory for the server's configuration cannot be written.
     ConfigTarget = 12,
-    /// No donor gave a whole backup before `--give-up-after` ran out.
+    /// No donor gave a whole backup before `--give-up-after` ran out, or stream after stream broke.
     NoDonor = 20,
     /// Every donor that could be asked refused for a reason that waiting does not mend.
     Refused = 21,
-    /// The data directory holds a half-made copy that `mysqlset` did not make.
+    /// The data directory holds a half-made copy that `mysqlset` did not make, or one that the primary may not finish.
     HalfMade = 30,
     /// The primary's first start was interrupted; what it left cannot be trusted.
     FirstStartInterrupted = 31,
