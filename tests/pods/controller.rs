@@ -64,7 +64,6 @@ impl Controller {
 
 fn step(shared: &Arc<Shared>, wish: &Wish) -> Result<()> {
     forget_the_gone(shared);
-    shared.publish_names()?;
     if wish.held.load(Ordering::Acquire) {
         return Ok(());
     }
@@ -98,7 +97,7 @@ fn create(shared: &Arc<Shared>, ordinal: u32) -> Result<()> {
     let pod = Pod::start(shared, &name, claims)?;
     shared.event(format!("{name}: created"));
     shared.pods.lock().expect("pods").insert(ordinal, pod);
-    shared.publish_names()
+    Ok(())
 }
 
 fn forget_the_gone(shared: &Shared) {

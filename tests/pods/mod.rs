@@ -2,8 +2,7 @@
 //! Kubernetes' rules.
 //!
 //! What differs from Kubernetes: failed containers start again after half a second instead of ten, probes are asked
-//! ten times as often, requests and limits are not enforced, all pods are on one node and one network, names are in
-//! `/etc/hosts` instead of a DNS server, and images are roots made of the machine's Debian packages (`images.rs`).
+//! ten times as often, requests and limits are not enforced, all pods are on one node and one network, and images are roots made of the machine's Debian packages (`images.rs`).
 //!
 //! Everything that a cluster starts dies with the test process, however that ends: it lives in namespaces that are
 //! held by a pipe from the test, and none of them has a name that could outlive it.
@@ -12,6 +11,7 @@
 
 pub mod container;
 mod controller;
+pub mod dns;
 mod images;
 pub mod manifest;
 pub mod network;
@@ -23,10 +23,9 @@ mod volumes;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -57,6 +56,8 @@ pub struct Shared {
     pub pods: Mutex<BTreeMap<u32, Arc<Pod>>>,
     events: Mutex<Vec<String>>,
     listener: Mutex<Option<Sender<String>>>,
+    resolver: Mutex<dns::Mode>,
+    ended: AtomicBool,
     started: Instant,
     numbers: AtomicU64,
 }
@@ -80,28 +81,7 @@ impl Shared {
     fn stop_listening(&self) {
         *self.listener.lock().expect("listener") = None;
     }
-
-    /// Writes the names of all pods into the one hosts file that their containers see: in place, in one write, always
-    /// of the same length.
-    pub fn publish_names(&self) -> Result<()> {
-        let spec = &self.manifests.stateful_set.spec;
-        let service = self.manifests.services.iter().find(|service| service.metadata.name == spec.service_name);
-        let all = service.is_some_and(|service| service.spec.publish_not_ready_addresses);
-        let mut text = String::from("127.0.0.1 localhost\n");
-        for pod in self.pods.lock().expect("pods").values() {
-            if all || pod.status.lock().expect("status").ready {
-                let name = format!("{}.{}", pod.name, spec.service_name);
-                writeln!(text, "{} {name} {name}.default.svc.cluster.local {}", pod.network.address, pod.name)?;
-            }
-        }
-        ensure!(text.len() <= HOSTS_LENGTH, "too many pods for the hosts file");
-        text.extend(std::iter::repeat_n('\n', HOSTS_LENGTH - text.len()));
-        let file = std::fs::OpenOptions::new().write(true).open(self.directory.join("hosts"))?;
-        Ok(file.write_all_at(text.as_bytes(), 0)?)
-    }
 }
-
-const HOSTS_LENGTH: usize = 8192;
 
 /// A StatefulSet that runs on this machine.
 pub struct Cluster {
@@ -124,8 +104,8 @@ impl Cluster {
         let mut manifests = Manifests::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s"))?;
         change(&mut manifests);
         let directory = work_directory()?;
-        std::fs::write(directory.join("hosts"), "\n".repeat(HOSTS_LENGTH))?;
-        std::fs::write(directory.join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")?;
+        std::fs::write(directory.join("hosts"), "127.0.0.1 localhost\n")?;
+        std::fs::write(directory.join("resolv.conf"), dns::resolv_conf())?;
         let shared = Arc::new(Shared {
             images: Images::lay_out(&directory.join("images"), Path::new(binary))?,
             network: Network::new()?,
@@ -135,11 +115,19 @@ impl Cluster {
             pods: Mutex::default(),
             events: Mutex::default(),
             listener: Mutex::new(listener),
+            resolver: Mutex::new(dns::Mode::Works),
+            ended: AtomicBool::new(false),
             started: Instant::now(),
             numbers: AtomicU64::new(0),
         });
+        dns::start(&shared)?;
         let controller = Controller::start(&shared);
         Ok(Cluster { shared, controller })
+    }
+
+    /// How the cluster's name server behaves from now on.
+    pub fn set_resolver(&self, mode: dns::Mode) {
+        *self.shared.resolver.lock().expect("resolver") = mode;
     }
 
     /// How many pods there shall be.
@@ -164,6 +152,12 @@ impl Cluster {
         self.shared.event(format!("{name}: its volume is deleted"));
         self.controller.hold(false);
         deleted
+    }
+
+    /// Deletes the volume of a pod that isn't there.
+    pub fn delete_unused_volume(&self, pod: &str) -> Result<()> {
+        ensure!(self.find(pod).is_err(), "{pod} is there and uses its volume");
+        self.shared.claims.delete(&self.claim_of(pod), &self.shared.network)
     }
 
     /// A new volume of this pod will hold no more than `bytes`.
@@ -331,6 +325,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.controller.end();
+        self.shared.ended.store(true, Ordering::Release);
         if std::env::var_os("MYSQLSET_KEEP").is_some() {
             eprintln!("kept: {}", self.shared.directory.display());
         } else {

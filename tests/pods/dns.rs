@@ -1,0 +1,109 @@
+//! The cluster's name server: the headless Service's own name, and one name for each of its pods, as CoreDNS has them.
+//!
+//! A packet is a header of 12 bytes, a question (labels, type, class), and in an answer records that point back to the
+//! question's name. (RFC 1035)
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Shared;
+use super::network::BRIDGE;
+
+/// What pods find in `/etc/resolv.conf`.
+pub fn resolv_conf() -> String {
+    format!(
+        "nameserver {BRIDGE}\nsearch default.svc.cluster.local svc.cluster.local cluster.local\n\
+         options ndots:5 timeout:1 attempts:1\n"
+    )
+}
+
+/// How the name server behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Works,
+    /// Answers every question with SERVFAIL.
+    Fails,
+    /// Answers nothing.
+    Silent,
+}
+
+const HEADER: usize = 12;
+const NO_ERROR: u8 = 0;
+const SERVER_FAILURE: u8 = 2;
+const NO_SUCH_NAME: u8 = 3;
+const TYPE_A: u16 = 1;
+
+/// Answers until the cluster ends.
+pub fn start(shared: &Arc<Shared>) -> Result<()> {
+    let socket = shared.network.inside(|| Ok(UdpSocket::bind((BRIDGE, 53))?))?;
+    socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let cluster: Weak<Shared> = Arc::downgrade(shared);
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        loop {
+            let received = socket.recv_from(&mut packet);
+            let Some(cluster) = cluster.upgrade() else { return };
+            if cluster.ended.load(Ordering::Acquire) {
+                return;
+            }
+            if let Ok((length, asker)) = received
+                && let Some(answer) = answer(&packet[..length], &cluster)
+            {
+                let _ = socket.send_to(&answer, asker);
+            }
+        }
+    });
+    Ok(())
+}
+
+fn answer(query: &[u8], cluster: &Shared) -> Option<Vec<u8>> {
+    let (name, end) = name_at(query, HEADER)?;
+    let kind = u16::from_be_bytes([*query.get(end)?, *query.get(end + 1)?]);
+    let question = query.get(HEADER..end + 4)?;
+    let (code, addresses) = match *cluster.resolver.lock().expect("resolver") {
+        Mode::Silent => return None,
+        Mode::Fails => (SERVER_FAILURE, Vec::new()),
+        Mode::Works => match addresses_of(&name, cluster) {
+            found if found.is_empty() => (NO_SUCH_NAME, found),
+            found => (NO_ERROR, if kind == TYPE_A { found } else { Vec::new() }),
+        },
+    };
+    let mut answer = query[..2].to_vec();
+    answer.extend([0x84, code, 0, 1, 0, addresses.len() as u8, 0, 0, 0, 0]);
+    answer.extend(question);
+    for address in addresses {
+        answer.extend([0xc0, HEADER as u8, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
+        answer.extend(address.octets());
+    }
+    Some(answer)
+}
+
+fn name_at(packet: &[u8], mut at: usize) -> Option<(String, usize)> {
+    let mut labels = Vec::new();
+    loop {
+        let length = usize::from(*packet.get(at)?);
+        at += 1;
+        if length == 0 {
+            return Some((labels.join(".").to_ascii_lowercase(), at));
+        }
+        labels.push(String::from_utf8_lossy(packet.get(at..at + length)?).into_owned());
+        at += length;
+    }
+}
+
+/// A pod has its name once it has an address; one that isn't ready only where the Service says so.
+fn addresses_of(name: &str, cluster: &Shared) -> Vec<Ipv4Addr> {
+    let spec = &cluster.manifests.stateful_set.spec;
+    let Some(name) = name.strip_suffix(".default.svc.cluster.local") else { return Vec::new() };
+    let service = cluster.manifests.services.iter().find(|service| service.metadata.name == spec.service_name);
+    let all = service.is_some_and(|service| service.spec.publish_not_ready_addresses);
+    let pods = cluster.pods.lock().expect("pods");
+    let published = pods.values().filter(|pod| all || pod.status.lock().expect("status").ready);
+    let named =
+        published.filter(|pod| name == spec.service_name || name == format!("{}.{}", pod.name, spec.service_name));
+    named.map(|pod| pod.network.address).collect()
+}
