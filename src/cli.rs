@@ -135,6 +135,10 @@ pub struct CloneArgs {
     #[arg(long, env = "MYSQLSET_ON_HALF_MADE", value_enum, default_value = "refuse")]
     pub on_half_made: OnHalfMade,
 
+    /// What ordinal 0 does with an empty volume while other pods of the set hold data, or may hold some.
+    #[arg(long, env = "MYSQLSET_ON_LOST_PRIMARY", value_enum, default_value = "refuse")]
+    pub on_lost_primary: OnLostPrimary,
+
     /// Memory for prepare, in bytes, or with K, M or G; by default taken from the container's memory limit.
     #[arg(long, env = "MYSQLSET_PREPARE_MEMORY", value_name = "BYTES")]
     pub prepare_memory: Option<String>,
@@ -147,6 +151,17 @@ pub enum OnHalfMade {
     Refuse,
     /// Rename it to a dot-directory beside the data directory and start with an empty one.
     SetAside,
+}
+
+/// What `clone` does on ordinal 0 about a volume that is empty and should not be.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLostPrimary {
+    /// Stop, and say what was found.
+    Refuse,
+    /// Clone from the replica that has come furthest, or from --donor.
+    Recover,
+    /// Make a new database all the same; replicas of the old one will follow nobody.
+    StartAnew,
 }
 
 #[derive(Args, Debug)]

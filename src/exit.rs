@@ -43,6 +43,8 @@ pub enum Reason {
     Locked = 33,
     /// `mysqlset` runs as root and cannot tell whose the data directory should be.
     Owner = 34,
+    /// The primary's volume is empty, and the set has data elsewhere or may have.
+    PrimaryLost = 35,
     /// No backup tool is installed where it is needed.
     NoBackupTool = 40,
     /// The backup tool could not prepare what was received.

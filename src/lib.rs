@@ -11,11 +11,13 @@
 //! | [`wire`] | the protocol between donor and recipient, drawn |
 //! | [`unpack`] | backup streams into files |
 //! | [`donor`], [`recipient`] | the two ends of a clone; they meet in [`wire`] only |
+//! | [`peer`] | asking another pod: for a clone, or for what it is |
+//! | [`guard`] | what keeps a primary that lost its data from starting anew |
 //! | [`replication`] | from a published clone to replication that runs, and keeping it so |
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
-//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `http` → `wire`, `unpack`, `backup_tool`,
-//! `datadir`, `mysql`, `status`, `metrics` → `ordinal`, `position`, `settings` → `exit`, `durable`, `secret`.
+//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `peer` → `wire`, `unpack`,
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics` → `ordinal`, `position`, `settings` → `exit`, `durable`, `secret`.
 
 pub mod backup_tool;
 pub mod child;
@@ -26,11 +28,13 @@ pub mod deadline;
 pub mod donor;
 pub mod durable;
 pub mod exit;
+pub mod guard;
 pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod mysql;
 pub mod ordinal;
+pub mod peer;
 pub mod pid1;
 pub mod position;
 pub mod random;

@@ -4,6 +4,8 @@
 //! `*_binlog_info` holds the donor's *own* coordinates, right when the donor was the primary. The forms, by tool and
 //! version, are those of XtraBackup 2.3 … 9 and mariadb-backup 10.2 … 11.8, checked against files that they wrote.
 
+pub mod history;
+
 use std::fmt;
 
 use anyhow::{Result, bail, ensure};

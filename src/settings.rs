@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::cli::{CloneArgs, InitConfigArgs, OnHalfMade, PeerArgs, ProcessArgs, SidecarArgs};
+use crate::cli::{CloneArgs, InitConfigArgs, OnHalfMade, OnLostPrimary, PeerArgs, ProcessArgs, SidecarArgs};
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal, ServerId};
 use crate::secret::Secret;
@@ -77,12 +77,16 @@ impl InitConfig {
 pub struct Clone {
     pub member: Member,
     pub data_dir: PathBuf,
-    /// Donors in the order in which they are tried.
+    /// Donors in the order in which they are tried; none on ordinal 0, unless the user names some.
     pub donors: Vec<HostPort>,
+    /// The headless service's name.
+    pub service: String,
+    pub clone_port: u16,
     pub peering: Peering,
     pub give_up_after: Duration,
     pub owner: Option<Owner>,
     pub on_half_made: OnHalfMade,
+    pub on_lost_primary: OnLostPrimary,
     /// Bytes of memory for prepare, where the user says so.
     pub prepare_memory: Option<u64>,
 }
@@ -103,9 +107,12 @@ impl Clone {
             data_dir: args.data.data_dir,
             donors,
             peering: peering(&args.peers)?,
+            service: args.peers.service,
+            clone_port: args.clone_port,
             give_up_after: Duration::from_secs(args.give_up_after),
             owner: args.owner.as_deref().map(owner).transpose()?,
             on_half_made: args.on_half_made,
+            on_lost_primary: args.on_lost_primary,
             prepare_memory: args.prepare_memory.as_deref().map(bytes).transpose()?,
         })
     }
@@ -124,6 +131,8 @@ pub struct Sidecar {
     pub server: HostPort,
     /// The server that replicas replicate from.
     pub source: HostPort,
+    /// The sidecar beside the source; `None` where the source isn't the set's own pod 0.
+    pub primary: Option<HostPort>,
     pub sql: Account,
     pub backup: Account,
     pub replication: Account,
@@ -137,6 +146,7 @@ impl Sidecar {
     pub fn new(args: SidecarArgs, process: &ProcessArgs) -> Result<Sidecar> {
         let member = member(process)?;
         let source_host = args.source_host.unwrap_or_else(|| member.peer(Ordinal::PRIMARY, &args.peers.service));
+        let is_primary = source_host.split('.').next() == Some(&format!("{}-{}", member.set, Ordinal::PRIMARY));
         Ok(Sidecar {
             member,
             data_dir: args.data.data_dir,
@@ -145,6 +155,7 @@ impl Sidecar {
             http_listen: args.http_listen,
             donate_to_anyone: args.donate_to_anyone,
             server: HostPort { host: args.server_host, port: args.server_port },
+            primary: is_primary.then(|| HostPort { host: source_host.clone(), port: args.clone_listen.port() }),
             source: HostPort { host: source_host, port: args.source_port },
             sql: account(args.sql_user, args.sql_password_file, "MYSQLSET_SQL_PASSWORD")?,
             backup: account(args.backup_user, args.backup_password_file, "MYSQLSET_BACKUP_PASSWORD")?,

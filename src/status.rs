@@ -25,6 +25,10 @@ pub struct Snapshot {
     pub set_id: Option<SetId>,
     pub clone: Option<CloneRecord>,
     pub replication: Option<ReplicationStatus>,
+    /// Why the primary may not be followed: its data are another set's.
+    pub foreign_source: Option<String>,
+    /// Why it isn't known whether the primary may be followed, while it isn't.
+    pub silent_source: Option<String>,
     /// What keeps this server from being copied, where something lasting does.
     pub unfit_to_donate: Option<String>,
     /// What stands in the way, for people.
@@ -52,6 +56,8 @@ impl Status {
             set_id: None,
             clone: None,
             replication: None,
+            foreign_source: None,
+            silent_source: None,
             unfit_to_donate: None,
             trouble: Some("the server has not answered yet".to_owned()),
             server_starts: 0,
@@ -83,7 +89,8 @@ impl Snapshot {
         let receiver_lives = match replication.receiver {
             Thread::Running => true,
             Thread::Connecting => self.state == Some(State::Replicating),
-            Thread::Stopped => false,
+            // Held back by us: else its error would be looked at, or somebody stopped it by hand.
+            Thread::Stopped => self.state == Some(State::Replicating) && self.silent_source.is_some(),
         };
         if receiver_lives && replication.applier == Thread::Running {
             return Ok(());
@@ -113,21 +120,46 @@ impl Snapshot {
         }
     }
 
+    /// Whether a primary that has lost its data may have a copy of this replica. That it follows nobody is why it is
+    /// asked.
+    pub fn fit_for_recovery(&self) -> Result<(), String> {
+        self.living_server()?;
+        if self.state.is_none() {
+            return Err("the server's start is being looked at".to_owned());
+        }
+        match &self.replication {
+            Some(replication) if !replication.has_applied_all() => {
+                Err(format!("it has not applied all that it has fetched ({})", self.replication_trouble(replication)))
+            }
+            Some(_) => Ok(()),
+            None => Err("it is no replica: it has no source".to_owned()),
+        }
+    }
+
+    fn living_server(&self) -> Result<(), String> {
+        if self.server.is_none() || self.observed.is_none_or(|observed| observed.elapsed() > FRESH) {
+            return Err("the server does not answer".to_owned());
+        }
+        Ok(())
+    }
+
     fn settled_server(&self) -> Result<(), String> {
         if let Some(trouble) = &self.trouble {
             return Err(trouble.clone());
         }
-        if self.server.is_none() || self.observed.is_none_or(|observed| observed.elapsed() > FRESH) {
-            return Err("the server does not answer".to_owned());
+        self.living_server()?;
+        if let Some(why) = &self.foreign_source {
+            return Err(why.clone());
         }
         if self.settled { Ok(()) } else { Err("the server's start is being looked at".to_owned()) }
     }
 
     fn replication_trouble(&self, replication: &ReplicationStatus) -> String {
         let threads = format!("receiver {:?}, applier {:?}", replication.receiver, replication.applier).to_lowercase();
-        match &replication.error {
-            Some(error) => format!("replication does not run ({threads}): {error}"),
-            None => format!("replication does not run ({threads})"),
+        match (&replication.error, &self.silent_source) {
+            (_, Some(why)) => format!("replication waits for the primary ({threads}): {why}"),
+            (Some(error), None) => format!("replication does not run ({threads}): {error}"),
+            (None, None) => format!("replication does not run ({threads})"),
         }
     }
 }
@@ -143,18 +175,8 @@ mod tests {
             snapshot.settled = true;
             snapshot.trouble = None;
             snapshot.state = Some(State::Replicating);
-            snapshot.replication = Some(ReplicationStatus {
-                source_host: "mysql-0.mysql".into(),
-                source_port: 3306,
-                source_user: "root".into(),
-                receiver,
-                applier,
-                lag_seconds,
-                by_gtid: true,
-                applied_file: String::new(),
-                applied_offset: 0,
-                error: None,
-            });
+            snapshot.replication =
+                Some(ReplicationStatus { receiver, applier, lag_seconds, ..ReplicationStatus::default() });
         });
         status.get()
     }
@@ -164,6 +186,16 @@ mod tests {
         let snapshot = replica(Thread::Connecting, Thread::Running, None);
         assert!(snapshot.ready().is_ok());
         assert!(snapshot.fit_to_donate(Duration::from_secs(60)).is_err());
+    }
+
+    #[test]
+    fn a_replica_that_waits_for_a_silent_primary_serves_and_one_of_another_set_does_not() {
+        let mut snapshot = replica(Thread::Stopped, Thread::Running, None);
+        assert!(snapshot.ready().is_err());
+        snapshot.silent_source = Some("nobody listens".into());
+        assert!(snapshot.ready().is_ok());
+        snapshot.foreign_source = Some("another set".into());
+        assert_eq!(snapshot.ready(), Err("another set".into()));
     }
 
     #[test]

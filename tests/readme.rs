@@ -101,16 +101,10 @@ fn every_metric_is_in_the_readme_and_no_other() {
     let status = Arc::new(Status::new("mysql-1".into(), Role::Replica));
     status.update(|snapshot| {
         snapshot.replication = Some(ReplicationStatus {
-            source_host: "mysql-0.mysql".into(),
-            source_port: 3306,
-            source_user: "root".into(),
             receiver: Thread::Running,
             applier: Thread::Running,
             lag_seconds: Some(0),
-            by_gtid: true,
-            applied_file: String::new(),
-            applied_offset: 0,
-            error: None,
+            ..ReplicationStatus::default()
         });
         snapshot.clone = Some(CloneRecord {
             donor: "mysql-0.mysql:3307".into(),

@@ -129,6 +129,16 @@ impl Journal {
         Journal { state, since: now(), ..self.clone() }
     }
 
+    /// The same with an identity.
+    pub fn with_set_id(&self, set_id: SetId) -> Journal {
+        Journal { set_id: Some(set_id), ..self.clone() }
+    }
+
+    /// Whether what it speaks for is a whole backup that is not in the data directory yet.
+    pub fn has_whole_backup(&self) -> bool {
+        matches!(self.state, State::Received | State::Preparing | State::Publishing)
+    }
+
     /// Reads the journal of a directory; `None` where there is none.
     pub fn read(directory: &Path) -> Result<Option<Journal>> {
         let path = directory.join(FILE_NAME);

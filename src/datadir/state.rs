@@ -12,6 +12,8 @@ use crate::exit::Reason;
 pub enum Found {
     /// Nothing at all.
     Empty,
+    /// Ordinal 0's first start was announced, and nothing came of it yet.
+    Announced,
     /// The journal of the data directory itself speaks: a server may own it, or is about to.
     Settled(Journal),
     /// A clone was interrupted; its journal says how far it had come.
@@ -51,7 +53,7 @@ fn interrupted_or_empty(layout: &Layout) -> Result<Found> {
 
 fn journalled(layout: &Layout, journal: Journal, contents: &Contents) -> Result<Found> {
     match journal.state {
-        State::Initialising if contents.is_empty() => Ok(Found::Settled(journal)),
+        State::Initialising if contents.is_empty() => Ok(Found::Announced),
         State::Initialising => Ok(Found::HalfInitialised),
         State::Receiving | State::Received | State::Preparing => match contents.foreign_names().next() {
             None => Ok(Found::Interrupted(journal)),
@@ -132,7 +134,7 @@ mod tests {
         let (_volume, layout) = volume();
         std::fs::create_dir(&layout.data_dir).unwrap();
         Journal::new(State::Initialising).write(&layout.data_dir).unwrap();
-        assert!(matches!(look(&layout).unwrap(), Found::Settled(_)));
+        assert!(matches!(look(&layout).unwrap(), Found::Announced));
         std::fs::write(layout.data_dir.join("ibdata1"), "").unwrap();
         assert!(matches!(look(&layout).unwrap(), Found::HalfInitialised));
     }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::{Donor, backup};
+use super::{Donor, backup, report};
 use crate::deadline::DeadlineReader;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::frame::{self, Kind, WireError};
-use crate::wire::message::{Challenge, Hello, Proof, Refusal, Why};
+use crate::wire::message::{Challenge, Hello, Proof, Refusal, Wants, Why};
 use crate::wire::preface;
 
 /// The whole handshake of a peer must be done in this time, however it spreads its bytes.
@@ -28,6 +28,12 @@ pub struct Admitted {
     pub pod: String,
     pub transcript: Transcript,
     pub turn: OwnedSemaphorePermit,
+}
+
+/// What a peer that has proven itself gets.
+enum Given {
+    Turn(OwnedSemaphorePermit),
+    Report,
 }
 
 /// How a handshake ends without a clone.
@@ -49,7 +55,11 @@ pub fn handle(donor: &Donor, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
     match admit(donor, &stream) {
-        Ok((pod, transcript, turn)) => backup::serve(donor, Admitted { stream, pod, transcript, turn }),
+        Ok((hello, transcript, Given::Turn(turn))) => {
+            let pod = hello.pod();
+            backup::serve(donor, Admitted { stream, pod, transcript, turn });
+        }
+        Ok((hello, transcript, Given::Report)) => give_report(donor, &stream, &hello, transcript),
         Err(Ended::Refused(refusal)) => {
             info!(why = refusal.why.name(), "refused: {}", refusal.text);
             donor.metrics.refused(refusal.why);
@@ -78,7 +88,23 @@ fn let_it_read(stream: &TcpStream) {
     }
 }
 
-fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(String, Transcript, OwnedSemaphorePermit), Ended> {
+/// Answers who asks what this pod is. That it isn't heard is the peer's concern.
+fn give_report(donor: &Donor, mut stream: &TcpStream, hello: &Hello, mut transcript: Transcript) {
+    let report = report::report(donor, hello);
+    debug!(to = hello.pod(), "reporting");
+    let given = frame::write_control(&mut stream, Kind::Report, &report).and_then(|reported| {
+        let Some(secret) = &donor.settings.peering.secret else { return Ok(()) };
+        transcript.add(&reported);
+        let proof = Proof { hmac: transcript.prove(secret, Side::Donor) };
+        frame::write_control(&mut stream, Kind::Proof, &proof).map(drop)
+    });
+    match given {
+        Ok(()) => let_it_read(stream),
+        Err(error) => debug!("a report was not taken: {error}"),
+    }
+}
+
+fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Given), Ended> {
     let mut input = DeadlineReader::new(stream, Instant::now() + HANDSHAKE_LIMIT);
     let mut transcript = Transcript::default();
     if let Err(error) = preface::receive(&mut input)?.common_version() {
@@ -90,30 +116,37 @@ fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(String, Transcript, O
     let hello: Hello = expect(&mut input, Kind::Hello, &mut transcript)?;
     preface::send(&mut stream)?;
 
-    prove(donor, &mut input, stream, &mut transcript)?;
-    let pod = format!("{}-{}", hello.set, hello.ordinal);
+    prove(donor, &hello, &mut input, stream, &mut transcript)?;
     check_set(donor, &hello)?;
+    if hello.wants == Wants::Report {
+        return Ok((hello, transcript, Given::Report));
+    }
     if donor.stopping.load(Ordering::Relaxed) {
         return Err(refused(Why::Stopping, "this sidecar is about to stop", Some(RETRY_AFTER)));
     }
     check_format(donor, &hello)?;
-    let fit = donor.status.get().fit_to_donate(donor.settings.max_donor_lag);
+    let snapshot = donor.status.get();
+    let fit = match hello.wants {
+        Wants::Recovery => snapshot.fit_for_recovery(),
+        Wants::Clone | Wants::Report => snapshot.fit_to_donate(donor.settings.max_donor_lag),
+    };
     fit.map_err(|why| refused(Why::NotReady, &why, Some(RETRY_AFTER)))?;
     let turn = donor.turn.clone().try_acquire_owned();
     let turn = turn.map_err(|_| refused(Why::Busy, "another clone is being served", Some(RETRY_AFTER)))?;
-    Ok((pod, transcript, turn))
+    Ok((hello, transcript, Given::Turn(turn)))
 }
 
 /// Challenges the recipient where there is a secret. Without one, and without the word that anyone may have the
-/// data, nobody gets past here.
+/// data, nobody gets past here but who asks for no more than a report.
 fn prove(
     donor: &Donor,
+    hello: &Hello,
     input: &mut DeadlineReader<'_>,
     mut stream: &TcpStream,
     transcript: &mut Transcript,
 ) -> Result<(), Ended> {
     let secret = donor.settings.peering.secret.as_ref();
-    if secret.is_none() && !donor.settings.donate_to_anyone {
+    if secret.is_none() && !donor.settings.donate_to_anyone && hello.wants != Wants::Report {
         return Err(refused(Why::Unauthorised, "this donor has no clone secret and gives to nobody", None));
     }
     let nonce = auth::nonce().map_err(|error| WireError::Malformed(error.to_string()))?;

@@ -7,6 +7,7 @@
 mod admission;
 mod backup;
 mod relay;
+mod report;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

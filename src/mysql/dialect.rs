@@ -84,13 +84,26 @@ impl Dialect {
         if self.says_replica() { "SHOW REPLICA STATUS" } else { "SHOW SLAVE STATUS" }
     }
 
-    /// Starts both threads.
-    pub fn start(self) -> Statement {
-        if self.says_replica() {
-            Statement::new("START REPLICA", "START REPLICA")
-        } else {
-            Statement::new("START SLAVE", "START SLAVE")
-        }
+    /// Starts the thread that fetches the source's log.
+    pub fn start_receiver(self) -> Statement {
+        self.of_thread("START", "IO_THREAD")
+    }
+
+    /// Stops it; no error where it doesn't run.
+    pub fn stop_receiver(self) -> Statement {
+        self.of_thread("STOP", "IO_THREAD")
+    }
+
+    /// Starts the thread that applies what was fetched.
+    pub fn start_applier(self) -> Statement {
+        self.of_thread("START", "SQL_THREAD")
+    }
+
+    fn of_thread(self, verb: &'static str, thread: &'static str) -> Statement {
+        let what =
+            if verb == "START" { "starting a thread of replication" } else { "stopping a thread of replication" };
+        let noun = if self.says_replica() { "REPLICA" } else { "SLAVE" };
+        Statement::new(format!("{verb} {noun} {thread}"), what)
     }
 
     /// Stops both threads; no error where none runs.
@@ -131,6 +144,19 @@ impl Dialect {
                 let text = format!("SET GLOBAL gtid_purged = {}", literal(executed));
                 vec![self.forget_own_history(), Statement::new(text, "SET GLOBAL gtid_purged")]
             }
+        }
+    }
+
+    /// Makes a position the beginning of an empty binary log, as if what lies before it had been purged.
+    pub fn begin_log_at(self, position: &Position) -> Vec<Statement> {
+        match position {
+            Position::MariadbGtid { slave_pos } => {
+                let text = format!("SET GLOBAL gtid_binlog_state = {}", literal(slave_pos));
+                let mut statements = self.set_reached_gtid(position);
+                statements.push(Statement::new(text, "SET GLOBAL gtid_binlog_state"));
+                statements
+            }
+            Position::MysqlGtid { .. } | Position::BinlogFile { .. } => self.set_reached_gtid(position),
         }
     }
 
@@ -246,7 +272,8 @@ mod tests {
              MASTER_PASSWORD = 'it''s', MASTER_CONNECT_RETRY = 5, MASTER_RETRY_COUNT = 0, \
              MASTER_LOG_FILE = 'mysql-bin.000003', MASTER_LOG_POS = 1575, MASTER_AUTO_POSITION = 0"
         );
-        assert_eq!(mysql(8, 0, 22).start().text, "START SLAVE");
+        assert_eq!(mysql(8, 0, 22).start_receiver().text, "START SLAVE IO_THREAD");
+        assert_eq!(mysql(8, 0, 23).start_applier().text, "START REPLICA SQL_THREAD");
     }
 
     #[test]

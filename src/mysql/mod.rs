@@ -2,7 +2,7 @@
 
 pub mod aria;
 pub mod dialect;
-pub mod gtid;
+pub mod history;
 pub mod status;
 
 use std::collections::HashMap;
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::settings::{Account, HostPort};
 use dialect::{Dialect, Statement};
+use status::ReplicationStatus;
 
 /// The longest that a statement of ours may take. `CHANGE MASTER TO` on a loaded server is the slowest.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
@@ -91,6 +92,12 @@ impl Server {
         let uptime = rows.first().and_then(|row| row.get("Value")?.as_ref()?.parse().ok());
         uptime.context("the server does not say for how long it has run")
     }
+}
+
+/// What a server says about replication; `None` where it has no source.
+pub async fn replication_status(server: &mut Server) -> Result<Option<ReplicationStatus>> {
+    let rows = server.rows(server.dialect.show_status()).await?;
+    Ok(rows.first().map(ReplicationStatus::from_row))
 }
 
 /// The server is there, and does not let us in.

@@ -1,24 +1,24 @@
 //! The state of replication as a server reports it, in either vocabulary.
 
-use std::cmp::Ordering;
-
 use serde::Serialize;
 
 use super::NamedRow;
+use crate::position::Position;
 use crate::settings::HostPort;
 
 /// One of replication's two threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Thread {
     Running,
     /// The receiver only: it tries to reach the source.
     Connecting,
+    #[default]
     Stopped,
 }
 
 /// One row of `SHOW REPLICA STATUS` or `SHOW SLAVE STATUS`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReplicationStatus {
     pub source_host: String,
     pub source_port: u16,
@@ -33,6 +33,11 @@ pub struct ReplicationStatus {
     /// How far the source's binary log was applied.
     pub applied_file: String,
     pub applied_offset: u64,
+    /// How far it was fetched.
+    pub fetched_file: String,
+    pub fetched_offset: u64,
+    /// The same by GTID, where replication is by GTID.
+    pub fetched_gtid: String,
     /// The latest error of either thread.
     pub error: Option<String>,
 }
@@ -62,6 +67,9 @@ impl ReplicationStatus {
             by_gtid,
             applied_file: text(["Relay_Source_Log_File", "Relay_Master_Log_File"]),
             applied_offset: text(["Exec_Source_Log_Pos", "Exec_Master_Log_Pos"]).parse().unwrap_or_default(),
+            fetched_file: text(["Source_Log_File", "Master_Log_File"]),
+            fetched_offset: text(["Read_Source_Log_Pos", "Read_Master_Log_Pos"]).parse().unwrap_or_default(),
+            fetched_gtid: text(["Gtid_IO_Pos", "Retrieved_Gtid_Set"]).replace(char::is_whitespace, ""),
             error,
         }
     }
@@ -78,12 +86,15 @@ impl ReplicationStatus {
 
     /// Whether the source's log was applied beyond a place in it.
     pub fn is_beyond(&self, file: &str, offset: u64) -> bool {
-        let by_number = |name: &str| name.rsplit('.').next().and_then(|number| number.parse::<u64>().ok());
-        let files = match (by_number(&self.applied_file), by_number(file)) {
-            (Some(applied), Some(other)) => applied.cmp(&other),
-            _ => return false,
-        };
-        files == Ordering::Greater || (files == Ordering::Equal && self.applied_offset > offset)
+        let place = |file: &str, offset| Position::BinlogFile { file: file.to_owned(), offset };
+        let place_before = place(file, offset);
+        place_before.covers(&place(&self.applied_file, self.applied_offset)) == Some(false)
+    }
+
+    /// Whether nothing waits in the relay logs to be applied.
+    pub fn has_applied_all(&self) -> bool {
+        self.fetched_file.is_empty()
+            || (self.applied_file == self.fetched_file && self.applied_offset >= self.fetched_offset)
     }
 }
 

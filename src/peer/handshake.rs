@@ -1,16 +1,18 @@
-//! The recipient's half of the handshake, from connecting to the offer.
+//! The handshake, from connecting to the answer.
 
 use std::io::ErrorKind;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use super::{Recipient, Setback};
+use serde::de::DeserializeOwned;
+
+use super::{Asker, Place, Questions, Silence};
 use crate::deadline::DeadlineReader;
 use crate::settings::HostPort;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::data::DataReader;
-use crate::wire::frame::{self, Kind, WireError};
-use crate::wire::message::{Challenge, Hello, Offer, Proof, Refusal};
+use crate::wire::frame::{self, Kind};
+use crate::wire::message::{Challenge, Hello, Offer, Proof, Refusal, Report};
 use crate::wire::preface;
 
 /// To one address. A pod that was deleted a moment ago doesn't answer at all.
@@ -25,34 +27,46 @@ pub struct Incoming {
     pub data: DataReader<TcpStream>,
 }
 
-impl From<WireError> for Setback {
-    /// Before the offer, a broken connection is as good as none, and nonsense is nothing to try again.
-    fn from(error: WireError) -> Setback {
-        match error {
-            WireError::Malformed(what) => Setback::Unacceptable(what),
-            other => Setback::Unreachable(other.to_string()),
-        }
-    }
-}
-
-/// Connects, proves, and has the donor prove.
-pub fn shake_hands(recipient: &Recipient<'_>, donor: &HostPort) -> Result<Incoming, Setback> {
-    let stream = connect(donor)?;
-    let stall = recipient.peering.stall_timeout;
+/// Connects, proves, has the donor prove, and returns its offer and what comes behind it.
+pub fn ask_for_clone(asker: &Asker<'_>, donor: &HostPort) -> Result<Incoming, Silence> {
+    let stream = connect(&Place::Name(donor.clone()), CONNECT_LIMIT)?;
+    let stall = asker.peering.stall_timeout;
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(stall));
-    let offer = converse(recipient, &stream)?;
-    stream.set_read_timeout(Some(stall)).map_err(|error| Setback::Unreachable(error.to_string()))?;
+    let hello = hello(asker, &Questions::default())?;
+    let offer: Offer = converse(asker, hello, &stream, Kind::Offer, HANDSHAKE_LIMIT)?;
+    if !asker.formats.contains(&offer.format) {
+        return Err(Silence::Unacceptable(format!("the donor sends {}, which was not asked for", offer.format)));
+    }
+    stream.set_read_timeout(Some(stall)).map_err(|error| Silence::Unreachable(error.to_string()))?;
     Ok(Incoming { offer, data: DataReader::new(stream) })
 }
 
-fn connect(donor: &HostPort) -> Result<TcpStream, Setback> {
-    let addresses = (donor.host.as_str(), donor.port)
-        .to_socket_addrs()
-        .map_err(|error| Setback::Unreachable(format!("the name {} does not resolve: {error}", donor.host)))?;
+/// The same for a report; all of it within `limit`, twice that where a name has to be looked up.
+pub fn ask_for_report(
+    asker: &Asker<'_>,
+    place: &Place,
+    questions: &Questions,
+    limit: Duration,
+) -> Result<Report, Silence> {
+    let stream = connect(place, limit)?;
+    let _ = stream.set_nodelay(true);
+    let _ = stream.set_write_timeout(Some(limit));
+    let hello = hello(asker, questions)?;
+    converse(asker, hello, &stream, Kind::Report, limit)
+}
+
+fn connect(place: &Place, limit: Duration) -> Result<TcpStream, Silence> {
+    let addresses: Vec<SocketAddr> = match place {
+        Place::Address(address) => vec![*address],
+        Place::Name(name) => (name.host.as_str(), name.port)
+            .to_socket_addrs()
+            .map_err(|error| Silence::Unreachable(format!("the name {} does not resolve: {error}", name.host)))?
+            .collect(),
+    };
     let mut last = "the name has no address".to_owned();
     for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
+        match TcpStream::connect_timeout(&address, limit) {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 last = format!("nobody listens at {address}");
@@ -60,74 +74,80 @@ fn connect(donor: &HostPort) -> Result<TcpStream, Setback> {
             Err(error) => last = format!("{address}: {error}"),
         }
     }
-    Err(Setback::Unreachable(last))
+    Err(Silence::Unreachable(last))
 }
 
-fn converse(recipient: &Recipient<'_>, mut stream: &TcpStream) -> Result<Offer, Setback> {
-    let mut input = DeadlineReader::new(stream, Instant::now() + HANDSHAKE_LIMIT);
+fn converse<T: DeserializeOwned>(
+    asker: &Asker<'_>,
+    hello: Hello,
+    mut stream: &TcpStream,
+    answer: Kind,
+    limit: Duration,
+) -> Result<T, Silence> {
+    let mut input = DeadlineReader::new(stream, Instant::now() + limit);
     let mut transcript = Transcript::default();
     preface::send(&mut stream)?;
-    transcript.add(&frame::write_control(&mut stream, Kind::Hello, &hello(recipient)?)?);
+    transcript.add(&frame::write_control(&mut stream, Kind::Hello, &hello)?);
     preface::receive(&mut input)?.common_version()?;
     let challenge: Challenge = expect(&mut input, Kind::Challenge, &mut transcript)?;
 
-    let secret = recipient.peering.secret.as_ref();
+    let secret = asker.peering.secret.as_ref();
     match (secret, challenge.proof) {
         (Some(secret), true) => {
             let proof = Proof { hmac: transcript.prove(secret, Side::Recipient) };
             transcript.add(&frame::write_control(&mut stream, Kind::Proof, &proof)?);
         }
         (None, true) => {
-            return Err(Setback::Unacceptable(
+            return Err(Silence::Unacceptable(
                 "the donor asks for a clone secret: set MYSQLSET_CLONE_SECRET_FILE or MYSQLSET_CLONE_SECRET".into(),
             ));
         }
         (Some(_), false) => {
-            return Err(Setback::Unacceptable(
+            return Err(Silence::Unacceptable(
                 "the donor does not know the clone secret (it did not ask for it): nothing is taken from it".into(),
             ));
         }
         (None, false) => {}
     }
-    let offer: Offer = expect(&mut input, Kind::Offer, &mut transcript)?;
+    let answered = expect(&mut input, answer, &mut transcript)?;
     if let Some(secret) = secret {
         let said = transcript.clone();
         let proof: Proof = expect(&mut input, Kind::Proof, &mut transcript)?;
         if !said.verify(secret, Side::Donor, &proof.hmac) {
-            return Err(Setback::Unacceptable(
+            return Err(Silence::Unacceptable(
                 "the donor does not know the clone secret: nothing is taken from it".into(),
             ));
         }
     }
-    if !recipient.formats.contains(&offer.format) {
-        return Err(Setback::Unacceptable(format!("the donor sends {}, which was not asked for", offer.format)));
-    }
-    Ok(offer)
+    Ok(answered)
 }
 
-fn hello(recipient: &Recipient<'_>) -> Result<Hello, Setback> {
+fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
     Ok(Hello {
-        set: recipient.member.set.clone(),
-        ordinal: recipient.member.ordinal.0,
-        nonce: auth::nonce().map_err(Setback::Fatal)?,
-        formats: recipient.formats.iter().map(ToString::to_string).collect(),
+        set: asker.member.set.clone(),
+        ordinal: asker.member.ordinal.0,
+        nonce: auth::nonce().map_err(Silence::Fatal)?,
+        formats: asker.formats.iter().map(ToString::to_string).collect(),
         set_id: None,
+        wants: asker.wants,
+        about: questions.about.clone(),
+        history: questions.history.clone(),
     })
 }
 
 /// Reads the message that is due, or the refusal that may come in its place.
-fn expect<T: serde::de::DeserializeOwned>(
+fn expect<T: DeserializeOwned>(
     input: &mut DeadlineReader<'_>,
     kind: Kind,
     transcript: &mut Transcript,
-) -> Result<T, Setback> {
+) -> Result<T, Silence> {
     let header = frame::read_header(input)?;
     let body = frame::read_body(input, header)?;
     if header.kind == Kind::Refusal {
-        return Err(Setback::Refused(frame::parse::<Refusal>(Kind::Refusal, &body)?));
+        return Err(Silence::Refused(frame::parse::<Refusal>(Kind::Refusal, &body)?));
     }
     if header.kind != kind {
-        return Err(Setback::Unacceptable(format!(
+        return Err(Silence::Unacceptable(format!(
             "the donor sent a {:?} message where a {kind:?} belongs",
             header.kind
         )));

@@ -1,6 +1,5 @@
 //! The recipient: finds a donor, and receives a whole backup from it or nothing.
 
-mod handshake;
 mod rounds;
 
 use std::fmt;
@@ -12,23 +11,15 @@ use tracing::{info, info_span};
 use crate::backup_tool::{self, left_files};
 use crate::datadir::journal::{CloneRecord, SetId, now};
 use crate::exit;
-use crate::ordinal::{Member, Ordinal};
+use crate::ordinal::Ordinal;
+use crate::peer::{self, Asker, Incoming, Silence};
 use crate::position::Position;
-use crate::settings::{HostPort, Peering};
+use crate::settings::HostPort;
 use crate::unpack::{self, UnpackError};
 use crate::wire::frame::WireError;
 use crate::wire::message::{Offer, Refusal};
-use handshake::Incoming;
 
 pub use rounds::receive_from_any;
-
-/// Who asks, and how.
-pub struct Recipient<'a> {
-    pub member: &'a Member,
-    pub peering: &'a Peering,
-    /// What can be prepared here.
-    pub formats: &'a [unpack::Format],
-}
 
 /// A whole backup that was unpacked, by the donor's word and by every check of ours; not yet synced.
 pub struct Received {
@@ -85,20 +76,29 @@ impl fmt::Display for Setback {
     }
 }
 
-impl Recipient<'_> {
-    /// One try at one donor. `stage` is called once the donor has offered a backup, before the first byte of it, and
-    /// gives the empty directory to unpack into.
-    pub fn receive(
-        &self,
-        donor: &HostPort,
-        stage: &dyn Fn() -> anyhow::Result<std::path::PathBuf>,
-    ) -> Result<Received, Setback> {
-        info_span!("receive", %donor).in_scope(|| {
-            let incoming = handshake::shake_hands(self, donor)?;
-            let directory = stage().map_err(Setback::Fatal)?;
-            unpack_all(incoming, donor, &directory)
-        })
+impl From<Silence> for Setback {
+    fn from(silence: Silence) -> Setback {
+        match silence {
+            Silence::Unreachable(why) => Setback::Unreachable(why),
+            Silence::Refused(refusal) => Setback::Refused(refusal),
+            Silence::Unacceptable(why) => Setback::Unacceptable(why),
+            Silence::Fatal(error) => Setback::Fatal(error),
+        }
     }
+}
+
+/// One try at one donor. `stage` is called once the donor has offered a backup, before the first byte of it, and
+/// gives the empty directory to unpack into.
+pub fn receive(
+    asker: &Asker<'_>,
+    donor: &HostPort,
+    stage: &dyn Fn() -> anyhow::Result<std::path::PathBuf>,
+) -> Result<Received, Setback> {
+    info_span!("receive", %donor).in_scope(|| {
+        let incoming = peer::ask_for_clone(asker, donor)?;
+        let directory = stage().map_err(Setback::Fatal)?;
+        unpack_all(incoming, donor, &directory)
+    })
 }
 
 /// Unpacks to the stream's end and believes it only then.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tracing::{info, warn};
 
-use super::{Received, Recipient, Setback};
+use super::{Received, Setback, receive};
 use crate::exit::Reason;
+use crate::peer::Asker;
 use crate::settings::HostPort;
 use crate::wire::message::Why;
 
@@ -27,7 +28,7 @@ const FURTHER: u64 = 10;
 
 /// Receives from the first donor that gives; `stage` makes an empty directory for each try.
 pub fn receive_from_any(
-    recipient: &Recipient<'_>,
+    asker: &Asker<'_>,
     donors: &[HostPort],
     give_up_after: Duration,
     stage: &dyn Fn() -> Result<PathBuf>,
@@ -37,7 +38,7 @@ pub fn receive_from_any(
         let mut setbacks = Vec::new();
         for donor in donors {
             let began = Instant::now();
-            match recipient.receive(donor, stage) {
+            match receive(asker, donor, stage) {
                 Ok(received) => return Ok(received),
                 Err(Setback::Fatal(error)) => return Err(error),
                 Err(setback) => {

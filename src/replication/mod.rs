@@ -6,6 +6,7 @@
 
 mod primary;
 mod replica;
+mod source;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,10 +18,11 @@ use tracing::{info, warn};
 
 use crate::datadir::journal::{Journal, State};
 use crate::mysql::status::ReplicationStatus;
-use crate::mysql::{Server, TurnedAway};
+use crate::mysql::{Server, TurnedAway, replication_status};
 use crate::ordinal::Role;
 use crate::settings::Sidecar;
 use crate::status::Status;
+use source::SourceWatch;
 
 /// Between two looks at a server that answers, and two tries to reach one that doesn't.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -30,7 +32,8 @@ const UPTIME_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// Watches over the local server for ever.
 pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
-    let mut keeper = Keeper { settings, status, last_answer: None, last_trouble: String::new() };
+    let source = SourceWatch::new(settings.clone());
+    let mut keeper = Keeper { settings, status, last_answer: None, last_trouble: String::new(), source };
     loop {
         let Err(error) = keeper.watch().await;
         keeper.report(&error);
@@ -44,6 +47,7 @@ struct Keeper {
     /// When the server last answered.
     last_answer: Option<Instant>,
     last_trouble: String,
+    source: SourceWatch,
 }
 
 /// Whether a server that has run for `uptime` may have started since it was last heard of. Where that can't be told
@@ -107,10 +111,17 @@ impl Keeper {
         let journal = Journal::read(&self.settings.data_dir)?;
         let (journal, unfit) = match self.settings.member.role() {
             Role::Primary => {
-                (primary::settle(journal, &self.settings.data_dir)?, primary::why_unfit_to_donate(server).await?)
+                let journal = match journal {
+                    Some(journal) if journal.state == State::Published => {
+                        primary::take_over(journal, server, &self.settings.data_dir).await?
+                    }
+                    journal => primary::settle(journal, &self.settings.data_dir)?,
+                };
+                (journal, primary::why_unfit_to_donate(server).await?)
             }
-            Role::Replica => (replica::settle(journal, server, &self.settings).await?, None),
+            Role::Replica => (replica::settle(journal, server, &self.settings, &mut self.source.primary).await?, None),
         };
+        self.source.begin();
         self.status.update(|snapshot| {
             snapshot.settled = true;
             snapshot.trouble = None;
@@ -133,6 +144,9 @@ impl Keeper {
             self.status.update(|snapshot| snapshot.state = Some(State::Replicating));
             info!("replication runs");
         }
+        if let (Role::Replica, Some(replication)) = (self.settings.member.role(), &replication) {
+            self.source.tend(server, replication, &self.status).await?;
+        }
         self.status.update(|snapshot| snapshot.replication = replication);
         self.last_answer = Some(Instant::now());
         Ok(())
@@ -151,12 +165,6 @@ impl Keeper {
             self.last_trouble = trouble;
         }
     }
-}
-
-/// What the server says about replication; `None` where it has no source.
-async fn replication_status(server: &mut Server) -> Result<Option<ReplicationStatus>> {
-    let rows = server.rows(server.dialect.show_status()).await?;
-    Ok(rows.first().map(ReplicationStatus::from_row))
 }
 
 #[cfg(test)]

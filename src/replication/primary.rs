@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::Result;
-use tracing::info;
+use anyhow::{Context, Result};
+use tracing::{info, warn};
 
 use crate::datadir::journal::{Journal, SetId, State};
 use crate::exit::Reason;
-use crate::mysql::Server;
+use crate::mysql::{Server, history, replication_status};
+use crate::position::Position;
+use crate::position::history::{mariadb_covers, mysql_covers};
 
 /// Brings the primary's journal up to what its server shows. Data without a journal are taken for the set's own: the
 /// server runs on them.
@@ -32,6 +34,49 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path) -> Result<Journal> {
     complete.write(data_dir)?;
     info!(%set_id, "the primary's data are complete");
     Ok(complete)
+}
+
+/// Published → complete: makes a primary of a copy of one of its replicas, which it was recovered from. Killed anywhere
+/// in here, it runs again and does the same.
+///
+/// The copy's source is forgotten, and the log begins where the copy ends: so a replica that is as far as the copy can
+/// follow, and one that is not, or is further, is told so. File and offset of the lost primary mean nothing in the new
+/// one's log; replicas that know no more have to be cloned again, so the data get a new identity.
+pub async fn take_over(journal: Journal, server: &mut Server, data_dir: &Path) -> Result<Journal> {
+    let clone = journal.clone.as_ref().context("the journal says published, but not what")?;
+    if replication_status(server).await?.is_some() {
+        server.execute(&server.dialect.stop()).await?;
+        server.execute(&server.dialect.forget_source()).await?;
+    }
+    begin_log_at(&clone.position, server).await?;
+    let mut complete = journal.entering(State::Complete);
+    if complete.set_id.is_none() || matches!(clone.position, Position::BinlogFile { .. }) {
+        complete.set_id = Some(SetId::random()?);
+    }
+    complete.write(data_dir)?;
+    warn!(position = %clone.position, from = clone.donor_pod, "the primary is recovered; its history goes on from there");
+    Ok(complete)
+}
+
+async fn begin_log_at(position: &Position, server: &mut Server) -> Result<()> {
+    let own = history::own_history(server).await?;
+    let (begun, beyond) = match position {
+        Position::BinlogFile { .. } => return Ok(()),
+        Position::MariadbGtid { slave_pos } => (mariadb_covers(&own, slave_pos), !own.is_empty()),
+        Position::MysqlGtid { executed } => (mysql_covers(&own, executed), !mysql_covers(executed, &own)),
+    };
+    if begun {
+        return Ok(());
+    }
+    if beyond {
+        warn!(%position, own, "the recovered primary was written to before its log was set to begin where the copy ends: \
+              replicas that are behind it may not be told, compare their tables or clone them again");
+        return Ok(());
+    }
+    for statement in server.dialect.begin_log_at(position) {
+        server.execute(&statement).await?;
+    }
+    Ok(())
 }
 
 /// What keeps a primary from being copied to replicas, whatever else; `None` where nothing does.

@@ -11,26 +11,32 @@
 //!                 no source, position by GTID      set the source: the server itself knows its GTID position
 //!                 no source, file and offset       refuse: nobody knows how far it had come
 //!  no journal     a source                         as configured
-//!     ── then START, and the watcher records replicating when both threads run ──
+//!     ── then the applier is started; the receiver when the primary is known to be the right one (see [`super::source`]);
+//!        and the watcher records replicating when both run ──
 //! ```
 //!
 //! The position of a clone is declared in state `published` only, in which replication was never started; and even
 //! there never below what the server has reached.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tracing::{info, warn};
 
-use super::replication_status;
+use super::source::{Identity, Primary};
 use crate::datadir::journal::{Journal, State};
 use crate::exit::Reason;
 use crate::mysql::dialect::Dialect;
 use crate::mysql::status::{ReplicationStatus, Thread};
-use crate::mysql::{Server, gtid, literal};
-use crate::position::Position;
+use crate::mysql::{Server, literal, replication_status};
+use crate::position::{Position, history};
 use crate::settings::Sidecar;
 
-/// Sets the server's replication right and starts it; returns the journal as it is then.
-pub async fn settle(journal: Option<Journal>, server: &mut Server, settings: &Sidecar) -> Result<Journal> {
+/// Sets the server's replication right and starts the applier; returns the journal as it is then.
+pub async fn settle(
+    journal: Option<Journal>,
+    server: &mut Server,
+    settings: &Sidecar,
+    primary: &mut Primary,
+) -> Result<Journal> {
     let status = replication_status(server).await?;
     let journal = match (journal, &status) {
         (Some(journal), _) => journal,
@@ -43,7 +49,7 @@ pub async fn settle(journal: Option<Journal>, server: &mut Server, settings: &Si
         }
     };
     let configured = match journal.state {
-        State::Published => start_from_clone(journal, status.as_ref(), server, settings).await?,
+        State::Published => start_from_clone(journal, status.as_ref(), server, settings, primary).await?,
         State::Configured | State::Replicating => {
             keep_source(&journal, status.as_ref(), server, settings).await?;
             journal
@@ -54,7 +60,7 @@ pub async fn settle(journal: Option<Journal>, server: &mut Server, settings: &Si
             )));
         }
     };
-    start_threads(server).await?;
+    start_applier(server).await?;
     Ok(configured)
 }
 
@@ -64,9 +70,10 @@ async fn start_from_clone(
     status: Option<&ReplicationStatus>,
     server: &mut Server,
     settings: &Sidecar,
+    primary: &mut Primary,
 ) -> Result<Journal> {
     let clone = journal.clone.as_ref().context("the journal says published, but not what")?;
-    let position = by_gtid_where_it_can_be(&clone.position, server, settings).await?;
+    let position = by_gtid_where_it_can_be(&clone.position, server, settings, primary).await?;
     let reached = has_reached(&position, status, server).await?;
     if status.is_some() {
         server.execute(&server.dialect.stop()).await?;
@@ -125,11 +132,10 @@ async fn keep_source(
     set_source(&position, server, settings).await
 }
 
-async fn start_threads(server: &mut Server) -> Result<()> {
+async fn start_applier(server: &mut Server) -> Result<()> {
     let status = replication_status(server).await?.context("the server has no source after it was set")?;
-    if status.receiver == Thread::Stopped || status.applier == Thread::Stopped {
-        server.execute(&server.dialect.start()).await?;
-        info!(source = %format_args!("{}:{}", status.source_host, status.source_port), "replication started");
+    if status.applier == Thread::Stopped {
+        server.execute(&server.dialect.start_applier()).await?;
     }
     Ok(())
 }
@@ -145,22 +151,31 @@ async fn has_reached(position: &Position, status: Option<&ReplicationStatus>, se
         Position::BinlogFile { file, offset } => status.is_some_and(|status| status.is_beyond(file, *offset)),
         Position::MariadbGtid { slave_pos } => {
             let reached = server.value(server.dialect.reached_gtid()).await?.unwrap_or_default();
-            gtid::covers(&reached, slave_pos)
+            history::mariadb_covers(&reached, slave_pos)
         }
         Position::MysqlGtid { executed } => {
             let reached = server.value(server.dialect.reached_gtid()).await?.unwrap_or_default();
-            let query = format!("SELECT GTID_SUBSET({}, {})", literal(executed), literal(&reached));
-            server.value(&query).await?.as_deref() == Some("1")
+            history::mysql_covers(&reached, executed)
         }
     })
 }
 
 /// MariaDB keeps a GTID position in a table, safe against power loss, but a file and offset in files that are not;
 /// so there a file and offset is looked up at the source, which knows the GTID position that belongs to it.
-async fn by_gtid_where_it_can_be(position: &Position, server: &Server, settings: &Sidecar) -> Result<Position> {
+async fn by_gtid_where_it_can_be(
+    position: &Position,
+    server: &Server,
+    settings: &Sidecar,
+    primary: &mut Primary,
+) -> Result<Position> {
     let (Position::BinlogFile { file, offset }, Dialect::Mariadb) = (position, server.dialect) else {
         return Ok(position.clone());
     };
+    // Another database has another history under the same names.
+    match primary.identity().await? {
+        Identity::Same => {}
+        Identity::Different(why) | Identity::Unknown(why) => bail!("where the clone ends can't be looked up: {why}"),
+    }
     let mut source = Server::connect(&settings.source, &settings.replication).await?;
     let query = format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(file));
     let slave_pos = source.value(&query).await?.ok_or_else(|| {

@@ -24,6 +24,7 @@ pub enum Kind {
     Proof = b'P',
     Offer = b'O',
     Refusal = b'R',
+    Report = b'A',
     Data = b'D',
     Heartbeat = b'B',
     End = b'E',
@@ -33,7 +34,7 @@ pub enum Kind {
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
         use Kind::*;
-        [Hello, Challenge, Proof, Offer, Refusal, Data, Heartbeat, End, Failed]
+        [Hello, Challenge, Proof, Offer, Refusal, Report, Data, Heartbeat, End, Failed]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::datadir::journal::SetId;
+use crate::position::Position;
 use crate::unpack::Format;
 
 /// The longest text of a peer that is kept, in characters.
@@ -31,6 +32,64 @@ pub struct Hello {
     /// The identity of the data that the recipient had, where it had any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
+    #[serde(default)]
+    pub wants: Wants,
+    /// With [`Wants::Report`]: can replication start from here?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Position>,
+    /// With [`Wants::Report`]: is there something in this history that you don't have? (MariaDB's binary log state, or a
+    /// MySQL GTID set.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
+}
+
+impl Hello {
+    /// The asking pod's name.
+    pub fn pod(&self) -> String {
+        format!("{}-{}", self.set, self.ordinal)
+    }
+}
+
+/// What a peer asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wants {
+    /// A clone, for a replica.
+    #[default]
+    Clone,
+    /// A clone for a primary that lost its data, from a replica whose source is gone.
+    Recovery,
+    /// Only to be told what the other is: a [`Report`] and no clone.
+    Report,
+}
+
+/// What a sidecar says about its pod.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    #[serde(deserialize_with = "one_line")]
+    pub pod: String,
+    pub ordinal: u32,
+    /// The identity of its data, where they have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_id: Option<SetId>,
+    /// Whether its volume holds a database, whatever its server does.
+    pub has_data: bool,
+    /// The server's version, while it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// What its data hold, as a position in the source's history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Position>,
+    /// What it has fetched of the source's log, applied or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<Position>,
+    /// Why replication can't start from the position asked about; empty where it can, absent where nothing was asked
+    /// or the answer isn't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_follow: Option<String>,
+    /// Of the history asked about, what isn't known here; empty where all is, absent as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_history: Option<String>,
 }
 
 /// Donor → recipient: what must be proven before anything is given.

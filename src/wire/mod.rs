@@ -22,6 +22,8 @@
 //!     │◀──────────────────────────────────────────────────│
 //! ```
 //!
+//! A recipient whose hello asks for a report gets that in the offer's place, and nothing after it but the donor's proof.
+//!
 //! A preface is 12 bytes, all integers little-endian:
 //!
 //! ```text
@@ -40,8 +42,8 @@
 //! ┌──────┬───────────┬────────────┬─────────────────┐
 //! │ kind │ 0  0  0   │ length u32 │ length bytes    │
 //! └──────┴───────────┴────────────┴─────────────────┘
-//!   H hello   C challenge   P proof   O offer   R refusal      JSON, at most 64 KiB
-//!   B heartbeat   E end   F failed                             JSON, at most 64 KiB
+//!   H hello   C challenge   P proof   O offer   A report       JSON, at most 64 KiB
+//!   R refusal   B heartbeat   E end   F failed                 JSON, at most 64 KiB
 //!   D data                                                     bytes of the backup stream, 1 … 1 MiB
 //! ```
 //!
@@ -51,7 +53,7 @@
 //!
 //! **Proof.** Where the donor has a secret, the recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1 recipient" ‖
 //! T), T being the SHA-256 of the frames before it (hello, challenge; headers and bodies), and the donor's is
-//! HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′), T′ being the same with the recipient's proof and the offer. The
+//! HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′), T′ being the same with the recipient's proof and the offer or report. The
 //! nonces of both sides are in hello and challenge, so no proof is good for a second connection; the secret never
 //! crosses the wire. A recipient that has a secret takes nothing from a donor that doesn't ask for proof. What follows
 //! is neither encrypted nor authenticated.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use mysqlset::unpack::Format;
 use mysqlset::wire::data::DataWriter;
 use mysqlset::wire::frame::{self, Kind};
-use mysqlset::wire::message::{Challenge, Hello, Offer};
+use mysqlset::wire::message::{Challenge, Hello, Offer, Wants};
 use mysqlset::wire::preface;
 
 use crate::pods::{Cluster, PATIENCE};
@@ -165,7 +165,16 @@ fn greet(mut stream: &mut TcpStream) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     preface::send(&mut stream)?;
     let formats = Format::ALL.iter().map(ToString::to_string).collect();
-    let hello = Hello { set: "mysql".into(), ordinal: 7, nonce: "00".repeat(32), formats, set_id: None };
+    let hello = Hello {
+        set: "mysql".into(),
+        ordinal: 7,
+        nonce: "00".repeat(32),
+        formats,
+        set_id: None,
+        wants: Wants::Clone,
+        about: None,
+        history: None,
+    };
     frame::write_control(&mut stream, Kind::Hello, &hello)?;
     preface::receive(&mut stream)?;
     loop {

@@ -74,6 +74,7 @@ fn wrong_credentials_of_the_backup_tool() -> Result<()> {
 #[test]
 fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
     let cluster = set::start(1, |manifests| {
+        manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", "recover");
         for (purpose, password) in [("BACKUP", "b'\"\\#x pw"), ("REPLICATION", "r'\"\\#x pw"), ("SQL", "s'\"\\#x pw")] {
             manifests.set_env("sidecar", &format!("MYSQLSET_{purpose}_USER"), &purpose.to_lowercase());
             manifests.set_env("sidecar", &format!("MYSQLSET_{purpose}_PASSWORD"), password);
@@ -86,11 +87,19 @@ fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
                `sql` IDENTIFIED BY 's\'"\\#x pw';
            GRANT RELOAD, PROCESS, BINLOG MONITOR, SLAVE MONITOR, LOCK TABLES, REPLICATION CLIENT ON *.* TO backup;
            GRANT REPLICATION SLAVE ON *.* TO replication;
-           GRANT REPLICATION SLAVE ADMIN, SLAVE MONITOR, READ_ONLY ADMIN, RELOAD ON *.* TO `sql`;"#,
+           GRANT REPLICATION SLAVE ADMIN, SLAVE MONITOR, READ_ONLY ADMIN, RELOAD, BINLOG MONITOR, REPLICATION MASTER ADMIN ON *.* TO `sql`;"#,
     )?;
     cluster.scale(2);
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    // These privileges are enough for a recovery of the primary too.
+    cluster.delete_volume("mysql-0")?;
+    cluster.wait_ready(2)?;
+    assert_eq!(
+        cluster.value("mysql-0", "SELECT @@gtid_binlog_state")?,
+        cluster.value("mysql-1", "SELECT @@gtid_slave_pos")?
+    );
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     for pod in ["mysql-0", "mysql-1"] {
         for container in ["clone", "sidecar"] {

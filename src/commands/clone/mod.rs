@@ -4,30 +4,27 @@
 //! inspect → find a donor → receive → prepare → publish; each step is announced in the journal before it is taken, so
 //! that a start after any interruption goes on from there.
 
-use std::path::PathBuf;
+mod copying;
+mod judge;
 
 use anyhow::Result;
 use tracing::{info, warn};
 
-use crate::backup_tool::{self, BackupTool, Prepared, memory};
-use crate::cli::OnHalfMade;
-use crate::datadir::journal::{FILE_NAME, Journal, State};
+use crate::backup_tool::BackupTool;
+use crate::cli::OnLostPrimary;
+use crate::datadir::journal::{FILE_NAME, Journal};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
 use crate::datadir::ownership::Ownership;
-use crate::datadir::state::{Found, look};
-use crate::datadir::{publish, stage};
-use crate::durable;
-use crate::exit::{self, Reason};
+use crate::datadir::stage;
+use crate::datadir::state::look;
+use crate::exit::Reason;
+use crate::guard::Guard;
 use crate::ordinal::Role;
-use crate::recipient::{Recipient, receive_from_any};
-use crate::settings::Clone;
-
-/// Tries to prepare one received backup: with all the memory there is to use, then with half of it.
-const PREPARE_TRIES: u32 = 2;
-
-/// Backups that may turn out not to be preparable before we give up.
-const BACKUPS: u32 = 2;
+use crate::settings::{Clone, HostPort};
+use crate::wire::message::Wants;
+use copying::{Copying, From};
+use judge::{Next, judge};
 
 /// Runs the command.
 pub fn run(settings: &Clone) -> Result<()> {
@@ -53,153 +50,71 @@ pub fn run(settings: &Clone) -> Result<()> {
         }
     };
     let ownership = ownership?;
-    if settings.member.role() == Role::Primary {
-        stage::announce_first_start(&layout, ownership)?;
-        info!(data_dir = %layout.data_dir.display(), "empty, and this is the primary: the server starts a new database");
-        return Ok(());
-    }
-    Copying { settings, layout: &layout, ownership, tool: BackupTool::find()? }.run(interrupted)
-}
-
-/// What a look at the data directory leads to.
-enum Next {
-    /// Nothing; the journal, where it was one that said so.
-    LeaveAlone(Option<Journal>),
-    /// A database, new or cloned; where an earlier start was interrupted, its journal says how far it had come.
-    Make(Option<Journal>),
-    /// The same, after what is there was put out of the way, because of this.
-    SetAside(String),
-}
-
-/// Leaves alone what is whole, and refuses or sets aside what cannot be trusted.
-fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
-    let data_dir = layout.data_dir.display();
-    match found {
-        Found::Settled(journal) => {
-            stage::discard(layout)?;
-            info!(state = %journal.state, "{data_dir} holds what it should: nothing to do");
-            Ok(Next::LeaveAlone(Some(journal)))
-        }
-        Found::ForeignComplete => {
-            info!("{data_dir} holds a database that mysqlset did not make: taken as it is");
-            Ok(Next::LeaveAlone(None))
-        }
-        Found::Empty => Ok(Next::Make(None)),
-        Found::Interrupted(journal) if settings.member.role() == Role::Primary => Err(Reason::HalfMade.error(format!(
-            "{data_dir} holds a clone that was interrupted while {}, but this is the primary, which takes none: if the \
-             volume is another pod's, give it back; else empty it to start a new database",
-            journal.state
-        ))),
-        Found::Interrupted(journal) => {
-            info!(state = %journal.state, "an earlier start was interrupted");
-            Ok(Next::Make(Some(journal)))
-        }
-        Found::ForeignHalfMade(why) => {
-            let problem = format!("{data_dir} holds {why}: no server may be started on it");
-            give_way(settings, Reason::HalfMade, problem)
-        }
-        Found::HalfInitialised => {
-            let problem = format!(
-                "{data_dir} was being initialised when the primary's first start was interrupted: it may be half a database"
-            );
-            give_way(settings, Reason::FirstStartInterrupted, problem)
-        }
-    }
-}
-
-fn give_way(settings: &Clone, reason: Reason, problem: String) -> Result<Next> {
-    match settings.on_half_made {
-        OnHalfMade::Refuse => Err(reason.error(format!(
-            "{problem}; empty it, or say --on-half-made set-aside to have it renamed and go on without it"
-        ))),
-        OnHalfMade::SetAside => Ok(Next::SetAside(problem)),
-    }
-}
-
-/// Getting a copy of another pod's data.
-struct Copying<'a> {
-    settings: &'a Clone,
-    layout: &'a Layout,
-    ownership: Ownership,
-    tool: BackupTool,
-}
-
-impl Copying<'_> {
-    fn run(&self, interrupted: Option<Journal>) -> Result<()> {
-        let mut journal = match interrupted {
-            Some(journal) if journal.state == State::Publishing => return self.publish(&journal),
-            Some(journal) if matches!(journal.state, State::Received | State::Preparing) => journal,
-            _ => self.receive()?,
-        };
-        for backup in 1.. {
-            match self.prepare(&mut journal)? {
-                Prepared::Whole => break,
-                Prepared::Failed(error) if backup == BACKUPS => return Err(error),
-                Prepared::Failed(error) => {
-                    warn!("{error:#}; receiving another backup");
-                    journal = self.receive()?;
-                }
+    let from = match settings.member.role() {
+        Role::Replica => From { donors: settings.donors.clone(), wants: Wants::Clone },
+        Role::Primary if interrupted.as_ref().is_some_and(Journal::has_whole_backup) => From::nobody(),
+        Role::Primary => match plan_for_primary(settings)? {
+            Plan::NewDatabase => {
+                stage::announce_first_start(&layout, ownership)?;
+                info!(data_dir = %layout.data_dir.display(), "empty, and this is the primary: the server starts a new database");
+                return Ok(());
             }
+            Plan::Recover(donors) => From { donors, wants: Wants::Recovery },
+        },
+    };
+    Copying { settings, layout: &layout, ownership, tool: BackupTool::find()?, from }.run(interrupted)
+}
+
+/// What becomes of an empty primary.
+enum Plan {
+    NewDatabase,
+    /// A clone, from these.
+    Recover(Vec<HostPort>),
+}
+
+/// A new database, unless the set has data elsewhere or may have.
+fn plan_for_primary(settings: &Clone) -> Result<Plan> {
+    let guard = Guard {
+        member: &settings.member,
+        peering: &settings.peering,
+        service: &settings.service,
+        port: settings.clone_port,
+    };
+    let found = guard.look_around();
+    if found.are_empty() {
+        return Ok(Plan::NewDatabase);
+    }
+    let lost = |why: String| Err(Reason::PrimaryLost.error(why));
+    let words = found.in_words();
+    match settings.on_lost_primary {
+        OnLostPrimary::Refuse => lost(format!(
+            "the volume of {} is empty, but {words}. A new database beside the old one would split the set. Give the \
+             volume back; or say --on-lost-primary recover to clone from the replica that has come furthest (from \
+             another with --donor); or --on-lost-primary start-anew to begin without these data",
+            settings.member
+        )),
+        OnLostPrimary::StartAnew => {
+            warn!("--on-lost-primary start-anew: a new database is made, although {words}");
+            Ok(Plan::NewDatabase)
         }
-        self.publish(&journal)
-    }
-
-    /// Empty or interrupted → received.
-    fn receive(&self) -> Result<Journal> {
-        let recipient =
-            Recipient { member: &self.settings.member, peering: &self.settings.peering, formats: self.tool.formats() };
-        let stage = || -> Result<PathBuf> { stage::open(self.layout, self.ownership) };
-        let received = receive_from_any(&recipient, &self.settings.donors, self.settings.give_up_after, &stage)
-            // Part of a backup is worth nothing, and may be what fills the volume.
-            .inspect_err(|_| drop(stage::discard(self.layout)))?;
-
-        let data = self.layout.staged_data();
-        durable::sync_file_system(&data)
-            .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
-        let mut journal = Journal::new(State::Received);
-        journal.set_id = received.set_id.clone();
-        journal.clone = Some(received.record());
-        self.write(&journal)?;
-        Ok(journal)
-    }
-
-    /// Received, or interrupted while preparing → prepared. An attempt is counted before it is made: one that takes
-    /// the whole container down with it counts too.
-    fn prepare(&self, journal: &mut Journal) -> Result<Prepared> {
-        let full = self.settings.prepare_memory.unwrap_or_else(memory::for_prepare);
-        let mut outcome = Prepared::Failed(
-            Reason::Prepare.error("earlier starts tried to prepare the backup, and failed or were killed"),
-        );
-        while journal.prepare_attempts < PREPARE_TRIES {
-            let memory = full >> journal.prepare_attempts;
-            *journal = journal.entering(State::Preparing);
-            journal.prepare_attempts += 1;
-            self.write(journal)?;
-            outcome = backup_tool::prepare(&self.tool, &self.layout.staged_data(), memory)?;
-            match &outcome {
-                Prepared::Whole => break,
-                Prepared::Failed(error) => warn!("{error:#}"),
+        OnLostPrimary::Recover if !settings.donors.is_empty() => {
+            warn!("the primary has lost its data and is recovered from where --donor says; found: {words}");
+            Ok(Plan::Recover(settings.donors.clone()))
+        }
+        OnLostPrimary::Recover => match found.most_advanced(settings.clone_port) {
+            Ok((donor, position)) => {
+                warn!(
+                    %donor, %position,
+                    "the primary has lost its data and is recovered from the replica that has come furthest; what the \
+                     primary committed after that and sent to no replica is lost, and cannot be known; found: {words}"
+                );
+                Ok(Plan::Recover(vec![donor]))
             }
-        }
-        Ok(outcome)
-    }
-
-    /// Prepared → published.
-    fn publish(&self, journal: &Journal) -> Result<()> {
-        let published = publish::publish(self.layout, journal, self.ownership)?;
-        if let Some(clone) = published.clone {
-            info!(
-                donor = clone.donor_pod,
-                bytes = clone.bytes,
-                seconds = clone.seconds,
-                position = %clone.position,
-                "the clone is published"
-            );
-        }
-        Ok(())
-    }
-
-    fn write(&self, journal: &Journal) -> Result<()> {
-        journal.write(&self.layout.journal_of_clone())
+            Err(why) => lost(format!(
+                "the volume of {} is empty, and no replica can be chosen to recover from: {why}. Wait for them, or \
+                 name one with --donor",
+                settings.member
+            )),
+        },
     }
 }

@@ -1,0 +1,130 @@
+//! From an empty data directory, or an interrupted clone, to a published one.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use tracing::{info, warn};
+
+use crate::backup_tool::{self, BackupTool, Prepared, memory};
+use crate::datadir::journal::{Journal, State};
+use crate::datadir::layout::Layout;
+use crate::datadir::ownership::Ownership;
+use crate::datadir::{publish, stage};
+use crate::durable;
+use crate::exit::{self, Reason};
+use crate::peer::Asker;
+use crate::recipient::receive_from_any;
+use crate::settings::{Clone, HostPort};
+use crate::wire::message::Wants;
+
+/// Tries to prepare one received backup: with all the memory there is to use, then with half of it.
+const PREPARE_TRIES: u32 = 2;
+
+/// Backups that may turn out not to be preparable before we give up.
+const BACKUPS: u32 = 2;
+
+/// Getting a copy of another pod's data.
+pub struct Copying<'a> {
+    pub settings: &'a Clone,
+    pub layout: &'a Layout,
+    pub ownership: Ownership,
+    pub tool: BackupTool,
+    pub from: From,
+}
+
+/// Who is asked for a copy, in order, and as what.
+pub struct From {
+    pub donors: Vec<HostPort>,
+    pub wants: Wants,
+}
+
+impl From {
+    /// For a copy that only has to be prepared or published.
+    pub fn nobody() -> From {
+        From { donors: Vec::new(), wants: Wants::Recovery }
+    }
+}
+
+impl Copying<'_> {
+    pub fn run(&self, interrupted: Option<Journal>) -> Result<()> {
+        let mut journal = match interrupted {
+            Some(journal) if journal.state == State::Publishing => return self.publish(&journal),
+            Some(journal) if matches!(journal.state, State::Received | State::Preparing) => journal,
+            _ => self.receive()?,
+        };
+        for backup in 1.. {
+            match self.prepare(&mut journal)? {
+                Prepared::Whole => break,
+                Prepared::Failed(error) if backup == BACKUPS => return Err(error),
+                Prepared::Failed(error) => {
+                    warn!("{error:#}; receiving another backup");
+                    journal = self.receive()?;
+                }
+            }
+        }
+        self.publish(&journal)
+    }
+
+    /// Empty or interrupted → received.
+    fn receive(&self) -> Result<Journal> {
+        let asker = Asker {
+            member: &self.settings.member,
+            peering: &self.settings.peering,
+            wants: self.from.wants,
+            formats: self.tool.formats(),
+        };
+        let stage = || -> Result<PathBuf> { stage::open(self.layout, self.ownership) };
+        let received = receive_from_any(&asker, &self.from.donors, self.settings.give_up_after, &stage)
+            // Part of a backup is worth nothing, and may be what fills the volume.
+            .inspect_err(|_| drop(stage::discard(self.layout)))?;
+
+        let data = self.layout.staged_data();
+        durable::sync_file_system(&data)
+            .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
+        let mut journal = Journal::new(State::Received);
+        journal.set_id = received.set_id.clone();
+        journal.clone = Some(received.record());
+        self.write(&journal)?;
+        Ok(journal)
+    }
+
+    /// Received, or interrupted while preparing → prepared. An attempt is counted before it is made: one that takes
+    /// the whole container down with it counts too.
+    fn prepare(&self, journal: &mut Journal) -> Result<Prepared> {
+        let full = self.settings.prepare_memory.unwrap_or_else(memory::for_prepare);
+        let mut outcome = Prepared::Failed(
+            Reason::Prepare.error("earlier starts tried to prepare the backup, and failed or were killed"),
+        );
+        while journal.prepare_attempts < PREPARE_TRIES {
+            let memory = full >> journal.prepare_attempts;
+            *journal = journal.entering(State::Preparing);
+            journal.prepare_attempts += 1;
+            self.write(journal)?;
+            outcome = backup_tool::prepare(&self.tool, &self.layout.staged_data(), memory)?;
+            match &outcome {
+                Prepared::Whole => break,
+                Prepared::Failed(error) => warn!("{error:#}"),
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Prepared → published.
+    fn publish(&self, journal: &Journal) -> Result<()> {
+        let published = publish::publish(self.layout, journal, self.ownership)?;
+        if let Some(clone) = published.clone {
+            info!(
+                donor = clone.donor_pod,
+                bytes = clone.bytes,
+                seconds = clone.seconds,
+                position = %clone.position,
+                "the clone is published"
+            );
+        }
+        Ok(())
+    }
+
+    fn write(&self, journal: &Journal) -> Result<()> {
+        journal.write(&self.layout.journal_of_clone())
+    }
+}

@@ -1,0 +1,78 @@
+//! What is to become of a data directory that was found in some state.
+
+use anyhow::Result;
+use tracing::info;
+
+use crate::cli::{OnHalfMade, OnLostPrimary};
+use crate::datadir::journal::Journal;
+use crate::datadir::layout::Layout;
+use crate::datadir::stage;
+use crate::datadir::state::Found;
+use crate::exit::Reason;
+use crate::ordinal::Role;
+use crate::settings::Clone;
+
+/// What a look at the data directory leads to.
+pub enum Next {
+    /// Nothing; the journal, where it was one that said so.
+    LeaveAlone(Option<Journal>),
+    /// A database, new or cloned; where an earlier start was interrupted, its journal says how far it had come.
+    Make(Option<Journal>),
+    /// The same, after what is there was put out of the way, because of this.
+    SetAside(String),
+}
+
+/// Leaves alone what is whole, and refuses or sets aside what cannot be trusted.
+pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
+    let data_dir = layout.data_dir.display();
+    match found {
+        Found::Settled(journal) => {
+            stage::discard(layout)?;
+            info!(state = %journal.state, "{data_dir} holds what it should: nothing to do");
+            Ok(Next::LeaveAlone(Some(journal)))
+        }
+        Found::ForeignComplete => {
+            info!("{data_dir} holds a database that mysqlset did not make: taken as it is");
+            Ok(Next::LeaveAlone(None))
+        }
+        Found::Empty => Ok(Next::Make(None)),
+        Found::Announced => {
+            // Nothing was made of it; and what is made now says so itself.
+            Journal::remove(&layout.data_dir)?;
+            Ok(Next::Make(None))
+        }
+        Found::Interrupted(journal)
+            if settings.member.role() == Role::Primary && settings.on_lost_primary != OnLostPrimary::Recover =>
+        {
+            Err(Reason::HalfMade.error(format!(
+                "{data_dir} holds a clone that was interrupted while {}, but this is the primary: if it was being \
+                 recovered, say --on-lost-primary recover to go on; if the volume is another pod's, give it back; else \
+                 empty it",
+                journal.state
+            )))
+        }
+        Found::Interrupted(journal) => {
+            info!(state = %journal.state, "an earlier start was interrupted");
+            Ok(Next::Make(Some(journal)))
+        }
+        Found::ForeignHalfMade(why) => {
+            let problem = format!("{data_dir} holds {why}: no server may be started on it");
+            give_way(settings, Reason::HalfMade, problem)
+        }
+        Found::HalfInitialised => {
+            let problem = format!(
+                "{data_dir} was being initialised when the primary's first start was interrupted: it may be half a database"
+            );
+            give_way(settings, Reason::FirstStartInterrupted, problem)
+        }
+    }
+}
+
+fn give_way(settings: &Clone, reason: Reason, problem: String) -> Result<Next> {
+    match settings.on_half_made {
+        OnHalfMade::Refuse => Err(reason.error(format!(
+            "{problem}; empty it, or say --on-half-made set-aside to have it renamed and go on without it"
+        ))),
+        OnHalfMade::SetAside => Ok(Next::SetAside(problem)),
+    }
+}

@@ -1,0 +1,54 @@
+//! What this pod is, for a peer that asks: its set, whether it has data, how far its server has come.
+
+use anyhow::Result;
+use tokio::runtime::Handle;
+use tracing::debug;
+
+use super::Donor;
+use crate::datadir::contents::Contents;
+use crate::datadir::journal::{Journal, State};
+use crate::mysql::history::{self, Progress};
+use crate::mysql::{Server, replication_status};
+use crate::position::Position;
+use crate::wire::message::{Hello, Report};
+
+/// Answers from the volume where the server doesn't.
+pub fn report(donor: &Donor, hello: &Hello) -> Report {
+    let data_dir = &donor.settings.data_dir;
+    let journal = Journal::read(data_dir).ok().flatten();
+    let snapshot = donor.status.get();
+    let mut report = Report {
+        pod: snapshot.pod,
+        ordinal: donor.settings.member.ordinal.0,
+        set_id: journal.as_ref().and_then(|journal| journal.set_id.clone()),
+        has_data: journal.as_ref().is_none_or(|journal| journal.state != State::Initialising)
+            && Contents::of(data_dir).map_or(true, |contents| !contents.is_empty()),
+        server: snapshot.server,
+        applied: None,
+        fetched: None,
+        cannot_follow: None,
+        unknown_history: None,
+    };
+    if let Err(error) = Handle::current().block_on(ask_server(donor, hello, &mut report)) {
+        debug!("a report without the server's part: {error:#}");
+    }
+    report
+}
+
+async fn ask_server(donor: &Donor, hello: &Hello, report: &mut Report) -> Result<()> {
+    let mut server = Server::connect(&donor.settings.server, &donor.settings.sql).await?;
+    let status = replication_status(&mut server).await?;
+    let Progress { applied, fetched } = history::progress(&mut server, status.as_ref()).await?;
+    (report.applied, report.fetched) = (applied, fetched);
+    if let Some(position) = &hello.about {
+        report.cannot_follow = Some(cannot_follow(&mut server, position).await?);
+    }
+    if let Some(history) = &hello.history {
+        report.unknown_history = Some(history::what_is_unknown(&mut server, history).await?);
+    }
+    Ok(())
+}
+
+async fn cannot_follow(server: &mut Server, position: &Position) -> Result<String> {
+    Ok(history::why_cannot_follow(server, position).await?.unwrap_or_default())
+}

@@ -1,0 +1,186 @@
+//! The primary-loss guard: before ordinal 0 begins a new database, it asks whether the set has data already.
+//!
+//! A peer that holds data, one that exists and does not answer, and a resolver that can't say who exists: each of them
+//! stops it. That no peer has a name proves nothing, for after a full outage they are started one by one; then it is
+//! they who notice, by comparing identities (see [`crate::replication`]).
+
+mod names;
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::ordinal::{Member, Ordinal};
+use crate::peer::{self, Place, Questions, Silence};
+use crate::position::Position;
+use crate::settings::{HostPort, Peering};
+use crate::wire::message::{Report, Why};
+
+/// Who asks, and where the others are.
+pub struct Guard<'a> {
+    pub member: &'a Member,
+    pub peering: &'a Peering,
+    /// The headless service's name.
+    pub service: &'a str,
+    /// The port of the peers' sidecars.
+    pub port: u16,
+}
+
+/// What was found around an empty primary.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// Peers that hold data.
+    with_data: Vec<Peer>,
+    /// Peers that exist and give no answer that can be used, and why.
+    silent: Vec<(IpAddr, Silence)>,
+    /// Names about which the resolver gives no answer, and why.
+    unresolved: Vec<(String, String)>,
+}
+
+/// A peer that has reported.
+#[derive(Debug)]
+struct Peer {
+    address: IpAddr,
+    report: Report,
+}
+
+impl Guard<'_> {
+    /// Asks every peer that has a name. Takes no time worth speaking of where there is none.
+    pub fn look_around(&self) -> Surroundings {
+        let mut surroundings = Surroundings::default();
+        let addresses = self.addresses_of_peers(&mut surroundings.unresolved);
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let asked: Vec<_> = addresses.iter().map(|address| scope.spawn(|| self.ask(*address))).collect();
+            asked.into_iter().map(|asked| asked.join()).collect()
+        });
+        for (address, answer) in addresses.into_iter().zip(answers) {
+            let died = || Err(Silence::Unreachable("asking it failed".to_owned()));
+            match answer.unwrap_or_else(|_| died()) {
+                Ok(report) if report.has_data => surroundings.with_data.push(Peer { address, report }),
+                Ok(_) => {}
+                // Another set behind the same service; it says so itself.
+                Err(Silence::Refused(refusal)) if refusal.why == Why::WrongSet => {}
+                Err(silence) => surroundings.silent.push((address, silence)),
+            }
+        }
+        surroundings
+    }
+
+    fn ask(&self, address: IpAddr) -> Result<Report, Silence> {
+        let place = Place::Address(SocketAddr::new(address, self.port));
+        peer::ask_for_report(self.member, self.peering, &place, &Questions::default())
+    }
+
+    /// All pods behind the service; and by their own names, as long as there is one of the next ordinal, those that the
+    /// service doesn't list.
+    fn addresses_of_peers(&self, unresolved: &mut Vec<(String, String)>) -> Vec<IpAddr> {
+        let mut peers = Vec::new();
+        let pods = (1..).map(|ordinal| self.member.peer(Ordinal(ordinal), self.service));
+        for name in std::iter::once(self.service.to_owned()).chain(pods) {
+            let is_service = name == self.service;
+            match names::addresses(&name) {
+                Ok(addresses) if addresses.is_empty() && !is_service => break,
+                Ok(addresses) => peers.extend(addresses),
+                Err(why) => {
+                    unresolved.push((name, why));
+                    break;
+                }
+            }
+        }
+        peers.sort_unstable();
+        peers.dedup();
+        peers.retain(|address| !names::is_own(*address));
+        peers
+    }
+}
+
+impl Surroundings {
+    /// Whether nothing speaks against a new database.
+    pub fn are_empty(&self) -> bool {
+        self.with_data.is_empty() && self.silent.is_empty() && self.unresolved.is_empty()
+    }
+
+    /// What was found, in one line.
+    pub fn in_words(&self) -> String {
+        let mut words = Vec::new();
+        for Peer { address, report } in &self.with_data {
+            let mut text = format!("{} ({address}) holds data", report.pod);
+            if let Some(set_id) = &report.set_id {
+                let _ = write!(text, " of set identity {set_id}");
+            }
+            if let Some(position) = &report.applied {
+                let _ = write!(text, ", up to {position}");
+            }
+            words.push(text);
+        }
+        for (address, silence) in &self.silent {
+            words.push(format!("a pod at {address} exists and does not say what it holds ({silence})"));
+        }
+        for (name, why) in &self.unresolved {
+            words.push(format!("whether {name} exists cannot be found out ({why})"));
+        }
+        words.join("; ")
+    }
+
+    /// The replica to recover from: the one that has all that any other has. An error says why there is none.
+    pub fn most_advanced(&self, port: u16) -> Result<(HostPort, Position), String> {
+        if !self.silent.is_empty() || !self.unresolved.is_empty() {
+            return Err(format!("not all replicas could be asked: {}", self.in_words()));
+        }
+        let mut candidates = Vec::new();
+        for peer in &self.with_data {
+            if peer.report.set_id != self.with_data[0].report.set_id {
+                return Err(format!("the replicas are of different sets: {}", self.in_words()));
+            }
+            match peer.report.fetched.as_ref().or(peer.report.applied.as_ref()) {
+                Some(position) => candidates.push((peer, position)),
+                None => return Err(format!("the server of {} does not say how far it has come", peer.report.pod)),
+            }
+        }
+        let has_all = |position: &Position| candidates.iter().all(|(_, other)| position.covers(other) == Some(true));
+        match candidates.iter().find(|(_, position)| has_all(position)) {
+            Some((peer, position)) => Ok((HostPort { host: peer.address.to_string(), port }, (*position).clone())),
+            None => Err(format!("no replica has all that the others have: {}", self.in_words())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(ordinal: u32, applied: &str, fetched: Option<&str>) -> Peer {
+        let position = |text: &str| Position::MariadbGtid { slave_pos: text.to_owned() };
+        let report = Report {
+            pod: format!("mysql-{ordinal}"),
+            ordinal,
+            set_id: None,
+            has_data: true,
+            server: None,
+            applied: Some(position(applied)),
+            fetched: fetched.map(position),
+            cannot_follow: None,
+            unknown_history: None,
+        };
+        Peer { address: [10, 0, 0, ordinal as u8].into(), report }
+    }
+
+    fn surroundings(with_data: Vec<Peer>) -> Surroundings {
+        Surroundings { with_data, ..Surroundings::default() }
+    }
+
+    #[test]
+    fn the_most_advanced_has_all_that_the_others_have_even_if_not_applied() {
+        let found = surroundings(vec![replica(1, "0-100-9", None), replica(2, "0-100-7", Some("0-100-10"))]);
+        assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.2:3307");
+        let apart = surroundings(vec![replica(1, "0-100-9", None), replica(2, "0-100-7,1-1-1", None)]);
+        assert!(apart.most_advanced(3307).unwrap_err().contains("no replica has all"));
+    }
+
+    #[test]
+    fn nobody_is_chosen_while_somebody_is_silent() {
+        let mut found = surroundings(vec![replica(1, "0-100-9", None)]);
+        found.silent.push(([10, 0, 0, 2].into(), Silence::Unreachable("nobody listens".into())));
+        assert!(found.most_advanced(3307).unwrap_err().contains("10.0.0.2"));
+        assert!(!found.are_empty());
+    }
+}

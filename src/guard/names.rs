@@ -1,0 +1,67 @@
+//! Which addresses a name has: "none" and "nobody knows" are different answers.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
+
+/// A resolver that is silent for so long counts as one that fails. The C library's own patience is longer where there
+/// are several name servers.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The addresses of a name, none where there is no such name; an error where that can't be found out.
+pub fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
+    let (answer, answered) = mpsc::channel();
+    let asked = name.to_owned();
+    // The lookup can't be broken off; it ends by itself some time later.
+    std::thread::spawn(move || answer.send(look_up(&asked)));
+    answered.recv_timeout(LIMIT).unwrap_or_else(|_| Err(format!("no answer in {} seconds", LIMIT.as_secs())))
+}
+
+fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
+    let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+    match getaddrinfo(Some(name), None, Some(hints)) {
+        Ok(found) => {
+            let mut addresses = Vec::new();
+            for address in found {
+                let address = address.map_err(|error| error.to_string())?.sockaddr.ip();
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+            Ok(addresses)
+        }
+        Err(error) => match error.kind() {
+            LookupErrorKind::NoName | LookupErrorKind::NoData => Ok(Vec::new()),
+            _ => Err(std::io::Error::from(error).to_string()),
+        },
+    }
+}
+
+/// Whether an address is this machine's: then what is sent there would come from there.
+pub fn is_own(address: IpAddr) -> bool {
+    let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
+    // Nothing is sent by connecting a datagram socket.
+    let source = UdpSocket::bind(any).and_then(|socket| {
+        socket.connect(SocketAddr::new(address, 9))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_the_hosts_file_has_its_address() {
+        assert!(addresses("localhost").unwrap().iter().any(IpAddr::is_loopback));
+    }
+
+    #[test]
+    fn own_addresses_are_known() {
+        assert!(is_own([127, 0, 0, 1].into()));
+        assert!(!is_own([192, 0, 2, 1].into()));
+    }
+}

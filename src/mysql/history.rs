@@ -1,0 +1,119 @@
+//! What a server's binary log still holds, and what it has applied of its source's.
+
+use anyhow::Result;
+
+use super::dialect::Dialect;
+use super::status::ReplicationStatus;
+use super::{Server, literal};
+use crate::position::{Position, history};
+
+/// What a server has applied and fetched of the set's history.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    pub applied: Option<Position>,
+    pub fetched: Option<Position>,
+}
+
+/// How far a server has come: by GTID where it has any, a replica else by its source's file and offset.
+pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -> Result<Progress> {
+    let reached = server.value(server.dialect.reached_gtid()).await?.unwrap_or_default();
+    let by_gtid = |gtid: String| match server.dialect {
+        Dialect::Mariadb => Position::MariadbGtid { slave_pos: gtid },
+        Dialect::Mysql { .. } => Position::MysqlGtid { executed: gtid },
+    };
+    let fetched_gtid = status.map(|status| status.fetched_gtid.as_str()).unwrap_or_default();
+    let in_log = |file: &str, offset| Position::BinlogFile { file: file.to_owned(), offset };
+    Ok(match (server.dialect, status) {
+        (Dialect::Mariadb, Some(_)) => {
+            let fetched = (!fetched_gtid.is_empty()).then(|| by_gtid(fetched_gtid.to_owned()));
+            Progress { applied: Some(by_gtid(reached)), fetched }
+        }
+        (Dialect::Mysql { .. }, _) if !reached.is_empty() => {
+            // A union of sets is their texts in one.
+            let fetched = (!fetched_gtid.is_empty()).then(|| by_gtid(format!("{reached},{fetched_gtid}")));
+            Progress { applied: Some(by_gtid(reached)), fetched }
+        }
+        (Dialect::Mysql { .. }, Some(status)) => Progress {
+            applied: Some(in_log(&status.applied_file, status.applied_offset)),
+            fetched: Some(in_log(&status.fetched_file, status.fetched_offset)),
+        },
+        // A primary's, or a replica's that has lost its source: what it wrote itself counts too.
+        (Dialect::Mariadb, None) => {
+            let current = server.value("SELECT @@GLOBAL.gtid_current_pos").await?.unwrap_or_default();
+            Progress { applied: Some(Position::MariadbGtid { slave_pos: current }), fetched: None }
+        }
+        (Dialect::Mysql { .. }, None) => Progress::default(),
+    })
+}
+
+/// Why no replica can start from `position` on this server; `None` where one can.
+pub async fn why_cannot_follow(server: &mut Server, position: &Position) -> Result<Option<String>> {
+    match position {
+        Position::BinlogFile { file, offset } => {
+            let logs = server.rows("SHOW BINARY LOGS").await?;
+            let size = logs.iter().find_map(|log| {
+                let is_it = log.get("Log_name")?.as_deref() == Some(file);
+                is_it.then(|| log.get("File_size")?.as_deref()?.parse::<u64>().ok())?
+            });
+            Ok(match size {
+                Some(size) if size >= *offset => None,
+                Some(size) => Some(format!("{file} ends at {size}, before {offset}")),
+                None => Some(format!("{file} was purged")),
+            })
+        }
+        Position::MariadbGtid { slave_pos } => {
+            let written = server.value("SELECT @@GLOBAL.gtid_current_pos").await?.unwrap_or_default();
+            let logged = server.value("SELECT @@GLOBAL.gtid_binlog_pos").await?.unwrap_or_default();
+            let begins_after = beginning_of_logs(server).await?;
+            Ok(if !history::mariadb_covers(&format!("{written},{logged}"), slave_pos) {
+                Some(format!("its log ends at {written}, before {slave_pos}"))
+            } else if !history::mariadb_covers(slave_pos, &begins_after) {
+                Some(format!("its log begins after {begins_after}; what comes after {slave_pos} was purged"))
+            } else {
+                None
+            })
+        }
+        Position::MysqlGtid { executed } => {
+            let has = server.value("SELECT @@GLOBAL.gtid_executed").await?.unwrap_or_default();
+            let purged = server.value("SELECT @@GLOBAL.gtid_purged").await?.unwrap_or_default();
+            Ok(if !history::mysql_covers(&has, executed) {
+                Some(format!("it has executed {has}, which {executed} goes beyond"))
+            } else if !history::mysql_covers(executed, &purged) {
+                Some(format!("it has purged {purged}, of which {executed} lacks some"))
+            } else {
+                None
+            })
+        }
+    }
+}
+
+/// The GTID position before the first event that MariaDB still has.
+async fn beginning_of_logs(server: &mut Server) -> Result<String> {
+    let logs = server.rows("SHOW BINARY LOGS").await?;
+    let Some(first) = logs.first().and_then(|log| log.get("Log_name").cloned().flatten()) else {
+        return Ok(String::new());
+    };
+    Ok(server.value(&format!("SELECT BINLOG_GTID_POS({}, 4)", literal(&first))).await?.unwrap_or_default())
+}
+
+/// All that a server ever wrote to its binary log, in the form that [`what_is_unknown`] takes.
+pub async fn own_history(server: &mut Server) -> Result<String> {
+    let query = match server.dialect {
+        Dialect::Mariadb => "SELECT @@GLOBAL.gtid_binlog_state",
+        Dialect::Mysql { .. } => "SELECT @@GLOBAL.gtid_executed",
+    };
+    Ok(server.value(query).await?.unwrap_or_default())
+}
+
+/// What this server doesn't have of another's history; empty where it has all of it.
+pub async fn what_is_unknown(server: &mut Server, other: &str) -> Result<String> {
+    let own = own_history(server).await?;
+    Ok(match server.dialect {
+        Dialect::Mariadb => {
+            let position = server.value("SELECT @@GLOBAL.gtid_slave_pos").await?.unwrap_or_default();
+            history::mariadb_unknown(other, &own, &position).join(",")
+        }
+        Dialect::Mysql { .. } if history::mysql_covers(&own, other) => String::new(),
+        Dialect::Mysql { .. } => format!("something of {other}"),
+    })
+}

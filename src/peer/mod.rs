@@ -1,0 +1,97 @@
+//! The asking half of the protocol in [`crate::wire`], up to the answer: an offer of a clone, or a report.
+
+mod handshake;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::ordinal::Member;
+use crate::position::Position;
+use crate::settings::{HostPort, Peering};
+use crate::unpack::Format;
+use crate::wire::frame::WireError;
+use crate::wire::message::{Refusal, Report, Wants};
+
+pub use handshake::{Incoming, ask_for_clone};
+
+/// A peer that is there reports at once; its server may take a moment to answer it.
+const REPORT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Who asks, and how.
+pub struct Asker<'a> {
+    pub member: &'a Member,
+    pub peering: &'a Peering,
+    pub wants: Wants,
+    /// Formats that can be unpacked and prepared here.
+    pub formats: &'a [Format],
+}
+
+/// Where a peer is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    Name(HostPort),
+    Address(SocketAddr),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Name(name) => name.fmt(f),
+            Place::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Questions that a report may answer.
+#[derive(Clone, Debug, Default)]
+pub struct Questions {
+    /// Can replication start from here?
+    pub about: Option<Position>,
+    /// Is there something in this history that you don't have?
+    pub history: Option<String>,
+}
+
+/// Why a peer gave no answer that can be used.
+#[derive(Debug)]
+pub enum Silence {
+    /// There is nobody to talk to.
+    Unreachable(String),
+    /// The peer said no.
+    Refused(Refusal),
+    /// The peer may not be trusted, or can't be understood: trying it again changes nothing.
+    Unacceptable(String),
+    /// The fault is this machine's.
+    Fatal(anyhow::Error),
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Silence::Unreachable(why) | Silence::Unacceptable(why) => f.write_str(why),
+            Silence::Refused(refusal) => write!(f, "refused, {refusal}"),
+            Silence::Fatal(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl From<WireError> for Silence {
+    /// Before the answer a broken connection is as good as none, and nonsense is nothing to try again.
+    fn from(error: WireError) -> Silence {
+        match error {
+            WireError::Malformed(what) => Silence::Unacceptable(what),
+            other => Silence::Unreachable(other.to_string()),
+        }
+    }
+}
+
+/// Asks a peer what it is. Takes a few seconds at most.
+pub fn ask_for_report(
+    member: &Member,
+    peering: &Peering,
+    place: &Place,
+    questions: &Questions,
+) -> Result<Report, Silence> {
+    let asker = Asker { member, peering, wants: Wants::Report, formats: &[] };
+    handshake::ask_for_report(&asker, place, questions, REPORT_LIMIT)
+}

@@ -1,0 +1,164 @@
+//! Which of two positions is further on in the same history.
+//!
+//! MariaDB: `domain-server-sequence`, one for each domain; within a domain sequence numbers only grow
+//! (`gtid_strict_mode`). MySQL: sets of intervals for each UUID and tag. Files: by the number at their end, then the
+//! offset; they only say something about the logs of one server.
+
+use std::collections::BTreeMap;
+
+use super::Position;
+
+impl Position {
+    /// Whether all that lies before `other` lies before this position too; `None` where the two are of kinds that
+    /// can't be compared.
+    pub fn covers(&self, other: &Position) -> Option<bool> {
+        match (self, other) {
+            (Position::MariadbGtid { slave_pos: reached }, Position::MariadbGtid { slave_pos: wanted }) => {
+                Some(mariadb_covers(reached, wanted))
+            }
+            (Position::MysqlGtid { executed: reached }, Position::MysqlGtid { executed: wanted }) => {
+                Some(mysql_covers(reached, wanted))
+            }
+            (Position::BinlogFile { .. }, Position::BinlogFile { .. }) => {
+                Some(place_in_log(self)? >= place_in_log(other)?)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// File number and offset: `mysql-bin.000010`, 500 as (10, 500).
+fn place_in_log(position: &Position) -> Option<(u64, u64)> {
+    let Position::BinlogFile { file, offset } = position else { return None };
+    Some((file.rsplit('.').next()?.parse().ok()?, *offset))
+}
+
+/// Whether a MariaDB position has reached another in every domain that the other names.
+pub fn mariadb_covers(reached: &str, wanted: &str) -> bool {
+    let (reached, wanted) = (domains(reached), domains(wanted));
+    wanted.iter().all(|(domain, sequence)| reached.get(domain).is_some_and(|there| there >= sequence))
+}
+
+/// The transactions of `history`, a MariaDB binary log's state, that a server with this state and position has not: the
+/// state holds the last transaction of every server that ever wrote in a domain.
+pub fn mariadb_unknown(history: &str, known_state: &str, known_position: &str) -> Vec<String> {
+    let known_state = servers(known_state);
+    let known_position = domains(known_position);
+    let is_known = |(domain, server): (u64, u64), sequence: u64| {
+        known_state.get(&(domain, server)).is_some_and(|there| *there >= sequence)
+            || known_position.get(&domain).is_some_and(|there| *there >= sequence)
+    };
+    let unknown = servers(history).into_iter().filter(|(writer, sequence)| !is_known(*writer, *sequence));
+    unknown.map(|((domain, server), sequence)| format!("{domain}-{server}-{sequence}")).collect()
+}
+
+fn domains(position: &str) -> BTreeMap<u64, u64> {
+    let mut last = BTreeMap::new();
+    for (domain, _, sequence) in gtids(position) {
+        let there: &mut u64 = last.entry(domain).or_default();
+        *there = (*there).max(sequence);
+    }
+    last
+}
+
+fn servers(state: &str) -> BTreeMap<(u64, u64), u64> {
+    gtids(state).map(|(domain, server, sequence)| ((domain, server), sequence)).collect()
+}
+
+fn gtids(text: &str) -> impl Iterator<Item = (u64, u64, u64)> {
+    text.split(',').filter_map(|gtid| {
+        let mut numbers = gtid.trim().split('-').map(str::parse);
+        match (numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Ok(domain)), Some(Ok(server)), Some(Ok(sequence))) => Some((domain, server, sequence)),
+            _ => None,
+        }
+    })
+}
+
+/// Whether a MySQL GTID set holds another.
+pub fn mysql_covers(reached: &str, wanted: &str) -> bool {
+    let (reached, wanted) = (intervals(reached), intervals(wanted));
+    wanted.iter().all(|(source, wanted)| {
+        let reached = reached.get(source).map(Vec::as_slice).unwrap_or_default();
+        wanted.iter().all(|(first, last)| reached.iter().any(|(from, to)| from <= first && last <= to))
+    })
+}
+
+/// `uuid[:tag]` → its intervals, joined where they touch. A tag holds for the intervals behind it.
+fn intervals(set: &str) -> BTreeMap<String, Vec<(u64, u64)>> {
+    let mut sources: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
+    for source in set.split(',').map(|source| source.trim().to_ascii_lowercase()) {
+        let mut parts = source.split(':').map(str::trim);
+        let uuid = parts.next().unwrap_or_default();
+        let mut name = uuid.to_owned();
+        for part in parts {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            match (first.parse(), last.parse()) {
+                (Ok(first), Ok(last)) => sources.entry(name.clone()).or_default().push((first, last)),
+                _ => name = format!("{uuid}:{part}"),
+            }
+        }
+    }
+    sources.into_iter().map(|(source, intervals)| (source, joined(intervals))).collect()
+}
+
+fn joined(mut intervals: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    intervals.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (first, last) in intervals {
+        match joined.last_mut() {
+            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+            _ => joined.push((first, last)),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mariadb_by_domain_and_sequence() {
+        assert!(mariadb_covers("0-100-7", "0-100-7"));
+        assert!(mariadb_covers("0-101-8", "0-100-7"));
+        assert!(mariadb_covers("0-100-7,1-2-9", "1-2-3"));
+        assert!(mariadb_covers("0-100-7", ""));
+        assert!(mariadb_covers("", ""));
+        assert!(!mariadb_covers("", "0-100-1"));
+        assert!(!mariadb_covers("0-100-6", "0-100-7"));
+        assert!(!mariadb_covers("0-100-7", "0-100-7,1-2-9"));
+    }
+
+    #[test]
+    fn what_only_one_server_wrote_is_known_by_its_writer() {
+        assert_eq!(mariadb_unknown("0-100-7", "0-100-9", ""), [""; 0]);
+        assert_eq!(mariadb_unknown("0-101-8,0-100-7", "0-100-9", ""), ["0-101-8"]);
+        // A primary that was recovered from a replica has no log of its own yet, but a position.
+        assert_eq!(mariadb_unknown("0-100-7", "", "0-100-7"), [""; 0]);
+        assert_eq!(mariadb_unknown("0-100-8", "", "0-100-7"), ["0-100-8"]);
+    }
+
+    #[test]
+    fn mysql_by_intervals() {
+        let (a, b) = ("3e11fa47-71ca-11e1-9e33-c80aa9429562", "3e11fa47-71ca-11e1-9e33-c80aa9429563");
+        let covers = |reached: &str, wanted: &str| {
+            mysql_covers(&reached.replace('a', a).replace('b', b), &wanted.replace('a', a).replace('b', b))
+        };
+        assert!(covers("a:1-9", "a:1-9") && covers("a:1-4:5-9", "a:2-8") && covers("a:1-9", ""));
+        assert!(covers("b:1,a:1-9", "a:3:5") && covers("a:1-9:tg:1-2", "a:tg:2"));
+        assert!(!covers("a:1-3:5-9", "a:1-9") && !covers("a:1-9", "a:1,b:1") && !covers("a:1-9", "a:tg:1"));
+        assert!(!covers("", "a:1"));
+    }
+
+    #[test]
+    fn files_by_number_then_offset() {
+        let at = |file: &str, offset| Position::BinlogFile { file: file.into(), offset };
+        let here = at("mysql-bin.000010", 500);
+        assert_eq!(here.covers(&at("mysql-bin.000009", 9999)), Some(true));
+        assert_eq!(here.covers(&at("mysql-bin.000010", 500)), Some(true));
+        assert_eq!(here.covers(&at("mysql-bin.000010", 501)), Some(false));
+        assert_eq!(here.covers(&at("mysql-bin.1000000", 4)), Some(false));
+        assert_eq!(here.covers(&Position::MariadbGtid { slave_pos: String::new() }), None);
+    }
+}

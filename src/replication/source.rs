@@ -1,0 +1,160 @@
+//! Whom a replica follows: only a primary whose data are of the replica's own set.
+//!
+//! A primary that has lost its volume and started anew has the same name and the same accounts, and its log would be
+//! followed if nobody looked. So the receiver runs only while the primary's identity has been seen to be the replica's
+//! own: it is asked at each start of the sidecar and of the server, and whenever the receiver has lost its connection;
+//! then the receiver is stopped until the answer is there, before it tries again by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::datadir::journal::{Journal, SetId, State};
+use crate::mysql::Server;
+use crate::mysql::status::{ReplicationStatus, Thread};
+use crate::peer::{self, Place, Questions, Silence};
+use crate::settings::{HostPort, Sidecar};
+use crate::status::Status;
+use crate::wire::message::Report;
+
+/// How long the server is not looked at while the primary is asked.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is known about the primary's identity.
+pub enum Identity {
+    Same,
+    /// The primary's data are another set's; in words.
+    Different(String),
+    /// The primary does not say; why.
+    Unknown(String),
+}
+
+/// The primary, as its sidecar tells of it.
+pub struct Primary {
+    settings: Arc<Sidecar>,
+    /// A question that is on its way. A name server that is silent can hold it up for long, and it can't be broken off.
+    asking: Option<JoinHandle<Result<Report, Silence>>>,
+}
+
+/// Watches over the receiver.
+pub struct SourceWatch {
+    pub primary: Primary,
+    /// The receiver stands still because of us.
+    held_back: bool,
+    /// The source was seen to be the right one since the receiver last connected.
+    confirmed: bool,
+}
+
+impl SourceWatch {
+    pub fn new(settings: Arc<Sidecar>) -> SourceWatch {
+        SourceWatch { primary: Primary { settings, asking: None }, held_back: false, confirmed: false }
+    }
+
+    /// After a start of the server or of the sidecar: a receiver that stands still waits for us.
+    pub fn begin(&mut self) {
+        (self.held_back, self.confirmed) = (true, false);
+    }
+
+    /// Called at each look at the server.
+    pub async fn tend(&mut self, server: &mut Server, replication: &ReplicationStatus, status: &Status) -> Result<()> {
+        self.confirmed &= replication.receiver == Thread::Running;
+        if self.confirmed || (replication.receiver == Thread::Stopped && !self.held_back) {
+            return Ok(());
+        }
+        let identity = self.primary.identity().await?;
+        match &identity {
+            Identity::Same => {
+                if replication.receiver == Thread::Stopped {
+                    server.execute(&server.dialect.start_receiver()).await?;
+                    info!(source = %self.primary.settings.source, "replication started");
+                }
+                self.held_back = false;
+                self.confirmed = replication.receiver == Thread::Running;
+            }
+            Identity::Different(_) => self.hold_back(server, replication).await?,
+            // A connection that stands was made to the right primary, or will be found out when it says who it is.
+            Identity::Unknown(_) if replication.receiver == Thread::Running => {}
+            Identity::Unknown(_) => self.hold_back(server, replication).await?,
+        }
+        self.tell(identity, status);
+        Ok(())
+    }
+
+    async fn hold_back(&mut self, server: &mut Server, replication: &ReplicationStatus) -> Result<()> {
+        if replication.receiver != Thread::Stopped {
+            server.execute(&server.dialect.stop_receiver()).await?;
+        }
+        self.held_back = true;
+        Ok(())
+    }
+
+    fn tell(&self, identity: Identity, status: &Status) {
+        let before = status.get();
+        let (foreign, silent) = match identity {
+            Identity::Same => (None, None),
+            Identity::Different(why) => (Some(why), None),
+            Identity::Unknown(why) => (before.foreign_source.clone(), Some(why)),
+        };
+        match (&foreign, &silent) {
+            (Some(why), _) if before.foreign_source != foreign => warn!("{why}"),
+            (_, Some(why)) if before.silent_source != silent => {
+                info!("replication waits until the primary says which set its data are of: {why}")
+            }
+            _ => {}
+        }
+        status.update(|snapshot| (snapshot.foreign_source, snapshot.silent_source) = (foreign, silent));
+    }
+}
+
+impl Primary {
+    /// Asks the primary's sidecar, and compares. Data without an identity take the primary's: they are older than
+    /// identities, or the tutorial's.
+    pub async fn identity(&mut self) -> Result<Identity> {
+        let Some(primary) = self.settings.primary.clone() else { return Ok(Identity::Same) };
+        let report = match self.ask(&primary).await? {
+            Ok(report) => report,
+            Err(why) => return Ok(Identity::Unknown(format!("{primary}: {why}"))),
+        };
+        let Some(theirs) = report.set_id else {
+            return Ok(Identity::Unknown(format!("{primary}: its database is not complete yet")));
+        };
+        let data_dir = &self.settings.data_dir;
+        let journal = Journal::read(data_dir)?.unwrap_or_else(|| Journal::new(State::Configured));
+        match &journal.set_id {
+            Some(own) if *own == theirs => Ok(Identity::Same),
+            Some(own) => Ok(Identity::Different(different(&report.pod, &theirs, own))),
+            None => {
+                info!(set_id = %theirs, "the data had no identity and take the primary's");
+                journal.with_set_id(theirs).write(data_dir)?;
+                Ok(Identity::Same)
+            }
+        }
+    }
+
+    async fn ask(&mut self, primary: &HostPort) -> Result<Result<Report, String>> {
+        let asking = self.asking.get_or_insert_with(|| {
+            let (settings, place) = (self.settings.clone(), Place::Name(primary.clone()));
+            tokio::task::spawn_blocking(move || {
+                peer::ask_for_report(&settings.member, &settings.peering, &place, &Questions::default())
+            })
+        });
+        let Ok(answer) = timeout(PATIENCE, asking).await else {
+            return Ok(Err(format!("no answer in {} seconds", PATIENCE.as_secs())));
+        };
+        self.asking = None;
+        Ok(answer.context("asking the primary")?.map_err(|silence| silence.to_string()))
+    }
+}
+
+fn different(primary: &str, theirs: &SetId, own: &SetId) -> String {
+    format!(
+        "{primary} holds a database of set identity {theirs}, this pod of {own}: the primary has lost its data, or this \
+         volume belongs to another set. These data are kept and follow nobody. To recover the primary from a replica, \
+         delete its volume while replicas run and have its clone run with --on-lost-primary recover; to give these data \
+         up, delete this pod's volume"
+    )
+}

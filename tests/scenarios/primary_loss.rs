@@ -1,0 +1,185 @@
+//! A primary that has lost its volume: never an empty database in the place of a full one, and never unseen.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::pods::dns::Mode;
+use crate::pods::{Cluster, PATIENCE};
+use crate::set::{self, TABLES};
+
+/// Two replicas with all of the primary's rows.
+fn set_with_rows(on_lost_primary: Option<&str>) -> Result<Cluster> {
+    let cluster = set::start(3, |manifests| {
+        // Reports are given to who knows the secret, as clones are.
+        for container in ["clone", "sidecar"] {
+            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "between pods");
+        }
+        if let Some(word) = on_lost_primary {
+            manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", word);
+        }
+    })?;
+    cluster.wait_ready(3)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
+    Ok(cluster)
+}
+
+fn checksums(cluster: &Cluster, pod: &str) -> Result<Vec<Vec<String>>> {
+    cluster.sql(pod, &format!("CHECKSUM TABLE {}", TABLES.join(", ")))
+}
+
+fn readiness(cluster: &Cluster, pod: &str) -> String {
+    cluster.http_get(pod, 8307, "/readyz").map_or_else(|error| format!("{error:#}"), |(_, text)| text)
+}
+
+#[test]
+fn an_empty_primary_beside_full_replicas_is_refused_and_told_what_was_found() -> Result<()> {
+    let cluster = set_with_rows(None)?;
+    let set_id = set::journal(&cluster, "mysql-1")?["set_id"].as_str().unwrap_or_default().to_owned();
+    cluster.delete_volume("mysql-0")?;
+    let end = set::end_of_clone(&cluster, "mysql-0")?;
+    assert_eq!(end.exit_code, 35, "{end:?}");
+    for text in ["mysql-1", "mysql-2", "holds data", &set_id, "--on-lost-primary recover", "start-anew"] {
+        assert!(end.message.contains(text), "{text}: {end:?}");
+    }
+    assert!(!cluster.volume("mysql-0").join("mysql/.mysqlset.json").exists());
+    // The replicas serve what they have meanwhile.
+    assert_eq!(cluster.ready_pods(), ["mysql-1", "mysql-2"]);
+    Ok(())
+}
+
+#[test]
+fn peers_that_are_silent_and_a_resolver_that_fails_are_no_evidence_of_nothing() -> Result<()> {
+    let cluster = set_with_rows(None)?;
+    for pod in ["mysql-1", "mysql-2"] {
+        cluster.set_network(pod, false)?;
+    }
+    cluster.delete_volume("mysql-0")?;
+    let end = set::end_of_clone(&cluster, "mysql-0")?;
+    assert_eq!(end.exit_code, 35, "{end:?}");
+    assert!(end.message.contains("exists and does not say what it holds"), "{end:?}");
+    drop(cluster);
+
+    for mode in [Mode::Fails, Mode::Silent] {
+        let cluster = set::start(1, |_| {})?;
+        cluster.set_resolver(mode);
+        let end = set::end_of_clone_where(&cluster, "mysql-0", |end| end.exit_code != 0);
+        // The first pod may have been quicker than the word to the resolver.
+        if set::state(&cluster, "mysql-0").is_none() {
+            let end = end?;
+            assert_eq!(end.exit_code, 35, "{end:?}");
+            assert!(end.message.contains("cannot be found out"), "{end:?}");
+        }
+        cluster.set_resolver(Mode::Works);
+        cluster.wait_ready(1)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn peers_with_another_secret_say_nothing_and_that_is_no_evidence_either() -> Result<()> {
+    let cluster = set::start(2, |manifests| {
+        manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", "one");
+        manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "one");
+    })?;
+    cluster.wait_ready(2)?;
+    let report = |secret: &str| {
+        let mut command = cluster.command(set::BINARY);
+        let data_dir = cluster.shared.directory.join("nothing");
+        command.args(["clone", "--hostname", "mysql-0", "--service"]).arg(cluster.address("mysql-1")?.to_string());
+        command.arg("--data-dir").arg(&data_dir).args(["--owner", "999"]).env("MYSQLSET_CLONE_SECRET", secret);
+        let output = command.output()?;
+        anyhow::Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    };
+    let (code, log) = report("one")?;
+    assert!(code == Some(35) && log.contains("mysql-1") && log.contains("holds data of set identity"), "{log}");
+    let (code, log) = report("two")?;
+    assert!(code == Some(35) && log.contains("unauthorised") && !log.contains("identity"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn a_first_start_is_not_slowed() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    let begun = Instant::now();
+    set::wait_for_log(&cluster, "mysql-0", "clone", "the server starts a new database")?;
+    ensure!(begun.elapsed() < Duration::from_secs(1), "the guard took {:?}", begun.elapsed());
+    Ok(())
+}
+
+#[test]
+fn a_lost_primary_is_recovered_from_a_replica_and_the_others_follow_it() -> Result<()> {
+    let cluster = set_with_rows(Some("recover"))?;
+    let expected = checksums(&cluster, "mysql-1")?;
+    let set_id = set::journal(&cluster, "mysql-1")?["set_id"].clone();
+    cluster.delete_volume("mysql-0")?;
+    cluster.wait_ready(3)?;
+    assert_eq!(checksums(&cluster, "mysql-0")?, expected);
+    let log = cluster.logs("mysql-0", "clone");
+    assert!(log.contains("is lost, and cannot be known"), "{log}");
+    let journal = set::journal(&cluster, "mysql-0")?;
+    assert_eq!((journal["state"].as_str(), &journal["set_id"]), (Some("complete"), &set_id));
+    assert!(cluster.sql("mysql-0", "SHOW SLAVE STATUS")?.is_empty());
+
+    cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1); INSERT INTO app.keyless (n) VALUES (-1)")?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
+    // And again after every server has restarted, and for a new replica.
+    for pod in ["mysql-0", "mysql-1"] {
+        cluster.delete_pod(pod)?;
+        cluster.wait_for("the pod to go", PATIENCE, || Ok(!cluster.ready_pods().contains(&pod.to_owned())))?;
+        cluster.wait_ready(3)?;
+    }
+    cluster.delete_volume("mysql-2")?;
+    cluster.wait_ready(3)?;
+    cluster.sql("mysql-0", "INSERT INTO app.keyless (n) VALUES (-2)")?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
+}
+
+#[test]
+fn replicas_do_not_follow_a_primary_that_started_anew_while_nobody_was_there() -> Result<()> {
+    let cluster = set_with_rows(Some("recover"))?;
+    let expected = checksums(&cluster, "mysql-1")?;
+    cluster.scale(0);
+    cluster.wait_ready(0)?;
+    cluster.delete_unused_volume("mysql-0")?;
+    cluster.scale(3);
+    cluster.wait_for("mysql-1 to see it", PATIENCE, || {
+        Ok(readiness(&cluster, "mysql-1").contains("the primary has lost its data"))
+    })?;
+    // The new primary comes to have as many transactions as the old one had; still nobody follows.
+    set::fill(&cluster)?;
+    cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
+    for _ in 0..3 {
+        cluster.signal("mysql-1", "sidecar", rustix::process::Signal::KILL)?;
+        cluster.wait_for("mysql-1 to see it again", PATIENCE, || {
+            Ok(readiness(&cluster, "mysql-1").contains("the primary has lost its data"))
+        })?;
+    }
+    assert_eq!(checksums(&cluster, "mysql-1")?, expected);
+    assert_eq!(cluster.value("mysql-1", "SELECT COUNT(*) FROM app.keyed WHERE n = -1")?, "0");
+    assert_eq!(cluster.ready_pods(), ["mysql-0"]);
+
+    // What the message says to do: the volume is deleted while a replica runs, and the primary recovered from it.
+    cluster.delete_volume("mysql-0")?;
+    cluster.wait_ready(3)?;
+    assert_eq!(checksums(&cluster, "mysql-0")?, expected);
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
+}
+
+#[test]
+fn a_primary_that_is_replaced_under_running_replicas_is_not_followed_for_a_moment() -> Result<()> {
+    let cluster = set_with_rows(Some("start-anew"))?;
+    let expected = checksums(&cluster, "mysql-1")?;
+    cluster.delete_volume("mysql-0")?;
+    for pod in ["mysql-1", "mysql-2"] {
+        cluster.wait_for(&format!("{pod} to see it"), PATIENCE, || {
+            Ok(readiness(&cluster, pod).contains("the primary has lost its data"))
+        })?;
+        assert_eq!(checksums(&cluster, pod)?, expected);
+        let received = cluster.value(pod, "SELECT @@gtid_slave_pos")?;
+        assert_eq!(received, cluster.value("mysql-1", "SELECT @@gtid_slave_pos")?);
+    }
+    assert!(cluster.logs("mysql-0", "clone").contains("start-anew: a new database is made"));
+    Ok(())
+}
