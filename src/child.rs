@@ -56,6 +56,11 @@ impl Running {
         Ok(Running { name: name.to_owned(), child, narrator, reaped: false })
     }
 
+    /// The child's process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The pipe from the child's standard output; once.
     pub fn take_stdout(&mut self) -> io::Result<ChildStdout> {
         self.child.stdout.take().ok_or_else(|| io::Error::other(format!("{} has no pipe for its output", self.name)))

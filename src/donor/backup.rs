@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::Donor;
 use super::admission::{Admitted, refuse};
 use super::relay::{self, Relayed};
+use super::sessions::{Sessions, Watch};
 use crate::backup_tool::{Backup, BackupTool};
 use crate::child::{Ended, Running};
 use crate::mysql::{Server, aria};
@@ -23,7 +24,7 @@ use crate::wire::message::{Offer, Proof, Refusal, Why};
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// The tool has closed its output; what it still has to do takes no longer.
-const EXIT_LIMIT: Duration = Duration::from_secs(60);
+const EXIT_LIMIT: Duration = Duration::from_secs(20);
 
 /// Serves one admitted recipient. The turn is given back when this returns, the tool having been reaped.
 pub fn serve(donor: &Donor, recipient: Admitted) {
@@ -73,7 +74,11 @@ fn run(donor: &Donor, stream: &TcpStream, mut transcript: Transcript) -> Result<
         let proof = Proof { hmac: transcript.prove(secret, Side::Donor) };
         frame::write_control(&mut &*stream, Kind::Proof, &proof)?;
     }
-    relay(donor, tool, stream, &mut running).and_then(|writer| end(tool, running, writer))
+    let sessions =
+        Sessions { server: donor.settings.server.clone(), account: donor.settings.backup.clone(), tool: running.id() };
+    let watch = Watch::begin(sessions.clone(), donor.settings.lock_wait);
+    let writer = relay(donor, tool, stream, &mut running, &sessions)?;
+    end(tool, running, writer, &watch, donor.settings.lock_wait)
 }
 
 /// Has the server write out what the tool would miss.
@@ -110,17 +115,23 @@ fn offer(donor: &Donor, tool: &BackupTool) -> Offer {
 type Writer<'a> = DataWriter<&'a TcpStream>;
 
 /// Passes the stream on to its end; the tool is killed where the recipient goes first.
-fn relay<'a>(donor: &Donor, tool: &BackupTool, stream: &'a TcpStream, running: &mut Running) -> Result<Writer<'a>> {
+fn relay<'a>(
+    donor: &Donor,
+    tool: &BackupTool,
+    stream: &'a TcpStream,
+    running: &mut Running,
+    sessions: &Sessions,
+) -> Result<Writer<'a>> {
     let mut writer = DataWriter::new(stream);
     let output = running.take_stdout().with_context(|| format!("{tool}: no output"))?;
     match relay::relay(output, stream, &mut writer, donor.settings.peering.stall_timeout) {
         Relayed::Whole => Ok(writer),
         Relayed::RecipientGone(why) => {
-            running.kill();
+            end_by_force(running, sessions);
             bail!("the recipient went away after {} bytes: {why}", writer.bytes())
         }
         Relayed::OutputBroken(error) => {
-            running.kill();
+            end_by_force(running, sessions);
             let text = format!("reading the stream of {tool}: {error}");
             let _ = writer.failed(text.clone());
             bail!(text)
@@ -128,10 +139,23 @@ fn relay<'a>(donor: &Donor, tool: &BackupTool, stream: &'a TcpStream, running: &
     }
 }
 
+/// Kills the tool, and has the server forget it: what it waited for or held there must not stay.
+fn end_by_force(running: &mut Running, sessions: &Sessions) {
+    let ports = sessions.ports();
+    running.kill();
+    if let Err(error) = Handle::current().block_on(sessions.end_all(&ports)) {
+        warn!("ending the backup tool's sessions on the server: {error:#}");
+    }
+}
+
 /// Only here is an end frame sent: the tool has ended, with success, by its status and by its own last word.
-fn end(tool: &BackupTool, running: Running, writer: Writer<'_>) -> Result<u64> {
+fn end(tool: &BackupTool, running: Running, writer: Writer<'_>, watch: &Watch, lock_wait: Duration) -> Result<u64> {
     let ended = running.wait_at_most(EXIT_LIMIT).with_context(|| format!("waiting for {tool}"))?;
     if let Some(fault) = fault(tool, &ended) {
+        let fault = match watch.has_struck() {
+            true => format!("the backup waited for a lock of the server for more than {} seconds", lock_wait.as_secs()),
+            false => fault,
+        };
         writer.failed(fault.clone())?;
         bail!(fault);
     }

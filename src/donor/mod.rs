@@ -8,6 +8,7 @@ mod admission;
 mod backup;
 mod relay;
 mod report;
+mod sessions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::task::JoinSet;
-use tracing::{info, info_span, warn};
+use tracing::{debug, info, info_span, warn};
 
 use crate::backup_tool::BackupTool;
 use crate::exit::Reason;
@@ -32,6 +33,9 @@ const CONNECTIONS: usize = 16;
 
 /// After an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Between two tries to reach a server that doesn't answer yet.
+const ORPHANS_PAUSE: Duration = Duration::from_secs(1);
 
 /// All that serving a clone needs.
 pub struct Donor {
@@ -84,6 +88,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 /// Serves until `stop` completes; then lets a running clone finish, within the drain timeout.
 pub async fn serve(donor: Arc<Donor>, listener: TcpListener, stop: impl Future<Output = ()>) {
     announce(&donor);
+    let tidying = tokio::spawn(end_orphans(donor.clone()));
     let mut sessions = JoinSet::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     tokio::pin!(stop);
@@ -95,7 +100,16 @@ pub async fn serve(donor: Arc<Donor>, listener: TcpListener, stop: impl Future<O
         while sessions.try_join_next().is_some() {}
     }
     drop(listener);
+    tidying.abort();
     drain(&donor, sessions).await;
+}
+
+/// Once, when the server first answers.
+async fn end_orphans(donor: Arc<Donor>) {
+    while let Err(error) = sessions::end_orphans(&donor.settings.server, &donor.settings.backup).await {
+        debug!("looking for sessions of an earlier backup tool: {error:#}");
+        tokio::time::sleep(ORPHANS_PAUSE).await;
+    }
 }
 
 /// The place is taken before `accept`, so that the kernel's queue, not this process, holds who is too many.
@@ -124,13 +138,16 @@ async fn accept_one(donor: &Arc<Donor>, listener: &TcpListener, places: &Arc<Sem
 async fn drain(donor: &Donor, mut sessions: JoinSet<()>) {
     donor.stopping.store(true, Ordering::Relaxed);
     match donor.turn.try_acquire() {
-        Ok(_turn) => return,
+        // Nobody gets a turn any more: a tool that started now would outlive us.
+        Ok(turn) => return turn.forget(),
         Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {}
     }
     let limit = donor.settings.drain_timeout;
     info!(limit_seconds = limit.as_secs(), "letting the running clone finish");
     let finished = async {
-        let _turn = donor.turn.acquire().await;
+        if let Ok(turn) = donor.turn.acquire().await {
+            turn.forget();
+        }
     };
     if tokio::time::timeout(limit, finished).await.is_err() {
         warn!("the running clone did not finish in time and is broken off");

@@ -23,6 +23,9 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
 /// The longest that connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
+/// ER_PARSE_ERROR.
+const PARSE_ERROR: u16 = 1064;
+
 /// A connection to a server whose flavour and version are known.
 pub struct Server {
     connection: Conn,
@@ -57,12 +60,18 @@ impl Server {
         Ok(server)
     }
 
-    /// Runs a statement. It may hold a password, so errors have its short form only.
+    /// Runs a statement. It may hold a password, so errors have its short form only; and a server that doesn't
+    /// understand it quotes it.
     pub async fn execute(&mut self, statement: &Statement) -> Result<()> {
         timeout(STATEMENT_LIMIT, self.connection.query_drop(&statement.text))
             .await
             .with_context(|| format!("{}: no answer in {} seconds", statement.what, STATEMENT_LIMIT.as_secs()))?
-            .map_err(innermost)
+            .map_err(|error| match error {
+                mysql_async::Error::Server(error) if error.code == PARSE_ERROR => {
+                    anyhow::anyhow!("the server does not understand the statement (error {PARSE_ERROR})")
+                }
+                other => innermost(other),
+            })
             .context(statement.what)
     }
 
@@ -97,7 +106,9 @@ impl Server {
 /// What a server says about replication; `None` where it has no source.
 pub async fn replication_status(server: &mut Server) -> Result<Option<ReplicationStatus>> {
     let rows = server.rows(server.dialect.show_status()).await?;
-    Ok(rows.first().map(ReplicationStatus::from_row))
+    // MySQL lists named channels too, which are none of ours.
+    let named = |row: &&NamedRow| row.get("Channel_Name").cloned().flatten().is_some_and(|name| !name.is_empty());
+    Ok(rows.iter().find(|row| !named(row)).map(ReplicationStatus::from_row))
 }
 
 /// The server is there, and does not let us in.

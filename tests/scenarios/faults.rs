@@ -161,7 +161,7 @@ pub fn ask_for_a_clone(cluster: &Cluster) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn greet(mut stream: &mut TcpStream) -> Result<()> {
+pub fn greet(mut stream: &mut TcpStream) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     preface::send(&mut stream)?;
     let formats = Format::ALL.iter().map(ToString::to_string).collect();

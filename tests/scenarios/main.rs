@@ -10,6 +10,7 @@ mod faults;
 mod first_start;
 mod harness;
 mod interruptions;
+mod locks;
 mod primary_loss;
 mod proxy;
 mod refusals;

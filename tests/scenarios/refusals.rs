@@ -93,6 +93,17 @@ fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
+    // A password that was changed on the primary is given anew; until then the replica says that it is turned away.
+    cluster.sql("mysql-0", "SET PASSWORD FOR replication = PASSWORD('another')")?;
+    cluster.sql("mysql-1", "STOP SLAVE IO_THREAD; START SLAVE IO_THREAD")?;
+    cluster.wait_for("mysql-1 to be turned away", PATIENCE, || {
+        let (code, why) = cluster.http_get("mysql-1", 8307, "/readyz")?;
+        Ok(code == 503 && why.contains("error 1045"))
+    })?;
+    cluster.sql("mysql-0", r#"SET PASSWORD FOR replication = PASSWORD('r\'"\\#x pw')"#)?;
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+
     // These privileges are enough for a recovery of the primary too.
     cluster.delete_volume("mysql-0")?;
     cluster.wait_ready(2)?;

@@ -1,0 +1,124 @@
+//! A backup that waits for the server's locks: bounded, retried, and never outlived by its session.
+
+use std::io::{Read, Write};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+
+use crate::faults::ask_for_a_clone;
+use crate::pods::{Cluster, PATIENCE};
+use crate::set;
+
+/// A table that somebody has locked; backups wait for it, and all that write wait behind them.
+struct LockedTable(Child);
+
+impl LockedTable {
+    fn new(cluster: &Cluster) -> Result<LockedTable> {
+        let mut command = cluster.command("mariadb");
+        let address = cluster.address("mysql-0")?.to_string();
+        command.args(["--no-defaults", "-u", "root", "-h", &address]).stdin(Stdio::piped()).stderr(Stdio::null());
+        let mut locked = LockedTable(command.spawn()?);
+        let input = locked.0.stdin.as_mut().context("the client's input")?;
+        writeln!(input, "LOCK TABLES app.myisam WRITE; CREATE TEMPORARY TABLE app.locked (n INT);")?;
+        input.flush()?;
+        let is_locked = || Ok(cluster.value("mysql-0", "SHOW OPEN TABLES FROM app WHERE In_use > 0").is_ok());
+        cluster.wait_for("the lock", PATIENCE, is_locked)?;
+        Ok(locked)
+    }
+}
+
+impl Drop for LockedTable {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sessions of the primary in a state.
+fn sessions(cluster: &Cluster, state: &str) -> Result<usize> {
+    let count = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE '{state}%'");
+    Ok(cluster.value("mysql-0", &count)?.parse()?)
+}
+
+fn primary(change: impl FnOnce(&mut crate::pods::manifest::Manifests)) -> Result<Cluster> {
+    let cluster = set::start(1, change)?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    Ok(cluster)
+}
+
+#[test]
+fn a_backup_that_waits_too_long_gives_way_and_comes_again() -> Result<()> {
+    let cluster = primary(|manifests| manifests.set_env("sidecar", "MYSQLSET_LOCK_WAIT", "1"))?;
+    let locked = LockedTable::new(&cluster)?;
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "the donor gave up: mariadb-backup")?;
+    drop(locked);
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
+/// A tool that knows no bound, as XtraBackup for what comes after its first lock.
+#[test]
+fn a_tool_that_would_wait_for_ever_is_ended() -> Result<()> {
+    let cluster = primary(|manifests| {
+        manifests.set_env("sidecar", "MYSQLSET_LOCK_WAIT", "1");
+        let tool = "#!/bin/sh\nexec /usr/bin/mariadb-backup \"$@\" --ftwrl-wait-timeout=0\n";
+        let script = "mkdir /tmp/tool && printf \"$TOOL\" > /tmp/tool/mariadb-backup && chmod +x /tmp/tool/* && \
+                      PATH=/tmp/tool:$PATH exec mysqlset sidecar";
+        manifests.set_env("sidecar", "TOOL", tool);
+        manifests.container("sidecar").command = Some(["sh", "-c", script].map(str::to_owned).into());
+    })?;
+    let locked = LockedTable::new(&cluster)?;
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "waited for a lock of the server for more than 1 seconds")?;
+    drop(locked);
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
+/// Whoever asked goes, or the sidecar is killed, while the backup waits: its session must not wait on, for all that
+/// write wait behind it.
+#[test]
+fn a_tool_that_is_gone_waits_for_nothing() -> Result<()> {
+    let cluster = primary(|_| {})?;
+    let _locked = LockedTable::new(&cluster)?;
+    for kill_sidecar in [false, true] {
+        let mut recipient = ask_for_a_clone(&cluster)?;
+        let mut reading = recipient.try_clone()?;
+        std::thread::spawn(move || while reading.read(&mut [0; 65536]).is_ok_and(|count| count > 0) {});
+        cluster.wait_for("the backup to wait", PATIENCE, || Ok(sessions(&cluster, "Waiting for backup lock")? > 0))?;
+        if kill_sidecar {
+            cluster.signal("mysql-0", "sidecar", Signal::KILL)?;
+        } else {
+            recipient.shutdown(std::net::Shutdown::Both)?;
+        }
+        let _ = recipient.read(&mut [0]);
+        drop(recipient);
+        cluster.wait_for("nobody to wait", Duration::from_secs(20), || Ok(sessions(&cluster, "Waiting for")? == 0))?;
+        cluster.sql("mysql-0", "SET SESSION lock_wait_timeout = 5; INSERT INTO app.aria (n) VALUES (1)")?;
+        cluster.wait_ready(1)?;
+    }
+    Ok(())
+}
+
+/// A replica whose backup breaks off goes on replicating.
+#[test]
+fn a_replica_replicates_on_after_a_backup_that_was_broken_off() -> Result<()> {
+    let cluster = set::start(2, |_| {})?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    for _ in 0..3 {
+        let mut stream = cluster.connect("mysql-1", 3307)?;
+        crate::faults::greet(&mut stream)?;
+        let _ = stream.read(&mut [0; 100_000]);
+        drop(stream);
+        cluster.sql("mysql-0", "INSERT INTO app.keyless (n) VALUES (7)")?;
+        set::assert_same_rows(&cluster, &["mysql-1"])?;
+    }
+    let sidecar = cluster.pid("mysql-1", "sidecar")?;
+    cluster.wait_for("no tool to be left", PATIENCE, || Ok(crate::faults::tools_below(sidecar).is_empty()))?;
+    set::assert_no_leftovers(&cluster, "mysql-1")
+}
