@@ -88,7 +88,7 @@ impl Snapshot {
         let Some(replication) = &self.replication else { return Err("no replication is set up".to_owned()) };
         let receiver_lives = match replication.receiver {
             Thread::Running => true,
-            Thread::Connecting => self.state == Some(State::Replicating),
+            Thread::Connecting => self.state == Some(State::Replicating) && !replication.is_turned_away(),
             // Held back by us: else its error would be looked at, or somebody stopped it by hand.
             Thread::Stopped => self.state == Some(State::Replicating) && self.silent_source.is_some(),
         };

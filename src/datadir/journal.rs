@@ -107,6 +107,9 @@ pub struct Journal {
     pub set_id: Option<SetId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clone: Option<CloneRecord>,
+    /// Published only: the source that came with the data was forgotten, so what the server has is ours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub source_forgotten: bool,
     /// How often the backup tool was started to prepare what is staged.
     #[serde(default)]
     pub prepare_attempts: u32,
@@ -121,7 +124,15 @@ struct AnyVersion {
 impl Journal {
     /// A journal that has nothing to tell but its state.
     pub fn new(state: State) -> Journal {
-        Journal { version: VERSION, state, since: now(), set_id: None, clone: None, prepare_attempts: 0 }
+        Journal {
+            version: VERSION,
+            state,
+            since: now(),
+            set_id: None,
+            clone: None,
+            source_forgotten: false,
+            prepare_attempts: 0,
+        }
     }
 
     /// The same data in another state.

@@ -199,6 +199,17 @@ impl Dialect {
         }
     }
 
+    /// Sets the password for the source, and nothing else: the position stays.
+    pub fn change_password(self, account: &Account) -> Statement {
+        let password = literal(account.password.reveal());
+        if self.says_replica() {
+            let text = format!("CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD = {password}");
+            Statement::new(text, "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD")
+        } else {
+            Statement::new(format!("CHANGE MASTER TO MASTER_PASSWORD = {password}"), "CHANGE MASTER TO MASTER_PASSWORD")
+        }
+    }
+
     fn use_gtid(self, word: &str, by_gtid: bool) -> String {
         match (self, by_gtid) {
             (Dialect::Mariadb, true) => "MASTER_USE_GTID = slave_pos".to_owned(),

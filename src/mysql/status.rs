@@ -17,6 +17,10 @@ pub enum Thread {
     Stopped,
 }
 
+/// ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_HOST_NOT_PRIVILEGED, ER_SPECIFIC_ACCESS_DENIED_ERROR,
+/// ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_ACCOUNT_HAS_BEEN_LOCKED.
+const TURNED_AWAY: [u32; 6] = [1044, 1045, 1130, 1227, 1698, 3118];
+
 /// One row of `SHOW REPLICA STATUS` or `SHOW SLAVE STATUS`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReplicationStatus {
@@ -38,6 +42,10 @@ pub struct ReplicationStatus {
     pub fetched_offset: u64,
     /// The same by GTID, where replication is by GTID.
     pub fetched_gtid: String,
+    /// The number of the receiver's latest error; 0 where there is none.
+    pub receiver_error: u32,
+    /// The number of the applier's latest error; 0 where there is none.
+    pub applier_error: u32,
     /// The latest error of either thread.
     pub error: Option<String>,
 }
@@ -70,6 +78,8 @@ impl ReplicationStatus {
             fetched_file: text(["Source_Log_File", "Master_Log_File"]),
             fetched_offset: text(["Read_Source_Log_Pos", "Read_Master_Log_Pos"]).parse().unwrap_or_default(),
             fetched_gtid: text(["Gtid_IO_Pos", "Retrieved_Gtid_Set"]).replace(char::is_whitespace, ""),
+            receiver_error: text(["Last_IO_Errno", "Last_IO_Errno"]).parse().unwrap_or_default(),
+            applier_error: text(["Last_SQL_Errno", "Last_SQL_Errno"]).parse().unwrap_or_default(),
             error,
         }
     }
@@ -77,6 +87,16 @@ impl ReplicationStatus {
     /// Whether both threads run.
     pub fn runs(&self) -> bool {
         self.receiver == Thread::Running && self.applier == Thread::Running
+    }
+
+    /// Whether neither thread does anything.
+    pub fn stands_still(&self) -> bool {
+        self.receiver == Thread::Stopped && self.applier == Thread::Stopped
+    }
+
+    /// Whether the source is there and does not let this server in, for its account or its password.
+    pub fn is_turned_away(&self) -> bool {
+        TURNED_AWAY.contains(&self.receiver_error)
     }
 
     /// Whether the server follows this source as this user.

@@ -33,7 +33,8 @@ const UPTIME_TOLERANCE: Duration = Duration::from_secs(2);
 /// Watches over the local server for ever.
 pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
     let source = SourceWatch::new(settings.clone());
-    let mut keeper = Keeper { settings, status, last_answer: None, last_trouble: String::new(), source };
+    let mut keeper =
+        Keeper { settings, status, last_answer: None, last_trouble: String::new(), source, replicated: false };
     loop {
         let Err(error) = keeper.watch().await;
         keeper.report(&error);
@@ -48,6 +49,8 @@ struct Keeper {
     last_answer: Option<Instant>,
     last_trouble: String,
     source: SourceWatch,
+    /// Whether both threads ran at the last look.
+    replicated: bool,
 }
 
 /// Whether a server that has run for `uptime` may have started since it was last heard of. Where that can't be told
@@ -87,7 +90,10 @@ impl Keeper {
 
     async fn notice_start(&mut self, server: &mut Server) -> Result<()> {
         let uptime = Duration::from_secs(server.uptime().await?);
-        let is_new = self.last_answer.is_none_or(|answer| may_have_started_since(answer.elapsed(), uptime));
+        // The clock may have been set meanwhile; that both threads stand still says it too.
+        let stands_still = replication_status(server).await?.is_some_and(|status| status.stands_still());
+        let is_new = self.last_answer.is_none_or(|answer| may_have_started_since(answer.elapsed(), uptime))
+            || (self.replicated && stands_still);
         self.last_answer = Some(Instant::now());
         if is_new {
             info!(version = server.version, uptime_seconds = uptime.as_secs(), "the server answers");
@@ -138,6 +144,7 @@ impl Keeper {
     async fn observe(&mut self, server: &mut Server) -> Result<()> {
         let replication = replication_status(server).await?;
         let runs = replication.as_ref().is_some_and(ReplicationStatus::runs);
+        self.replicated = runs;
         if runs && self.status.get().state == Some(State::Configured) {
             let journal = Journal::read(&self.settings.data_dir)?.context("the journal went away")?;
             journal.entering(State::Replicating).write(&self.settings.data_dir)?;

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!  journal        server has                       done
-//!  published      not reached the clone's          forget any source that was copied; GTID: declare the position;
-//!                 position by its own word         set the source (file and offset: with the position)
+//!  published                                       forget the source that was copied, once (the journal says so)
+//!  published      not reached the clone's          GTID: declare the position; set the source (file and offset: with
+//!                 position by its own word         the position)
 //!  published      reached it or gone beyond        set the source without moving anything
 //!     ── then the journal says configured ──
-//!  configured,    the right source                 nothing
+//!  configured,    the right source                 set its password, where nothing runs
 //!  replicating    another host, port or user       set the source where it stands
 //!                 no source, position by GTID      set the source: the server itself knows its GTID position
 //!                 no source, file and offset       refuse: nobody knows how far it had come
@@ -49,7 +50,7 @@ pub async fn settle(
         }
     };
     let configured = match journal.state {
-        State::Published => start_from_clone(journal, status.as_ref(), server, settings, primary).await?,
+        State::Published => start_from_clone(journal, server, settings, primary).await?,
         State::Configured | State::Replicating => {
             keep_source(&journal, status.as_ref(), server, settings).await?;
             journal
@@ -67,40 +68,58 @@ pub async fn settle(
 /// Published → configured. Killed anywhere in here, it runs again and does the same.
 async fn start_from_clone(
     journal: Journal,
-    status: Option<&ReplicationStatus>,
     server: &mut Server,
     settings: &Sidecar,
     primary: &mut Primary,
 ) -> Result<Journal> {
-    let clone = journal.clone.as_ref().context("the journal says published, but not what")?;
+    let clone = journal.clone.clone().context("the journal says published, but not what")?;
     let position = by_gtid_where_it_can_be(&clone.position, server, settings, primary).await?;
-    let reached = has_reached(&position, status, server).await?;
-    if status.is_some() {
-        server.execute(&server.dialect.stop()).await?;
-    }
-    match (reached, &position) {
+    let journal = forget_copied_source(journal, server, settings).await?;
+    let status = stopped(server).await?;
+    match (has_reached(&position, status.as_ref(), server).await?, &position) {
         (true, Position::BinlogFile { .. }) => {
             warn!(%position, "replication has gone beyond the clone's position already; it goes on from there");
-            keep_source(&journal, status, server, settings).await?;
+            keep_source(&journal, status.as_ref(), server, settings).await?;
         }
         (true, _) => set_source(&position, server, settings).await?,
         (false, _) => {
-            if status.is_some() {
-                server.execute(&server.dialect.forget_source()).await?;
-            }
             for statement in server.dialect.set_reached_gtid(&position) {
                 server.execute(&statement).await?;
             }
             set_source(&position, server, settings).await?;
         }
     }
-    let configured = journal.entering(State::Configured);
+    let mut configured = journal.entering(State::Configured);
+    configured.source_forgotten = false;
     configured.write(&settings.data_dir)?;
     info!(source = %settings.source, %position, donor = clone.donor_pod, "replication starts where the clone ends");
     Ok(configured)
 }
 
-/// Leaves a right source alone, and corrects a wrong one without moving the position.
+/// A source that came with the data is another server's, and so is how far it says that it was applied. Once it is
+/// forgotten, which the journal says, what the server has of a source is our own word.
+async fn forget_copied_source(journal: Journal, server: &mut Server, settings: &Sidecar) -> Result<Journal> {
+    if journal.source_forgotten {
+        return Ok(journal);
+    }
+    if stopped(server).await?.is_some() {
+        server.execute(&server.dialect.forget_source()).await?;
+    }
+    let mut forgotten = journal;
+    forgotten.source_forgotten = true;
+    forgotten.write(&settings.data_dir)?;
+    Ok(forgotten)
+}
+
+/// The state of replication, which doesn't move any more.
+async fn stopped(server: &mut Server) -> Result<Option<ReplicationStatus>> {
+    if replication_status(server).await?.is_some() {
+        server.execute(&server.dialect.stop()).await?;
+    }
+    replication_status(server).await
+}
+
+/// Leaves a right source alone but for its password, and corrects a wrong one without moving the position.
 async fn keep_source(
     journal: &Journal,
     status: Option<&ReplicationStatus>,
@@ -108,28 +127,40 @@ async fn keep_source(
     settings: &Sidecar,
 ) -> Result<()> {
     let by_own_gtid = server_keeps_gtid(server.dialect);
-    let (position, why) = match status {
-        Some(status) if status.follows(&settings.source, &settings.replication.user) => return Ok(()),
-        Some(status) if status.by_gtid => (by_own_gtid, "the server has another source"),
-        Some(status) => {
-            let (file, offset) = (status.applied_file.clone(), status.applied_offset);
-            (Position::BinlogFile { file, offset }, "the server has another source")
+    match status {
+        Some(status) if status.follows(&settings.source, &settings.replication.user) => {
+            if status.stands_still() {
+                // The server doesn't show the password that it has.
+                server.execute(&server.dialect.change_password(&settings.replication)).await?;
+            }
+            Ok(())
+        }
+        Some(_) => {
+            warn!(source = %settings.source, "the server has another source: setting it");
+            let status = stopped(server).await?.context("the source went away")?;
+            let position = match status.by_gtid {
+                true => by_own_gtid,
+                false => Position::BinlogFile { file: status.applied_file, offset: status.applied_offset },
+            };
+            set_source(&position, server, settings).await
         }
         None if journal.clone.as_ref().is_some_and(|clone| is_by_gtid(&clone.position, server.dialect)) => {
-            (by_own_gtid, "the server has lost its source")
+            warn!(source = %settings.source, "the server has lost its source: setting it");
+            set_source(&by_own_gtid, server, settings).await
         }
-        None => {
-            return Err(Reason::NoPosition.error(
-                "the server has lost its source, and with it how far it had come in the source's log: \
-                 empty the volume to clone again",
-            ));
-        }
-    };
-    warn!(source = %settings.source, "{why}: setting it");
-    if status.is_some() {
-        server.execute(&server.dialect.stop()).await?;
+        None => Err(Reason::NoPosition.error(
+            "the server has lost its source, and with it how far it had come in the source's log: empty the volume to \
+             clone again",
+        )),
     }
-    set_source(&position, server, settings).await
+}
+
+/// A receiver that the source turns away is given the password anew: it may have been changed on both ends since.
+pub async fn renew_password(server: &mut Server, settings: &Sidecar) -> Result<()> {
+    server.execute(&server.dialect.stop()).await?;
+    server.execute(&server.dialect.change_password(&settings.replication)).await?;
+    server.execute(&server.dialect.start_applier()).await?;
+    server.execute(&server.dialect.start_receiver()).await
 }
 
 async fn start_applier(server: &mut Server) -> Result<()> {

@@ -3,16 +3,18 @@
 //! A primary that has lost its volume and started anew has the same name and the same accounts, and its log would be
 //! followed if nobody looked. So the receiver runs only while the primary's identity has been seen to be the replica's
 //! own: it is asked at each start of the sidecar and of the server, and whenever the receiver has lost its connection;
-//! then the receiver is stopped until the answer is there, before it tries again by itself.
+//! then the receiver is stopped until the answer is there, before it tries again by itself. Only while no sidecar runs
+//! is nobody there to stop it; the next one asks at its start.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::replica;
 use crate::datadir::journal::{Journal, SetId, State};
 use crate::mysql::Server;
 use crate::mysql::status::{ReplicationStatus, Thread};
@@ -23,6 +25,9 @@ use crate::wire::message::Report;
 
 /// How long the server is not looked at while the primary is asked.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Between two tries to mend a receiver that the primary turns away.
+const RENEWAL: Duration = Duration::from_secs(30);
 
 /// What is known about the primary's identity.
 pub enum Identity {
@@ -47,11 +52,13 @@ pub struct SourceWatch {
     held_back: bool,
     /// The source was seen to be the right one since the receiver last connected.
     confirmed: bool,
+    password_renewed: Option<Instant>,
 }
 
 impl SourceWatch {
     pub fn new(settings: Arc<Sidecar>) -> SourceWatch {
-        SourceWatch { primary: Primary { settings, asking: None }, held_back: false, confirmed: false }
+        let primary = Primary { settings, asking: None };
+        SourceWatch { primary, held_back: false, confirmed: false, password_renewed: None }
     }
 
     /// After a start of the server or of the sidecar: a receiver that stands still waits for us.
@@ -68,7 +75,11 @@ impl SourceWatch {
         let identity = self.primary.identity().await?;
         match &identity {
             Identity::Same => {
-                if replication.receiver == Thread::Stopped {
+                if replication.is_turned_away() && self.password_renewed.is_none_or(|at| at.elapsed() > RENEWAL) {
+                    self.password_renewed = Some(Instant::now());
+                    info!("the primary turns replication away: giving the server the password anew");
+                    replica::renew_password(server, &self.primary.settings).await?;
+                } else if replication.receiver == Thread::Stopped {
                     server.execute(&server.dialect.start_receiver()).await?;
                     info!(source = %self.primary.settings.source, "replication started");
                 }
