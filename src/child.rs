@@ -15,7 +15,7 @@ use tracing::{debug, info};
 static OWNED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
 /// Lines of a tool's standard error that are kept for an error message.
-const TAIL_LINES: usize = 20;
+const TAIL_LINES: usize = 100;
 
 /// Longest line that is logged, in bytes.
 const LINE_LIMIT: u64 = 4096;
@@ -139,6 +139,11 @@ impl Tail {
         self.0.iter().rev().map(String::as_str).find(|line| line.contains(text))
     }
 
+    /// The lines, the oldest first.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// The line that most likely tells why the tool failed: the last that speaks of an error, else the last.
     pub fn complaint(&self) -> &str {
         let speaks_of_error = |line: &&String| {
@@ -235,7 +240,7 @@ mod tests {
     #[test]
     fn keeps_the_last_lines_and_the_status() {
         let ended = shell(
-            "for i in $(seq 50); do echo line $i >&2; done; echo 'Error: no such thing' >&2; echo bye >&2; exit 3",
+            "for i in $(seq 150); do echo line $i >&2; done; echo 'Error: no such thing' >&2; echo bye >&2; exit 3",
         );
         let ended = ended.wait().unwrap();
         assert_eq!(ended.in_words(), "ended with 3");

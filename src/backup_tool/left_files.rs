@@ -47,14 +47,23 @@ pub enum Checkpoints {
 /// Reads the checkpoints file of a backup; `None` where there is none.
 pub fn checkpoints(directory: &Path) -> Result<Option<Checkpoints>> {
     let Some(text) = read(directory, "checkpoints")? else { return Ok(None) };
-    let backup_type = text.lines().find_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        (key.trim() == "backup_type").then(|| value.trim())
-    });
-    Ok(Some(match backup_type {
+    Ok(Some(match value_of(&text, "backup_type") {
         Some("full-prepared" | "log-applied") => Checkpoints::Prepared,
         _ => Checkpoints::Unprepared,
     }))
+}
+
+/// The last log sequence number that a backup copied, as it recorded it.
+pub fn last_lsn(directory: &Path) -> Result<Option<u64>> {
+    let text = read(directory, "checkpoints")?;
+    Ok(text.and_then(|text| value_of(&text, "last_lsn")?.parse().ok()))
+}
+
+fn value_of<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == wanted).then(|| value.trim())
+    })
 }
 
 /// The primary's own position when it was copied. Where it once was a replica there is a file about its source of then
@@ -122,8 +131,10 @@ mod tests {
             };
             write("checkpoints", "backup_type = full-backuped\nfrom_lsn = 0\n");
             assert_eq!(checkpoints(directory.path()).unwrap(), Some(Checkpoints::Unprepared));
-            write("checkpoints", "backup_type = log-applied\nfrom_lsn = 0\n");
+            assert_eq!(last_lsn(directory.path()).unwrap(), None);
+            write("checkpoints", "backup_type = log-applied\nfrom_lsn = 0\nlast_lsn = 24842282\n");
             assert_eq!(checkpoints(directory.path()).unwrap(), Some(Checkpoints::Prepared));
+            assert_eq!(last_lsn(directory.path()).unwrap(), Some(24842282));
             write("binlog_info", "mysql-bin.000001\t330\t0-100-7\n");
             // Left by an earlier life as a replica.
             write("slave_info", "CHANGE MASTER TO MASTER_LOG_FILE='', MASTER_LOG_POS=0;\n");

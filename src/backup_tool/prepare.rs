@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::left_files::{self, Checkpoints};
 use super::{BackupTool, path_option};
@@ -36,10 +36,54 @@ pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64) -> Result<Prepa
         let complaint = ended.tail.complaint();
         return Ok(Prepared::Failed(Reason::Prepare.error(format!("{tool} {}{hint}: {complaint}", ended.in_words()))));
     }
-    Ok(match left_files::checkpoints(directory)? {
-        Some(Checkpoints::Prepared) => Prepared::Whole,
-        _ => Prepared::Failed(Reason::Prepare.error(format!(
+    if left_files::checkpoints(directory)? != Some(Checkpoints::Prepared) {
+        return Ok(Prepared::Failed(Reason::Prepare.error(format!(
             "{tool} ended with success, but its checkpoints file does not say that the backup is prepared"
+        ))));
+    }
+    Ok(match (reached_lsn(ended.tail.lines()), left_files::last_lsn(directory)?) {
+        (Some(reached), Some(last)) if reached < last => Prepared::Failed(Reason::Prepare.error(format!(
+            "{tool} ended with success at log sequence number {reached}, but the backup goes on to {last}: \
+             part of its log is missing or damaged"
         ))),
+        (Some(_), Some(_)) => Prepared::Whole,
+        (reached, last) => {
+            warn!(
+                ?reached,
+                ?last,
+                "{tool} does not say how far it came: that all of the log was applied is not checked"
+            );
+            Prepared::Whole
+        }
     })
+}
+
+/// The log sequence number that a prepare has reached, as the tools say it: InnoDB of MariaDB since 10.8 and of MySQL,
+/// and XtraBackup itself. The tools end with success when the log's end is missing (seen with mariadb-backup 10.11 and
+/// XtraBackup 2.3).
+fn reached_lsn<'a>(lines: impl Iterator<Item = &'a str>) -> Option<u64> {
+    const WORDS: [&str; 3] = ["End of log at LSN=", "scanned up to log sequence number ", "Log applied to lsn "];
+    let number = |line: &'a str| {
+        let rest = WORDS.iter().find_map(|words| line.split_once(words))?.1;
+        rest.split(|character: char| !character.is_ascii_digit()).next()?.parse::<u64>().ok()
+    };
+    lines.filter_map(number).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_reached_is_the_largest_that_the_tool_names() {
+        let mariadb = ["2026-11-24 10:53:15 0 [Note] InnoDB: End of log at LSN=24842282", "completed OK!"];
+        assert_eq!(reached_lsn(mariadb.into_iter()), Some(24842282));
+        let percona = [
+            "InnoDB: Doing recovery: scanned up to log sequence number 5242880 (51%)",
+            "InnoDB: Doing recovery: scanned up to log sequence number 6541563 (100%)",
+            "xtrabackup: Log applied to lsn 6541563",
+        ];
+        assert_eq!(reached_lsn(percona.into_iter()), Some(6541563));
+        assert_eq!(reached_lsn(["completed OK!"].into_iter()), None);
+    }
 }
