@@ -139,6 +139,14 @@ pub struct CloneArgs {
     #[arg(long, env = "MYSQLSET_ON_LOST_PRIMARY", value_enum, default_value = "refuse")]
     pub on_lost_primary: OnLostPrimary,
 
+    /// Directory with the server's configuration files, for what a clone depends on: InnoDB's page size.
+    #[arg(long, env = "MYSQLSET_SERVER_CONFIG", default_value = "/etc/mysql/conf.d", value_name = "DIR")]
+    pub server_config: PathBuf,
+
+    /// The backup tool here reaches the keys of encrypted data. Without this no clone of encrypted data is taken.
+    #[arg(long, env = "MYSQLSET_KEYRING", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub keyring: bool,
+
     /// Memory for prepare, in bytes, or with K, M or G; by default taken from the container's memory limit.
     #[arg(long, env = "MYSQLSET_PREPARE_MEMORY", value_name = "BYTES")]
     pub prepare_memory: Option<String>,

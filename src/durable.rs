@@ -60,6 +60,12 @@ pub fn sync_file_system(directory: &Path) -> io::Result<()> {
     rustix::fs::syncfs(File::open(directory)?).map_err(io::Error::from)
 }
 
+/// Bytes that an ordinary user can still write to the file system that holds `path`.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
 /// Removes a file; that there is none is fine. Says whether there was one.
 pub fn remove_if_there(path: &Path) -> io::Result<bool> {
     match std::fs::remove_file(path) {

@@ -17,7 +17,7 @@
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `peer` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics` → `ordinal`, `position`, `settings` → `exit`, `durable`, `secret`.
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics` → `ordinal`, `position`, `settings`, `server_config` → `exit`, `durable`, `secret`.
 
 pub mod backup_tool;
 pub mod child;
@@ -42,6 +42,7 @@ pub mod recipient;
 pub mod replication;
 pub mod scratch;
 pub mod secret;
+pub mod server_config;
 pub mod settings;
 pub mod status;
 pub mod unpack;

@@ -79,6 +79,8 @@ pub struct Clone {
     pub data_dir: PathBuf,
     /// Donors in the order in which they are tried; none on ordinal 0, unless the user names some.
     pub donors: Vec<HostPort>,
+    /// The primary's sidecar.
+    pub primary: HostPort,
     /// The headless service's name.
     pub service: String,
     pub clone_port: u16,
@@ -87,6 +89,10 @@ pub struct Clone {
     pub owner: Option<Owner>,
     pub on_half_made: OnHalfMade,
     pub on_lost_primary: OnLostPrimary,
+    /// Where the server's configuration files lie.
+    pub server_config: PathBuf,
+    /// Whether the backup tool reaches the keys of encrypted data.
+    pub keyring: bool,
     /// Bytes of memory for prepare, where the user says so.
     pub prepare_memory: Option<u64>,
 }
@@ -102,7 +108,9 @@ impl Clone {
         } else {
             args.donor.iter().map(|text| host_port(text, args.clone_port)).collect::<Result<_>>()?
         };
+        let primary = HostPort { host: member.peer(Ordinal::PRIMARY, &args.peers.service), port: args.clone_port };
         Ok(Clone {
+            primary,
             member,
             data_dir: args.data.data_dir,
             donors,
@@ -113,6 +121,8 @@ impl Clone {
             owner: args.owner.as_deref().map(owner).transpose()?,
             on_half_made: args.on_half_made,
             on_lost_primary: args.on_lost_primary,
+            server_config: args.server_config,
+            keyring: args.keyring,
             prepare_memory: args.prepare_memory.as_deref().map(bytes).transpose()?,
         })
     }

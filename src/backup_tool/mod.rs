@@ -76,6 +76,26 @@ impl BackupTool {
         )))
     }
 
+    /// The series that this version is of, within which backups can be prepared by each other: `10.11`.
+    pub fn series(&self) -> String {
+        series_of(&self.version)
+    }
+
+    /// Whether this tool is made for a server of this version. XtraBackup 2.x copies the series before 5.7 too.
+    pub fn fits(&self, server: &str) -> bool {
+        let of_mariadb = server.contains("MariaDB");
+        let server = series_of(server);
+        match self.family {
+            Family::Mariadb => of_mariadb && server == self.series(),
+            Family::Percona if of_mariadb => false,
+            Family::Percona => match self.series().as_str() {
+                "2.3" => matches!(server.as_str(), "5.1" | "5.5" | "5.6"),
+                "2.4" => matches!(server.as_str(), "5.1" | "5.5" | "5.6" | "5.7"),
+                own => own == server,
+            },
+        }
+    }
+
     /// The container format that this tool writes.
     pub fn format(&self) -> Format {
         match self.family {
@@ -134,6 +154,11 @@ pub fn writer_of(format: Format) -> Writer {
     }
 }
 
+/// The first two numbers of a version.
+fn series_of(version: &str) -> String {
+    version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
+}
+
 fn path_option(option: &str, path: &Path) -> std::ffi::OsString {
     let mut argument = std::ffi::OsString::from(option);
     argument.push(path);
@@ -174,6 +199,19 @@ fn parse_version(text: &str, family: Family) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tool_fits_servers_of_its_series() {
+        let tool = |family, version: &str| BackupTool { program: "x".into(), family, version: version.to_owned() };
+        let mariadb = tool(Family::Mariadb, "10.11.19");
+        assert!(mariadb.fits("10.11.6-MariaDB-1:10.11.6+maria~ubu2204") && mariadb.series() == "10.11");
+        assert!(!mariadb.fits("10.6.16-MariaDB") && !mariadb.fits("8.0.36"));
+        assert!(tool(Family::Percona, "2.4.29").fits("5.7.44-log"));
+        assert!(tool(Family::Percona, "8.0.35").fits("8.0.36") && !tool(Family::Percona, "8.0.35").fits("8.4.0"));
+        assert!(
+            !tool(Family::Percona, "8.0.35").fits("5.7.44") && !tool(Family::Percona, "2.4.29").fits("10.1-MariaDB")
+        );
+    }
 
     #[test]
     fn reads_the_versions_that_the_tools_print() {

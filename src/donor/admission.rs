@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
-use super::{Donor, backup, report};
+use super::{Donor, backup, preflight, report};
 use crate::deadline::DeadlineReader;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::frame::{self, Kind, WireError};
@@ -133,6 +134,8 @@ fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Gi
     fit.map_err(|why| refused(Why::NotReady, &why, Some(RETRY_AFTER)))?;
     let turn = donor.turn.clone().try_acquire_owned();
     let turn = turn.map_err(|_| refused(Why::Busy, "another clone is being served", Some(RETRY_AFTER)))?;
+    let tool = donor.tool().map_err(|_| refused(Why::Unsupported, "this donor has no backup tool", None))?;
+    Handle::current().block_on(preflight::check(donor, tool, &hello)).map_err(Ended::Refused)?;
     Ok((hello, transcript, Given::Turn(turn)))
 }
 

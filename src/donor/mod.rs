@@ -6,6 +6,7 @@
 
 mod admission;
 mod backup;
+mod preflight;
 mod relay;
 mod report;
 mod sessions;

@@ -4,6 +4,7 @@ pub mod aria;
 pub mod dialect;
 pub mod history;
 pub mod status;
+pub mod storage;
 
 use std::collections::HashMap;
 use std::time::Duration;

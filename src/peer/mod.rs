@@ -25,6 +25,17 @@ pub struct Asker<'a> {
     pub wants: Wants,
     /// Formats that can be unpacked and prepared here.
     pub formats: &'a [Format],
+    /// What a clone would meet here.
+    pub site: Site,
+}
+
+/// What a donor must know of a recipient before it begins.
+#[derive(Clone, Debug, Default)]
+pub struct Site {
+    pub tool_series: Option<String>,
+    pub free_bytes: Option<u64>,
+    pub page_size: Option<u64>,
+    pub keyring: bool,
 }
 
 /// Where a peer is.
@@ -92,6 +103,6 @@ pub fn ask_for_report(
     place: &Place,
     questions: &Questions,
 ) -> Result<Report, Silence> {
-    let asker = Asker { member, peering, wants: Wants::Report, formats: &[] };
+    let asker = Asker { member, peering, wants: Wants::Report, formats: &[], site: Site::default() };
     handshake::ask_for_report(&asker, place, questions, REPORT_LIMIT)
 }

@@ -41,6 +41,9 @@ pub fn receive_from_any(
             match receive(asker, donor, stage) {
                 Ok(received) => return Ok(received),
                 Err(Setback::Fatal(error)) => return Err(error),
+                Err(Setback::Refused(refusal)) if refusal.why == Why::NoRoom => {
+                    return Err(Reason::DiskFull.error(format!("{donor}: {}", refusal.text)));
+                }
                 Err(setback) => {
                     patience.notice(&setback, began.elapsed());
                     info!(%donor, "no clone from this donor: {setback}");

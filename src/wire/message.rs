@@ -19,7 +19,7 @@ fn one_line<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
 }
 
 /// Recipient → donor: who asks, and what it can take.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hello {
     /// The StatefulSet's name.
     pub set: String,
@@ -32,6 +32,18 @@ pub struct Hello {
     /// The identity of the data that the recipient had, where it had any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
+    /// The series of the tool that the recipient would prepare with: `10.11`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_series: Option<String>,
+    /// Bytes that the recipient's volume has room for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_bytes: Option<u64>,
+    /// InnoDB's page size that the recipient's server is configured for, where its configuration says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<u64>,
+    /// Whether the recipient reaches the keys of encrypted data.
+    #[serde(default)]
+    pub keyring: bool,
     #[serde(default)]
     pub wants: Wants,
     /// With [`Wants::Report`]: can replication start from here?
@@ -143,6 +155,8 @@ pub enum Why {
     Unauthorised,
     /// The two have no version or format in common.
     Unsupported,
+    /// The recipient's volume is too small for a copy.
+    NoRoom,
     /// A reason that this version doesn't know.
     #[serde(other)]
     Other,
@@ -163,6 +177,7 @@ impl Why {
             Why::WrongSet => "wrong-set",
             Why::Unauthorised => "unauthorised",
             Why::Unsupported => "unsupported",
+            Why::NoRoom => "no-room",
             Why::Other => "other",
         }
     }

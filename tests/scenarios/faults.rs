@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use mysqlset::unpack::Format;
 use mysqlset::wire::data::DataWriter;
 use mysqlset::wire::frame::{self, Kind};
-use mysqlset::wire::message::{Challenge, Hello, Offer, Wants};
+use mysqlset::wire::message::{Challenge, Hello, Offer};
 use mysqlset::wire::preface;
 
 use crate::pods::{Cluster, PATIENCE};
@@ -165,16 +165,8 @@ pub fn greet(mut stream: &mut TcpStream) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     preface::send(&mut stream)?;
     let formats = Format::ALL.iter().map(ToString::to_string).collect();
-    let hello = Hello {
-        set: "mysql".into(),
-        ordinal: 7,
-        nonce: "00".repeat(32),
-        formats,
-        set_id: None,
-        wants: Wants::Clone,
-        about: None,
-        history: None,
-    };
+    let nonce = "00".repeat(32);
+    let hello = Hello { set: "mysql".into(), ordinal: 7, nonce, formats, ..Hello::default() };
     frame::write_control(&mut stream, Kind::Hello, &hello)?;
     preface::receive(&mut stream)?;
     loop {
@@ -221,20 +213,43 @@ fn garbage_and_silence_on_the_open_port_end_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Half of the backup has come, or nearly all of it, when somebody else fills the volume.
 #[test]
 fn a_full_disk_is_named_and_nothing_is_published() -> Result<()> {
-    let cluster = set::start(1, |_| {})?;
-    cluster.wait_ready(1)?;
-    set::fill(&cluster)?;
-    cluster.limit_volume("mysql-1", 9 << 20);
-    cluster.scale(2);
-    let end = set::end_of_clone(&cluster, "mysql-1")?;
-    assert_eq!(end.exit_code, 50, "{end:?}");
-    assert!(end.message.contains("No space left on device"), "{end:?}");
-    assert!(!cluster.volume("mysql-1").join("mysql/mysql").exists());
+    let cluster = primary_with_data(|_| {})?;
+    let proxy = Proxy::start(&cluster, "mysql-0", Fault::None)?;
+    for held_at in [100_000, 2_000_000, 9_000_000, 17_500_000] {
+        proxy.set(Fault::HoldAfter(held_at));
+        cluster.scale(1);
+        cluster.wait_ready(1)?;
+        if cluster.volume("mysql-1").exists() {
+            cluster.delete_unused_volume("mysql-1")?;
+        }
+        cluster.limit_volume("mysql-1", 300 << 20);
+        let receiving = || cluster.logs("mysql-1", "clone").matches("receiving pod=").count();
+        let before = receiving();
+        cluster.scale(2);
+        cluster.wait_for("the clone to begin", PATIENCE, || Ok(receiving() > before))?;
+        let filler = cluster.volume("mysql-1").join("filler");
+        fill_up(&filler)?;
+        proxy.set(Fault::None);
+        let end = set::end_of_clone_where(&cluster, "mysql-1", |end| end.exit_code != 0)?;
+        assert_eq!(end.exit_code, 50, "{held_at}: {end:?}");
+        assert!(end.message.contains("No space left on device"), "{held_at}: {end:?}");
+        assert!(!cluster.volume("mysql-1").join("mysql/mysql").exists());
+        std::fs::remove_file(&filler)?;
+        cluster.wait_ready(2)?;
+        set::assert_same_rows(&cluster, &["mysql-1"])?;
+        set::assert_no_leftovers(&cluster, "mysql-1")?;
+    }
+    Ok(())
+}
 
-    cluster.limit_volume("mysql-1", 1 << 30);
-    cluster.delete_volume("mysql-1")?;
-    cluster.wait_ready(2)?;
-    set::assert_same_rows(&cluster, &["mysql-1"])
+/// Writes until nothing more fits.
+fn fill_up(path: &std::path::Path) -> Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    for size in [1 << 20, 4096, 1] {
+        while std::io::Write::write_all(&mut file, &vec![1; size]).is_ok() {}
+    }
+    Ok(())
 }

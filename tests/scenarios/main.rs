@@ -11,6 +11,7 @@ mod first_start;
 mod harness;
 mod interruptions;
 mod locks;
+mod preflight;
 mod prepare;
 mod primary_loss;
 mod proxy;

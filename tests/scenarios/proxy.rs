@@ -25,6 +25,8 @@ pub enum Fault {
     FlipAt(u64),
     /// Nothing more comes after so many, but the connection stays.
     SilenceAfter(u64),
+    /// The same, until the proxy is set to something else; then comes all that the donor has sent meanwhile.
+    HoldAfter(u64),
 }
 
 /// Stands between the recipients of a cluster and one donor.
@@ -53,8 +55,8 @@ impl Proxy {
                 let Ok(recipient) = accept(&listener) else { continue };
                 connections.fetch_add(1, Ordering::AcqRel);
                 let Ok(donor) = shared.network.connect(address, Duration::from_secs(5)) else { continue };
-                let (fault, stopped) = (*fault.lock().expect("fault"), stopped.clone());
-                std::thread::spawn(move || pass_on(recipient, donor, fault, &stopped));
+                let (now, fault, stopped) = (*fault.lock().expect("fault"), fault.clone(), stopped.clone());
+                std::thread::spawn(move || pass_on(recipient, donor, now, &fault, &stopped));
             }
         });
         Ok(proxy)
@@ -90,29 +92,45 @@ fn accept(listener: &TcpListener) -> Result<TcpStream> {
     }
 }
 
-fn pass_on(mut recipient: TcpStream, mut donor: TcpStream, fault: Fault, stopped: &AtomicBool) {
+fn pass_on(mut recipient: TcpStream, mut donor: TcpStream, fault: Fault, set: &Mutex<Fault>, stopped: &AtomicBool) {
     if let (Ok(mut from), Ok(mut to)) = (recipient.try_clone(), donor.try_clone()) {
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut from, &mut to);
             let _ = to.shutdown(Shutdown::Both);
         });
     }
-    let mut passed = 0;
+    let mut passed: u64 = 0;
     let mut buffer = [0; 16 << 10];
     while let Ok(count @ 1..) = donor.read(&mut buffer) {
         let mut bytes = &mut buffer[..count];
-        let end = passed + count as u64;
+        let end = passed.saturating_add(count as u64);
         match fault {
             Fault::FlipAt(at) if (passed..end).contains(&at) => bytes[(at - passed) as usize] ^= 0x10,
             Fault::CutAfter(limit) | Fault::SilenceAfter(limit) if end > limit => {
                 bytes = &mut bytes[..(limit - passed) as usize]
+            }
+            Fault::HoldAfter(limit) if end > limit && passed <= limit => {
+                let is_held = || matches!(*set.lock().expect("fault"), Fault::HoldAfter(_));
+                let mut held = bytes.to_vec();
+                let _ = donor.set_read_timeout(Some(Duration::from_millis(20)));
+                let mut more = [0; 64 << 10];
+                while is_held() && !stopped.load(Ordering::Acquire) {
+                    let count = donor.read(&mut more).unwrap_or_default();
+                    held.extend(&more[..count]);
+                }
+                let _ = donor.set_read_timeout(None);
+                passed = u64::MAX - 1;
+                if recipient.write_all(&held).is_err() {
+                    break;
+                }
+                continue;
             }
             _ => {}
         }
         if recipient.write_all(bytes).is_err() {
             break;
         }
-        passed += bytes.len() as u64;
+        passed = passed.saturating_add(bytes.len() as u64);
         if bytes.len() < count {
             while matches!(fault, Fault::SilenceAfter(_))
                 && !stopped.load(Ordering::Acquire)

@@ -12,8 +12,9 @@ use crate::datadir::ownership::Ownership;
 use crate::datadir::{publish, stage};
 use crate::durable;
 use crate::exit::{self, Reason};
-use crate::peer::Asker;
+use crate::peer::{self, Asker, Place, Questions, Site};
 use crate::recipient::receive_from_any;
+use crate::server_config;
 use crate::settings::{Clone, HostPort};
 use crate::wire::message::Wants;
 
@@ -36,12 +37,14 @@ pub struct Copying<'a> {
 pub struct From {
     pub donors: Vec<HostPort>,
     pub wants: Wants,
+    /// The primary's sidecar, where the copy is for a replica.
+    pub primary: Option<HostPort>,
 }
 
 impl From {
     /// For a copy that only has to be prepared or published.
     pub fn nobody() -> From {
-        From { donors: Vec::new(), wants: Wants::Recovery }
+        From { donors: Vec::new(), wants: Wants::Recovery, primary: None }
     }
 }
 
@@ -53,25 +56,58 @@ impl Copying<'_> {
             _ => self.receive()?,
         };
         for backup in 1.. {
-            match self.prepare(&mut journal)? {
-                Prepared::Whole => break,
-                Prepared::Failed(error) if backup == BACKUPS => return Err(error),
-                Prepared::Failed(error) => {
-                    warn!("{error:#}; receiving another backup");
-                    journal = self.receive()?;
-                }
+            let failure = match self.prepare(&mut journal)? {
+                Prepared::Whole => match self.why_useless(&journal)? {
+                    None => break,
+                    Some(why) => Reason::NoPosition.error(why),
+                },
+                Prepared::Failed(error) => error,
+            };
+            if backup == BACKUPS {
+                return Err(failure);
             }
+            warn!("{failure:#}; receiving another backup");
+            journal = self.receive()?;
         }
         self.publish(&journal)
     }
 
+    /// Asks the primary once more before a copy is published for a replica: its log may have been purged, and itself
+    /// replaced, while the copy was made. A primary that doesn't answer says nothing against it.
+    fn why_useless(&self, journal: &Journal) -> Result<Option<String>> {
+        let (Some(primary), Some(clone)) = (&self.from.primary, &journal.clone) else { return Ok(None) };
+        let questions = Questions { about: Some(clone.position.clone()), history: None };
+        let place = Place::Name(primary.clone());
+        let report = match peer::ask_for_report(&self.settings.member, &self.settings.peering, &place, &questions) {
+            Ok(report) => report,
+            Err(silence) => {
+                warn!(%primary, "the primary can't be asked whether its log still begins before the clone: {silence}");
+                return Ok(None);
+            }
+        };
+        if let (Some(theirs), Some(ours)) = (&report.set_id, &journal.set_id)
+            && theirs != ours
+        {
+            return Err(Reason::Refused.error(format!(
+                "{} gave data of set identity {ours}, but the primary's are of {theirs}: it has lost its data, or the \
+                 donor belongs to another set",
+                clone.donor_pod
+            )));
+        }
+        let cannot = report.cannot_follow.filter(|why| !why.is_empty());
+        Ok(cannot.map(|why| format!("replication can't start from the clone's position any more: {why}")))
+    }
+
     /// Empty or interrupted → received.
     fn receive(&self) -> Result<Journal> {
+        // What an earlier start left is worth nothing, and takes room that is asked for now.
+        stage::discard(self.layout)?;
         let asker = Asker {
             member: &self.settings.member,
             peering: &self.settings.peering,
             wants: self.from.wants,
             formats: self.tool.formats(),
+            site: self.site(),
         };
         let stage = || -> Result<PathBuf> { stage::open(self.layout, self.ownership) };
         let received = receive_from_any(&asker, &self.from.donors, self.settings.give_up_after, &stage)
@@ -86,6 +122,15 @@ impl Copying<'_> {
         journal.clone = Some(received.record());
         self.write(&journal)?;
         Ok(journal)
+    }
+
+    fn site(&self) -> Site {
+        Site {
+            tool_series: Some(self.tool.series()),
+            free_bytes: durable::free_bytes(self.layout.workplace()).ok(),
+            page_size: server_config::page_size(&self.settings.server_config),
+            keyring: self.settings.keyring,
+        }
     }
 
     /// Received, or interrupted while preparing → prepared. An attempt is counted before it is made: one that takes

@@ -51,7 +51,9 @@ pub fn run(settings: &Clone) -> Result<()> {
     };
     let ownership = ownership?;
     let from = match settings.member.role() {
-        Role::Replica => From { donors: settings.donors.clone(), wants: Wants::Clone },
+        Role::Replica => {
+            From { donors: settings.donors.clone(), wants: Wants::Clone, primary: Some(settings.primary.clone()) }
+        }
         Role::Primary if interrupted.as_ref().is_some_and(Journal::has_whole_backup) => From::nobody(),
         Role::Primary => match plan_for_primary(settings)? {
             Plan::NewDatabase => {
@@ -59,7 +61,7 @@ pub fn run(settings: &Clone) -> Result<()> {
                 info!(data_dir = %layout.data_dir.display(), "empty, and this is the primary: the server starts a new database");
                 return Ok(());
             }
-            Plan::Recover(donors) => From { donors, wants: Wants::Recovery },
+            Plan::Recover(donors) => From { donors, wants: Wants::Recovery, primary: None },
         },
     };
     Copying { settings, layout: &layout, ownership, tool: BackupTool::find()?, from }.run(interrupted)

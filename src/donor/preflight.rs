@@ -1,0 +1,205 @@
+//! Whether a clone could work at all, before the backup tool is started.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::Donor;
+use crate::backup_tool::BackupTool;
+use crate::mysql::storage::Storage;
+use crate::mysql::{Server, history, replication_status};
+use crate::ordinal::Role;
+use crate::peer::{self, Place, Questions};
+use crate::unpack::path::OUR_PREFIX;
+use crate::wire::message::{Hello, Refusal, Wants, Why};
+
+/// One part in so many is added to what the data take: they grow while they are copied, and the log with them.
+const GROWTH: u64 = 10;
+
+/// What prepare and a server's start need on any volume, in bytes.
+const LEAST_ROOM: u64 = 16 << 20;
+
+/// Beginnings of names in a data directory that a backup doesn't copy.
+const UNCOPIED: [&str; 6] = ["ib_logfile", "#innodb_redo", "ibtmp", "#innodb_temp", "lost+found", OUR_PREFIX];
+
+/// A replica that was found unfit now may be fit later, in seconds.
+const RETRY_AFTER: u64 = 5;
+
+/// Looks at server, tool, volume and recipient; an error is what the recipient is told.
+pub async fn check(donor: &Donor, tool: &BackupTool, hello: &Hello) -> Result<(), Refusal> {
+    let unknown = |error: anyhow::Error| refusal(Why::NotReady, format!("{error:#}"), Some(RETRY_AFTER));
+    let mut server = Server::connect(&donor.settings.server, &donor.settings.backup).await.map_err(unknown)?;
+    check_tool(tool, &server.version, hello)?;
+    let storage = Storage::of(&mut server).await.map_err(unknown)?;
+    check_storage(&storage, hello)?;
+    check_room(&donor.settings.data_dir, &storage, hello)?;
+    if donor.settings.member.role() == Role::Replica && hello.wants == Wants::Clone {
+        check_against_primary(donor, &mut server).await?;
+    }
+    Ok(())
+}
+
+fn refusal(why: Why, text: String, retry_after: Option<u64>) -> Refusal {
+    Refusal { why, text, retry_after }
+}
+
+fn check_tool(tool: &BackupTool, server: &str, hello: &Hello) -> Result<(), Refusal> {
+    if !tool.fits(server) {
+        let text = format!("{tool} does not fit the server {server}: the donor needs the tool of its server's series");
+        return Err(refusal(Why::Unsupported, text, None));
+    }
+    match &hello.tool_series {
+        Some(theirs) if *theirs != tool.series() => {
+            let text = format!("the donor copies with {tool}, and the recipient would prepare with one of {theirs}");
+            Err(refusal(Why::Unsupported, text, None))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
+    let refuse = |text: String| Err(refusal(Why::Unsupported, text, None));
+    if let Some(outside) = storage.outside() {
+        return refuse(format!("the donor's server keeps data outside its data directory ({outside})"));
+    }
+    if let (Some(what), false) = (&storage.encrypted, hello.keyring) {
+        return refuse(format!(
+            "the donor's data are encrypted ({what}), and the recipient does not say that it reaches the keys \
+             (--keyring)"
+        ));
+    }
+    match (storage.page_size(), hello.page_size) {
+        (Some(ours), Some(theirs)) if ours != theirs => refuse(format!(
+            "the donor's InnoDB pages have {ours} bytes, the recipient's server is configured for {theirs}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_room(data_dir: &Path, storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
+    let Some(free) = hello.free_bytes else { return Ok(()) };
+    let unknown = |error: std::io::Error| {
+        refusal(Why::NotReady, format!("looking at {}: {error}", data_dir.display()), Some(RETRY_AFTER))
+    };
+    let found = look(data_dir, &storage.uncopied_logs()).map_err(unknown)?;
+    if let Some(link) = found.link {
+        let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
+        return Err(refusal(Why::Unsupported, text, None));
+    }
+    let redo_log = storage.redo_log_bytes();
+    let needed = found.bytes + found.bytes / GROWTH + redo_log + LEAST_ROOM;
+    if needed > free {
+        let text = format!(
+            "a copy needs {needed} bytes ({} of data and what they may grow by meanwhile, {redo_log} for the server's redo \
+             log), and the recipient's volume has {free} free",
+            found.bytes
+        );
+        return Err(refusal(Why::NoRoom, text, None));
+    }
+    Ok(())
+}
+
+/// What lies in a data directory.
+#[derive(Default)]
+struct Lying {
+    /// Space taken by what a backup copies.
+    bytes: u64,
+    /// A file that stands for one elsewhere.
+    link: Option<PathBuf>,
+}
+
+fn look(data_dir: &Path, uncopied_logs: &[String]) -> std::io::Result<Lying> {
+    let mut found = Lying::default();
+    for entry in std::fs::read_dir(data_dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_uncopied = UNCOPIED.iter().any(|start| name.starts_with(start))
+            || uncopied_logs.iter().any(|start| name.starts_with(start.as_str()));
+        if !is_uncopied {
+            add(&mut found, &entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Files come and go while a server runs.
+fn add(found: &mut Lying, path: &Path) {
+    let Ok(metadata) = path.symlink_metadata() else { return };
+    if metadata.is_symlink() || path.extension().is_some_and(|extension| extension == "isl") {
+        found.link.get_or_insert_with(|| path.to_owned());
+    } else if metadata.is_dir() {
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            add(found, &entry.path());
+        }
+    } else {
+        // Blocks of 512 bytes, whatever the file system's are. (stat(2))
+        found.bytes += metadata.blocks() * 512;
+    }
+}
+
+/// A replica whose faults a clone would inherit doesn't donate.
+async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(), Refusal> {
+    let Some(primary) = donor.settings.primary.clone() else { return Ok(()) };
+    let unknown = |why: String| refusal(Why::NotReady, why, Some(RETRY_AFTER));
+    let questions = questions(server).await.map_err(|error| unknown(format!("{error:#}")))?;
+    let settings = donor.settings.clone();
+    let asking = tokio::task::spawn_blocking(move || {
+        peer::ask_for_report(&settings.member, &settings.peering, &Place::Name(primary), &questions)
+    });
+    let report = match asking.await {
+        Ok(Ok(report)) => report,
+        Ok(Err(silence)) => return Err(unknown(format!("the primary can't be asked about this replica: {silence}"))),
+        Err(error) => return Err(unknown(format!("asking the primary: {error}"))),
+    };
+    let own = donor.status.get().set_id;
+    if report.set_id.is_none() || report.set_id != own {
+        return Err(unknown("this replica is not known to be of the primary's set".to_owned()));
+    }
+    if let Some(extra) = report.unknown_history.filter(|extra| !extra.is_empty()) {
+        return Err(unknown(format!("this replica has transactions that the primary has not: {extra}")));
+    }
+    if let Some(why) = report.cannot_follow.filter(|why| !why.is_empty()) {
+        return Err(unknown(format!("the primary no longer holds this replica's position: {why}")));
+    }
+    Ok(())
+}
+
+async fn questions(server: &mut Server) -> Result<Questions> {
+    let status = replication_status(server).await?;
+    let progress = history::progress(server, status.as_ref()).await?;
+    Ok(Questions { about: progress.applied, history: Some(history::own_history(server).await?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_page_sizes_must_meet() {
+        let mut storage = Storage { variables: [("innodb_page_size".into(), "16384".into())].into(), encrypted: None };
+        let hello = |page_size, keyring| Hello { page_size, keyring, ..Hello::default() };
+        assert!(check_storage(&storage, &hello(None, false)).is_ok());
+        assert!(check_storage(&storage, &hello(Some(16384), false)).is_ok());
+        assert!(check_storage(&storage, &hello(Some(8192), false)).is_err());
+        storage.encrypted = Some("the table app/t".into());
+        let refusal = check_storage(&storage, &hello(None, false)).unwrap_err();
+        assert!(!refusal.why.may_pass() && refusal.text.contains("app/t"), "{refusal}");
+        assert!(check_storage(&storage, &hello(None, true)).is_ok());
+    }
+
+    #[test]
+    fn logs_that_are_not_copied_take_no_room_and_links_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str| std::fs::write(directory.path().join(name), vec![1; 8192]).unwrap();
+        for name in ["ibdata1", "ib_logfile0", "mysql-bin.000001", "ibtmp1", ".mysqlset.json"] {
+            write(name);
+        }
+        std::fs::create_dir(directory.path().join("app")).unwrap();
+        write("app/t.ibd");
+        let found = look(directory.path(), &["mysql-bin.".to_owned()]).unwrap();
+        assert_eq!((found.bytes, found.link), (16384, None));
+        std::os::unix::fs::symlink("/elsewhere/u.ibd", directory.path().join("app/u.ibd")).unwrap();
+        assert!(look(directory.path(), &[]).unwrap().link.is_some_and(|link| link.ends_with("app/u.ibd")));
+    }
+}

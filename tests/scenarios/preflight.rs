@@ -1,0 +1,107 @@
+//! What a clone would fail on later is said before its first byte, by name.
+
+use std::os::unix::fs::symlink;
+
+use anyhow::Result;
+
+use crate::pods::container::Termination;
+use crate::pods::manifest::Manifests;
+use crate::pods::{Cluster, PATIENCE};
+use crate::proxy::{Fault, Proxy, use_proxy};
+use crate::set;
+
+fn primary(change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
+    let cluster = set::start(1, |manifests| {
+        manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "3");
+        change(manifests);
+    })?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    Ok(cluster)
+}
+
+/// How a second pod's clone ends, before anything was received.
+fn refused(cluster: &Cluster) -> Result<Termination> {
+    cluster.scale(2);
+    let end = set::end_of_clone(cluster, "mysql-1")?;
+    assert!(!cluster.logs("mysql-1", "clone").contains("receiving pod="), "{end:?}");
+    assert_eq!(set::state(cluster, "mysql-1"), None);
+    Ok(end)
+}
+
+fn add_to_config(manifests: &mut Manifests, role: &str, line: &str) {
+    let config = manifests.config_maps[0].data.get_mut(role).expect("the role's file");
+    config.push_str(line);
+}
+
+#[test]
+fn a_volume_that_is_too_small() -> Result<()> {
+    let cluster = primary(|_| {})?;
+    cluster.limit_volume("mysql-1", 20 << 20);
+    let end = refused(&cluster)?;
+    assert_eq!(end.exit_code, 50, "{end:?}");
+    assert!(end.message.contains("a copy needs") && end.message.contains("free"), "{end:?}");
+    Ok(())
+}
+
+#[test]
+fn another_page_size() -> Result<()> {
+    let cluster = primary(|manifests| add_to_config(manifests, "replica.cnf", "    innodb_page_size = 8k\n"))?;
+    let end = refused(&cluster)?;
+    assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.contains("16384") && end.message.contains("8192"), "{end:?}");
+    Ok(())
+}
+
+#[test]
+fn data_outside_the_data_directory() -> Result<()> {
+    let cluster = primary(|manifests| add_to_config(manifests, "primary.cnf", "    aria_log_dir_path = /tmp\n"))?;
+    let end = refused(&cluster)?;
+    assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.contains("aria_log_dir_path = /tmp"), "{end:?}");
+
+    let cluster = primary(|_| {})?;
+    symlink("/elsewhere", cluster.volume("mysql-0").join("mysql/app/linked.MYD"))?;
+    let end = refused(&cluster)?;
+    assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.contains("app/linked.MYD leads there"), "{end:?}");
+    Ok(())
+}
+
+#[test]
+fn a_replica_with_rows_of_its_own_donates_to_nobody() -> Result<()> {
+    let cluster = set::start(2, |_| {})?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    cluster.sql("mysql-1", "CREATE TABLE app.own (n INT)")?;
+    cluster.scale(3);
+    cluster.wait_ready(3)?;
+    let log = cluster.logs("mysql-2", "clone");
+    assert!(log.contains("this replica has transactions that the primary has not: 0-101-"), "{log}");
+    assert_eq!(set::journal(&cluster, "mysql-2")?["clone"]["donor_pod"], "mysql-0");
+    set::assert_same_rows(&cluster, &["mysql-2"])
+}
+
+#[test]
+fn a_position_that_is_purged_while_the_copy_is_made_is_not_published() -> Result<()> {
+    let cluster = primary(use_proxy)?;
+    let proxy = Proxy::start(&cluster, "mysql-0", Fault::HoldAfter(5_000_000))?;
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "receiving pod=")?;
+    cluster.wait_for("the backup's end at the donor", PATIENCE, || {
+        Ok(cluster.logs("mysql-0", "sidecar").contains("a clone was served"))
+    })?;
+    cluster.sql("mysql-0", "FLUSH BINARY LOGS; INSERT INTO app.keyed (n) VALUES (1); FLUSH BINARY LOGS")?;
+    let current = cluster.value("mysql-0", "SHOW MASTER STATUS")?;
+    // The server keeps a log for a moment longer, until it is sure not to need it for a recovery.
+    cluster.wait_for("the old logs to be purged", PATIENCE, || {
+        cluster.sql("mysql-0", &format!("PURGE BINARY LOGS TO '{current}'"))?;
+        Ok(cluster.sql("mysql-0", "SHOW BINARY LOGS")?.len() == 1)
+    })?;
+    proxy.set(Fault::None);
+    cluster.wait_ready(2)?;
+    let log = cluster.logs("mysql-1", "clone");
+    assert!(log.contains("replication can't start from the clone's position any more"), "{log}");
+    assert_eq!(set::clones(&cluster, "mysql-1"), 1);
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
