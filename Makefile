@@ -1,7 +1,8 @@
 # The two commands of the README. As root, on Debian 12 with a Rust toolchain; what else they need they install.
 
 # Servers and tools for the tests: programs only, no package that sets up a database of the machine's own.
-PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup bubblewrap iproute2 util-linux
+PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup bubblewrap iproute2 util-linux mount \
+	strace e2fsprogs
 
 CARGO ?= cargo
 TEST_THREADS ?= 4

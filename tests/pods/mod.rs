@@ -335,7 +335,7 @@ impl Drop for Cluster {
 }
 
 /// A directory that every user can pass, named for this process. Those of processes that are gone are removed.
-fn work_directory() -> Result<PathBuf> {
+pub fn work_directory() -> Result<PathBuf> {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
     let parent = std::env::temp_dir().join("mysqlset-pods");
     std::fs::create_dir_all(&parent)?;

@@ -1,0 +1,163 @@
+//! The backup tool killed while it prepares: alone, with the clone that waits for it, and with the machine's power.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+
+use crate::demands::{Look, at_the_kill, of_a_finished_clone, of_the_next_start};
+use crate::disk::Disk;
+use crate::lab::{LOCKED, Lab};
+use crate::points::{self, Point};
+use crate::volume::{Place, Volume};
+
+/// What the tool changes the disk with. Much of it is done by several threads: what is reached is the first thread's
+/// call of that number, and the last numbers may be reached by none.
+const CALLS: &[&str] =
+    &["rename", "unlink", "pwrite64", "ftruncate", "fallocate", "fsync", "fdatasync", "io_submit", "io_uring_enter"];
+
+/// The exit code of "the backup could not be prepared".
+const NOT_PREPARED: i32 = 41;
+
+/// How that is said of the tool.
+const KILLED: &str = "killed by signal 9";
+
+/// Not always by preparing the same backup again: killed between making its new log and filling it, mariadb-backup
+/// 10.11.19 can't ("ib_logfile0 is too small"), and another backup is received.
+#[test]
+fn the_tool_is_killed_and_started_again() -> Result<()> {
+    let lab = Lab::start()?;
+    for point in points_of_the_tool(&lab)? {
+        let volume = Volume::new(&lab, "volume", Place::Beside)?;
+        let tool = Tool::new(&lab, &format!("mkdir $0.once && exec {}", killing(&point)))?;
+        let output = lab.clone_with(&volume, &tool.directory)?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "the tool {point}: ended with {}: {error}", output.status);
+        ensure!(error.contains(KILLED) || point.may_be_missed(), "the tool {point}: was not reached: {error}");
+        of_a_finished_clone(&lab, &volume, Look::AtRows).with_context(|| format!("the tool {point}"))?;
+        volume.remove()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_tool_that_is_always_killed_is_a_reason_to_stop() -> Result<()> {
+    let lab = Lab::start()?;
+    for place in [Place::Beside, Place::Inside] {
+        let volume = Volume::new(&lab, "volume", place)?;
+        let tool = Tool::new(&lab, &format!("exec {}", killing(&Point::at("openat", 20))))?;
+        let output = lab.clone_with(&volume, &tool.directory)?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(NOT_PREPARED), "ended with {}: {error}", output.status);
+        ensure!(error.contains(KILLED), "{error}");
+        ensure!(at_the_kill(&lab, &volume)?.holds_a_backup(), "nothing to go on with");
+        of_the_next_start(&lab, &volume, Look::AtRows)?;
+        volume.remove()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_container_is_killed_while_the_tool_works() -> Result<()> {
+    let lab = Lab::start()?;
+    for point in points_of_the_tool(&lab)? {
+        let volume = Volume::new(&lab, "volume", Place::Inside)?;
+        kill_both(&lab, &volume, &point)?;
+        start_again(&lab, &volume, &point)?;
+        volume.remove()?;
+    }
+    Ok(())
+}
+
+/// A tool that goes on after its clone was killed would write where the next one reads.
+#[test]
+fn a_tool_that_outlives_its_clone_keeps_the_next_one_away() -> Result<()> {
+    let lab = Lab::start()?;
+    for place in [Place::Beside, Place::Inside] {
+        let volume = Volume::new(&lab, "volume", place)?;
+        let tool = Tool::new(&lab, "kill -KILL $PPID; while [ -e $0 ]; do sleep 0.02; done")?;
+        let output = lab.clone_with(&volume, &tool.directory)?;
+        ensure!(output.status.signal() == Some(Signal::KILL.as_raw()), "ended with {}", output.status);
+        let output = lab.clone(&volume)?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(LOCKED), "beside the tool: ended with {}: {error}", output.status);
+        ensure!(at_the_kill(&lab, &volume)?.holds_a_backup(), "nothing to go on with");
+        drop(tool);
+        of_the_next_start(&lab, &volume, Look::AtRows)?;
+        volume.remove()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_power_is_lost_while_the_tool_works() -> Result<()> {
+    let lab = Lab::start()?;
+    for point in points_of_the_tool(&lab)? {
+        let disk = Disk::new(&lab, "disk")?;
+        kill_both(&lab, &disk.volume(Place::Beside)?, &point)?;
+        let after = disk.lose_power("after")?;
+        start_again(&lab, &after.volume(Place::Beside)?, &point)?;
+    }
+    Ok(())
+}
+
+/// The tool is killed, and then, before it can notice, who waits for it.
+fn kill_both(lab: &Lab, volume: &Volume, point: &Point) -> Result<()> {
+    let tool = Tool::new(lab, &format!("{}; echo $? >$0.status; kill -KILL $PPID", killing(point)))?;
+    let output = lab.clone_with(volume, &tool.directory)?;
+    ensure!(output.status.signal() == Some(Signal::KILL.as_raw()), "{point}: ended with {}", output.status);
+    let status = std::fs::read_to_string(tool.directory.join("mariadb-backup.status"))?;
+    ensure!(status.trim() == "137" || point.may_be_missed(), "the tool {point}: was not reached, ended with {status}");
+    Ok(())
+}
+
+fn start_again(lab: &Lab, volume: &Volume, point: &Point) -> Result<()> {
+    ensure!(at_the_kill(lab, volume)?.holds_a_backup(), "{point}: nothing to go on with");
+    of_the_next_start(lab, volume, Look::AtRows).with_context(|| format!("the tool and the clone {point}"))
+}
+
+/// A program by the tool's name that is the tool, except where it is to prepare.
+struct Tool {
+    directory: PathBuf,
+}
+
+impl Tool {
+    fn new(lab: &Lab, when_it_is_to_prepare: &str) -> Result<Tool> {
+        let directory = lab.path("tool");
+        std::fs::create_dir(&directory)?;
+        let tool = Tool { directory };
+        let program = tool.directory.join("mariadb-backup");
+        let script =
+            format!("#!/bin/sh\ncase \"$*\" in *--prepare*) {when_it_is_to_prepare};; esac\nexec {REAL} \"$@\"\n");
+        std::fs::write(&program, script)?;
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+        Ok(tool)
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Where Debian's package has it.
+const REAL: &str = "/usr/bin/mariadb-backup";
+
+fn killing(point: &Point) -> String {
+    format!("strace {} {REAL} \"$@\"", point.arguments().join(" "))
+}
+
+/// The first, a middle and the last call of each kind.
+fn points_of_the_tool(lab: &Lab) -> Result<Vec<Point>> {
+    let volume = Volume::new(lab, "undisturbed", Place::Beside)?;
+    let log = lab.path("trace-of-the-tool");
+    let strace = points::listing(&log, CALLS).join(" ");
+    let tool = Tool::new(lab, &format!("exec strace {strace} {REAL} \"$@\""))?;
+    let output = lab.clone_with(&volume, &tool.directory)?;
+    ensure!(output.status.success(), "under strace: {}", String::from_utf8_lossy(&output.stderr));
+    volume.remove()?;
+    points::few_of_each(&log)
+}
