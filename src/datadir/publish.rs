@@ -60,7 +60,9 @@ fn publish_inside(layout: &Layout, publishing: &Journal, published: &Journal, ow
     }
     stage::discard(layout)?;
     published.write(&layout.data_dir)?;
-    ownership.give(&layout.data_dir.join(journal::FILE_NAME))
+    ownership.give(&layout.data_dir.join(journal::FILE_NAME))?;
+    // The giving too must outlast a power cut: the sidecar writes the journal next, as the server's user.
+    sync_file(&layout.data_dir.join(journal::FILE_NAME))
 }
 
 fn move_entries(from: &Path, to: &Path) -> Result<()> {
@@ -126,6 +128,10 @@ fn indexed_files(index: &Path) -> Result<Vec<PathBuf>> {
 fn sync_everything(directory: &Path) -> Result<()> {
     durable::sync_file_system(directory)
         .map_err(|error| exit::disk_error(error, format!("syncing the file system of {}", directory.display())))
+}
+
+fn sync_file(path: &Path) -> Result<()> {
+    durable::sync_directory(path).map_err(|error| exit::disk_error(error, format!("syncing {}", path.display())))
 }
 
 fn sync_directory(directory: &Path) -> Result<()> {
