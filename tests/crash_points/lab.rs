@@ -31,10 +31,11 @@ const SCHEMA: &str = "CREATE DATABASE app;
 const CHECKSUMS: &str = "CHECKSUM TABLE app.keyed, app.keyless";
 
 /// A server of 34 MB in little memory.
-const SMALL: [&str; 5] = [
+const SMALL: [&str; 6] = [
     "--no-defaults",
     "--user=root",
     "--innodb-buffer-pool-size=8M",
+    "--innodb-log-file-size=8M",
     "--skip-innodb-buffer-pool-load-at-startup",
     "--skip-innodb-buffer-pool-dump-at-shutdown",
 ];
