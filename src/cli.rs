@@ -139,6 +139,11 @@ pub struct CloneArgs {
     #[arg(long, env = "MYSQLSET_ON_LOST_PRIMARY", value_enum, default_value = "refuse")]
     pub on_lost_primary: OnLostPrimary,
 
+    /// What to do with a replica's data whose replication can't go on: the source has purged what it needs, or its relay
+    /// logs are lost.
+    #[arg(long, env = "MYSQLSET_ON_BROKEN_REPLICA", value_enum, default_value = "keep")]
+    pub on_broken_replica: OnBrokenReplica,
+
     /// Directory with the server's configuration files, for what a clone depends on: InnoDB's page size.
     #[arg(long, env = "MYSQLSET_SERVER_CONFIG", default_value = "/etc/mysql/conf.d", value_name = "DIR")]
     pub server_config: PathBuf,
@@ -170,6 +175,15 @@ pub enum OnLostPrimary {
     Recover,
     /// Make a new database all the same; replicas of the old one will follow nobody.
     StartAnew,
+}
+
+/// What `clone` does about a replica that can't go on.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBrokenReplica {
+    /// Leave the data alone; the pod starts, and is not ready.
+    Keep,
+    /// Clone beside them, and put the whole clone in their place; at most once a day.
+    CloneAgain,
 }
 
 #[derive(Args, Debug)]

@@ -130,6 +130,16 @@ fn replication(
     snapshot: &Snapshot,
     gauge: &mut impl FnMut(&str, &str, Option<&Unit>, f64) -> Result<(), std::fmt::Error>,
 ) -> Result<(), std::fmt::Error> {
+    if snapshot.role == "replica" {
+        gauge(
+            "replication_broken",
+            "Whether replication can't go on by itself",
+            None,
+            flag(snapshot.broken.is_some()),
+        )?;
+        let foreign = flag(snapshot.foreign_source.is_some());
+        gauge("replication_foreign_source", "Whether the primary's data are another set's", None, foreign)?;
+    }
     let Some(status) = &snapshot.replication else { return Ok(()) };
     let running = |thread: Thread| flag(thread == Thread::Running);
     gauge("replication_receiver_running", "Whether the source's log is being fetched", None, running(status.receiver))?;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::cli::{CloneArgs, InitConfigArgs, OnHalfMade, OnLostPrimary, PeerArgs, ProcessArgs, SidecarArgs};
+use crate::cli::{
+    CloneArgs, InitConfigArgs, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs, ProcessArgs, SidecarArgs,
+};
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal, ServerId};
 use crate::secret::Secret;
@@ -89,6 +91,7 @@ pub struct Clone {
     pub owner: Option<Owner>,
     pub on_half_made: OnHalfMade,
     pub on_lost_primary: OnLostPrimary,
+    pub on_broken_replica: OnBrokenReplica,
     /// Where the server's configuration files lie.
     pub server_config: PathBuf,
     /// Whether the backup tool reaches the keys of encrypted data.
@@ -121,6 +124,7 @@ impl Clone {
             owner: args.owner.as_deref().map(owner).transpose()?,
             on_half_made: args.on_half_made,
             on_lost_primary: args.on_lost_primary,
+            on_broken_replica: args.on_broken_replica,
             server_config: args.server_config,
             keyring: args.keyring,
             prepare_memory: args.prepare_memory.as_deref().map(bytes).transpose()?,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::datadir::journal::{CloneRecord, SetId, State};
+use crate::datadir::journal::{BrokenReplication, CloneRecord, SetId, State};
 use crate::mysql::status::{ReplicationStatus, Thread};
 use crate::ordinal::Role;
 
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub set_id: Option<SetId>,
     pub clone: Option<CloneRecord>,
     pub replication: Option<ReplicationStatus>,
+    /// Why replication can't go on, where it can't.
+    pub broken: Option<BrokenReplication>,
     /// Why the primary may not be followed: its data are another set's.
     pub foreign_source: Option<String>,
     /// Why it isn't known whether the primary may be followed, while it isn't.
@@ -56,6 +58,7 @@ impl Status {
             set_id: None,
             clone: None,
             replication: None,
+            broken: None,
             foreign_source: None,
             silent_source: None,
             unfit_to_donate: None,
@@ -150,6 +153,9 @@ impl Snapshot {
         self.living_server()?;
         if let Some(why) = &self.foreign_source {
             return Err(why.clone());
+        }
+        if let Some(broken) = &self.broken {
+            return Err(format!("replication can't go on ({}): {}", broken.why.name(), broken.text));
         }
         if self.settled { Ok(()) } else { Err("the server's start is being looked at".to_owned()) }
     }

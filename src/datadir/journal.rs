@@ -96,6 +96,36 @@ pub struct CloneRecord {
     pub position: Position,
 }
 
+/// What keeps a replica's replication from going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// The source no longer has, or never had, what comes after this replica's position.
+    SourcePurged,
+    /// What was fetched and not yet applied can't be read, nor how far it was applied.
+    RelayLogsLost,
+}
+
+impl Why {
+    /// The reason's name, for metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Why::SourcePurged => "source-purged",
+            Why::RelayLogsLost => "relay-logs-lost",
+        }
+    }
+}
+
+/// Replication that can't go on by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenReplication {
+    pub why: Why,
+    /// The server's own words.
+    pub text: String,
+    /// When it was first seen, in seconds since 1970.
+    pub since: u64,
+}
+
 /// The journal's content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Journal {
@@ -110,6 +140,12 @@ pub struct Journal {
     /// Published only: the source that came with the data was forgotten, so what the server has is ours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub source_forgotten: bool,
+    /// Replicas: replication can't go on. Gone again when it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<BrokenReplication>,
+    /// When these data took the place of a replica's whose replication was broken, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloned_again_at: Option<u64>,
     /// How often the backup tool was started to prepare what is staged.
     #[serde(default)]
     pub prepare_attempts: u32,
@@ -131,6 +167,8 @@ impl Journal {
             set_id: None,
             clone: None,
             source_forgotten: false,
+            broken: None,
+            cloned_again_at: None,
             prepare_attempts: 0,
         }
     }

@@ -20,13 +20,13 @@ use crate::exit::{self, Reason};
 /// What the images' entrypoints and the tutorial's script take as the sign of a complete data directory.
 const LAST_TO_MOVE: &str = "mysql";
 
-/// Moves the staged copy into the data directory. May be called again after any interruption, with the journal that
-/// says `publishing`.
-pub fn publish(layout: &Layout, prepared: &Journal, ownership: Ownership) -> Result<Journal> {
+/// Moves the staged copy into the data directory, in the place of what is there where it `replaces` that. May be called
+/// again after any interruption, with the journal that says `publishing`.
+pub fn publish(layout: &Layout, prepared: &Journal, ownership: Ownership, replaces: bool) -> Result<Journal> {
     let publishing = prepared.entering(State::Publishing);
     let published = prepared.entering(State::Published);
     match layout.place {
-        Place::Beside => publish_beside(layout, &publishing, &published, ownership)?,
+        Place::Beside => publish_beside(layout, &publishing, &published, ownership, replaces)?,
         Place::Inside => publish_inside(layout, &publishing, &published, ownership)?,
     }
     Ok(published)
@@ -34,7 +34,13 @@ pub fn publish(layout: &Layout, prepared: &Journal, ownership: Ownership) -> Res
 
 /// Prepared, journal "preparing" → prepare again. "publishing" → here again. Renamed → the journal in the data
 /// directory says "published", and the stage is a leftover that the next start removes.
-fn publish_beside(layout: &Layout, publishing: &Journal, published: &Journal, ownership: Ownership) -> Result<()> {
+fn publish_beside(
+    layout: &Layout,
+    publishing: &Journal,
+    published: &Journal,
+    ownership: Ownership,
+    replaces: bool,
+) -> Result<()> {
     let staged = layout.staged_data();
     sync_everything(&staged)?;
     publishing.write(&layout.stage())?;
@@ -42,7 +48,11 @@ fn publish_beside(layout: &Layout, publishing: &Journal, published: &Journal, ow
     published.write(&staged)?;
     ownership.give(&staged.join(journal::FILE_NAME))?;
     sync_everything(&staged)?;
-    std::fs::rename(&staged, &layout.data_dir).map_err(|error| moving(&staged, &layout.data_dir, error))?;
+    // Exchanged, what was there is staged, and thrown away with the stage: by the next start, if this one ends here.
+    let flags = if replaces { RenameFlags::EXCHANGE } else { RenameFlags::empty() };
+    renameat_with(CWD, &staged, CWD, &layout.data_dir, flags)
+        .map_err(|error| moving(&staged, &layout.data_dir, error.into()))?;
+    sync_directory(&layout.stage())?;
     sync_directory(layout.workplace())?;
     stage::discard(layout)
 }
@@ -181,7 +191,7 @@ mod tests {
     fn one_rename_publishes_beside() {
         let (volume, layout, ownership, journal) = staged(Place::Beside);
         std::fs::create_dir(&layout.data_dir).unwrap();
-        publish(&layout, &journal, ownership).unwrap();
+        publish(&layout, &journal, ownership, false).unwrap();
         assert_eq!(names(&layout.data_dir), ["aria_log.00000001", "ibdata1", "mysql"]);
         assert_eq!(Contents::of(volume.path()).unwrap().foreign_names().collect::<Vec<_>>(), ["mysql"]);
         assert!(!layout.stage().exists());
@@ -194,8 +204,20 @@ mod tests {
         Journal::new(State::Publishing).write(&layout.data_dir).unwrap();
         std::fs::rename(layout.staged_data().join("ibdata1"), layout.data_dir.join("ibdata1")).unwrap();
         assert!(matches!(look(&layout).unwrap(), Found::Interrupted(_)));
-        publish(&layout, &journal, ownership).unwrap();
+        publish(&layout, &journal, ownership, false).unwrap();
         assert_eq!(names(&layout.data_dir), ["aria_log.00000001", "ibdata1", "mysql"]);
+        assert!(!layout.stage().exists());
+    }
+
+    #[test]
+    fn a_copy_takes_the_place_of_a_broken_replica_in_one_step() {
+        let (volume, layout, ownership, journal) = staged(Place::Beside);
+        std::fs::create_dir(&layout.data_dir).unwrap();
+        std::fs::write(layout.data_dir.join("old"), "").unwrap();
+        Journal::new(State::Replicating).write(&layout.data_dir).unwrap();
+        publish(&layout, &journal, ownership, true).unwrap();
+        assert_eq!(names(&layout.data_dir), ["aria_log.00000001", "ibdata1", "mysql"]);
+        assert_eq!(Contents::of(volume.path()).unwrap().foreign_names().collect::<Vec<_>>(), ["mysql"]);
         assert!(!layout.stage().exists());
     }
 
@@ -203,13 +225,13 @@ mod tests {
     fn publishing_never_overwrites() {
         let (_volume, layout, ownership, journal) = staged(Place::Inside);
         std::fs::write(layout.data_dir.join("ibdata1"), "somebody else's").unwrap();
-        assert!(publish(&layout, &journal, ownership).is_err());
+        assert!(publish(&layout, &journal, ownership, false).is_err());
         assert_eq!(std::fs::read(layout.data_dir.join("ibdata1")).unwrap(), b"somebody else's");
 
         let (_volume, layout, ownership, journal) = staged(Place::Beside);
         std::fs::create_dir(&layout.data_dir).unwrap();
         std::fs::write(layout.data_dir.join("ibdata1"), "somebody else's").unwrap();
-        assert!(publish(&layout, &journal, ownership).is_err());
+        assert!(publish(&layout, &journal, ownership, false).is_err());
         assert_eq!(std::fs::read(layout.data_dir.join("ibdata1")).unwrap(), b"somebody else's");
     }
 }

@@ -128,7 +128,7 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
         ordinal: asker.member.ordinal.0,
         nonce: auth::nonce().map_err(Silence::Fatal)?,
         formats: asker.formats.iter().map(ToString::to_string).collect(),
-        set_id: None,
+        set_id: asker.set_id.clone(),
         tool_series: asker.site.tool_series.clone(),
         free_bytes: asker.site.free_bytes,
         page_size: asker.site.page_size,

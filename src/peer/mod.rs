@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::datadir::journal::SetId;
 use crate::ordinal::Member;
 use crate::position::Position;
 use crate::settings::{HostPort, Peering};
@@ -27,6 +28,8 @@ pub struct Asker<'a> {
     pub formats: &'a [Format],
     /// What a clone would meet here.
     pub site: Site,
+    /// The identity of the data that a clone would take the place of.
+    pub set_id: Option<SetId>,
 }
 
 /// What a donor must know of a recipient before it begins.
@@ -103,6 +106,6 @@ pub fn ask_for_report(
     place: &Place,
     questions: &Questions,
 ) -> Result<Report, Silence> {
-    let asker = Asker { member, peering, wants: Wants::Report, formats: &[], site: Site::default() };
+    let asker = Asker { member, peering, wants: Wants::Report, formats: &[], site: Site::default(), set_id: None };
     handshake::ask_for_report(&asker, place, questions, REPORT_LIMIT)
 }

@@ -4,6 +4,7 @@
 //! Nothing is assumed to have happened because it was asked for: a sidecar that was killed anywhere in between starts
 //! here again, and so does one whose server restarted.
 
+mod broken;
 mod primary;
 mod replica;
 mod source;
@@ -14,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::datadir::journal::{Journal, State};
+use crate::datadir::journal::{BrokenReplication, Journal, State};
 use crate::mysql::status::ReplicationStatus;
 use crate::mysql::{Server, TurnedAway, replication_status};
 use crate::ordinal::Role;
@@ -132,6 +133,7 @@ impl Keeper {
             snapshot.settled = true;
             snapshot.trouble = None;
             snapshot.state = Some(journal.state);
+            snapshot.broken = journal.broken;
             snapshot.set_id = journal.set_id;
             snapshot.clone = journal.clone;
             snapshot.unfit_to_donate = unfit;
@@ -140,22 +142,57 @@ impl Keeper {
         Ok(())
     }
 
-    /// Looks at replication, and records in the journal that it runs when it first does.
+    /// Looks at replication, and records in the journal when it first runs, and when it can't go on.
     async fn observe(&mut self, server: &mut Server) -> Result<()> {
         let replication = replication_status(server).await?;
         let runs = replication.as_ref().is_some_and(ReplicationStatus::runs);
         self.replicated = runs;
-        if runs && self.status.get().state == Some(State::Configured) {
-            let journal = Journal::read(&self.settings.data_dir)?.context("the journal went away")?;
-            journal.entering(State::Replicating).write(&self.settings.data_dir)?;
-            self.status.update(|snapshot| snapshot.state = Some(State::Replicating));
-            info!("replication runs");
+        if runs {
+            self.note_that_it_runs()?;
+        }
+        if let Some(broken) = replication.as_ref().and_then(broken::why_it_cannot_go_on) {
+            self.note_that_it_is_broken(broken)?;
         }
         if let (Role::Replica, Some(replication)) = (self.settings.member.role(), &replication) {
             self.source.tend(server, replication, &self.status).await?;
         }
         self.status.update(|snapshot| snapshot.replication = replication);
         self.last_answer = Some(Instant::now());
+        Ok(())
+    }
+
+    fn note_that_it_runs(&mut self) -> Result<()> {
+        let snapshot = self.status.get();
+        if snapshot.state != Some(State::Configured) && snapshot.broken.is_none() {
+            return Ok(());
+        }
+        let mut journal = Journal::read(&self.settings.data_dir)?.context("the journal went away")?;
+        if journal.state == State::Configured {
+            journal = journal.entering(State::Replicating);
+        }
+        journal.broken = None;
+        journal.write(&self.settings.data_dir)?;
+        self.status.update(|snapshot| (snapshot.state, snapshot.broken) = (Some(journal.state), None));
+        info!("replication runs");
+        Ok(())
+    }
+
+    /// In the journal, where the next start of `clone` finds it.
+    fn note_that_it_is_broken(&mut self, broken: BrokenReplication) -> Result<()> {
+        if self.settings.member.role() == Role::Primary || self.status.get().broken.is_some() {
+            return Ok(());
+        }
+        error!(
+            why = broken.why.name(),
+            "replication can't go on ({}): the data are kept as they are; delete the pod to clone it again where its \
+             clone has --on-broken-replica clone-again, else delete its volume too",
+            broken.text
+        );
+        if let Some(mut journal) = Journal::read(&self.settings.data_dir)? {
+            journal.broken.get_or_insert_with(|| broken.clone());
+            journal.write(&self.settings.data_dir)?;
+        }
+        self.status.update(|snapshot| snapshot.broken = Some(broken));
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 #[path = "../pods/mod.rs"]
 mod pods;
 
+mod broken;
 mod donors;
 mod faults;
 mod first_start;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tracing::{info, warn};
 
 use crate::backup_tool::{self, BackupTool, Prepared, memory};
-use crate::datadir::journal::{Journal, State};
+use crate::datadir::journal::{Journal, State, now};
 use crate::datadir::layout::Layout;
 use crate::datadir::ownership::Ownership;
 use crate::datadir::{publish, stage};
@@ -31,6 +31,8 @@ pub struct Copying<'a> {
     pub ownership: Ownership,
     pub tool: BackupTool,
     pub from: From,
+    /// The journal of the data whose place the copy takes, where there are some.
+    pub replacing: Option<Journal>,
 }
 
 /// Who is asked for a copy, in order, and as what.
@@ -42,6 +44,11 @@ pub struct From {
 }
 
 impl From {
+    /// From the pods before this one.
+    pub fn for_replica(settings: &Clone) -> From {
+        From { donors: settings.donors.clone(), wants: Wants::Clone, primary: Some(settings.primary.clone()) }
+    }
+
     /// For a copy that only has to be prepared or published.
     pub fn nobody() -> From {
         From { donors: Vec::new(), wants: Wants::Recovery, primary: None }
@@ -108,6 +115,7 @@ impl Copying<'_> {
             wants: self.from.wants,
             formats: self.tool.formats(),
             site: self.site(),
+            set_id: self.replacing.as_ref().and_then(|old| old.set_id.clone()),
         };
         let stage = || -> Result<PathBuf> { stage::open(self.layout, self.ownership) };
         let received = receive_from_any(&asker, &self.from.donors, self.settings.give_up_after, &stage)
@@ -120,6 +128,7 @@ impl Copying<'_> {
         let mut journal = Journal::new(State::Received);
         journal.set_id = received.set_id.clone();
         journal.clone = Some(received.record());
+        journal.cloned_again_at = self.replacing.is_some().then(now);
         self.write(&journal)?;
         Ok(journal)
     }
@@ -156,7 +165,7 @@ impl Copying<'_> {
 
     /// Prepared → published.
     fn publish(&self, journal: &Journal) -> Result<()> {
-        let published = publish::publish(self.layout, journal, self.ownership)?;
+        let published = publish::publish(self.layout, journal, self.ownership, self.replacing.is_some())?;
         if let Some(clone) = published.clone {
             info!(
                 donor = clone.donor_pod,

@@ -1,16 +1,21 @@
 //! What is to become of a data directory that was found in some state.
 
-use anyhow::Result;
-use tracing::info;
+use std::time::Duration;
 
-use crate::cli::{OnHalfMade, OnLostPrimary};
-use crate::datadir::journal::Journal;
-use crate::datadir::layout::Layout;
+use anyhow::Result;
+use tracing::{info, warn};
+
+use crate::cli::{OnBrokenReplica, OnHalfMade, OnLostPrimary};
+use crate::datadir::journal::{Journal, now};
+use crate::datadir::layout::{Layout, Place};
 use crate::datadir::stage;
 use crate::datadir::state::Found;
 use crate::exit::Reason;
 use crate::ordinal::Role;
 use crate::settings::Clone;
+
+/// Between two times that a replica's data are replaced.
+const LEAST_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a look at the data directory leads to.
 pub enum Next {
@@ -18,7 +23,9 @@ pub enum Next {
     LeaveAlone(Option<Journal>),
     /// A database, new or cloned; where an earlier start was interrupted, its journal says how far it had come.
     Make(Option<Journal>),
-    /// The same, after what is there was put out of the way, because of this.
+    /// A clone in the place of a replica's data whose replication is broken; what is there stays until it is whole.
+    Replace(Box<Journal>),
+    /// The same as making, after what is there was put out of the way, because of this.
     SetAside(String),
 }
 
@@ -26,6 +33,7 @@ pub enum Next {
 pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
     let data_dir = layout.data_dir.display();
     match found {
+        Found::Settled(old) if may_be_replaced(settings, layout, &old) => Ok(Next::Replace(Box::new(old))),
         Found::Settled(journal) => {
             stage::discard(layout)?;
             info!(state = %journal.state, "{data_dir} holds what it should: nothing to do");
@@ -66,6 +74,27 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
             give_way(settings, Reason::FirstStartInterrupted, problem)
         }
     }
+}
+
+/// Whether a replica's data give way to a new clone: where they are broken, where the user says so, where one rename can
+/// do it, and not again soon: a primary that breaks its replicas must not make them copy it over and over.
+fn may_be_replaced(settings: &Clone, layout: &Layout, journal: &Journal) -> bool {
+    let Some(broken) = &journal.broken else { return false };
+    if settings.member.role() == Role::Primary || settings.on_broken_replica == OnBrokenReplica::Keep {
+        return false;
+    }
+    let refuse = |why: &str| {
+        warn!("replication is broken ({}): {}; not cloned again: {why}", broken.why.name(), broken.text);
+        false
+    };
+    let age = journal.cloned_again_at.map(|at| now().saturating_sub(at));
+    if layout.place == Place::Inside {
+        return refuse("the data directory is a mount point, so that a clone can't be made beside it");
+    }
+    if age.is_some_and(|seconds| seconds < LEAST_AGE.as_secs()) {
+        return refuse("it was less than a day ago; delete the volume to have it cloned all the same");
+    }
+    true
 }
 
 fn give_way(settings: &Clone, reason: Reason, problem: String) -> Result<Next> {

@@ -42,6 +42,7 @@ pub fn run(settings: &Clone) -> Result<()> {
             return Ok(());
         }
         Next::Make(interrupted) => interrupted,
+        Next::Replace(old) => return replace(settings, &layout, ownership?, *old),
         Next::SetAside(problem) => {
             ownership.as_ref().map_err(|error| Reason::Owner.error(format!("{error:#}")))?;
             warn!("{problem}");
@@ -51,9 +52,7 @@ pub fn run(settings: &Clone) -> Result<()> {
     };
     let ownership = ownership?;
     let from = match settings.member.role() {
-        Role::Replica => {
-            From { donors: settings.donors.clone(), wants: Wants::Clone, primary: Some(settings.primary.clone()) }
-        }
+        Role::Replica => From::for_replica(settings),
         Role::Primary if interrupted.as_ref().is_some_and(Journal::has_whole_backup) => From::nobody(),
         Role::Primary => match plan_for_primary(settings)? {
             Plan::NewDatabase => {
@@ -64,7 +63,19 @@ pub fn run(settings: &Clone) -> Result<()> {
             Plan::Recover(donors) => From { donors, wants: Wants::Recovery, primary: None },
         },
     };
-    Copying { settings, layout: &layout, ownership, tool: BackupTool::find()?, from }.run(interrupted)
+    Copying { settings, layout: &layout, ownership, tool: BackupTool::find()?, from, replacing: None }.run(interrupted)
+}
+
+/// Puts a clone in the place of a replica that can't go on. Where that doesn't work its data stay as they are, and the
+/// pod starts with them and tells what is wrong.
+fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal) -> Result<()> {
+    let interrupted = Journal::read(&layout.stage())?;
+    let (tool, from) = (BackupTool::find()?, From::for_replica(settings));
+    let copying = Copying { settings, layout, ownership, tool, from, replacing: Some(old) };
+    copying.run(interrupted).or_else(|error| {
+        warn!("the broken replica is not cloned again this time: {error:#}");
+        stage::discard(layout)
+    })
 }
 
 /// What becomes of an empty primary.

@@ -1,0 +1,102 @@
+//! Replication that can't go on: said, kept, and mended where the user says so.
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+
+use crate::pods::{Cluster, PATIENCE};
+use crate::set;
+
+/// A replica that was away while its source purged what it needs.
+fn purged_replica(on_broken_replica: Option<&str>) -> Result<Cluster> {
+    let cluster = set::start(2, |manifests| {
+        if let Some(word) = on_broken_replica {
+            manifests.set_env("clone", "MYSQLSET_ON_BROKEN_REPLICA", word);
+        }
+    })?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    purge_while_away(&cluster)?;
+    Ok(cluster)
+}
+
+fn purge_while_away(cluster: &Cluster) -> Result<()> {
+    cluster.scale(1);
+    cluster.wait_ready(1)?;
+    cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (1); INSERT INTO app.keyless (n) VALUES (1)")?;
+    cluster.sql("mysql-0", "FLUSH BINARY LOGS")?;
+    let current = cluster.value("mysql-0", "SHOW MASTER STATUS")?;
+    cluster.wait_for("the old logs to be purged", PATIENCE, || {
+        cluster.sql("mysql-0", &format!("PURGE BINARY LOGS TO '{current}'"))?;
+        Ok(cluster.sql("mysql-0", "SHOW BINARY LOGS")?.len() == 1)
+    })?;
+    cluster.scale(2);
+    cluster.wait_for("mysql-1 to say what is wrong", PATIENCE, || {
+        let (code, why) = cluster.http_get("mysql-1", 8307, "/readyz")?;
+        Ok(code == 503 && why.contains("replication can't go on (source-purged): error 1236"))
+    })
+}
+
+fn delete_pod_and_wait_for_another(cluster: &Cluster) -> Result<()> {
+    let before = cluster.status("mysql-1")?.uid;
+    cluster.delete_pod("mysql-1")?;
+    cluster.wait_for("a new mysql-1", PATIENCE, || Ok(cluster.status("mysql-1")?.uid != before))
+}
+
+#[test]
+fn a_replica_whose_source_was_purged_says_so_and_keeps_its_data() -> Result<()> {
+    let cluster = purged_replica(None)?;
+    let (_, metrics) = cluster.http_get("mysql-1", 8307, "/metrics")?;
+    ensure!(metrics.contains("mysqlset_replication_broken 1"), "{metrics}");
+    ensure!(cluster.logs("mysql-1", "sidecar").contains("--on-broken-replica clone-again"));
+    assert_eq!(set::journal(&cluster, "mysql-1")?["broken"]["why"], "source-purged");
+    assert_eq!(cluster.ready_pods(), ["mysql-0"]);
+
+    delete_pod_and_wait_for_another(&cluster)?;
+    set::wait_for_log(&cluster, "mysql-1", "sidecar", "the sidecar is up")?;
+    assert_eq!(set::clones(&cluster, "mysql-1"), 1);
+    assert_eq!(cluster.value("mysql-1", "SELECT COUNT(*) FROM app.keyed").unwrap_or("300".into()), "300");
+    Ok(())
+}
+
+#[test]
+fn it_is_cloned_again_where_the_user_says_so_and_not_again_the_same_day() -> Result<()> {
+    let cluster = purged_replica(Some("clone-again"))?;
+    delete_pod_and_wait_for_another(&cluster)?;
+    cluster.wait_ready(2)?;
+    assert_eq!(set::clones(&cluster, "mysql-1"), 2);
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    set::assert_no_leftovers(&cluster, "mysql-1")?;
+    let journal = set::journal(&cluster, "mysql-1")?;
+    assert!(journal["broken"].is_null() && journal["cloned_again_at"].is_u64(), "{journal}");
+
+    purge_while_away(&cluster)?;
+    delete_pod_and_wait_for_another(&cluster)?;
+    set::wait_for_log(&cluster, "mysql-1", "clone", "it was less than a day ago")?;
+    assert_eq!(set::clones(&cluster, "mysql-1"), 2);
+    Ok(())
+}
+
+/// The old data stay until the new ones are whole, whenever the clone is killed.
+#[test]
+fn a_clone_in_the_place_of_a_broken_replica_may_be_killed_at_any_time() -> Result<()> {
+    let cluster = purged_replica(Some("clone-again"))?;
+    let data_dir = cluster.volume("mysql-1").join("mysql");
+    for phase in ["receiving", "received", "preparing", "publishing"] {
+        delete_pod_and_wait_for_another(&cluster)?;
+        let stage = cluster.volume("mysql-1").join(".mysqlset-mysql-stage/.mysqlset.json");
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while set::clones(&cluster, "mysql-1") == 1 {
+            ensure!(std::time::Instant::now() < deadline, "{phase}\n{}", cluster.describe());
+            let journal = std::fs::read_to_string(&stage).unwrap_or_default();
+            if journal.contains(&format!("\"{phase}\"")) && cluster.signal("mysql-1", "clone", Signal::KILL).is_ok() {
+                let names = std::fs::read_dir(&data_dir).context("the old data are gone")?.count();
+                ensure!(names > 5, "{phase}: {names} names are left");
+                break;
+            }
+        }
+    }
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    set::assert_no_leftovers(&cluster, "mysql-1")
+}
