@@ -206,6 +206,11 @@ pub struct SidecarArgs {
     #[arg(long, env = "MYSQLSET_DONATE_TO_ANYONE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub donate_to_anyone: bool,
 
+    /// The server's image leaves .mysqlset-first-start-done in the data directory when it has made a new database: one
+    /// without that mark is not taken for whole.
+    #[arg(long, env = "MYSQLSET_FIRST_START_MARK", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub first_start_mark: bool,
+
     /// Address of the local server.
     #[arg(long, env = "MYSQLSET_SERVER_HOST", default_value = "127.0.0.1", value_name = "HOST")]
     pub server_host: String,

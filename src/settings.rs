@@ -141,6 +141,8 @@ pub struct Sidecar {
     pub clone_listen: SocketAddr,
     pub http_listen: SocketAddr,
     pub donate_to_anyone: bool,
+    /// Whether a new database has a mark when it is whole.
+    pub first_start_mark: bool,
     /// The server in this pod.
     pub server: HostPort,
     /// The server that replicas replicate from.
@@ -168,6 +170,7 @@ impl Sidecar {
             clone_listen: args.clone_listen,
             http_listen: args.http_listen,
             donate_to_anyone: args.donate_to_anyone,
+            first_start_mark: args.first_start_mark,
             server: HostPort { host: args.server_host, port: args.server_port },
             primary: is_primary.then(|| HostPort { host: source_host.clone(), port: args.clone_listen.port() }),
             source: HostPort { host: source_host, port: args.source_port },

@@ -20,6 +20,7 @@
 //! While a server runs, nothing of ours is in its data directory but the journal.
 
 pub mod contents;
+pub mod first_start;
 pub mod journal;
 pub mod layout;
 pub mod lock;

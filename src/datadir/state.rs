@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::contents::{Contents, Foreign};
+use super::first_start;
 use super::journal::{Journal, State};
 use super::layout::{Layout, Place};
 use crate::exit::Reason;
@@ -54,6 +55,7 @@ fn interrupted_or_empty(layout: &Layout) -> Result<Found> {
 fn journalled(layout: &Layout, journal: Journal, contents: &Contents) -> Result<Found> {
     match journal.state {
         State::Initialising if contents.is_empty() => Ok(Found::Announced),
+        State::Initialising if first_start::is_done(&layout.data_dir) => Ok(Found::Settled(journal)),
         State::Initialising => Ok(Found::HalfInitialised),
         State::Receiving | State::Received | State::Preparing => match contents.foreign_names().next() {
             None => Ok(Found::Interrupted(journal)),
@@ -137,6 +139,8 @@ mod tests {
         assert!(matches!(look(&layout).unwrap(), Found::Announced));
         std::fs::write(layout.data_dir.join("ibdata1"), "").unwrap();
         assert!(matches!(look(&layout).unwrap(), Found::HalfInitialised));
+        std::fs::write(layout.data_dir.join(".mysqlset-first-start-done"), "").unwrap();
+        assert!(matches!(look(&layout).unwrap(), Found::Settled(_)));
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Keeper {
     fn notice_stranger(&self) -> Result<()> {
         let journal = Journal::read(&self.settings.data_dir)?;
         if journal.as_ref().is_some_and(|journal| journal.state == State::Initialising) {
-            primary::settle(journal, &self.settings.data_dir)?;
+            primary::settle(journal, &self.settings.data_dir, self.settings.first_start_mark)?;
         }
         Ok(())
     }
@@ -122,7 +122,7 @@ impl Keeper {
                     Some(journal) if journal.state == State::Published => {
                         primary::take_over(journal, server, &self.settings.data_dir).await?
                     }
-                    journal => primary::settle(journal, &self.settings.data_dir)?,
+                    journal => primary::settle(journal, &self.settings.data_dir, self.settings.first_start_mark)?,
                 };
                 (journal, primary::why_unfit_to_donate(server).await?)
             }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use tracing::{info, warn};
 
+use crate::datadir::first_start;
 use crate::datadir::journal::{Journal, SetId, State};
 use crate::exit::Reason;
 use crate::mysql::{Server, history, replication_status};
@@ -12,8 +13,15 @@ use crate::position::Position;
 use crate::position::history::{mariadb_covers, mysql_covers};
 
 /// Brings the primary's journal up to what its server shows. Data without a journal are taken for the set's own: the
-/// server runs on them.
-pub fn settle(journal: Option<Journal>, data_dir: &Path) -> Result<Journal> {
+/// server runs on them. Where first starts leave a mark, data without it are not taken for a database.
+pub fn settle(journal: Option<Journal>, data_dir: &Path, first_starts_are_marked: bool) -> Result<Journal> {
+    let is_new = journal.as_ref().is_some_and(|journal| journal.state == State::Initialising);
+    if is_new && first_starts_are_marked && !first_start::is_done(data_dir) {
+        return Err(Reason::FirstStartInterrupted.error(
+            "the server runs on what an interrupted first start left, which may be half a database: delete the pod; its \
+             clone then refuses it, or sets it aside with --on-half-made set-aside",
+        ));
+    }
     let journal = journal.unwrap_or_else(|| Journal::new(State::Initialising));
     match journal.state {
         State::Receiving | State::Received | State::Preparing | State::Publishing => {
@@ -32,6 +40,7 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path) -> Result<Journal> {
     let mut complete = journal.entering(State::Complete);
     complete.set_id = Some(set_id.clone());
     complete.write(data_dir)?;
+    first_start::forget(data_dir)?;
     info!(%set_id, "the primary's data are complete");
     Ok(complete)
 }
@@ -94,16 +103,27 @@ mod tests {
     fn the_first_answer_makes_the_data_complete_and_gives_them_an_identity_once() {
         for before in [Some(Journal::new(State::Initialising)), None, Some(Journal::new(State::Complete))] {
             let directory = tempfile::tempdir().unwrap();
-            let first = settle(before, directory.path()).unwrap();
+            let first = settle(before, directory.path(), false).unwrap();
             assert_eq!(first.state, State::Complete);
             let written = Journal::read(directory.path()).unwrap();
-            assert_eq!(settle(written, directory.path()).unwrap().set_id, first.set_id);
+            assert_eq!(settle(written, directory.path(), true).unwrap().set_id, first.set_id);
         }
+    }
+
+    #[test]
+    fn a_first_start_without_its_mark_is_not_complete() {
+        let directory = tempfile::tempdir().unwrap();
+        let begun = || Some(Journal::new(State::Initialising));
+        assert!(settle(begun(), directory.path(), true).is_err());
+        let mark = directory.path().join(".mysqlset-first-start-done");
+        std::fs::write(&mark, "").unwrap();
+        assert_eq!(settle(begun(), directory.path(), true).unwrap().state, State::Complete);
+        assert!(!mark.exists());
     }
 
     #[test]
     fn a_server_on_an_unfinished_clone_is_trouble() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(settle(Some(Journal::new(State::Receiving)), directory.path()).is_err());
+        assert!(settle(Some(Journal::new(State::Receiving)), directory.path(), false).is_err());
     }
 }

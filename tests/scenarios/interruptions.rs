@@ -125,6 +125,44 @@ fn a_first_start_that_was_interrupted_is_not_taken_for_a_database() -> Result<()
     Ok(())
 }
 
+/// The container alone starts again, and its entrypoint takes whatever it finds for a database if there is `mysql` in it.
+#[test]
+fn a_server_killed_in_its_first_start_serves_no_half_of_a_database() -> Result<()> {
+    let (mut refused, mut whole) = (0, 0);
+    for round in 0..6 {
+        let cluster = set::start(1, |manifests| manifests.set_env("clone", "MYSQLSET_ON_HALF_MADE", "set-aside"))?;
+        let data = cluster.volume("mysql-0").join("mysql");
+        // From the first table to the temporary server's last work.
+        cluster.wait_for("the first files", PATIENCE, || Ok(data.join("mysql").exists()))?;
+        std::thread::sleep(Duration::from_millis(round * 180));
+        cluster.signal("mysql-0", "mysql", Signal::KILL)?;
+        cluster.wait_for("an end of it", PATIENCE, || {
+            let (code, why) = cluster.http_get("mysql-0", 8307, "/readyz")?;
+            // Some halves are such that no server starts on them.
+            let restarts = cluster.status("mysql-0")?.containers.get("mysql").map_or(0, |mysql| mysql.restarts);
+            Ok(code == 200 || why.contains("half a database") || restarts > 2)
+        })?;
+        if cluster.http_get("mysql-0", 8307, "/readyz")?.0 == 200 {
+            whole += 1;
+        } else {
+            refused += 1;
+            assert!(cluster.ready_pods().is_empty());
+            assert_eq!(set::state(&cluster, "mysql-0").as_deref(), Some("initialising"));
+            cluster.delete_pod("mysql-0")?;
+        }
+        cluster.wait_ready(1)?;
+        set::fill(&cluster)?;
+        assert_eq!(set::state(&cluster, "mysql-0").as_deref(), Some("complete"));
+        set::assert_no_leftovers(&cluster, "mysql-0").or_else(|error| match error.to_string() {
+            text if text.contains("-aside-") => Ok(()),
+            _ => Err(error),
+        })?;
+    }
+    println!("refused {refused} times, whole {whole} times");
+    assert!(refused > 0);
+    Ok(())
+}
+
 #[test]
 fn a_set_comes_up_whole_whatever_is_killed_meanwhile() -> Result<()> {
     let cluster = set::start(1, |_| {})?;

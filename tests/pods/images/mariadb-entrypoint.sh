@@ -1,7 +1,8 @@
 #!/bin/sh
 # Stands in for docker-entrypoint.sh of the official MariaDB images. What differs from the original:
 # - it knows MARIADB_ALLOW_EMPTY_ROOT_PASSWORD and MARIADB_ROOT_PASSWORD only;
-# - no healthcheck account, no timezone tables, no /docker-entrypoint-initdb.d, no upgrade of older data;
+# - no healthcheck account, no timezone tables, no upgrade of older data; of /docker-entrypoint-initdb.d only what is to
+#   be sourced;
 # - it never runs as root, as the shipped manifests don't either.
 # What is the same: a directory `mysql` in the data directory is taken for a complete database; else the system
 # tables are made, a temporary server is started that listens on its socket only, root@% is created without a trace
@@ -29,6 +30,10 @@ CREATE USER 'root'@'%' IDENTIFIED BY '${MARIADB_ROOT_PASSWORD:-}';
 GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION;
 ALTER USER 'root'@'localhost' IDENTIFIED BY '${MARIADB_ROOT_PASSWORD:-}';
 SQL
+    DATADIR="$datadir"
+    for script in /docker-entrypoint-initdb.d/*.sh; do
+        if [ -e "$script" ]; then . "$script"; fi
+    done
     kill "$server"
     wait "$server"
 fi
