@@ -7,7 +7,7 @@
 //!                 position by its own word         the position)
 //!  published      reached it or gone beyond        set the source without moving anything
 //!     ── then the journal says configured ──
-//!  configured,    the right source                 set its password, where nothing runs
+//!  configured,    the right source                 where nothing runs: set its password; on MariaDB, go over to GTID
 //!  replicating    another host, port or user       set the source where it stands
 //!                 no source, position by GTID      set the source: the server itself knows its GTID position
 //!                 no source, file and offset       refuse: nobody knows how far it had come
@@ -52,7 +52,7 @@ pub async fn settle(
     let configured = match journal.state {
         State::Published => start_from_clone(journal, server, settings, primary).await?,
         State::Configured | State::Replicating => {
-            keep_source(&journal, status.as_ref(), server, settings).await?;
+            keep_source(&journal, status.as_ref(), server, settings, primary).await?;
             journal
         }
         other => {
@@ -79,7 +79,7 @@ async fn start_from_clone(
     match (has_reached(&position, status.as_ref(), server).await?, &position) {
         (true, Position::BinlogFile { .. }) => {
             warn!(%position, "replication has gone beyond the clone's position already; it goes on from there");
-            keep_source(&journal, status.as_ref(), server, settings).await?;
+            keep_source(&journal, status.as_ref(), server, settings, primary).await?;
         }
         (true, _) => set_source(&position, server, settings).await?,
         (false, _) => {
@@ -125,11 +125,21 @@ async fn keep_source(
     status: Option<&ReplicationStatus>,
     server: &mut Server,
     settings: &Sidecar,
+    primary: &mut Primary,
 ) -> Result<()> {
     let by_own_gtid = server_keeps_gtid(server.dialect);
     match status {
         Some(status) if status.follows(&settings.source, &settings.replication.user) => {
-            if status.stands_still() {
+            if status.stands_still() && server.dialect == Dialect::Mariadb && !status.by_gtid {
+                let (file, offset) = (status.applied_file.clone(), status.applied_offset);
+                let here = Position::BinlogFile { file, offset };
+                let position = by_gtid_where_it_can_be(&here, server, settings, primary).await?;
+                info!(%here, %position, "replication was by file and offset, and is by GTID from here on");
+                for statement in server.dialect.set_reached_gtid(&position) {
+                    server.execute(&statement).await?;
+                }
+                set_source(&position, server, settings).await?;
+            } else if status.stands_still() {
                 // The server doesn't show the password that it has.
                 server.execute(&server.dialect.change_password(&settings.replication)).await?;
             }

@@ -5,6 +5,8 @@
 #[path = "../pods/mod.rs"]
 mod pods;
 
+mod adopted;
+mod breakdowns;
 mod broken;
 mod donors;
 mod faults;

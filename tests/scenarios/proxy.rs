@@ -32,6 +32,7 @@ pub enum Fault {
 /// Stands between the recipients of a cluster and one donor.
 pub struct Proxy {
     fault: Arc<Mutex<Fault>>,
+    donor: Arc<Mutex<SocketAddr>>,
     connections: Arc<AtomicU64>,
     stopped: Arc<AtomicBool>,
 }
@@ -45,8 +46,9 @@ impl Proxy {
     /// Listens, and passes connections on to the sidecar of `donor`.
     pub fn start(cluster: &Cluster, donor: &str, fault: Fault) -> Result<Proxy> {
         let listener = cluster.shared.network.listen(PORT)?;
-        let address = SocketAddr::new(cluster.address(donor)?.into(), 3307);
-        let proxy = Proxy { fault: Arc::new(Mutex::new(fault)), connections: Arc::default(), stopped: Arc::default() };
+        let donor = Arc::new(Mutex::new(SocketAddr::new(cluster.address(donor)?.into(), 3307)));
+        let fault = Arc::new(Mutex::new(fault));
+        let proxy = Proxy { fault, donor: donor.clone(), connections: Arc::default(), stopped: Arc::default() };
         let (fault, connections, stopped) = (proxy.fault.clone(), proxy.connections.clone(), proxy.stopped.clone());
         let shared = cluster.shared.clone();
         listener.set_nonblocking(true)?;
@@ -54,6 +56,7 @@ impl Proxy {
             while !stopped.load(Ordering::Acquire) {
                 let Ok(recipient) = accept(&listener) else { continue };
                 connections.fetch_add(1, Ordering::AcqRel);
+                let address = *donor.lock().expect("donor");
                 let Ok(donor) = shared.network.connect(address, Duration::from_secs(5)) else { continue };
                 let (now, fault, stopped) = (*fault.lock().expect("fault"), fault.clone(), stopped.clone());
                 std::thread::spawn(move || pass_on(recipient, donor, now, &fault, &stopped));
@@ -65,6 +68,12 @@ impl Proxy {
     /// From the next connection on.
     pub fn set(&self, fault: Fault) {
         *self.fault.lock().expect("fault") = fault;
+    }
+
+    /// A new pod has a new address.
+    pub fn find_again(&self, cluster: &Cluster, donor: &str) -> Result<()> {
+        *self.donor.lock().expect("donor") = SocketAddr::new(cluster.address(donor)?.into(), 3307);
+        Ok(())
     }
 
     /// Connections so far.
