@@ -9,6 +9,9 @@
 //!        (the sidecar, when the server first answers)                          (the sidecar, see replication)
 //! ```
 //!
+//! A replica that can't go on is replaced: its clone takes the same way in the stage, and is exchanged with the old data in
+//! one rename. A first start leaves a mark when it is done (see [`first_start`]).
+//!
 //! The arrows are writes of the [`journal`], each synced before the step that it announces. Two layouts:
 //!
 //! * **beside**: the data directory is an ordinary directory of a writable volume (the shipped manifests). What is

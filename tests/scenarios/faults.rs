@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use mysqlset::datadir::journal::SetId;
 use mysqlset::unpack::Format;
 use mysqlset::wire::data::DataWriter;
 use mysqlset::wire::frame::{self, Kind};
@@ -161,13 +162,19 @@ pub fn ask_for_a_clone(cluster: &Cluster) -> Result<TcpStream> {
     Ok(stream)
 }
 
-pub fn greet(mut stream: &mut TcpStream) -> Result<()> {
+pub fn greet(stream: &mut TcpStream) -> Result<()> {
+    greet_as(stream, &hello())
+}
+
+fn hello() -> Hello {
+    let formats = Format::ALL.iter().map(ToString::to_string).collect();
+    Hello { set: "mysql".into(), ordinal: 7, nonce: "00".repeat(32), formats, ..Hello::default() }
+}
+
+fn greet_as(mut stream: &TcpStream, hello: &Hello) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     preface::send(&mut stream)?;
-    let formats = Format::ALL.iter().map(ToString::to_string).collect();
-    let nonce = "00".repeat(32);
-    let hello = Hello { set: "mysql".into(), ordinal: 7, nonce, formats, ..Hello::default() };
-    frame::write_control(&mut stream, Kind::Hello, &hello)?;
+    frame::write_control(&mut stream, Kind::Hello, hello)?;
     preface::receive(&mut stream)?;
     loop {
         let header = frame::read_header(&mut stream)?;
@@ -178,6 +185,18 @@ pub fn greet(mut stream: &mut TcpStream) -> Result<()> {
             other => bail!("{other:?}: {}", String::from_utf8_lossy(&body)),
         }
     }
+}
+
+#[test]
+fn a_recipient_of_another_set_gets_nothing() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    for (set, set_id) in [("mysql", Some(SetId::random()?)), ("other", None)] {
+        let hello = Hello { set: set.into(), set_id, ..hello() };
+        let refused = greet_as(&cluster.connect("mysql-0", 3307)?, &hello).err().context("a clone was offered")?;
+        assert!(refused.to_string().contains("wrong-set"), "{refused}");
+    }
+    Ok(())
 }
 
 #[test]

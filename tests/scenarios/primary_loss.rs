@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use rustix::process::Signal;
 
 use crate::pods::dns::Mode;
 use crate::pods::{Cluster, PATIENCE};
@@ -101,10 +102,15 @@ fn peers_with_another_secret_say_nothing_and_that_is_no_evidence_either() -> Res
 
 #[test]
 fn a_first_start_is_not_slowed() -> Result<()> {
-    let cluster = set::start(1, |_| {})?;
-    let begun = Instant::now();
-    set::wait_for_log(&cluster, "mysql-0", "clone", "the server starts a new database")?;
-    ensure!(begun.elapsed() < Duration::from_secs(1), "the guard took {:?}", begun.elapsed());
+    // The quickest of three: the machine may be busy with other things.
+    let mut quickest = Duration::MAX;
+    for _ in 0..3 {
+        let cluster = set::start(1, |_| {})?;
+        let begun = Instant::now();
+        set::wait_for_log(&cluster, "mysql-0", "clone", "the server starts a new database")?;
+        quickest = quickest.min(begun.elapsed());
+    }
+    ensure!(quickest < Duration::from_secs(1), "the guard took {quickest:?}");
     Ok(())
 }
 
@@ -136,6 +142,48 @@ fn a_lost_primary_is_recovered_from_a_replica_and_the_others_follow_it() -> Resu
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
 }
 
+/// Both halves of a recovery: the copy, and making a primary of it.
+#[test]
+fn a_recovery_that_is_killed_again_and_again_ends_whole() -> Result<()> {
+    let cluster = set_with_rows(Some("recover"))?;
+    let expected = checksums(&cluster, "mysql-1")?;
+    cluster.delete_volume("mysql-0")?;
+    let mut kills = 0;
+    let deadline = Instant::now() + PATIENCE;
+    while set::state(&cluster, "mysql-0").as_deref() != Some("complete") {
+        ensure!(Instant::now() < deadline, "{}", cluster.describe());
+        let container = match set::state(&cluster, "mysql-0").as_deref() {
+            Some("receiving" | "preparing") if kills < 2 => "clone",
+            Some("published") if kills < 7 => "sidecar",
+            _ => "",
+        };
+        if !container.is_empty() && cluster.signal("mysql-0", container, Signal::KILL).is_ok() {
+            kills += 1;
+        }
+        // Later each time, so that each step is somewhere the last one.
+        std::thread::sleep(Duration::from_millis(5 + 7 * kills));
+    }
+    ensure!(kills > 2, "killed {kills} times only");
+    cluster.wait_ready(3)?;
+    assert_eq!(checksums(&cluster, "mysql-0")?, expected);
+    cluster.sql("mysql-0", "INSERT INTO app.keyless (n) VALUES (-1)")?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
+}
+
+#[test]
+fn a_name_server_that_is_silent_stops_no_replica() -> Result<()> {
+    let cluster = set_with_rows(None)?;
+    cluster.set_resolver(Mode::Silent);
+    cluster.signal("mysql-1", "mysql", Signal::KILL)?;
+    cluster.signal("mysql-2", "sidecar", Signal::KILL)?;
+    cluster.wait_for("both to be ready with what they have", PATIENCE, || {
+        Ok(["mysql-1", "mysql-2"].iter().all(|pod| readiness(&cluster, pod) == "ready\n"))
+    })?;
+    cluster.set_resolver(Mode::Works);
+    cluster.sql("mysql-0", "INSERT INTO app.keyless (n) VALUES (-1)")?;
+    set::assert_same_rows_of_innodb(&cluster, &["mysql-1", "mysql-2"])
+}
+
 #[test]
 fn replicas_do_not_follow_a_primary_that_started_anew_while_nobody_was_there() -> Result<()> {
     let cluster = set_with_rows(Some("recover"))?;
@@ -151,7 +199,7 @@ fn replicas_do_not_follow_a_primary_that_started_anew_while_nobody_was_there() -
     set::fill(&cluster)?;
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
     for _ in 0..3 {
-        cluster.signal("mysql-1", "sidecar", rustix::process::Signal::KILL)?;
+        cluster.signal("mysql-1", "sidecar", Signal::KILL)?;
         cluster.wait_for("mysql-1 to see it again", PATIENCE, || {
             Ok(readiness(&cluster, "mysql-1").contains("the primary has lost its data"))
         })?;
