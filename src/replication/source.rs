@@ -70,6 +70,8 @@ impl SourceWatch {
     pub async fn tend(&mut self, server: &mut Server, replication: &ReplicationStatus, status: &Status) -> Result<()> {
         self.confirmed &= replication.receiver == Thread::Running;
         if self.confirmed || (replication.receiver == Thread::Stopped && !self.held_back) {
+            // Whoever stopped it did so knowingly: it waits for nobody.
+            status.update(|snapshot| snapshot.silent_source = None);
             return Ok(());
         }
         let identity = self.primary.identity().await?;
@@ -108,7 +110,7 @@ impl SourceWatch {
         let (foreign, silent) = match identity {
             Identity::Same => (None, None),
             Identity::Different(why) => (Some(why), None),
-            Identity::Unknown(why) => (before.foreign_source.clone(), Some(why)),
+            Identity::Unknown(why) => (before.foreign_source.clone(), self.held_back.then_some(why)),
         };
         match (&foreign, &silent) {
             (Some(why), _) if before.foreign_source != foreign => warn!("{why}"),
