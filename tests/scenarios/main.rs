@@ -22,3 +22,5 @@ mod refusals;
 mod scale;
 mod set;
 mod signals;
+mod sql_proxy;
+mod statements;

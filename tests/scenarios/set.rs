@@ -35,6 +35,18 @@ pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Clust
     })
 }
 
+/// The servers' configuration files.
+pub fn server_files(manifests: &mut Manifests) -> impl Iterator<Item = &mut String> {
+    let files = manifests.config_maps.iter_mut().flat_map(|map| &mut map.data);
+    files.filter(|(name, _)| name.ends_with(".cnf")).map(|(_, text)| text)
+}
+
+/// Has the primary notice soon that a replica is gone which it was sending to: its successor waits for that, by the
+/// server's default for up to a minute.
+pub fn notice_gone_replicas_soon(manifests: &mut Manifests) {
+    server_files(manifests).for_each(|file| file.push_str("net_write_timeout = 3\n"));
+}
+
 /// Makes the tables, with some rows in them.
 pub fn fill(cluster: &Cluster) -> Result<()> {
     cluster.sql("mysql-0", SCHEMA)?;
@@ -150,7 +162,7 @@ pub fn end_of_clone_where(
     end().context("an end")
 }
 
-/// Writes rows into every table of the primary, one transaction each, until it is stopped.
+/// Writes rows into tables of the primary, one transaction each, until it is stopped.
 pub struct Writer {
     stop: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
@@ -159,7 +171,12 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// Into tables of every kind.
     pub fn start(cluster: &Cluster) -> Result<Writer> {
+        Writer::start_in(&TABLES, cluster)
+    }
+
+    pub fn start_in(tables: &'static [&'static str], cluster: &Cluster) -> Result<Writer> {
         let mut command = cluster.command("mariadb");
         let address = cluster.address("mysql-0")?.to_string();
         command.args(["--no-defaults", "-u", "root", "-h", &address]).stdin(Stdio::piped()).stdout(Stdio::null());
@@ -169,7 +186,7 @@ impl Writer {
         let (stopping, counting) = (stop.clone(), written.clone());
         let thread = std::thread::spawn(move || {
             while !stopping.load(Ordering::Acquire) {
-                for table in TABLES {
+                for table in tables {
                     let number = counting.fetch_add(1, Ordering::Relaxed);
                     writeln!(input, "INSERT INTO {table} (n, text) VALUES ({number}, UUID());")
                         .context("the primary is gone")?;
@@ -180,6 +197,11 @@ impl Writer {
             Ok(())
         });
         Ok(Writer { stop, written, thread: Some(thread), client: Arc::new(std::sync::Mutex::new(client)) })
+    }
+
+    /// Rows so far.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Stops writing, waits for the last row, and says how many there were.

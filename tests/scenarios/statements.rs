@@ -1,0 +1,212 @@
+//! The start of a replica's replication, broken off at each statement that its sidecar sends to its server: before the
+//! server sees it, and when it has executed it and its answer does not arrive. What comes up replicates, and holds
+//! each row once.
+//!
+//! The statements are those of an undisturbed start, so a new one in `src/` is a new point by itself.
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+
+use crate::pods::manifest::Manifests;
+use crate::pods::{Cluster, PATIENCE};
+use crate::set::{self, INNODB_TABLES, Writer};
+use crate::sql_proxy::{Moment, Point, SqlProxy, shape, use_sql_proxy};
+
+#[test]
+fn a_sidecar_killed_at_each_change_after_a_clone_from_the_primary() -> Result<()> {
+    let lab = Lab::start(2, |_| {})?;
+    for point in around_changes(&lab.undisturbed()?) {
+        lab.kill_at(&[point], &["sidecar"])?;
+    }
+    Ok(())
+}
+
+/// What the sidecar writes to its journal lies between two statements too, whatever these are.
+#[test]
+fn a_sidecar_killed_at_each_question() -> Result<()> {
+    let lab = Lab::start(2, |_| {})?;
+    for point in before_questions(&lab.undisturbed()?) {
+        lab.kill_at(&[point], &["sidecar"])?;
+    }
+    Ok(())
+}
+
+/// The start that finds a source set, of which the journal does not know, stops replication first.
+#[test]
+fn a_sidecar_killed_again_at_each_change_of_the_start_after() -> Result<()> {
+    let lab = Lab::start(2, |_| {})?;
+    let source_set = around_changes(&lab.undisturbed()?)
+        .into_iter()
+        .find(|point| point.shape.starts_with("CHANGE MASTER") && point.moment == Moment::After)
+        .context("no source is set")?;
+    let repeated = lab.said_after_kill_at(&source_set)?;
+    ensure!(repeated.iter().any(|point| point.shape == "STOP SLAVE"), "nothing was stopped: {repeated:?}");
+    for point in repeated {
+        lab.kill_at(&[source_set.clone(), point], &["sidecar"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_sidecar_killed_at_each_change_after_a_clone_from_a_replica() -> Result<()> {
+    let lab = Lab::start(3, |_| {})?;
+    for point in around_changes(&lab.undisturbed()?) {
+        lab.kill_at(&[point], &["sidecar"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_killed_at_each_change() -> Result<()> {
+    let lab = Lab::start(2, |_| {})?;
+    for point in around_changes(&lab.undisturbed()?) {
+        lab.kill_at(&[point], &["mysql"])?;
+    }
+    Ok(())
+}
+
+/// The tutorial's ConfigMap has no `skip_slave_start`: such a server goes on by itself, before any sidecar has looked.
+#[test]
+fn a_server_that_starts_replication_by_itself_killed_with_its_sidecar_at_each_change() -> Result<()> {
+    let lab = Lab::start(2, |manifests| {
+        set::server_files(manifests).for_each(|file| *file = file.replace("skip_slave_start\n", ""));
+    })?;
+    for point in around_changes(&lab.undisturbed()?) {
+        lab.kill_at(&[point], &["mysql", "sidecar"])?;
+    }
+    Ok(())
+}
+
+/// A set whose last pod is cloned again and again, with the proxy between its sidecar and its server.
+struct Lab {
+    cluster: Cluster,
+    proxy: SqlProxy,
+    pods: usize,
+    replica: String,
+}
+
+impl Lab {
+    fn start(pods: u32, change: impl FnOnce(&mut Manifests)) -> Result<Lab> {
+        let cluster = set::start(pods, |manifests| {
+            use_sql_proxy(manifests);
+            set::notice_gone_replicas_soon(manifests);
+            change(manifests);
+        })?;
+        let proxy = SqlProxy::start(&cluster)?;
+        cluster.wait_ready(pods as usize)?;
+        set::fill(&cluster)?;
+        Ok(Lab { cluster, proxy, pods: pods as usize, replica: format!("mysql-{}", pods - 1) })
+    }
+
+    /// What a sidecar says until both threads run, when nobody disturbs it.
+    fn undisturbed(&self) -> Result<Vec<String>> {
+        self.clone_anew_and(|| Ok(()))?;
+        self.said()
+    }
+
+    /// The changes of the start that follows.
+    fn said_after_kill_at(&self, point: &Point) -> Result<Vec<Point>> {
+        self.kill_at(std::slice::from_ref(point), &["sidecar"])?;
+        let points = around_changes(&self.said()?);
+        let killed = points.iter().position(|met| met == point).context("the point was not met")?;
+        Ok(points[killed + 1..].to_vec())
+    }
+
+    fn said(&self) -> Result<Vec<String>> {
+        let said = self.proxy.statements(self.cluster.address(&self.replica)?.into());
+        let last_change = said.iter().rposition(|statement| is_change(statement)).context("nothing was changed")?;
+        // One look at what came of the last change.
+        Ok(said.into_iter().take(last_change + 2).collect())
+    }
+
+    fn kill_at(&self, points: &[Point], containers: &[&str]) -> Result<()> {
+        self.proxy.hold_at(points);
+        self.clone_anew_and(|| {
+            for point in points {
+                self.cluster.wait_for(&format!("{point:?}"), PATIENCE, || Ok(self.proxy.holds()))?;
+                self.kill(containers)?;
+                self.proxy.let_go();
+                println!("{containers:?} killed {:?} {} #{}", point.moment, point.shape, point.occurrence);
+            }
+            Ok(())
+        })
+        .with_context(|| format!("{containers:?} killed at {points:?}"))
+    }
+
+    fn kill(&self, containers: &[&str]) -> Result<()> {
+        let restarts = |container: &str| -> Result<u32> {
+            Ok(self.cluster.status(&self.replica)?.containers.get(container).map_or(0, |status| status.restarts))
+        };
+        let before = containers.iter().map(|container| restarts(container)).collect::<Result<Vec<u32>>>()?;
+        for container in containers {
+            self.cluster.signal(&self.replica, container, Signal::KILL)?;
+        }
+        for (container, before) in containers.iter().zip(before) {
+            let has_ended = || Ok(restarts(container)? > before);
+            self.cluster.wait_for(&format!("the end of {container}"), PATIENCE, has_ended)?;
+        }
+        Ok(())
+    }
+
+    /// The replica loses its volume and is cloned and disturbed while the primary is written to; then it is asked for
+    /// all that a replica has to be.
+    fn clone_anew_and(&self, disturb: impl FnOnce() -> Result<()>) -> Result<()> {
+        let (cluster, replica) = (&self.cluster, self.replica.as_str());
+        let writer = Writer::start_in(&INNODB_TABLES, cluster)?;
+        let clones = set::clones(cluster, replica);
+        cluster.delete_volume(replica)?;
+        disturb()?;
+        cluster.wait_for("the journal to say replicating", PATIENCE, || {
+            Ok(set::state(cluster, replica).as_deref() == Some("replicating"))
+        })?;
+        cluster.wait_ready(self.pods)?;
+        writer.finish()?;
+        set::assert_same_rows_of_innodb(cluster, &[replica])?;
+        self.assert_replicates()?;
+        set::assert_no_leftovers(cluster, replica)?;
+        ensure!(set::clones(cluster, replica) == clones + 1, "not cloned once\n{}", cluster.describe());
+        Ok(())
+    }
+
+    fn assert_replicates(&self) -> Result<()> {
+        let rows = self.cluster.sql(&self.replica, "SHOW SLAVE STATUS")?;
+        // Master_Host, Slave_IO_Running, Slave_SQL_Running
+        let shown: Vec<Option<&str>> =
+            [1, 10, 11].iter().map(|column| Some(rows.first()?.get(*column)?.as_str())).collect();
+        ensure!(shown == [Some("mysql-0.mysql"), Some("Yes"), Some("Yes")], "{rows:?}\n{}", self.cluster.describe());
+        Ok(())
+    }
+}
+
+fn around_changes(said: &[String]) -> Vec<Point> {
+    let changes = numbered(said).filter(|(statement, _, _)| is_change(statement));
+    changes
+        .flat_map(|(_, shape, occurrence)| {
+            [Moment::Before, Moment::After].map(|moment| point(&shape, occurrence, moment))
+        })
+        .collect()
+}
+
+/// After a question all is as before the next statement.
+fn before_questions(said: &[String]) -> Vec<Point> {
+    let questions = numbered(said).filter(|(statement, _, _)| !is_change(statement));
+    questions.map(|(_, shape, occurrence)| point(&shape, occurrence, Moment::Before)).collect()
+}
+
+fn point(shape: &str, occurrence: usize, moment: Moment) -> Point {
+    Point { shape: shape.to_owned(), occurrence, moment }
+}
+
+/// Each statement with its shape, and the how-manieth of that it is.
+fn numbered(said: &[String]) -> impl Iterator<Item = (&str, String, usize)> {
+    said.iter().enumerate().map(|(number, statement)| {
+        let shape = shape(statement);
+        let occurrence = said[..=number].iter().filter(|said| self::shape(said) == shape).count();
+        (statement.as_str(), shape, occurrence)
+    })
+}
+
+/// Whether a statement changes more than its own session.
+fn is_change(statement: &str) -> bool {
+    !["SELECT", "SHOW", "SET SESSION"].iter().any(|harmless| statement.starts_with(harmless))
+}
