@@ -19,6 +19,7 @@ mod prepare;
 mod primary_loss;
 mod proxy;
 mod refusals;
+mod rolled_back;
 mod scale;
 mod set;
 mod signals;

@@ -1,0 +1,83 @@
+//! `master.info` and `relay-log.info` as an earlier moment had them, as a power cut can leave them: the server writes
+//! them without syncing. A replica by GTID knows better from its tables.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::pods::{Cluster, PATIENCE};
+use crate::set::{self, INNODB_TABLES, Writer};
+
+const FILES: [&str; 2] = ["master.info", "relay-log.info"];
+
+#[test]
+fn a_replica_with_older_files_of_replication_doubles_no_row() -> Result<()> {
+    older_files_without(&[])
+}
+
+/// As the tutorial's ConfigMap has it: the server trusts the files before any sidecar has looked.
+#[test]
+fn nor_does_one_that_starts_replication_by_itself() -> Result<()> {
+    older_files_without(&["skip_slave_start\n", "relay_log_recovery = ON\n"])
+}
+
+/// Without these lines of the ConfigMap.
+fn older_files_without(lines: &[&str]) -> Result<()> {
+    let cluster = set::start(2, |manifests| {
+        set::notice_gone_replicas_soon(manifests);
+        for file in set::server_files(manifests) {
+            *file = lines.iter().fold(file.clone(), |file, line| file.replace(line, ""));
+        }
+    })?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    write_for_a_while(&cluster)?;
+    let older = read_files(&cluster)?;
+    write_for_a_while(&cluster)?;
+    for put_back in [Some(&older), None] {
+        cluster.scale(1);
+        cluster.wait_ready(1)?;
+        replace_files(&cluster, put_back)?;
+        let writer = Writer::start_in(&INNODB_TABLES, &cluster)?;
+        cluster.scale(2);
+        cluster.wait_ready(2)?;
+        writer.finish()?;
+        set::assert_same_rows(&cluster, &["mysql-1"])?;
+        ensure!(set::clones(&cluster, "mysql-1") == 1, "cloned again instead");
+    }
+    Ok(())
+}
+
+/// Until the replica has applied more than it had.
+fn write_for_a_while(cluster: &Cluster) -> Result<()> {
+    let applied = || cluster.value("mysql-1", "SELECT @@gtid_slave_pos");
+    let before = applied()?;
+    let writer = Writer::start_in(&INNODB_TABLES, cluster)?;
+    cluster.wait_for("a later position", PATIENCE, || Ok(applied()? != before && writer.written() > 100))?;
+    writer.finish()?;
+    set::assert_same_rows(cluster, &["mysql-1"])
+}
+
+fn read_files(cluster: &Cluster) -> Result<Vec<Vec<u8>>> {
+    FILES.iter().map(|file| std::fs::read(place(cluster, file)).context(*file)).collect()
+}
+
+/// Puts older files in the place of those of a stopped server, or none.
+fn replace_files(cluster: &Cluster, older: Option<&Vec<Vec<u8>>>) -> Result<()> {
+    for (number, file) in FILES.iter().enumerate() {
+        let path = place(cluster, file);
+        match older {
+            Some(older) => {
+                ensure!(std::fs::read(&path)? != older[number], "{file} is as it was");
+                // The same file, so that it stays the server's own.
+                std::fs::write(&path, &older[number])?;
+            }
+            None => std::fs::remove_file(&path)?,
+        }
+    }
+    Ok(())
+}
+
+fn place(cluster: &Cluster, file: &str) -> PathBuf {
+    cluster.volume("mysql-1").join("mysql").join(file)
+}
