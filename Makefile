@@ -20,6 +20,10 @@ demo: packages ## Three pods from the shipped manifest, scaled, deleted, cloned 
 test: packages ## All tests.
 	@$(CARGO) test --locked --release -- --test-threads=$(TEST_THREADS)
 
+.PHONY: torture
+torture: packages ## Random kills: ROUNDS=200 SEED=n, or one round again with SEED=n ROUND=n.
+	@ROUNDS=$(ROUNDS) SEED=$(SEED) ROUND=$(ROUND) $(CARGO) test --quiet --locked --release --test torture
+
 .PHONY: lint
 lint: ## Format and lints, warnings as errors.
 	@$(CARGO) fmt --check

@@ -20,6 +20,9 @@ use super::volumes;
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 
+/// A container that has run for this long starts again as if it had never failed; for kubelet it is 10 minutes.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(30);
+
 /// Between two looks at a pod's containers.
 const PERIOD: Duration = Duration::from_millis(15);
 
@@ -199,12 +202,14 @@ struct Keeper<'a> {
     prober: Option<Prober>,
     backoff: Duration,
     not_before: Instant,
+    started: Instant,
     done: bool,
 }
 
 impl<'a> Keeper<'a> {
     fn new(container: &'a Container) -> Keeper<'a> {
-        Keeper { container, prober: None, backoff: FIRST_BACKOFF, not_before: Instant::now(), done: false }
+        let now = Instant::now();
+        Keeper { container, prober: None, backoff: FIRST_BACKOFF, not_before: now, started: now, done: false }
     }
 
     fn is_done(&self) -> bool {
@@ -237,6 +242,9 @@ impl<'a> Keeper<'a> {
         container.last_termination = Some(end);
         if !self.done {
             container.restarts += 1;
+            if self.started.elapsed() > FORGIVEN_AFTER {
+                self.backoff = FIRST_BACKOFF;
+            }
             self.not_before = Instant::now() + self.backoff;
             self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
         }
@@ -249,6 +257,7 @@ impl<'a> Keeper<'a> {
         }
         let name = &self.container.name;
         let running = Running::start(self.container, world)?;
+        self.started = Instant::now();
         let mut status = pod.status.lock().expect("status");
         let container = status.containers.entry(name.clone()).or_default();
         container.pid = Some(running.pid);

@@ -4,6 +4,8 @@
 
 #[path = "../pods/mod.rs"]
 mod pods;
+#[path = "../torture/rounds.rs"]
+mod rounds;
 
 mod adopted;
 mod breakdowns;
@@ -25,3 +27,4 @@ mod set;
 mod signals;
 mod sql_proxy;
 mod statements;
+mod torture;

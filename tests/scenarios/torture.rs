@@ -1,0 +1,13 @@
+//! A few rounds of `make torture`, always the same ones.
+
+use anyhow::Result;
+
+use crate::rounds::Torture;
+
+#[test]
+fn random_kills_leave_replicas_with_the_primarys_rows() -> Result<()> {
+    let mut torture = Torture::start(1)?;
+    let outcome = torture.run(1..=8);
+    print!("{}", torture.summary());
+    outcome
+}

@@ -1,0 +1,130 @@
+//! Rounds of torture: what is killed when follows from the seed and the round's number alone; what must be true
+//! afterwards is always the same.
+
+#[path = "demands.rs"]
+mod demands;
+#[path = "load.rs"]
+mod load;
+#[path = "plan.rs"]
+mod plan;
+#[path = "tally.rs"]
+mod tally;
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+
+use crate::pods::Cluster;
+use crate::set;
+use demands::Demands;
+use load::Load;
+use plan::{Act, Plan, What};
+use tally::Tally;
+
+pub const PODS: [&str; 3] = ["mysql-0", "mysql-1", "mysql-2"];
+
+/// A set that is tortured.
+pub struct Torture {
+    cluster: Cluster,
+    seed: u64,
+    tally: Tally,
+}
+
+impl Torture {
+    pub fn start(seed: u64) -> Result<Torture> {
+        let cluster = set::start(PODS.len() as u32, set::notice_gone_replicas_soon)?;
+        cluster.wait_ready(PODS.len())?;
+        set::fill(&cluster)?;
+        // So that a clone takes long enough to be killed in.
+        set::fill_much(&cluster, 4)?;
+        set::assert_same_rows(&cluster, &PODS)?;
+        Ok(Torture { cluster, seed, tally: Tally::default() })
+    }
+
+    /// Ends at the first demand that isn't met, with the logs kept.
+    pub fn run(&mut self, rounds: RangeInclusive<u64>) -> Result<()> {
+        for number in rounds {
+            let plan = Plan::of(self.seed, number);
+            self.round(&plan).map_err(|error| {
+                let kept =
+                    self.keep_logs(number).map_or_else(|error| format!("{error:#}"), |at| at.display().to_string());
+                let repeat = format!("make torture SEED={} ROUND={number}", self.seed);
+                error.context(format!("violated in round {number}: {plan}\nrepeat with: {repeat}\nlogs: {kept}"))
+            })?;
+        }
+        Ok(())
+    }
+
+    pub fn summary(&self) -> String {
+        self.tally.to_string()
+    }
+
+    fn round(&mut self, plan: &Plan) -> Result<()> {
+        let (started, events) = (Instant::now(), self.cluster.events().len());
+        let demands = Demands::before(&self.cluster, plan.target)?;
+        let done = std::thread::scope(|scope| {
+            let load = Load::start(scope, &self.cluster);
+            let done = self.disturb(plan)?;
+            demands.while_it_comes_up(&self.cluster)?;
+            load.finish()?;
+            anyhow::Ok(done)
+        })?;
+        demands.afterwards(&self.cluster)?;
+        let events = self.cluster.events().split_off(events);
+        demands::ends_are_allowed(&events)?;
+        let line = self.tally.round(plan, &done, &events, started.elapsed());
+        println!("{line}");
+        Ok(())
+    }
+
+    /// Does what the plan says; returns for each act the state that it met, where it met anything.
+    fn disturb(&self, plan: &Plan) -> Result<Vec<Option<String>>> {
+        if plan.clones_anew {
+            self.cluster.delete_volume(plan.target)?;
+        }
+        let mut done = Vec::new();
+        for act in &plan.acts {
+            std::thread::sleep(act.after);
+            let state = set::state(&self.cluster, plan.target).unwrap_or_else(|| "nothing".to_owned());
+            done.push(self.act(act).then_some(state));
+        }
+        Ok(done)
+    }
+
+    /// Whether there was anything to be disturbed.
+    fn act(&self, act: &Act) -> bool {
+        match act.what {
+            What::Kill(container) => self.cluster.signal(act.pod, container, Signal::KILL).is_ok(),
+            What::DeletePod => self.cluster.delete_pod(act.pod).is_ok(),
+            What::CutNetwork(time) => self.cut_network(act.pod, time).is_ok(),
+        }
+    }
+
+    fn cut_network(&self, pod: &str, time: Duration) -> Result<()> {
+        let before = self.cluster.status(pod)?.uid;
+        self.cluster.set_network(pod, false)?;
+        std::thread::sleep(time);
+        // A new pod has a new network.
+        if self.cluster.status(pod).is_ok_and(|status| status.uid == before) {
+            self.cluster.set_network(pod, true)?;
+        }
+        Ok(())
+    }
+
+    fn keep_logs(&self, round: u64) -> Result<PathBuf> {
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("torture-{}-{round}", self.seed));
+        std::fs::create_dir_all(&place)?;
+        for pod in PODS {
+            let logs = self.cluster.shared.directory.join("logs").join(pod);
+            for log in std::fs::read_dir(&logs).with_context(|| logs.display().to_string())?.flatten() {
+                std::fs::copy(log.path(), place.join(format!("{pod}.{}", log.file_name().to_string_lossy())))?;
+            }
+        }
+        std::fs::write(place.join("events"), self.cluster.events().join("\n"))?;
+        std::fs::write(place.join("description"), self.cluster.describe())?;
+        Ok(place)
+    }
+}
