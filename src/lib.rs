@@ -17,7 +17,7 @@
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `peer` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics` → `ordinal`, `position`, `settings`, `server_config` → `exit`, `durable`, `secret`.
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics` → `ordinal`, `position`, `settings`, `server_config`, `own_address` → `exit`, `durable`, `secret`.
 
 pub mod backup_tool;
 pub mod child;
@@ -34,6 +34,7 @@ pub mod logging;
 pub mod metrics;
 pub mod mysql;
 pub mod ordinal;
+pub mod own_address;
 pub mod peer;
 pub mod pid1;
 pub mod position;

@@ -124,6 +124,21 @@ pub struct BrokenReplication {
     pub text: String,
     /// When it was first seen, in seconds since 1970.
     pub since: u64,
+    /// What the data hold, applied and fetched: they are replaced only by a primary's that has all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Position>,
+    /// All that the server ever wrote to its binary log.
+    #[serde(default)]
+    pub history: String,
+}
+
+/// A history that was begun anew on a copy, when the primary was recovered. Whoever is further than the copy has
+/// transactions that the set no longer has, under numbers that it gives out again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage {
+    pub id: SetId,
+    /// Where it begins: all that the copy held.
+    pub began_at: Position,
 }
 
 /// The journal's content.
@@ -135,6 +150,9 @@ pub struct Journal {
     pub since: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
+    /// The latest recovery of the primary that these data are known to have gone along with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clone: Option<CloneRecord>,
     /// Published only: the source that came with the data was forgotten, so what the server has is ours.
@@ -165,6 +183,7 @@ impl Journal {
             state,
             since: now(),
             set_id: None,
+            lineage: None,
             clone: None,
             source_forgotten: false,
             broken: None,
@@ -176,11 +195,6 @@ impl Journal {
     /// The same data in another state.
     pub fn entering(&self, state: State) -> Journal {
         Journal { state, since: now(), ..self.clone() }
-    }
-
-    /// The same with an identity.
-    pub fn with_set_id(&self, set_id: SetId) -> Journal {
-        Journal { set_id: Some(set_id), ..self.clone() }
     }
 
     /// Whether what it speaks for is a whole backup that is not in the data directory yet.

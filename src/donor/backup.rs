@@ -108,6 +108,7 @@ fn offer(donor: &Donor, tool: &BackupTool) -> Offer {
         tool: tool.to_string(),
         server: snapshot.server.unwrap_or_default(),
         set_id: snapshot.set_id,
+        lineage: snapshot.lineage,
         heartbeat_seconds: relay::HEARTBEAT.as_secs(),
     }
 }

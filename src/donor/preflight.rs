@@ -17,6 +17,9 @@ use crate::wire::message::{Hello, Refusal, Wants, Why};
 /// One part in so many is added to what the data take: they grow while they are copied, and the log with them.
 const GROWTH: u64 = 10;
 
+/// At most so many bytes.
+const MOST_GROWTH: u64 = 4 << 30;
+
 /// What prepare and a server's start need on any volume, in bytes.
 const LEAST_ROOM: u64 = 16 << 20;
 
@@ -34,10 +37,25 @@ pub async fn check(donor: &Donor, tool: &BackupTool, hello: &Hello) -> Result<()
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
     check_storage(&storage, hello)?;
     check_room(&donor.settings.data_dir, &storage, hello)?;
-    if donor.settings.member.role() == Role::Replica && hello.wants == Wants::Clone {
-        check_against_primary(donor, &mut server).await?;
+    match (donor.settings.member.role(), hello.wants) {
+        (Role::Replica, Wants::Clone) => check_against_primary(donor, &mut server).await,
+        (Role::Replica, Wants::Recovery) => check_that_all_is_applied(&mut server).await,
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Half of a transaction, which the primary did not finish sending, may stay in the relay logs for ever; by GTID it
+/// doesn't count.
+async fn check_that_all_is_applied(server: &mut Server) -> Result<(), Refusal> {
+    let unknown = |why: String| refusal(Why::NotReady, why, Some(RETRY_AFTER));
+    let status = replication_status(server).await.map_err(|error| unknown(format!("{error:#}")))?;
+    let progress = history::progress(server, status.as_ref()).await.map_err(|error| unknown(format!("{error:#}")))?;
+    match (progress.applied, progress.fetched) {
+        (Some(applied), Some(fetched)) if applied.covers(&fetched) == Some(false) => {
+            Err(unknown(format!("this replica has applied up to {applied}, and has fetched up to {fetched}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refusal(why: Why, text: String, retry_after: Option<u64>) -> Refusal {
@@ -88,7 +106,8 @@ fn check_room(data_dir: &Path, storage: &Storage, hello: &Hello) -> Result<(), R
         return Err(refusal(Why::Unsupported, text, None));
     }
     let redo_log = storage.redo_log_bytes();
-    let needed = found.bytes + found.bytes / GROWTH + redo_log + LEAST_ROOM;
+    let growth = (found.bytes / GROWTH).min(MOST_GROWTH);
+    let needed = found.bytes + growth + redo_log + LEAST_ROOM;
     if needed > free {
         let text = format!(
             "a copy needs {needed} bytes ({} of data and what they may grow by meanwhile, {redo_log} for the server's redo \
@@ -111,26 +130,30 @@ struct Lying {
 
 fn look(data_dir: &Path, uncopied_logs: &[String]) -> std::io::Result<Lying> {
     let mut found = Lying::default();
+    let data_dir = &data_dir.canonicalize()?;
     for entry in std::fs::read_dir(data_dir)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_uncopied = UNCOPIED.iter().any(|start| name.starts_with(start))
             || uncopied_logs.iter().any(|start| name.starts_with(start.as_str()));
         if !is_uncopied {
-            add(&mut found, &entry.path());
+            add(&mut found, &entry.path(), data_dir);
         }
     }
     Ok(found)
 }
 
 /// Files come and go while a server runs.
-fn add(found: &mut Lying, path: &Path) {
+fn add(found: &mut Lying, path: &Path, data_dir: &Path) {
     let Ok(metadata) = path.symlink_metadata() else { return };
     if metadata.is_symlink() || path.extension().is_some_and(|extension| extension == "isl") {
-        found.link.get_or_insert_with(|| path.to_owned());
+        let leads_inside = metadata.is_symlink() && path.canonicalize().is_ok_and(|end| end.starts_with(data_dir));
+        if !leads_inside {
+            found.link.get_or_insert_with(|| path.to_owned());
+        }
     } else if metadata.is_dir() {
         for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-            add(found, &entry.path());
+            add(found, &entry.path(), data_dir);
         }
     } else {
         // Blocks of 512 bytes, whatever the file system's are. (stat(2))

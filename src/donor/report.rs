@@ -9,6 +9,7 @@ use crate::datadir::contents::Contents;
 use crate::datadir::journal::{Journal, State};
 use crate::mysql::history::{self, Progress};
 use crate::mysql::{Server, replication_status};
+use crate::ordinal::Role;
 use crate::position::Position;
 use crate::wire::message::{Hello, Report};
 
@@ -20,7 +21,11 @@ pub fn report(donor: &Donor, hello: &Hello) -> Report {
     let mut report = Report {
         pod: snapshot.pod,
         ordinal: donor.settings.member.ordinal.0,
-        set_id: journal.as_ref().and_then(|journal| journal.set_id.clone()),
+        set_id: journal
+            .as_ref()
+            .filter(|journal| !is_unfinished(donor, journal))
+            .and_then(|journal| journal.set_id.clone()),
+        lineage: journal.as_ref().and_then(|journal| journal.lineage.clone()),
         has_data: journal.as_ref().is_none_or(|journal| journal.state != State::Initialising)
             && Contents::of(data_dir).map_or(true, |contents| !contents.is_empty()),
         server: snapshot.server,
@@ -33,6 +38,11 @@ pub fn report(donor: &Donor, hello: &Hello) -> Report {
         debug!("a report without the server's part: {error:#}");
     }
     report
+}
+
+/// A primary that is being recovered can't be followed before it has its lineage.
+fn is_unfinished(donor: &Donor, journal: &Journal) -> bool {
+    donor.settings.member.role() == Role::Primary && journal.state == State::Published
 }
 
 async fn ask_server(donor: &Donor, hello: &Hello, report: &mut Report) -> Result<()> {

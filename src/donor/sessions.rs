@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use crate::mysql::Server;
+use crate::own_address;
 use crate::settings::{Account, HostPort};
 
 /// Between two looks at what the sessions do.
@@ -52,14 +53,16 @@ impl Watch {
         let struck = Arc::new(AtomicBool::new(false));
         let striking = struck.clone();
         let task = Handle::current().spawn(async move {
-            match sessions.wait_until_stuck(limit).await {
-                Ok(state) => {
-                    striking.store(true, Ordering::Release);
-                    warn!(state, limit_seconds = limit.as_secs(), "the backup waits too long for a lock and is ended");
-                    sessions.end().await;
+            let state = loop {
+                match sessions.wait_until_stuck(limit).await {
+                    Ok(state) => break state,
+                    Err(error) => debug!("the backup's waiting for locks can't be watched: {error:#}"),
                 }
-                Err(error) => debug!("the backup's waiting for locks can't be watched: {error:#}"),
-            }
+                sleep(PERIOD).await;
+            };
+            striking.store(true, Ordering::Release);
+            warn!(state, limit_seconds = limit.as_secs(), "the backup waits too long for a lock and is ended");
+            sessions.end().await;
         });
         Watch { task, struck }
     }
@@ -125,8 +128,10 @@ impl Sessions {
     async fn states(&self, server: &mut Server, ports: &BTreeSet<u16>) -> Result<Vec<(String, String)>> {
         let rows = server.rows("SHOW PROCESSLIST").await?;
         let text = |row: &crate::mysql::NamedRow, name: &str| row.get(name).cloned().flatten().unwrap_or_default();
-        let from = |host: &str| host.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
-        let ours = rows.into_iter().filter(|row| from(&text(row, "Host")).is_some_and(|port| ports.contains(&port)));
+        let ours = rows.into_iter().filter(|row| {
+            text(row, "User") == self.account.user
+                && own_port(&text(row, "Host")).is_some_and(|port| ports.contains(&port))
+        });
         Ok(ours.map(|row| (text(&row, "Id"), text(&row, "State"))).collect())
     }
 }
@@ -137,16 +142,22 @@ pub async fn end_orphans(server: &HostPort, account: &Account) -> Result<()> {
     let mut connection = Server::connect(server, account).await?;
     for row in connection.rows("SHOW PROCESSLIST").await? {
         let text = |name: &str| row.get(name).cloned().flatten().unwrap_or_default();
-        let local = text("Host");
-        let Some((host, port)) = local.rsplit_once(':') else { continue };
-        let is_local = host == server.host || host == "localhost" || host == "127.0.0.1" || host == "::1";
-        let port = port.parse::<u16>().ok();
-        if is_local && is_wait(&text("State")) && port.is_some_and(|port| !is_client_there(port, server.port)) {
+        let is_orphan = own_port(&text("Host")).is_some_and(|port| !is_client_there(port, server.port));
+        if is_orphan && text("User") == account.user && is_wait(&text("State")) {
             warn!(session = text("Id"), state = text("State"), "ending a session whose backup tool is gone");
             let _ = connection.rows(&format!("KILL {}", text("Id"))).await;
         }
     }
     Ok(())
+}
+
+/// The port of a client on this pod, from what the server calls its host: `127.0.0.1:58806`. Other machines have the
+/// same ports.
+fn own_port(client: &str) -> Option<u16> {
+    let (host, port) = client.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_own = host == "localhost" || host.parse().is_ok_and(own_address::is_own);
+    is_own.then(|| port.parse().ok())?
 }
 
 fn is_client_there(local: u16, remote: u16) -> bool {
@@ -202,6 +213,15 @@ mod tests {
         assert!(is_client_there(port, server));
         drop(client);
         assert!(!is_client_there(port, server));
+    }
+
+    #[test]
+    fn a_client_elsewhere_is_not_ours_whatever_its_port() {
+        assert_eq!(own_port("127.0.0.1:58806"), Some(58806));
+        assert_eq!(own_port("localhost:58806"), Some(58806));
+        assert_eq!(own_port("192.0.2.1:58806"), None);
+        assert_eq!(own_port("client.example:58806"), None);
+        assert_eq!(own_port("localhost"), None);
     }
 
     #[test]

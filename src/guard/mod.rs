@@ -10,6 +10,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::ordinal::{Member, Ordinal};
+use crate::own_address;
 use crate::peer::{self, Place, Questions, Silence};
 use crate::position::Position;
 use crate::settings::{HostPort, Peering};
@@ -73,22 +74,29 @@ impl Guard<'_> {
     /// All pods behind the service; and by their own names, as long as there is one of the next ordinal, those that the
     /// service doesn't list.
     fn addresses_of_peers(&self, unresolved: &mut Vec<(String, String)>) -> Vec<IpAddr> {
-        let mut peers = Vec::new();
-        let pods = (1..).map(|ordinal| self.member.peer(Ordinal(ordinal), self.service));
-        for name in std::iter::once(self.service.to_owned()).chain(pods) {
-            let is_service = name == self.service;
+        let mut peers = match names::addresses(self.service) {
+            Ok(addresses) => addresses,
+            Err(why) => {
+                unresolved.push((self.service.to_owned(), why));
+                return Vec::new();
+            }
+        };
+        let mut by_name: Vec<IpAddr> = Vec::new();
+        for name in (1..).map(|ordinal| self.member.peer(Ordinal(ordinal), self.service)) {
             match names::addresses(&name) {
-                Ok(addresses) if addresses.is_empty() && !is_service => break,
-                Ok(addresses) => peers.extend(addresses),
+                // None; or one that another has already, as where a name server answers every name.
+                Ok(addresses) if addresses.iter().all(|address| by_name.contains(address)) => break,
+                Ok(addresses) => by_name.extend(addresses),
                 Err(why) => {
                     unresolved.push((name, why));
                     break;
                 }
             }
         }
+        peers.extend(by_name);
         peers.sort_unstable();
         peers.dedup();
-        peers.retain(|address| !names::is_own(*address));
+        peers.retain(|address| !own_address::is_own(*address));
         peers
     }
 }
@@ -154,6 +162,7 @@ mod tests {
             pod: format!("mysql-{ordinal}"),
             ordinal,
             set_id: None,
+            lineage: None,
             has_data: true,
             server: None,
             applied: Some(position(applied)),

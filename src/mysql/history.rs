@@ -88,7 +88,7 @@ pub async fn why_cannot_follow(server: &mut Server, position: &Position) -> Resu
 }
 
 /// The GTID position before the first event that MariaDB still has.
-async fn beginning_of_logs(server: &mut Server) -> Result<String> {
+pub async fn beginning_of_logs(server: &mut Server) -> Result<String> {
     let logs = server.rows("SHOW BINARY LOGS").await?;
     let Some(first) = logs.first().and_then(|log| log.get("Log_name").cloned().flatten()) else {
         return Ok(String::new());

@@ -110,12 +110,6 @@ impl ReplicationStatus {
         let place_before = place(file, offset);
         place_before.covers(&place(&self.applied_file, self.applied_offset)) == Some(false)
     }
-
-    /// Whether nothing waits in the relay logs to be applied.
-    pub fn has_applied_all(&self) -> bool {
-        self.fetched_file.is_empty()
-            || (self.applied_file == self.fetched_file && self.applied_offset >= self.fetched_offset)
-    }
 }
 
 fn thread(text: &str) -> Thread {

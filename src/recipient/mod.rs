@@ -9,7 +9,7 @@ use std::time::Instant;
 use tracing::{info, info_span};
 
 use crate::backup_tool::{self, left_files};
-use crate::datadir::journal::{CloneRecord, SetId, now};
+use crate::datadir::journal::{CloneRecord, Lineage, SetId, now};
 use crate::exit;
 use crate::ordinal::Ordinal;
 use crate::peer::{self, Asker, Incoming, Silence};
@@ -27,6 +27,7 @@ pub struct Received {
     pub donor_pod: String,
     pub tool: String,
     pub set_id: Option<SetId>,
+    pub lineage: Option<Lineage>,
     pub bytes: u64,
     pub seconds: f64,
     /// Where replication starts from it.
@@ -120,6 +121,7 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path) -> Result<
         donor_pod: offer.pod,
         tool: offer.tool,
         set_id: offer.set_id,
+        lineage: offer.lineage,
         bytes,
         seconds,
         position,

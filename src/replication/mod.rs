@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use crate::datadir::journal::{BrokenReplication, Journal, State};
+use crate::datadir::journal::{Journal, State, Why};
 use crate::mysql::status::ReplicationStatus;
 use crate::mysql::{Server, TurnedAway, replication_status};
 use crate::ordinal::Role;
@@ -126,7 +126,9 @@ impl Keeper {
                 };
                 (journal, primary::why_unfit_to_donate(server).await?)
             }
-            Role::Replica => (replica::settle(journal, server, &self.settings, &mut self.source.primary).await?, None),
+            Role::Replica => {
+                (replica::settle(journal, server, &self.settings, &mut self.source.primary, &self.status).await?, None)
+            }
         };
         self.source.begin();
         self.status.update(|snapshot| {
@@ -135,6 +137,7 @@ impl Keeper {
             snapshot.state = Some(journal.state);
             snapshot.broken = journal.broken;
             snapshot.set_id = journal.set_id;
+            snapshot.lineage = journal.lineage;
             snapshot.clone = journal.clone;
             snapshot.unfit_to_donate = unfit;
         });
@@ -150,8 +153,10 @@ impl Keeper {
         if runs {
             self.note_that_it_runs()?;
         }
-        if let Some(broken) = replication.as_ref().and_then(broken::why_it_cannot_go_on) {
-            self.note_that_it_is_broken(broken)?;
+        if let Some(status) = &replication
+            && let Some(why) = broken::why_it_cannot_go_on(status)
+        {
+            self.note_that_it_is_broken(why, server, status).await?;
         }
         if let (Role::Replica, Some(replication)) = (self.settings.member.role(), &replication) {
             self.source.tend(server, replication, &self.status).await?;
@@ -178,10 +183,16 @@ impl Keeper {
     }
 
     /// In the journal, where the next start of `clone` finds it.
-    fn note_that_it_is_broken(&mut self, broken: BrokenReplication) -> Result<()> {
+    async fn note_that_it_is_broken(
+        &mut self,
+        why: Why,
+        server: &mut Server,
+        status: &ReplicationStatus,
+    ) -> Result<()> {
         if self.settings.member.role() == Role::Primary || self.status.get().broken.is_some() {
             return Ok(());
         }
+        let broken = broken::describe(why, server, status).await?;
         error!(
             why = broken.why.name(),
             "replication can't go on ({}): the data are kept as they are; delete the pod to clone it again where its \
@@ -189,7 +200,7 @@ impl Keeper {
             broken.text
         );
         if let Some(mut journal) = Journal::read(&self.settings.data_dir)? {
-            journal.broken.get_or_insert_with(|| broken.clone());
+            journal.broken = Some(broken.clone());
             journal.write(&self.settings.data_dir)?;
         }
         self.status.update(|snapshot| snapshot.broken = Some(broken));

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tracing::{info, warn};
 
 use crate::datadir::first_start;
-use crate::datadir::journal::{Journal, SetId, State};
+use crate::datadir::journal::{Journal, Lineage, SetId, State};
 use crate::exit::Reason;
 use crate::mysql::{Server, history, replication_status};
 use crate::position::Position;
@@ -49,8 +49,10 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path, first_starts_are_marked
 /// in here, it runs again and does the same.
 ///
 /// The copy's source is forgotten, and the log begins where the copy ends: so a replica that is as far as the copy can
-/// follow, and one that is not, or is further, is told so. File and offset of the lost primary mean nothing in the new
-/// one's log; replicas that know no more have to be cloned again, so the data get a new identity.
+/// follow, and one that is behind is told so. One that is further has transactions whose numbers are now given out again,
+/// and would be followed by the server without a word: the new lineage is how it is known. File and offset of the lost
+/// primary mean nothing in the new one's log; replicas that know no more have to be cloned again, so the data get a new
+/// identity.
 pub async fn take_over(journal: Journal, server: &mut Server, data_dir: &Path) -> Result<Journal> {
     let clone = journal.clone.as_ref().context("the journal says published, but not what")?;
     if replication_status(server).await?.is_some() {
@@ -62,24 +64,30 @@ pub async fn take_over(journal: Journal, server: &mut Server, data_dir: &Path) -
     if complete.set_id.is_none() || matches!(clone.position, Position::BinlogFile { .. }) {
         complete.set_id = Some(SetId::random()?);
     }
+    complete.lineage = Some(Lineage { id: SetId::random()?, began_at: clone.position.clone() });
     complete.write(data_dir)?;
     warn!(position = %clone.position, from = clone.donor_pod, "the primary is recovered; its history goes on from there");
     Ok(complete)
 }
 
 async fn begin_log_at(position: &Position, server: &mut Server) -> Result<()> {
+    if !writes_log(server).await? {
+        return Ok(());
+    }
     let own = history::own_history(server).await?;
-    let (begun, beyond) = match position {
+    let (begun, written) = match position {
         Position::BinlogFile { .. } => return Ok(()),
-        Position::MariadbGtid { slave_pos } => (mariadb_covers(&own, slave_pos), !own.is_empty()),
+        Position::MariadbGtid { slave_pos } => {
+            (mariadb_covers(&history::beginning_of_logs(server).await?, slave_pos), !own.is_empty())
+        }
         Position::MysqlGtid { executed } => (mysql_covers(&own, executed), !mysql_covers(executed, &own)),
     };
     if begun {
         return Ok(());
     }
-    if beyond {
+    if written {
         warn!(%position, own, "the recovered primary was written to before its log was set to begin where the copy ends: \
-              replicas that are behind it may not be told, compare their tables or clone them again");
+              a replica that is behind is told so only where gtid_strict_mode is on");
         return Ok(());
     }
     for statement in server.dialect.begin_log_at(position) {
@@ -88,11 +96,15 @@ async fn begin_log_at(position: &Position, server: &mut Server) -> Result<()> {
     Ok(())
 }
 
+async fn writes_log(server: &mut Server) -> Result<bool> {
+    Ok(server.value("SELECT @@GLOBAL.log_bin").await?.as_deref() != Some("0"))
+}
+
 /// What keeps a primary from being copied to replicas, whatever else; `None` where nothing does.
 pub async fn why_unfit_to_donate(server: &mut Server) -> Result<Option<String>> {
-    let logs = server.value("SELECT @@GLOBAL.log_bin").await?;
+    let writes_log = writes_log(server).await?;
     let why = "the primary writes no binary log, which replicas would follow: set log_bin in its configuration";
-    Ok((logs.as_deref() == Some("0")).then(|| why.to_owned()))
+    Ok((!writes_log).then(|| why.to_owned()))
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ use crate::mysql::status::{ReplicationStatus, Thread};
 use crate::mysql::{Server, literal, replication_status};
 use crate::position::{Position, history};
 use crate::settings::Sidecar;
+use crate::status::Status;
 
 /// Sets the server's replication right and starts the applier; returns the journal as it is then.
 pub async fn settle(
@@ -37,6 +38,7 @@ pub async fn settle(
     server: &mut Server,
     settings: &Sidecar,
     primary: &mut Primary,
+    known: &Status,
 ) -> Result<Journal> {
     let status = replication_status(server).await?;
     let journal = match (journal, &status) {
@@ -50,9 +52,9 @@ pub async fn settle(
         }
     };
     let configured = match journal.state {
-        State::Published => start_from_clone(journal, server, settings, primary).await?,
+        State::Published => start_from_clone(journal, server, settings, primary, known).await?,
         State::Configured | State::Replicating => {
-            keep_source(&journal, status.as_ref(), server, settings, primary).await?;
+            keep_source(&journal, status.as_ref(), server, settings, primary, known).await?;
             journal
         }
         other => {
@@ -71,15 +73,18 @@ async fn start_from_clone(
     server: &mut Server,
     settings: &Sidecar,
     primary: &mut Primary,
+    known: &Status,
 ) -> Result<Journal> {
     let clone = journal.clone.clone().context("the journal says published, but not what")?;
-    let position = by_gtid_where_it_can_be(&clone.position, server, settings, primary).await?;
+    let position = by_gtid_where_it_can_be(&clone.position, server, settings, primary, known).await?;
+    // What the primary says of itself may have been noted in it.
+    let journal = Journal::read(&settings.data_dir)?.unwrap_or(journal);
     let journal = forget_copied_source(journal, server, settings).await?;
     let status = stopped(server).await?;
     match (has_reached(&position, status.as_ref(), server).await?, &position) {
         (true, Position::BinlogFile { .. }) => {
             warn!(%position, "replication has gone beyond the clone's position already; it goes on from there");
-            keep_source(&journal, status.as_ref(), server, settings, primary).await?;
+            keep_source(&journal, status.as_ref(), server, settings, primary, known).await?;
         }
         (true, _) => set_source(&position, server, settings).await?,
         (false, _) => {
@@ -126,6 +131,7 @@ async fn keep_source(
     server: &mut Server,
     settings: &Sidecar,
     primary: &mut Primary,
+    known: &Status,
 ) -> Result<()> {
     let by_own_gtid = server_keeps_gtid(server.dialect);
     match status {
@@ -133,10 +139,13 @@ async fn keep_source(
             if status.stands_still() && server.dialect == Dialect::Mariadb && !status.by_gtid {
                 let (file, offset) = (status.applied_file.clone(), status.applied_offset);
                 let here = Position::BinlogFile { file, offset };
-                let position = by_gtid_where_it_can_be(&here, server, settings, primary).await?;
+                let position = by_gtid_where_it_can_be(&here, server, settings, primary, known).await?;
                 info!(%here, %position, "replication was by file and offset, and is by GTID from here on");
-                for statement in server.dialect.set_reached_gtid(&position) {
-                    server.execute(&statement).await?;
+                // The server keeps it by file and offset too, safer than those.
+                if !has_reached(&position, None, server).await? {
+                    for statement in server.dialect.set_reached_gtid(&position) {
+                        server.execute(&statement).await?;
+                    }
                 }
                 set_source(&position, server, settings).await?;
             } else if status.stands_still() {
@@ -205,15 +214,16 @@ async fn has_reached(position: &Position, status: Option<&ReplicationStatus>, se
 /// so there a file and offset is looked up at the source, which knows the GTID position that belongs to it.
 async fn by_gtid_where_it_can_be(
     position: &Position,
-    server: &Server,
+    server: &mut Server,
     settings: &Sidecar,
     primary: &mut Primary,
+    known: &Status,
 ) -> Result<Position> {
     let (Position::BinlogFile { file, offset }, Dialect::Mariadb) = (position, server.dialect) else {
         return Ok(position.clone());
     };
     // Another database has another history under the same names.
-    match primary.identity().await? {
+    match primary.identity(server, None, known).await? {
         Identity::Same => {}
         Identity::Different(why) | Identity::Unknown(why) => bail!("where the clone ends can't be looked up: {why}"),
     }

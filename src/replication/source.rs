@@ -17,8 +17,10 @@ use tracing::{info, warn};
 use super::replica;
 use crate::datadir::journal::{Journal, SetId, State};
 use crate::mysql::Server;
+use crate::mysql::history::{self, Progress};
 use crate::mysql::status::{ReplicationStatus, Thread};
 use crate::peer::{self, Place, Questions, Silence};
+use crate::position::Position;
 use crate::settings::{HostPort, Sidecar};
 use crate::status::Status;
 use crate::wire::message::Report;
@@ -28,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Between two tries to mend a receiver that the primary turns away.
 const RENEWAL: Duration = Duration::from_secs(30);
+
+/// A connection that stands is asked about again after so long: it may have been lost and made anew between two looks.
+const CONFIRMED: Duration = Duration::from_secs(60);
 
 /// What is known about the primary's identity.
 pub enum Identity {
@@ -41,8 +46,9 @@ pub enum Identity {
 /// The primary, as its sidecar tells of it.
 pub struct Primary {
     settings: Arc<Sidecar>,
-    /// A question that is on its way. A name server that is silent can hold it up for long, and it can't be broken off.
-    asking: Option<JoinHandle<Result<Report, Silence>>>,
+    /// A question that is on its way, and since when. A name server that is silent can hold it up for long, and it can't
+    /// be broken off.
+    asking: Option<(Instant, JoinHandle<Result<Report, Silence>>)>,
 }
 
 /// Watches over the receiver.
@@ -50,44 +56,34 @@ pub struct SourceWatch {
     pub primary: Primary,
     /// The receiver stands still because of us.
     held_back: bool,
-    /// The source was seen to be the right one since the receiver last connected.
-    confirmed: bool,
+    /// When the source was last seen to be the right one, since the receiver connected.
+    confirmed: Option<Instant>,
     password_renewed: Option<Instant>,
 }
 
 impl SourceWatch {
     pub fn new(settings: Arc<Sidecar>) -> SourceWatch {
         let primary = Primary { settings, asking: None };
-        SourceWatch { primary, held_back: false, confirmed: false, password_renewed: None }
+        SourceWatch { primary, held_back: false, confirmed: None, password_renewed: None }
     }
 
     /// After a start of the server or of the sidecar: a receiver that stands still waits for us.
     pub fn begin(&mut self) {
-        (self.held_back, self.confirmed) = (true, false);
+        (self.held_back, self.confirmed) = (true, None);
     }
 
     /// Called at each look at the server.
     pub async fn tend(&mut self, server: &mut Server, replication: &ReplicationStatus, status: &Status) -> Result<()> {
-        self.confirmed &= replication.receiver == Thread::Running;
-        if self.confirmed || (replication.receiver == Thread::Stopped && !self.held_back) {
+        self.confirmed =
+            self.confirmed.filter(|at| replication.receiver == Thread::Running && at.elapsed() < CONFIRMED);
+        if self.confirmed.is_some() || (replication.receiver == Thread::Stopped && !self.held_back) {
             // Whoever stopped it did so knowingly: it waits for nobody.
             status.update(|snapshot| snapshot.silent_source = None);
             return Ok(());
         }
-        let identity = self.primary.identity().await?;
+        let identity = self.primary.identity(server, Some(replication), status).await?;
         match &identity {
-            Identity::Same => {
-                if replication.is_turned_away() && self.password_renewed.is_none_or(|at| at.elapsed() > RENEWAL) {
-                    self.password_renewed = Some(Instant::now());
-                    info!("the primary turns replication away: giving the server the password anew");
-                    replica::renew_password(server, &self.primary.settings).await?;
-                } else if replication.receiver == Thread::Stopped {
-                    server.execute(&server.dialect.start_receiver()).await?;
-                    info!(source = %self.primary.settings.source, "replication started");
-                }
-                self.held_back = false;
-                self.confirmed = replication.receiver == Thread::Running;
-            }
+            Identity::Same => self.let_go(server, replication).await?,
             Identity::Different(_) => self.hold_back(server, replication).await?,
             // A connection that stands was made to the right primary, or will be found out when it says who it is.
             Identity::Unknown(_) if replication.receiver == Thread::Running => {}
@@ -97,11 +93,31 @@ impl SourceWatch {
         Ok(())
     }
 
+    async fn let_go(&mut self, server: &mut Server, replication: &ReplicationStatus) -> Result<()> {
+        if replication.is_turned_away() && self.password_renewed.is_none_or(|at| at.elapsed() > RENEWAL) {
+            self.password_renewed = Some(Instant::now());
+            info!("the primary turns replication away: giving the server the password anew");
+            // Should a step of it fail, both threads are ours to start again.
+            self.held_back = true;
+            replica::renew_password(server, &self.primary.settings).await?;
+        } else if replication.receiver == Thread::Stopped {
+            if replication.applier == Thread::Stopped && replication.applier_error == 0 {
+                server.execute(&server.dialect.start_applier()).await?;
+            }
+            server.execute(&server.dialect.start_receiver()).await?;
+            info!(source = %self.primary.settings.source, "replication started");
+        }
+        self.held_back = false;
+        self.confirmed = (replication.receiver == Thread::Running).then(Instant::now);
+        Ok(())
+    }
+
     async fn hold_back(&mut self, server: &mut Server, replication: &ReplicationStatus) -> Result<()> {
+        // Said before: where the answer is lost, the server stops it all the same.
+        self.held_back = true;
         if replication.receiver != Thread::Stopped {
             server.execute(&server.dialect.stop_receiver()).await?;
         }
-        self.held_back = true;
         Ok(())
     }
 
@@ -125,8 +141,13 @@ impl SourceWatch {
 
 impl Primary {
     /// Asks the primary's sidecar, and compares. Data without an identity take the primary's: they are older than
-    /// identities, or the tutorial's.
-    pub async fn identity(&mut self) -> Result<Identity> {
+    /// identities, or the tutorial's. A primary that was recovered from a copy is followed by who is not further than that.
+    pub async fn identity(
+        &mut self,
+        server: &mut Server,
+        replication: Option<&ReplicationStatus>,
+        status: &Status,
+    ) -> Result<Identity> {
         let Some(primary) = self.settings.primary.clone() else { return Ok(Identity::Same) };
         let report = match self.ask(&primary).await? {
             Ok(report) => report,
@@ -136,24 +157,39 @@ impl Primary {
             return Ok(Identity::Unknown(format!("{primary}: its database is not complete yet")));
         };
         let data_dir = &self.settings.data_dir;
-        let journal = Journal::read(data_dir)?.unwrap_or_else(|| Journal::new(State::Configured));
-        match &journal.set_id {
-            Some(own) if *own == theirs => Ok(Identity::Same),
-            Some(own) => Ok(Identity::Different(different(&report.pod, &theirs, own))),
-            None => {
-                info!(set_id = %theirs, "the data had no identity and take the primary's");
-                journal.with_set_id(theirs).write(data_dir)?;
-                Ok(Identity::Same)
-            }
+        let mut journal = Journal::read(data_dir)?.unwrap_or_else(|| Journal::new(State::Configured));
+        if let Some(own) = &journal.set_id
+            && *own != theirs
+        {
+            return Ok(Identity::Different(different(&report.pod, &theirs, own)));
         }
+        if let Some(lineage) = &report.lineage
+            && journal.lineage.as_ref() != Some(lineage)
+            && journal.state != State::Published
+            && let Some(extra) = beyond(&lineage.began_at, server, replication).await?
+        {
+            return Ok(Identity::Different(further(&report.pod, &lineage.began_at, &extra)));
+        }
+        if journal.set_id.is_none() || journal.lineage != report.lineage {
+            info!(set_id = %theirs, recovered = report.lineage.is_some(), "these data go with the primary's");
+            (journal.set_id, journal.lineage) = (Some(theirs), report.lineage);
+            journal.write(data_dir)?;
+            status.update(|snapshot| (snapshot.set_id, snapshot.lineage) = (journal.set_id, journal.lineage));
+        }
+        Ok(Identity::Same)
     }
 
     async fn ask(&mut self, primary: &HostPort) -> Result<Result<Report, String>> {
-        let asking = self.asking.get_or_insert_with(|| {
+        // An answer that was given while nobody listened is an old one.
+        if self.asking.as_ref().is_some_and(|(since, asking)| asking.is_finished() && since.elapsed() > PATIENCE) {
+            self.asking = None;
+        }
+        let (_, asking) = self.asking.get_or_insert_with(|| {
             let (settings, place) = (self.settings.clone(), Place::Name(primary.clone()));
-            tokio::task::spawn_blocking(move || {
+            let asking = tokio::task::spawn_blocking(move || {
                 peer::ask_for_report(&settings.member, &settings.peering, &place, &Questions::default())
-            })
+            });
+            (Instant::now(), asking)
         });
         let Ok(answer) = timeout(PATIENCE, asking).await else {
             return Ok(Err(format!("no answer in {} seconds", PATIENCE.as_secs())));
@@ -161,6 +197,25 @@ impl Primary {
         self.asking = None;
         Ok(answer.context("asking the primary")?.map_err(|silence| silence.to_string()))
     }
+}
+
+/// What this server has, applied or fetched, that lies beyond the beginning of a recovered primary's history.
+async fn beyond(
+    began_at: &Position,
+    server: &mut Server,
+    replication: Option<&ReplicationStatus>,
+) -> Result<Option<Position>> {
+    let Progress { applied, fetched } = history::progress(server, replication).await?;
+    let is_beyond = |position: &Position| began_at.covers(position) == Some(false);
+    Ok(applied.into_iter().chain(fetched).find(is_beyond))
+}
+
+fn further(primary: &str, began_at: &Position, own: &Position) -> String {
+    format!(
+        "{primary} was recovered from a copy that held all up to {began_at}, and this pod has more ({own}), which the set \
+         has lost: these data are kept and follow nobody. To have the set go on with them, delete the primary's volume \
+         and recover it from this pod (--donor); to give them up, delete this pod's volume"
+    )
 }
 
 fn different(primary: &str, theirs: &SetId, own: &SetId) -> String {

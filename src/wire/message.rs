@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::datadir::journal::SetId;
+use crate::datadir::journal::{Lineage, SetId};
 use crate::position::Position;
 use crate::unpack::Format;
 
@@ -16,6 +16,10 @@ fn one_line<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     let text = String::deserialize(input)?;
     let plain = |character: char| if character.is_control() { ' ' } else { character };
     Ok(text.chars().take(TEXT_LIMIT).map(plain).collect())
+}
+
+fn one_line_if_any<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    one_line(input).map(Some)
 }
 
 /// Recipient → donor: who asks, and what it can take.
@@ -84,10 +88,13 @@ pub struct Report {
     /// The identity of its data, where they have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
+    /// The latest recovery of the primary that its data went along with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
     /// Whether its volume holds a database, whatever its server does.
     pub has_data: bool,
     /// The server's version, while it answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub server: Option<String>,
     /// What its data hold, as a position in the source's history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,10 +104,10 @@ pub struct Report {
     pub fetched: Option<Position>,
     /// Why replication can't start from the position asked about; empty where it can, absent where nothing was asked
     /// or the answer isn't known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub cannot_follow: Option<String>,
     /// Of the history asked about, what isn't known here; empty where all is, absent as above.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub unknown_history: Option<String>,
 }
 
@@ -135,6 +142,8 @@ pub struct Offer {
     pub server: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
     /// The longest that the donor will be silent, in seconds.
     pub heartbeat_seconds: u64,
 }

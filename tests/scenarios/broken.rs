@@ -100,3 +100,43 @@ fn a_clone_in_the_place_of_a_broken_replica_may_be_killed_at_any_time() -> Resul
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     set::assert_no_leftovers(&cluster, "mysql-1")
 }
+
+/// A primary that came back from an older snapshot turns all its replicas away: what they have more must not be wiped.
+#[test]
+fn a_replica_that_has_more_than_its_primary_is_never_replaced() -> Result<()> {
+    let cluster = set::start(2, |manifests| {
+        manifests.set_env("clone", "MYSQLSET_ON_BROKEN_REPLICA", "clone-again");
+    })?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    let (volume, snapshot) = (cluster.volume("mysql-0").join("mysql"), cluster.volume("mysql-0").join("snapshot"));
+    let stop = || -> Result<()> {
+        cluster.scale(0);
+        cluster.wait_ready(0)
+    };
+    let copy = |from: &std::path::Path, to: &std::path::Path| -> Result<()> {
+        let _ = std::fs::remove_dir_all(to);
+        ensure!(std::process::Command::new("cp").arg("-a").args([from, to]).status()?.success());
+        Ok(())
+    };
+    stop()?;
+    copy(&volume, &snapshot)?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    stop()?;
+    copy(&snapshot, &volume)?;
+    cluster.scale(2);
+    cluster.wait_for("mysql-1 to say what is wrong", PATIENCE, || {
+        Ok(cluster.http_get("mysql-1", 8307, "/readyz")?.1.contains("replication can't go on"))
+    })?;
+    delete_pod_and_wait_for_another(&cluster)?;
+    set::wait_for_log(&cluster, "mysql-1", "clone", "which the broken replica holds")?;
+    cluster.wait_for("its server", PATIENCE, || {
+        Ok(cluster.value("mysql-1", "SELECT COUNT(*) FROM app.keyed WHERE n = -1")? == "1")
+    })?;
+    assert_eq!(set::clones(&cluster, "mysql-1"), 1);
+    Ok(())
+}

@@ -100,6 +100,7 @@ fn offer_hostile_backup(mut stream: &TcpStream, path: &str) -> Result<()> {
         tool: "mariadb-backup 10.11.19".into(),
         server: "10.11.19-MariaDB".into(),
         set_id: None,
+        lineage: None,
         heartbeat_seconds: 5,
     };
     frame::write_control(&mut stream, Kind::Offer, &offer)?;

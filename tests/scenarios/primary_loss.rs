@@ -142,6 +142,36 @@ fn a_lost_primary_is_recovered_from_a_replica_and_the_others_follow_it() -> Resu
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
 }
 
+/// What it has more is known by nobody else, and the primary gives the same numbers to other transactions.
+#[test]
+fn a_replica_that_is_further_than_the_recovered_primary_is_kept_and_follows_nobody() -> Result<()> {
+    let cluster = set_with_rows(Some("recover"))?;
+    cluster.sql("mysql-1", "STOP SLAVE")?;
+    cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (1); INSERT INTO app.keyed (n) VALUES (2)")?;
+    set::assert_same_rows(&cluster, &["mysql-2"])?;
+    let expected = checksums(&cluster, "mysql-2")?;
+    cluster.scale(2);
+    cluster.wait_for("mysql-2 to go", PATIENCE, || Ok(cluster.status("mysql-2").is_err()))?;
+    cluster.delete_volume("mysql-0")?;
+    cluster.wait_for("mysql-0", PATIENCE, || Ok(cluster.ready_pods().contains(&"mysql-0".to_owned())))?;
+    for n in 10..15 {
+        cluster.sql("mysql-0", &format!("INSERT INTO app.keyed (n) VALUES ({n})"))?;
+    }
+    // Stopped by hand, it waits for a hand, or for its sidecar's next start.
+    cluster.signal("mysql-1", "sidecar", Signal::KILL)?;
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+
+    cluster.scale(3);
+    cluster
+        .wait_for("mysql-2 to see it", PATIENCE, || Ok(readiness(&cluster, "mysql-2").contains("this pod has more")))?;
+    assert_eq!(checksums(&cluster, "mysql-2")?, expected);
+    // Given up, it is one of the set again.
+    cluster.delete_volume("mysql-2")?;
+    cluster.wait_ready(3)?;
+    set::assert_same_rows(&cluster, &["mysql-2"])
+}
+
 /// Both halves of a recovery: the copy, and making a primary of it.
 #[test]
 fn a_recovery_that_is_killed_again_and_again_ends_whole() -> Result<()> {

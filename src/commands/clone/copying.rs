@@ -6,17 +6,18 @@ use anyhow::Result;
 use tracing::{info, warn};
 
 use crate::backup_tool::{self, BackupTool, Prepared, memory};
-use crate::datadir::journal::{Journal, State, now};
+use crate::datadir::journal::{FILE_NAME, Journal, State, now};
 use crate::datadir::layout::Layout;
 use crate::datadir::ownership::Ownership;
 use crate::datadir::{publish, stage};
 use crate::durable;
 use crate::exit::{self, Reason};
 use crate::peer::{self, Asker, Place, Questions, Site};
+use crate::position::Position;
 use crate::recipient::receive_from_any;
 use crate::server_config;
 use crate::settings::{Clone, HostPort};
-use crate::wire::message::Wants;
+use crate::wire::message::{Report, Wants};
 
 /// Tries to prepare one received backup: with all the memory there is to use, then with half of it.
 const PREPARE_TRIES: u32 = 2;
@@ -83,10 +84,16 @@ impl Copying<'_> {
     /// replaced, while the copy was made. A primary that doesn't answer says nothing against it.
     fn why_useless(&self, journal: &Journal) -> Result<Option<String>> {
         let (Some(primary), Some(clone)) = (&self.from.primary, &journal.clone) else { return Ok(None) };
-        let questions = Questions { about: Some(clone.position.clone()), history: None };
+        let history = self.replacing.as_ref().and_then(|old| Some(old.broken.as_ref()?.history.clone()));
+        let questions = Questions { about: Some(clone.position.clone()), history };
         let place = Place::Name(primary.clone());
         let report = match peer::ask_for_report(&self.settings.member, &self.settings.peering, &place, &questions) {
             Ok(report) => report,
+            Err(silence) if self.replacing.is_some() => {
+                let why =
+                    format!("the primary can't be asked whether it has all that the broken replica has: {silence}");
+                return Err(Reason::Refused.error(why));
+            }
             Err(silence) => {
                 warn!(%primary, "the primary can't be asked whether its log still begins before the clone: {silence}");
                 return Ok(None);
@@ -100,6 +107,9 @@ impl Copying<'_> {
                  donor belongs to another set",
                 clone.donor_pod
             )));
+        }
+        if let Some(why) = self.replacing.as_ref().and_then(|old| why_to_keep(old, &report)) {
+            return Err(Reason::Refused.error(why));
         }
         let cannot = report.cannot_follow.filter(|why| !why.is_empty());
         Ok(cannot.map(|why| format!("replication can't start from the clone's position any more: {why}")))
@@ -117,7 +127,16 @@ impl Copying<'_> {
             site: self.site(),
             set_id: self.replacing.as_ref().and_then(|old| old.set_id.clone()),
         };
-        let stage = || -> Result<PathBuf> { stage::open(self.layout, self.ownership) };
+        let stage = || -> Result<PathBuf> {
+            if let Some(old) = &self.replacing {
+                // Before the first byte: a try that fails counts too.
+                let mut tried = old.clone();
+                tried.cloned_again_at = Some(now());
+                tried.write(&self.layout.data_dir)?;
+                self.ownership.give(&self.layout.data_dir.join(FILE_NAME))?;
+            }
+            stage::open(self.layout, self.ownership)
+        };
         let received = receive_from_any(&asker, &self.from.donors, self.settings.give_up_after, &stage)
             // Part of a backup is worth nothing, and may be what fills the volume.
             .inspect_err(|_| drop(stage::discard(self.layout)))?;
@@ -127,6 +146,7 @@ impl Copying<'_> {
             .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
         let mut journal = Journal::new(State::Received);
         journal.set_id = received.set_id.clone();
+        journal.lineage = received.lineage.clone();
         journal.clone = Some(received.record());
         journal.cloned_again_at = self.replacing.is_some().then(now);
         self.write(&journal)?;
@@ -180,5 +200,22 @@ impl Copying<'_> {
 
     fn write(&self, journal: &Journal) -> Result<()> {
         journal.write(&self.layout.journal_of_clone())
+    }
+}
+
+/// Why a broken replica's data must stay: nobody else may have what they hold.
+pub fn why_to_keep(old: &Journal, primary: &Report) -> Option<String> {
+    let broken = old.broken.as_ref()?;
+    let has = |position: &Position| primary.applied.as_ref().and_then(|there| there.covers(position)) == Some(true);
+    if primary.set_id != old.set_id {
+        Some(format!("the data of {} are another set's", primary.pod))
+    } else if let Some(missing) = broken.reached.iter().find(|position| !has(position)) {
+        Some(format!("{} does not have all of {missing}, which the broken replica holds", primary.pod))
+    } else {
+        match primary.unknown_history.as_deref() {
+            Some("") => None,
+            Some(extra) => Some(format!("{} does not have {extra}, which the broken replica holds", primary.pod)),
+            None => Some(format!("{} does not say whether it has all that the broken replica holds", primary.pod)),
+        }
     }
 }

@@ -91,7 +91,8 @@ fn may_be_replaced(settings: &Clone, layout: &Layout, journal: &Journal) -> bool
     if layout.place == Place::Inside {
         return refuse("the data directory is a mount point, so that a clone can't be made beside it");
     }
-    if age.is_some_and(|seconds| seconds < LEAST_AGE.as_secs()) {
+    let is_under_way = layout.stage().exists();
+    if !is_under_way && age.is_some_and(|seconds| seconds < LEAST_AGE.as_secs()) {
         return refuse("it was less than a day ago; delete the volume to have it cloned all the same");
     }
     true

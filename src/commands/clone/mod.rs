@@ -21,6 +21,7 @@ use crate::datadir::state::look;
 use crate::exit::Reason;
 use crate::guard::Guard;
 use crate::ordinal::Role;
+use crate::peer::{self, Place, Questions};
 use crate::settings::{Clone, HostPort};
 use crate::wire::message::Wants;
 use copying::{Copying, From};
@@ -70,12 +71,25 @@ pub fn run(settings: &Clone) -> Result<()> {
 /// pod starts with them and tells what is wrong.
 fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal) -> Result<()> {
     let interrupted = Journal::read(&layout.stage())?;
+    if let Some(why) = why_to_keep_now(settings, &old) {
+        warn!("the broken replica is not cloned again: {why}");
+        return stage::discard(layout);
+    }
     let (tool, from) = (BackupTool::find()?, From::for_replica(settings));
     let copying = Copying { settings, layout, ownership, tool, from, replacing: Some(old) };
     copying.run(interrupted).or_else(|error| {
         warn!("the broken replica is not cloned again this time: {error:#}");
         stage::discard(layout)
     })
+}
+
+fn why_to_keep_now(settings: &Clone, old: &Journal) -> Option<String> {
+    let place = Place::Name(settings.primary.clone());
+    let questions = Questions { about: None, history: old.broken.as_ref().map(|broken| broken.history.clone()) };
+    match peer::ask_for_report(&settings.member, &settings.peering, &place, &questions) {
+        Ok(report) => copying::why_to_keep(old, &report),
+        Err(silence) => Some(format!("the primary does not say whether it has all that it holds: {silence}")),
+    }
 }
 
 /// What becomes of an empty primary.
