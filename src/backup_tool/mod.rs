@@ -128,7 +128,6 @@ impl BackupTool {
             .args(["--backup", "--stream=xbstream", "--slave-info"])
             .arg(format!("--host={}", backup.server.host))
             .arg(format!("--port={}", backup.server.port))
-            .arg(format!("--ftwrl-wait-timeout={}", backup.lock_wait.as_secs()))
             .arg(path_option("--datadir=", backup.data_dir))
             .arg(path_option("--target-dir=", &backup.scratch.join("target")))
             .arg(path_option("--tmpdir=", backup.scratch))
@@ -136,6 +135,8 @@ impl BackupTool {
         if self.family == Family::Percona {
             // Else it asks a host of its maker whether there is a newer version.
             command.arg("--no-version-check");
+            // mariadb-backup would wait for a moment in which nobody writes, which a busy server never has.
+            command.arg(format!("--ftwrl-wait-timeout={}", backup.lock_wait.as_secs()));
         }
         Running::start(&mut command, &self.name(), Stdio::piped())
             .with_context(|| format!("starting {}", self.program.display()))

@@ -1,7 +1,8 @@
 //! The sessions that a backup tool has on the server, known by the sockets of its process.
 //!
-//! A tool may wait for locks without end, and whoever writes waits behind it: `--ftwrl-wait-timeout` bounds all stages of
-//! mariadb-backup 10.11 (it becomes the session's `lock_wait_timeout`), but only what comes before XtraBackup's lock. And
+//! A tool may wait for locks without end, and whoever writes waits behind it. `--ftwrl-wait-timeout` bounds only what
+//! comes before XtraBackup's lock; with mariadb-backup 10.11 it would bound all stages, but first wait for a moment in
+//! which nobody writes, looking once a second, and fail where none comes: so that tool isn't given it. And
 //! a server notices that a client is gone only when it next reads from it: the session of a tool that was killed while
 //! it waited goes on waiting, then holds the lock. So sessions that wait for too long are ended, and so are those of a
 //! tool that was killed.

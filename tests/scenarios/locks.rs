@@ -54,10 +54,42 @@ fn a_backup_that_waits_too_long_gives_way_and_comes_again() -> Result<()> {
     let cluster = primary(|manifests| manifests.set_env("sidecar", "MYSQLSET_LOCK_WAIT", "1"))?;
     let locked = LockedTable::new(&cluster)?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "the donor gave up: mariadb-backup")?;
+    set::wait_for_log(&cluster, "mysql-1", "clone", "the donor gave up: ")?;
     drop(locked);
     cluster.wait_ready(2)?;
     set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
+/// On a busy primary somebody writes at every moment. No lock of a backup has to wait for that.
+#[test]
+fn a_primary_that_never_rests_is_cloned_without_waiting() -> Result<()> {
+    let cluster = primary(|manifests| manifests.set_env("sidecar", "MYSQLSET_LOCK_WAIT", "5"))?;
+    let _writers = (0..3).map(|_| BusySession::new(&cluster)).collect::<Result<Vec<_>>>()?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    let log = cluster.logs("mysql-1", "clone");
+    anyhow::ensure!(!log.contains("the donor gave up"), "{log}");
+    Ok(())
+}
+
+/// A client whose every statement takes a while, and that has many.
+struct BusySession(Child);
+
+impl BusySession {
+    fn new(cluster: &Cluster) -> Result<BusySession> {
+        let mut command = cluster.command("mariadb");
+        let address = cluster.address("mysql-0")?.to_string();
+        let statements = "INSERT INTO app.keyed (n) SELECT SLEEP(0.5);".repeat(1000);
+        command.args(["--no-defaults", "-u", "root", "-h", &address, "-e", &statements]);
+        Ok(BusySession(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
+    }
+}
+
+impl Drop for BusySession {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A tool that knows no bound, as XtraBackup for what comes after its first lock.
