@@ -278,6 +278,17 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_that_somebody_wrote_from_the_readme_is_understood() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = r#"{"version": 1, "state": "complete", "since": 0, "set_id": "0123456789abcdef0123456789abcdef"}"#;
+        assert!(
+            include_str!("../../README.md").contains(r#"{"version": 1, "state": "complete", "since": 0, "set_id": "#)
+        );
+        std::fs::write(directory.path().join(FILE_NAME), text).unwrap();
+        assert!(Journal::read(directory.path()).unwrap().unwrap().set_id.is_some());
+    }
+
+    #[test]
     fn refuses_what_it_cannot_understand() {
         let directory = tempfile::tempdir().unwrap();
         for text in ["", "{", "[]", r#"{"version":1}"#, r#"{"version":1,"state":"wonderful","since":0}"#] {

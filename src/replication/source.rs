@@ -165,8 +165,7 @@ impl Primary {
         }
         if let Some(lineage) = &report.lineage
             && journal.lineage.as_ref() != Some(lineage)
-            && journal.state != State::Published
-            && let Some(extra) = beyond(&lineage.began_at, server, replication).await?
+            && let Some(extra) = beyond(&lineage.began_at, &journal, server, replication).await?
         {
             return Ok(Identity::Different(further(&report.pod, &lineage.began_at, &extra)));
         }
@@ -199,12 +198,18 @@ impl Primary {
     }
 }
 
-/// What this server has, applied or fetched, that lies beyond the beginning of a recovered primary's history.
+/// What these data have, applied or fetched, that lies beyond the beginning of a recovered primary's history. A clone
+/// that was never started from has its own position, by file and offset one in the logs of the lost primary.
 async fn beyond(
     began_at: &Position,
+    journal: &Journal,
     server: &mut Server,
     replication: Option<&ReplicationStatus>,
 ) -> Result<Option<Position>> {
+    if let (State::Published, Some(clone)) = (journal.state, &journal.clone) {
+        let position = clone.position.clone();
+        return Ok((began_at.covers(&position) != Some(true)).then_some(position));
+    }
     let Progress { applied, fetched } = history::progress(server, replication).await?;
     let is_beyond = |position: &Position| began_at.covers(position) == Some(false);
     Ok(applied.into_iter().chain(fetched).find(is_beyond))
