@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
-use crate::pods::Cluster;
+use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 use demands::Demands;
 use load::Load;
@@ -97,10 +97,18 @@ impl Torture {
     /// Whether there was anything to be disturbed.
     fn act(&self, act: &Act) -> bool {
         match act.what {
-            What::Kill(container) => self.cluster.signal(act.pod, container, Signal::KILL).is_ok(),
+            What::Kill(container) => self.kill(act.pod, container).is_ok(),
             What::DeletePod => self.cluster.delete_pod(act.pod).is_ok(),
             What::CutNetwork(time) => self.cut_network(act.pod, time).is_ok(),
         }
+    }
+
+    /// Returns once the harness knows: until then it takes the dead container for a ready one.
+    fn kill(&self, pod: &str, container: &str) -> Result<()> {
+        let killed = self.cluster.pid(pod, container)?;
+        self.cluster.signal(pod, container, Signal::KILL)?;
+        self.cluster
+            .wait_for("a container to be gone", PATIENCE, || Ok(self.cluster.pid(pod, container).ok() != Some(killed)))
     }
 
     fn cut_network(&self, pod: &str, time: Duration) -> Result<()> {
