@@ -2,7 +2,7 @@
 //!
 //! The two container formats are [`xbstream`] and [`tar`]; both put their members through [`path::MemberPath`], which
 //! refuses hostile names, and [`sink::Sink`], which makes the files. Lengths are bounded before memory is taken:
-//! whatever a stream says, unpacking needs one buffer of [`sink::PIECE`] bytes for each of at most
+//! whatever a stream says, unpacking needs a few large buffers, and one small one for each of at most
 //! [`xbstream::OPEN_FILES`] files.
 
 pub mod path;
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use path::MemberPath;
 use sink::Sink;
+pub use sink::Writing;
 
 /// The container formats that a donor may offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,14 +125,22 @@ impl Summary {
     }
 }
 
-/// Unpacks `input` to its end below `directory`, which should be empty. Nothing is synced.
+/// Unpacks `input` to its end below `directory`, which should be empty. All is written when this returns, and not all of
+/// it synced.
 pub fn unpack(format: Format, input: impl Read, directory: &Path) -> Result<Summary, UnpackError> {
-    let sink = Sink::new(directory)?;
-    match format {
-        Format::XbstreamPercona => xbstream::unpack(input, sink, xbstream::Flavour::Percona),
-        Format::XbstreamMariaDb => xbstream::unpack(input, sink, xbstream::Flavour::MariaDb),
-        Format::Tar => tar::unpack(input, sink),
-    }
+    unpack_by(Writing::default(), format, input, directory)
+}
+
+/// The same, by a way of writing that is not the usual one.
+pub fn unpack_by(writing: Writing, format: Format, input: impl Read, directory: &Path) -> Result<Summary, UnpackError> {
+    let sink = Sink::new(directory, writing)?;
+    let summary = match format {
+        Format::XbstreamPercona => xbstream::unpack(input, &sink, xbstream::Flavour::Percona),
+        Format::XbstreamMariaDb => xbstream::unpack(input, &sink, xbstream::Flavour::MariaDb),
+        Format::Tar => tar::unpack(input, &sink),
+    }?;
+    sink.settle()?;
+    Ok(summary)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ const BLOCK: usize = 512;
 const BETWEEN_FILES: u64 = 256 << 10;
 
 /// Unpacks to the input's end.
-pub fn unpack(input: impl Read, sink: Sink) -> Result<Summary, UnpackError> {
+pub fn unpack(input: impl Read, sink: &Sink) -> Result<Summary, UnpackError> {
     let allowed = Cell::new(BETWEEN_FILES);
     let mut tail = Tail { input, zeros: 0, total: 0, allowed: &allowed };
     let mut archive = Archive::new(&mut tail);

@@ -44,7 +44,7 @@ pub enum Flavour {
 }
 
 /// Unpacks to the input's end.
-pub fn unpack(input: impl Read, sink: Sink, flavour: Flavour) -> Result<Summary, UnpackError> {
+pub fn unpack(input: impl Read, sink: &Sink, flavour: Flavour) -> Result<Summary, UnpackError> {
     let mut unpacker =
         Unpacker { input: Chunks::new(input, flavour), sink, open: HashMap::new(), summary: Summary::default() };
     while let Some(chunk) = unpacker.input.next()? {
@@ -56,14 +56,14 @@ pub fn unpack(input: impl Read, sink: Sink, flavour: Flavour) -> Result<Summary,
     }
 }
 
-struct Unpacker<R> {
+struct Unpacker<'a, R> {
     input: Chunks<R>,
-    sink: Sink,
+    sink: &'a Sink,
     open: HashMap<MemberPath, SinkFile>,
     summary: Summary,
 }
 
-impl<R: Read> Unpacker<R> {
+impl<R: Read> Unpacker<'_, R> {
     fn chunk(&mut self, chunk: Chunk) -> Result<(), UnpackError> {
         let Chunk { path, body } = chunk;
         match body {
@@ -79,7 +79,7 @@ impl<R: Read> Unpacker<R> {
     }
 
     fn payload(&mut self, path: MemberPath, data: Data, how: Open) -> Result<(), UnpackError> {
-        let file = opened(&mut self.open, &self.sink, &path, how)?;
+        let file = opened(&mut self.open, self.sink, &path, how)?;
         check_place(file, &path, data.offset, data.length)?;
         let mut hasher = Hasher::new();
         copy(&mut self.input, file, &path, data.length, &mut hasher)?;
@@ -91,7 +91,7 @@ impl<R: Read> Unpacker<R> {
         if length != data.length {
             return malformed(format!("a sparse chunk of {path} whose map and length differ"));
         }
-        let file = opened(&mut self.open, &self.sink, &path, Open::New)?;
+        let file = opened(&mut self.open, self.sink, &path, Open::New)?;
         check_place(file, &path, data.offset, length.saturating_add(holes))?;
         let mut hasher = Hasher::new();
         hasher.update(map.as_bytes());
@@ -166,7 +166,7 @@ fn copy<R: Read>(
 
 fn opened<'a>(
     open: &'a mut HashMap<MemberPath, SinkFile>,
-    sink: &Sink,
+    sink: &'a Sink,
     path: &MemberPath,
     how: Open,
 ) -> Result<&'a mut SinkFile, UnpackError> {

@@ -1,0 +1,133 @@
+//! Memory that data is received into and written from, without being moved in between.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// Bytes of a large buffer, and of a write: few system calls, and the disk is kept busy by one of them at a time.
+pub const LARGE: usize = 1 << 20;
+
+/// For files that find no large one free: as many as there may be open files.
+const SMALL: usize = 32 << 10;
+
+/// Large buffers at once. One is filled while others are written; the tools fill few files at a time.
+const LARGE_ONES: usize = 8;
+
+/// What O_DIRECT wants of addresses, offsets and lengths on every usual disk: the largest logical block. (open(2))
+pub const ALIGNMENT: usize = 4096;
+
+/// Bytes at an aligned address.
+pub struct Buffer {
+    memory: Box<[u8]>,
+    start: usize,
+}
+
+impl Buffer {
+    fn new(size: usize) -> Buffer {
+        let memory = vec![0; size + ALIGNMENT].into_boxed_slice();
+        let start = memory.as_ptr().addr().next_multiple_of(ALIGNMENT) - memory.as_ptr().addr();
+        Buffer { memory, start }
+    }
+
+    /// How much it holds.
+    pub fn size(&self) -> usize {
+        self.memory.len() - ALIGNMENT
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..][..self.memory.len() - ALIGNMENT]
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        let size = self.size();
+        &mut self.memory[self.start..][..size]
+    }
+}
+
+/// Where buffers come from and go back to.
+pub struct Pool {
+    free: Vec<Buffer>,
+    large_ones: usize,
+    /// Handed to the writer and not back yet.
+    away: usize,
+    returned: Receiver<Buffer>,
+    give_back: Sender<Buffer>,
+}
+
+impl Pool {
+    pub fn new() -> Pool {
+        let (give_back, returned) = channel();
+        Pool { free: Vec::new(), large_ones: 0, away: 0, returned, give_back }
+    }
+
+    /// Where the writer gives buffers back.
+    pub fn return_address(&self) -> Sender<Buffer> {
+        self.give_back.clone()
+    }
+
+    /// A buffer to fill. Waits for the writer where it has all that files don't hold; where files hold all, they are so
+    /// many that a small one has to do.
+    pub fn take(&mut self) -> Buffer {
+        while let Ok(buffer) = self.returned.try_recv() {
+            self.came_back(buffer);
+        }
+        if self.free.is_empty() && self.large_ones < LARGE_ONES {
+            self.large_ones += 1;
+            return Buffer::new(LARGE);
+        }
+        while self.free.is_empty() && self.away > 0 {
+            // The pool has a sender of its own, so this can't fail.
+            let Ok(buffer) = self.returned.recv() else { break };
+            self.came_back(buffer);
+        }
+        self.free.pop().unwrap_or_else(|| Buffer::new(SMALL))
+    }
+
+    /// Takes note of a buffer that the writer is given.
+    pub fn went_away(&mut self, buffer: &Buffer) {
+        if buffer.size() == LARGE {
+            self.away += 1;
+        }
+    }
+
+    /// Takes a buffer back that was not written.
+    pub fn put_back(&mut self, buffer: Buffer) {
+        if buffer.size() == LARGE {
+            self.free.push(buffer);
+        }
+    }
+
+    fn came_back(&mut self, buffer: Buffer) {
+        if buffer.size() == LARGE {
+            self.away -= 1;
+        }
+        self.put_back(buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_and_hold_what_they_say() {
+        for size in [SMALL, LARGE] {
+            let mut buffer = Buffer::new(size);
+            assert!(buffer.bytes().as_ptr().addr().is_multiple_of(ALIGNMENT));
+            assert_eq!((buffer.size(), buffer.bytes().len(), buffer.bytes_mut().len()), (size, size, size));
+        }
+    }
+
+    #[test]
+    fn who_finds_no_large_buffer_gets_a_small_one_and_who_waits_gets_one_back() {
+        let mut pool = Pool::new();
+        let mut held: Vec<Buffer> = (0..LARGE_ONES).map(|_| pool.take()).collect();
+        assert!(held.iter().all(|buffer| buffer.size() == LARGE));
+        assert_eq!(pool.take().size(), SMALL);
+        let written = held.pop().unwrap();
+        pool.went_away(&written);
+        let give_back = pool.return_address();
+        let writer = std::thread::spawn(move || give_back.send(written).unwrap());
+        assert_eq!(pool.take().size(), LARGE);
+        writer.join().unwrap();
+        assert_eq!(pool.take().size(), SMALL);
+    }
+}

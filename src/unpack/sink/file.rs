@@ -1,0 +1,123 @@
+//! A member's file while it is written.
+
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Output;
+use super::buffer::Buffer;
+use super::writer::{Piece, Target};
+use crate::unpack::UnpackError;
+
+/// Not worth the way to another thread, in bytes.
+const SMALL_FILE: usize = 32 << 10;
+
+/// Filled in order, at a place that may be moved. Dropped before [`SinkFile::finish`], it lacks its end.
+pub struct SinkFile {
+    target: Arc<Target>,
+    output: Rc<RefCell<Output>>,
+    /// The first `pending` bytes in it are not written yet; they belong at `start`.
+    buffer: Option<Buffer>,
+    pending: usize,
+    start: u64,
+    /// Whether the writer was given a part of it.
+    is_begun: bool,
+    /// One past the last byte that the file must have, holes included.
+    longest: u64,
+    has_holes: bool,
+}
+
+impl SinkFile {
+    pub(super) fn new(target: Target, output: Rc<RefCell<Output>>) -> SinkFile {
+        SinkFile {
+            target: Arc::new(target),
+            output,
+            buffer: None,
+            pending: 0,
+            start: 0,
+            is_begun: false,
+            longest: 0,
+            has_holes: false,
+        }
+    }
+
+    /// Where the next byte goes.
+    pub fn position(&self) -> u64 {
+        self.start + self.pending as u64
+    }
+
+    /// Reads up to `limit` bytes from `input` straight behind what is pending, and passes whole buffers on to be
+    /// written. Returns the bytes read for a look at them, empty at the input's end.
+    pub fn fill_from(&mut self, input: &mut impl Read, limit: u64) -> Result<&[u8], UnpackError> {
+        if self.buffer.as_ref().is_some_and(|buffer| self.room(buffer) == 0) {
+            self.flush(false)?;
+        }
+        let mut buffer = self.buffer.take().unwrap_or_else(|| self.output.borrow_mut().pool.take());
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX).min(self.room(&buffer));
+        let read = read_some(input, &mut buffer.bytes_mut()[self.pending..][..wanted]);
+        let buffer = self.buffer.insert(buffer);
+        let old = self.pending;
+        self.pending += read.map_err(UnpackError::Input)?;
+        self.longest = self.longest.max(self.start + self.pending as u64);
+        Ok(&buffer.bytes()[old..self.pending])
+    }
+
+    /// Goes elsewhere in the file; what lies between is a hole.
+    pub fn seek(&mut self, position: u64) -> Result<(), UnpackError> {
+        self.flush(false)?;
+        self.has_holes = true;
+        self.start = position;
+        Ok(())
+    }
+
+    /// Goes forward over a hole that is part of the file even where nothing follows.
+    pub fn skip(&mut self, hole: u64) -> Result<(), UnpackError> {
+        self.seek(self.position() + hole)?;
+        self.longest = self.longest.max(self.start);
+        Ok(())
+    }
+
+    /// Passes on what is left, and has the file given its length where it ends in a hole.
+    pub fn finish(mut self) -> Result<(), UnpackError> {
+        self.flush(true)?;
+        if !self.has_holes {
+            return Ok(());
+        }
+        self.output.borrow_mut().writer()?.lengthen(self.target.clone(), self.longest)
+    }
+
+    /// Up to the next multiple of the buffer's size in the file, so that all writes but the last are aligned.
+    fn room(&self, buffer: &Buffer) -> usize {
+        buffer.size() - (self.start % buffer.size() as u64) as usize - self.pending
+    }
+
+    fn flush(&mut self, is_last: bool) -> Result<(), UnpackError> {
+        let Some(buffer) = self.buffer.take() else { return Ok(()) };
+        let mut output = self.output.borrow_mut();
+        let length = std::mem::take(&mut self.pending);
+        let is_whole_file = is_last && !self.is_begun && self.start == 0;
+        if length == 0 {
+            output.pool.put_back(buffer);
+        } else if is_whole_file && length <= SMALL_FILE {
+            self.target.write_whole(&buffer.bytes()[..length])?;
+            output.pool.put_back(buffer);
+        } else {
+            output.pool.went_away(&buffer);
+            let piece = Piece { buffer, length, at: self.start, is_whole_file };
+            output.writer()?.write(self.target.clone(), piece)?;
+            self.is_begun = true;
+        }
+        self.start += length as u64;
+        Ok(())
+    }
+}
+
+fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match input.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Where members become files: made by us, below one directory, through no link.
+//!
+//! What was received into a [`buffer`] is written from it, by a thread of its own ([`writer`]); and what was written is
+//! synced before long ([`flusher`]). A fault of theirs is seen at the next write, or when the sink is asked to settle.
+
+mod buffer;
+mod file;
+mod flusher;
+mod writer;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+use super::path::MemberPath;
+use super::{UnpackError, malformed};
+use buffer::Pool;
+pub use file::SinkFile;
+use flusher::Flusher;
+use writer::{Fault, Target, Writer};
+
+const FILE_MODE: Mode = Mode::from_raw_mode(0o660);
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o770);
+
+/// Directories that are kept open: databases, of which the tools copy one after the other.
+const KNOWN_DIRECTORIES: usize = 16;
+
+/// How files are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writing {
+    /// Past the page cache where the file system takes it.
+    #[default]
+    Direct,
+    /// Through the page cache.
+    Cached,
+}
+
+/// A directory that members are unpacked into.
+pub struct Sink {
+    path: PathBuf,
+    top: Rc<OwnedFd>,
+    known: RefCell<HashMap<OsString, Rc<OwnedFd>>>,
+    output: Rc<RefCell<Output>>,
+}
+
+/// How a member's file may come to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// The name must be free.
+    New,
+    /// What has the name goes.
+    Replace,
+}
+
+/// What all files of a sink share: the memory, and the threads, which are started when there is something for them.
+struct Output {
+    pool: Pool,
+    writer: Option<Writer>,
+    writing: Writing,
+    directory: OwnedFd,
+    path: PathBuf,
+}
+
+impl Output {
+    fn writer(&mut self) -> Result<&Writer, UnpackError> {
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => self.start().map_err(|source| UnpackError::Output { path: self.path.clone(), source })?,
+        };
+        Ok(self.writer.insert(writer))
+    }
+
+    fn start(&self) -> std::io::Result<Writer> {
+        let fault = Arc::<Fault>::default();
+        let flusher = Flusher::start(File::from(self.directory.try_clone()?), self.path.clone(), fault.clone())?;
+        Writer::start(self.pool.return_address(), flusher, fault, self.writing == Writing::Direct)
+    }
+}
+
+impl Sink {
+    pub fn new(directory: &Path, writing: Writing) -> Result<Sink, UnpackError> {
+        let failed = |source| UnpackError::Output { path: directory.to_owned(), source };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::open(directory, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        let output = Output {
+            pool: Pool::new(),
+            writer: None,
+            writing,
+            directory: top.try_clone().map_err(failed)?,
+            path: directory.to_owned(),
+        };
+        Ok(Sink {
+            path: directory.to_owned(),
+            top: Rc::new(top),
+            known: RefCell::default(),
+            output: Rc::new(RefCell::new(output)),
+        })
+    }
+
+    /// Makes the file of a member, and the directories that it needs.
+    pub fn create(&self, member: &MemberPath, how: Open) -> Result<SinkFile, UnpackError> {
+        if how == Open::Replace {
+            // What is still to be written of the file that gives way must not land in the new one.
+            self.settle()?;
+        }
+        let directory = self.directory_of(member, true)?;
+        let (_, name) = member.split();
+        let new = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = new | if how == Open::New { OFlags::EXCL } else { OFlags::TRUNC };
+        let file = match openat(&*directory, name, flags, FILE_MODE) {
+            Ok(file) => File::from(file),
+            Err(Errno::EXIST) => return malformed(format!("{member} comes twice")),
+            Err(Errno::LOOP | Errno::ISDIR) => return malformed(format!("{member} is in the way of itself")),
+            Err(error) => return Err(self.failed(member, error)),
+        };
+        let target = Target::new(file, self.path.join(member.as_os_str()));
+        Ok(SinkFile::new(target, self.output.clone()))
+    }
+
+    /// Waits until all that was passed on is written, and says whether it was. Nothing is synced.
+    pub fn settle(&self) -> Result<(), UnpackError> {
+        match &self.output.borrow().writer {
+            Some(writer) => writer.settle(),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives a finished file another name, replacing what has it.
+    pub fn rename(&self, from: &MemberPath, to: &MemberPath) -> Result<(), UnpackError> {
+        let (from_directory, to_directory) = (self.directory_of(from, false)?, self.directory_of(to, true)?);
+        match renameat(&*from_directory, from.split().1, &*to_directory, to.split().1) {
+            Ok(()) => Ok(()),
+            Err(Errno::NOENT) => malformed(format!("{from} is renamed but never came")),
+            Err(error) => Err(self.failed(from, error)),
+        }
+    }
+
+    /// Removes a finished file.
+    pub fn remove(&self, member: &MemberPath) -> Result<(), UnpackError> {
+        let directory = self.directory_of(member, false)?;
+        match unlinkat(&*directory, member.split().1, AtFlags::empty()) {
+            Ok(()) => Ok(()),
+            Err(Errno::NOENT) => malformed(format!("{member} is removed but never came")),
+            Err(Errno::ISDIR | Errno::PERM) => malformed(format!("{member} is removed but is a directory")),
+            Err(error) => Err(self.failed(member, error)),
+        }
+    }
+
+    /// The directory of a member. Only this sink makes directories there, so one that was opened stays what it is.
+    fn directory_of(&self, member: &MemberPath, make: bool) -> Result<Rc<OwnedFd>, UnpackError> {
+        let Some(path) = member.split().0 else { return Ok(self.top.clone()) };
+        if let Some(known) = self.known.borrow().get(path) {
+            return Ok(known.clone());
+        }
+        let directory = Rc::new(self.walk_to(path, member, make)?);
+        let mut known = self.known.borrow_mut();
+        if known.len() == KNOWN_DIRECTORIES {
+            known.clear();
+        }
+        known.insert(path.to_owned(), directory.clone());
+        Ok(directory)
+    }
+
+    /// Opens a directory step by step, so that no link on the way is followed.
+    fn walk_to(&self, path: &OsStr, member: &MemberPath, make: bool) -> Result<OwnedFd, UnpackError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut directory =
+            openat(&*self.top, ".", flags, Mode::empty()).map_err(|error| self.failed(member, error))?;
+        for component in Path::new(path) {
+            if make {
+                match mkdirat(&directory, component, DIRECTORY_MODE) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(self.failed(member, error)),
+                }
+            }
+            directory = match openat(&directory, component, flags, Mode::empty()) {
+                Ok(next) => next,
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    return malformed(format!("a directory of {member} is a file or a link"));
+                }
+                Err(Errno::NOENT) => return malformed(format!("the directory of {member} never came")),
+                Err(error) => return Err(self.failed(member, error)),
+            };
+        }
+        Ok(directory)
+    }
+
+    fn failed(&self, member: &MemberPath, error: Errno) -> UnpackError {
+        UnpackError::Output { path: self.path.join(member.as_os_str()), source: error.into() }
+    }
+}
