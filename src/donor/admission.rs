@@ -26,7 +26,7 @@ const RETRY_AFTER: u64 = 2;
 /// A recipient that may have a clone, and the turn that it holds.
 pub struct Admitted {
     pub stream: TcpStream,
-    pub pod: String,
+    pub hello: Hello,
     pub transcript: Transcript,
     pub turn: OwnedSemaphorePermit,
 }
@@ -57,8 +57,7 @@ pub fn handle(donor: &Donor, stream: TcpStream) {
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
     match admit(donor, &stream) {
         Ok((hello, transcript, Given::Turn(turn))) => {
-            let pod = hello.pod();
-            backup::serve(donor, Admitted { stream, pod, transcript, turn });
+            backup::serve(donor, Admitted { stream, hello, transcript, turn });
         }
         Ok((hello, transcript, Given::Report)) => give_report(donor, &stream, &hello, transcript),
         Err(Ended::Refused(refusal)) => {

@@ -18,7 +18,7 @@ use crate::scratch;
 use crate::wire::auth::{Side, Transcript};
 use crate::wire::data::DataWriter;
 use crate::wire::frame::{self, Kind};
-use crate::wire::message::{Offer, Proof, Refusal, Why};
+use crate::wire::message::{Hello, Offer, Proof, Refusal, Why};
 
 /// How long a statement may keep an Aria table open before the donor gives up for now.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
@@ -29,9 +29,10 @@ const EXIT_LIMIT: Duration = Duration::from_secs(20);
 /// Serves one admitted recipient. The turn is given back when this returns, the tool having been reaped.
 pub fn serve(donor: &Donor, recipient: Admitted) {
     let started = Instant::now();
-    let Admitted { stream, pod, transcript, turn } = recipient;
+    let Admitted { stream, hello, transcript, turn } = recipient;
+    let pod = hello.pod();
     info!(recipient = pod, "a clone begins");
-    let outcome = run(donor, &stream, transcript);
+    let outcome = run(donor, &stream, &hello, transcript);
     drop(turn);
     let seconds = started.elapsed().as_secs_f64();
     match outcome {
@@ -46,7 +47,7 @@ pub fn serve(donor: &Donor, recipient: Admitted) {
     }
 }
 
-fn run(donor: &Donor, stream: &TcpStream, mut transcript: Transcript) -> Result<u64> {
+fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, mut transcript: Transcript) -> Result<u64> {
     let tool = donor.tool()?;
     if tool.loses_unflushed_aria()
         && let Err(error) = Handle::current().block_on(flush_aria(donor))
@@ -68,7 +69,8 @@ fn run(donor: &Donor, stream: &TcpStream, mut transcript: Transcript) -> Result<
         Ok(running) => running,
         Err(error) => return give_up(stream, error),
     };
-    let offered = frame::write_control(&mut &*stream, Kind::Offer, &offer(donor, tool))?;
+    let offer = offer(donor, tool, hello);
+    let offered = frame::write_control(&mut &*stream, Kind::Offer, &offer)?;
     if let Some(secret) = &donor.settings.peering.secret {
         transcript.add(&offered);
         let proof = Proof { hmac: transcript.prove(secret, Side::Donor) };
@@ -77,8 +79,9 @@ fn run(donor: &Donor, stream: &TcpStream, mut transcript: Transcript) -> Result<
     let sessions =
         Sessions { server: donor.settings.server.clone(), account: donor.settings.backup.clone(), tool: running.id() };
     let watch = Watch::begin(sessions.clone(), donor.settings.lock_wait);
-    let writer = relay(donor, tool, stream, &mut running, &sessions)?;
-    end(tool, running, writer, &watch, donor.settings.lock_wait)
+    let writer = DataWriter::covering(offer.digest, stream);
+    let (writer, cut) = relay(donor, tool, writer, &mut running, &sessions)?;
+    end(tool, running, writer, cut, &watch, donor.settings.lock_wait)
 }
 
 /// Has the server write out what the tool would miss.
@@ -99,12 +102,13 @@ fn give_up(stream: &TcpStream, error: anyhow::Error) -> Result<u64> {
     Err(error)
 }
 
-fn offer(donor: &Donor, tool: &BackupTool) -> Offer {
+fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello) -> Offer {
     let snapshot = donor.status.get();
     Offer {
         pod: snapshot.pod,
         ordinal: donor.settings.member.ordinal.0,
         format: tool.format(),
+        digest: relay::coverage(tool.format(), &hello.digests),
         tool: tool.to_string(),
         server: snapshot.server.unwrap_or_default(),
         set_id: snapshot.set_id,
@@ -115,25 +119,26 @@ fn offer(donor: &Donor, tool: &BackupTool) -> Offer {
 
 type Writer<'a> = DataWriter<&'a TcpStream>;
 
-/// Passes the stream on to its end; the tool is killed where the recipient goes first.
+/// Passes the stream on to its end; the tool is killed where the recipient goes first. Says what is missing where the
+/// stream ends in the middle of something.
 fn relay<'a>(
     donor: &Donor,
     tool: &BackupTool,
-    stream: &'a TcpStream,
+    mut writer: Writer<'a>,
     running: &mut Running,
     sessions: &Sessions,
-) -> Result<Writer<'a>> {
-    let mut writer = DataWriter::new(stream);
+) -> Result<(Writer<'a>, Option<String>)> {
     let output = running.take_stdout().with_context(|| format!("{tool}: no output"))?;
-    match relay::relay(output, stream, &mut writer, donor.settings.peering.stall_timeout) {
-        Relayed::Whole => Ok(writer),
+    match relay::relay(output, &mut writer, tool.format(), donor.settings.peering.stall_timeout) {
+        Relayed::Whole => Ok((writer, None)),
+        Relayed::Cut(what) => Ok((writer, Some(what))),
         Relayed::RecipientGone(why) => {
             end_by_force(running, sessions);
             bail!("the recipient went away after {} bytes: {why}", writer.bytes())
         }
-        Relayed::OutputBroken(error) => {
+        Relayed::OutputBroken(why) => {
             end_by_force(running, sessions);
-            let text = format!("reading the stream of {tool}: {error}");
+            let text = format!("the stream of {tool}: {why}");
             let _ = writer.failed(text.clone());
             bail!(text)
         }
@@ -150,9 +155,17 @@ fn end_by_force(running: &mut Running, sessions: &Sessions) {
 }
 
 /// Only here is an end frame sent: the tool has ended, with success, by its status and by its own last word.
-fn end(tool: &BackupTool, running: Running, writer: Writer<'_>, watch: &Watch, lock_wait: Duration) -> Result<u64> {
+fn end(
+    tool: &BackupTool,
+    running: Running,
+    writer: Writer<'_>,
+    cut: Option<String>,
+    watch: &Watch,
+    lock_wait: Duration,
+) -> Result<u64> {
     let ended = running.wait_at_most(EXIT_LIMIT).with_context(|| format!("waiting for {tool}"))?;
-    if let Some(fault) = fault(tool, &ended) {
+    let cut = cut.map(|what| format!("{tool} ended with success, but its stream is not whole: {what}"));
+    if let Some(fault) = fault(tool, &ended).or(cut) {
         let fault = match watch.has_struck() {
             true => format!("the backup waited for a lock of the server for more than {} seconds", lock_wait.as_secs()),
             false => fault,

@@ -6,6 +6,7 @@
 
 mod admission;
 mod backup;
+mod passing;
 mod preflight;
 mod relay;
 mod report;

@@ -1,15 +1,19 @@
-//! From the backup tool's pipe into frames: large pieces, heartbeats while the tool is silent, and an eye on the
-//! recipient.
+//! From the backup tool's pipe into frames.
+//!
+//! An xbstream's chunks say how long they are and carry checksums: where the recipient compares those, only what stands
+//! before the data is read here, and the data go by unseen. Else everything is copied and digested.
 
 use std::io;
 use std::net::TcpStream;
 use std::process::ChildStdout;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-
+use super::passing::Passing;
+use crate::unpack::xbstream::Flavour;
+use crate::unpack::xbstream::chunk::Chunks;
+use crate::unpack::{Format, UnpackError};
 use crate::wire::data::DataWriter;
+use crate::wire::digest::Coverage;
 use crate::wire::frame::WireError;
 
 /// The longest that the recipient hears nothing.
@@ -23,65 +27,53 @@ const PIPE_SIZE: usize = 1 << 20;
 pub enum Relayed {
     /// The tool closed its output; whether it succeeded is another question.
     Whole,
+    /// The tool closed its output in the middle of something.
+    Cut(String),
     /// Nobody is there to receive.
     RecipientGone(WireError),
-    /// The tool's output can't be read.
-    OutputBroken(io::Error),
+    /// The tool's output can't be read, or is not what it should be.
+    OutputBroken(String),
+}
+
+/// The digest for a stream of this format, to a recipient that can check those `asked_for` by name.
+pub fn coverage(format: Format, asked_for: &[String]) -> Coverage {
+    let heads = Coverage::Heads;
+    let is_known = asked_for.iter().any(|name| name == heads.name());
+    if is_known && format.xbstream().is_some() { heads } else { Coverage::Whole }
 }
 
 /// Passes all of `output` on. Every wait in it ends: reading by heartbeats, writing by the socket's timeout.
-pub fn relay(
-    mut output: ChildStdout,
-    recipient: &TcpStream,
-    writer: &mut DataWriter<&TcpStream>,
+pub fn relay<'a>(
+    output: ChildStdout,
+    writer: &mut DataWriter<&'a TcpStream>,
+    format: Format,
     stall: Duration,
 ) -> Relayed {
     let _ = rustix::pipe::fcntl_setpipe_size(&output, PIPE_SIZE);
     let heartbeat = HEARTBEAT.min(stall / 3).max(Duration::from_millis(100));
-    let mut last_word = Instant::now();
-    loop {
-        let ready = match wait(&output, recipient, heartbeat.saturating_sub(last_word.elapsed())) {
-            Ok(ready) => ready,
-            Err(error) => return Relayed::OutputBroken(error),
-        };
-        if ready.recipient_spoke {
-            let gone = WireError::Ended("before the backup was done");
-            return Relayed::RecipientGone(gone);
-        }
-        let sent = if ready.output {
-            match writer.relay_once(&mut output) {
-                Ok(Ok(0)) => return Relayed::Whole,
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => Err(error),
-                Err(error) => return Relayed::OutputBroken(error),
-            }
-        } else {
-            writer.heartbeat()
-        };
-        if let Err(error) = sent {
-            return Relayed::RecipientGone(error);
-        }
-        last_word = Instant::now();
+    let flavour = format.xbstream().filter(|_| writer.coverage() == Coverage::Heads);
+    let mut passing = Passing::new(output, writer, heartbeat);
+    let passed = match flavour {
+        Some(flavour) => pass_chunks(&mut passing, flavour),
+        None => passing.pass_all().map_err(UnpackError::Input),
+    };
+    match (passed, passing.take_gone()) {
+        (_, Some(gone)) => Relayed::RecipientGone(gone),
+        (Ok(()), None) => Relayed::Whole,
+        (Err(error), None) if passing.has_ended() => Relayed::Cut(error.to_string()),
+        (Err(error), None) => Relayed::OutputBroken(error.to_string()),
     }
 }
 
-struct Ready {
-    output: bool,
-    /// A recipient has nothing to say during a clone: whatever comes from it is its end.
-    recipient_spoke: bool,
-}
-
-fn wait(output: &ChildStdout, recipient: &TcpStream, limit: Duration) -> io::Result<Ready> {
-    let any = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
-    let mut descriptors =
-        [PollFd::new(output, PollFlags::IN), PollFd::new(recipient, PollFlags::IN | PollFlags::RDHUP)];
-    let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
-    match poll(&mut descriptors, Some(&limit)) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
+fn pass_chunks(passing: &mut Passing<'_, '_>, flavour: Flavour) -> Result<(), UnpackError> {
+    let mut chunks = Chunks::new(passing, flavour);
+    while let Some(chunk) = chunks.next()? {
+        let length = chunk.body.data_length();
+        chunks.reader.pass(length).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => UnpackError::Malformed(format!("it ends inside {}", chunk.path)),
+            _ => UnpackError::Input(error),
+        })?;
+        chunks.offset = chunks.offset.saturating_add(length);
     }
-    Ok(Ready {
-        output: descriptors[0].revents().intersects(any),
-        recipient_spoke: descriptors[1].revents().intersects(any | PollFlags::RDHUP),
-    })
+    Ok(())
 }

@@ -11,6 +11,7 @@ use crate::deadline::DeadlineReader;
 use crate::settings::HostPort;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::data::DataReader;
+use crate::wire::digest::Coverage;
 use crate::wire::frame::{self, Kind};
 use crate::wire::message::{Challenge, Hello, Offer, Proof, Refusal, Report};
 use crate::wire::preface;
@@ -39,7 +40,8 @@ pub fn ask_for_clone(asker: &Asker<'_>, donor: &HostPort) -> Result<Incoming, Si
         return Err(Silence::Unacceptable(format!("the donor sends {}, which was not asked for", offer.format)));
     }
     stream.set_read_timeout(Some(stall)).map_err(|error| Silence::Unreachable(error.to_string()))?;
-    Ok(Incoming { offer, data: DataReader::new(stream) })
+    let coverage = offer.digest;
+    Ok(Incoming { offer, data: DataReader::covering(coverage, stream) })
 }
 
 /// The same for a report; all of it within `limit`, twice that where a name has to be looked up.
@@ -133,6 +135,7 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
         free_bytes: asker.site.free_bytes,
         page_size: asker.site.page_size,
         keyring: asker.site.keyring,
+        digests: Coverage::BESIDE_WHOLE.map(|coverage| coverage.name().to_owned()).to_vec(),
         wants: asker.wants,
         about: questions.about.clone(),
         history: questions.history.clone(),

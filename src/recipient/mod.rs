@@ -15,7 +15,7 @@ use crate::ordinal::Ordinal;
 use crate::peer::{self, Asker, Incoming, Silence};
 use crate::position::Position;
 use crate::settings::HostPort;
-use crate::unpack::{self, UnpackError};
+use crate::unpack::{self, UnpackError, Writing};
 use crate::wire::frame::WireError;
 use crate::wire::message::{Offer, Refusal};
 
@@ -107,7 +107,7 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path) -> Result<
     let started = Instant::now();
     let Incoming { offer, mut data } = incoming;
     info!(pod = offer.pod, tool = offer.tool, server = offer.server, format = %offer.format, "receiving");
-    let unpacked = unpack::unpack(offer.format, &mut data, directory);
+    let unpacked = unpack::unpack_by(Writing::default(), offer.format, &mut data, directory);
     let bytes = data.bytes();
     let summary = unpacked.map_err(|error| setback_of(error, bytes))?;
     let broken = |why: String| Setback::Broken { why, bytes };

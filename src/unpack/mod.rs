@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use path::MemberPath;
 use sink::Sink;
 pub use sink::Writing;
+use xbstream::Flavour;
 
 /// The container formats that a donor may offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,17 @@ pub enum Format {
 impl Format {
     /// All of them.
     pub const ALL: [Format; 3] = [Format::XbstreamPercona, Format::XbstreamMariaDb, Format::Tar];
+}
+
+impl Format {
+    /// Whose xbstream it is; `None` for a tar.
+    pub fn xbstream(self) -> Option<Flavour> {
+        match self {
+            Format::XbstreamPercona => Some(Flavour::Percona),
+            Format::XbstreamMariaDb => Some(Flavour::MariaDb),
+            Format::Tar => None,
+        }
+    }
 }
 
 impl fmt::Display for Format {
@@ -86,6 +98,33 @@ pub(crate) fn malformed<T>(what: impl Into<String>) -> Result<T, UnpackError> {
     Err(UnpackError::Malformed(what.into()))
 }
 
+/// Where a stream comes from: bytes, which may be digested on their way but for those that have a checksum.
+pub trait Source: Read {
+    /// Reads bytes that have a checksum, which the caller compares.
+    fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+impl<S: Source> Source for &mut S {
+    fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (**self).read_checksummed(buffer)
+    }
+}
+
+/// A stream that nobody digests.
+struct Undigested<R>(R);
+
+impl<R: Read> Read for Undigested<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<R: Read> Source for Undigested<R> {
+    fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
 /// What was unpacked.
 #[derive(Debug, Default)]
 pub struct Summary {
@@ -128,17 +167,21 @@ impl Summary {
 /// Unpacks `input` to its end below `directory`, which should be empty. All is written when this returns, and not all of
 /// it synced.
 pub fn unpack(format: Format, input: impl Read, directory: &Path) -> Result<Summary, UnpackError> {
-    unpack_by(Writing::default(), format, input, directory)
+    unpack_by(Writing::default(), format, Undigested(input), directory)
 }
 
 /// The same, by a way of writing that is not the usual one.
-pub fn unpack_by(writing: Writing, format: Format, input: impl Read, directory: &Path) -> Result<Summary, UnpackError> {
+pub fn unpack_by(
+    writing: Writing,
+    format: Format,
+    input: impl Source,
+    directory: &Path,
+) -> Result<Summary, UnpackError> {
     let sink = Sink::new(directory, writing)?;
-    let summary = match format {
-        Format::XbstreamPercona => xbstream::unpack(input, &sink, xbstream::Flavour::Percona),
-        Format::XbstreamMariaDb => xbstream::unpack(input, &sink, xbstream::Flavour::MariaDb),
-        Format::Tar => tar::unpack(input, &sink),
-    }?;
+    let summary = match format.xbstream() {
+        Some(flavour) => xbstream::unpack(input, &sink, flavour)?,
+        None => tar::unpack(input, &sink)?,
+    };
     sink.settle()?;
     Ok(summary)
 }

@@ -1,75 +1,132 @@
 //! The backup stream inside its frames: a writer that is finished on purpose only, and a reader that believes
 //! nothing before it has seen the end frame.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
-use xxhash_rust::xxh3::Xxh3;
-
+use super::digest::{Coverage, Tally};
 use super::frame::{self, DATA_LIMIT, HEADER_LENGTH, Header, Kind, WireError};
 use super::message::{End, Failed, Heartbeat};
+use crate::unpack::Source;
 
-/// Counts and digests a backup stream.
-#[derive(Default)]
-struct Tally {
-    bytes: u64,
-    digest: Box<Xxh3>,
-}
-
-impl Tally {
-    fn add(&mut self, data: &[u8]) {
-        self.bytes += data.len() as u64;
-        self.digest.update(data);
-    }
-
-    fn digest(&self) -> String {
-        format!("{:032x}", self.digest.digest128())
-    }
-}
+/// What is read at once where little is asked for: frame headers, chunk heads, small files. Larger reads go past it,
+/// straight to where the bytes are wanted.
+const READ_AHEAD: usize = 8 << 10;
 
 /// The donor's side. Dropping it says nothing, which the recipient takes for a broken stream.
 pub struct DataWriter<W> {
     output: W,
     tally: Tally,
-    /// A frame's header, and room for its body.
+    /// A frame's header, and a body that is being gathered.
     frame: Vec<u8>,
 }
 
 impl<W: Write> DataWriter<W> {
     pub fn new(output: W) -> DataWriter<W> {
-        DataWriter { output, tally: Tally::default(), frame: vec![0; HEADER_LENGTH + DATA_LIMIT] }
+        DataWriter::covering(Coverage::Whole, output)
     }
 
-    /// Bytes of the stream sent so far.
+    /// With a digest that may leave out what has a checksum of its own.
+    pub fn covering(coverage: Coverage, output: W) -> DataWriter<W> {
+        DataWriter { output, tally: Tally::new(coverage), frame: vec![0; HEADER_LENGTH] }
+    }
+
+    /// Bytes of the stream so far.
     pub fn bytes(&self) -> u64 {
-        self.tally.bytes
+        self.tally.bytes()
     }
 
-    /// Reads once from `input`, straight behind the header of the frame that is then sent. Returns the bytes passed
-    /// on: 0 at the input's end. Errors of the input come back as they are, errors of the connection as [`WireError`].
+    /// What the digest at the end covers.
+    pub fn coverage(&self) -> Coverage {
+        self.tally.coverage()
+    }
+
+    /// Where the frames go.
+    pub fn output(&self) -> &W {
+        &self.output
+    }
+
+    /// Gathers a piece of the stream for the next frame; `checksummed` where it has a checksum of its own. What
+    /// doesn't fit any more is sent before.
+    pub fn gather(&mut self, piece: &[u8], checksummed: bool) -> Result<(), WireError> {
+        for part in piece.chunks(DATA_LIMIT) {
+            if self.gathered() + part.len() > DATA_LIMIT {
+                self.flush()?;
+            }
+            self.frame.extend_from_slice(part);
+        }
+        if checksummed {
+            self.tally.add_checksummed(piece)
+        } else {
+            self.tally.add(piece)
+        }
+        Ok(())
+    }
+
+    /// Bytes that were gathered and not sent yet.
+    pub fn gathered(&self) -> usize {
+        self.frame.len() - HEADER_LENGTH
+    }
+
+    /// Sends what was gathered.
+    pub fn flush(&mut self) -> Result<(), WireError> {
+        if self.gathered() > 0 {
+            self.send_with(0)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what was gathered, and announces that `count` more bytes follow in the same frame, which the caller moves
+    /// into the output himself, unseen. They have a checksum of their own. Frames have their limit: see
+    /// [`DataWriter::room`].
+    pub fn announce(&mut self, count: usize) -> Result<&mut W, WireError> {
+        self.tally.add_unseen(count as u64);
+        self.send_with(count)?;
+        Ok(&mut self.output)
+    }
+
+    /// How many bytes the frame can take beside what was gathered.
+    pub fn room(&self) -> usize {
+        DATA_LIMIT - self.gathered()
+    }
+
+    fn send_with(&mut self, unseen: usize) -> Result<(), WireError> {
+        let length = self.gathered() + unseen;
+        self.frame[..HEADER_LENGTH].copy_from_slice(&frame::header_bytes(Kind::Data, length));
+        let sent = self.output.write_all(&self.frame);
+        self.frame.truncate(HEADER_LENGTH);
+        sent.map_err(WireError::Io)
+    }
+
+    /// Reads once from `input`, and sends that in a frame. Returns the bytes passed on: 0 at the input's end. Errors of
+    /// the input come back as they are, errors of the connection as [`WireError`].
     pub fn relay_once(&mut self, input: &mut impl Read) -> io::Result<Result<usize, WireError>> {
-        let count = loop {
+        if let Err(error) = self.flush() {
+            return Ok(Err(error));
+        }
+        self.frame.resize(HEADER_LENGTH + DATA_LIMIT, 0);
+        let read = loop {
             match input.read(&mut self.frame[HEADER_LENGTH..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result?,
+                result => break result,
             }
         };
-        if count == 0 {
-            return Ok(Ok(0));
-        }
-        self.frame[..HEADER_LENGTH].copy_from_slice(&frame::header_bytes(Kind::Data, count));
-        self.tally.add(&self.frame[HEADER_LENGTH..HEADER_LENGTH + count]);
-        let sent = self.output.write_all(&self.frame[..HEADER_LENGTH + count]);
-        Ok(sent.map(|()| count).map_err(WireError::Io))
+        let count = *read.as_ref().unwrap_or(&0);
+        self.frame.truncate(HEADER_LENGTH + count);
+        read?;
+        self.tally.add(&self.frame[HEADER_LENGTH..]);
+        Ok(self.flush().map(|()| count))
     }
 
     /// Says that the donor is still there.
     pub fn heartbeat(&mut self) -> Result<(), WireError> {
+        self.flush()?;
         let heartbeat = Heartbeat { bytes: self.bytes() };
         frame::write_control(&mut self.output, Kind::Heartbeat, &heartbeat).map(drop)
     }
 
     /// Says that all was sent and that the backup tool ended with success. Nothing else says so.
     pub fn end(mut self, position: Option<String>) -> Result<u64, WireError> {
+        self.flush()?;
         let end = End { bytes: self.bytes(), digest: self.tally.digest(), tool_status: 0, position };
         frame::write_control(&mut self.output, Kind::End, &end)?;
         Ok(end.bytes)
@@ -84,7 +141,7 @@ impl<W: Write> DataWriter<W> {
 /// The recipient's side: the stream's bytes as a [`Read`] whose end is reported only once the end frame was checked
 /// against what arrived. Every other end is an error.
 pub struct DataReader<R> {
-    input: R,
+    input: BufReader<R>,
     tally: Tally,
     left_in_frame: usize,
     end: Option<End>,
@@ -92,24 +149,30 @@ pub struct DataReader<R> {
 
 impl<R: Read> DataReader<R> {
     pub fn new(input: R) -> DataReader<R> {
-        DataReader { input, tally: Tally::default(), left_in_frame: 0, end: None }
+        DataReader::covering(Coverage::Whole, input)
+    }
+
+    /// With a digest that may leave out what has a checksum of its own.
+    pub fn covering(coverage: Coverage, input: R) -> DataReader<R> {
+        let input = BufReader::with_capacity(READ_AHEAD, input);
+        DataReader { input, tally: Tally::new(coverage), left_in_frame: 0, end: None }
     }
 
     /// Bytes of the stream received so far.
     pub fn bytes(&self) -> u64 {
-        self.tally.bytes
+        self.tally.bytes()
     }
 
     /// The checked end of the stream. Reads on to it where the unpacker has stopped early; what else comes is refused.
     pub fn finish(&mut self) -> Result<End, WireError> {
         let mut rest = [0; 4096];
-        match self.read_data(&mut rest)? {
+        match self.read_data(&mut rest, false)? {
             0 => self.end.clone().ok_or(WireError::Ended("before the end of the backup")),
             count => Err(WireError::Malformed(format!("{count} bytes or more behind the backup's end"))),
         }
     }
 
-    fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, WireError> {
+    fn read_data(&mut self, buffer: &mut [u8], checksummed: bool) -> Result<usize, WireError> {
         while self.left_in_frame == 0 {
             if self.end.is_some() || buffer.is_empty() {
                 return Ok(0);
@@ -125,7 +188,12 @@ impl<R: Read> DataReader<R> {
                 Err(error) => return Err(WireError::Io(error)),
             }
         };
-        self.tally.add(&buffer[..count]);
+        let read = &buffer[..count];
+        if checksummed {
+            self.tally.add_checksummed(read)
+        } else {
+            self.tally.add(read)
+        }
         self.left_in_frame -= count;
         Ok(count)
     }
@@ -158,8 +226,8 @@ impl<R: Read> DataReader<R> {
 
     fn check(&self, end: &End) -> Result<(), WireError> {
         let wrong = |what| Err(WireError::Malformed(format!("the backup arrived damaged: {what}")));
-        if end.bytes != self.tally.bytes {
-            return wrong(format!("{} bytes were sent, {} came", end.bytes, self.tally.bytes));
+        if end.bytes != self.tally.bytes() {
+            return wrong(format!("{} bytes were sent, {} came", end.bytes, self.tally.bytes()));
         }
         if end.digest != self.tally.digest() {
             return wrong(format!("its digest is {}, not {}", self.tally.digest(), end.digest));
@@ -173,7 +241,13 @@ impl<R: Read> DataReader<R> {
 
 impl<R: Read> Read for DataReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.read_data(buffer).map_err(io::Error::other)
+        self.read_data(buffer, false).map_err(io::Error::other)
+    }
+}
+
+impl<R: Read> Source for DataReader<R> {
+    fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_data(buffer, true).map_err(io::Error::other)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::digest::Coverage;
 use crate::datadir::journal::{Lineage, SetId};
 use crate::position::Position;
 use crate::unpack::Format;
@@ -48,6 +49,9 @@ pub struct Hello {
     /// Whether the recipient reaches the keys of encrypted data.
     #[serde(default)]
     pub keyring: bool,
+    /// What digests it can check beside one of the whole stream, by name. (Absent: no other)
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<String>,
     #[serde(default)]
     pub wants: Wants,
     /// With [`Wants::Report`]: can replication start from here?
@@ -134,6 +138,9 @@ pub struct Offer {
     pub pod: String,
     pub ordinal: u32,
     pub format: Format,
+    /// What the digest at the end will cover; one of those that the hello names.
+    #[serde(default)]
+    pub digest: Coverage,
     /// The backup tool's name and version.
     #[serde(deserialize_with = "one_line")]
     pub tool: String,

@@ -60,6 +60,7 @@
 
 pub mod auth;
 pub mod data;
+pub mod digest;
 pub mod frame;
 pub mod message;
 pub mod preface;

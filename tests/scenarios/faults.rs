@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use mysqlset::datadir::journal::SetId;
 use mysqlset::unpack::Format;
 use mysqlset::wire::data::DataWriter;
+use mysqlset::wire::digest::Coverage;
 use mysqlset::wire::frame::{self, Kind};
 use mysqlset::wire::message::{Challenge, Hello, Offer};
 use mysqlset::wire::preface;
@@ -97,6 +98,7 @@ fn offer_hostile_backup(mut stream: &TcpStream, path: &str) -> Result<()> {
         pod: "mysql-0".into(),
         ordinal: 0,
         format: Format::XbstreamMariaDb,
+        digest: Coverage::Whole,
         tool: "mariadb-backup 10.11.19".into(),
         server: "10.11.19-MariaDB".into(),
         set_id: None,

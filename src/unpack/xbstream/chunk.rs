@@ -63,8 +63,7 @@ impl Map {
 
     /// The hole before each piece of data, and the piece's length.
     pub fn entries(&self) -> impl Iterator<Item = (u64, u64)> {
-        let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        self.0.chunks_exact(8).map(move |entry| (number(&entry[..4]), number(&entry[4..])))
+        self.0.chunks_exact(8).map(|entry| (number(&entry[..4]), number(&entry[4..])))
     }
 }
 
@@ -138,7 +137,14 @@ impl<R: Read> Chunks<R> {
     }
 
     fn data(&mut self) -> Result<Data, UnpackError> {
-        Ok(Data { length: self.u64()?, offset: self.u64()?, crc: self.u32()? })
+        let mut bytes = [0; 20];
+        self.exactly(&mut bytes)?;
+        Ok(Data {
+            length: number(&bytes[..8]),
+            offset: number(&bytes[8..16]),
+            // Four bytes make no more.
+            crc: number(&bytes[16..]) as u32,
+        })
     }
 
     fn sparse(&mut self, path: &MemberPath) -> Result<Body, UnpackError> {
@@ -196,4 +202,9 @@ impl<R: Read> Chunks<R> {
         self.offset += filled as u64;
         Ok(filled)
     }
+}
+
+/// Little-endian, up to eight bytes.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }

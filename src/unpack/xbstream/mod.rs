@@ -18,16 +18,16 @@
 //! rewrite (MariaDB), or the name was renamed away or removed. The real tools accept a stream that stops between two
 //! chunks; here it is an error as long as a file is open.
 
-mod chunk;
+pub mod chunk;
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 
 use crc32fast::Hasher;
 
 use super::path::MemberPath;
 use super::sink::{Open, Sink, SinkFile};
-use super::{Summary, UnpackError, malformed};
+use super::{Source, Summary, UnpackError, malformed};
 use chunk::{Body, Chunk, Chunks, Data, Map};
 
 /// Files that may be open at once. The tools keep one for each of their threads.
@@ -44,7 +44,7 @@ pub enum Flavour {
 }
 
 /// Unpacks to the input's end.
-pub fn unpack(input: impl Read, sink: &Sink, flavour: Flavour) -> Result<Summary, UnpackError> {
+pub fn unpack(input: impl Source, sink: &Sink, flavour: Flavour) -> Result<Summary, UnpackError> {
     let mut unpacker =
         Unpacker { input: Chunks::new(input, flavour), sink, open: HashMap::new(), summary: Summary::default() };
     while let Some(chunk) = unpacker.input.next()? {
@@ -63,7 +63,7 @@ struct Unpacker<'a, R> {
     summary: Summary,
 }
 
-impl<R: Read> Unpacker<'_, R> {
+impl<R: Source> Unpacker<'_, R> {
     fn chunk(&mut self, chunk: Chunk) -> Result<(), UnpackError> {
         let Chunk { path, body } = chunk;
         match body {
@@ -143,8 +143,17 @@ impl<R: Read> Unpacker<'_, R> {
     }
 }
 
+/// The data of a chunk, which its checksum covers.
+struct Checksummed<'a, S>(&'a mut S);
+
+impl<S: Source> Read for Checksummed<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_checksummed(buffer)
+    }
+}
+
 /// Passes `length` bytes on into the file, digesting them.
-fn copy<R: Read>(
+fn copy<R: Source>(
     input: &mut Chunks<R>,
     file: &mut SinkFile,
     path: &MemberPath,
@@ -153,7 +162,7 @@ fn copy<R: Read>(
 ) -> Result<(), UnpackError> {
     let mut left = length;
     while left > 0 {
-        let piece = file.fill_from(&mut input.reader, left)?;
+        let piece = file.fill_from(&mut Checksummed(&mut input.reader), left)?;
         if piece.is_empty() {
             return malformed(format!("it ends inside {path}, {left} bytes before a chunk's end"));
         }

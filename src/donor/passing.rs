@@ -1,0 +1,211 @@
+//! The backup tool's pipe as the relay has it: every wait in it ends, for the recipient hears a heartbeat meanwhile and
+//! is noticed when it goes.
+//!
+//! Data that have a checksum of their own go from the pipe into the connection without being copied (splice(2)): as
+//! many as are there, so that a frame that was announced never waits for the tool.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::ops::Range;
+use std::process::ChildStdout;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, ioctl_fionread};
+use rustix::pipe::{SpliceFlags, splice};
+
+use crate::wire::data::DataWriter;
+use crate::wire::frame::WireError;
+
+/// What is read at once where a chunk's head is expected: often a small file lies behind it.
+const READ_AHEAD: usize = 8 << 10;
+
+/// Less than this is copied: it costs less than a frame of its own.
+const LEAST_TO_SPLICE: usize = 32 << 10;
+
+/// What is copied at once.
+const COPY_SIZE: usize = 64 << 10;
+
+pub struct Passing<'a, 'w> {
+    output: ChildStdout,
+    recipient: &'a TcpStream,
+    writer: &'w mut DataWriter<&'a TcpStream>,
+    heartbeat: Duration,
+    last_word: Instant,
+    buffer: Box<[u8]>,
+    /// What of the buffer was read and not passed on.
+    ahead: Range<usize>,
+    /// Why there is nobody to receive any more.
+    gone: Option<WireError>,
+    has_ended: bool,
+}
+
+impl<'a, 'w> Passing<'a, 'w> {
+    pub fn new(output: ChildStdout, writer: &'w mut DataWriter<&'a TcpStream>, heartbeat: Duration) -> Passing<'a, 'w> {
+        Passing {
+            output,
+            recipient: writer.output(),
+            writer,
+            heartbeat,
+            last_word: Instant::now(),
+            buffer: vec![0; COPY_SIZE].into(),
+            ahead: 0..0,
+            gone: None,
+            has_ended: false,
+        }
+    }
+
+    /// Whether the tool has closed its output.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Why there is nobody to receive any more, where that is what an error was about.
+    pub fn take_gone(&mut self) -> Option<WireError> {
+        self.gone.take()
+    }
+
+    /// Passes all that comes on, none of which has a checksum.
+    pub fn pass_all(&mut self) -> io::Result<()> {
+        while !self.has_ended {
+            self.wait()?;
+            match self.writer.relay_once(&mut self.output)? {
+                Ok(count) => self.has_ended = count == 0,
+                Err(error) => return Err(self.lost(error)),
+            }
+            self.last_word = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Passes so many bytes on that have a checksum of their own.
+    pub fn pass(&mut self, length: u64) -> io::Result<()> {
+        let mut left = length;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX);
+            let passed = match self.there()?.min(most).min(self.writer.room()) {
+                count @ LEAST_TO_SPLICE.. => self.splice(count)?,
+                _ => self.copy(most.min(COPY_SIZE), true)?,
+            };
+            if passed == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left -= passed as u64;
+        }
+        Ok(())
+    }
+
+    /// How many bytes can be moved out of the pipe right now: none as long as some were read ahead.
+    fn there(&mut self) -> io::Result<usize> {
+        if !self.ahead.is_empty() {
+            return Ok(0);
+        }
+        self.wait()?;
+        Ok(usize::try_from(ioctl_fionread(&self.output)?).unwrap_or(usize::MAX))
+    }
+
+    /// Moves bytes that are there.
+    fn splice(&mut self, count: usize) -> io::Result<usize> {
+        let connection = match self.writer.announce(count) {
+            Ok(connection) => *connection,
+            Err(error) => return Err(self.lost(error)),
+        };
+        let mut left = count;
+        while left > 0 {
+            match splice(&self.output, None, connection, None, left, SpliceFlags::empty()) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(moved) => left -= moved,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(self.lost(WireError::Io(error.into()))),
+            }
+        }
+        self.last_word = Instant::now();
+        Ok(count)
+    }
+
+    /// Copies at most so many bytes, of those read ahead or of what comes; none at the end.
+    fn copy(&mut self, most: usize, checksummed: bool) -> io::Result<usize> {
+        self.read_ahead(most)?;
+        let count = self.ahead.len().min(most);
+        let piece = &self.buffer[self.ahead.start..][..count];
+        self.ahead.start += count;
+        match self.writer.gather(piece, checksummed) {
+            Ok(()) => Ok(count),
+            Err(error) => Err(self.lost(error)),
+        }
+    }
+
+    fn read_ahead(&mut self, most: usize) -> io::Result<()> {
+        if !self.ahead.is_empty() {
+            return Ok(());
+        }
+        self.wait()?;
+        let count = loop {
+            match self.output.read(&mut self.buffer[..most]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        self.has_ended = count == 0;
+        self.ahead = 0..count;
+        Ok(())
+    }
+
+    /// Returns when the tool has written something, or closed its output. What was gathered is sent before that is
+    /// waited for, and a heartbeat where nothing was sent for long.
+    fn wait(&mut self) -> io::Result<()> {
+        let mut patience = Duration::ZERO;
+        while !self.is_ready(patience)? {
+            let has_more = self.writer.gathered() > 0;
+            let is_due = self.last_word.elapsed() >= self.heartbeat;
+            let sent = match (has_more, is_due) {
+                (true, _) => self.writer.flush(),
+                (false, true) => self.writer.heartbeat(),
+                (false, false) => Ok(()),
+            };
+            if let Err(error) = sent {
+                return Err(self.lost(error));
+            }
+            if has_more || is_due {
+                self.last_word = Instant::now();
+            }
+            patience = self.heartbeat.saturating_sub(self.last_word.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Whether the tool has written something or closed its output. A recipient has nothing to say during a clone:
+    /// whatever comes from it is its end.
+    fn is_ready(&mut self, limit: Duration) -> io::Result<bool> {
+        let any = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+        let mut descriptors =
+            [PollFd::new(&self.output, PollFlags::IN), PollFd::new(self.recipient, PollFlags::IN | PollFlags::RDHUP)];
+        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+        match poll(&mut descriptors, Some(&limit)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let [output, recipient] = descriptors.map(|descriptor| descriptor.revents());
+        if recipient.intersects(any | PollFlags::RDHUP) {
+            return Err(self.lost(WireError::Ended("before the backup was done")));
+        }
+        Ok(output.intersects(any))
+    }
+
+    /// Remembers what an error is about that goes through somebody else's hands.
+    fn lost(&mut self, error: WireError) -> io::Error {
+        self.gone = Some(error);
+        io::ErrorKind::ConnectionAborted.into()
+    }
+}
+
+/// What stands before the data: read, passed on, and covered by the digest.
+impl Read for Passing<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_ahead(READ_AHEAD)?;
+        let start = self.ahead.start;
+        let count = self.copy(buffer.len(), false)?;
+        buffer[..count].copy_from_slice(&self.buffer[start..][..count]);
+        Ok(count)
+    }
+}
