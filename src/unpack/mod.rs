@@ -5,6 +5,7 @@
 //! whatever a stream says, unpacking needs a few large buffers, and one small one for each of at most
 //! [`xbstream::OPEN_FILES`] files.
 
+pub mod compressed;
 pub mod path;
 pub mod sink;
 pub mod tar;

@@ -49,6 +49,16 @@ impl MemberPath {
         Ok(path)
     }
 
+    /// The path without a suffix of its last component, where it has that suffix and something before it.
+    pub fn without_suffix(&self, suffix: &[u8]) -> Result<Option<MemberPath>, UnpackError> {
+        match self.0.strip_suffix(suffix) {
+            None => Ok(None),
+            Some(rest) if rest.is_empty() || rest.ends_with(b"/") => Ok(None),
+            // What is left may be `..`.
+            Some(rest) => MemberPath::new(rest).map(Some),
+        }
+    }
+
     /// From the top directory down to the name itself.
     pub fn components(&self) -> impl Iterator<Item = &OsStr> {
         self.0.split(|byte| *byte == b'/').map(OsStr::from_bytes)
