@@ -3,9 +3,11 @@
 //! The two container formats are [`xbstream`] and [`tar`]; both put their members through [`path::MemberPath`], which
 //! refuses hostile names, and [`sink::Sink`], which makes the files. Lengths are bounded before memory is taken:
 //! whatever a stream says, unpacking needs a few large buffers, and one small one for each of at most
-//! [`xbstream::OPEN_FILES`] files.
+//! [`members::OPEN_FILES`] files, and 12 MiB to decompress members in ([`compressed`]).
 
 pub mod compressed;
+pub mod member;
+pub mod members;
 pub mod path;
 pub mod sink;
 pub mod tar;
@@ -95,6 +97,16 @@ impl fmt::Display for UnpackError {
 
 impl std::error::Error for UnpackError {}
 
+impl UnpackError {
+    /// Says which member is damaged.
+    fn in_member(self, path: &MemberPath) -> UnpackError {
+        match self {
+            UnpackError::Malformed(what) => UnpackError::Malformed(format!("{path}: {what}")),
+            other => other,
+        }
+    }
+}
+
 pub(crate) fn malformed<T>(what: impl Into<String>) -> Result<T, UnpackError> {
     Err(UnpackError::Malformed(what.into()))
 }
@@ -139,14 +151,11 @@ pub struct Summary {
 const METADATA: [[&str; 2]; 2] =
     [["xtrabackup_checkpoints", "mariadb_backup_checkpoints"], ["xtrabackup_info", "mariadb_backup_info"]];
 
-const COMPRESSED: [&str; 3] = [".qp", ".lz4", ".zst"];
-
 impl Summary {
     fn ended(&mut self, path: &MemberPath) {
         self.files += 1;
         let name = path.to_string();
-        let plain = COMPRESSED.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
-        if let Some(known) = METADATA.iter().flatten().find(|known| **known == plain)
+        if let Some(known) = METADATA.iter().flatten().find(|known| **known == name)
             && !self.metadata.contains(known)
         {
             self.metadata.push(known);

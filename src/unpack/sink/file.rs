@@ -63,6 +63,15 @@ impl SinkFile {
         Ok(&buffer.bytes()[old..self.pending])
     }
 
+    /// Puts bytes that came another way than from an input behind what is pending.
+    pub fn write(&mut self, mut data: &[u8]) -> Result<(), UnpackError> {
+        while !data.is_empty() {
+            let limit = data.len() as u64;
+            self.fill_from(&mut data, limit)?;
+        }
+        Ok(())
+    }
+
     /// Goes elsewhere in the file; what lies between is a hole.
     pub fn seek(&mut self, position: u64) -> Result<(), UnpackError> {
         self.flush(false)?;
@@ -113,7 +122,8 @@ impl SinkFile {
     }
 }
 
-fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// One read that isn't interrupted.
+pub fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match input.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

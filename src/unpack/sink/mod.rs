@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use super::path::MemberPath;
 use super::{UnpackError, malformed};
 use buffer::Pool;
-pub use file::SinkFile;
+pub use file::{SinkFile, read_some};
 use flusher::Flusher;
 use writer::{Fault, Target, Writer};
 

@@ -4,6 +4,7 @@
 use std::io::Read;
 
 use super::{Flavour, MAP_LIMIT};
+use crate::unpack::compressed::{Compression, plain_name};
 use crate::unpack::path::MemberPath;
 use crate::unpack::{UnpackError, malformed};
 
@@ -17,7 +18,9 @@ const PATH_LIMIT: u32 = 511;
 /// A chunk up to where its data begin.
 #[derive(Debug)]
 pub struct Chunk {
+    /// The name, without the suffix of a compressed member.
     pub path: MemberPath,
+    pub compression: Option<Compression>,
     pub body: Body,
 }
 
@@ -103,10 +106,10 @@ impl<R: Read> Chunks<R> {
         if magic != *MAGIC {
             return malformed(format!("no chunk begins at {at}"));
         }
-        let path = self.path(u32::from_le_bytes([a, b, c, d]))?;
+        let (path, compression) = self.path(u32::from_le_bytes([a, b, c, d]))?;
         self.check_flags(&path, flags, kind)?;
         let body = self.body(&path, flags, kind)?;
-        Ok(Some(Chunk { path, body }))
+        Ok(Some(Chunk { path, compression, body }))
     }
 
     fn check_flags(&self, path: &MemberPath, flags: u8, kind: u8) -> Result<(), UnpackError> {
@@ -129,7 +132,7 @@ impl<R: Read> Chunks<R> {
             (b'S', Flavour::MariaDb) => Body::Seek(self.u64()?),
             (b'R', Flavour::MariaDb) => {
                 let length = self.u32()?;
-                Body::Rename(self.path(length)?)
+                Body::Rename(self.path(length)?.0)
             }
             (b'D', Flavour::MariaDb) => Body::Remove,
             _ => return malformed(format!("unknown chunk type {:?} for {path}", kind as char)),
@@ -158,14 +161,14 @@ impl<R: Read> Chunks<R> {
         Ok(Body::Sparse { data, map: Map(bytes) })
     }
 
-    fn path(&mut self, length: u32) -> Result<MemberPath, UnpackError> {
+    fn path(&mut self, length: u32) -> Result<(MemberPath, Option<Compression>), UnpackError> {
         if length > PATH_LIMIT {
             return malformed(format!("a path of {length} bytes; at most {PATH_LIMIT} are allowed"));
         }
         let mut bytes = [0; PATH_LIMIT as usize];
         let bytes = &mut bytes[..length as usize];
         self.exactly(bytes)?;
-        MemberPath::new(bytes)
+        plain_name(MemberPath::new(bytes)?)
     }
 
     fn u32(&mut self) -> Result<u32, UnpackError> {

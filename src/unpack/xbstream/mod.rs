@@ -20,18 +20,20 @@
 
 pub mod chunk;
 
-use std::collections::HashMap;
 use std::io::{self, Read};
 
 use crc32fast::Hasher;
 
+use super::compressed::Compression;
+use super::member::Member;
+use super::members::Members;
 use super::path::MemberPath;
-use super::sink::{Open, Sink, SinkFile};
+use super::sink::{Open, Sink};
 use super::{Source, Summary, UnpackError, malformed};
 use chunk::{Body, Chunk, Chunks, Data, Map};
 
-/// Files that may be open at once. The tools keep one for each of their threads.
-pub const OPEN_FILES: usize = 128;
+/// Where compressed bytes are read to, at once.
+const PIECE: usize = 128 << 10;
 
 /// Entries of a sparse map; a chunk of 10 MiB with a hole in each of its 1 KiB pages has 10,240.
 const MAP_LIMIT: u32 = 1 << 16;
@@ -45,101 +47,88 @@ pub enum Flavour {
 
 /// Unpacks to the input's end.
 pub fn unpack(input: impl Source, sink: &Sink, flavour: Flavour) -> Result<Summary, UnpackError> {
-    let mut unpacker =
-        Unpacker { input: Chunks::new(input, flavour), sink, open: HashMap::new(), summary: Summary::default() };
+    let mut unpacker = Unpacker {
+        input: Chunks::new(input, flavour),
+        members: Members::new(sink),
+        piece: vec![0; PIECE].into(),
+        summary: Summary::default(),
+    };
     while let Some(chunk) = unpacker.input.next()? {
         unpacker.chunk(chunk)?;
     }
-    match unpacker.open.keys().min() {
-        Some(path) => malformed(format!("it ends before the end of {path}")),
-        None => Ok(unpacker.summary),
-    }
+    unpacker.members.must_all_be_closed()?;
+    Ok(unpacker.summary)
 }
 
-struct Unpacker<'a, R> {
-    input: Chunks<R>,
-    sink: &'a Sink,
-    open: HashMap<MemberPath, SinkFile>,
+struct Unpacker<'a, S> {
+    input: Chunks<S>,
+    members: Members<'a>,
+    piece: Box<[u8]>,
     summary: Summary,
 }
 
-impl<R: Source> Unpacker<'_, R> {
+impl<S: Source> Unpacker<'_, S> {
     fn chunk(&mut self, chunk: Chunk) -> Result<(), UnpackError> {
-        let Chunk { path, body } = chunk;
+        let Chunk { path, compression, body } = chunk;
         match body {
             Body::Payload { data, rewrite } => {
-                self.payload(path, data, if rewrite { Open::Replace } else { Open::New })
+                self.payload(&path, compression, data, if rewrite { Open::Replace } else { Open::New })
             }
-            Body::Sparse { data, map } => self.sparse(path, data, &map),
-            Body::Seek(offset) => self.seek(&path, offset),
-            Body::Rename(to) => self.rename(&path, &to),
-            Body::Remove => self.remove(&path),
-            Body::End => self.end(path),
+            Body::Sparse { data, map } => self.sparse(&path, compression, data, &map),
+            Body::Seek(offset) => self.seek(&path, compression, offset),
+            Body::Rename(to) => self.members.rename(&path, &to),
+            Body::Remove => self.members.remove(&path),
+            Body::End => self.end(&path, compression),
         }
     }
 
-    fn payload(&mut self, path: MemberPath, data: Data, how: Open) -> Result<(), UnpackError> {
-        let file = opened(&mut self.open, self.sink, &path, how)?;
-        check_place(file, &path, data.offset, data.length)?;
+    fn payload(
+        &mut self,
+        path: &MemberPath,
+        compression: Option<Compression>,
+        data: Data,
+        how: Open,
+    ) -> Result<(), UnpackError> {
+        let member = self.members.opened(path, compression, how)?;
+        check_place(member, path, data.offset, data.length)?;
         let mut hasher = Hasher::new();
-        copy(&mut self.input, file, &path, data.length, &mut hasher)?;
-        check_crc(&path, data, hasher)
+        copy(&mut self.input, member, &mut self.piece, path, data.length, &mut hasher)?;
+        check_crc(path, data, hasher)
     }
 
-    fn sparse(&mut self, path: MemberPath, data: Data, map: &Map) -> Result<(), UnpackError> {
+    fn sparse(
+        &mut self,
+        path: &MemberPath,
+        compression: Option<Compression>,
+        data: Data,
+        map: &Map,
+    ) -> Result<(), UnpackError> {
         let (holes, length) = map.entries().fold((0, 0), |(holes, sum), (hole, length)| (holes + hole, sum + length));
         if length != data.length {
             return malformed(format!("a sparse chunk of {path} whose map and length differ"));
         }
-        let file = opened(&mut self.open, self.sink, &path, Open::New)?;
-        check_place(file, &path, data.offset, length.saturating_add(holes))?;
+        let member = self.members.opened(path, compression, Open::New)?;
+        check_place(member, path, data.offset, length.saturating_add(holes))?;
         let mut hasher = Hasher::new();
         hasher.update(map.as_bytes());
         for (hole, length) in map.entries() {
-            file.skip(hole)?;
-            copy(&mut self.input, file, &path, length, &mut hasher)?;
+            member.plain()?.skip(hole)?;
+            copy(&mut self.input, member, &mut self.piece, path, length, &mut hasher)?;
         }
-        check_crc(&path, data, hasher)
+        check_crc(path, data, hasher)
     }
 
-    fn end(&mut self, path: MemberPath) -> Result<(), UnpackError> {
-        let file = match self.open.remove(&path) {
-            Some(file) => file,
-            None => self.sink.create(&path, Open::New)?,
-        };
-        file.finish()?;
-        self.summary.ended(&path);
+    fn end(&mut self, path: &MemberPath, compression: Option<Compression>) -> Result<(), UnpackError> {
+        self.members.end(path, compression)?;
+        self.summary.ended(path);
         Ok(())
     }
 
     /// The next payload overwrites from here. Used to patch a header after the rest was sent.
-    fn seek(&mut self, path: &MemberPath, offset: u64) -> Result<(), UnpackError> {
-        let Some(file) = self.open.get_mut(path) else {
-            return malformed(format!("a seek in {path}, which is not open"));
-        };
+    fn seek(&mut self, path: &MemberPath, compression: Option<Compression>, offset: u64) -> Result<(), UnpackError> {
+        let member = self.members.already_open(path, compression)?;
         check_bounds(path, offset, 0)?;
-        file.seek(offset)
-    }
-
-    /// Replaces what has the new name: a table that is copied, altered and renamed over comes so.
-    fn rename(&mut self, path: &MemberPath, to: &MemberPath) -> Result<(), UnpackError> {
-        for name in [path, to] {
-            self.must_be_closed(name)?;
-        }
-        self.sink.rename(path, to)
-    }
-
-    fn remove(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
-        self.must_be_closed(path)?;
-        self.sink.remove(path)
-    }
-
-    fn must_be_closed(&self, path: &MemberPath) -> Result<(), UnpackError> {
-        if self.open.contains_key(path) {
-            malformed(format!("{path} is renamed or removed before its end"))
-        } else {
-            Ok(())
-        }
+        member.plain()?.seek(offset)
     }
 }
 
@@ -152,17 +141,18 @@ impl<S: Source> Read for Checksummed<'_, S> {
     }
 }
 
-/// Passes `length` bytes on into the file, digesting them.
-fn copy<R: Source>(
-    input: &mut Chunks<R>,
-    file: &mut SinkFile,
+/// Passes `length` bytes on into the member, digesting them.
+fn copy<S: Source>(
+    input: &mut Chunks<S>,
+    member: &mut Member,
+    piece: &mut [u8],
     path: &MemberPath,
     length: u64,
     hasher: &mut Hasher,
 ) -> Result<(), UnpackError> {
     let mut left = length;
     while left > 0 {
-        let piece = file.fill_from(&mut Checksummed(&mut input.reader), left)?;
+        let piece = member.fill_from(&mut Checksummed(&mut input.reader), left, piece)?;
         if piece.is_empty() {
             return malformed(format!("it ends inside {path}, {left} bytes before a chunk's end"));
         }
@@ -173,27 +163,9 @@ fn copy<R: Source>(
     Ok(())
 }
 
-fn opened<'a>(
-    open: &'a mut HashMap<MemberPath, SinkFile>,
-    sink: &'a Sink,
-    path: &MemberPath,
-    how: Open,
-) -> Result<&'a mut SinkFile, UnpackError> {
-    if !open.contains_key(path) {
-        if open.len() >= OPEN_FILES {
-            return malformed(format!("more than {OPEN_FILES} files are open at once"));
-        }
-        open.insert(path.clone(), sink.create(path, how)?);
-    }
-    match open.get_mut(path) {
-        Some(file) => Ok(file),
-        None => malformed(format!("{path} is not open")),
-    }
-}
-
-fn check_place(file: &SinkFile, path: &MemberPath, offset: u64, length: u64) -> Result<(), UnpackError> {
-    if offset != file.position() {
-        return malformed(format!("a chunk of {path} for offset {offset} comes at {}", file.position()));
+fn check_place(member: &Member, path: &MemberPath, offset: u64, length: u64) -> Result<(), UnpackError> {
+    if offset != member.position() {
+        return malformed(format!("a chunk of {path} for offset {offset} comes at {}", member.position()));
     }
     check_bounds(path, offset, length)
 }

@@ -1,0 +1,94 @@
+//! The members of a stream that are open, and what may be done with those that aren't.
+
+use std::collections::HashMap;
+
+use super::compressed::{Compression, Memory};
+use super::member::Member;
+use super::path::MemberPath;
+use super::sink::{Open, Sink};
+use super::{UnpackError, malformed};
+
+/// Files that may be open at once. The tools keep one for each of their threads.
+pub const OPEN_FILES: usize = 128;
+
+/// All of them, by the names of the files that they become.
+pub struct Members<'a> {
+    sink: &'a Sink,
+    open: HashMap<MemberPath, Member>,
+    memory: Memory,
+}
+
+impl Members<'_> {
+    pub fn new(sink: &Sink) -> Members<'_> {
+        Members { sink, open: HashMap::new(), memory: Memory::default() }
+    }
+
+    /// The member of a chunk that brings bytes; its file is made with the first of them.
+    pub fn opened(
+        &mut self,
+        path: &MemberPath,
+        compression: Option<Compression>,
+        how: Open,
+    ) -> Result<&mut Member, UnpackError> {
+        if !self.open.contains_key(path) {
+            if self.open.len() >= OPEN_FILES {
+                return malformed(format!("more than {OPEN_FILES} files are open at once"));
+            }
+            let member = Member::create(self.sink, path, compression, how, &self.memory)?;
+            self.open.insert(path.clone(), member);
+        }
+        self.already_open(path, compression)
+    }
+
+    /// One that is open already.
+    pub fn already_open(
+        &mut self,
+        path: &MemberPath,
+        compression: Option<Compression>,
+    ) -> Result<&mut Member, UnpackError> {
+        let Some(member) = self.open.get_mut(path) else {
+            return malformed(format!("a seek in {path}, which is not open"));
+        };
+        member.check_compression(compression)?;
+        Ok(member)
+    }
+
+    /// Nothing more comes of this one; where nothing came at all, it is an empty file.
+    pub fn end(&mut self, path: &MemberPath, compression: Option<Compression>) -> Result<(), UnpackError> {
+        let member = match self.open.remove(path) {
+            Some(member) => member,
+            None => Member::create(self.sink, path, compression, Open::New, &self.memory)?,
+        };
+        member.check_compression(compression)?;
+        member.finish()
+    }
+
+    /// Replaces what has the new name: a table that is copied, altered and renamed over comes so.
+    pub fn rename(&self, from: &MemberPath, to: &MemberPath) -> Result<(), UnpackError> {
+        for name in [from, to] {
+            self.must_be_closed(name)?;
+        }
+        self.sink.rename(from, to)
+    }
+
+    pub fn remove(&self, path: &MemberPath) -> Result<(), UnpackError> {
+        self.must_be_closed(path)?;
+        self.sink.remove(path)
+    }
+
+    /// At the stream's end none may be open.
+    pub fn must_all_be_closed(&self) -> Result<(), UnpackError> {
+        match self.open.keys().min() {
+            Some(path) => malformed(format!("it ends before the end of {path}")),
+            None => Ok(()),
+        }
+    }
+
+    fn must_be_closed(&self, path: &MemberPath) -> Result<(), UnpackError> {
+        if self.open.contains_key(path) {
+            malformed(format!("{path} is renamed or removed before its end"))
+        } else {
+            Ok(())
+        }
+    }
+}
