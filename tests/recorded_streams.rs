@@ -2,7 +2,6 @@
 //! tools' own programs unpack, and no part of one is taken for the whole.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use mysqlset::unpack::{Format, Summary, UnpackError, unpack};
@@ -32,9 +31,7 @@ const NAMES: [&str; 7] = [
 
 fn stream(name: &str) -> Vec<u8> {
     let packed = std::fs::read(streams().join(format!("{name}.zst"))).unwrap();
-    let mut plain = Vec::new();
-    ruzstd::decoding::StreamingDecoder::new(packed.as_slice()).unwrap().read_to_end(&mut plain).unwrap();
-    plain
+    zstd::decode_all(packed.as_slice()).unwrap()
 }
 
 /// The suffix of members that can't be decompressed here, in one of the streams.
