@@ -6,6 +6,7 @@
 pub mod left_files;
 pub mod memory;
 mod options_file;
+mod own_options;
 mod prepare;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::position::Writer;
 use crate::settings::{Account, HostPort};
 use crate::unpack::Format;
 use options_file::OptionsFile;
+pub use own_options::OwnOption;
 pub use prepare::{Prepared, prepare};
 
 /// The tools by the names that they are installed under, the preferred first.
@@ -110,6 +112,12 @@ impl BackupTool {
             Family::Percona => &[Format::XbstreamPercona, Format::Tar],
             Family::Mariadb => &[Format::XbstreamMariaDb],
         }
+    }
+
+    /// What the options files that this tool reads make of the members of its stream, where they do: nobody else tells
+    /// it to compress.
+    pub fn own_option(&self) -> Result<Option<OwnOption>> {
+        own_options::own_option(&self.program, self.family, &self.version)
     }
 
     /// Whether Aria's tables must be flushed before this tool copies them. The server's own recovery, on which a copy

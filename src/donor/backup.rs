@@ -15,6 +15,7 @@ use crate::backup_tool::{Backup, BackupTool};
 use crate::child::{Ended, Running};
 use crate::mysql::{Server, aria};
 use crate::scratch;
+use crate::unpack::compressed::Compression;
 use crate::wire::auth::{Side, Transcript};
 use crate::wire::data::DataWriter;
 use crate::wire::frame::{self, Kind};
@@ -29,10 +30,10 @@ const EXIT_LIMIT: Duration = Duration::from_secs(20);
 /// Serves one admitted recipient. The turn is given back when this returns, the tool having been reaped.
 pub fn serve(donor: &Donor, recipient: Admitted) {
     let started = Instant::now();
-    let Admitted { stream, hello, transcript, turn } = recipient;
+    let Admitted { stream, hello, transcript, turn, members } = recipient;
     let pod = hello.pod();
     info!(recipient = pod, "a clone begins");
-    let outcome = run(donor, &stream, &hello, transcript);
+    let outcome = run(donor, &stream, &hello, transcript, members);
     drop(turn);
     let seconds = started.elapsed().as_secs_f64();
     match outcome {
@@ -47,7 +48,13 @@ pub fn serve(donor: &Donor, recipient: Admitted) {
     }
 }
 
-fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, mut transcript: Transcript) -> Result<u64> {
+fn run(
+    donor: &Donor,
+    stream: &TcpStream,
+    hello: &Hello,
+    mut transcript: Transcript,
+    members: Option<Compression>,
+) -> Result<u64> {
     let tool = donor.tool()?;
     if tool.loses_unflushed_aria()
         && let Err(error) = Handle::current().block_on(flush_aria(donor))
@@ -69,7 +76,7 @@ fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, mut transcript: Transcr
         Ok(running) => running,
         Err(error) => return give_up(stream, error),
     };
-    let offer = offer(donor, tool, hello);
+    let offer = offer(donor, tool, hello, members);
     let offered = frame::write_control(&mut &*stream, Kind::Offer, &offer)?;
     if let Some(secret) = &donor.settings.peering.secret {
         transcript.add(&offered);
@@ -102,12 +109,13 @@ fn give_up(stream: &TcpStream, error: anyhow::Error) -> Result<u64> {
     Err(error)
 }
 
-fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello) -> Offer {
+fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, members: Option<Compression>) -> Offer {
     let snapshot = donor.status.get();
     Offer {
         pod: snapshot.pod,
         ordinal: donor.settings.member.ordinal.0,
         format: tool.format(),
+        members,
         digest: relay::coverage(tool.format(), &hello.digests),
         tool: tool.to_string(),
         server: snapshot.server.unwrap_or_default(),

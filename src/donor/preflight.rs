@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::Donor;
-use crate::backup_tool::BackupTool;
+use crate::backup_tool::{BackupTool, OwnOption};
 use crate::mysql::storage::Storage;
 use crate::mysql::{Server, history, replication_status};
 use crate::ordinal::Role;
 use crate::peer::{self, Place, Questions};
+use crate::unpack::compressed::Compression;
 use crate::unpack::path::OUR_PREFIX;
 use crate::wire::message::{Hello, Refusal, Wants, Why};
 
@@ -29,19 +30,22 @@ const UNCOPIED: [&str; 6] = ["ib_logfile", "#innodb_redo", "ibtmp", "#innodb_tem
 /// A replica that was found unfit now may be fit later, in seconds.
 const RETRY_AFTER: u64 = 5;
 
-/// Looks at server, tool, volume and recipient; an error is what the recipient is told.
-pub async fn check(donor: &Donor, tool: &BackupTool, hello: &Hello) -> Result<(), Refusal> {
+/// Looks at server, tool, volume and recipient, and says how the members will be compressed; an error is what the
+/// recipient is told.
+pub async fn check(donor: &Donor, tool: &BackupTool, hello: &Hello) -> Result<Option<Compression>, Refusal> {
     let unknown = |error: anyhow::Error| refusal(Why::NotReady, format!("{error:#}"), Some(RETRY_AFTER));
     let mut server = Server::connect(&donor.settings.server, &donor.settings.backup).await.map_err(unknown)?;
     check_tool(tool, &server.version, hello)?;
+    let members = compression_of(tool.own_option().map_err(unknown)?, hello)?;
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
     check_storage(&storage, hello)?;
     check_room(&donor.settings.data_dir, &storage, hello)?;
     match (donor.settings.member.role(), hello.wants) {
-        (Role::Replica, Wants::Clone) => check_against_primary(donor, &mut server).await,
-        (Role::Replica, Wants::Recovery) => check_that_all_is_applied(&mut server).await,
-        _ => Ok(()),
+        (Role::Replica, Wants::Clone) => check_against_primary(donor, &mut server).await?,
+        (Role::Replica, Wants::Recovery) => check_that_all_is_applied(&mut server).await?,
+        _ => {}
     }
+    Ok(members)
 }
 
 /// Half of a transaction, which the primary did not finish sending, may stay in the relay logs for ever; by GTID it
@@ -73,6 +77,22 @@ fn check_tool(tool: &BackupTool, server: &str, hello: &Hello) -> Result<(), Refu
             Err(refusal(Why::Unsupported, text, None))
         }
         _ => Ok(()),
+    }
+}
+
+/// What the tool's own options files make of the members, where the recipient can undo it.
+fn compression_of(own: Option<OwnOption>, hello: &Hello) -> Result<Option<Compression>, Refusal> {
+    let Some(OwnOption { option, compression }) = own else { return Ok(None) };
+    match compression {
+        Some(compression) if hello.members.contains(&compression.to_string()) => Ok(Some(compression)),
+        _ => {
+            let what = compression.map_or("what it asks for".to_owned(), |compression| compression.to_string());
+            let text = format!(
+                "the options files that the donor's backup tool reads say `{option}`, and the recipient can't undo \
+                 {what}: remove that line"
+            );
+            Err(refusal(Why::Unsupported, text, None))
+        }
     }
 }
 
@@ -209,6 +229,23 @@ mod tests {
         let refusal = check_storage(&storage, &hello(None, false)).unwrap_err();
         assert!(!refusal.why.may_pass() && refusal.text.contains("app/t"), "{refusal}");
         assert!(check_storage(&storage, &hello(None, true)).is_ok());
+    }
+
+    #[test]
+    fn members_are_compressed_only_as_the_recipient_takes_them() {
+        let own = |option: &str, compression| Some(OwnOption { option: option.into(), compression });
+        let newer = Hello { members: vec!["zstd".into(), "snappy".into()], ..Hello::default() };
+        let older: Hello = serde_json::from_str(r#"{"set":"mysql","ordinal":1,"nonce":"","formats":[]}"#).unwrap();
+        for hello in [&newer, &older] {
+            assert_eq!(compression_of(None, hello).unwrap(), None);
+            for (option, compression) in [("compress", Some(Compression::Quicklz)), ("encrypt=AES256", None)] {
+                let refusal = compression_of(own(option, compression), hello).unwrap_err();
+                assert!(!refusal.why.may_pass() && refusal.text.contains(&format!("`{option}`")), "{refusal}");
+            }
+        }
+        let zstd = || own("compress=zstd", Some(Compression::Zstd));
+        assert_eq!(compression_of(zstd(), &newer).unwrap(), Some(Compression::Zstd));
+        assert!(compression_of(zstd(), &older).unwrap_err().text.contains("zstd: remove that line"));
     }
 
     #[test]

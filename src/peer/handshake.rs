@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use super::{Asker, Place, Questions, Silence};
 use crate::deadline::DeadlineReader;
 use crate::settings::HostPort;
+use crate::unpack::Format;
+use crate::unpack::compressed::Compression;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::data::DataReader;
 use crate::wire::digest::Coverage;
@@ -36,12 +38,23 @@ pub fn ask_for_clone(asker: &Asker<'_>, donor: &HostPort) -> Result<Incoming, Si
     let _ = stream.set_write_timeout(Some(stall));
     let hello = hello(asker, &Questions::default())?;
     let offer: Offer = converse(asker, hello, &stream, Kind::Offer, HANDSHAKE_LIMIT)?;
-    if !asker.formats.contains(&offer.format) {
-        return Err(Silence::Unacceptable(format!("the donor sends {}, which was not asked for", offer.format)));
-    }
+    check_offer(&offer, asker.formats).map_err(Silence::Unacceptable)?;
     stream.set_read_timeout(Some(stall)).map_err(|error| Silence::Unreachable(error.to_string()))?;
     let coverage = offer.digest;
     Ok(Incoming { offer, data: DataReader::covering(coverage, stream) })
+}
+
+/// A donor sends what was asked for.
+fn check_offer(offer: &Offer, formats: &[Format]) -> Result<(), String> {
+    if !formats.contains(&offer.format) {
+        return Err(format!("the donor sends {}, which was not asked for", offer.format));
+    }
+    match offer.members {
+        Some(compression) if !Compression::TAKEN.contains(&compression) => {
+            Err(format!("the donor sends members compressed with {compression}, which was not asked for"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The same for a report; all of it within `limit`, twice that where a name has to be looked up.
@@ -130,6 +143,7 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
         ordinal: asker.member.ordinal.0,
         nonce: auth::nonce().map_err(Silence::Fatal)?,
         formats: asker.formats.iter().map(ToString::to_string).collect(),
+        members: Compression::TAKEN.iter().map(ToString::to_string).collect(),
         set_id: asker.set_id.clone(),
         tool_series: asker.site.tool_series.clone(),
         free_bytes: asker.site.free_bytes,
@@ -162,4 +176,24 @@ fn expect<T: DeserializeOwned>(
     transcript.add(&frame::header_bytes(kind, body.len()));
     transcript.add(&body);
     Ok(frame::parse(kind, &body)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_of_what_was_not_asked_for_is_not_taken() {
+        let offer = |format: &str, members: &str| -> Offer {
+            let rest = r#""pod":"mysql-0","ordinal":0,"tool":"","server":"","heartbeat_seconds":5"#;
+            serde_json::from_str(&format!(r#"{{{rest},"format":"{format}"{members}}}"#)).unwrap()
+        };
+        let formats = [Format::XbstreamPercona];
+        for members in ["", r#","members":"zstd""#, r#","members":"lz4""#] {
+            assert_eq!(check_offer(&offer("xbstream-percona", members), &formats), Ok(()));
+        }
+        let quicklz = check_offer(&offer("xbstream-percona", r#","members":"quicklz""#), &formats).unwrap_err();
+        assert!(quicklz.contains("quicklz, which was not asked for"), "{quicklz}");
+        assert!(check_offer(&offer("xbstream-mariadb", ""), &formats).unwrap_err().contains("xbstream-mariadb"));
+    }
 }

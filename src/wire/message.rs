@@ -8,6 +8,7 @@ use super::digest::Coverage;
 use crate::datadir::journal::{Lineage, SetId};
 use crate::position::Position;
 use crate::unpack::Format;
+use crate::unpack::compressed::Compression;
 
 /// The longest text of a peer that is kept, in characters.
 const TEXT_LIMIT: usize = 1000;
@@ -34,6 +35,9 @@ pub struct Hello {
     pub nonce: String,
     /// Formats that the recipient can unpack, by name: a newer recipient may know more than this donor.
     pub formats: Vec<String>,
+    /// Compressions of members that the recipient can undo, by name: none where it doesn't say.
+    #[serde(default)]
+    pub members: Vec<String>,
     /// The identity of the data that the recipient had, where it had any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
@@ -141,6 +145,9 @@ pub struct Offer {
     /// What the digest at the end will cover; one of those that the hello names.
     #[serde(default)]
     pub digest: Coverage,
+    /// How the members are compressed, where they are: as the hello allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Compression>,
     /// The backup tool's name and version.
     #[serde(deserialize_with = "one_line")]
     pub tool: String,

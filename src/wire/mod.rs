@@ -4,7 +4,7 @@
 //!  recipient                                            donor
 //!     │  preface "MYSQLSET", versions 1–1                 │
 //!     │──────────────────────────────────────────────────▶│
-//!     │  hello: pod, formats, set id                      │
+//!     │  hello: pod, formats, members, set id             │
 //!     │──────────────────────────────────────────────────▶│
 //!     │                 preface "MYSQLSET", versions 1–1  │
 //!     │◀──────────────────────────────────────────────────│
@@ -12,7 +12,7 @@
 //!     │◀──────────────────────────────────────────────────│
 //!     │  proof: HMAC, where needed                        │
 //!     │──────────────────────────────────────────────────▶│
-//!     │    offer: donor, tool, format, set id             │   or  refusal, and the end
+//!     │    offer: donor, tool, format, members, set id    │   or  refusal, and the end
 //!     │◀──────────────────────────────────────────────────│
 //!     │                    proof: HMAC, where needed      │
 //!     │◀──────────────────────────────────────────────────│
@@ -21,6 +21,9 @@
 //!     │    end: bytes, digest, the tool's exit status     │   or  failed: why
 //!     │◀──────────────────────────────────────────────────│
 //! ```
+//!
+//! `members` are the compressions of a backup's members that the recipient undoes, and the one that the donor's tool
+//! was told to use by its own options files. An older peer doesn't speak of them, and undoes none.
 //!
 //! A recipient whose hello asks for a report gets that in the offer's place, and nothing after it but the donor's proof.
 //!

@@ -99,6 +99,7 @@ fn offer_hostile_backup(mut stream: &TcpStream, path: &str) -> Result<()> {
         ordinal: 0,
         format: Format::XbstreamMariaDb,
         digest: Coverage::Whole,
+        members: None,
         tool: "mariadb-backup 10.11.19".into(),
         server: "10.11.19-MariaDB".into(),
         set_id: None,
