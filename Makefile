@@ -4,6 +4,9 @@
 PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup bubblewrap iproute2 util-linux mount \
 	strace e2fsprogs zstd lz4
 
+# The tutorial's pipeline, and what the bench keeps its processes with.
+BENCH_PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup iproute2 util-linux mount ncat time
+
 CARGO ?= cargo
 TEST_THREADS ?= 4
 
@@ -23,6 +26,11 @@ test: packages ## All tests.
 .PHONY: torture
 torture: packages ## Random kills: ROUNDS=200 SEED=n, or one round again with SEED=n ROUND=n.
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) ROUND=$(ROUND) $(CARGO) test --quiet --locked --release --test torture
+
+.PHONY: bench
+bench: ## What a clone costs, against the tutorial's pipeline: RUNS=3, or parts alone with ONLY=transfer,clone.
+	@tests/install-packages.sh $(BENCH_PACKAGES)
+	@RUNS=$(RUNS) ONLY=$(ONLY) $(CARGO) test --quiet --locked --release --test bench
 
 .PHONY: lint
 lint: ## Format and lints, warnings as errors.

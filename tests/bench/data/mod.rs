@@ -1,0 +1,129 @@
+//! What is measured on: made once, kept under `target/bench`, and made anew where the recipe has changed.
+//!
+//! Each piece has a mark beside it that is written last; a piece without its mark is half of one and is thrown away.
+
+mod busy;
+mod large;
+mod small;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::member::PRIMARY;
+use crate::process::{Process, run, tail};
+use crate::room;
+use crate::server::{self, IDLE, Server};
+
+/// Counted up when a recipe changes.
+const RECIPE: u32 = 1;
+
+/// For a server whose data nobody would miss: nothing is synced, nothing written twice.
+const CARELESS: [&str; 6] = [
+    "--innodb-flush-log-at-trx-commit=0",
+    "--skip-innodb-doublewrite",
+    "--innodb-flush-method=nosync",
+    "--debug-no-sync",
+    "--skip-sync-frm",
+    "--innodb-buffer-pool-size=2G",
+];
+
+/// A database at rest and its recorded backup.
+pub struct Database {
+    pub data_dir: PathBuf,
+    /// What the backup tool wrote to its standard output.
+    pub stream: PathBuf,
+}
+
+/// The pieces, each made when it is first asked for.
+pub struct Data {
+    directory: PathBuf,
+    work: PathBuf,
+}
+
+impl Data {
+    /// In a directory of this recipe's; those of others are removed.
+    pub fn open(parent: &Path, work: &Path) -> Result<Data> {
+        let directory = parent.join(format!("data-{RECIPE}"));
+        std::fs::create_dir_all(&directory)?;
+        for entry in std::fs::read_dir(parent)? {
+            let path = entry?.path();
+            let is_data = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("data-"));
+            if is_data && path != directory {
+                room::remove(&path)?;
+            }
+        }
+        Ok(Data { directory, work: work.to_owned() })
+    }
+
+    /// More than 2 GB in a few tables.
+    pub fn large(&self) -> Result<Database> {
+        self.database("large", large::fill)
+    }
+
+    /// 20,000 tables of 100 KB.
+    pub fn small(&self) -> Result<Database> {
+        self.database("small", small::fill)
+    }
+
+    /// A backup that was taken while the large database was written to, not prepared.
+    pub fn busy(&self) -> Result<PathBuf> {
+        let large = self.large()?;
+        let directory = self.made("busy", |directory| busy::make(&large, directory, &self.work))?;
+        Ok(directory.join("backup"))
+    }
+
+    fn database(&self, name: &str, fill: fn(&Server) -> Result<()>) -> Result<Database> {
+        let directory = self.made(name, |directory| self.make_database(directory, fill))?;
+        Ok(Database { data_dir: directory.join("mysql"), stream: directory.join("backup.xbstream") })
+    }
+
+    fn make_database(&self, directory: &Path, fill: fn(&Server) -> Result<()>) -> Result<()> {
+        let data_dir = directory.join("mysql");
+        server::install(&data_dir)?;
+        let server = Server::start(&data_dir, &self.work, &PRIMARY, &CARELESS)?;
+        fill(&server)?;
+        // Something to follow, for the tables themselves were made behind the log's back.
+        server.sql("CREATE DATABASE followed; CREATE TABLE followed.t (id INT PRIMARY KEY)")?;
+        server.stop()?;
+        let server = Server::start(&data_dir, &self.work, &PRIMARY, &IDLE)?;
+        record(&data_dir, &directory.join("backup.xbstream"), &self.work)?;
+        server.stop()
+    }
+
+    /// A piece's directory, with the piece in it.
+    fn made(&self, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        let (directory, mark) = (self.directory.join(name), self.directory.join(format!("{name}.made")));
+        if !mark.exists() {
+            println!("making the data {name:?}, once");
+            let started = Instant::now();
+            room::remove(&directory)?;
+            std::fs::create_dir_all(&directory)?;
+            make(&directory).with_context(|| format!("making the data {name:?}"))?;
+            run(&mut Command::new("sync"))?;
+            std::fs::write(&mark, "")?;
+            println!("made in {:.0} s", started.elapsed().as_secs_f64());
+        }
+        Ok(directory)
+    }
+}
+
+/// Runs clients of one server side by side to their ends.
+fn run_all(server: &Server, statements: &[String]) -> Result<()> {
+    let start = |statements: &String| Process::start(server.client(statements).stdin(Stdio::null()));
+    let mut clients: Vec<Process> = statements.iter().map(start).collect::<Result<_>>()?;
+    clients.iter_mut().try_for_each(Process::finish)
+}
+
+/// The backup tool's stream, into a file.
+fn record(data_dir: &Path, stream: &Path, work: &Path) -> Result<()> {
+    let log = work.join("record.log");
+    let mut command = Command::new("mariadb-backup");
+    command.args(server::backup_arguments(data_dir)).arg("--stream=xbstream").current_dir(work.join("tmp"));
+    command.stdout(std::fs::File::create(stream)?).stderr(std::fs::File::create(&log)?);
+    Process::start(&mut command)?.finish().with_context(|| tail(&log))?;
+    ensure!(tail(&log).contains("completed OK!"), "{}", tail(&log));
+    Ok(())
+}

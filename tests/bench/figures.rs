@@ -1,0 +1,148 @@
+//! What is measured, by name, with its bar; and the samples that were taken of it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+/// A figure that the bench knows.
+pub struct Figure {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub bar: Bar,
+}
+
+/// What a figure must not be above.
+#[derive(Clone, Copy)]
+pub enum Bar {
+    None,
+    /// Ours to the peer's.
+    Ratio(f64),
+    /// Ours, in the figure's unit.
+    Ours(f64),
+}
+
+const fn figure(name: &'static str, unit: &'static str, bar: Bar) -> Figure {
+    Figure { name, unit, bar }
+}
+
+/// All of them, in the order in which they are shown. Processor time is user and system time together; a wall ends when
+/// the last byte is synced; GB are of the backup's stream.
+pub const ALL: [Figure; 14] = [
+    // A recorded stream through both ends, against ncat and mbstream.
+    figure("transfer.recipient_cpu", "s/GB", Bar::Ratio(0.14)),
+    figure("transfer.donor_relay_cpu", "s/GB", Bar::Ratio(0.5)),
+    figure("transfer.wall", "s", Bar::Ratio(0.40)),
+    // The same against a loop that writes what a socket brings.
+    figure("transfer.floor_cpu", "s/GB", Bar::None),
+    figure("transfer.floor_wall", "s", Bar::None),
+    figure("recipient.peak_memory", "MiB", Bar::Ours(32.0)),
+    // A clone with the real tool, against the tutorial's pipeline, and the tool with nowhere to write to.
+    figure("clone.wall_vs_tutorial", "s", Bar::Ratio(0.40)),
+    figure("clone.wall_vs_tool", "s", Bar::Ratio(1.6)),
+    // Tool, relay and recipient together, against the tutorial's. MySQL's CLONE plugin takes 0.70.
+    figure("clone.cpu_per_gb", "s/GB", Bar::None),
+    // What comes after it, against the tool's default and the tutorial's statements.
+    figure("clone.prepare_wall", "s", Bar::None),
+    figure("clone.start_wall", "s", Bar::None),
+    // A backup taken under heavy writes, against the tool's default memory.
+    figure("prepare.wall", "s", Bar::Ratio(0.75)),
+    // 20,000 tables through both ends, against ncat and mbstream.
+    figure("small_files.wall", "s", Bar::Ratio(0.8)),
+    figure("small_files.recipient_cpu", "s/GB", Bar::None),
+];
+
+/// Samples by the names of their figures.
+#[derive(Default)]
+pub struct Figures {
+    samples: BTreeMap<&'static str, Samples>,
+}
+
+#[derive(Default)]
+pub struct Samples {
+    pub ours: Vec<f64>,
+    pub peer: Vec<f64>,
+}
+
+/// A figure's medians. The ratio is that of the medians, so that it follows from what stands beside it.
+pub struct Medians {
+    pub ours: f64,
+    pub peer: Option<f64>,
+}
+
+impl Figures {
+    pub fn ours(&mut self, name: &'static str, value: f64) {
+        self.samples.entry(name).or_default().ours.push(value);
+    }
+
+    pub fn peer(&mut self, name: &'static str, value: f64) {
+        self.samples.entry(name).or_default().peer.push(value);
+    }
+
+    /// Figures that were measured, in order.
+    pub fn measured(&self) -> impl Iterator<Item = (&'static Figure, &Samples)> {
+        ALL.iter().filter_map(|figure| Some((figure, self.samples.get(figure.name)?)))
+    }
+
+    /// Each has as many samples as there were runs, and nothing was measured that isn't known.
+    pub fn check(&self, runs: usize) -> Result<()> {
+        for (name, samples) in &self.samples {
+            ensure!(ALL.iter().any(|figure| figure.name == *name), "{name} is no figure");
+            ensure!(samples.ours.len() == runs, "{name} has {} samples of {runs}", samples.ours.len());
+            let peers = samples.peer.len();
+            ensure!(peers == 0 || peers == runs, "{name} has {peers} samples of the peer of {runs}");
+        }
+        Ok(())
+    }
+
+    pub fn medians(&self) -> Value {
+        let entry = |(figure, samples): (&Figure, &Samples)| {
+            let medians = samples.medians();
+            let bar = match figure.bar {
+                Bar::None => None,
+                Bar::Ratio(bar) | Bar::Ours(bar) => Some(bar),
+            };
+            json!({
+                "name": figure.name, "unit": figure.unit, "ours": medians.ours, "peer": medians.peer,
+                "ratio": medians.ratio(), "bar": bar,
+            })
+        };
+        self.measured().map(entry).collect()
+    }
+
+    pub fn raw(&self) -> Value {
+        let entry = |(figure, samples): (&Figure, &Samples)| json!({"name": figure.name, "unit": figure.unit, "ours": samples.ours, "peer": samples.peer});
+        self.measured().map(entry).collect()
+    }
+}
+
+impl Samples {
+    pub fn medians(&self) -> Medians {
+        Medians { ours: median(&self.ours), peer: (!self.peer.is_empty()).then(|| median(&self.peer)) }
+    }
+}
+
+impl Medians {
+    pub fn ratio(&self) -> Option<f64> {
+        self.peer.map(|peer| self.ours / peer)
+    }
+
+    /// Whether the bar is met, where there is one.
+    pub fn meets(&self, bar: Bar) -> Option<bool> {
+        match bar {
+            Bar::None => None,
+            Bar::Ratio(bar) => Some(self.ratio().is_some_and(|ratio| ratio <= bar)),
+            Bar::Ours(bar) => Some(self.ours <= bar),
+        }
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => values[odd / 2],
+        even => (values[even / 2 - 1] + values[even / 2]) / 2.0,
+    }
+}

@@ -1,0 +1,112 @@
+//! `make bench`: what a clone costs, against the tutorial's pipeline, the backup tool alone, and a bare loop.
+//!
+//! `RUNS=n` is how often each is measured, `ONLY=transfer,clone` measures parts alone. Within a run the peer and we take
+//! turns, so that a machine that gets slower does so for both. The medians are in `target/bench.json`, all samples with
+//! the machine's description in `target/bench-raw.json`. A missed bar ends it with exit code 1.
+
+mod clone;
+mod data;
+mod disk;
+mod donor;
+mod figures;
+mod floor;
+mod machine;
+mod manifest;
+mod member;
+mod pipeline;
+mod prepare;
+mod process;
+mod recipient;
+mod room;
+mod server;
+mod streams;
+mod table;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use data::Data;
+use figures::Figures;
+
+/// What can be measured alone.
+const PARTS: [&str; 4] = ["transfer", "clone", "prepare", "small_files"];
+
+/// A median wants so many.
+const RUNS: usize = 3;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.split_first() {
+        Some((first, rest)) if first == floor::COMMAND => floor::receive(rest).map(|()| ExitCode::SUCCESS),
+        _ => run(),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> Result<ExitCode> {
+    let (runs, parts) = (runs()?, parts()?);
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let (kept, work) = (target.join("bench"), target.join("bench/work"));
+    if let Some(ended) = room::enter(&work)? {
+        return Ok(ended);
+    }
+    let data = Data::open(&kept, &work)?;
+    let mut figures = Figures::default();
+    for part in parts {
+        println!("\n── {part}");
+        measure(part, &data, &work, runs, &mut figures).with_context(|| format!("measuring {part}"))?;
+    }
+    figures.check(runs)?;
+
+    let (table, missed) = table::of(&figures);
+    println!("\nMedians of {runs} runs:\n\n{table}");
+    if runs < RUNS {
+        println!("Fewer than {RUNS} runs say little.");
+    }
+    write(&target.join("bench.json"), &figures.medians())?;
+    let raw = json!({"runs": runs, "machine": machine::describe(&work)?, "samples": figures.raw()});
+    write(&target.join("bench-raw.json"), &raw)?;
+    if missed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("Above their bars: {}", missed.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+fn measure(part: &str, data: &Data, work: &Path, runs: usize, figures: &mut Figures) -> Result<()> {
+    match part {
+        "transfer" => streams::transfer(&data.large()?, work, runs, figures),
+        "clone" => clone::measure(&data.large()?, work, runs, figures),
+        "prepare" => prepare::measure(&data.busy()?, work, runs, figures),
+        _ => streams::small_files(&data.small()?, work, runs, figures),
+    }
+}
+
+fn runs() -> Result<usize> {
+    let text = std::env::var("RUNS").unwrap_or_default();
+    // An empty one counts as none: that is what make passes on.
+    let runs = if text.is_empty() { RUNS } else { text.parse().with_context(|| format!("RUNS={text}"))? };
+    ensure!(runs > 0, "RUNS=0 measures nothing");
+    Ok(runs)
+}
+
+/// The parts to be measured, in their own order.
+fn parts() -> Result<Vec<&'static str>> {
+    let text = std::env::var("ONLY").unwrap_or_default();
+    let wanted: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    for name in &wanted {
+        ensure!(PARTS.contains(name), "ONLY={text}: there is no {name:?}, but {}", PARTS.join(", "));
+    }
+    Ok(PARTS.into_iter().filter(|part| wanted.is_empty() || wanted.contains(part)).collect())
+}
+
+fn write(path: &Path, content: &serde_json::Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(content)? + "\n";
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}

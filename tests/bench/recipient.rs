@@ -1,0 +1,166 @@
+//! Our recipient: `mysqlset clone` on an empty volume, followed by what it logs.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStderr, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::donor::Donor;
+use crate::member::{BINARY, REPLICA, prefer};
+use crate::process::{self, PATIENCE, Process, peak_memory, usage};
+use crate::room;
+use crate::server::option;
+
+/// What it says when everything was received, synced, and written down as such.
+const RECEIVED: &str = "preparing";
+
+/// A pod's volume; the data directory lies in it, so that a clone is received beside that.
+pub struct Volume(PathBuf);
+
+/// A clone that runs.
+pub struct Recipient {
+    process: Process,
+    lines: Receiver<(Instant, String)>,
+    started: Instant,
+    said: Vec<String>,
+}
+
+/// What a transfer took.
+pub struct Received {
+    /// From the recipient's start until all was received and synced.
+    pub wall: f64,
+    pub recipient_cpu: f64,
+    /// MiB.
+    pub peak_memory: f64,
+    pub relay_cpu: f64,
+    pub tool_cpu: f64,
+    /// When it was received.
+    pub at: Instant,
+}
+
+impl Volume {
+    /// An empty one.
+    pub fn new(work: &Path) -> Result<Volume> {
+        let volume = Volume(work.join("volume"));
+        volume.remove()?;
+        std::fs::create_dir(&volume.0)?;
+        Ok(volume)
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.0.join("mysql")
+    }
+
+    /// Where a clone lies until it is published, with its journal beside its data.
+    pub fn stage(&self) -> PathBuf {
+        self.0.join(".mysqlset-mysql-stage")
+    }
+
+    pub fn staged_data(&self) -> PathBuf {
+        self.stage().join("data")
+    }
+
+    pub fn remove(&self) -> Result<()> {
+        room::remove(&self.0)
+    }
+}
+
+impl Recipient {
+    pub fn start(volume: &Volume, programs: Option<&Path>) -> Result<Recipient> {
+        let mut command = Command::new(BINARY);
+        command
+            .args(["clone", "--hostname", REPLICA.name, "--owner", "0:0", "--log-format", "json"])
+            .arg(option("--data-dir=", &volume.data_dir()))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        prefer(&mut command, programs)?;
+        let started = Instant::now();
+        let mut process = Process::start(&mut command)?;
+        let log = process.child().stderr.take().context("the clone's log")?;
+        let (sender, lines) = channel();
+        std::thread::spawn(move || read(log, &sender));
+        Ok(Recipient { process, lines, started, said: Vec::new() })
+    }
+
+    /// Follows a transfer to its end.
+    pub fn receive(&mut self, donor: &Donor) -> Result<Received> {
+        // The donor has done nothing for this recipient yet that would weigh.
+        let before = donor.usage()?;
+        let at = self.wait_for(RECEIVED)?;
+        let (own, peak_memory) = (usage(self.process.pid())?, peak_memory(self.process.pid())?);
+        let after = donor.usage()?;
+        Ok(Received {
+            wall: (at - self.started).as_secs_f64(),
+            recipient_cpu: own.own,
+            peak_memory,
+            relay_cpu: after.own - before.own,
+            tool_cpu: after.children - before.children,
+            at,
+        })
+    }
+
+    /// When it began to prepare what it had received.
+    pub fn wait_until_received(&mut self) -> Result<Instant> {
+        self.wait_for(RECEIVED)
+    }
+
+    /// Waits until prepare is over and the clone is published; when the former was. The tool's own last word is taken
+    /// where the clone says nothing of it.
+    pub fn wait_until_published(&mut self) -> Result<Instant> {
+        let (mut prepared, mut completed) = (None, None);
+        loop {
+            let (at, message) = self.next("the clone is published")?;
+            match message.as_str() {
+                "prepared" => prepared = Some(at),
+                "the clone is published" => break,
+                _ if message.ends_with("completed OK!") => completed = Some(at),
+                _ => {}
+            }
+        }
+        self.process.finish()?;
+        prepared.or(completed).context("nothing told when prepare was over")
+    }
+
+    /// Kills it and the tool that it has started.
+    pub fn kill(self) -> Result<()> {
+        drop(self.process);
+        process::sweep()
+    }
+
+    fn wait_for(&mut self, awaited: &str) -> Result<Instant> {
+        loop {
+            let (at, message) = self.next(awaited)?;
+            if message == awaited {
+                return Ok(at);
+            }
+        }
+    }
+
+    /// The next message, and when it came.
+    fn next(&mut self, awaited: &str) -> Result<(Instant, String)> {
+        let (at, line) = match self.lines.recv_timeout(PATIENCE) {
+            Ok(next) => next,
+            Err(RecvTimeoutError::Timeout) => bail!("the clone says nothing for {} seconds", PATIENCE.as_secs()),
+            Err(RecvTimeoutError::Disconnected) => {
+                let last = &self.said[self.said.len().saturating_sub(10)..];
+                bail!("the clone ended without saying {awaited:?}:\n{}", last.join("\n"))
+            }
+        };
+        let message = serde_json::from_str::<Value>(&line).ok();
+        let message = message.and_then(|line| Some(line["message"].as_str()?.to_owned())).unwrap_or_default();
+        self.said.push(line);
+        Ok((at, message))
+    }
+}
+
+fn read(log: ChildStderr, lines: &Sender<(Instant, String)>) {
+    for line in BufReader::new(log).lines().map_while(Result::ok) {
+        if lines.send((Instant::now(), line)).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The namespaces that everything measured lives in: processes, network and mounts of its own.
+//!
+//! The bench runs itself once more as the first process in them. So a port is free because nobody else is there, the
+//! set's names can mean this machine, and whatever was started dies with the bench, however that ends: the outer bench
+//! is watched by `setpriv`, that by `unshare`, and the kernel ends all processes of a namespace with its first.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+/// Says to the bench that it is the inner one.
+const INSIDE: &str = "MYSQLSET_BENCH_INSIDE";
+
+/// The pods' names in their set.
+const HOSTS: &str = "127.0.0.1 localhost mysql-0.mysql\n127.0.0.2 mysql-1.mysql\n";
+
+/// Runs the bench inside and returns how that ended, or `None` where this is the inside.
+pub fn enter(work: &Path) -> Result<Option<ExitCode>> {
+    if std::env::var_os(INSIDE).is_some() {
+        furnish(work)?;
+        return Ok(None);
+    }
+    remove(work)?;
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    command.args(["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    let ended = command.arg(std::env::current_exe()?).env(INSIDE, "1").status().context("starting the bench inside");
+    remove(work)?;
+    Ok(Some(if ended?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
+}
+
+fn furnish(work: &Path) -> Result<()> {
+    std::fs::create_dir_all(work.join("tmp"))?;
+    let hosts = work.join("hosts");
+    std::fs::write(&hosts, HOSTS)?;
+    crate::process::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    crate::process::run(Command::new("mount").arg("--bind").arg(&hosts).arg("/etc/hosts"))?;
+    Ok(())
+}
+
+/// Removes a directory with all that is in it, where it is there.
+pub fn remove(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
