@@ -18,6 +18,8 @@ pub struct Donor {
 impl Donor {
     /// Starts one that is ready to donate.
     pub fn start(database: &Database, work: &Path, programs: Option<&Path>) -> Result<Donor> {
+        // Another version's, perhaps; without one the sidecar takes the data for its set's own.
+        let _ = std::fs::remove_file(database.data_dir.join(".mysqlset.json"));
         let server = Server::start(&database.data_dir, work, &PRIMARY, &IDLE)?;
         let mut sidecar = Sidecar::start(&PRIMARY, &database.data_dir, work, programs)?;
         sidecar.wait_ready(work)?;

@@ -28,7 +28,7 @@ const fn figure(name: &'static str, unit: &'static str, bar: Bar) -> Figure {
 
 /// All of them, in the order in which they are shown. Processor time is user and system time together; a wall ends when
 /// the last byte is synced; GB are of the backup's stream.
-pub const ALL: [Figure; 14] = [
+pub const ALL: [Figure; 15] = [
     // A recorded stream through both ends, against ncat and mbstream.
     figure("transfer.recipient_cpu", "s/GB", Bar::Ratio(0.14)),
     figure("transfer.donor_relay_cpu", "s/GB", Bar::Ratio(0.5)),
@@ -50,6 +50,7 @@ pub const ALL: [Figure; 14] = [
     // 20,000 tables through both ends, against ncat and mbstream.
     figure("small_files.wall", "s", Bar::Ratio(0.8)),
     figure("small_files.recipient_cpu", "s/GB", Bar::None),
+    figure("small_files.peak_memory", "MiB", Bar::Ours(32.0)),
 ];
 
 /// Samples by the names of their figures.

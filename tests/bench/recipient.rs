@@ -108,20 +108,18 @@ impl Recipient {
         self.wait_for(RECEIVED)
     }
 
-    /// Waits until prepare is over and the clone is published; when the former was. The tool's own last word is taken
-    /// where the clone says nothing of it.
+    /// Waits for its end, which must be a published clone; when prepare was over. The tool's own last word is taken where
+    /// the clone says nothing of it.
     pub fn wait_until_published(&mut self) -> Result<Instant> {
         let (mut prepared, mut completed) = (None, None);
-        loop {
-            let (at, message) = self.next("the clone is published")?;
+        while let Some((at, message)) = self.next()? {
             match message.as_str() {
                 "prepared" => prepared = Some(at),
-                "the clone is published" => break,
                 _ if message.ends_with("completed OK!") => completed = Some(at),
                 _ => {}
             }
         }
-        self.process.finish()?;
+        self.process.finish().with_context(|| self.last_words())?;
         prepared.or(completed).context("nothing told when prepare was over")
     }
 
@@ -132,28 +130,29 @@ impl Recipient {
     }
 
     fn wait_for(&mut self, awaited: &str) -> Result<Instant> {
-        loop {
-            let (at, message) = self.next(awaited)?;
+        while let Some((at, message)) = self.next()? {
             if message == awaited {
                 return Ok(at);
             }
         }
+        bail!("the clone ended without saying {awaited:?}:\n{}", self.last_words())
     }
 
-    /// The next message, and when it came.
-    fn next(&mut self, awaited: &str) -> Result<(Instant, String)> {
+    /// The next message, and when it came; `None` when it says no more.
+    fn next(&mut self) -> Result<Option<(Instant, String)>> {
         let (at, line) = match self.lines.recv_timeout(PATIENCE) {
             Ok(next) => next,
             Err(RecvTimeoutError::Timeout) => bail!("the clone says nothing for {} seconds", PATIENCE.as_secs()),
-            Err(RecvTimeoutError::Disconnected) => {
-                let last = &self.said[self.said.len().saturating_sub(10)..];
-                bail!("the clone ended without saying {awaited:?}:\n{}", last.join("\n"))
-            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
         };
         let message = serde_json::from_str::<Value>(&line).ok();
         let message = message.and_then(|line| Some(line["message"].as_str()?.to_owned())).unwrap_or_default();
         self.said.push(line);
-        Ok((at, message))
+        Ok(Some((at, message)))
+    }
+
+    fn last_words(&self) -> String {
+        self.said[self.said.len().saturating_sub(10)..].join("\n")
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
 
 /// Says to the bench that it is the inner one.
 const INSIDE: &str = "MYSQLSET_BENCH_INSIDE";
@@ -21,6 +22,10 @@ pub fn enter(work: &Path) -> Result<Option<ExitCode>> {
         furnish(work)?;
         return Ok(None);
     }
+    let kept = work.parent().context("a parent")?;
+    std::fs::create_dir_all(kept)?;
+    let lock = std::fs::File::create(kept.join("lock"))?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).context("another bench runs here")?;
     remove(work)?;
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);

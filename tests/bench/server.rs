@@ -95,7 +95,6 @@ pub fn backup_arguments(data_dir: &Path) -> Vec<String> {
     let mut words: Vec<String> = ["--backup", "--slave-info", "--user=root"].map(str::to_owned).into();
     words.push(format!("--host={}", PRIMARY.address));
     words.push(format!("--datadir={}", data_dir.display()));
-    words.push("--open-files-limit=100000".to_owned());
     words
 }
 

@@ -48,6 +48,7 @@ pub fn small_files(database: &Database, work: &Path, runs: usize, figures: &mut 
         figures.peer("small_files.recipient_cpu", piped.recipient_cpu / streams.gigabytes);
         figures.ours("small_files.wall", received.wall);
         figures.ours("small_files.recipient_cpu", received.recipient_cpu / streams.gigabytes);
+        figures.ours("small_files.peak_memory", received.peak_memory);
     }
     streams.donor.stop()
 }

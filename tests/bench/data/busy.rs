@@ -77,7 +77,7 @@ fn read_to_the_last_table(lines: &mut BufReader<ChildStderr>) -> Result<()> {
 fn write(documents: u32) -> String {
     let (documents_rows, orders_rows) = (large::DOCUMENTS, large::ORDERS);
     format!(
-        "DELIMITER //\n BEGIN NOT ATOMIC DECLARE spot INT; WHILE TRUE DO \
+        "DELIMITER //\nBEGIN NOT ATOMIC DECLARE spot INT; WHILE TRUE DO \
          SET spot = FLOOR(RAND() * {documents_rows}); \
          UPDATE app.documents_{documents} SET body = RANDOM_BYTES(1000) WHERE id BETWEEN spot AND spot + 3; \
          SET spot = FLOOR(RAND() * {orders_rows}); \

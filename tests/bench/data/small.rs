@@ -5,6 +5,8 @@ use anyhow::{Result, ensure};
 use super::run_all;
 use crate::server::Server;
 
+pub const DATABASE: &str = "small";
+
 const TABLES: u32 = 20_000;
 
 /// Six of InnoDB's pages: a root, two leaves, and what each table has.
@@ -21,7 +23,7 @@ pub fn fill(server: &Server) -> Result<()> {
     server.sql(&format!("{PREAMBLE} {MODEL}"))?;
     let half = |first: u32| {
         format!(
-            "{PREAMBLE} DELIMITER //\n BEGIN NOT ATOMIC DECLARE number INT DEFAULT {first}; \
+            "{PREAMBLE}\nDELIMITER //\nBEGIN NOT ATOMIC DECLARE number INT DEFAULT {first}; \
              WHILE number < {TABLES} DO \
              EXECUTE IMMEDIATE CONCAT('CREATE TABLE small.t', number, ' LIKE small.model'); \
              EXECUTE IMMEDIATE CONCAT('INSERT INTO small.t', number, ' SELECT * FROM small.model'); \
