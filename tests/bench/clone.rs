@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use crate::data::Database;
-use crate::disk::{settle, warm};
+use crate::disk::{self, settle, warm};
 use crate::donor::Donor;
 use crate::figures::Figures;
 use crate::manifest::Manifest;
@@ -18,7 +18,6 @@ use crate::member::{REPLICA, Sidecar};
 use crate::pipeline::{self, Serving};
 use crate::process::{Process, tail, wait_for};
 use crate::recipient::{Recipient, Volume};
-use crate::room;
 use crate::server::{IDLE, Server, backup_arguments, option};
 
 /// Databases whose files are the same in every clone.
@@ -56,7 +55,7 @@ impl Cloning<'_> {
         let manifest = Manifest::of_lengths(&directory.join(SAME))?;
         let prepare = prepare_by_default(&directory, self.work)?;
         let start = self.start_as_the_tutorial(&directory)?;
-        room::remove(&directory)?;
+        disk::remove(&directory)?;
         let cpu = (piped.recipient_cpu + piped.relay_cpu + piped.command_cpu) / self.gigabytes;
         println!(
             "clone {run}: tutorial {:6.2} s, {cpu:.2} s of CPU per GB; prepare {prepare:.2} s, start {start:.2} s",

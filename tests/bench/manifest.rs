@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::disk::files_below;
+
 /// The files below a directory with their lengths and, where asked for, digests.
 #[derive(PartialEq, Eq)]
 pub struct Manifest(BTreeMap<PathBuf, (u64, Option<u64>)>);
@@ -35,18 +37,9 @@ impl Manifest {
 
     fn of(directory: &Path, digest: &mut dyn FnMut(&Path) -> Result<Option<u64>>) -> Result<Manifest> {
         let mut files = BTreeMap::new();
-        let mut directories = vec![directory.to_owned()];
-        while let Some(next) = directories.pop() {
-            for entry in std::fs::read_dir(next)? {
-                let path = entry?.path();
-                let metadata = path.symlink_metadata()?;
-                if metadata.is_dir() {
-                    directories.push(path);
-                } else {
-                    let digest = digest(&path)?;
-                    files.insert(path.strip_prefix(directory)?.to_owned(), (metadata.len(), digest));
-                }
-            }
+        for path in files_below(directory)? {
+            let content = (path.symlink_metadata()?.len(), digest(&path)?);
+            files.insert(path.strip_prefix(directory)?.to_owned(), content);
         }
         Ok(Manifest(files))
     }

@@ -9,12 +9,11 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::clone::prepare_by_default;
-use crate::disk::{settle, warm};
+use crate::disk::{self, settle, warm};
 use crate::figures::Figures;
 use crate::manifest::Manifest;
 use crate::process::run as run_command;
 use crate::recipient::{Recipient, Volume};
-use crate::room;
 
 /// Databases whose files have the same lengths in every copy.
 const SAME: &str = "app";
@@ -26,7 +25,7 @@ pub fn measure(backup: &Path, work: &Path, runs: usize, figures: &mut Figures) -
         let default = prepare_by_default(&directory, work)?;
         println!("prepare {run}: default {default:6.2} s");
         let expected = Manifest::of_lengths(&directory.join(SAME))?;
-        room::remove(&directory)?;
+        disk::remove(&directory)?;
 
         let volume = Volume::new(work)?;
         interrupt(backup, &volume)?;

@@ -9,10 +9,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::disk;
 use crate::donor::Donor;
 use crate::member::{BINARY, REPLICA, prefer};
 use crate::process::{self, PATIENCE, Process, peak_memory, usage};
-use crate::room;
 use crate::server::option;
 
 /// What it says when everything was received, synced, and written down as such.
@@ -65,7 +65,7 @@ impl Volume {
     }
 
     pub fn remove(&self) -> Result<()> {
-        room::remove(&self.0)
+        disk::remove(&self.0)
     }
 }
 

@@ -10,6 +10,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::disk;
+
 /// Says to the bench that it is the inner one.
 const INSIDE: &str = "MYSQLSET_BENCH_INSIDE";
 
@@ -26,12 +28,12 @@ pub fn enter(work: &Path) -> Result<Option<ExitCode>> {
     std::fs::create_dir_all(kept)?;
     let lock = std::fs::File::create(kept.join("lock"))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive).context("another bench runs here")?;
-    remove(work)?;
+    disk::remove(work)?;
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
     command.args(["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     let ended = command.arg(std::env::current_exe()?).env(INSIDE, "1").status().context("starting the bench inside");
-    remove(work)?;
+    disk::remove(work)?;
     Ok(Some(if ended?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
 }
 
@@ -42,14 +44,4 @@ fn furnish(work: &Path) -> Result<()> {
     crate::process::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
     crate::process::run(Command::new("mount").arg("--bind").arg(&hosts).arg("/etc/hosts"))?;
     Ok(())
-}
-
-/// Removes a directory with all that is in it, where it is there.
-pub fn remove(directory: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", directory.display()))
-        }
-        _ => Ok(()),
-    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::data::Database;
-use crate::disk::{settle, warm};
+use crate::disk::{self, settle, warm};
 use crate::donor::{self, Donor};
 use crate::figures::Figures;
 use crate::floor;
@@ -13,7 +13,6 @@ use crate::manifest::Manifest;
 use crate::pipeline::{self, Serving};
 use crate::process::quoted;
 use crate::recipient::{Received, Recipient, Volume};
-use crate::room;
 
 /// The large database's stream, its bare loop included.
 pub fn transfer(database: &Database, work: &Path, runs: usize, figures: &mut Figures) -> Result<()> {
@@ -82,7 +81,7 @@ impl<'a> Streams<'a> {
             piped.wall, piped.recipient_cpu, piped.relay_cpu
         );
         let expected = (run == 1).then(|| Manifest::of_content(&directory)).transpose()?;
-        room::remove(&directory)?;
+        disk::remove(&directory)?;
 
         let volume = Volume::new(self.work)?;
         self.prepare()?;

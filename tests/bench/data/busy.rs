@@ -51,7 +51,7 @@ pub fn make(large: &Database, directory: &Path, work: &Path) -> Result<()> {
     tool.finish().with_context(|| tail(&log))?;
     ensure!(tail(&log).contains("completed OK!"), "{}", tail(&log));
     drop((writers, server));
-    crate::room::remove(&copied)?;
+    crate::disk::remove(&copied)?;
     let redo = std::fs::metadata(backup.join("ib_logfile0"))?.len();
     println!("{:.2} GB of redo log", redo as f64 / 1e9);
     ensure!(redo >= LEAST_REDO, "the backup has {redo} bytes of redo log only");

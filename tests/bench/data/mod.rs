@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::disk;
 use crate::member::PRIMARY;
 use crate::process::{Process, run, tail};
-use crate::room;
 use crate::server::{self, IDLE, Server};
 
 /// Counted up when a recipe changes.
@@ -52,7 +52,7 @@ impl Data {
             let path = entry?.path();
             let is_data = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("data-"));
             if is_data && path != directory {
-                room::remove(&path)?;
+                disk::remove(&path)?;
             }
         }
         Ok(Data { directory, work: work.to_owned() })
@@ -99,7 +99,7 @@ impl Data {
         if !mark.exists() {
             println!("making the data {name:?}, once");
             let started = Instant::now();
-            room::remove(&directory)?;
+            disk::remove(&directory)?;
             std::fs::create_dir_all(&directory)?;
             make(&directory).with_context(|| format!("making the data {name:?}"))?;
             run(&mut Command::new("sync"))?;
