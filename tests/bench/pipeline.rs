@@ -4,11 +4,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use rustix::process::Signal;
-
-use crate::process::{self, Process, child_of, quoted, signal_to, time_in, timed, timed_words, wait_for};
+use crate::process::{self, Process, child_of, quoted, time_in, timed_words, usage, wait_for};
 use crate::server::backup_arguments;
+use anyhow::{Context, Result};
 
 /// Beside the sidecar's.
 const PORT: u16 = 3308;
@@ -33,14 +31,15 @@ pub struct Piped {
 }
 
 /// Runs both sides; the files are in `directory` afterwards.
+///
+/// The relay's processor time is what is left of all that was used here: `ncat` doesn't always wait for its command, so
+/// that its own time may or may not hold the command's. What it leaves behind comes to us, as the first process here.
 pub fn run(serving: &Serving<'_>, directory: &Path, work: &Path) -> Result<Piped> {
     let time = |name: &str| work.join(format!("{name}.time"));
-    let names = ["command", "relay", "ncat", "mbstream"];
-    for name in names {
-        let _ = std::fs::remove_file(time(name));
-    }
+    let _ = std::fs::remove_file(time("command"));
     let log = work.join("command.log");
-    let mut listener = timed(&time("relay"), "ncat");
+    let before = usage(std::process::id())?.children;
+    let mut listener = Command::new("ncat");
     listener.arg("--listen");
     let command = match serving {
         Serving::Recorded(stream) => format!("cat {}", quoted(stream)),
@@ -58,34 +57,30 @@ pub fn run(serving: &Serving<'_>, directory: &Path, work: &Path) -> Result<Piped
     receive(directory, &time).with_context(|| process::tail(&log))?;
     let wall = started.elapsed().as_secs_f64();
 
+    let command_cpu = wait_for("the command's end", || Ok(time_in(&time("command")).ok()))?;
     if matches!(serving, Serving::Tool(_)) {
-        end(&listener)?;
-        wait_for("ncat's end", || listener.ended())?;
         anyhow::ensure!(process::tail(&log).contains("completed OK!"), "{}", process::tail(&log));
+        wait_for("the end of ncat's work", || Ok(child_of(listener.pid()).is_none().then_some(())))?;
+        drop(listener);
     } else {
         listener.finish()?;
     }
-    let [command_cpu, relay, ncat, mbstream] = names.map(|name| time_in(&time(name)));
-    let command_cpu = command_cpu?;
-    Ok(Piped { wall, recipient_cpu: ncat? + mbstream?, relay_cpu: relay? - command_cpu, command_cpu })
+    process::sweep()?;
+    let all = usage(std::process::id())?.children - before;
+    let recipient_cpu = time_in(&time("ncat"))? + time_in(&time("mbstream"))?;
+    let relay_cpu = all - command_cpu - recipient_cpu - time_in(&time("sync"))?;
+    Ok(Piped { wall, recipient_cpu, relay_cpu, command_cpu })
 }
 
 fn receive(directory: &Path, time: &dyn Fn(&str) -> std::path::PathBuf) -> Result<()> {
     let into = quoted(directory);
     let script = format!(
-        "{} ncat --recv-only 127.0.0.1 {PORT} | {} mbstream -x -C {into} && sync -f {into}",
+        "{} ncat --recv-only 127.0.0.1 {PORT} | {} mbstream -x -C {into} && {} sync -f {into}",
         timed_words(&time("ncat")),
-        timed_words(&time("mbstream"))
+        timed_words(&time("mbstream")),
+        timed_words(&time("sync"))
     );
     Process::start(Command::new("sh").args(["-c", &script]).stdin(Stdio::null()))?.finish()
-}
-
-/// Ends an `ncat` that would go on listening, once it has waited for the command's end: only then does its processor
-/// time hold the command's.
-fn end(listener: &Process) -> Result<()> {
-    let ncat = child_of(listener.pid()).context("ncat is gone")?;
-    wait_for("the command's end", || Ok(child_of(ncat).is_none().then_some(())))?;
-    signal_to(ncat, Signal::TERM)
 }
 
 /// Asked of the kernel: a connection would be taken for the recipient's.

@@ -105,7 +105,7 @@ pub fn child_of(pid: u32) -> Option<u32> {
     children.split_whitespace().next()?.parse().ok()
 }
 
-pub fn signal_to(pid: u32, signal: Signal) -> Result<()> {
+fn signal_to(pid: u32, signal: Signal) -> Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
     Ok(kill_process(pid, signal)?)
 }
@@ -160,7 +160,7 @@ pub fn timed_words(file: &Path) -> String {
     format!("{TIME} --format '%U %S' --output {}", quoted(file))
 }
 
-/// The seconds in such a file. A killed program's have a line before them.
+/// The seconds in such a file, once its program has ended.
 pub fn time_in(file: &Path) -> Result<f64> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let line = text.lines().next_back().unwrap_or_default();

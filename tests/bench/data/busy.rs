@@ -36,15 +36,7 @@ pub fn make(large: &Database, directory: &Path, work: &Path) -> Result<()> {
     let mut lines = BufReader::new(tool.child().stderr.take().context("the tool's log")?);
     read_to_the_last_table(&mut lines)?;
     tool.signal(Signal::STOP)?;
-    let writers = [write(1), write(2)]
-        .map(|statements| Process::start(server.client(&statements).stdin(Stdio::null()).stderr(Stdio::null())));
-    let lsn = || {
-        server.number(
-            "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'innodb_lsn_current'",
-        )
-    };
-    let began = lsn()?;
-    process::wait_for("the writers", || Ok((lsn()? > began + WRITTEN).then_some(())))?;
+    let writers = write_much(&server)?;
     tool.signal(Signal::CONT)?;
     let log = work.join("busy.log");
     std::io::copy(&mut lines, &mut std::fs::File::create(&log)?)?;
@@ -71,6 +63,22 @@ fn read_to_the_last_table(lines: &mut BufReader<ChildStderr>) -> Result<()> {
         all.push('\n');
     }
     anyhow::bail!("the tool ended before the last table: {all}")
+}
+
+/// Returns the writers, which go on, when they have written enough.
+fn write_much(server: &Server) -> Result<Vec<Process>> {
+    const LSN: &str =
+        "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'innodb_lsn_current'";
+    let began = server.number(LSN)?;
+    let start = |statements: &String| Process::start(server.client(statements).stdin(Stdio::null()));
+    let mut writers: Vec<Process> = [write(1), write(2)].iter().map(start).collect::<Result<_>>()?;
+    process::wait_for("the writers", || {
+        for writer in &mut writers {
+            ensure!(writer.ended()?.is_none(), "a writer ended");
+        }
+        Ok((server.number(LSN)? > began + WRITTEN).then_some(()))
+    })?;
+    Ok(writers)
 }
 
 /// Rows here and there, without end.
