@@ -99,12 +99,6 @@ pub fn peak_memory(pid: u32) -> Result<f64> {
     Ok(kilobytes / 1024.0)
 }
 
-/// A process's child, where it has one by now.
-pub fn child_of(pid: u32) -> Option<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    children.split_whitespace().next()?.parse().ok()
-}
-
 fn signal_to(pid: u32, signal: Signal) -> Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
     Ok(kill_process(pid, signal)?)
