@@ -50,7 +50,6 @@ fn the_donors_backup_tool_is_killed() -> Result<()> {
         kill_process(Pid::from_raw(tool.parse()?).context("a process id")?, Signal::KILL)?;
     }
     set::wait_for_log(&cluster, "mysql-0", "sidecar", "was killed by signal 9")?;
-    proxy.set(Fault::None);
     assert_eq!(cluster.pid("mysql-0", "sidecar")?, sidecar);
     writer.finish()?;
     ends_whole(&cluster, &proxy)
