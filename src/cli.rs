@@ -105,6 +105,23 @@ pub struct PeerArgs {
     #[arg(long, env = "MYSQLSET_STALL_TIMEOUT", default_value_t = 30, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub stall_timeout: u64,
+
+    /// Pack clones with zstd on the wire, where both ends say "auto" or "on"; the donor's word decides which. "auto"
+    /// packs where that turns out to be quicker.
+    #[arg(long, env = "MYSQLSET_WIRE_COMPRESSION", value_enum, default_value = "off")]
+    pub wire_compression: WireCompression,
+}
+
+/// Whether clones are packed on the wire.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WireCompression {
+    /// Never.
+    #[default]
+    Off,
+    /// Where it is measured to be quicker.
+    Auto,
+    /// Always.
+    On,
 }
 
 #[derive(Args, Debug)]
@@ -155,6 +172,10 @@ pub struct CloneArgs {
     /// Memory for prepare, in bytes, or with K, M or G; by default taken from the container's memory limit.
     #[arg(long, env = "MYSQLSET_PREPARE_MEMORY", value_name = "BYTES")]
     pub prepare_memory: Option<String>,
+
+    /// Write the clone through the page cache instead of past it (O_DIRECT), for storage that is slow without.
+    #[arg(long, env = "MYSQLSET_CACHED_WRITES", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub cached_writes: bool,
 }
 
 /// What `clone` does about data that cannot be trusted.
@@ -258,6 +279,10 @@ pub struct SidecarArgs {
     /// How long the backup tool may wait for the server's locks, in seconds.
     #[arg(long, env = "MYSQLSET_LOCK_WAIT", default_value_t = 60, value_name = "SECONDS")]
     pub lock_wait: u64,
+
+    /// The most that a clone may send, in bytes a second, or with K, M or G; by default there is no limit.
+    #[arg(long, env = "MYSQLSET_RATE_LIMIT", value_name = "BYTES")]
+    pub rate_limit: Option<String>,
 
     /// How long a running clone may go on after SIGTERM, in seconds; keep it below the pod's grace period.
     #[arg(long, env = "MYSQLSET_DRAIN_TIMEOUT", default_value_t = 90, value_name = "SECONDS")]

@@ -8,10 +8,18 @@ use anyhow::{Context, Result};
 
 use crate::cli::{
     CloneArgs, InitConfigArgs, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs, ProcessArgs, SidecarArgs,
+    WireCompression,
 };
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal, ServerId};
 use crate::secret::Secret;
+use crate::unpack::Writing;
+
+/// Prepare with less is refused by the tools.
+const LEAST_MEMORY: u64 = 1 << 20;
+
+/// Slower than this nothing is ever done.
+const LEAST_RATE: u64 = 1 << 10;
 
 /// A user name and its password on a server.
 #[derive(Clone, Debug)]
@@ -51,6 +59,7 @@ pub struct Peering {
     pub secret: Option<Secret>,
     /// Silence after which a peer counts as gone.
     pub stall_timeout: Duration,
+    pub wire_compression: WireCompression,
 }
 
 /// `mysqlset init-config`, checked.
@@ -98,6 +107,7 @@ pub struct Clone {
     pub keyring: bool,
     /// Bytes of memory for prepare, where the user says so.
     pub prepare_memory: Option<u64>,
+    pub writing: Writing,
 }
 
 impl Clone {
@@ -127,7 +137,8 @@ impl Clone {
             on_broken_replica: args.on_broken_replica,
             server_config: args.server_config,
             keyring: args.keyring,
-            prepare_memory: args.prepare_memory.as_deref().map(bytes).transpose()?,
+            prepare_memory: bytes("--prepare-memory", args.prepare_memory.as_deref(), LEAST_MEMORY)?,
+            writing: if args.cached_writes { Writing::Cached } else { Writing::Direct },
         })
     }
 }
@@ -154,6 +165,8 @@ pub struct Sidecar {
     pub replication: Account,
     pub max_donor_lag: Duration,
     pub lock_wait: Duration,
+    /// Bytes a second that a clone may send.
+    pub rate_limit: Option<u64>,
     pub drain_timeout: Duration,
     pub scratch_dir: Option<PathBuf>,
 }
@@ -183,6 +196,7 @@ impl Sidecar {
             )?,
             max_donor_lag: Duration::from_secs(args.max_donor_lag),
             lock_wait: Duration::from_secs(args.lock_wait),
+            rate_limit: bytes("--rate-limit", args.rate_limit.as_deref(), LEAST_RATE)?,
             drain_timeout: Duration::from_secs(args.drain_timeout),
             scratch_dir: args.scratch_dir,
         })
@@ -206,7 +220,8 @@ fn peering(args: &PeerArgs) -> Result<Peering> {
             Reason::Settings.error("the clone secret is empty: give it at least one character, or don't set it at all")
         );
     }
-    Ok(Peering { secret, stall_timeout: Duration::from_secs(args.stall_timeout) })
+    let stall_timeout = Duration::from_secs(args.stall_timeout);
+    Ok(Peering { secret, stall_timeout, wire_compression: args.wire_compression })
 }
 
 fn account(user: String, password_file: Option<PathBuf>, variable: &str) -> Result<Account> {
@@ -234,8 +249,11 @@ fn owner(text: &str) -> Result<Owner> {
     Ok(Owner { uid: uid.parse().map_err(|_| wrong())?, gid: gid.parse().map_err(|_| wrong())? })
 }
 
-fn bytes(text: &str) -> Result<u64> {
-    let wrong = || Reason::Settings.error(format!("--prepare-memory {text:?} is not a number of bytes like 512M"));
+/// A number of bytes, `least` or more.
+fn bytes(flag: &str, text: Option<&str>, least: u64) -> Result<Option<u64>> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong =
+        || Reason::Settings.error(format!("{flag} {text:?} is not a number of bytes like 512M, {least} or more"));
     let (digits, unit) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
         Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
@@ -243,7 +261,7 @@ fn bytes(text: &str) -> Result<u64> {
         _ => (text, 1),
     };
     let number: u64 = digits.parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).filter(|bytes| *bytes >= 1 << 20).ok_or_else(wrong)
+    number.checked_mul(unit).filter(|bytes| *bytes >= least).map(Some).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -267,10 +285,12 @@ mod tests {
         assert_eq!(owner("999").unwrap(), Owner { uid: 999, gid: 999 });
         assert_eq!(owner("1:2").unwrap(), Owner { uid: 1, gid: 2 });
         assert!(owner("mysql").is_err());
-        assert_eq!(bytes("512M").unwrap(), 512 << 20);
-        assert_eq!(bytes("1048576").unwrap(), 1 << 20);
+        let parsed = |text| bytes("--prepare-memory", Some(text), 1 << 20);
+        assert_eq!(parsed("512M").unwrap(), Some(512 << 20));
+        assert_eq!(parsed("1048576").unwrap(), Some(1 << 20));
+        assert_eq!(bytes("--rate-limit", None, 1).unwrap(), None);
         for wrong in ["", "M", "-1", "1x", "99999999999G", "1K"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
+            assert!(parsed(wrong).unwrap_err().to_string().contains("--prepare-memory"), "{wrong}");
         }
     }
 }

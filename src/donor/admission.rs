@@ -10,9 +10,9 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
+use super::preflight::Survey;
 use super::{Donor, backup, preflight, report};
 use crate::deadline::DeadlineReader;
-use crate::unpack::compressed::Compression;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::frame::{self, Kind, WireError};
 use crate::wire::message::{Challenge, Hello, Proof, Refusal, Wants, Why};
@@ -30,13 +30,12 @@ pub struct Admitted {
     pub hello: Hello,
     pub transcript: Transcript,
     pub turn: OwnedSemaphorePermit,
-    /// How the members of the backup will be compressed.
-    pub members: Option<Compression>,
+    pub survey: Survey,
 }
 
 /// What a peer that has proven itself gets.
 enum Given {
-    Turn(OwnedSemaphorePermit, Option<Compression>),
+    Turn(OwnedSemaphorePermit, Survey),
     Report,
 }
 
@@ -59,8 +58,8 @@ pub fn handle(donor: &Donor, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
     match admit(donor, &stream) {
-        Ok((hello, transcript, Given::Turn(turn, members))) => {
-            backup::serve(donor, Admitted { stream, hello, transcript, turn, members });
+        Ok((hello, transcript, Given::Turn(turn, survey))) => {
+            backup::serve(donor, Admitted { stream, hello, transcript, turn, survey });
         }
         Ok((hello, transcript, Given::Report)) => give_report(donor, &stream, &hello, transcript),
         Err(Ended::Refused(refusal)) => {
@@ -137,8 +136,8 @@ fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Gi
     let turn = donor.turn.clone().try_acquire_owned();
     let turn = turn.map_err(|_| refused(Why::Busy, "another clone is being served", Some(RETRY_AFTER)))?;
     let tool = donor.tool().map_err(|_| refused(Why::Unsupported, "this donor has no backup tool", None))?;
-    let members = Handle::current().block_on(preflight::check(donor, tool, &hello)).map_err(Ended::Refused)?;
-    Ok((hello, transcript, Given::Turn(turn, members)))
+    let survey = Handle::current().block_on(preflight::check(donor, tool, &hello)).map_err(Ended::Refused)?;
+    Ok((hello, transcript, Given::Turn(turn, survey)))
 }
 
 /// Challenges the recipient where there is a secret. Without one, and without the word that anyone may have the

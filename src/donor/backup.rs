@@ -9,13 +9,13 @@ use tracing::{info, warn};
 
 use super::Donor;
 use super::admission::{Admitted, refuse};
+use super::preflight::Survey;
 use super::relay::{self, Relayed};
 use super::sessions::{Sessions, Watch};
 use crate::backup_tool::{Backup, BackupTool};
 use crate::child::{Ended, Running};
 use crate::mysql::{Server, aria};
 use crate::scratch;
-use crate::unpack::compressed::Compression;
 use crate::wire::auth::{Side, Transcript};
 use crate::wire::data::DataWriter;
 use crate::wire::frame::{self, Kind};
@@ -30,10 +30,10 @@ const EXIT_LIMIT: Duration = Duration::from_secs(20);
 /// Serves one admitted recipient. The turn is given back when this returns, the tool having been reaped.
 pub fn serve(donor: &Donor, recipient: Admitted) {
     let started = Instant::now();
-    let Admitted { stream, hello, transcript, turn, members } = recipient;
+    let Admitted { stream, hello, transcript, turn, survey } = recipient;
     let pod = hello.pod();
     info!(recipient = pod, "a clone begins");
-    let outcome = run(donor, &stream, &hello, transcript, members);
+    let outcome = run(donor, &stream, &hello, transcript, &survey);
     drop(turn);
     let seconds = started.elapsed().as_secs_f64();
     match outcome {
@@ -48,13 +48,7 @@ pub fn serve(donor: &Donor, recipient: Admitted) {
     }
 }
 
-fn run(
-    donor: &Donor,
-    stream: &TcpStream,
-    hello: &Hello,
-    mut transcript: Transcript,
-    members: Option<Compression>,
-) -> Result<u64> {
+fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, mut transcript: Transcript, survey: &Survey) -> Result<u64> {
     let tool = donor.tool()?;
     if tool.loses_unflushed_aria()
         && let Err(error) = Handle::current().block_on(flush_aria(donor))
@@ -76,7 +70,7 @@ fn run(
         Ok(running) => running,
         Err(error) => return give_up(stream, error),
     };
-    let offer = offer(donor, tool, hello, members);
+    let offer = offer(donor, tool, hello, survey);
     let offered = frame::write_control(&mut &*stream, Kind::Offer, &offer)?;
     if let Some(secret) = &donor.settings.peering.secret {
         transcript.add(&offered);
@@ -87,7 +81,7 @@ fn run(
         Sessions { server: donor.settings.server.clone(), account: donor.settings.backup.clone(), tool: running.id() };
     let watch = Watch::begin(sessions.clone(), donor.settings.lock_wait);
     let writer = DataWriter::covering(offer.digest, stream);
-    let (writer, cut) = relay(donor, tool, writer, &mut running, &sessions)?;
+    let (writer, cut) = relay(donor, tool, writer, offer.packing.is_some(), &mut running, &sessions)?;
     end(tool, running, writer, cut, &watch, donor.settings.lock_wait)
 }
 
@@ -109,13 +103,15 @@ fn give_up(stream: &TcpStream, error: anyhow::Error) -> Result<u64> {
     Err(error)
 }
 
-fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, members: Option<Compression>) -> Offer {
+fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, survey: &Survey) -> Offer {
     let snapshot = donor.status.get();
     Offer {
         pod: snapshot.pod,
         ordinal: donor.settings.member.ordinal.0,
         format: tool.format(),
-        members,
+        members: survey.members,
+        packing: relay::packing(donor.settings.peering.wire_compression, &hello.packing),
+        expected_bytes: Some(survey.bytes),
         digest: relay::coverage(tool.format(), &hello.digests),
         tool: tool.to_string(),
         server: snapshot.server.unwrap_or_default(),
@@ -133,11 +129,12 @@ fn relay<'a>(
     donor: &Donor,
     tool: &BackupTool,
     mut writer: Writer<'a>,
+    may_pack: bool,
     running: &mut Running,
     sessions: &Sessions,
 ) -> Result<(Writer<'a>, Option<String>)> {
     let output = running.take_stdout().with_context(|| format!("{tool}: no output"))?;
-    match relay::relay(output, &mut writer, tool.format(), donor.settings.peering.stall_timeout) {
+    match relay::relay(output, &mut writer, tool.format(), &donor.settings, may_pack) {
         Relayed::Whole => Ok((writer, None)),
         Relayed::Cut(what) => Ok((writer, Some(what))),
         Relayed::RecipientGone(why) => {

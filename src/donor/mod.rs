@@ -6,6 +6,8 @@
 
 mod admission;
 mod backup;
+mod choice;
+mod pace;
 mod passing;
 mod preflight;
 mod relay;

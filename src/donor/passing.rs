@@ -14,6 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::pipe::{SpliceFlags, splice};
 
+use super::choice::Choice;
+use super::pace::Pace;
 use crate::wire::data::DataWriter;
 use crate::wire::frame::WireError;
 
@@ -26,12 +28,24 @@ const LEAST_TO_SPLICE: usize = 32 << 10;
 /// What is copied at once.
 const COPY_SIZE: usize = 64 << 10;
 
+/// How frames are sent.
+pub struct Sending {
+    pub pace: Pace,
+    pub choice: Choice,
+    /// The longest that the recipient hears nothing.
+    pub heartbeat: Duration,
+}
+
 pub struct Passing<'a, 'w> {
     output: ChildStdout,
     recipient: &'a TcpStream,
     writer: &'w mut DataWriter<&'a TcpStream>,
+    pace: Pace,
+    choice: Choice,
     heartbeat: Duration,
     last_word: Instant,
+    /// How long the pace was waited for since something was sent.
+    held: Duration,
     buffer: Box<[u8]>,
     /// What of the buffer was read and not passed on.
     ahead: Range<usize>,
@@ -41,13 +55,18 @@ pub struct Passing<'a, 'w> {
 }
 
 impl<'a, 'w> Passing<'a, 'w> {
-    pub fn new(output: ChildStdout, writer: &'w mut DataWriter<&'a TcpStream>, heartbeat: Duration) -> Passing<'a, 'w> {
+    pub fn new(output: ChildStdout, writer: &'w mut DataWriter<&'a TcpStream>, sending: Sending) -> Passing<'a, 'w> {
+        let Sending { pace, choice, heartbeat } = sending;
+        writer.set_limit(pace.frame_limit());
         Passing {
             output,
             recipient: writer.output(),
             writer,
+            pace,
+            choice,
             heartbeat,
             last_word: Instant::now(),
+            held: Duration::ZERO,
             buffer: vec![0; COPY_SIZE].into(),
             ahead: 0..0,
             gone: None,
@@ -69,11 +88,12 @@ impl<'a, 'w> Passing<'a, 'w> {
     pub fn pass_all(&mut self) -> io::Result<()> {
         while !self.has_ended {
             self.wait()?;
+            let mark = self.mark();
             match self.writer.relay_once(&mut self.output)? {
                 Ok(count) => self.has_ended = count == 0,
                 Err(error) => return Err(self.lost(error)),
             }
-            self.last_word = Instant::now();
+            self.account(mark)?;
         }
         Ok(())
     }
@@ -84,7 +104,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX);
             let passed = match self.there()?.min(most).min(self.writer.room()) {
-                count @ LEAST_TO_SPLICE.. => self.splice(count)?,
+                count @ LEAST_TO_SPLICE.. if !self.writer.is_packing() => self.splice(count)?,
                 _ => self.copy(most.min(COPY_SIZE), true)?,
             };
             if passed == 0 {
@@ -106,6 +126,7 @@ impl<'a, 'w> Passing<'a, 'w> {
 
     /// Moves bytes that are there.
     fn splice(&mut self, count: usize) -> io::Result<usize> {
+        let mark = self.mark();
         let connection = match self.writer.announce(count) {
             Ok(connection) => *connection,
             Err(error) => return Err(self.lost(error)),
@@ -119,7 +140,7 @@ impl<'a, 'w> Passing<'a, 'w> {
                 Err(error) => return Err(self.lost(WireError::Io(error.into()))),
             }
         }
-        self.last_word = Instant::now();
+        self.account(mark)?;
         Ok(count)
     }
 
@@ -127,12 +148,14 @@ impl<'a, 'w> Passing<'a, 'w> {
     fn copy(&mut self, most: usize, checksummed: bool) -> io::Result<usize> {
         self.read_ahead(most)?;
         let count = self.ahead.len().min(most);
+        let mark = self.mark();
         let piece = &self.buffer[self.ahead.start..][..count];
         self.ahead.start += count;
-        match self.writer.gather(piece, checksummed) {
-            Ok(()) => Ok(count),
-            Err(error) => Err(self.lost(error)),
+        if let Err(error) = self.writer.gather(piece, checksummed) {
+            return Err(self.lost(error));
         }
+        self.account(mark)?;
+        Ok(count)
     }
 
     fn read_ahead(&mut self, most: usize) -> io::Result<()> {
@@ -151,41 +174,88 @@ impl<'a, 'w> Passing<'a, 'w> {
         Ok(())
     }
 
-    /// Returns when the tool has written something, or closed its output. What was gathered is sent before that is
-    /// waited for, and a heartbeat where nothing was sent for long.
+    /// Returns when more may be sent, and the tool has written something or closed its output. What was gathered is sent
+    /// before that is waited for, and a heartbeat where nothing was sent for long.
     fn wait(&mut self) -> io::Result<()> {
+        self.hold()?;
         let mut patience = Duration::ZERO;
-        while !self.is_ready(patience)? {
-            let has_more = self.writer.gathered() > 0;
-            let is_due = self.last_word.elapsed() >= self.heartbeat;
-            let sent = match (has_more, is_due) {
-                (true, _) => self.writer.flush(),
-                (false, true) => self.writer.heartbeat(),
-                (false, false) => Ok(()),
-            };
-            if let Err(error) = sent {
+        while !self.look(patience, true)? {
+            let mark = self.mark();
+            if self.writer.gathered() > 0
+                && let Err(error) = self.writer.flush()
+            {
                 return Err(self.lost(error));
             }
-            if has_more || is_due {
-                self.last_word = Instant::now();
-            }
-            patience = self.heartbeat.saturating_sub(self.last_word.elapsed());
+            self.account(mark)?;
+            patience = self.beat()?;
         }
         Ok(())
     }
 
-    /// Whether the tool has written something or closed its output. A recipient has nothing to say during a clone:
-    /// whatever comes from it is its end.
-    fn is_ready(&mut self, limit: Duration) -> io::Result<bool> {
+    /// Waits until the pace allows more.
+    fn hold(&mut self) -> io::Result<()> {
+        loop {
+            let wait = self.pace.wait();
+            if wait.is_zero() {
+                return Ok(());
+            }
+            let patience = self.beat()?.min(wait);
+            let began = Instant::now();
+            self.look(patience, false)?;
+            self.held += began.elapsed();
+        }
+    }
+
+    /// Sends a heartbeat where one is due, and says how long until the next.
+    fn beat(&mut self) -> io::Result<Duration> {
+        if self.last_word.elapsed() >= self.heartbeat {
+            if let Err(error) = self.writer.heartbeat() {
+                return Err(self.lost(error));
+            }
+            self.last_word = Instant::now();
+        }
+        Ok(self.heartbeat.saturating_sub(self.last_word.elapsed()))
+    }
+
+    /// What was sent so far, for [`Passing::account`].
+    fn mark(&self) -> Mark {
+        Mark {
+            at: Instant::now(),
+            sent: self.writer.sent(),
+            bytes: self.writer.bytes() - self.writer.gathered() as u64,
+        }
+    }
+
+    /// Takes note of what was sent since.
+    fn account(&mut self, mark: Mark) -> io::Result<()> {
+        let now = self.mark();
+        if now.sent == mark.sent {
+            return Ok(());
+        }
+        self.last_word = now.at;
+        self.pace.spent(now.sent - mark.sent);
+        self.choice.note(now.bytes - mark.bytes, now.at - mark.at + std::mem::take(&mut self.held));
+        if self.choice.packs() != self.writer.is_packing()
+            && let Err(error) = self.writer.set_packing(self.choice.packs())
+        {
+            return Err(self.lost(error));
+        }
+        Ok(())
+    }
+
+    /// Looks at the recipient, and at the tool's output too where that is asked for. A recipient has nothing to say
+    /// during a clone: whatever comes from it is its end.
+    fn look(&mut self, limit: Duration, at_output: bool) -> io::Result<bool> {
         let any = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
         let mut descriptors =
-            [PollFd::new(&self.output, PollFlags::IN), PollFd::new(self.recipient, PollFlags::IN | PollFlags::RDHUP)];
+            [PollFd::new(self.recipient, PollFlags::IN | PollFlags::RDHUP), PollFd::new(&self.output, PollFlags::IN)];
+        let looked_at = if at_output { &mut descriptors[..] } else { &mut descriptors[..1] };
         let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
-        match poll(&mut descriptors, Some(&limit)) {
+        match poll(looked_at, Some(&limit)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let [output, recipient] = descriptors.map(|descriptor| descriptor.revents());
+        let [recipient, output] = descriptors.map(|descriptor| descriptor.revents());
         if recipient.intersects(any | PollFlags::RDHUP) {
             return Err(self.lost(WireError::Ended("before the backup was done")));
         }
@@ -197,6 +267,13 @@ impl<'a, 'w> Passing<'a, 'w> {
         self.gone = Some(error);
         io::ErrorKind::ConnectionAborted.into()
     }
+}
+
+/// A moment, and what was sent until then: bytes on the wire, and bytes of the stream.
+struct Mark {
+    at: Instant,
+    sent: u64,
+    bytes: u64,
 }
 
 /// What stands before the data: read, passed on, and covered by the digest.

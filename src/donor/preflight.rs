@@ -30,22 +30,30 @@ const UNCOPIED: [&str; 6] = ["ib_logfile", "#innodb_redo", "ibtmp", "#innodb_tem
 /// A replica that was found unfit now may be fit later, in seconds.
 const RETRY_AFTER: u64 = 5;
 
-/// Looks at server, tool, volume and recipient, and says how the members will be compressed; an error is what the
-/// recipient is told.
-pub async fn check(donor: &Donor, tool: &BackupTool, hello: &Hello) -> Result<Option<Compression>, Refusal> {
+/// What is known of a backup before it is made.
+pub struct Survey {
+    /// How its members will be compressed.
+    pub members: Option<Compression>,
+    /// About how long it will be, if they are not.
+    pub bytes: u64,
+}
+
+/// Looks at server, tool, volume and recipient; an error is what the recipient is told.
+pub async fn check(donor: &Donor, tool: &BackupTool, hello: &Hello) -> Result<Survey, Refusal> {
     let unknown = |error: anyhow::Error| refusal(Why::NotReady, format!("{error:#}"), Some(RETRY_AFTER));
     let mut server = Server::connect(&donor.settings.server, &donor.settings.backup).await.map_err(unknown)?;
     check_tool(tool, &server.version, hello)?;
     let members = compression_of(tool.own_option().map_err(unknown)?, hello)?;
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
     check_storage(&storage, hello)?;
-    check_room(&donor.settings.data_dir, &storage, hello)?;
+    let bytes = copied_bytes(&donor.settings.data_dir, &storage)?;
+    check_room(bytes, &storage, hello)?;
     match (donor.settings.member.role(), hello.wants) {
         (Role::Replica, Wants::Clone) => check_against_primary(donor, &mut server).await?,
         (Role::Replica, Wants::Recovery) => check_that_all_is_applied(&mut server).await?,
         _ => {}
     }
-    Ok(members)
+    Ok(Survey { members, bytes })
 }
 
 /// Half of a transaction, which the primary did not finish sending, may stay in the relay logs for ever; by GTID it
@@ -115,24 +123,30 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
     }
 }
 
-fn check_room(data_dir: &Path, storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
-    let Some(free) = hello.free_bytes else { return Ok(()) };
+/// Space taken by what a backup copies, all of which must lie in the data directory.
+fn copied_bytes(data_dir: &Path, storage: &Storage) -> Result<u64, Refusal> {
     let unknown = |error: std::io::Error| {
         refusal(Why::NotReady, format!("looking at {}: {error}", data_dir.display()), Some(RETRY_AFTER))
     };
     let found = look(data_dir, &storage.uncopied_logs()).map_err(unknown)?;
-    if let Some(link) = found.link {
-        let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
-        return Err(refusal(Why::Unsupported, text, None));
+    match found.link {
+        Some(link) => {
+            let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
+            Err(refusal(Why::Unsupported, text, None))
+        }
+        None => Ok(found.bytes),
     }
+}
+
+fn check_room(bytes: u64, storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
+    let Some(free) = hello.free_bytes else { return Ok(()) };
     let redo_log = storage.redo_log_bytes();
-    let growth = (found.bytes / GROWTH).min(MOST_GROWTH);
-    let needed = found.bytes + growth + redo_log + LEAST_ROOM;
+    let growth = (bytes / GROWTH).min(MOST_GROWTH);
+    let needed = bytes + growth + redo_log + LEAST_ROOM;
     if needed > free {
         let text = format!(
-            "a copy needs {needed} bytes ({} of data and what they may grow by meanwhile, {redo_log} for the server's redo \
-             log), and the recipient's volume has {free} free",
-            found.bytes
+            "a copy needs {needed} bytes ({bytes} of data and what they may grow by meanwhile, {redo_log} for the server's \
+             redo log), and the recipient's volume has {free} free"
         );
         return Err(refusal(Why::NoRoom, text, None));
     }

@@ -8,13 +8,18 @@ use std::net::TcpStream;
 use std::process::ChildStdout;
 use std::time::Duration;
 
-use super::passing::Passing;
+use super::choice::Choice;
+use super::pace::Pace;
+use super::passing::{Passing, Sending};
+use crate::cli::WireCompression;
+use crate::settings::Sidecar;
 use crate::unpack::xbstream::Flavour;
 use crate::unpack::xbstream::chunk::Chunks;
 use crate::unpack::{Format, UnpackError};
 use crate::wire::data::DataWriter;
 use crate::wire::digest::Coverage;
 use crate::wire::frame::WireError;
+use crate::wire::packing::ZSTD;
 
 /// The longest that the recipient hears nothing.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -42,17 +47,29 @@ pub fn coverage(format: Format, asked_for: &[String]) -> Coverage {
     if is_known && format.xbstream().is_some() { heads } else { Coverage::Whole }
 }
 
+/// How frames may be packed for a recipient that can unpack what it names.
+pub fn packing(setting: WireCompression, asked_for: &[String]) -> Option<String> {
+    let is_possible = setting != WireCompression::Off && asked_for.iter().any(|name| name == ZSTD);
+    is_possible.then(|| ZSTD.to_owned())
+}
+
 /// Passes all of `output` on. Every wait in it ends: reading by heartbeats, writing by the socket's timeout.
-pub fn relay<'a>(
+pub fn relay(
     output: ChildStdout,
-    writer: &mut DataWriter<&'a TcpStream>,
+    writer: &mut DataWriter<&TcpStream>,
     format: Format,
-    stall: Duration,
+    settings: &Sidecar,
+    may_pack: bool,
 ) -> Relayed {
     let _ = rustix::pipe::fcntl_setpipe_size(&output, PIPE_SIZE);
-    let heartbeat = HEARTBEAT.min(stall / 3).max(Duration::from_millis(100));
+    let heartbeat = HEARTBEAT.min(settings.peering.stall_timeout / 3).max(Duration::from_millis(100));
+    let choice = Choice::new(settings.peering.wire_compression, may_pack);
+    if let Err(error) = writer.set_packing(choice.packs()) {
+        return Relayed::OutputBroken(error.to_string());
+    }
+    let sending = Sending { pace: Pace::new(settings.rate_limit), choice, heartbeat };
     let flavour = format.xbstream().filter(|_| writer.coverage() == Coverage::Heads);
-    let mut passing = Passing::new(output, writer, heartbeat);
+    let mut passing = Passing::new(output, writer, sending);
     let passed = match flavour {
         Some(flavour) => pass_chunks(&mut passing, flavour),
         None => passing.pass_all().map_err(UnpackError::Input),
@@ -67,7 +84,7 @@ pub fn relay<'a>(
 
 fn pass_chunks(passing: &mut Passing<'_, '_>, flavour: Flavour) -> Result<(), UnpackError> {
     let mut chunks = Chunks::new(passing, flavour);
-    while let Some(chunk) = chunks.next()? {
+    while let Some(chunk) = chunks.next_chunk()? {
         let length = chunk.body.data_length();
         chunks.reader.pass(length).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => UnpackError::Malformed(format!("it ends inside {}", chunk.path)),

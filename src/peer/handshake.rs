@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::{Asker, Place, Questions, Silence};
+use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
-use crate::settings::HostPort;
+use crate::settings::{HostPort, Peering};
 use crate::unpack::Format;
 use crate::unpack::compressed::Compression;
 use crate::wire::auth::{self, Side, Transcript};
@@ -16,6 +17,7 @@ use crate::wire::data::DataReader;
 use crate::wire::digest::Coverage;
 use crate::wire::frame::{self, Kind};
 use crate::wire::message::{Challenge, Hello, Offer, Proof, Refusal, Report};
+use crate::wire::packing::ZSTD;
 use crate::wire::preface;
 
 /// To one address. A pod that was deleted a moment ago doesn't answer at all.
@@ -38,16 +40,24 @@ pub fn ask_for_clone(asker: &Asker<'_>, donor: &HostPort) -> Result<Incoming, Si
     let _ = stream.set_write_timeout(Some(stall));
     let hello = hello(asker, &Questions::default())?;
     let offer: Offer = converse(asker, hello, &stream, Kind::Offer, HANDSHAKE_LIMIT)?;
-    check_offer(&offer, asker.formats).map_err(Silence::Unacceptable)?;
+    check_offer(&offer, asker.formats, &packings(asker.peering)).map_err(Silence::Unacceptable)?;
     stream.set_read_timeout(Some(stall)).map_err(|error| Silence::Unreachable(error.to_string()))?;
-    let coverage = offer.digest;
-    Ok(Incoming { offer, data: DataReader::covering(coverage, stream) })
+    let mut data = DataReader::covering(offer.digest, stream);
+    if offer.packing.is_some() {
+        data = data.allow_packed().map_err(|error| Silence::Fatal(error.into()))?;
+    }
+    Ok(Incoming { offer, data })
 }
 
 /// A donor sends what was asked for.
-fn check_offer(offer: &Offer, formats: &[Format]) -> Result<(), String> {
+fn check_offer(offer: &Offer, formats: &[Format], packings: &[String]) -> Result<(), String> {
     if !formats.contains(&offer.format) {
         return Err(format!("the donor sends {}, which was not asked for", offer.format));
+    }
+    if let Some(packing) = &offer.packing
+        && !packings.contains(packing)
+    {
+        return Err(format!("the donor packs what it sends with {packing}, which was not asked for"));
     }
     match offer.members {
         Some(compression) if !Compression::TAKEN.contains(&compression) => {
@@ -55,6 +65,12 @@ fn check_offer(offer: &Offer, formats: &[Format]) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// How frames may come packed.
+fn packings(peering: &Peering) -> Vec<String> {
+    let is_wanted = peering.wire_compression != WireCompression::Off;
+    is_wanted.then(|| ZSTD.to_owned()).into_iter().collect()
 }
 
 /// The same for a report; all of it within `limit`, twice that where a name has to be looked up.
@@ -149,6 +165,7 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
         free_bytes: asker.site.free_bytes,
         page_size: asker.site.page_size,
         keyring: asker.site.keyring,
+        packing: packings(asker.peering),
         digests: Coverage::BESIDE_WHOLE.map(|coverage| coverage.name().to_owned()).to_vec(),
         wants: asker.wants,
         about: questions.about.clone(),
@@ -190,10 +207,13 @@ mod tests {
         };
         let formats = [Format::XbstreamPercona];
         for members in ["", r#","members":"zstd""#, r#","members":"lz4""#] {
-            assert_eq!(check_offer(&offer("xbstream-percona", members), &formats), Ok(()));
+            assert_eq!(check_offer(&offer("xbstream-percona", members), &formats, &[]), Ok(()));
         }
-        let quicklz = check_offer(&offer("xbstream-percona", r#","members":"quicklz""#), &formats).unwrap_err();
+        let quicklz = check_offer(&offer("xbstream-percona", r#","members":"quicklz""#), &formats, &[]).unwrap_err();
         assert!(quicklz.contains("quicklz, which was not asked for"), "{quicklz}");
-        assert!(check_offer(&offer("xbstream-mariadb", ""), &formats).unwrap_err().contains("xbstream-mariadb"));
+        let packed = offer("xbstream-percona", r#","packing":"zstd""#);
+        assert!(check_offer(&packed, &formats, &[]).unwrap_err().contains("packs what it sends with zstd"));
+        assert_eq!(check_offer(&packed, &formats, &[ZSTD.to_owned()]), Ok(()));
+        assert!(check_offer(&offer("xbstream-mariadb", ""), &formats, &[]).unwrap_err().contains("xbstream-mariadb"));
     }
 }

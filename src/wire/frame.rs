@@ -26,6 +26,7 @@ pub enum Kind {
     Refusal = b'R',
     Report = b'A',
     Data = b'D',
+    Packed = b'Z',
     Heartbeat = b'B',
     End = b'E',
     Failed = b'F',
@@ -34,13 +35,18 @@ pub enum Kind {
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
         use Kind::*;
-        [Hello, Challenge, Proof, Offer, Refusal, Report, Data, Heartbeat, End, Failed]
+        [Hello, Challenge, Proof, Offer, Refusal, Report, Data, Packed, Heartbeat, End, Failed]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
 
+    /// Whether it carries a part of the backup stream.
+    fn is_data(self) -> bool {
+        matches!(self, Kind::Data | Kind::Packed)
+    }
+
     fn limit(self) -> usize {
-        if self == Kind::Data { DATA_LIMIT } else { CONTROL_LIMIT }
+        if self.is_data() { DATA_LIMIT } else { CONTROL_LIMIT }
     }
 }
 
@@ -107,7 +113,7 @@ pub fn read_header(input: &mut impl Read) -> Result<Header, WireError> {
 
 /// Reads the body of a control frame.
 pub fn read_body(input: &mut impl Read, header: Header) -> Result<Vec<u8>, WireError> {
-    if header.kind == Kind::Data {
+    if header.kind.is_data() {
         return Err(WireError::Malformed("data where none was expected".into()));
     }
     let mut body = vec![0; header.length];

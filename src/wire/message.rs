@@ -56,6 +56,9 @@ pub struct Hello {
     /// What digests it can check beside one of the whole stream, by name. (Absent: no other)
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub digests: Vec<String>,
+    /// Whether it takes packed frames, and packed how. (Absent: no)
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packing: Vec<String>,
     #[serde(default)]
     pub wants: Wants,
     /// With [`Wants::Report`]: can replication start from here?
@@ -148,6 +151,12 @@ pub struct Offer {
     /// How the members are compressed, where they are: as the hello allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Compression>,
+    /// Whether frames may come packed; as the hello allows.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
+    pub packing: Option<String>,
+    /// About how many bytes the backup will have: what lies in the data directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_bytes: Option<u64>,
     /// The backup tool's name and version.
     #[serde(deserialize_with = "one_line")]
     pub tool: String,

@@ -66,4 +66,5 @@ pub mod data;
 pub mod digest;
 pub mod frame;
 pub mod message;
+pub mod packing;
 pub mod preface;

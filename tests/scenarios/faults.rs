@@ -100,6 +100,8 @@ fn offer_hostile_backup(mut stream: &TcpStream, path: &str) -> Result<()> {
         format: Format::XbstreamMariaDb,
         digest: Coverage::Whole,
         members: None,
+        packing: None,
+        expected_bytes: None,
         tool: "mariadb-backup 10.11.19".into(),
         server: "10.11.19-MariaDB".into(),
         set_id: None,

@@ -94,7 +94,7 @@ impl<R: Read> Chunks<R> {
 
     /// The next chunk up to its data, which the caller has to take out of `reader`; `None` at an end right between two
     /// chunks.
-    pub fn next(&mut self) -> Result<Option<Chunk>, UnpackError> {
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk>, UnpackError> {
         let at = self.offset;
         let mut head = [0; 14];
         match self.fill(&mut head)? {

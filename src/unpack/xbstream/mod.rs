@@ -53,7 +53,7 @@ pub fn unpack(input: impl Source, sink: &Sink, flavour: Flavour) -> Result<Summa
         piece: vec![0; PIECE].into(),
         summary: Summary::default(),
     };
-    while let Some(chunk) = unpacker.input.next()? {
+    while let Some(chunk) = unpacker.input.next_chunk()? {
         unpacker.chunk(chunk)?;
     }
     unpacker.members.must_all_be_closed()?;

@@ -1,0 +1,187 @@
+//! The donor's side: frames, their digest, and an end that is said on purpose only.
+
+use std::io::{self, Read, Write};
+
+use crate::wire::digest::{Coverage, Tally};
+use crate::wire::frame::{self, DATA_LIMIT, HEADER_LENGTH, Kind, WireError};
+use crate::wire::message::{End, Failed, Heartbeat};
+use crate::wire::packing::Packer;
+
+/// The donor's side. Dropping it says nothing, which the recipient takes for a broken stream.
+pub struct DataWriter<W> {
+    output: W,
+    tally: Tally,
+    /// A frame's header, and a body that is being gathered.
+    frame: Vec<u8>,
+    /// The longest body that is gathered.
+    limit: usize,
+    packer: Option<Packer>,
+    is_packing: bool,
+    sent: u64,
+}
+
+impl<W: Write> DataWriter<W> {
+    pub fn new(output: W) -> DataWriter<W> {
+        DataWriter::covering(Coverage::Whole, output)
+    }
+
+    /// With a digest that may leave out what has a checksum of its own.
+    pub fn covering(coverage: Coverage, output: W) -> DataWriter<W> {
+        DataWriter {
+            output,
+            tally: Tally::new(coverage),
+            frame: vec![0; HEADER_LENGTH],
+            limit: DATA_LIMIT,
+            packer: None,
+            is_packing: false,
+            sent: 0,
+        }
+    }
+
+    /// Packs what is gathered from now on, or doesn't; for a recipient that said that it can unpack.
+    pub fn set_packing(&mut self, packing: bool) -> Result<(), WireError> {
+        self.flush()?;
+        if packing && self.packer.is_none() {
+            self.packer = Some(Packer::new().map_err(WireError::Io)?);
+        }
+        self.is_packing = packing;
+        Ok(())
+    }
+
+    /// Whether what is gathered is packed.
+    pub fn is_packing(&self) -> bool {
+        self.is_packing
+    }
+
+    /// Sends frames of at most so many bytes of the stream.
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.limit = bytes.clamp(1, DATA_LIMIT);
+    }
+
+    /// Bytes that went over the wire so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Bytes of the stream so far.
+    pub fn bytes(&self) -> u64 {
+        self.tally.bytes()
+    }
+
+    /// What the digest at the end covers.
+    pub fn coverage(&self) -> Coverage {
+        self.tally.coverage()
+    }
+
+    /// Where the frames go.
+    pub fn output(&self) -> &W {
+        &self.output
+    }
+
+    /// Gathers a piece of the stream for the next frame; `checksummed` where it has a checksum of its own. What
+    /// doesn't fit any more is sent before.
+    pub fn gather(&mut self, piece: &[u8], checksummed: bool) -> Result<(), WireError> {
+        for part in piece.chunks(self.limit) {
+            if self.gathered() + part.len() > self.limit {
+                self.flush()?;
+            }
+            self.frame.extend_from_slice(part);
+        }
+        if checksummed {
+            self.tally.add_checksummed(piece)
+        } else {
+            self.tally.add(piece)
+        }
+        Ok(())
+    }
+
+    /// Bytes that were gathered and not sent yet.
+    pub fn gathered(&self) -> usize {
+        self.frame.len() - HEADER_LENGTH
+    }
+
+    /// Sends what was gathered.
+    pub fn flush(&mut self) -> Result<(), WireError> {
+        if self.gathered() > 0 {
+            self.send_with(0)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what was gathered, and announces that `count` more bytes follow in the same frame, which the caller moves
+    /// into the output himself, unseen. They have a checksum of their own. Frames have their limit: see
+    /// [`DataWriter::room`].
+    pub fn announce(&mut self, count: usize) -> Result<&mut W, WireError> {
+        self.tally.add_unseen(count as u64);
+        self.send_with(count)?;
+        Ok(&mut self.output)
+    }
+
+    /// How many bytes the frame can take beside what was gathered.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.gathered())
+    }
+
+    fn send_with(&mut self, unseen: usize) -> Result<(), WireError> {
+        if self.is_packing && unseen == 0 && self.send_packed()? {
+            return Ok(());
+        }
+        let length = self.gathered() + unseen;
+        self.frame[..HEADER_LENGTH].copy_from_slice(&frame::header_bytes(Kind::Data, length));
+        let written = self.output.write_all(&self.frame);
+        self.frame.truncate(HEADER_LENGTH);
+        self.sent += (HEADER_LENGTH + length) as u64;
+        written.map_err(WireError::Io)
+    }
+
+    /// Sends what was gathered packed, unless that would be longer.
+    fn send_packed(&mut self) -> Result<bool, WireError> {
+        let packed = self.packer.as_mut().and_then(|packer| packer.pack(&self.frame[HEADER_LENGTH..]));
+        let Some(body) = packed else { return Ok(false) };
+        let header = frame::header_bytes(Kind::Packed, body.len());
+        let written = self.output.write_all(&header).and_then(|()| self.output.write_all(body));
+        self.sent += (HEADER_LENGTH + body.len()) as u64;
+        self.frame.truncate(HEADER_LENGTH);
+        written.map(|()| true).map_err(WireError::Io)
+    }
+
+    /// Reads once from `input`, and sends that in a frame. Returns the bytes passed on: 0 at the input's end. Errors of
+    /// the input come back as they are, errors of the connection as [`WireError`].
+    pub fn relay_once(&mut self, input: &mut impl Read) -> io::Result<Result<usize, WireError>> {
+        if let Err(error) = self.flush() {
+            return Ok(Err(error));
+        }
+        self.frame.resize(HEADER_LENGTH + self.limit, 0);
+        let read = loop {
+            match input.read(&mut self.frame[HEADER_LENGTH..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        let count = *read.as_ref().unwrap_or(&0);
+        self.frame.truncate(HEADER_LENGTH + count);
+        read?;
+        self.tally.add(&self.frame[HEADER_LENGTH..]);
+        Ok(self.flush().map(|()| count))
+    }
+
+    /// Says that the donor is still there.
+    pub fn heartbeat(&mut self) -> Result<(), WireError> {
+        self.flush()?;
+        let heartbeat = Heartbeat { bytes: self.bytes() };
+        frame::write_control(&mut self.output, Kind::Heartbeat, &heartbeat).map(drop)
+    }
+
+    /// Says that all was sent and that the backup tool ended with success. Nothing else says so.
+    pub fn end(mut self, position: Option<String>) -> Result<u64, WireError> {
+        self.flush()?;
+        let end = End { bytes: self.bytes(), digest: self.tally.digest(), tool_status: 0, position };
+        frame::write_control(&mut self.output, Kind::End, &end)?;
+        Ok(end.bytes)
+    }
+
+    /// Says that what was sent is worth nothing.
+    pub fn failed(mut self, text: String) -> Result<(), WireError> {
+        frame::write_control(&mut self.output, Kind::Failed, &Failed { text }).map(drop)
+    }
+}
