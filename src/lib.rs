@@ -17,7 +17,7 @@
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `peer` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics` → `ordinal`, `position`, `settings`, `server_config`, `own_address` → `exit`, `durable`, `secret`.
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address` → `exit`, `durable`, `secret`, `terminal`.
 
 pub mod backup_tool;
 pub mod child;
@@ -38,6 +38,7 @@ pub mod own_address;
 pub mod peer;
 pub mod pid1;
 pub mod position;
+pub mod progress;
 pub mod random;
 pub mod recipient;
 pub mod replication;
@@ -46,5 +47,6 @@ pub mod secret;
 pub mod server_config;
 pub mod settings;
 pub mod status;
+pub mod terminal;
 pub mod unpack;
 pub mod wire;

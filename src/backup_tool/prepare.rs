@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use tracing::{info, warn};
@@ -10,6 +11,7 @@ use super::left_files::{self, Checkpoints};
 use super::{BackupTool, path_option};
 use crate::child::Running;
 use crate::exit::Reason;
+use crate::progress::Progress;
 
 /// The outcome of one try.
 pub enum Prepared {
@@ -29,9 +31,11 @@ pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64) -> Result<Prepa
         .args(["--prepare", &format!("--use-memory={memory}")])
         .arg(path_option("--target-dir=", directory))
         .current_dir(directory);
+    let (started, progress) = (Instant::now(), Progress::of("preparing"));
     let ended = Running::start(&mut command, &tool.name(), Stdio::null())
         .and_then(Running::wait)
         .with_context(|| format!("running {}", tool.program.display()))?;
+    drop(progress);
     if !ended.status.success() {
         let hint = if ended.was_killed() { " (out of memory?)" } else { "" };
         let complaint = ended.tail.complaint();
@@ -42,6 +46,7 @@ pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64) -> Result<Prepa
             "{tool} ended with success, but its checkpoints file does not say that the backup is prepared"
         ))));
     }
+    info!(seconds = started.elapsed().as_secs_f64(), "prepared");
     Ok(match (reached_lsn(ended.tail.lines()), left_files::last_lsn(directory)?) {
         (Some(reached), Some(last)) if reached < last => Prepared::Failed(Reason::Prepare.error(format!(
             "{tool} ended with success at log sequence number {reached}, but the backup goes on to {last}: \

@@ -14,6 +14,7 @@ use crate::exit;
 use crate::ordinal::Ordinal;
 use crate::peer::{self, Asker, Incoming, Silence};
 use crate::position::Position;
+use crate::progress::Progress;
 use crate::settings::HostPort;
 use crate::unpack::{self, UnpackError, Writing};
 use crate::wire::frame::WireError;
@@ -94,20 +95,31 @@ pub fn receive(
     asker: &Asker<'_>,
     donor: &HostPort,
     stage: &dyn Fn() -> anyhow::Result<std::path::PathBuf>,
+    writing: Writing,
 ) -> Result<Received, Setback> {
     info_span!("receive", %donor).in_scope(|| {
         let incoming = peer::ask_for_clone(asker, donor)?;
         let directory = stage().map_err(Setback::Fatal)?;
-        unpack_all(incoming, donor, &directory)
+        unpack_all(incoming, donor, &directory, writing)
     })
 }
 
 /// Unpacks to the stream's end and believes it only then.
-fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path) -> Result<Received, Setback> {
+fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, writing: Writing) -> Result<Received, Setback> {
     let started = Instant::now();
     let Incoming { offer, mut data } = incoming;
-    info!(pod = offer.pod, tool = offer.tool, server = offer.server, format = %offer.format, "receiving");
-    let unpacked = unpack::unpack_by(Writing::default(), offer.format, &mut data, directory);
+    info!(
+        pod = offer.pod,
+        tool = offer.tool,
+        server = offer.server,
+        format = %offer.format,
+        expected_bytes = offer.expected_bytes,
+        packing = offer.packing,
+        "receiving"
+    );
+    let progress = Progress::of_bytes("receiving", offer.expected_bytes);
+    let unpacked = unpack::unpack_by(writing, offer.format, progress.watch(&mut data), directory);
+    drop(progress);
     let bytes = data.bytes();
     let summary = unpacked.map_err(|error| setback_of(error, bytes))?;
     let broken = |why: String| Setback::Broken { why, bytes };

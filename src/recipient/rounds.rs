@@ -14,6 +14,7 @@ use super::{Received, Setback, receive};
 use crate::exit::Reason;
 use crate::peer::Asker;
 use crate::settings::HostPort;
+use crate::unpack::Writing;
 use crate::wire::message::Why;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -32,13 +33,14 @@ pub fn receive_from_any(
     donors: &[HostPort],
     give_up_after: Duration,
     stage: &dyn Fn() -> Result<PathBuf>,
+    writing: Writing,
 ) -> Result<Received> {
     let mut patience = Patience::new(give_up_after);
     loop {
         let mut setbacks = Vec::new();
         for donor in donors {
             let began = Instant::now();
-            match receive(asker, donor, stage) {
+            match receive(asker, donor, stage, writing) {
                 Ok(received) => return Ok(received),
                 Err(Setback::Fatal(error)) => return Err(error),
                 Err(Setback::Refused(refusal)) if refusal.why == Why::NoRoom => {

@@ -14,6 +14,7 @@ use crate::durable;
 use crate::exit::{self, Reason};
 use crate::peer::{self, Asker, Place, Questions, Site};
 use crate::position::Position;
+use crate::progress::Progress;
 use crate::recipient::receive_from_any;
 use crate::server_config;
 use crate::settings::{Clone, HostPort};
@@ -137,7 +138,8 @@ impl Copying<'_> {
             }
             stage::open(self.layout, self.ownership)
         };
-        let received = receive_from_any(&asker, &self.from.donors, self.settings.give_up_after, &stage)
+        let (patience, writing) = (self.settings.give_up_after, self.settings.writing);
+        let received = receive_from_any(&asker, &self.from.donors, patience, &stage, writing)
             // Part of a backup is worth nothing, and may be what fills the volume.
             .inspect_err(|_| drop(stage::discard(self.layout)))?;
 
@@ -185,6 +187,7 @@ impl Copying<'_> {
 
     /// Prepared → published.
     fn publish(&self, journal: &Journal) -> Result<()> {
+        let _progress = Progress::of("publishing");
         let published = publish::publish(self.layout, journal, self.ownership, self.replacing.is_some())?;
         if let Some(clone) = published.clone {
             info!(

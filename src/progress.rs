@@ -1,0 +1,228 @@
+//! What a phase of a clone tells while it lasts: a line every ten seconds, or on a terminal one that is redrawn.
+
+use std::io;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+use crate::terminal;
+use crate::unpack::Source;
+
+/// Between two lines of a log.
+const CALM: Duration = Duration::from_secs(10);
+
+/// Between two looks of a line on a terminal.
+const LIVELY: Duration = Duration::from_millis(500);
+
+/// How much the latest piece of time counts in a rate.
+const FRESHNESS: f64 = 0.3;
+
+/// A phase that is under way. Dropped, it tells no more.
+pub struct Progress {
+    done: Arc<AtomicU64>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// A phase of which nothing but its time is known.
+    pub fn of(phase: &'static str) -> Progress {
+        Progress::of_bytes(phase, None)
+    }
+
+    /// A phase that moves bytes, about so many where that is known.
+    pub fn of_bytes(phase: &'static str, expected: Option<u64>) -> Progress {
+        let done = Arc::new(AtomicU64::new(0));
+        let (stop, stopped) = channel();
+        let mut pace = Pace::new(phase, expected);
+        let period = if terminal::is_drawn_on() { LIVELY } else { CALM };
+        let counted = done.clone();
+        // Without a thread the phase goes on all the same.
+        let thread = std::thread::Builder::new().name("progress".into()).spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(period) {
+                pace.tell(counted.load(Ordering::Relaxed), Instant::now());
+            }
+            terminal::clear();
+        });
+        Progress { done, stop: Some(stop), thread: thread.ok() }
+    }
+
+    /// Counts what is read from a source.
+    pub fn watch<S: Source>(&self, source: S) -> Watched<S> {
+        Watched { source, done: self.done.clone() }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A source whose bytes are counted.
+pub struct Watched<S> {
+    source: S,
+    done: Arc<AtomicU64>,
+}
+
+impl<S: Source> Read for Watched<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.done.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+impl<S: Source> Source for Watched<S> {
+    fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read_checksummed(buffer)?;
+        self.done.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// How fast it goes.
+struct Pace {
+    phase: &'static str,
+    expected: Option<u64>,
+    began: Instant,
+    last: Instant,
+    done: u64,
+    /// Bytes a second.
+    rate: Option<f64>,
+}
+
+impl Pace {
+    fn new(phase: &'static str, expected: Option<u64>) -> Pace {
+        let now = Instant::now();
+        Pace { phase, expected, began: now, last: now, done: 0, rate: None }
+    }
+
+    fn tell(&mut self, done: u64, now: Instant) {
+        let line = self.line(done, now);
+        if terminal::is_drawn_on() {
+            terminal::draw(&line);
+            return;
+        }
+        let seconds = (now - self.began).as_secs();
+        match self.percent() {
+            Some(percent) => info!(bytes = done, percent, seconds, "{line}"),
+            None if done > 0 => info!(bytes = done, seconds, "{line}"),
+            None => info!(seconds, "{line}"),
+        }
+    }
+
+    /// Takes note of how far it has come, and says it in words.
+    fn line(&mut self, done: u64, now: Instant) -> String {
+        let seconds = (now - self.last).as_secs_f64().max(0.001);
+        let latest = (done - self.done) as f64 / seconds;
+        let rate = self.rate.map_or(latest, |rate| rate + FRESHNESS * (latest - rate));
+        (self.done, self.last, self.rate) = (done, now, Some(rate));
+        let time = in_words(now - self.began);
+        if done == 0 {
+            return format!("{}, for {time}", self.phase);
+        }
+        let amount = match self.expected {
+            Some(expected) => format!("{} of about {}", size(done), size(expected)),
+            None => size(done),
+        };
+        let mut line = format!("{} {amount}", self.phase);
+        if let Some(percent) = self.percent() {
+            line += &format!(", {percent} %");
+        }
+        line += &format!(", {}/s", size(rate as u64));
+        if let Some(left) = self.left(rate) {
+            line += &format!(", {} left", in_words(left));
+        }
+        line
+    }
+
+    /// What is expected may be too little: the data grow meanwhile, and the log comes on top.
+    fn percent(&self) -> Option<u64> {
+        let expected = self.expected.filter(|expected| *expected > 0 && self.done > 0)?;
+        Some((self.done.saturating_mul(100) / expected).min(99))
+    }
+
+    fn left(&self, rate: f64) -> Option<Duration> {
+        let left = self.expected?.checked_sub(self.done).filter(|left| *left > 0)?;
+        (rate >= 1.0).then(|| Duration::from_secs_f64(left as f64 / rate))
+    }
+}
+
+/// `1.24 GB`, in powers of ten as disks are sold.
+fn size(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    match bytes {
+        ..1e6 => format!("{:.0} kB", bytes / 1e3),
+        ..1e9 => format!("{:.0} MB", bytes / 1e6),
+        _ => format!("{:.2} GB", bytes / 1e9),
+    }
+}
+
+fn in_words(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..60 => format!("{seconds} s"),
+        seconds @ ..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_much_how_fast_and_how_long_still() {
+        let mut pace = Pace::new("receiving", Some(4_000_000_000));
+        let began = pace.began;
+        let at = |seconds| began + Duration::from_secs(seconds);
+        assert_eq!(pace.line(0, at(5)), "receiving, for 5 s");
+        let line = pace.line(1_000_000_000, at(15));
+        assert!(line.starts_with("receiving 1.00 GB of about 4.00 GB, 25 %, "), "{line}");
+        for step in 2..=3 {
+            pace.line(step * 1_000_000_000, at(5 + step * 10));
+        }
+        let line = pace.line(3_500_000_000, at(40));
+        assert!(line.contains(", 87 %, ") && line.ends_with(" s left"), "{line}");
+        let line = pace.line(4_200_000_000, at(50));
+        assert!(line.contains("4.20 GB of about 4.00 GB, 99 %") && line.ends_with("MB/s"), "{line}");
+    }
+
+    #[test]
+    fn says_what_it_knows_where_little_is_known() {
+        let mut pace = Pace::new("receiving", None);
+        let began = pace.began;
+        let line = pace.line(512_000_000, began + Duration::from_secs(1));
+        assert_eq!(line, "receiving 512 MB, 512 MB/s");
+        let mut pace = Pace::new("preparing", None);
+        assert_eq!(pace.line(0, began + Duration::from_secs(4000)), "preparing, for 1 h 06 min");
+    }
+
+    #[test]
+    fn counts_what_goes_through_it() {
+        struct Plain(&'static [u8]);
+        impl Read for Plain {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0.read(buffer)
+            }
+        }
+        impl Source for Plain {
+            fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0.read(buffer)
+            }
+        }
+        let progress = Progress::of("receiving");
+        let mut watched = progress.watch(Plain(b"some bytes"));
+        watched.read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(watched.read_checksummed(&mut [0; 99]).unwrap(), 6);
+        assert_eq!(progress.done.load(Ordering::Relaxed), 10);
+    }
+}
