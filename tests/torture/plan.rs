@@ -1,7 +1,12 @@
 //! What happens in a round.
 
+#[path = "../dice/mod.rs"]
+mod dice;
+
 use std::fmt;
 use std::time::Duration;
+
+use dice::Dice;
 
 /// A round's acts, the same for the same seed and number.
 pub struct Plan {
@@ -73,27 +78,5 @@ impl fmt::Display for Act {
             What::DeletePod => write!(f, " deleted"),
             What::CutNetwork(time) => write!(f, " cut for {} ms", time.as_millis()),
         }
-    }
-}
-
-/// SplitMix64: small, and the same everywhere for ever.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64, number: u64) -> Dice {
-        let mut dice = Dice(seed);
-        let start = dice.next() ^ number;
-        Dice(start)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
     }
 }
