@@ -1,0 +1,221 @@
+//! Random streams that are legal, with all that the format allows and real writers seldom do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mysqlset::unpack::Format;
+
+use crate::dice::Dice;
+use crate::tree;
+use crate::xbstream::write::{REWRITE, end, payload, remove, rename, seek, sparse};
+
+/// A stream in the making.
+pub struct Generator<'a> {
+    dice: &'a mut Dice,
+    format: Format,
+    chunks: Vec<Vec<u8>>,
+    open: BTreeMap<String, Open>,
+    ended: BTreeSet<String>,
+    /// The real tool makes no directory for a name that is given by a rename.
+    directories: BTreeSet<String>,
+    /// At each end the real tool compares the last payload's checksum once more, and a rename has taken the payload's place
+    /// in its memory: between the two it needs another payload.
+    renamed_since_payload: bool,
+}
+
+struct Open {
+    flags: u8,
+    position: u64,
+}
+
+/// Files open at once, as with `--parallel`.
+const OPEN_AT_MOST: usize = 12;
+
+impl<'a> Generator<'a> {
+    /// The chunks of a stream of about so many steps.
+    pub fn chunks(format: Format, steps: u64, dice: &'a mut Dice) -> Vec<Vec<u8>> {
+        let mut generator = Generator {
+            dice,
+            format,
+            chunks: Vec::new(),
+            open: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            directories: BTreeSet::from(["".to_owned()]),
+            renamed_since_payload: false,
+        };
+        for _ in 0..steps {
+            generator.step();
+        }
+        while !generator.open.is_empty() {
+            generator.end();
+        }
+        generator.chunks
+    }
+
+    fn step(&mut self) {
+        let maria_db = self.format == Format::XbstreamMariaDb;
+        match self.dice.below(20) {
+            0..3 => self.begin(),
+            3..12 => self.payload(),
+            12..14 => self.end(),
+            14 => self.empty_file(),
+            15..18 if !maria_db => self.sparse(),
+            15 if maria_db => self.seek(),
+            16 if maria_db => self.rename(),
+            17 if maria_db => self.remove(),
+            18 if maria_db => self.rewrite(),
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self) {
+        // A rewritten file need not have come before.
+        let flags = if self.format == Format::XbstreamMariaDb && self.dice.below(8) == 0 { REWRITE } else { 0 };
+        if let Some(name) = self.free_name() {
+            self.open(name, flags);
+        }
+    }
+
+    fn rewrite(&mut self) {
+        if let Some(name) = pick(self.dice, self.ended.iter().cloned()) {
+            self.ended.remove(&name);
+            self.open(name, REWRITE);
+        }
+    }
+
+    fn open(&mut self, name: String, flags: u8) {
+        if self.open.len() == OPEN_AT_MOST {
+            self.end();
+        }
+        let length = length(self.dice);
+        self.open.insert(name.clone(), Open { flags, position: 0 });
+        self.payload_of(&name, length);
+    }
+
+    fn payload(&mut self) {
+        if let Some(name) = self.open_name() {
+            let length = length(self.dice);
+            self.payload_of(&name, length);
+        }
+    }
+
+    fn payload_of(&mut self, name: &str, length: u64) {
+        self.renamed_since_payload = false;
+        let data = tree::contents(self.dice, length as usize);
+        if let Some(file) = self.open.get_mut(name) {
+            self.chunks.push(payload(file.flags, name.as_bytes(), file.position, &data));
+            file.position += length;
+        }
+    }
+
+    fn sparse(&mut self) {
+        let Some(name) = self.open_name() else { return };
+        let entries = 1 + self.dice.below(6);
+        let map: Vec<(u32, u32)> =
+            (0..entries).map(|_| (length(self.dice) as u32, length(self.dice) as u32 % (64 << 10))).collect();
+        let (holes, bytes) = map.iter().fold((0, 0), |(holes, bytes), entry| (holes + entry.0, bytes + entry.1));
+        let data = tree::contents(self.dice, bytes as usize);
+        if let Some(file) = self.open.get_mut(&name) {
+            self.chunks.push(sparse(name.as_bytes(), file.position, &map, &data));
+            file.position += u64::from(holes) + u64::from(bytes);
+        }
+    }
+
+    /// Not in an `.ibd`: where its bytes look like compressed pages, the real tool cuts the file off where it ends writing.
+    fn seek(&mut self) {
+        let names: Vec<_> = self.open.keys().filter(|name| !name.contains(".ibd")).cloned().collect();
+        let Some(name) = pick(self.dice, names.into_iter()) else { return };
+        if let Some(file) = self.open.get_mut(&name) {
+            file.position = self.dice.below(file.position + 300_000);
+            self.chunks.push(seek(name.as_bytes(), file.position));
+        }
+    }
+
+    fn end(&mut self) {
+        let Some(name) = self.open_name() else { return };
+        if self.renamed_since_payload {
+            self.payload_of(&name, 1);
+        }
+        self.open.remove(&name);
+        self.end_of(name);
+    }
+
+    fn empty_file(&mut self) {
+        if !self.renamed_since_payload
+            && let Some(name) = self.free_name()
+        {
+            self.end_of(name);
+        }
+    }
+
+    fn end_of(&mut self, name: String) {
+        self.chunks.push(end(name.as_bytes()));
+        self.ended.insert(name);
+    }
+
+    /// To a name that is free, or over one that has come.
+    fn rename(&mut self) {
+        let Some(from) = pick(self.dice, self.ended.iter().cloned()) else { return };
+        let over = self.dice.below(3) == 0;
+        let to = if over { pick(self.dice, self.ended.iter().cloned()) } else { self.free_name_in_a_directory() };
+        if let Some(to) = to.filter(|to| *to != from) {
+            self.chunks.push(rename(from.as_bytes(), to.as_bytes()));
+            self.renamed_since_payload = true;
+            self.ended.remove(&from);
+            self.ended.insert(to);
+        }
+    }
+
+    fn remove(&mut self) {
+        if let Some(name) = pick(self.dice, self.ended.iter().cloned()) {
+            self.chunks.push(remove(name.as_bytes()));
+            self.ended.remove(&name);
+        }
+    }
+
+    fn open_name(&mut self) -> Option<String> {
+        pick(self.dice, self.open.keys().cloned())
+    }
+
+    fn free_name(&mut self) -> Option<String> {
+        let name = tree::name(self.dice);
+        let free = self.is_free(&name);
+        free.then(|| {
+            self.directories.insert(directory_of(&name).to_owned());
+            name
+        })
+    }
+
+    fn free_name_in_a_directory(&mut self) -> Option<String> {
+        let name = tree::name(self.dice);
+        let there = self.is_free(&name) && self.directories.contains(directory_of(&name));
+        there.then_some(name)
+    }
+
+    fn is_free(&self, name: &str) -> bool {
+        !self.open.contains_key(name) && !self.ended.contains(name)
+    }
+}
+
+fn directory_of(name: &str) -> &str {
+    name.split_once('/').map_or("", |(directory, _)| directory)
+}
+
+fn pick<T>(dice: &mut Dice, from: impl ExactSizeIterator<Item = T>) -> Option<T> {
+    let mut from = from;
+    let count = from.len() as u64;
+    if count == 0 { None } else { from.nth(dice.below(count) as usize) }
+}
+
+/// Mostly odd, often nothing, now and then around a piece that is written at once.
+fn length(dice: &mut Dice) -> u64 {
+    match dice.below(24) {
+        0..3 => 0,
+        3 => 1,
+        4 => 511 + dice.below(3),
+        5 => (4 << 10) - 1 + dice.below(3),
+        6 => (128 << 10) - 1 + dice.below(3),
+        7 => (256 << 10) - 1 + dice.below(3),
+        8 if dice.below(8) == 0 => (1 << 20) - 1 + dice.below(3),
+        _ => dice.below(9000),
+    }
+}

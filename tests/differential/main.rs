@@ -1,0 +1,32 @@
+//! Our unpacking compared with the real `mbstream`'s, byte for byte: what it packs, and what a generator makes of all that
+//! the format allows ([`legal`]). And what it doesn't allow: every break is refused by us ([`breaks`], [`framed`], [`hostile`]),
+//! whatever the real one makes of it ([`compared`]).
+//!
+//! `SEED=n` repeats a run whose failure named it.
+
+#[path = "../dice/mod.rs"]
+mod dice;
+#[path = "../xbstream/mod.rs"]
+#[allow(dead_code, reason = "the fuzz targets use the rest")]
+mod xbstream;
+
+mod breaks;
+mod compared;
+mod framed;
+mod generator;
+mod hostile;
+mod legal;
+mod mbstream;
+mod sample;
+mod tree;
+mod whole;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What this run's random trees and streams follow from.
+fn seed() -> u64 {
+    match std::env::var("SEED") {
+        Ok(text) if !text.is_empty() => text.parse().unwrap_or_else(|error| panic!("SEED={text}: {error}")),
+        _ => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64,
+    }
+}

@@ -1,0 +1,83 @@
+//! Two small backups with every type of chunk in them, which the breaks are made of; and what unpacking says.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mysqlset::unpack::{Format, Summary, unpack};
+
+use crate::tree::Tree;
+use crate::xbstream::write::{REWRITE, end, file, payload, remove, rename, seek, sparse};
+
+pub const FORMATS: [Format; 2] = [Format::XbstreamMariaDb, Format::XbstreamPercona];
+
+/// A whole backup, chunk by chunk.
+pub fn backup(format: Format) -> Vec<Vec<u8>> {
+    let special = if format == Format::XbstreamMariaDb { maria_db() } else { percona() };
+    let interleaved = vec![
+        payload(0, b"db/t.ibd", 0, b"the first of t, "),
+        payload(0, b"ibdata1", 0, b"of the system"),
+        payload(0, b"db/t.ibd", 16, b"the second of t"),
+        end(b"db/t.ibd"),
+        payload(0, b"ibdata1", 13, b""),
+        end(b"ibdata1"),
+        end(b"db/empty.MYD"),
+    ];
+    let metadata = ["xtrabackup_checkpoints", "xtrabackup_info"].map(|name| file(name.as_bytes(), b"x = y"));
+    [interleaved, special, metadata.concat()].concat()
+}
+
+/// A header that is patched, and tables that are altered during the backup.
+fn maria_db() -> Vec<Vec<u8>> {
+    [
+        vec![payload(0, b"aria_log.00000001", 0, b"header, records"), seek(b"aria_log.00000001", 0)],
+        vec![payload(0, b"aria_log.00000001", 0, b"HEADER"), end(b"aria_log.00000001")],
+        file(b"db/a.MAD", b"old"),
+        vec![rename(b"db/a.MAD", b"db/b.MAD")],
+        file(b"db/c.MAD", b"dropped"),
+        vec![
+            remove(b"db/c.MAD"),
+            payload(REWRITE, b"db/b.MAD", 0, b"new,"),
+            payload(REWRITE, b"db/b.MAD", 4, b" newer"),
+        ],
+        vec![end(b"db/b.MAD")],
+    ]
+    .concat()
+}
+
+/// Tables with compressed pages.
+fn percona() -> Vec<Vec<u8>> {
+    vec![
+        payload(0, b"db/s.ibd", 0, b"page"),
+        sparse(b"db/s.ibd", 4, &[(12, 3), (13, 2), (30, 0)], b"oneto"),
+        payload(0, b"db/s.ibd", 64, b"page"),
+        sparse(b"db/s.ibd", 68, &[(0, 1), (15, 0)], b"x"),
+        end(b"db/s.ibd"),
+    ]
+}
+
+/// A directory for the many small trees that the breaks make.
+pub fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    tempfile::Builder::new().prefix("mysqlset-differential-").tempdir_in(place).unwrap()
+}
+
+/// What a stream unpacks to, if it is taken for a whole backup.
+pub fn unpacked(format: Format, stream: &[u8]) -> Result<Tree, String> {
+    let directory = scratch();
+    let summary = unpack(format, stream, directory.path());
+    let whole = summary.and_then(|summary: Summary| summary.require_backup_metadata());
+    whole.map(|()| Tree::read(directory.path())).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_samples_are_whole() {
+    for format in FORMATS {
+        let stream = backup(format).concat();
+        let expected: BTreeMap<String, Vec<u8>> = crate::xbstream::files(format, &stream)
+            .into_iter()
+            .map(|(name, contents)| (String::from_utf8(name).unwrap(), contents.bytes(&stream)))
+            .collect();
+        assert_eq!(unpacked(format, &stream).unwrap().files, expected, "{format}");
+    }
+}
