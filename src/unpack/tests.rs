@@ -306,6 +306,16 @@ fn only_finished_files_are_renamed_or_removed() {
 }
 
 #[test]
+fn directories_are_not_renamed_nor_renamed_over() {
+    let onto_its_own = [file("d/a", b"x"), rename("d/a", b"d")].concat();
+    let onto_another = [file("d/a", b"x"), file("b", b"x"), rename("b", b"d")].concat();
+    for stream in [onto_its_own, onto_another] {
+        assert!(refusal(MARIADB, &stream).contains("which is a directory"));
+    }
+    assert!(refusal(MARIADB, &[file("d/a", b"x"), rename("d", b"e")].concat()).contains("is no file"));
+}
+
+#[test]
 fn a_rewrite_replaces_what_came_before() {
     let stream =
         [file("a", b"long, and old"), payload_flagged(2, "a", 0, b"new"), payload_flagged(2, "a", 3, b"er"), end("a")];

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::path::MemberPath;
@@ -136,9 +136,18 @@ impl Sink {
     /// Gives a finished file another name, replacing what has it.
     pub fn rename(&self, from: &MemberPath, to: &MemberPath) -> Result<(), UnpackError> {
         let (from_directory, to_directory) = (self.directory_of(from, false)?, self.directory_of(to, true)?);
+        match statat(&*from_directory, from.split().1, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile => {
+                return malformed(format!("{from} is renamed but is no file"));
+            }
+            _ => {}
+        }
         match renameat(&*from_directory, from.split().1, &*to_directory, to.split().1) {
             Ok(()) => Ok(()),
             Err(Errno::NOENT) => malformed(format!("{from} is renamed but never came")),
+            Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {
+                malformed(format!("{from} is renamed to {to}, which is a directory"))
+            }
             Err(error) => Err(self.failed(from, error)),
         }
     }
