@@ -10,6 +10,11 @@ BENCH_PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backu
 CARGO ?= cargo
 TEST_THREADS ?= 4
 
+# A stable toolchain does; no sanitizer, since what is fuzzed has no unsafe code and is an assertion's business.
+FUZZ_BUILD := --sanitizer none --target-dir target/fuzz
+FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZ_FOUND = target/fuzz/corpus/$(TARGET)
+
 .PHONY: help
 help: ## Says what there is.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -31,6 +36,23 @@ torture: packages ## Random kills: ROUNDS=200 SEED=n, or one round again with SE
 bench: ## What a clone costs, against the tutorial's pipeline: RUNS=3, or parts alone with ONLY=transfer,clone.
 	@tests/install-packages.sh $(BENCH_PACKAGES)
 	@RUNS=$(RUNS) ONLY=$(ONLY) $(CARGO) test --quiet --locked --release --test bench
+
+.PHONY: fuzz
+fuzz: RUNS ?= 10000000
+fuzz: ## A parser fed at random: TARGET=tar RUNS=10000000; the targets are those of fuzz/fuzz_targets/.
+	@test -f "fuzz/fuzz_targets/$(TARGET).rs" || { echo "TARGET=name is one of:" $(FUZZ_TARGETS); exit 1; }
+	@tests/install-packages.sh g++
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { \
+		echo "installing cargo-fuzz"; $(CARGO) install --quiet --locked cargo-fuzz --version 0.13.2; }
+	@echo "building the target $(TARGET), then $(RUNS) runs; inputs that it learns from are left in $(FUZZ_FOUND)"
+	@mkdir -p $(FUZZ_FOUND)
+	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(FUZZ_BUILD) $(TARGET) $(FUZZ_FOUND) fuzz/corpus/$(TARGET) -- \
+		-runs=$(RUNS) -timeout=10
+
+.PHONY: fuzz-keep
+fuzz-keep: ## Adds what fuzzing of TARGET has found to fuzz/corpus/, and keeps of it what matters.
+	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(FUZZ_BUILD) $(TARGET) fuzz/corpus/$(TARGET) $(FUZZ_FOUND) -- -merge=1
+	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz cmin $(FUZZ_BUILD) $(TARGET)
 
 .PHONY: lint
 lint: ## Format and lints, warnings as errors.

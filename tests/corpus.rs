@@ -1,0 +1,39 @@
+//! What the fuzzer has found worth keeping (fuzz/corpus/) is fed to its targets once more, on stable Rust.
+
+#[path = "../fuzz/src/lib.rs"]
+mod targets;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+}
+
+fn names_in(directory: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+/// One test for all: memory is measured.
+#[test]
+fn the_corpus_is_borne() {
+    for (name, target) in targets::TARGETS {
+        let directory = fuzz().join("corpus").join(name);
+        let inputs = names_in(&directory);
+        assert!(inputs.len() >= 5, "{}: only {} inputs", directory.display(), inputs.len());
+        for input in inputs {
+            // A failure names no input by itself.
+            println!("{name}/{input}");
+            target(&fs::read(directory.join(input)).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_target_is_fuzzed_and_has_a_corpus() {
+    let names: BTreeSet<String> = targets::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(names, names_in(&fuzz().join("fuzz_targets")));
+    assert_eq!(names, names_in(&fuzz().join("corpus")));
+}
