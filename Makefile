@@ -50,9 +50,11 @@ fuzz: ## A parser fed at random: TARGET=tar RUNS=10000000; the targets are those
 		-runs=$(RUNS) -timeout=10
 
 .PHONY: fuzz-keep
-fuzz-keep: ## Adds what fuzzing of TARGET has found to fuzz/corpus/, and keeps of it what matters.
-	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(FUZZ_BUILD) $(TARGET) fuzz/corpus/$(TARGET) $(FUZZ_FOUND) -- -merge=1
-	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz cmin $(FUZZ_BUILD) $(TARGET)
+fuzz-keep: ## What fuzzing of TARGET has found joins fuzz/corpus/: the fewest inputs that reach all that is reached.
+	@rm -rf $(FUZZ_FOUND).kept && mkdir -p $(FUZZ_FOUND) $(FUZZ_FOUND).kept
+	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(FUZZ_BUILD) $(TARGET) $(FUZZ_FOUND).kept fuzz/corpus/$(TARGET) $(FUZZ_FOUND) -- \
+		-set_cover_merge=1 -use_counters=0
+	@rm -r fuzz/corpus/$(TARGET) && mv $(FUZZ_FOUND).kept fuzz/corpus/$(TARGET)
 
 .PHONY: lint
 lint: ## Format and lints, warnings as errors.

@@ -22,7 +22,7 @@ fn the_corpus_is_borne() {
     for (name, target) in targets::TARGETS {
         let directory = fuzz().join("corpus").join(name);
         let inputs = names_in(&directory);
-        assert!(inputs.len() >= 5, "{}: only {} inputs", directory.display(), inputs.len());
+        assert!(!inputs.is_empty(), "{} is empty", directory.display());
         for input in inputs {
             // A failure names no input by itself.
             println!("{name}/{input}");

@@ -1,5 +1,5 @@
 //! Writes what fuzzing begins with into `corpus/`: parts of the recorded streams, chunks of each type, handshakes, frames.
-//! `cargo run --release --example seeds`, then `cargo fuzz cmin` for each target, which keeps those that matter.
+//! `cargo run --release --example seeds`, then `make fuzz-keep TARGET=name` for each target, which keeps those that matter.
 
 #[path = "../../tests/xbstream/mod.rs"]
 #[allow(dead_code, reason = "the differential tests use the rest")]
