@@ -4,7 +4,7 @@
 //!  recipient                                            donor
 //!     │  preface "MYSQLSET", versions 1–1                 │
 //!     │──────────────────────────────────────────────────▶│
-//!     │  hello: pod, formats, members, set id             │
+//!     │  hello: who asks, what it can take                │
 //!     │──────────────────────────────────────────────────▶│
 //!     │                 preface "MYSQLSET", versions 1–1  │
 //!     │◀──────────────────────────────────────────────────│
@@ -12,7 +12,7 @@
 //!     │◀──────────────────────────────────────────────────│
 //!     │  proof: HMAC, where needed                        │
 //!     │──────────────────────────────────────────────────▶│
-//!     │    offer: donor, tool, format, members, set id    │   or  refusal, and the end
+//!     │    offer: who gives, and what will come           │   or  refusal, and the end
 //!     │◀──────────────────────────────────────────────────│
 //!     │                    proof: HMAC, where needed      │
 //!     │◀──────────────────────────────────────────────────│
@@ -22,12 +22,12 @@
 //!     │◀──────────────────────────────────────────────────│
 //! ```
 //!
-//! `members` are the compressions of a backup's members that the recipient undoes, and the one that the donor's tool
-//! was told to use by its own options files. An older peer doesn't speak of them, and undoes none.
-//!
 //! A recipient whose hello asks for a report gets that in the offer's place, and nothing after it but the donor's proof.
+//! Once it has proven itself the recipient says nothing more: what comes from it, its end included, ends the clone.
 //!
-//! A preface is 12 bytes, all integers little-endian:
+//! # Bytes
+//!
+//! All integers are little-endian. Each side first sends a preface of 12 bytes ([`preface`]):
 //!
 //! ```text
 //!  0               8         10        12
@@ -36,30 +36,68 @@
 //! └───────────────┴─────────┴─────────┘
 //! ```
 //!
-//! Both use the lower of the two highest versions; where that is below one's lowest, there is no clone. The donor sends
-//! its preface in any case, and the recipient sees by it that trying again is of no use.
-//! Everything after the prefaces is frames:
+//! Everything after the prefaces is frames ([`frame`]):
 //!
 //! ```text
 //!  0      1           4            8
 //! ┌──────┬───────────┬────────────┬─────────────────┐
 //! │ kind │ 0  0  0   │ length u32 │ length bytes    │
 //! └──────┴───────────┴────────────┴─────────────────┘
-//!   H hello   C challenge   P proof   O offer   A report       JSON, at most 64 KiB
-//!   R refusal   B heartbeat   E end   F failed                 JSON, at most 64 KiB
-//!   D data                                                     bytes of the backup stream, 1 … 1 MiB
 //! ```
 //!
-//! JSON objects may hold members that the reader doesn't know; it ignores them. A kind that it doesn't know is an
-//! error. The digest is XXH3-128 of all data bytes in order. A connection that ends without an end frame, at whatever
-//! point, brought nothing.
+//! | kind | | from | body |
+//! |---|---|---|---|
+//! | `H` 48 | hello | recipient | JSON, 1 byte … 64 KiB, as all that is JSON |
+//! | `C` 43 | challenge | donor | JSON |
+//! | `P` 50 | proof | both | JSON |
+//! | `O` 4f | offer | donor | JSON |
+//! | `A` 41 | report | donor | JSON |
+//! | `R` 52 | refusal | donor | JSON |
+//! | `B` 42 | heartbeat | donor | JSON |
+//! | `E` 45 | end | donor | JSON |
+//! | `F` 46 | failed | donor | JSON |
+//! | `D` 44 | data | donor | bytes of the backup stream, 1 … 1 MiB |
+//! | `Z` 5a | packed data | donor | u32 n, then a zstd frame of n bytes of the stream, n = 1 … 1 MiB; 5 bytes … 1 MiB in all |
 //!
-//! **Proof.** Where the donor has a secret, the recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1 recipient" ‖
-//! T), T being the SHA-256 of the frames before it (hello, challenge; headers and bodies), and the donor's is
-//! HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′), T′ being the same with the recipient's proof and the offer or report. The
-//! nonces of both sides are in hello and challenge, so no proof is good for a second connection; the secret never
-//! crosses the wire. A recipient that has a secret takes nothing from a donor that doesn't ask for proof. What follows
-//! is neither encrypted nor authenticated.
+//! Another kind, another byte than 0 in the header's middle, a length of 0 or beyond the kind's limit, a message where
+//! it doesn't belong: the connection is of no use any more. Lengths are looked at before memory is taken. What the
+//! messages hold is written at their types ([`message`]).
+//!
+//! **The end.** A connection that ends without an end frame, at whatever point, brought nothing. The end frame says how
+//! many bytes the stream had, plain, and their XXH3-128 (32 hexadecimal digits, the canonical form of the hash); what
+//! came must be so long and have that digest. It is sent only after the backup tool has ended with success.
+//!
+//! **What the digest covers** ([`digest`]). `whole`: every byte of the stream, in order. `heads`, of an xbstream only:
+//! every byte but the data of its payload and sparse chunks (`P`, and Percona's `S`; see [`crate::unpack::xbstream`]). Their
+//! CRC-32 is in the chunk's head, which is covered, and the recipient compares it: so each byte is covered by the
+//! digest, or by a checksum that is.
+//!
+//! **Heartbeats** come when nothing else was sent for `heartbeat_seconds` of the offer. Neither side has a limit on how
+//! long a clone takes, both on how long the other may be silent.
+//!
+//! **Proof** ([`auth`]). Where the donor has a secret, the recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1
+//! recipient" ‖ T), T being the SHA-256 of the frames before it (hello, challenge; headers and bodies), and the donor's
+//! is HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′), T′ being the same with the recipient's proof and the offer or
+//! report. The nonces of both sides are in hello and challenge, so no proof is good for a second connection; the secret
+//! never crosses the wire. A recipient that has a secret takes nothing from a donor that doesn't ask for proof. What
+//! follows is neither encrypted nor authenticated.
+//!
+//! # An older and a newer peer
+//!
+//! Both use the lower of the two highest versions; where that is below one's lowest, there is no clone. The donor sends
+//! its preface in any case, and the recipient sees by it that trying again is of no use.
+//!
+//! Within a version, messages grow: whoever reads a JSON object ignores members that it doesn't know, and takes one that
+//! is missing as the table says. A donor does only what the hello has named; a recipient takes no offer of what it did
+//! not name. So a member or a name can be added without a new version, and a change of what is there can't.
+//!
+//! | in the hello | in the offer | missing means | |
+//! |---|---|---|---|
+//! | `formats` | `format` | – | container formats, by name |
+//! | `members` | `members` | none is compressed | how the tool itself compresses members: `zstd`, `lz4` |
+//! | `digests` | `digest` | `whole` | what a digest may cover beside the whole: `heads` |
+//! | `packing` | `packing` | no `Z` frame | how frames may be packed: `zstd` |
+//! | – | `expected_bytes` | not known | about how long the stream will be; for people only |
 
 pub mod auth;
 pub mod data;
