@@ -25,6 +25,12 @@ const READ_AHEAD: usize = 8 << 10;
 /// Less than this is copied: it costs less than a frame of its own.
 const LEAST_TO_SPLICE: usize = 32 << 10;
 
+/// As long as there is less in the pipe, and more to come, it is given a moment to fill.
+const WORTH_MOVING: u64 = 512 << 10;
+
+/// That moment: at the speed of a fast disk it brings about as much.
+const GATHERING: Duration = Duration::from_millis(1);
+
 /// What is copied at once.
 const COPY_SIZE: usize = 64 << 10;
 
@@ -103,7 +109,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         let mut left = length;
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX);
-            let passed = match self.there()?.min(most).min(self.writer.room()) {
+            let passed = match self.there(left)?.min(most).min(self.writer.room()) {
                 count @ LEAST_TO_SPLICE.. if !self.writer.is_packing() => self.splice(count)?,
                 _ => self.copy(most.min(COPY_SIZE), true)?,
             };
@@ -116,11 +122,17 @@ impl<'a, 'w> Passing<'a, 'w> {
     }
 
     /// How many bytes can be moved out of the pipe right now: none as long as some were read ahead.
-    fn there(&mut self) -> io::Result<usize> {
+    fn there(&mut self, wanted: u64) -> io::Result<usize> {
         if !self.ahead.is_empty() {
             return Ok(0);
         }
         self.wait()?;
+        let there = ioctl_fionread(&self.output)?;
+        if there >= wanted.min(WORTH_MOVING) {
+            return Ok(usize::try_from(there).unwrap_or(usize::MAX));
+        }
+        // A moment's wait makes one large frame of what would be many small ones, each of which wakes both ends.
+        std::thread::sleep(GATHERING);
         Ok(usize::try_from(ioctl_fionread(&self.output)?).unwrap_or(usize::MAX))
     }
 

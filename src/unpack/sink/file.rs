@@ -10,8 +10,8 @@ use super::buffer::Buffer;
 use super::writer::{Piece, Target};
 use crate::unpack::UnpackError;
 
-/// Not worth the way to another thread, in bytes.
-const SMALL_FILE: usize = 32 << 10;
+/// Not worth the way to another thread, in bytes, as long as that has nothing of the file.
+const SMALL_PIECE: usize = 32 << 10;
 
 /// Filled in order, at a place that may be moved. Dropped before [`SinkFile::finish`], it lacks its end.
 pub struct SinkFile {
@@ -90,10 +90,11 @@ impl SinkFile {
     /// Passes on what is left, and has the file given its length where it ends in a hole.
     pub fn finish(mut self) -> Result<(), UnpackError> {
         self.flush(true)?;
-        if !self.has_holes {
-            return Ok(());
+        match (self.has_holes, self.is_begun) {
+            (false, _) => Ok(()),
+            (true, false) => self.target.lengthen(self.longest),
+            (true, true) => self.output.borrow_mut().writer()?.lengthen(self.target.clone(), self.longest),
         }
-        self.output.borrow_mut().writer()?.lengthen(self.target.clone(), self.longest)
     }
 
     /// Up to the next multiple of the buffer's size in the file, so that all writes but the last are aligned.
@@ -108,8 +109,8 @@ impl SinkFile {
         let is_whole_file = is_last && !self.is_begun && self.start == 0;
         if length == 0 {
             output.pool.put_back(buffer);
-        } else if is_whole_file && length <= SMALL_FILE {
-            self.target.write_whole(&buffer.bytes()[..length])?;
+        } else if !self.is_begun && length <= SMALL_PIECE {
+            self.target.write_at_once(&buffer.bytes()[..length], self.start)?;
             output.pool.put_back(buffer);
         } else {
             output.pool.went_away(&buffer);

@@ -81,9 +81,18 @@ impl Target {
         Target { file, path, is_direct: AtomicBool::new(false) }
     }
 
-    /// Writes a small file at once.
-    pub fn write_whole(&self, data: &[u8]) -> Result<(), UnpackError> {
-        self.file.write_all_at(data, 0).map_err(|source| UnpackError::Output { path: self.path.clone(), source })
+    /// Writes without the thread, which must have nothing of this file.
+    pub fn write_at_once(&self, data: &[u8], at: u64) -> Result<(), UnpackError> {
+        self.file.write_all_at(data, at).map_err(|source| self.failed(source))
+    }
+
+    /// Makes the file this long where it is shorter; without the thread, too.
+    pub fn lengthen(&self, least: u64) -> Result<(), UnpackError> {
+        self.make_at_least(least).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: io::Error) -> UnpackError {
+        UnpackError::Output { path: self.path.clone(), source }
     }
 
     fn write(&self, piece: &Piece, may_be_direct: &mut bool) -> io::Result<()> {
@@ -116,7 +125,7 @@ impl Target {
         Ok(())
     }
 
-    fn lengthen(&self, least: u64) -> io::Result<()> {
+    fn make_at_least(&self, least: u64) -> io::Result<()> {
         if self.file.metadata()?.len() < least { self.file.set_len(least) } else { Ok(()) }
     }
 }
@@ -196,7 +205,7 @@ impl Work {
                     let _ = self.give_back.send(piece.buffer);
                 }
                 Job::Lengthen(target, least) => {
-                    if let Err(error) = target.lengthen(least) {
+                    if let Err(error) = target.make_at_least(least) {
                         self.fault.note(target.path.clone(), error);
                     }
                 }
