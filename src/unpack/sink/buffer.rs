@@ -16,29 +16,36 @@ pub const ALIGNMENT: usize = 4096;
 
 /// Bytes at an aligned address.
 pub struct Buffer {
-    memory: Box<[u8]>,
+    /// As long as was ever needed; its capacity is there from the beginning, so that it never moves.
+    memory: Vec<u8>,
     start: usize,
+    size: usize,
 }
 
 impl Buffer {
     fn new(size: usize) -> Buffer {
-        let memory = vec![0; size + ALIGNMENT].into_boxed_slice();
+        let memory: Vec<u8> = Vec::with_capacity(size + ALIGNMENT);
         let start = memory.as_ptr().addr().next_multiple_of(ALIGNMENT) - memory.as_ptr().addr();
-        Buffer { memory, start }
+        Buffer { memory, start, size }
     }
 
     /// How much it holds.
     pub fn size(&self) -> usize {
-        self.memory.len() - ALIGNMENT
+        self.size
     }
 
-    pub fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..][..self.memory.len() - ALIGNMENT]
+    /// So many of its bytes.
+    pub fn bytes(&self, length: usize) -> &[u8] {
+        &self.memory[self.start..][..length]
     }
 
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        let size = self.size();
-        &mut self.memory[self.start..][..size]
+    /// So many of its bytes from a place on, to be filled.
+    pub fn room(&mut self, from: usize, length: usize) -> &mut [u8] {
+        let end = self.start + from + length.min(self.size - from);
+        if self.memory.len() < end {
+            self.memory.resize(end, 0);
+        }
+        &mut self.memory[self.start + from..end]
     }
 }
 
@@ -111,8 +118,13 @@ mod tests {
     fn buffers_are_aligned_and_hold_what_they_say() {
         for size in [SMALL, LARGE] {
             let mut buffer = Buffer::new(size);
-            assert!(buffer.bytes().as_ptr().addr().is_multiple_of(ALIGNMENT));
-            assert_eq!((buffer.size(), buffer.bytes().len(), buffer.bytes_mut().len()), (size, size, size));
+            for (from, length) in [(0, 1), (1, size / 2), (0, size), (size - 1, size)] {
+                let before = buffer.memory.as_ptr();
+                assert_eq!(buffer.room(from, length).len(), length.min(size - from));
+                assert!(buffer.bytes(1).as_ptr().addr().is_multiple_of(ALIGNMENT));
+                assert_eq!(buffer.memory.as_ptr(), before);
+            }
+            assert_eq!((buffer.size(), buffer.bytes(size).len()), (size, size));
         }
     }
 

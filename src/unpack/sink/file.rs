@@ -55,12 +55,12 @@ impl SinkFile {
         }
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.output.borrow_mut().pool.take());
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX).min(self.room(&buffer));
-        let read = read_some(input, &mut buffer.bytes_mut()[self.pending..][..wanted]);
+        let read = read_some(input, buffer.room(self.pending, wanted));
         let buffer = self.buffer.insert(buffer);
         let old = self.pending;
         self.pending += read.map_err(UnpackError::Input)?;
         self.longest = self.longest.max(self.start + self.pending as u64);
-        Ok(&buffer.bytes()[old..self.pending])
+        Ok(&buffer.bytes(self.pending)[old..])
     }
 
     /// Puts bytes that came another way than from an input behind what is pending.
@@ -110,7 +110,7 @@ impl SinkFile {
         if length == 0 {
             output.pool.put_back(buffer);
         } else if !self.is_begun && length <= SMALL_PIECE {
-            self.target.write_at_once(&buffer.bytes()[..length], self.start)?;
+            self.target.write_at_once(buffer.bytes(length), self.start)?;
             output.pool.put_back(buffer);
         } else {
             output.pool.went_away(&buffer);

@@ -96,7 +96,7 @@ impl Target {
     }
 
     fn write(&self, piece: &Piece, may_be_direct: &mut bool) -> io::Result<()> {
-        let data = &piece.buffer.bytes()[..piece.length];
+        let data = piece.buffer.bytes(piece.length);
         let is_aligned = piece.at.is_multiple_of(ALIGNMENT as u64) && !piece.is_whole_file;
         let mut done = 0;
         if *may_be_direct && is_aligned && piece.length >= ALIGNMENT {

@@ -32,7 +32,7 @@ use super::sink::{Open, Sink};
 use super::{Source, Summary, UnpackError, malformed};
 use chunk::{Body, Chunk, Chunks, Data, Map};
 
-/// Where compressed bytes are read to, at once.
+/// Compressed bytes that are read at once.
 const PIECE: usize = 128 << 10;
 
 /// Entries of a sparse map; a chunk of 10 MiB with a hole in each of its 1 KiB pages has 10,240.
@@ -50,7 +50,7 @@ pub fn unpack(input: impl Source, sink: &Sink, flavour: Flavour) -> Result<Summa
     let mut unpacker = Unpacker {
         input: Chunks::new(input, flavour),
         members: Members::new(sink),
-        piece: vec![0; PIECE].into(),
+        piece: Vec::new(),
         summary: Summary::default(),
     };
     while let Some(chunk) = unpacker.input.next_chunk()? {
@@ -63,13 +63,17 @@ pub fn unpack(input: impl Source, sink: &Sink, flavour: Flavour) -> Result<Summa
 struct Unpacker<'a, S> {
     input: Chunks<S>,
     members: Members<'a>,
-    piece: Box<[u8]>,
+    /// Where compressed bytes are read to, where there are any.
+    piece: Vec<u8>,
     summary: Summary,
 }
 
 impl<S: Source> Unpacker<'_, S> {
     fn chunk(&mut self, chunk: Chunk) -> Result<(), UnpackError> {
         let Chunk { path, compression, body } = chunk;
+        if compression.is_some() {
+            self.piece.resize(PIECE, 0);
+        }
         match body {
             Body::Payload { data, rewrite } => {
                 self.payload(&path, compression, data, if rewrite { Open::Replace } else { Open::New })
