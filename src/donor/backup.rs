@@ -27,6 +27,13 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// The tool has closed its output; what it still has to do takes no longer.
 const EXIT_LIMIT: Duration = Duration::from_secs(20);
 
+/// A backup that went out whole.
+struct Served {
+    bytes: u64,
+    /// What went over the wire: less, where frames were packed.
+    sent: u64,
+}
+
 /// Serves one admitted recipient. The turn is given back when this returns, the tool having been reaped.
 pub fn serve(donor: &Donor, recipient: Admitted) {
     let started = Instant::now();
@@ -37,8 +44,8 @@ pub fn serve(donor: &Donor, recipient: Admitted) {
     drop(turn);
     let seconds = started.elapsed().as_secs_f64();
     match outcome {
-        Ok(bytes) => {
-            info!(recipient = pod, bytes, seconds, "a clone was served");
+        Ok(Served { bytes, sent }) => {
+            info!(recipient = pod, bytes, sent, seconds, "a clone was served");
             donor.metrics.donated(bytes, seconds);
         }
         Err(error) => {
@@ -48,7 +55,13 @@ pub fn serve(donor: &Donor, recipient: Admitted) {
     }
 }
 
-fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, mut transcript: Transcript, survey: &Survey) -> Result<u64> {
+fn run(
+    donor: &Donor,
+    stream: &TcpStream,
+    hello: &Hello,
+    mut transcript: Transcript,
+    survey: &Survey,
+) -> Result<Served> {
     let tool = donor.tool()?;
     if tool.loses_unflushed_aria()
         && let Err(error) = Handle::current().block_on(flush_aria(donor))
@@ -98,7 +111,7 @@ async fn flush_aria(donor: &Donor) -> Result<()> {
 }
 
 /// Refuses after all, with a reason that may pass.
-fn give_up(stream: &TcpStream, error: anyhow::Error) -> Result<u64> {
+fn give_up(stream: &TcpStream, error: anyhow::Error) -> Result<Served> {
     refuse(stream, &Refusal { why: Why::NotReady, text: format!("{error:#}"), retry_after: Some(10) });
     Err(error)
 }
@@ -167,7 +180,7 @@ fn end(
     cut: Option<String>,
     watch: &Watch,
     lock_wait: Duration,
-) -> Result<u64> {
+) -> Result<Served> {
     let ended = running.wait_at_most(EXIT_LIMIT).with_context(|| format!("waiting for {tool}"))?;
     let cut = cut.map(|what| format!("{tool} ended with success, but its stream is not whole: {what}"));
     if let Some(fault) = fault(tool, &ended).or(cut) {
@@ -179,7 +192,8 @@ fn end(
         bail!(fault);
     }
     let position = ended.tail.line_holding("binlog position").map(str::to_owned);
-    Ok(writer.end(position)?)
+    let sent = writer.sent();
+    Ok(Served { bytes: writer.end(position)?, sent })
 }
 
 fn fault(tool: &BackupTool, ended: &Ended) -> Option<String> {

@@ -25,6 +25,7 @@ mod rolled_back;
 mod scale;
 mod set;
 mod signals;
+mod slow_links;
 mod sql_proxy;
 mod statements;
 mod torture;

@@ -1,0 +1,70 @@
+//! Clones over links that are slower than a disk: packed, held back, and told about while they take their time.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::pods::Cluster;
+use crate::set;
+
+/// Bytes of the stream, bytes on the wire and seconds of the clone that mysql-0 served.
+fn served(cluster: &Cluster) -> Result<(u64, u64, f64)> {
+    let log = cluster.logs("mysql-0", "sidecar");
+    let line = log.lines().find(|line| line.contains("a clone was served")).context("no clone was served")?;
+    let value = |name: &str| -> Result<f64> {
+        let rest = line.split_once(&format!("{name}=")).with_context(|| format!("no {name} in {line}"))?.1;
+        Ok(rest.split_whitespace().next().unwrap_or_default().parse()?)
+    };
+    Ok((value("bytes")? as u64, value("sent")? as u64, value("seconds")?))
+}
+
+fn clone_with(variables: &[(&str, &str, &str)], megabytes: u32) -> Result<Cluster> {
+    let cluster = set::start(1, |manifests| {
+        for (container, name, value) in variables {
+            manifests.set_env(container, name, value);
+        }
+    })?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    set::fill_much(&cluster, megabytes)?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    Ok(cluster)
+}
+
+#[test]
+fn frames_are_packed_where_both_ends_say_so() -> Result<()> {
+    const PACKING: &str = "MYSQLSET_WIRE_COMPRESSION";
+    for (recipient, donor, is_packed) in [("auto", "on", true), ("off", "on", false), ("on", "off", false)] {
+        let cluster = clone_with(&[("clone", PACKING, recipient), ("sidecar", PACKING, donor)], 1)?;
+        let (bytes, sent, _) = served(&cluster)?;
+        ensure!((sent < bytes / 2) == is_packed, "{recipient}, {donor}: {sent} of {bytes} bytes were sent");
+        ensure!(is_packed || sent > bytes, "{recipient}, {donor}: {sent} of {bytes} bytes were sent");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_donor_keeps_to_its_rate_and_the_recipient_tells_how_far_it_is() -> Result<()> {
+    const RATE: u64 = 2 << 20;
+    let cluster = clone_with(&[("sidecar", "MYSQLSET_RATE_LIMIT", "2M")], 8)?;
+    let (_, sent, seconds) = served(&cluster)?;
+    let rate = sent as f64 / seconds;
+    ensure!(rate < 1.1 * RATE as f64, "{rate} bytes a second were sent, {RATE} are allowed");
+    ensure!(seconds > 10.5, "a clone of {sent} bytes in {seconds} s says nothing of its progress");
+    let log = cluster.logs("mysql-1", "clone");
+    let is_progress = |line: &&str| line.contains("receiving ") && line.contains(" of about ") && line.contains(" %, ");
+    let line = log.lines().find(is_progress).with_context(|| format!("no word of progress:\n{log}"))?;
+    ensure!(line.contains("MB/s") && line.contains(" left") && line.contains("percent="), "{line}");
+    Ok(())
+}
+
+#[test]
+fn a_slow_link_is_packed_for_of_itself() -> Result<()> {
+    let auto = |container| (container, "MYSQLSET_WIRE_COMPRESSION", "auto");
+    let cluster = clone_with(&[auto("clone"), auto("sidecar"), ("sidecar", "MYSQLSET_RATE_LIMIT", "6M")], 60)?;
+    let (bytes, sent, _) = served(&cluster)?;
+    let log = cluster.logs("mysql-0", "sidecar");
+    ensure!(log.contains("packing on the wire is on"), "{sent} of {bytes} bytes were sent\n{log}");
+    ensure!(sent < bytes * 3 / 4, "{sent} of {bytes} bytes were sent");
+    Ok(())
+}
