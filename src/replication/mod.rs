@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
@@ -171,7 +171,12 @@ impl Keeper {
         if snapshot.state != Some(State::Configured) && snapshot.broken.is_none() {
             return Ok(());
         }
-        let mut journal = Journal::read(&self.settings.data_dir)?.context("the journal went away")?;
+        let mut journal = match Journal::read(&self.settings.data_dir)? {
+            Some(journal) => journal,
+            // Data that mysqlset did not make, whose server has started replication by itself.
+            None if snapshot.set_id.is_none() && snapshot.clone.is_none() => Journal::new(State::Configured),
+            None => bail!("the journal went away"),
+        };
         if journal.state == State::Configured {
             journal = journal.entering(State::Replicating);
         }
