@@ -9,6 +9,7 @@ mod backup;
 mod choice;
 mod pace;
 mod passing;
+mod pipe;
 mod preflight;
 mod relay;
 mod report;

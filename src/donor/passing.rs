@@ -10,12 +10,9 @@ use std::ops::Range;
 use std::process::ChildStdout;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, ioctl_fionread};
-use rustix::pipe::{SpliceFlags, splice};
-
 use super::choice::Choice;
 use super::pace::Pace;
+use super::pipe;
 use crate::wire::data::DataWriter;
 use crate::wire::frame::WireError;
 
@@ -40,6 +37,8 @@ pub struct Sending {
     pub choice: Choice,
     /// The longest that the recipient hears nothing.
     pub heartbeat: Duration,
+    /// The longest that it may take nothing.
+    pub stall: Duration,
 }
 
 pub struct Passing<'a, 'w> {
@@ -49,6 +48,7 @@ pub struct Passing<'a, 'w> {
     pace: Pace,
     choice: Choice,
     heartbeat: Duration,
+    stall: Duration,
     last_word: Instant,
     /// How long the pace was waited for since something was sent.
     held: Duration,
@@ -62,7 +62,7 @@ pub struct Passing<'a, 'w> {
 
 impl<'a, 'w> Passing<'a, 'w> {
     pub fn new(output: ChildStdout, writer: &'w mut DataWriter<&'a TcpStream>, sending: Sending) -> Passing<'a, 'w> {
-        let Sending { pace, choice, heartbeat } = sending;
+        let Sending { pace, choice, heartbeat, stall } = sending;
         writer.set_limit(pace.frame_limit());
         Passing {
             output,
@@ -71,6 +71,7 @@ impl<'a, 'w> Passing<'a, 'w> {
             pace,
             choice,
             heartbeat,
+            stall,
             last_word: Instant::now(),
             held: Duration::ZERO,
             buffer: vec![0; COPY_SIZE].into(),
@@ -127,13 +128,13 @@ impl<'a, 'w> Passing<'a, 'w> {
             return Ok(0);
         }
         self.wait()?;
-        let there = ioctl_fionread(&self.output)?;
-        if there >= wanted.min(WORTH_MOVING) {
-            return Ok(usize::try_from(there).unwrap_or(usize::MAX));
+        let there = pipe::there(&self.output)?;
+        if there as u64 >= wanted.min(WORTH_MOVING) {
+            return Ok(there);
         }
         // A moment's wait makes one large frame of what would be many small ones, each of which wakes both ends.
         std::thread::sleep(GATHERING);
-        Ok(usize::try_from(ioctl_fionread(&self.output)?).unwrap_or(usize::MAX))
+        pipe::there(&self.output)
     }
 
     /// Moves bytes that are there.
@@ -143,15 +144,7 @@ impl<'a, 'w> Passing<'a, 'w> {
             Ok(connection) => *connection,
             Err(error) => return Err(self.lost(error)),
         };
-        let mut left = count;
-        while left > 0 {
-            match splice(&self.output, None, connection, None, left, SpliceFlags::empty()) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(moved) => left -= moved,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(self.lost(WireError::Io(error.into()))),
-            }
-        }
+        pipe::splice(&self.output, connection, count, self.stall)?.map_err(|error| self.lost(error))?;
         self.account(mark)?;
         Ok(count)
     }
@@ -255,23 +248,10 @@ impl<'a, 'w> Passing<'a, 'w> {
         Ok(())
     }
 
-    /// Looks at the recipient, and at the tool's output too where that is asked for. A recipient has nothing to say
-    /// during a clone: whatever comes from it is its end.
+    /// Whether the tool has written something or closed its output, where that is asked for; the recipient must be there.
     fn look(&mut self, limit: Duration, at_output: bool) -> io::Result<bool> {
-        let any = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
-        let mut descriptors =
-            [PollFd::new(self.recipient, PollFlags::IN | PollFlags::RDHUP), PollFd::new(&self.output, PollFlags::IN)];
-        let looked_at = if at_output { &mut descriptors[..] } else { &mut descriptors[..1] };
-        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
-        match poll(looked_at, Some(&limit)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let [recipient, output] = descriptors.map(|descriptor| descriptor.revents());
-        if recipient.intersects(any | PollFlags::RDHUP) {
-            return Err(self.lost(WireError::Ended("before the backup was done")));
-        }
-        Ok(output.intersects(any))
+        let output = at_output.then_some(&self.output);
+        pipe::is_ready(output, self.recipient, limit)?.map_err(|error| self.lost(error))
     }
 
     /// Remembers what an error is about that goes through somebody else's hands.

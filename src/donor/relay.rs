@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::choice::Choice;
 use super::pace::Pace;
 use super::passing::{Passing, Sending};
+use super::pipe;
 use crate::cli::WireCompression;
 use crate::settings::Sidecar;
 use crate::unpack::xbstream::Flavour;
@@ -23,10 +24,6 @@ use crate::wire::packing::ZSTD;
 
 /// The longest that the recipient hears nothing.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// Bytes in the pipe between tool and relay: a page more of them is a context switch less. An ordinary user may have
-/// this many (/proc/sys/fs/pipe-max-size).
-const PIPE_SIZE: usize = 1 << 20;
 
 /// How passing on ended.
 pub enum Relayed {
@@ -61,13 +58,14 @@ pub fn relay(
     settings: &Sidecar,
     may_pack: bool,
 ) -> Relayed {
-    let _ = rustix::pipe::fcntl_setpipe_size(&output, PIPE_SIZE);
-    let heartbeat = HEARTBEAT.min(settings.peering.stall_timeout / 3).max(Duration::from_millis(100));
+    pipe::enlarge(&output);
+    let stall = settings.peering.stall_timeout;
+    let heartbeat = HEARTBEAT.min(stall / 3).max(Duration::from_millis(100));
     let choice = Choice::new(settings.peering.wire_compression, may_pack);
     if let Err(error) = writer.set_packing(choice.packs()) {
         return Relayed::OutputBroken(error.to_string());
     }
-    let sending = Sending { pace: Pace::new(settings.rate_limit), choice, heartbeat };
+    let sending = Sending { pace: Pace::new(settings.rate_limit), choice, heartbeat, stall };
     let flavour = format.xbstream().filter(|_| writer.coverage() == Coverage::Heads);
     let mut passing = Passing::new(output, writer, sending);
     let passed = match flavour {
