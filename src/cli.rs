@@ -169,6 +169,12 @@ pub struct CloneArgs {
     #[arg(long, env = "MYSQLSET_KEYRING", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub keyring: bool,
 
+    /// Take the backup stream of a donor that is no mysqlset, such as the tutorial's ncat: without proof of who sends it,
+    /// without an end mark, without a digest.
+    #[arg(long, env = "MYSQLSET_TAKE_UNPROVEN_STREAM", action = ArgAction::SetTrue,
+          value_parser = BoolishValueParser::new())]
+    pub take_unproven_stream: bool,
+
     /// Memory for prepare, in bytes, or with K, M or G; by default taken from the container's memory limit.
     #[arg(long, env = "MYSQLSET_PREPARE_MEMORY", value_name = "BYTES")]
     pub prepare_memory: Option<String>,
@@ -226,6 +232,18 @@ pub struct SidecarArgs {
     /// Give the whole database to anyone who can reach the clone port. Without this or a secret no clone is served.
     #[arg(long, env = "MYSQLSET_DONATE_TO_ANYONE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub donate_to_anyone: bool,
+
+    /// Send the bare backup stream of the whole database to anyone who connects and says nothing, such as the tutorial's
+    /// ncat: without an end mark or a digest. Implies --donate-to-anyone.
+    #[arg(long, env = "MYSQLSET_DONATE_UNPROVEN_STREAM_TO_ANYONE", action = ArgAction::SetTrue,
+          value_parser = BoolishValueParser::new())]
+    pub donate_unproven_stream_to_anyone: bool,
+
+    /// Follow a primary whose sidecar is no mysqlset but the tutorial's, as long as these data have no identity: without
+    /// knowing whether its data are of the same set.
+    #[arg(long, env = "MYSQLSET_FOLLOW_UNPROVEN_PRIMARY", action = ArgAction::SetTrue,
+          value_parser = BoolishValueParser::new())]
+    pub follow_unproven_primary: bool,
 
     /// The server's image leaves .mysqlset-first-start-done in the data directory when it has made a new database: one
     /// without that mark is not taken for whole.

@@ -105,6 +105,8 @@ pub struct Clone {
     pub server_config: PathBuf,
     /// Whether the backup tool reaches the keys of encrypted data.
     pub keyring: bool,
+    /// Whether a stream is taken about which its donor says nothing.
+    pub take_unproven_stream: bool,
     /// Bytes of memory for prepare, where the user says so.
     pub prepare_memory: Option<u64>,
     pub writing: Writing,
@@ -122,12 +124,14 @@ impl Clone {
             args.donor.iter().map(|text| host_port(text, args.clone_port)).collect::<Result<_>>()?
         };
         let primary = HostPort { host: member.peer(Ordinal::PRIMARY, &args.peers.service), port: args.clone_port };
+        let peering = peering(&args.peers)?;
+        no_secret_beside(&peering, args.take_unproven_stream, "--take-unproven-stream")?;
         Ok(Clone {
             primary,
             member,
             data_dir: args.data.data_dir,
             donors,
-            peering: peering(&args.peers)?,
+            peering,
             service: args.peers.service,
             clone_port: args.clone_port,
             give_up_after: Duration::from_secs(args.give_up_after),
@@ -137,6 +141,7 @@ impl Clone {
             on_broken_replica: args.on_broken_replica,
             server_config: args.server_config,
             keyring: args.keyring,
+            take_unproven_stream: args.take_unproven_stream,
             prepare_memory: bytes("--prepare-memory", args.prepare_memory.as_deref(), LEAST_MEMORY)?,
             writing: if args.cached_writes { Writing::Cached } else { Writing::Direct },
         })
@@ -152,6 +157,10 @@ pub struct Sidecar {
     pub clone_listen: SocketAddr,
     pub http_listen: SocketAddr,
     pub donate_to_anyone: bool,
+    /// Whether who says nothing gets a bare stream.
+    pub donate_unproven_stream: bool,
+    /// Whether a primary is followed that can't say whose data it has.
+    pub follow_unproven_primary: bool,
     /// Whether a new database has a mark when it is whole.
     pub first_start_mark: bool,
     /// The server in this pod.
@@ -175,14 +184,20 @@ impl Sidecar {
     pub fn new(args: SidecarArgs, process: &ProcessArgs) -> Result<Sidecar> {
         let member = member(process)?;
         let source_host = args.source_host.unwrap_or_else(|| member.peer(Ordinal::PRIMARY, &args.peers.service));
+        let peering = peering(&args.peers)?;
+        let to_anyone = args.donate_unproven_stream_to_anyone;
+        no_secret_beside(&peering, to_anyone, "--donate-unproven-stream-to-anyone")?;
+        no_secret_beside(&peering, args.follow_unproven_primary, "--follow-unproven-primary")?;
         let is_primary = source_host.split('.').next() == Some(&format!("{}-{}", member.set, Ordinal::PRIMARY));
         Ok(Sidecar {
             member,
             data_dir: args.data.data_dir,
-            peering: peering(&args.peers)?,
+            peering,
             clone_listen: args.clone_listen,
             http_listen: args.http_listen,
-            donate_to_anyone: args.donate_to_anyone,
+            donate_to_anyone: args.donate_to_anyone || to_anyone,
+            donate_unproven_stream: to_anyone,
+            follow_unproven_primary: args.follow_unproven_primary,
             first_start_mark: args.first_start_mark,
             server: HostPort { host: args.server_host, port: args.server_port },
             primary: is_primary.then(|| HostPort { host: source_host.clone(), port: args.clone_listen.port() }),
@@ -222,6 +237,17 @@ fn peering(args: &PeerArgs) -> Result<Peering> {
     }
     let stall_timeout = Duration::from_secs(args.stall_timeout);
     Ok(Peering { secret, stall_timeout, wire_compression: args.wire_compression })
+}
+
+/// Who has a secret has others prove themselves; with one of these flags somebody need not.
+fn no_secret_beside(peering: &Peering, is_set: bool, flag: &str) -> Result<()> {
+    match &peering.secret {
+        Some(_) if is_set => Err(Reason::Settings.error(format!(
+            "{flag} is for peers that can prove nothing, and a clone secret is set, which every peer has to know: keep \
+             one of the two"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn account(user: String, password_file: Option<PathBuf>, variable: &str) -> Result<Account> {
@@ -278,6 +304,20 @@ mod tests {
         for wrong in ["", ":1", "host:", "host:port", "[::1]x"] {
             assert!(host_port(wrong, 1).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_unproven_and_a_secret_exclude_each_other() {
+        let peering = |secret: Option<&str>| Peering {
+            secret: secret.map(Secret::new),
+            stall_timeout: Duration::from_secs(30),
+            wire_compression: WireCompression::Off,
+        };
+        assert!(no_secret_beside(&peering(None), true, "--flag").is_ok());
+        assert!(no_secret_beside(&peering(Some("geheim")), false, "--flag").is_ok());
+        let error = no_secret_beside(&peering(Some("geheim")), true, "--flag").unwrap_err();
+        assert_eq!(crate::exit::reason_of(&error), Some(Reason::Settings));
+        assert!(error.to_string().contains("--flag") && !error.to_string().contains("geheim"), "{error}");
     }
 
     #[test]

@@ -93,6 +93,11 @@ pub fn position_of_source(directory: &Path) -> Result<Position> {
     }
 }
 
+/// Whether a backup says where its donor's source was.
+pub fn has_source(directory: &Path) -> Result<bool> {
+    Ok(read(directory, "slave_info")?.is_some_and(|text| !text.trim().is_empty()))
+}
+
 /// Reads the newer name where it exists, else the older one.
 fn read(directory: &Path, suffix: &str) -> Result<Option<String>> {
     for prefix in PREFIXES {

@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
 use super::preflight::Survey;
-use super::{Donor, backup, preflight, report};
+use super::{Donor, backup, bare, preflight, report};
 use crate::deadline::DeadlineReader;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::frame::{self, Kind, WireError};
@@ -40,7 +40,7 @@ enum Given {
 }
 
 /// How a handshake ends without a clone.
-enum Ended {
+pub enum Ended {
     /// We say no, and why.
     Refused(Refusal),
     /// The peer can't be talked with.
@@ -57,6 +57,9 @@ impl From<WireError> for Ended {
 pub fn handle(donor: &Donor, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
+    if donor.settings.donate_unproven_stream && bare::is_silent(&stream) {
+        return bare::serve(donor, &stream);
+    }
     match admit(donor, &stream) {
         Ok((hello, transcript, Given::Turn(turn, survey))) => {
             backup::serve(donor, Admitted { stream, hello, transcript, turn, survey });
@@ -83,7 +86,7 @@ pub fn refuse(mut stream: &TcpStream, refusal: &Refusal) {
 }
 
 /// Ends our side, and gives the peer a moment to read what was sent.
-fn let_it_read(stream: &TcpStream) {
+pub fn let_it_read(stream: &TcpStream) {
     if stream.shutdown(Shutdown::Write).is_ok() {
         let mut reader = DeadlineReader::new(stream, Instant::now() + Duration::from_secs(1));
         let _ = std::io::copy(&mut reader, &mut std::io::sink());
@@ -123,10 +126,17 @@ fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Gi
     if hello.wants == Wants::Report {
         return Ok((hello, transcript, Given::Report));
     }
+    let (turn, members) = take_turn(donor, &hello)?;
+    Ok((hello, transcript, Given::Turn(turn, members)))
+}
+
+/// A turn for who may have a clone, where one can be made now and would be of use to him; and how the members will be
+/// compressed.
+pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<(OwnedSemaphorePermit, Survey), Ended> {
     if donor.stopping.load(Ordering::Relaxed) {
         return Err(refused(Why::Stopping, "this sidecar is about to stop", Some(RETRY_AFTER)));
     }
-    check_format(donor, &hello)?;
+    check_format(donor, hello)?;
     let snapshot = donor.status.get();
     let fit = match hello.wants {
         Wants::Recovery => snapshot.fit_for_recovery(),
@@ -136,8 +146,8 @@ fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Gi
     let turn = donor.turn.clone().try_acquire_owned();
     let turn = turn.map_err(|_| refused(Why::Busy, "another clone is being served", Some(RETRY_AFTER)))?;
     let tool = donor.tool().map_err(|_| refused(Why::Unsupported, "this donor has no backup tool", None))?;
-    let survey = Handle::current().block_on(preflight::check(donor, tool, &hello)).map_err(Ended::Refused)?;
-    Ok((hello, transcript, Given::Turn(turn, survey)))
+    let survey = Handle::current().block_on(preflight::check(donor, tool, hello)).map_err(Ended::Refused)?;
+    Ok((turn, survey))
 }
 
 /// Challenges the recipient where there is a secret. Without one, and without the word that anyone may have the

@@ -1,10 +1,13 @@
 //! One clone as the donor sees it: start the backup tool, offer, relay, and say how it ended.
 
 use std::net::TcpStream;
+use std::process::ChildStdout;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
 use super::Donor;
@@ -28,19 +31,23 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 const EXIT_LIMIT: Duration = Duration::from_secs(20);
 
 /// A backup that went out whole.
-struct Served {
-    bytes: u64,
+pub struct Served {
+    pub bytes: u64,
     /// What went over the wire: less, where frames were packed.
-    sent: u64,
+    pub sent: u64,
 }
 
 /// Serves one admitted recipient. The turn is given back when this returns, the tool having been reaped.
 pub fn serve(donor: &Donor, recipient: Admitted) {
-    let started = Instant::now();
     let Admitted { stream, hello, transcript, turn, survey } = recipient;
-    let pod = hello.pod();
+    in_turn(donor, &hello.pod(), turn, || run(donor, &stream, &hello, transcript, &survey));
+}
+
+/// Has a clone made, and counts it.
+pub fn in_turn(donor: &Donor, pod: &str, turn: OwnedSemaphorePermit, clone: impl FnOnce() -> Result<Served>) {
+    let started = Instant::now();
     info!(recipient = pod, "a clone begins");
-    let outcome = run(donor, &stream, &hello, transcript, &survey);
+    let outcome = clone();
     drop(turn);
     let seconds = started.elapsed().as_secs_f64();
     match outcome {
@@ -63,23 +70,7 @@ fn run(
     survey: &Survey,
 ) -> Result<Served> {
     let tool = donor.tool()?;
-    if tool.loses_unflushed_aria()
-        && let Err(error) = Handle::current().block_on(flush_aria(donor))
-    {
-        return give_up(stream, error);
-    }
-    let scratch = match scratch::directory_in(&donor.scratch) {
-        Ok(scratch) => scratch,
-        Err(error) => return give_up(stream, error),
-    };
-    let backup = Backup {
-        server: &donor.settings.server,
-        account: &donor.settings.backup,
-        data_dir: &donor.settings.data_dir,
-        scratch: scratch.path(),
-        lock_wait: donor.settings.lock_wait,
-    };
-    let mut running = match tool.start_backup(&backup) {
+    let mut running = match RunningTool::start(donor, tool) {
         Ok(running) => running,
         Err(error) => return give_up(stream, error),
     };
@@ -90,12 +81,68 @@ fn run(
         let proof = Proof { hmac: transcript.prove(secret, Side::Donor) };
         frame::write_control(&mut &*stream, Kind::Proof, &proof)?;
     }
-    let sessions =
-        Sessions { server: donor.settings.server.clone(), account: donor.settings.backup.clone(), tool: running.id() };
-    let watch = Watch::begin(sessions.clone(), donor.settings.lock_wait);
     let writer = DataWriter::covering(offer.digest, stream);
-    let (writer, cut) = relay(donor, tool, writer, offer.packing.is_some(), &mut running, &sessions)?;
-    end(tool, running, writer, cut, &watch, donor.settings.lock_wait)
+    let (writer, cut) = relay(donor, tool, writer, offer.packing.is_some(), &mut running)?;
+    end(running, writer, cut)
+}
+
+/// The backup tool at work, its sessions on the server watched.
+pub struct RunningTool<'a> {
+    tool: &'a BackupTool,
+    running: Running,
+    sessions: Sessions,
+    watch: Watch,
+    lock_wait: Duration,
+    _scratch: TempDir,
+}
+
+impl<'a> RunningTool<'a> {
+    pub fn start(donor: &Donor, tool: &'a BackupTool) -> Result<RunningTool<'a>> {
+        if tool.loses_unflushed_aria() {
+            Handle::current().block_on(flush_aria(donor))?;
+        }
+        let (settings, scratch) = (&donor.settings, scratch::directory_in(&donor.scratch)?);
+        let backup = Backup {
+            server: &settings.server,
+            account: &settings.backup,
+            data_dir: &settings.data_dir,
+            scratch: scratch.path(),
+            lock_wait: settings.lock_wait,
+        };
+        let running = tool.start_backup(&backup)?;
+        let sessions =
+            Sessions { server: settings.server.clone(), account: settings.backup.clone(), tool: running.id() };
+        let watch = Watch::begin(sessions.clone(), settings.lock_wait);
+        Ok(RunningTool { tool, running, sessions, watch, lock_wait: settings.lock_wait, _scratch: scratch })
+    }
+
+    /// The pipe from its output; once.
+    pub fn take_output(&mut self) -> Result<ChildStdout> {
+        self.running.take_stdout().with_context(|| format!("{}: no output", self.tool))
+    }
+
+    /// Kills the tool, and has the server forget it: what it waited for or held there must not stay.
+    pub fn end_by_force(&self) {
+        let ports = self.sessions.ports();
+        self.running.kill();
+        if let Err(error) = Handle::current().block_on(self.sessions.end_all(&ports)) {
+            warn!("ending the backup tool's sessions on the server: {error:#}");
+        }
+    }
+
+    /// Waits for the end of a tool that has closed its output. Either it ended with success, by its status and by its
+    /// own last word, or the inner error says why what it wrote is worth nothing.
+    pub fn finish(self) -> Result<Result<Ended, String>> {
+        let RunningTool { tool, running, watch, lock_wait, _scratch, .. } = self;
+        let ended = running.wait_at_most(EXIT_LIMIT).with_context(|| format!("waiting for {tool}"))?;
+        Ok(match fault(tool, &ended) {
+            None => Ok(ended),
+            Some(_) if watch.has_struck() => {
+                Err(format!("the backup waited for a lock of the server for more than {} seconds", lock_wait.as_secs()))
+            }
+            Some(fault) => Err(fault),
+        })
+    }
 }
 
 /// Has the server write out what the tool would miss.
@@ -143,19 +190,18 @@ fn relay<'a>(
     tool: &BackupTool,
     mut writer: Writer<'a>,
     may_pack: bool,
-    running: &mut Running,
-    sessions: &Sessions,
+    running: &mut RunningTool<'_>,
 ) -> Result<(Writer<'a>, Option<String>)> {
-    let output = running.take_stdout().with_context(|| format!("{tool}: no output"))?;
+    let output = running.take_output()?;
     match relay::relay(output, &mut writer, tool.format(), &donor.settings, may_pack) {
         Relayed::Whole => Ok((writer, None)),
         Relayed::Cut(what) => Ok((writer, Some(what))),
         Relayed::RecipientGone(why) => {
-            end_by_force(running, sessions);
+            running.end_by_force();
             bail!("the recipient went away after {} bytes: {why}", writer.bytes())
         }
         Relayed::OutputBroken(why) => {
-            end_by_force(running, sessions);
+            running.end_by_force();
             let text = format!("the stream of {tool}: {why}");
             let _ = writer.failed(text.clone());
             bail!(text)
@@ -163,34 +209,20 @@ fn relay<'a>(
     }
 }
 
-/// Kills the tool, and has the server forget it: what it waited for or held there must not stay.
-fn end_by_force(running: &mut Running, sessions: &Sessions) {
-    let ports = sessions.ports();
-    running.kill();
-    if let Err(error) = Handle::current().block_on(sessions.end_all(&ports)) {
-        warn!("ending the backup tool's sessions on the server: {error:#}");
-    }
-}
-
-/// Only here is an end frame sent: the tool has ended, with success, by its status and by its own last word.
-fn end(
-    tool: &BackupTool,
-    running: Running,
-    writer: Writer<'_>,
-    cut: Option<String>,
-    watch: &Watch,
-    lock_wait: Duration,
-) -> Result<Served> {
-    let ended = running.wait_at_most(EXIT_LIMIT).with_context(|| format!("waiting for {tool}"))?;
-    let cut = cut.map(|what| format!("{tool} ended with success, but its stream is not whole: {what}"));
-    if let Some(fault) = fault(tool, &ended).or(cut) {
-        let fault = match watch.has_struck() {
-            true => format!("the backup waited for a lock of the server for more than {} seconds", lock_wait.as_secs()),
-            false => fault,
-        };
-        writer.failed(fault.clone())?;
-        bail!(fault);
-    }
+/// Only here is an end frame sent: the tool has ended with success, and its stream is whole.
+fn end(running: RunningTool<'_>, writer: Writer<'_>, cut: Option<String>) -> Result<Served> {
+    let tool = running.tool;
+    let whole = running.finish()?.and_then(|ended| match cut {
+        None => Ok(ended),
+        Some(what) => Err(format!("{tool} ended with success, but its stream is not whole: {what}")),
+    });
+    let ended = match whole {
+        Ok(ended) => ended,
+        Err(fault) => {
+            writer.failed(fault.clone())?;
+            bail!(fault);
+        }
+    };
     let position = ended.tail.line_holding("binlog position").map(str::to_owned);
     let sent = writer.sent();
     Ok(Served { bytes: writer.end(position)?, sent })

@@ -6,6 +6,7 @@
 
 mod admission;
 mod backup;
+mod bare;
 mod choice;
 mod pace;
 mod passing;
@@ -161,6 +162,12 @@ async fn drain(donor: &Donor, mut sessions: JoinSet<()>) {
 }
 
 fn announce(donor: &Donor) {
+    if donor.settings.donate_unproven_stream {
+        warn!(
+            "a peer that says nothing, such as the tutorial's `ncat --recv-only`, is sent the whole database, with nothing \
+             by which it could tell that it is whole (--donate-unproven-stream-to-anyone)"
+        );
+    }
     match (&donor.settings.peering.secret, donor.settings.donate_to_anyone) {
         (Some(_), _) => info!(address = %donor.settings.clone_listen, "serving clones to who knows the secret"),
         (None, true) => warn!(

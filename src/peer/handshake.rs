@@ -21,7 +21,7 @@ use crate::wire::packing::ZSTD;
 use crate::wire::preface;
 
 /// To one address. A pod that was deleted a moment ago doesn't answer at all.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// For all that the donor says before its offer; it may have to start the backup tool meanwhile.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
@@ -87,7 +87,7 @@ pub fn ask_for_report(
     converse(asker, hello, &stream, Kind::Report, limit)
 }
 
-fn connect(place: &Place, limit: Duration) -> Result<TcpStream, Silence> {
+pub(super) fn connect(place: &Place, limit: Duration) -> Result<TcpStream, Silence> {
     let addresses: Vec<SocketAddr> = match place {
         Place::Address(address) => vec![*address],
         Place::Name(name) => (name.host.as_str(), name.port)

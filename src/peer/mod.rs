@@ -1,5 +1,6 @@
 //! The asking half of the protocol in [`crate::wire`], up to the answer: an offer of a clone, or a report.
 
+mod bare;
 mod handshake;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use crate::unpack::Format;
 use crate::wire::frame::WireError;
 use crate::wire::message::{Refusal, Report, Wants};
 
+pub use bare::{BareStream, take_bare_stream};
 pub use handshake::{Incoming, ask_for_clone};
 
 /// A peer that is there reports at once; its server may take a moment to answer it.
@@ -30,6 +32,8 @@ pub struct Asker<'a> {
     pub site: Site,
     /// The identity of the data that a clone would take the place of.
     pub set_id: Option<SetId>,
+    /// Whether a stream is taken about which its donor says nothing.
+    pub takes_unproven: bool,
 }
 
 /// What a donor must know of a recipient before it begins.
@@ -75,6 +79,8 @@ pub enum Silence {
     Refused(Refusal),
     /// The peer may not be trusted, or can't be understood: trying it again changes nothing.
     Unacceptable(String),
+    /// The peer is no mysqlset, and sends a backup to whoever connects, as the tutorial's does.
+    Bare,
     /// The fault is this machine's.
     Fatal(anyhow::Error),
 }
@@ -84,6 +90,7 @@ impl fmt::Display for Silence {
         match self {
             Silence::Unreachable(why) | Silence::Unacceptable(why) => f.write_str(why),
             Silence::Refused(refusal) => write!(f, "refused, {refusal}"),
+            Silence::Bare => WireError::Bare.fmt(f),
             Silence::Fatal(error) => write!(f, "{error:#}"),
         }
     }
@@ -94,6 +101,7 @@ impl From<WireError> for Silence {
     fn from(error: WireError) -> Silence {
         match error {
             WireError::Malformed(what) => Silence::Unacceptable(what),
+            WireError::Bare => Silence::Bare,
             other => Silence::Unreachable(other.to_string()),
         }
     }
@@ -106,6 +114,14 @@ pub fn ask_for_report(
     place: &Place,
     questions: &Questions,
 ) -> Result<Report, Silence> {
-    let asker = Asker { member, peering, wants: Wants::Report, formats: &[], site: Site::default(), set_id: None };
+    let asker = Asker {
+        member,
+        peering,
+        wants: Wants::Report,
+        formats: &[],
+        site: Site::default(),
+        set_id: None,
+        takes_unproven: false,
+    };
     handshake::ask_for_report(&asker, place, questions, REPORT_LIMIT)
 }

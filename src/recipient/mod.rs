@@ -1,6 +1,7 @@
 //! The recipient: finds a donor, and receives a whole backup from it or nothing.
 
 mod rounds;
+mod unproven;
 
 use std::fmt;
 use std::path::Path;
@@ -16,9 +17,9 @@ use crate::peer::{self, Asker, Incoming, Silence};
 use crate::position::Position;
 use crate::progress::Progress;
 use crate::settings::HostPort;
-use crate::unpack::{self, UnpackError, Writing};
+use crate::unpack::{self, Format, UnpackError, Writing};
 use crate::wire::frame::WireError;
-use crate::wire::message::{Offer, Refusal};
+use crate::wire::message::Refusal;
 
 pub use rounds::receive_from_any;
 
@@ -84,21 +85,30 @@ impl From<Silence> for Setback {
             Silence::Unreachable(why) => Setback::Unreachable(why),
             Silence::Refused(refusal) => Setback::Refused(refusal),
             Silence::Unacceptable(why) => Setback::Unacceptable(why),
+            Silence::Bare => Setback::Unacceptable(unproven::REFUSED.to_owned()),
             Silence::Fatal(error) => Setback::Fatal(error),
         }
     }
 }
 
 /// One try at one donor. `stage` is called once the donor has offered a backup, before the first byte of it, and
-/// gives the empty directory to unpack into.
+/// gives the empty directory to unpack into. `is_bare` says that the donor was found to be the tutorial's, and isn't
+/// asked what it is: that would break off another backup there.
 pub fn receive(
     asker: &Asker<'_>,
     donor: &HostPort,
+    is_bare: &mut bool,
     stage: &dyn Fn() -> anyhow::Result<std::path::PathBuf>,
     writing: Writing,
 ) -> Result<Received, Setback> {
     info_span!("receive", %donor).in_scope(|| {
-        let incoming = peer::ask_for_clone(asker, donor)?;
+        if *is_bare {
+            return unproven::receive(asker, donor, is_bare, stage);
+        }
+        let incoming = match peer::ask_for_clone(asker, donor) {
+            Err(Silence::Bare) if asker.takes_unproven => return unproven::receive(asker, donor, is_bare, stage),
+            answer => answer?,
+        };
         let directory = stage().map_err(Setback::Fatal)?;
         unpack_all(incoming, donor, &directory, writing)
     })
@@ -125,7 +135,7 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, writing: W
     let broken = |why: String| Setback::Broken { why, bytes };
     let end = data.finish().map_err(|error: WireError| broken(error.to_string()))?;
     summary.require_backup_metadata().map_err(|error| broken(error.to_string()))?;
-    let position = position_of(&offer, directory).map_err(Setback::Unusable)?;
+    let position = position_of(Ordinal(offer.ordinal), offer.format, directory).map_err(Setback::Unusable)?;
     let seconds = started.elapsed().as_secs_f64();
     info!(bytes, seconds, files = summary.files, position = end.position, "received, whole to its end mark");
     Ok(Received {
@@ -142,9 +152,9 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, writing: W
 
 /// The position that came with a backup: the primary's own, or what a replica says about its source. Each has the other
 /// file too at times, with coordinates that would be the wrong ones for a clone.
-fn position_of(offer: &Offer, data: &Path) -> anyhow::Result<Position> {
-    if Ordinal(offer.ordinal) == Ordinal::PRIMARY {
-        left_files::position_of_primary(data, backup_tool::writer_of(offer.format))
+fn position_of(donor: Ordinal, format: Format, data: &Path) -> anyhow::Result<Position> {
+    if donor == Ordinal::PRIMARY {
+        left_files::position_of_primary(data, backup_tool::writer_of(format))
     } else {
         left_files::position_of_source(data)
     }

@@ -36,11 +36,12 @@ pub fn receive_from_any(
     writing: Writing,
 ) -> Result<Received> {
     let mut patience = Patience::new(give_up_after);
+    let mut bare = vec![false; donors.len()];
     loop {
         let mut setbacks = Vec::new();
-        for donor in donors {
+        for (donor, is_bare) in donors.iter().zip(&mut bare) {
             let began = Instant::now();
-            match receive(asker, donor, stage, writing) {
+            match receive(asker, donor, is_bare, stage, writing) {
                 Ok(received) => return Ok(received),
                 Err(Setback::Fatal(error)) => return Err(error),
                 Err(Setback::Refused(refusal)) if refusal.why == Why::NoRoom => {

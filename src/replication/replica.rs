@@ -224,7 +224,7 @@ async fn by_gtid_where_it_can_be(
     };
     // Another database has another history under the same names.
     match primary.identity(server, None, known).await? {
-        Identity::Same => {}
+        Identity::Same | Identity::Trusted => {}
         Identity::Different(why) | Identity::Unknown(why) => bail!("where the clone ends can't be looked up: {why}"),
     }
     let mut source = Server::connect(&settings.source, &settings.replication).await?;

@@ -34,13 +34,31 @@ const RENEWAL: Duration = Duration::from_secs(30);
 /// A connection that stands is asked about again after so long: it may have been lost and made anew between two looks.
 const CONFIRMED: Duration = Duration::from_secs(60);
 
+/// Before a primary that is the tutorial's is asked again: each question starts a backup there, which is broken off. A
+/// connection that stands is not asked about at all: while such a pod is replaced it can't stay unnoticed.
+const TRUSTED: Duration = Duration::from_secs(30);
+
 /// What is known about the primary's identity.
 pub enum Identity {
     Same,
+    /// The primary is the tutorial's, and the operator has said that it is followed all the same.
+    Trusted,
     /// The primary's data are another set's; in words.
     Different(String),
     /// The primary does not say; why.
     Unknown(String),
+}
+
+/// What is said where the primary is the tutorial's and may not be followed.
+const UNPROVEN_PRIMARY: &str = "with --follow-unproven-primary it is followed, without knowing whether its data are of this \
+    set; or have it run mysqlset first";
+
+/// Why there is no report.
+enum Unheard {
+    /// The primary's sidecar is the tutorial's.
+    Bare,
+    /// In words.
+    Other(String),
 }
 
 /// The primary, as its sidecar tells of it.
@@ -56,6 +74,8 @@ pub struct SourceWatch {
     pub primary: Primary,
     /// The receiver stands still because of us.
     held_back: bool,
+    /// When the primary was found to be the tutorial's, where that was its last answer.
+    trusted: Option<Instant>,
     /// When the source was last seen to be the right one, since the receiver connected.
     confirmed: Option<Instant>,
     password_renewed: Option<Instant>,
@@ -64,7 +84,7 @@ pub struct SourceWatch {
 impl SourceWatch {
     pub fn new(settings: Arc<Sidecar>) -> SourceWatch {
         let primary = Primary { settings, asking: None };
-        SourceWatch { primary, held_back: false, confirmed: None, password_renewed: None }
+        SourceWatch { primary, held_back: false, trusted: None, confirmed: None, password_renewed: None }
     }
 
     /// After a start of the server or of the sidecar: a receiver that stands still waits for us.
@@ -74,16 +94,19 @@ impl SourceWatch {
 
     /// Called at each look at the server.
     pub async fn tend(&mut self, server: &mut Server, replication: &ReplicationStatus, status: &Status) -> Result<()> {
-        self.confirmed =
-            self.confirmed.filter(|at| replication.receiver == Thread::Running && at.elapsed() < CONFIRMED);
-        if self.confirmed.is_some() || (replication.receiver == Thread::Stopped && !self.held_back) {
+        self.confirmed = self.confirmed.filter(|at| replication.receiver == Thread::Running && self.holds_since(*at));
+        if self.confirmed.is_some()
+            || self.is_connecting_on_trust(replication)
+            || (replication.receiver == Thread::Stopped && !self.held_back)
+        {
             // Whoever stopped it did so knowingly: it waits for nobody.
             status.update(|snapshot| snapshot.silent_source = None);
             return Ok(());
         }
         let identity = self.primary.identity(server, Some(replication), status).await?;
+        self.trusted = matches!(identity, Identity::Trusted).then(Instant::now);
         match &identity {
-            Identity::Same => self.let_go(server, replication).await?,
+            Identity::Same | Identity::Trusted => self.let_go(server, replication).await?,
             Identity::Different(_) => self.hold_back(server, replication).await?,
             // A connection that stands was made to the right primary, or will be found out when it says who it is.
             Identity::Unknown(_) if replication.receiver == Thread::Running => {}
@@ -91,6 +114,14 @@ impl SourceWatch {
         }
         self.tell(identity, status);
         Ok(())
+    }
+
+    fn holds_since(&self, confirmed: Instant) -> bool {
+        self.trusted.is_some() || confirmed.elapsed() < CONFIRMED
+    }
+
+    fn is_connecting_on_trust(&self, replication: &ReplicationStatus) -> bool {
+        replication.receiver == Thread::Connecting && self.trusted.is_some_and(|at| at.elapsed() < TRUSTED)
     }
 
     async fn let_go(&mut self, server: &mut Server, replication: &ReplicationStatus) -> Result<()> {
@@ -124,7 +155,7 @@ impl SourceWatch {
     fn tell(&self, identity: Identity, status: &Status) {
         let before = status.get();
         let (foreign, silent) = match identity {
-            Identity::Same => (None, None),
+            Identity::Same | Identity::Trusted => (None, None),
             Identity::Different(why) => (Some(why), None),
             Identity::Unknown(why) => (before.foreign_source.clone(), self.held_back.then_some(why)),
         };
@@ -151,7 +182,8 @@ impl Primary {
         let Some(primary) = self.settings.primary.clone() else { return Ok(Identity::Same) };
         let report = match self.ask(&primary).await? {
             Ok(report) => report,
-            Err(why) => return Ok(Identity::Unknown(format!("{primary}: {why}"))),
+            Err(Unheard::Bare) => return self.of_the_tutorials(&primary),
+            Err(Unheard::Other(why)) => return Ok(Identity::Unknown(format!("{primary}: {why}"))),
         };
         let Some(theirs) = report.set_id else {
             return Ok(Identity::Unknown(format!("{primary}: its database is not complete yet")));
@@ -178,7 +210,24 @@ impl Primary {
         Ok(Identity::Same)
     }
 
-    async fn ask(&mut self, primary: &HostPort) -> Result<Result<Report, String>> {
+    /// A primary that isn't moved over yet is followed where the operator has said so, by data that have no identity
+    /// either: those that have one were seen to go with a primary that has it.
+    fn of_the_tutorials(&self, primary: &HostPort) -> Result<Identity> {
+        let has_identity = Journal::read(&self.settings.data_dir)?.is_some_and(|journal| journal.set_id.is_some());
+        if self.settings.follow_unproven_primary && !has_identity {
+            warn!(
+                %primary,
+                "the primary's sidecar is no mysqlset: it is followed without knowing whether its data are of this set \
+                 (--follow-unproven-primary)"
+            );
+            return Ok(Identity::Trusted);
+        }
+        let why =
+            if has_identity { "these data have an identity, and the primary says none" } else { UNPROVEN_PRIMARY };
+        Ok(Identity::Unknown(format!("{primary} is no mysqlset, but sends a backup to whoever connects: {why}")))
+    }
+
+    async fn ask(&mut self, primary: &HostPort) -> Result<Result<Report, Unheard>> {
         // An answer that was given while nobody listened is an old one.
         if self.asking.as_ref().is_some_and(|(since, asking)| asking.is_finished() && since.elapsed() > PATIENCE) {
             self.asking = None;
@@ -191,10 +240,13 @@ impl Primary {
             (Instant::now(), asking)
         });
         let Ok(answer) = timeout(PATIENCE, asking).await else {
-            return Ok(Err(format!("no answer in {} seconds", PATIENCE.as_secs())));
+            return Ok(Err(Unheard::Other(format!("no answer in {} seconds", PATIENCE.as_secs()))));
         };
         self.asking = None;
-        Ok(answer.context("asking the primary")?.map_err(|silence| silence.to_string()))
+        Ok(answer.context("asking the primary")?.map_err(|silence| match silence {
+            Silence::Bare => Unheard::Bare,
+            other => Unheard::Other(other.to_string()),
+        }))
     }
 }
 

@@ -59,6 +59,8 @@ pub enum WireError {
     Ended(&'static str),
     /// The peer said something that the protocol doesn't allow.
     Malformed(String),
+    /// The peer sends a backup without a word about it, as the tutorial's `ncat` does.
+    Bare,
 }
 
 impl fmt::Display for WireError {
@@ -70,6 +72,7 @@ impl fmt::Display for WireError {
             WireError::Io(error) => write!(f, "the connection broke: {error}"),
             WireError::Ended(place) => write!(f, "the peer hung up {place}"),
             WireError::Malformed(what) => f.write_str(what),
+            WireError::Bare => f.write_str("the peer is not a mysqlset: it sends a backup without a word about it"),
         }
     }
 }

@@ -91,6 +91,11 @@
 //! is missing as the table says. A donor does only what the hello has named; a recipient takes no offer of what it did
 //! not name. So a member or a name can be added without a new version, and a change of what is there can't.
 //!
+//! **The tutorial's peers** know nothing of this. Its donor answers the preface with the first chunk of a backup,
+//! "XBSTCK01" in place of "MYSQLSET": a recipient that may take such a stream connects anew and says nothing. Its
+//! recipient says nothing: a donor that may give to such a one sends the bare stream once it has waited for 3 seconds,
+//! and a line that is no chunk behind it where it failed.
+//!
 //! | in the hello | in the offer | missing means | |
 //! |---|---|---|---|
 //! | `formats` | `format` | – | container formats, by name |

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use super::frame::{WireError, read_exactly};
+use crate::unpack::xbstream::chunk;
 
 const MAGIC: &[u8; 8] = b"MYSQLSET";
 
@@ -29,6 +30,9 @@ pub struct Peer {
 pub fn receive(input: &mut impl Read) -> Result<Peer, WireError> {
     let mut bytes = [0; 12];
     read_exactly(input, &mut bytes)?;
+    if &bytes[..8] == chunk::MAGIC {
+        return Err(WireError::Bare);
+    }
     if &bytes[..8] != MAGIC {
         return Err(WireError::Malformed("the peer is not a mysqlset: its first bytes are others".into()));
     }
@@ -80,5 +84,10 @@ mod tests {
         }
         assert!(matches!(receive(&mut &MAGIC[..]), Err(WireError::Ended(_))));
         assert!(matches!(receive(&mut &b""[..]), Err(WireError::Ended(_))));
+    }
+
+    #[test]
+    fn a_donor_that_sends_a_backup_without_a_word_is_told_from_strangers() {
+        assert!(matches!(receive(&mut &b"XBSTCK01\0P\x07\0\0\0ibdata1"[..]), Err(WireError::Bare)));
     }
 }

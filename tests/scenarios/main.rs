@@ -29,3 +29,4 @@ mod slow_links;
 mod sql_proxy;
 mod statements;
 mod torture;
+mod tutorial_peers;

@@ -127,6 +127,10 @@ impl Copying<'_> {
             formats: self.tool.formats(),
             site: self.site(),
             set_id: self.replacing.as_ref().and_then(|old| old.set_id.clone()),
+            // Neither a lost primary nor data that are there give way to what nobody has vouched for.
+            takes_unproven: self.settings.take_unproven_stream
+                && self.from.wants == Wants::Clone
+                && self.replacing.is_none(),
         };
         let stage = || -> Result<PathBuf> {
             if let Some(old) = &self.replacing {

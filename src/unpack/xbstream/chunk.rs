@@ -8,7 +8,8 @@ use crate::unpack::compressed::{Compression, plain_name};
 use crate::unpack::path::MemberPath;
 use crate::unpack::{UnpackError, malformed};
 
-const MAGIC: &[u8; 8] = b"XBSTCK01";
+/// What every chunk begins with, and so every stream.
+pub const MAGIC: &[u8; 8] = b"XBSTCK01";
 const FLAG_IGNORABLE: u8 = 0x01;
 const FLAG_REWRITE: u8 = 0x02;
 

@@ -1,0 +1,123 @@
+//! For recipients that know nothing of the protocol: the tutorial's `ncat --recv-only … | xbstream -x`, which says nothing
+//! and takes the backup tool's stream as it is.
+//!
+//! Nobody has proven anything, so this is done only where the operator has said that anyone may have the data; and
+//! nothing tells the end of such a stream from its breaking off, for `xbstream` and `mbstream` take one that stops between
+//! two chunks for whole. So a stream that is worth nothing ends with a line that no chunk begins with: they fail at it, and
+//! the recipient's pod tries again. Where the whole sidecar is killed nobody sends that line.
+
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::process::ChildStdout;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::{info, warn};
+
+use super::admission::{self, Ended};
+use super::backup::{self, RunningTool, Served};
+use super::{Donor, pipe};
+use crate::unpack::Format;
+use crate::wire::frame::WireError;
+use crate::wire::message::{Hello, Refusal};
+
+/// A mysqlset speaks as soon as it is connected; who has said nothing for so long never will.
+const SILENCE: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
+
+/// Between two looks at a tool that writes nothing.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How such a recipient is called.
+const NAME: &str = "a silent one";
+
+/// Whether a peer is there and says nothing. Who speaks or hangs up is known to at once.
+pub fn is_silent(stream: &TcpStream) -> bool {
+    let mut descriptor = [PollFd::new(stream, PollFlags::IN | PollFlags::RDHUP)];
+    matches!(poll(&mut descriptor, Some(&SILENCE)), Ok(0))
+}
+
+/// Serves one silent recipient.
+pub fn serve(donor: &Donor, stream: &TcpStream) {
+    warn!("the peer says nothing: it gets the data all the same (--donate-unproven-stream-to-anyone)");
+    match admission::take_turn(donor, &nobody(donor)) {
+        Ok((turn, _)) => backup::in_turn(donor, NAME, turn, || run(donor, stream)),
+        Err(Ended::Refused(Refusal { why, text, .. })) => {
+            info!(why = why.name(), "refused: {text}");
+            donor.metrics.refused(why);
+            spoil(stream, &text);
+        }
+        Err(Ended::Broken(error)) => info!("nothing was given: {error}"),
+    }
+}
+
+/// What a recipient of whom nothing is known would say: it takes any format and undoes no compression. How much room it
+/// has nobody knows; saying that it has all has the donor's files looked at.
+fn nobody(donor: &Donor) -> Hello {
+    Hello {
+        set: donor.settings.member.set.clone(),
+        formats: Format::ALL.map(|format| format.to_string()).to_vec(),
+        free_bytes: Some(u64::MAX),
+        ..Hello::default()
+    }
+}
+
+fn run(donor: &Donor, stream: &TcpStream) -> Result<Served> {
+    let started = donor.tool().and_then(|tool| RunningTool::start(donor, tool));
+    let mut running = started.inspect_err(|error| spoil(stream, &format!("{error:#}")))?;
+    let output = running.take_output()?;
+    let mut bytes = 0;
+    match relay(output, stream, donor.settings.peering.stall_timeout, &mut bytes) {
+        Ok(Ok(())) => {}
+        Ok(Err(gone)) => {
+            running.end_by_force();
+            bail!("the recipient went away after {bytes} bytes: {gone}");
+        }
+        Err(error) => {
+            running.end_by_force();
+            let fault = format!("the backup tool's output can't be read: {error}");
+            spoil(stream, &fault);
+            bail!(fault);
+        }
+    }
+    if let Err(fault) = running.finish()? {
+        spoil(stream, &fault);
+        bail!(fault);
+    }
+    admission::let_it_read(stream);
+    Ok(Served { bytes, sent: bytes })
+}
+
+/// Moves all of the output on, and counts it.
+fn relay(
+    output: ChildStdout,
+    recipient: &TcpStream,
+    stall: Duration,
+    bytes: &mut u64,
+) -> io::Result<Result<(), WireError>> {
+    pipe::enlarge(&output);
+    loop {
+        match pipe::is_ready(Some(&output), recipient, PERIOD)? {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(gone) => return Ok(Err(gone)),
+        }
+        let count = pipe::there(&output)?;
+        if count == 0 {
+            return Ok(Ok(()));
+        }
+        if let Err(gone) = pipe::splice(&output, recipient, count, stall)? {
+            return Ok(Err(gone));
+        }
+        *bytes += count as u64;
+    }
+}
+
+/// Ends a stream so that the recipient's `xbstream` or `mbstream` fails: with a line that is longer than what stands
+/// before a chunk's name, and is no chunk.
+fn spoil(mut stream: &TcpStream, why: &str) {
+    let line = format!("\nmysqlset: this is no whole backup: {why}\n");
+    if stream.write_all(line.as_bytes()).is_ok() {
+        admission::let_it_read(stream);
+    }
+}
