@@ -126,12 +126,12 @@ fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Gi
     if hello.wants == Wants::Report {
         return Ok((hello, transcript, Given::Report));
     }
-    let (turn, members) = take_turn(donor, &hello)?;
-    Ok((hello, transcript, Given::Turn(turn, members)))
+    let (turn, survey) = take_turn(donor, &hello)?;
+    Ok((hello, transcript, Given::Turn(turn, survey)))
 }
 
-/// A turn for who may have a clone, where one can be made now and would be of use to him; and how the members will be
-/// compressed.
+/// A turn for who may have a clone, where one can be made now and would be of use to him; and what is
+/// known of the backup.
 pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<(OwnedSemaphorePermit, Survey), Ended> {
     if donor.stopping.load(Ordering::Relaxed) {
         return Err(refused(Why::Stopping, "this sidecar is about to stop", Some(RETRY_AFTER)));

@@ -9,7 +9,7 @@
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::process::ChildStdout;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::admission::{self, Ended};
 use super::backup::{self, RunningTool, Served};
+use super::pace::Pace;
 use super::{Donor, pipe};
 use crate::unpack::Format;
 use crate::wire::frame::WireError;
@@ -67,10 +68,12 @@ fn run(donor: &Donor, stream: &TcpStream) -> Result<Served> {
     let mut running = started.inspect_err(|error| spoil(stream, &format!("{error:#}")))?;
     let output = running.take_output()?;
     let mut bytes = 0;
-    match relay(output, stream, donor.settings.peering.stall_timeout, &mut bytes) {
+    match relay(donor, output, stream, &mut bytes) {
         Ok(Ok(())) => {}
         Ok(Err(gone)) => {
             running.end_by_force();
+            // It may only have been slow, and read on.
+            spoil(stream, "the recipient took nothing for too long");
             bail!("the recipient went away after {bytes} bytes: {gone}");
         }
         Err(error) => {
@@ -80,7 +83,8 @@ fn run(donor: &Donor, stream: &TcpStream) -> Result<Served> {
             bail!(fault);
         }
     }
-    if let Err(fault) = running.finish()? {
+    let finished = running.finish().inspect_err(|error| spoil(stream, &format!("{error:#}")))?;
+    if let Err(fault) = finished {
         spoil(stream, &fault);
         bail!(fault);
     }
@@ -90,25 +94,32 @@ fn run(donor: &Donor, stream: &TcpStream) -> Result<Served> {
 
 /// Moves all of the output on, and counts it.
 fn relay(
+    donor: &Donor,
     output: ChildStdout,
     recipient: &TcpStream,
-    stall: Duration,
     bytes: &mut u64,
 ) -> io::Result<Result<(), WireError>> {
     pipe::enlarge(&output);
+    let mut pace = Pace::new(donor.settings.rate_limit);
     loop {
-        match pipe::is_ready(Some(&output), recipient, PERIOD)? {
+        let pause = pace.wait().min(PERIOD);
+        match pipe::is_ready(
+            pause.is_zero().then_some(&output),
+            recipient,
+            if pause.is_zero() { PERIOD } else { pause },
+        )? {
             Ok(true) => {}
             Ok(false) => continue,
             Err(gone) => return Ok(Err(gone)),
         }
-        let count = pipe::there(&output)?;
+        let (since, count) = (Instant::now(), pipe::there(&output)?.min(pace.frame_limit()));
         if count == 0 {
             return Ok(Ok(()));
         }
-        if let Err(gone) = pipe::splice(&output, recipient, count, stall)? {
+        if let Err(gone) = pipe::splice(&output, recipient, count, donor.settings.peering.stall_timeout)? {
             return Ok(Err(gone));
         }
+        pace.spent(count as u64, since);
         *bytes += count as u64;
     }
 }

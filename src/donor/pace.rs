@@ -26,11 +26,11 @@ impl Pace {
         usize::try_from(limit).unwrap_or(usize::MAX)
     }
 
-    /// Takes note of bytes sent. What was not sent in time is not made up for.
-    pub fn spent(&mut self, bytes: u64) {
+    /// Takes note of bytes sent, and of when that began. What was not sent in time is not made up for.
+    pub fn spent(&mut self, bytes: u64, since: Instant) {
         if let Some(limit) = self.limit {
             let takes = Duration::from_secs_f64(bytes as f64 / limit as f64);
-            self.next = self.next.max(Instant::now()) + takes;
+            self.next = self.next.max(since) + takes;
         }
     }
 
@@ -48,8 +48,8 @@ mod tests {
     fn what_was_sent_has_to_be_waited_for() {
         let mut pace = Pace::new(Some(1000));
         assert_eq!(pace.wait(), Duration::ZERO);
-        pace.spent(60_000);
-        pace.spent(60_000);
+        pace.spent(60_000, Instant::now());
+        pace.spent(60_000, Instant::now());
         assert!(pace.wait() > Duration::from_secs(110) && pace.wait() <= Duration::from_secs(120));
         assert_eq!(pace.frame_limit() as u64, LEAST_FRAME);
     }
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_waits() {
         let mut pace = Pace::new(None);
-        pace.spent(u64::MAX);
+        pace.spent(u64::MAX, Instant::now());
         assert_eq!(pace.wait(), Duration::ZERO);
         assert_eq!(pace.frame_limit(), usize::MAX);
     }

@@ -214,9 +214,11 @@ impl<'a, 'w> Passing<'a, 'w> {
     /// Sends a heartbeat where one is due, and says how long until the next.
     fn beat(&mut self) -> io::Result<Duration> {
         if self.last_word.elapsed() >= self.heartbeat {
+            let mark = self.mark();
             if let Err(error) = self.writer.heartbeat() {
                 return Err(self.lost(error));
             }
+            self.account(mark)?;
             self.last_word = Instant::now();
         }
         Ok(self.heartbeat.saturating_sub(self.last_word.elapsed()))
@@ -238,7 +240,7 @@ impl<'a, 'w> Passing<'a, 'w> {
             return Ok(());
         }
         self.last_word = now.at;
-        self.pace.spent(now.sent - mark.sent);
+        self.pace.spent(now.sent - mark.sent, mark.at);
         self.choice.note(now.bytes - mark.bytes, now.at - mark.at + std::mem::take(&mut self.held));
         if self.choice.packs() != self.writer.is_packing()
             && let Err(error) = self.writer.set_packing(self.choice.packs())
@@ -272,9 +274,48 @@ struct Mark {
 impl Read for Passing<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_ahead(READ_AHEAD)?;
+        if self.ahead.is_empty() {
+            return Ok(0);
+        }
         let start = self.ahead.start;
         let count = self.copy(buffer.len(), false)?;
         buffer[..count].copy_from_slice(&self.buffer[start..][..count]);
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::cli::WireCompression;
+    use crate::unpack::UnpackError;
+    use crate::unpack::xbstream::Flavour;
+    use crate::unpack::xbstream::chunk::Chunks;
+    use crate::wire::digest::Coverage;
+
+    #[test]
+    fn a_stream_that_ends_inside_a_map_longer_than_the_buffer_is_cut() {
+        let entries: u32 = 20_000;
+        let head = [b"XBSTCK01\0S".as_slice(), &1u32.to_le_bytes(), b"a", &entries.to_le_bytes(), &[0; 20]].concat();
+        let stream = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(stream.path(), [head, vec![0; 9000]].concat()).unwrap();
+        let mut tool = Command::new("cat").arg(stream.path()).stdout(Stdio::piped()).spawn().unwrap();
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let recipient = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (connection, _) = listener.accept().unwrap();
+        let mut writer = DataWriter::covering(Coverage::Heads, &connection);
+        let second = Duration::from_secs(1);
+        let choice = Choice::new(WireCompression::Off, false);
+        let sending = Sending { pace: Pace::new(None), choice, heartbeat: second, stall: second };
+        let mut passing = Passing::new(tool.stdout.take().unwrap(), &mut writer, sending);
+        let cut = Chunks::new(&mut passing, Flavour::Percona).next_chunk();
+        assert!(matches!(cut, Err(UnpackError::Malformed(_))), "{cut:?}");
+        assert!(passing.has_ended());
+        drop(recipient);
+        tool.wait().unwrap();
     }
 }

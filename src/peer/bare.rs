@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::handshake::{CONNECT_LIMIT, connect};
 use super::{Place, Silence};
 use crate::settings::HostPort;
+use crate::unpack::Source;
 use crate::wire::frame::WireError;
 
 /// With `--max-conns=1` the donor hangs up at once until it has noticed that the first connection is gone.
@@ -55,6 +56,13 @@ impl BareStream {
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+/// Nothing digests it.
+impl Source for BareStream {
+    fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read(buffer)
     }
 }
 

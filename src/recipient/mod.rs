@@ -103,10 +103,12 @@ pub fn receive(
 ) -> Result<Received, Setback> {
     info_span!("receive", %donor).in_scope(|| {
         if *is_bare {
-            return unproven::receive(asker, donor, is_bare, stage);
+            return unproven::receive(asker, donor, is_bare, stage, writing);
         }
         let incoming = match peer::ask_for_clone(asker, donor) {
-            Err(Silence::Bare) if asker.takes_unproven => return unproven::receive(asker, donor, is_bare, stage),
+            Err(Silence::Bare) if asker.takes_unproven => {
+                return unproven::receive(asker, donor, is_bare, stage, writing);
+            }
             answer => answer?,
         };
         let directory = stage().map_err(Setback::Fatal)?;

@@ -15,8 +15,9 @@ use crate::backup_tool::{self, left_files};
 use crate::ordinal::{Member, Ordinal};
 use crate::peer::{self, Asker};
 use crate::position::Position;
+use crate::progress::Progress;
 use crate::settings::HostPort;
-use crate::unpack::{self, Format};
+use crate::unpack::{self, Format, Writing};
 
 /// What is said where such a stream may not be taken.
 pub const REFUSED: &str = "the donor is no mysqlset: it sends a backup without a word about it, as the tutorial's does; with \
@@ -29,10 +30,13 @@ pub fn receive(
     donor: &HostPort,
     is_bare: &mut bool,
     stage: &dyn Fn() -> anyhow::Result<PathBuf>,
+    writing: Writing,
 ) -> Result<Received, Setback> {
     let Some(format) = asker.formats.first().copied() else {
         return Err(Setback::Unacceptable(REFUSED.to_owned()));
     };
+    // However this ends: who has been asked what it is must not be asked again.
+    *is_bare = true;
     let stream = peer::take_bare_stream(donor, asker.peering.stall_timeout)?;
     *is_bare = stream.is_some();
     let Some(mut stream) = stream else {
@@ -46,7 +50,9 @@ pub fn receive(
          are, or that they come undamaged"
     );
     let started = Instant::now();
-    let unpacked = unpack::unpack(format, &mut stream, &directory);
+    let progress = Progress::of("receiving");
+    let unpacked = unpack::unpack_by(writing, format, progress.watch(&mut stream), &directory);
+    drop(progress);
     let bytes = stream.bytes();
     let summary = unpacked.map_err(|error| setback_of(error, bytes))?;
     summary.require_backup_metadata().map_err(|error| Setback::Broken { why: error.to_string(), bytes })?;

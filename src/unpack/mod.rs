@@ -192,7 +192,7 @@ pub fn unpack_by(
         Some(flavour) => xbstream::unpack(input, &sink, flavour)?,
         None => tar::unpack(input, &sink)?,
     };
-    sink.settle()?;
+    sink.finish()?;
     Ok(summary)
 }
 

@@ -245,7 +245,7 @@ pub struct Heartbeat {
 pub struct End {
     /// Bytes of the backup stream.
     pub bytes: u64,
-    /// XXH3-128 of these bytes, in hexadecimal.
+    /// XXH3-128 of what the offer's `digest` says, in hexadecimal.
     pub digest: String,
     /// The backup tool's exit status: always 0.
     pub tool_status: i32,

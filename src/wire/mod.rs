@@ -64,8 +64,8 @@
 //! messages hold is written at their types ([`message`]).
 //!
 //! **The end.** A connection that ends without an end frame, at whatever point, brought nothing. The end frame says how
-//! many bytes the stream had, plain, and their XXH3-128 (32 hexadecimal digits, the canonical form of the hash); what
-//! came must be so long and have that digest. It is sent only after the backup tool has ended with success.
+//! many bytes the stream had, plain, and the XXH3-128 of what the digest covers of them (32 hexadecimal digits, the
+//! canonical form of the hash); what came must be so long and have that digest. It is sent only after the backup tool has ended with success.
 //!
 //! **What the digest covers** ([`digest`]). `whole`: every byte of the stream, in order. `heads`, of an xbstream only:
 //! every byte but the data of its payload and sparse chunks (`P`, and Percona's `S`; see [`crate::unpack::xbstream`]). Their

@@ -1,7 +1,8 @@
 //! Where members become files: made by us, below one directory, through no link.
 //!
 //! What was received into a [`buffer`] is written from it, by a thread of its own ([`writer`]); and what was written is
-//! synced before long ([`flusher`]). A fault of theirs is seen at the next write, or when the sink is asked to settle.
+//! synced before long ([`flusher`]). A fault of theirs is seen at the next write, or at the latest when the sink is
+//! finished.
 
 mod buffer;
 mod file;
@@ -125,8 +126,15 @@ impl Sink {
         Ok(SinkFile::new(target, self.output.clone()))
     }
 
-    /// Waits until all that was passed on is written, and says whether it was. Nothing is synced.
-    pub fn settle(&self) -> Result<(), UnpackError> {
+    /// Ends the threads, and says whether all that was passed on is written. What the flusher was told by the kernel nobody
+    /// is told again, so it must have ended before it is asked.
+    pub fn finish(self) -> Result<(), UnpackError> {
+        let writer = self.output.borrow_mut().writer.take();
+        writer.map_or(Ok(()), Writer::finish)
+    }
+
+    /// Waits until all that was passed on is written, and says whether it was.
+    fn settle(&self) -> Result<(), UnpackError> {
         match &self.output.borrow().writer {
             Some(writer) => writer.settle(),
             None => Ok(()),

@@ -165,6 +165,13 @@ impl Writer {
         self.fault.check()
     }
 
+    /// Ends both threads, and says whether all went well.
+    pub fn finish(self) -> Result<(), UnpackError> {
+        let fault = self.fault.clone();
+        drop(self);
+        fault.check()
+    }
+
     fn ask(&self, job: Job) -> Result<(), UnpackError> {
         self.fault.check()?;
         if let Some(jobs) = &self.jobs
@@ -172,15 +179,17 @@ impl Writer {
         {
             self.fault.note(PathBuf::new(), io::Error::other("the thread that writes is gone"));
         }
-        Ok(())
+        self.fault.check()
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            self.fault.note(PathBuf::new(), io::Error::other("the thread that writes has failed"));
         }
     }
 }
