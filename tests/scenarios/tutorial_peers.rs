@@ -173,7 +173,8 @@ fn pipeline(cluster: &Cluster, command: &str, directory: &Path) -> Result<std::p
     let script = format!("ncat --recv-only {donor} 3307 | {command} {}", directory.display());
     let mut shell: Command = cluster.command("sh");
     shell.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(shell.spawn()?)
+    // All of it can be killed together.
+    Ok(std::os::unix::process::CommandExt::process_group(&mut shell, 0).spawn()?)
 }
 
 fn last_word(output: &Output) -> String {
@@ -215,8 +216,9 @@ fn the_tutorials_recipient_fails_where_our_tool_is_killed_or_nothing_is_given() 
     // Who goes takes the tool along.
     let mut gone = pipeline(&cluster, &held.replace(&*go.to_string_lossy(), "/nowhere"), &directory)?;
     cluster.wait_for("the backup tool", PATIENCE, || Ok(!tool().is_empty()))?;
-    gone.kill()?;
+    rustix::process::kill_process_group(rustix::process::Pid::from_child(&gone), rustix::process::Signal::KILL)?;
     gone.wait()?;
+    cluster.wait_for("the backup tool to go", PATIENCE, || Ok(tool().is_empty()))?;
     for directory in [directory, other] {
         std::fs::remove_dir_all(directory)?;
     }
