@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Output;
 use super::buffer::Buffer;
-use super::writer::{Piece, Target};
+use super::target::{Piece, Target};
 use crate::unpack::UnpackError;
 
 /// Not worth the way to another thread, in bytes, as long as that has nothing of the file.

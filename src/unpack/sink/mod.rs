@@ -7,6 +7,7 @@
 mod buffer;
 mod file;
 mod flusher;
+mod target;
 mod writer;
 
 use std::cell::RefCell;
@@ -26,7 +27,8 @@ use super::{UnpackError, malformed};
 use buffer::Pool;
 pub use file::{SinkFile, read_some};
 use flusher::Flusher;
-use writer::{Fault, Target, Writer};
+use target::Target;
+use writer::{Fault, Writer};
 
 const FILE_MODE: Mode = Mode::from_raw_mode(0o660);
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o770);

@@ -2,44 +2,27 @@
 //!
 //! Large files are written past the page cache (O_DIRECT) where the file system takes that: filling the cache was the
 //! dearest part of receiving a backup, and what is in it has to be written all the same before it counts. Small
-//! files, and the odd ends of large ones, go through the cache, where many of them become few writes.
+//! files, and the odd ends of large ones, go through the cache, where many of them become few writes. A disk that is
+//! slower than the network finds several pieces of a file waiting, and gets them at once.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-
-use super::buffer::{ALIGNMENT, Buffer};
+use super::buffer::Buffer;
 use super::flusher::Flusher;
+use super::target::{Piece, Target};
 use crate::unpack::UnpackError;
 
 /// Jobs that may wait. Most of them hold a buffer, of which there are fewer.
 const QUEUE: usize = 64;
 
-/// A file that is being written.
-pub struct Target {
-    file: File,
-    path: PathBuf,
-    /// Whether it was set to go past the page cache; of concern to the writer only.
-    is_direct: AtomicBool,
-}
-
-/// A part of a file.
-pub struct Piece {
-    pub buffer: Buffer,
-    /// How much of the buffer.
-    pub length: usize,
-    /// Where in the file it belongs.
-    pub at: u64,
-    /// Whether it is all of the file.
-    pub is_whole_file: bool,
-}
+/// Pieces that are written at once. Many disks, those of clouds above all, take their time for a write of whatever size,
+/// and several at a time.
+const TOGETHER: usize = 4;
 
 enum Job {
     Write(Arc<Target>, Piece),
@@ -76,60 +59,6 @@ impl Fault {
     }
 }
 
-impl Target {
-    pub fn new(file: File, path: PathBuf) -> Target {
-        Target { file, path, is_direct: AtomicBool::new(false) }
-    }
-
-    /// Writes without the thread, which must have nothing of this file.
-    pub fn write_at_once(&self, data: &[u8], at: u64) -> Result<(), UnpackError> {
-        self.file.write_all_at(data, at).map_err(|source| self.failed(source))
-    }
-
-    /// Makes the file this long where it is shorter; without the thread, too.
-    pub fn lengthen(&self, least: u64) -> Result<(), UnpackError> {
-        self.make_at_least(least).map_err(|source| self.failed(source))
-    }
-
-    fn failed(&self, source: io::Error) -> UnpackError {
-        UnpackError::Output { path: self.path.clone(), source }
-    }
-
-    fn write(&self, piece: &Piece, may_be_direct: &mut bool) -> io::Result<()> {
-        let data = piece.buffer.bytes(piece.length);
-        let is_aligned = piece.at.is_multiple_of(ALIGNMENT as u64) && !piece.is_whole_file;
-        let mut done = 0;
-        if *may_be_direct && is_aligned && piece.length >= ALIGNMENT {
-            let aligned = piece.length - piece.length % ALIGNMENT;
-            match self.set_direct(true).and_then(|()| self.file.write_all_at(&data[..aligned], piece.at)) {
-                Ok(()) => done = aligned,
-                // This file system doesn't take it, or wants more than we know of.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => *may_be_direct = false,
-                Err(error) => return Err(error),
-            }
-        }
-        if done == data.len() {
-            return Ok(());
-        }
-        self.set_direct(false)?;
-        self.file.write_all_at(&data[done..], piece.at + done as u64)
-    }
-
-    fn set_direct(&self, direct: bool) -> io::Result<()> {
-        if self.is_direct.load(Ordering::Relaxed) != direct {
-            let mut flags = fcntl_getfl(&self.file)?;
-            flags.set(OFlags::DIRECT, direct);
-            fcntl_setfl(&self.file, flags)?;
-            self.is_direct.store(direct, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn make_at_least(&self, least: u64) -> io::Result<()> {
-        if self.file.metadata()?.len() < least { self.file.set_len(least) } else { Ok(()) }
-    }
-}
-
 /// The receiving side's hold on the writer. Dropped, it waits until nothing is written any more.
 pub struct Writer {
     jobs: Option<SyncSender<Job>>,
@@ -141,8 +70,8 @@ impl Writer {
     /// Starts the thread. With `direct` large files go past the page cache where that can be.
     pub fn start(give_back: Sender<Buffer>, flusher: Flusher, fault: Arc<Fault>, direct: bool) -> io::Result<Writer> {
         let (jobs, waiting) = sync_channel(QUEUE);
-        let work = Work { give_back, flusher, fault: fault.clone(), may_be_direct: direct };
-        let thread = Builder::new().name("writer".into()).spawn(move || work.run(&waiting))?;
+        let work = Work { jobs: waiting, next: None, give_back, flusher, fault: fault.clone(), may_be_direct: direct };
+        let thread = Builder::new().name("writer".into()).spawn(move || work.run())?;
         Ok(Writer { jobs: Some(jobs), thread: Some(thread), fault })
     }
 
@@ -196,6 +125,9 @@ impl Drop for Writer {
 
 /// What the thread works with.
 struct Work {
+    jobs: Receiver<Job>,
+    /// Taken from the queue already.
+    next: Option<Job>,
     give_back: Sender<Buffer>,
     flusher: Flusher,
     fault: Arc<Fault>,
@@ -204,18 +136,21 @@ struct Work {
 
 impl Work {
     /// After a fault nothing more is written, but everything is answered: whoever waits for a buffer gets it.
-    fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(job) = jobs.recv() {
+    fn run(mut self) {
+        while let Some(job) = self.next.take().or_else(|| self.jobs.recv().ok()) {
             match job {
                 Job::Write(target, piece) => {
+                    let run = self.collect(&target, piece);
                     if !self.fault.has_happened() {
-                        self.write(&target, &piece);
+                        self.write(&target, &run);
                     }
-                    let _ = self.give_back.send(piece.buffer);
+                    for piece in run {
+                        let _ = self.give_back.send(piece.buffer);
+                    }
                 }
                 Job::Lengthen(target, least) => {
                     if let Err(error) = target.make_at_least(least) {
-                        self.fault.note(target.path.clone(), error);
+                        self.fault.note(target.path().to_owned(), error);
                     }
                 }
                 Job::Settle(answer) => {
@@ -225,10 +160,30 @@ impl Work {
         }
     }
 
-    fn write(&mut self, target: &Target, piece: &Piece) {
-        match target.write(piece, &mut self.may_be_direct) {
-            Ok(()) => self.flusher.written(piece.length as u64),
-            Err(error) => self.fault.note(target.path.clone(), error),
+    /// The piece, and those that wait and can be written with it.
+    fn collect(&mut self, target: &Arc<Target>, piece: Piece) -> Vec<Piece> {
+        let mut run = vec![piece];
+        while run.len() < TOGETHER {
+            match self.jobs.try_recv() {
+                Ok(Job::Write(other, next)) if Arc::ptr_eq(&other, target) && goes_on(&run, &next) => run.push(next),
+                Ok(job) => {
+                    self.next = Some(job);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        run
+    }
+
+    fn write(&mut self, target: &Target, run: &[Piece]) {
+        match target.write(run, &mut self.may_be_direct) {
+            Ok(()) => self.flusher.written(run.iter().map(|piece| piece.length as u64).sum()),
+            Err(error) => self.fault.note(target.path().to_owned(), error),
         }
     }
+}
+
+fn goes_on(run: &[Piece], next: &Piece) -> bool {
+    run.last().is_some_and(|last| last.goes_on_with(next))
 }
