@@ -1,0 +1,130 @@
+//! Unpacking onto file systems that are not as they should be: one that writes nothing past the page cache, and one
+//! whose disk fails after it has said that all is written.
+//!
+//! Each test runs itself again with mounts of its own, which are gone when it ends, however it ends. Needs root, and
+//! Debian's mount, util-linux and e2fsprogs; `make test` installs them.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::Command;
+
+use mysqlset::unpack::{Format, Source, UnpackError, Writing, unpack_by};
+use rustix::fs::{Mode, OFlags, open};
+use tempfile::TempDir;
+
+#[path = "xbstream/write.rs"]
+#[allow(dead_code, reason = "of the chunks' types two are used here")]
+mod write;
+
+/// Says to a test that it is the inner one, and where its directory is.
+const INSIDE: &str = "MYSQLSET_TEST_INSIDE";
+
+/// Runs the test of this name again, behind a script that mounts something on the directory `$DIR`. Returns the directory
+/// to the inner test, and `None` to the outer one when that has passed.
+fn inside(test: &str, mount: &str) -> Option<String> {
+    if let Ok(directory) = std::env::var(INSIDE) {
+        return Some(directory);
+    }
+    let directory = TempDir::new().unwrap();
+    let script = format!("DIR=${INSIDE}; {mount}; exec \"$@\"");
+    let status = Command::new("unshare")
+        .args(["--mount", "sh", "-euc", &script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, directory.path())
+        .status()
+        .unwrap();
+    assert!(status.success(), "inside, {test} ended with {status}");
+    None
+}
+
+struct Undigested<R>(R);
+
+impl<R: Read> Read for Undigested<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<R: Read> Source for Undigested<R> {
+    fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+fn unpack(writing: Writing, stream: impl Read, directory: &Path) -> Result<(), UnpackError> {
+    unpack_by(writing, Format::XbstreamMariaDb, Undigested(stream), directory).map(drop)
+}
+
+/// A member's bytes, of which no two places look the same.
+fn content(length: usize, salt: u32) -> Vec<u8> {
+    (0..length as u32 / 4 + 1).flat_map(|number| (number ^ salt << 24).to_le_bytes()).take(length).collect()
+}
+
+/// Two large files by turns, of odd lengths, one of them patched at its beginning when all of it was sent; and a small one.
+fn stream_and_files() -> (Vec<u8>, [(&'static str, Vec<u8>); 3]) {
+    const CHUNK: usize = 3_000_001;
+    let (mut a, b, small) = (content(4 * CHUNK + 4095, 1), content(3 * CHUNK, 2), content(50_000, 3));
+    let mut stream = Vec::new();
+    for number in 0..5 {
+        for (path, file) in [("d/a", &a), ("d/b", &b)] {
+            let at = number * CHUNK;
+            if let Some(data) = file.get(at..) {
+                let data = &data[..data.len().min(CHUNK)];
+                stream.extend(write::payload(0, path.as_bytes(), at as u64, data));
+            }
+        }
+    }
+    a[8192..12_288].fill(9);
+    stream.extend(write::seek(b"d/a", 8192));
+    stream.extend(write::payload(0, b"d/a", 8192, &[9; 4096]));
+    stream.extend([write::end(b"d/b"), write::end(b"d/a")].concat());
+    stream.extend(write::file(b"small", &small).concat());
+    (stream, [("d/a", a), ("d/b", b), ("small", small)])
+}
+
+fn must_come_whole(writing: Writing, directory: &Path) {
+    let (stream, files) = stream_and_files();
+    unpack(writing, stream.as_slice(), directory).unwrap();
+    for (path, content) in files {
+        assert!(std::fs::read(directory.join(path)).unwrap() == content, "{path}, {writing:?}");
+    }
+}
+
+#[test]
+fn both_ways_of_writing_come_to_the_same() {
+    for writing in [Writing::Direct, Writing::Cached] {
+        must_come_whole(writing, TempDir::new().unwrap().path());
+    }
+}
+
+#[test]
+fn where_nothing_goes_past_the_page_cache_all_goes_through_it() {
+    let name = "where_nothing_goes_past_the_page_cache_all_goes_through_it";
+    let Some(directory) = inside(name, "mount -t ramfs none \"$DIR\"") else { return };
+    let directory = Path::new(&directory);
+    let direct = OFlags::WRONLY | OFlags::CREATE | OFlags::DIRECT;
+    let refused = open(directory.join("probe"), direct, Mode::RWXU).map(drop);
+    assert_eq!(refused, Err(rustix::io::Errno::INVAL), "this file system does write past the page cache");
+    must_come_whole(Writing::Direct, directory);
+}
+
+/// The disk has less room than its file system was told: what the page cache took can't be written.
+#[test]
+fn a_disk_that_fails_behind_the_page_cache_is_noticed() {
+    let name = "a_disk_that_fails_behind_the_page_cache_is_noticed";
+    let mount = "mount -t tmpfs -o size=24m none \"$DIR\"; truncate --size 1G \"$DIR/disk\"; mkdir \"$DIR/on\"; \
+                 mkfs.ext4 -q -F -O ^has_journal -E lazy_itable_init=1 \"$DIR/disk\"; \
+                 mount -o loop \"$DIR/disk\" \"$DIR/on\"";
+    let Some(directory) = inside(name, mount) else { return };
+    let directory = Path::new(&directory).join("on");
+    // As much as makes the background sync begin, and again, so that its error comes before the end.
+    const CHUNK: usize = 8 << 20;
+    let data = content(CHUNK, 4);
+    let mut parts: Vec<Vec<u8>> =
+        (0..40).map(|number| write::payload(0, b"large", (number * CHUNK) as u64, &data)).collect();
+    parts.push(write::end(b"large"));
+    let stream = parts.iter().fold(Box::new(io::empty()) as Box<dyn Read>, |all, part| Box::new(all.chain(&part[..])));
+    let error = unpack(Writing::Cached, stream, &directory).unwrap_err().to_string();
+    assert!(error.contains("Input/output error") || error.contains("No space left"), "{error}");
+}
