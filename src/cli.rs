@@ -298,6 +298,11 @@ pub struct SidecarArgs {
     #[arg(long, env = "MYSQLSET_LOCK_WAIT", default_value_t = 60, value_name = "SECONDS")]
     pub lock_wait: u64,
 
+    /// Threads of the backup tool that copy tables: while one waits for the recipient, the others read on.
+    #[arg(long, env = "MYSQLSET_TOOL_THREADS", default_value_t = 2, value_name = "COUNT",
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub tool_threads: u16,
+
     /// The most that a clone may send, in bytes a second, or with K, M or G; by default there is no limit.
     #[arg(long, env = "MYSQLSET_RATE_LIMIT", value_name = "BYTES")]
     pub rate_limit: Option<String>,

@@ -174,6 +174,8 @@ pub struct Sidecar {
     pub replication: Account,
     pub max_donor_lag: Duration,
     pub lock_wait: Duration,
+    /// Threads of the backup tool.
+    pub tool_threads: u16,
     /// Bytes a second that a clone may send.
     pub rate_limit: Option<u64>,
     pub drain_timeout: Duration,
@@ -211,6 +213,7 @@ impl Sidecar {
             )?,
             max_donor_lag: Duration::from_secs(args.max_donor_lag),
             lock_wait: Duration::from_secs(args.lock_wait),
+            tool_threads: args.tool_threads,
             rate_limit: bytes("--rate-limit", args.rate_limit.as_deref(), LEAST_RATE)?,
             drain_timeout: Duration::from_secs(args.drain_timeout),
             scratch_dir: args.scratch_dir,

@@ -60,6 +60,8 @@ pub struct Backup<'a> {
     pub scratch: &'a Path,
     /// How long the tool may wait for the server's locks.
     pub lock_wait: Duration,
+    /// How many tables it copies at a time.
+    pub threads: u16,
 }
 
 impl BackupTool {
@@ -139,6 +141,7 @@ impl BackupTool {
             .arg(path_option("--datadir=", backup.data_dir))
             .arg(path_option("--target-dir=", &backup.scratch.join("target")))
             .arg(path_option("--tmpdir=", backup.scratch))
+            .arg(format!("--parallel={}", backup.threads))
             .current_dir(backup.scratch);
         if self.family == Family::Percona {
             // Else it asks a host of its maker whether there is a newer version.

@@ -108,6 +108,7 @@ impl<'a> RunningTool<'a> {
             data_dir: &settings.data_dir,
             scratch: scratch.path(),
             lock_wait: settings.lock_wait,
+            threads: settings.tool_threads,
         };
         let running = tool.start_backup(&backup)?;
         let sessions =
