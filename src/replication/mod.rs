@@ -25,8 +25,14 @@ use crate::settings::Sidecar;
 use crate::status::Status;
 use source::SourceWatch;
 
-/// Between two looks at a server that answers, and two tries to reach one that doesn't.
+/// Between two looks at a server that answers.
 const PERIOD: Duration = Duration::from_millis(500);
+
+/// Between two tries to reach one that doesn't, and two looks while it starts: others wait for it.
+const EAGER_PERIOD: Duration = Duration::from_millis(100);
+
+/// How long after its first answer a server may still be starting its replication.
+const STARTING: Duration = Duration::from_secs(5);
 
 /// A server's uptime is the difference of two whole seconds of its clock.
 const UPTIME_TOLERANCE: Duration = Duration::from_secs(2);
@@ -37,9 +43,12 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
     let mut keeper =
         Keeper { settings, status, last_answer: None, last_trouble: String::new(), source, replicated: false };
     loop {
+        let last_answer = keeper.last_answer;
         let Err(error) = keeper.watch().await;
         keeper.report(&error);
-        sleep(PERIOD).await;
+        // One that turns us away writes a line about it each time.
+        let is_there = keeper.last_answer != last_answer || error.is::<TurnedAway>();
+        sleep(if is_there { PERIOD } else { EAGER_PERIOD }).await;
     }
 }
 
@@ -71,12 +80,14 @@ impl Keeper {
             connected => connected?,
         };
         self.notice_start(&mut server).await?;
+        let began = Instant::now();
         loop {
             if !self.status.get().settled {
                 self.settle(&mut server).await?;
             }
             self.observe(&mut server).await?;
-            sleep(PERIOD).await;
+            let is_starting = !self.replicated && began.elapsed() < STARTING;
+            sleep(if is_starting { EAGER_PERIOD } else { PERIOD }).await;
         }
     }
 
