@@ -1,8 +1,9 @@
 //! `make bench`: what a clone costs, against the tutorial's pipeline, the backup tool alone, and a bare loop.
 //!
 //! `RUNS=n` is how often each is measured, `ONLY=transfer,clone` measures parts alone. Within a run the peer and we take
-//! turns, so that a machine that gets slower does so for both. The medians are in `target/bench.json`, all samples with
-//! the machine's description in `target/bench-raw.json`. A missed bar ends it with exit code 1.
+//! turns, so that a machine that gets slower does so for both. `DISK=memory` has both pods' volumes in memory, so that
+//! what the programs take is seen and not what this machine's disk does. The medians are in `target/bench.json`, all
+//! samples with the machine's description in `target/bench-raw.json`. A missed bar ends it with exit code 1.
 
 mod clone;
 mod data;
@@ -23,12 +24,12 @@ mod streams;
 mod table;
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use data::Data;
+use data::{Data, Database};
 use figures::Figures;
 
 /// What can be measured alone.
@@ -81,11 +82,22 @@ fn run() -> Result<ExitCode> {
 
 fn measure(part: &str, data: &Data, work: &Path, runs: usize, figures: &mut Figures) -> Result<()> {
     match part {
-        "transfer" => streams::transfer(&data.large()?, work, runs, figures),
-        "clone" => clone::measure(&data.large()?, work, runs, figures),
+        "transfer" => streams::transfer(&near(data.large()?, work)?, work, runs, figures),
+        "clone" => clone::measure(&near(data.large()?, work)?, work, runs, figures),
         "prepare" => prepare::measure(&data.busy()?, work, runs, figures),
-        _ => streams::small_files(&data.small()?, work, runs, figures),
+        _ => streams::small_files(&near(data.small()?, work)?, work, runs, figures),
     }
+}
+
+/// Where clones are received into memory, the donor reads from there, too.
+fn near(database: Database, work: &Path) -> Result<Database> {
+    if !room::is_in_memory()? {
+        return Ok(database);
+    }
+    let data_dir = work.join("donor");
+    disk::remove(&data_dir)?;
+    process::run(Command::new("cp").arg("--archive").arg(&database.data_dir).arg(&data_dir))?;
+    Ok(Database { data_dir, ..database })
 }
 
 fn runs() -> Result<usize> {

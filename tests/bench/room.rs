@@ -7,16 +7,21 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::disk;
+use crate::process::run;
 
 /// Says to the bench that it is the inner one.
 const INSIDE: &str = "MYSQLSET_BENCH_INSIDE";
 
 /// The pods' names in their set.
 const HOSTS: &str = "127.0.0.1 localhost mysql-0.mysql\n127.0.0.2 mysql-1.mysql\n";
+
+/// A disk as fast as memory, where `DISK=memory` asks for it: a file in memory, with the file system that most volumes
+/// have. Sparse, so only what is written counts.
+const MEMORY_DISK: &str = "16G";
 
 /// Runs the bench inside and returns how that ended, or `None` where this is the inside.
 pub fn enter(work: &Path) -> Result<Option<ExitCode>> {
@@ -38,10 +43,33 @@ pub fn enter(work: &Path) -> Result<Option<ExitCode>> {
 }
 
 fn furnish(work: &Path) -> Result<()> {
+    if is_in_memory()? {
+        std::fs::create_dir_all(work)?;
+        mount_memory(work)?;
+    }
     std::fs::create_dir_all(work.join("tmp"))?;
     let hosts = work.join("hosts");
     std::fs::write(&hosts, HOSTS)?;
-    crate::process::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
-    crate::process::run(Command::new("mount").arg("--bind").arg(&hosts).arg("/etc/hosts"))?;
+    run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    run(Command::new("mount").arg("--bind").arg(&hosts).arg("/etc/hosts"))?;
+    Ok(())
+}
+
+/// Whether clones are to be received into memory.
+pub fn is_in_memory() -> Result<bool> {
+    match std::env::var("DISK").unwrap_or_default().as_str() {
+        "" => Ok(false),
+        "memory" => Ok(true),
+        other => bail!("DISK={other}: it can be memory, or be left out"),
+    }
+}
+
+fn mount_memory(work: &Path) -> Result<()> {
+    run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(work))?;
+    let file = work.join("disk");
+    std::fs::File::create(&file)?;
+    run(Command::new("truncate").args(["--size", MEMORY_DISK]).arg(&file))?;
+    run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&file))?;
+    run(Command::new("mount").args(["-o", "loop,discard"]).arg(&file).arg(work))?;
     Ok(())
 }
