@@ -5,7 +5,7 @@ PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup bubb
 	strace e2fsprogs zstd lz4 ncat
 
 # The tutorial's pipeline, and what the bench keeps its processes with.
-BENCH_PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup iproute2 util-linux mount ncat time
+BENCH_PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup iproute2 util-linux mount ncat time e2fsprogs
 
 CARGO ?= cargo
 TEST_THREADS ?= 4
@@ -33,9 +33,9 @@ torture: packages ## Random kills: ROUNDS=200 SEED=n, or one round again with SE
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) ROUND=$(ROUND) $(CARGO) test --quiet --locked --release --test torture
 
 .PHONY: bench
-bench: ## What a clone costs, against the tutorial's pipeline: RUNS=3, or parts alone with ONLY=transfer,clone.
+bench: ## A clone against the tutorial's pipeline: RUNS=3; parts alone with ONLY=transfer,clone; DISK=memory.
 	@tests/install-packages.sh $(BENCH_PACKAGES)
-	@RUNS=$(RUNS) ONLY=$(ONLY) $(CARGO) test --quiet --locked --release --test bench
+	@RUNS=$(RUNS) ONLY=$(ONLY) DISK=$(DISK) $(CARGO) test --quiet --locked --release --test bench
 
 .PHONY: fuzz
 fuzz: RUNS ?= 10000000
