@@ -30,6 +30,10 @@ pub enum Command {
     Clone(CloneArgs),
     /// Starts replication, then serves clones, health and metrics for ever (container beside the server).
     Sidecar(Box<SidecarArgs>),
+    /// Copies this program into a directory, for containers of images that don't have it (init container).
+    Install(InstallArgs),
+    /// Asks this pod's server or sidecar how it is: exit code 0, or 1 and why not (probes).
+    Probe(ProbeArgs),
 }
 
 /// What every command takes.
@@ -213,6 +217,26 @@ pub enum OnBrokenReplica {
     CloneAgain,
 }
 
+/// The server in this pod, and who `mysqlset` is there.
+#[derive(Args, Debug)]
+pub struct ServerArgs {
+    /// Address of the local server.
+    #[arg(long, env = "MYSQLSET_SERVER_HOST", default_value = "127.0.0.1", value_name = "HOST")]
+    pub server_host: String,
+
+    /// Port of the local server.
+    #[arg(long, env = "MYSQLSET_SERVER_PORT", default_value_t = 3306, value_name = "PORT")]
+    pub server_port: u16,
+
+    /// Account for the sidecar's own SQL on the local server.
+    #[arg(long, env = "MYSQLSET_SQL_USER", default_value = "root", value_name = "NAME")]
+    pub sql_user: String,
+
+    /// File with its password (or MYSQLSET_SQL_PASSWORD).
+    #[arg(long, env = "MYSQLSET_SQL_PASSWORD_FILE", value_name = "FILE")]
+    pub sql_password_file: Option<PathBuf>,
+}
+
 #[derive(Args, Debug)]
 pub struct SidecarArgs {
     #[command(flatten)]
@@ -250,13 +274,8 @@ pub struct SidecarArgs {
     #[arg(long, env = "MYSQLSET_FIRST_START_MARK", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub first_start_mark: bool,
 
-    /// Address of the local server.
-    #[arg(long, env = "MYSQLSET_SERVER_HOST", default_value = "127.0.0.1", value_name = "HOST")]
-    pub server_host: String,
-
-    /// Port of the local server.
-    #[arg(long, env = "MYSQLSET_SERVER_PORT", default_value_t = 3306, value_name = "PORT")]
-    pub server_port: u16,
+    #[command(flatten)]
+    pub server: ServerArgs,
 
     /// Host that replicas replicate from; by default pod 0 of the set, mysql-0.mysql.
     #[arg(long, env = "MYSQLSET_SOURCE_HOST", value_name = "HOST")]
@@ -265,14 +284,6 @@ pub struct SidecarArgs {
     /// Port of the source.
     #[arg(long, env = "MYSQLSET_SOURCE_PORT", default_value_t = 3306, value_name = "PORT")]
     pub source_port: u16,
-
-    /// Account for the sidecar's own SQL on the local server.
-    #[arg(long, env = "MYSQLSET_SQL_USER", default_value = "root", value_name = "NAME")]
-    pub sql_user: String,
-
-    /// File with its password (or MYSQLSET_SQL_PASSWORD).
-    #[arg(long, env = "MYSQLSET_SQL_PASSWORD_FILE", value_name = "FILE")]
-    pub sql_password_file: Option<PathBuf>,
 
     /// Account that the backup tool uses on the local server.
     #[arg(long, env = "MYSQLSET_BACKUP_USER", default_value = "root", value_name = "NAME")]
@@ -315,4 +326,43 @@ pub struct SidecarArgs {
     /// written, else the system's.
     #[arg(long, env = "MYSQLSET_SCRATCH_DIR", value_name = "DIR")]
     pub scratch_dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct InstallArgs {
+    /// Directory that gets the program, a volume that the other containers mount too.
+    #[arg(long, env = "MYSQLSET_TO", default_value = "/mysqlset", value_name = "DIR")]
+    pub to: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct ProbeArgs {
+    #[command(subcommand)]
+    pub question: Question,
+
+    /// Time without an answer that counts as a no, in seconds; keep it below the probe's timeoutSeconds.
+    #[arg(long, global = true, env = "MYSQLSET_TIMEOUT", default_value_t = 4, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+}
+
+/// What a probe asks.
+#[derive(Subcommand, Debug)]
+pub enum Question {
+    /// Whether the server answers over TCP, be it that it turns us away: not while it recovers, nor the temporary one
+    /// that an image's entrypoint runs.
+    Alive(ServerArgs),
+    /// Whether clients may be sent to this pod, as its sidecar says.
+    Ready(ReadyArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ReadyArgs {
+    /// Address of the sidecar's health.
+    #[arg(long, env = "MYSQLSET_SIDECAR", default_value = "127.0.0.1:8307", value_name = "ADDRESS:PORT")]
+    pub sidecar: SocketAddr,
+
+    /// Lag above which a replica is not ready, in seconds; without it lag doesn't matter.
+    #[arg(long, env = "MYSQLSET_MAX_LAG", value_name = "SECONDS")]
+    pub max_lag: Option<u64>,
 }

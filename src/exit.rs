@@ -11,6 +11,9 @@ use std::path::Path;
 /// Exit code of an error that nobody gave a reason to: a fault in `mysqlset` or in the machine.
 pub const UNEXPECTED: u8 = 1;
 
+/// Exit code of a probe whose answer is no.
+pub const NO: u8 = 1;
+
 /// Exit code of a process that was told to stop (128 + SIGTERM), as shells report it.
 pub const TERMINATED: u8 = 143;
 
@@ -29,6 +32,8 @@ pub enum Reason {
     ConfigMap = 11,
     /// The directory for the server's configuration cannot be written.
     ConfigTarget = 12,
+    /// The directory that the program shall be copied to cannot be written.
+    InstallTarget = 13,
     /// No donor gave a whole backup before `--give-up-after` ran out, or stream after stream broke.
     NoDonor = 20,
     /// Every donor that could be asked refused for a reason that waiting does not mend.

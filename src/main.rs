@@ -14,6 +14,11 @@ fn main() -> ExitCode {
     match logging::start(&cli.process).and_then(|()| commands::run(cli)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Terminated) => ExitCode::from(exit::TERMINATED),
+        Ok(Outcome::No(why)) => {
+            // Kubernetes shows what a probe prints. The termination message is the container's, not the probe's.
+            println!("{why}");
+            ExitCode::from(exit::NO)
+        }
         Err(error) => {
             tracing::error!("{error:#}");
             exit::leave_termination_message(&termination_log, &format!("{error:#}"));

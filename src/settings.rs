@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::cli::{
-    CloneArgs, InitConfigArgs, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs, ProcessArgs, SidecarArgs,
-    WireCompression,
+    self, CloneArgs, InitConfigArgs, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs, ProbeArgs, ProcessArgs,
+    ServerArgs, SidecarArgs, WireCompression,
 };
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal, ServerId};
@@ -201,10 +201,10 @@ impl Sidecar {
             donate_unproven_stream: to_anyone,
             follow_unproven_primary: args.follow_unproven_primary,
             first_start_mark: args.first_start_mark,
-            server: HostPort { host: args.server_host, port: args.server_port },
+            server: HostPort { host: args.server.server_host.clone(), port: args.server.server_port },
             primary: is_primary.then(|| HostPort { host: source_host.clone(), port: args.clone_listen.port() }),
             source: HostPort { host: source_host, port: args.source_port },
-            sql: account(args.sql_user, args.sql_password_file, "MYSQLSET_SQL_PASSWORD")?,
+            sql: sql_account(args.server)?,
             backup: account(args.backup_user, args.backup_password_file, "MYSQLSET_BACKUP_PASSWORD")?,
             replication: account(
                 args.replication_user,
@@ -218,6 +218,38 @@ impl Sidecar {
             drain_timeout: Duration::from_secs(args.drain_timeout),
             scratch_dir: args.scratch_dir,
         })
+    }
+}
+
+/// `mysqlset probe`, checked.
+#[derive(Debug)]
+pub struct Probe {
+    pub question: Question,
+    /// Time without an answer that counts as a no.
+    pub timeout: Duration,
+}
+
+/// What a probe asks, and whom.
+#[derive(Debug)]
+pub enum Question {
+    /// Whether the server answers.
+    Alive { server: HostPort, account: Account },
+    /// Whether the sidecar calls this pod ready, and the lag is no more than that.
+    Ready { sidecar: SocketAddr, max_lag: Option<Duration> },
+}
+
+impl Probe {
+    pub fn new(args: ProbeArgs) -> Result<Probe> {
+        let question = match args.question {
+            cli::Question::Alive(args) => Question::Alive {
+                server: HostPort { host: args.server_host.clone(), port: args.server_port },
+                account: sql_account(args)?,
+            },
+            cli::Question::Ready(args) => {
+                Question::Ready { sidecar: args.sidecar, max_lag: args.max_lag.map(Duration::from_secs) }
+            }
+        };
+        Ok(Probe { question, timeout: Duration::from_secs(args.timeout) })
     }
 }
 
@@ -251,6 +283,10 @@ fn no_secret_beside(peering: &Peering, is_set: bool, flag: &str) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+fn sql_account(args: ServerArgs) -> Result<Account> {
+    account(args.sql_user, args.sql_password_file, "MYSQLSET_SQL_PASSWORD")
 }
 
 fn account(user: String, password_file: Option<PathBuf>, variable: &str) -> Result<Account> {

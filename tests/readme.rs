@@ -27,10 +27,12 @@ const SECRETS: [&str; 4] =
 fn flags() -> Vec<Arg> {
     let mut command = Cli::command();
     command.build();
-    let of = |command: &Command| command.get_arguments().filter(|flag| flag.get_env().is_some()).cloned().collect();
-    let mut flags: Vec<Arg> = of(&command);
-    flags.extend(command.get_subcommands().flat_map(|command| -> Vec<Arg> { of(command) }));
-    flags
+    flags_of(&command)
+}
+
+fn flags_of(command: &Command) -> Vec<Arg> {
+    let own = command.get_arguments().filter(|flag| flag.get_env().is_some()).cloned();
+    own.chain(command.get_subcommands().flat_map(flags_of)).collect()
 }
 
 fn name(flag: &Arg) -> String {

@@ -2,6 +2,8 @@
 
 mod clone;
 mod init_config;
+mod install;
+mod probe;
 mod sidecar;
 
 use anyhow::{Context, Result};
@@ -11,15 +13,17 @@ use tracing::info;
 use crate::child;
 use crate::cli::{Cli, Command};
 use crate::pid1;
-use crate::settings::{Clone, InitConfig, Sidecar};
+use crate::settings::{Clone, InitConfig, Probe, Sidecar};
 
 /// How a command ended that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It did what it is for.
     Done,
     /// It was told to stop before.
     Terminated,
+    /// The answer to a probe is no, and why.
+    No(String),
 }
 
 /// Checks the settings, then runs the command.
@@ -34,6 +38,14 @@ pub fn run(cli: Cli) -> Result<Outcome> {
             until_terminated(move || clone::run(&settings))
         }
         Command::Sidecar(args) => sidecar::run(Sidecar::new(*args, &cli.process)?),
+        Command::Install(args) => {
+            install::run(&args.to)?;
+            Ok(Outcome::Done)
+        }
+        Command::Probe(args) => {
+            let settings = Probe::new(args)?;
+            runtime()?.block_on(probe::run(&settings))
+        }
     }
 }
 

@@ -1,0 +1,97 @@
+//! `mysqlset probe`: what `mysql -e 'SELECT 1'` is for in the tutorial, without a client in the image.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::Outcome;
+use crate::mysql::{Server, TurnedAway};
+use crate::settings::{Account, HostPort, Probe, Question};
+
+/// More than the sidecar has to say, in bytes.
+const ANSWER_LIMIT: usize = 1 << 20;
+
+/// Runs the command.
+pub async fn run(settings: &Probe) -> Result<Outcome> {
+    let answer = async {
+        match &settings.question {
+            Question::Alive { server, account } => is_alive(server, account).await,
+            Question::Ready { sidecar, max_lag } => is_ready(*sidecar, *max_lag).await,
+        }
+    };
+    Ok(match tokio::time::timeout(settings.timeout, answer).await {
+        Ok(Ok(())) => Outcome::Done,
+        Ok(Err(error)) => Outcome::No(format!("{error:#}")),
+        Err(_) => Outcome::No(format!("no answer in {} seconds", settings.timeout.as_secs())),
+    })
+}
+
+/// A server that turns us away lives, be it for the password or for too many connections.
+async fn is_alive(server: &HostPort, account: &Account) -> Result<()> {
+    match Server::connect(server, account).await {
+        Err(error) if !error.is::<TurnedAway>() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn is_ready(sidecar: SocketAddr, max_lag: Option<Duration>) -> Result<()> {
+    let (status, answer) = get(sidecar, "/readyz").await?;
+    if status != StatusCode::OK {
+        bail!("{}", String::from_utf8_lossy(&answer).trim());
+    }
+    let Some(max_lag) = max_lag else { return Ok(()) };
+    let (_, answer) = get(sidecar, "/status").await?;
+    let status: Value = serde_json::from_slice(&answer).context("what the sidecar says is no JSON")?;
+    check_lag(&status, max_lag)
+}
+
+/// A primary has none.
+fn check_lag(status: &Value, max_lag: Duration) -> Result<()> {
+    if status["role"] == "primary" {
+        return Ok(());
+    }
+    match status["replication"]["lag_seconds"].as_u64() {
+        Some(lag) if lag <= max_lag.as_secs() => Ok(()),
+        Some(lag) => bail!("not ready: replication is {lag} seconds behind, more than {}", max_lag.as_secs()),
+        None => bail!("not ready: the server does not say how far replication is behind"),
+    }
+}
+
+async fn get(address: SocketAddr, path: &str) -> Result<(StatusCode, Bytes)> {
+    let asking = || format!("asking the sidecar at {address}");
+    let stream = TcpStream::connect(address).await.with_context(asking)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.with_context(asking)?;
+    tokio::spawn(connection);
+    let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await.with_context(asking)?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
+    let body = body.map_err(|error| anyhow::anyhow!("{error}")).with_context(asking)?;
+    Ok((status, body.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn lag_counts_on_replicas_only() {
+        let lag = |status: Value| check_lag(&status, Duration::from_secs(30)).map_err(|error| error.to_string());
+        let replica = |lag: Value| json!({"role": "replica", "replication": {"lag_seconds": lag}});
+        assert_eq!(lag(replica(json!(30))), Ok(()));
+        assert!(lag(replica(json!(31))).unwrap_err().contains("31 seconds behind"));
+        assert!(lag(replica(Value::Null)).is_err());
+        assert!(lag(json!({"role": "replica", "replication": null})).is_err());
+        assert_eq!(lag(json!({"role": "primary", "replication": null})), Ok(()));
+    }
+}

@@ -1,0 +1,143 @@
+//! `mysqlset install` and `mysqlset probe` as containers run them. Real servers are probed in the scenarios.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
+
+/// Exit code and what was printed.
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn install(program: &Path, to: &Path) -> (Option<i32>, String, String) {
+    run(Command::new(program).arg("install").arg("--to").arg(to))
+}
+
+/// An HTTP server that answers each of its connections with the next of these.
+fn answering(answers: Vec<Vec<u8>>) -> SocketAddr {
+    saying(answers, true)
+}
+
+/// A server of anything, which has its say at once, or once it was asked something.
+fn saying(answers: Vec<Vec<u8>>, when_asked: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut connection, _) = listener.accept().unwrap();
+            if when_asked {
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    connection.read_exact(&mut byte).unwrap();
+                    asked.extend(byte);
+                }
+            }
+            connection.write_all(&answer).unwrap();
+            let _ = connection.shutdown(std::net::Shutdown::Write);
+            let _ = connection.read_to_end(&mut Vec::new());
+        }
+    });
+    address
+}
+
+fn http(status: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+fn ready(sidecar: SocketAddr, more: &[&str]) -> (Option<i32>, String, String) {
+    run(Command::new(BINARY).args(["probe", "ready", "--sidecar", &sidecar.to_string()]).args(more))
+}
+
+fn alive(server: SocketAddr) -> (Option<i32>, String, String) {
+    let port = server.port().to_string();
+    run(Command::new(BINARY).args(["probe", "alive", "--timeout", "2", "--server-port", &port]))
+}
+
+#[test]
+fn what_is_installed_is_the_same_program_and_installs_itself_over_one_that_runs() {
+    let directory = TempDir::new().unwrap();
+    let (code, _, log) = install(Path::new(BINARY), directory.path());
+    assert_eq!(code, Some(0), "{log}");
+    let installed = directory.path().join("mysqlset");
+    assert!(std::fs::read(&installed).unwrap() == std::fs::read(BINARY).unwrap());
+    assert_eq!(std::fs::metadata(&installed).unwrap().permissions().mode() & 0o7777, 0o755);
+
+    // It runs, from the file that is about to be replaced.
+    let (code, _, log) = install(&installed, directory.path());
+    assert_eq!(code, Some(0), "{log}");
+    let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["mysqlset"]);
+}
+
+#[test]
+fn where_nothing_can_be_installed_one_line_says_what_to_do() {
+    let directory = TempDir::new().unwrap();
+    let missing = directory.path().join("nowhere");
+    let (code, _, log) = install(Path::new(BINARY), &missing);
+    assert_eq!(code, Some(13));
+    assert!(log.contains(missing.to_str().unwrap()) && log.contains("mount a volume there"), "{log}");
+    assert!(!missing.exists());
+}
+
+#[test]
+fn ready_is_what_the_sidecar_says() {
+    assert_eq!(ready(answering(vec![http("200 OK", "ready\n")]), &[]).0, Some(0));
+    let (code, answer, _) = ready(answering(vec![http("503 Service Unavailable", "not ready: so\n")]), &[]);
+    assert_eq!((code, answer.as_str()), (Some(1), "not ready: so\n"));
+}
+
+#[test]
+fn ready_may_depend_on_the_lag() {
+    let replica = |lag: u32| {
+        let status = format!("{{\"role\": \"replica\", \"replication\": {{\"lag_seconds\": {lag}}}}}");
+        answering(vec![http("200 OK", "ready\n"), http("200 OK", &status)])
+    };
+    assert_eq!(ready(replica(30), &["--max-lag", "30"]).0, Some(0));
+    let (code, answer, _) = ready(replica(31), &["--max-lag", "30"]);
+    assert_eq!((code, answer.contains("31 seconds behind")), (Some(1), true), "{answer}");
+}
+
+#[test]
+fn a_sidecar_that_is_away_or_no_sidecar_is_not_ready() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for sidecar in [closed, answering(vec![b"SSH-2.0-x\r\n".to_vec()])] {
+        let (code, answer, log) = ready(sidecar, &[]);
+        assert_eq!(code, Some(1), "{log}");
+        assert!(answer.contains("asking the sidecar at 127.0.0.1:") && answer.lines().count() == 1, "{answer}");
+    }
+}
+
+#[test]
+fn a_server_that_turns_us_away_lives() {
+    // ERR 1040 instead of a greeting: length, sequence, 0xff, code, SQL state, text.
+    let text = b"\xff\x10\x04#08004Too many connections";
+    let packet = [&[text.len() as u8, 0, 0, 0], text.as_slice()].concat();
+    let (code, answer, _) = alive(saying(vec![packet], false));
+    assert_eq!(code, Some(0), "{answer}");
+}
+
+#[test]
+fn a_server_that_is_away_or_silent_is_not_alive_and_the_containers_message_is_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let message = directory.path().join("message");
+    std::fs::write(&message, "the server's own").unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for server in [away, silent.local_addr().unwrap()] {
+        let port = server.port().to_string();
+        let mut command = Command::new(BINARY);
+        command.args(["probe", "alive", "--timeout", "1", "--server-port", &port, "--termination-log"]).arg(&message);
+        let (code, answer, _) = run(command.stdin(Stdio::null()));
+        assert_eq!((code, answer.lines().count()), (Some(1), 1), "{answer}");
+    }
+    assert_eq!(std::fs::read_to_string(&message).unwrap(), "the server's own");
+}
