@@ -155,6 +155,7 @@ async fn flush_aria(donor: &Donor) -> Result<()> {
     for statement in server.dialect.flush_aria(&tables, FLUSH_LIMIT) {
         server.execute(&statement).await.context("flushing Aria tables before the backup")?;
     }
+    server.close().await;
     Ok(())
 }
 

@@ -53,6 +53,7 @@ pub async fn check(donor: &Donor, tool: &BackupTool, hello: &Hello) -> Result<Su
         (Role::Replica, Wants::Recovery) => check_that_all_is_applied(&mut server).await?,
         _ => {}
     }
+    server.close().await;
     Ok(Survey { members, bytes })
 }
 

@@ -56,6 +56,7 @@ async fn ask_server(donor: &Donor, hello: &Hello, report: &mut Report) -> Result
     if let Some(history) = &hello.history {
         report.unknown_history = Some(history::what_is_unknown(&mut server, history).await?);
     }
+    server.close().await;
     Ok(())
 }
 

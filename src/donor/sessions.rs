@@ -106,6 +106,7 @@ impl Sessions {
                 debug!("{error:#}");
             }
         }
+        server.close().await;
         Ok(())
     }
 
@@ -149,6 +150,7 @@ pub async fn end_orphans(server: &HostPort, account: &Account) -> Result<()> {
             let _ = connection.rows(&format!("KILL {}", text("Id"))).await;
         }
     }
+    connection.close().await;
     Ok(())
 }
 

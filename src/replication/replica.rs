@@ -229,7 +229,9 @@ async fn by_gtid_where_it_can_be(
     }
     let mut source = Server::connect(&settings.source, &settings.replication).await?;
     let query = format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(file));
-    let slave_pos = source.value(&query).await?.ok_or_else(|| {
+    let slave_pos = source.value(&query).await?;
+    source.close().await;
+    let slave_pos = slave_pos.ok_or_else(|| {
         Reason::NoPosition.error(format!(
             "the source {} no longer has {file}:{offset}, where the clone ends: empty the volume to clone again",
             settings.source
