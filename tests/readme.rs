@@ -23,6 +23,14 @@ const README: &str = include_str!("../README.md");
 const SECRETS: [&str; 4] =
     ["MYSQLSET_CLONE_SECRET", "MYSQLSET_SQL_PASSWORD", "MYSQLSET_BACKUP_PASSWORD", "MYSQLSET_REPLICATION_PASSWORD"];
 
+/// Where the manifests have it in containers of other images.
+const PROGRAM: &str = "/mysqlset/mysqlset";
+
+fn must_parse<'a>(container: &str, words: impl Iterator<Item = &'a String>) -> Cli {
+    let arguments = ["mysqlset".to_owned()].into_iter().chain(words.cloned());
+    Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{container}: {error}"))
+}
+
 /// All flags of all commands that have a variable.
 fn flags() -> Vec<Arg> {
     let mut command = Cli::command();
@@ -130,20 +138,38 @@ fn every_metric_is_in_the_readme_and_no_other() {
 fn the_manifests_run_commands_and_set_variables_that_are_there() {
     let manifests = Manifests::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s")).unwrap();
     let spec = &manifests.stateful_set.spec.template.spec;
-    let ours = |container: &&Container| container.image.starts_with("mysqlset");
+    let program = |container: &Container| container.command.as_ref().map(|words| words[0].clone());
+    let ours = |container: &&Container| {
+        container.image == "mysqlset" || program(container).is_some_and(|program| program == PROGRAM)
+    };
     let containers: Vec<&Container> = spec.init_containers.iter().chain(&spec.containers).filter(ours).collect();
-    assert_eq!(containers.len(), 3);
+    assert_eq!(containers.len(), 4);
     let mut variables: BTreeSet<String> = flags().iter().map(variable).collect();
     variables.extend(SECRETS.map(str::to_owned));
     for container in containers {
         let words = container.command.iter().flatten().chain(container.args.iter().flatten());
-        let words = words.filter(|word| *word != "mysqlset").cloned();
-        let arguments: Vec<String> = ["mysqlset".to_owned()].into_iter().chain(words).collect();
-        Cli::try_parse_from(&arguments).unwrap_or_else(|error| panic!("{}: {error}", container.name));
+        must_parse(&container.name, words.filter(|word| *word != PROGRAM));
         for set in &container.env {
             assert!(variables.contains(&set.name), "{} sets {}", container.name, set.name);
         }
     }
+    let all = spec.init_containers.iter().chain(&spec.containers);
+    let probes = all.flat_map(|container| {
+        [&container.startup_probe, &container.readiness_probe, &container.liveness_probe]
+            .map(|probe| (container, probe))
+    });
+    let mut asked = 0;
+    for (container, probe) in probes {
+        let Some(probe) = probe else { continue };
+        if let Some(exec) = &probe.exec {
+            assert_eq!(exec.command[0], PROGRAM, "{}", container.name);
+            let cli = must_parse(&container.name, exec.command[1..].iter());
+            let mysqlset::cli::Command::Probe(words) = cli.command else { panic!("{}: no probe", container.name) };
+            assert!(words.timeout < probe.timeout_seconds, "{}: its answer comes too late", container.name);
+            asked += 1;
+        }
+    }
+    assert_eq!(asked, 3);
     let drain: u64 = flags()
         .iter()
         .find(|flag| name(flag) == "--drain-timeout")

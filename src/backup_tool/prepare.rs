@@ -30,6 +30,8 @@ pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64) -> Result<Prepa
     command
         .args(["--prepare", &format!("--use-memory={memory}")])
         .arg(path_option("--target-dir=", directory))
+        // On the volume, in the directory that goes when the clone is published: the root may be read-only.
+        .arg(path_option("--tmpdir=", directory.parent().unwrap_or(directory)))
         .current_dir(directory);
     let (started, progress) = (Instant::now(), Progress::of("preparing"));
     let ended = Running::start(&mut command, &tool.name(), Stdio::null())

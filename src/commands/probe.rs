@@ -38,9 +38,11 @@ pub async fn run(settings: &Probe) -> Result<Outcome> {
 /// A server that turns us away lives, be it for the password or for too many connections.
 async fn is_alive(server: &HostPort, account: &Account) -> Result<()> {
     match Server::connect(server, account).await {
-        Err(error) if !error.is::<TurnedAway>() => Err(error),
-        _ => Ok(()),
+        Ok(server) => server.close().await,
+        Err(error) if error.is::<TurnedAway>() => {}
+        Err(error) => return Err(error),
     }
+    Ok(())
 }
 
 async fn is_ready(sidecar: SocketAddr, max_lag: Option<Duration>) -> Result<()> {

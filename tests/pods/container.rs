@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::images::Images;
-use super::manifest::{Container, ContainerUser, SecurityContext};
+use super::manifest::{Container, SecurityContext};
 use super::network::PodNetwork;
 use super::spawner;
 
@@ -127,19 +127,21 @@ fn first_process(outer: &mut Child) -> Result<u32> {
     }
 }
 
-fn user_of(container: &Container, world: &World<'_>) -> ContainerUser {
-    let pods = ContainerUser { run_as_user: world.user.run_as_user, run_as_group: world.user.run_as_group };
-    container.security_context.unwrap_or(pods)
+/// User and group.
+fn user_of(container: &Container, world: &World<'_>) -> (u32, u32) {
+    let own = &container.security_context;
+    (own.run_as_user.unwrap_or(world.user.run_as_user), own.run_as_group.unwrap_or(world.user.run_as_group))
 }
 
 fn bubblewrap(
     container: &Container,
-    user: ContainerUser,
+    (user, group): (u32, u32),
     world: &World<'_>,
     termination_log: &PathBuf,
 ) -> Result<Command> {
     let image = world.images.find(&container.image)?;
-    let (user, group) = (user.run_as_user.to_string(), user.run_as_group.to_string());
+    let (user, group) = (user.to_string(), group.to_string());
+    let is_read_only = container.security_context.read_only_root_filesystem;
     let mut command = Command::new("nsenter");
     command
         .args([
@@ -165,7 +167,7 @@ fn bubblewrap(
             "--as-pid-1",
         ])
         .args(["--proc", "/proc", "--dev", "/dev", "--clearenv", "--chdir", "/"]);
-    world.images.add_root(&mut command, &image);
+    world.images.add_root(&mut command, &image, is_read_only);
     command.arg("--bind").arg(termination_log).arg("/dev/termination-log");
     command.arg("--ro-bind").arg(&world.hosts).arg("/etc/hosts");
     command.arg("--ro-bind").arg(&world.resolv_conf).arg("/etc/resolv.conf");
@@ -175,6 +177,9 @@ fn bubblewrap(
             source.push(sub_path);
         }
         command.arg(if mount.read_only { "--ro-bind" } else { "--bind" }).arg(source).arg(&mount.mount_path);
+    }
+    if is_read_only {
+        command.args(["--remount-ro", "/"]);
     }
     command.args(["--setenv", "PATH", super::PATH, "--setenv", "HOME", "/tmp"]);
     for variable in &container.env {

@@ -21,18 +21,13 @@ enum Kind {
     Scratch,
     /// MariaDB's server and tools.
     Mariadb,
-    /// The same, with the binary.
-    MariadbWithBinary,
 }
 
 /// The table.
 fn table(name: &str) -> Option<Image> {
     Some(match name {
-        "mysqlset" => Image { entrypoint: &["/mysqlset"], default_args: &["--help"], kind: Kind::Scratch },
+        "mysqlset" => Image { entrypoint: &["/bin/mysqlset"], default_args: &["--help"], kind: Kind::Scratch },
         "mariadb" => Image { entrypoint: &["/docker-entrypoint.sh"], default_args: &["mariadbd"], kind: Kind::Mariadb },
-        "mysqlset-mariadb" => {
-            Image { entrypoint: &["mysqlset"], default_args: &["--help"], kind: Kind::MariadbWithBinary }
-        }
         _ => return None,
     })
 }
@@ -70,10 +65,11 @@ impl Images {
         }
     }
 
-    /// Adds the arguments of bubblewrap that make an image's root.
-    pub fn add_root(&self, command: &mut Command, image: &Image) {
+    /// Adds the arguments of bubblewrap that make an image's root. What an image has for temporary files can be written
+    /// to unless the root is `read_only`.
+    pub fn add_root(&self, command: &mut Command, image: &Image, read_only: bool) {
         if image.kind == Kind::Scratch {
-            self.add_file(command, "mysqlset", "/mysqlset");
+            self.add_file(command, "mysqlset", "/bin/mysqlset");
             return;
         }
         for directory in ["/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib64", "/usr/share", "/usr/libexec"] {
@@ -95,10 +91,8 @@ impl Images {
         ] {
             self.add_file(command, file, place);
         }
-        command.args(["--perms", "1777", "--tmpfs", "/tmp", "--perms", "0777", "--dir", "/run/mysqld"]);
-        if image.kind == Kind::MariadbWithBinary {
-            self.add_file(command, "mysqlset", "/usr/local/bin/mysqlset");
-        }
+        let temporary = if read_only { "--dir" } else { "--tmpfs" };
+        command.args(["--perms", "1777", temporary, "/tmp", "--perms", "0777", "--dir", "/run/mysqld"]);
     }
 
     fn add_file(&self, command: &mut Command, file: &str, place: &str) {

@@ -130,6 +130,9 @@ pub struct SecurityContext {
     _run_as_non_root: Ignored,
     #[serde(rename = "fsGroupChangePolicy")]
     _fs_group_change_policy: Ignored,
+    /// No filter of system calls here.
+    #[serde(rename = "seccompProfile")]
+    _seccomp_profile: Ignored,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -148,17 +151,26 @@ pub struct Container {
     /// Asked for, never enforced.
     #[serde(rename = "resources")]
     _resources: Ignored,
+    pub startup_probe: Option<Probe>,
     pub liveness_probe: Option<Probe>,
     pub readiness_probe: Option<Probe>,
-    /// Where it differs from the pod's.
-    pub security_context: Option<ContainerUser>,
+    #[serde(default)]
+    pub security_context: Confinement,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct ContainerUser {
-    pub run_as_user: u32,
-    pub run_as_group: u32,
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct Confinement {
+    /// Where it differs from the pod's.
+    pub run_as_user: Option<u32>,
+    pub run_as_group: Option<u32>,
+    pub read_only_root_filesystem: bool,
+    /// Honoured in any case.
+    #[serde(rename = "allowPrivilegeEscalation")]
+    _allow_privilege_escalation: Ignored,
+    /// None is left in any case.
+    #[serde(rename = "capabilities")]
+    _capabilities: Ignored,
 }
 
 #[derive(Clone, Debug, Deserialize)]

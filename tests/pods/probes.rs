@@ -1,4 +1,4 @@
-//! Readiness and liveness probes. Their delays and periods are shortened (`QUICKER`); thresholds and timeouts are not.
+//! Startup, readiness and liveness probes. Their delays and periods are shortened (`QUICKER`); thresholds and timeouts are not.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -21,6 +21,8 @@ pub struct Prober {
 }
 
 struct State {
+    /// Whether the startup probe has succeeded, before which the others aren't asked.
+    started: AtomicBool,
     ready: AtomicBool,
     dead: AtomicBool,
     stopped: AtomicBool,
@@ -29,17 +31,23 @@ struct State {
 impl Prober {
     pub fn start(pod: &Arc<Pod>, container: &Container, shared: &Arc<Shared>) -> Prober {
         let state = Arc::new(State {
+            started: AtomicBool::new(container.startup_probe.is_none()),
             ready: AtomicBool::new(container.readiness_probe.is_none()),
             dead: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         });
-        for (probe, readiness) in [(&container.readiness_probe, true), (&container.liveness_probe, false)] {
+        let probes = [
+            (&container.startup_probe, Kind::Startup),
+            (&container.readiness_probe, Kind::Readiness),
+            (&container.liveness_probe, Kind::Liveness),
+        ];
+        for (probe, kind) in probes {
             let Some(probe) = probe.clone() else { continue };
             let asking = Asking {
                 pod: Arc::downgrade(pod),
                 container: container.clone(),
                 probe,
-                readiness,
+                kind,
                 state: state.clone(),
                 shared: Arc::downgrade(shared),
             };
@@ -49,7 +57,7 @@ impl Prober {
     }
 
     pub fn is_ready(&self) -> bool {
-        self.state.ready.load(Ordering::Acquire)
+        self.state.started.load(Ordering::Acquire) && self.state.ready.load(Ordering::Acquire)
     }
 
     pub fn is_dead(&self) -> bool {
@@ -63,11 +71,18 @@ impl Drop for Prober {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Startup,
+    Readiness,
+    Liveness,
+}
+
 struct Asking {
     pod: Weak<Pod>,
     container: Container,
     probe: Probe,
-    readiness: bool,
+    kind: Kind,
     state: Arc<State>,
     shared: Weak<Shared>,
 }
@@ -77,22 +92,20 @@ impl Asking {
         let period = Duration::from_secs(self.probe.period_seconds) / QUICKER;
         // A server that is slow to start is not to be killed because the clock runs faster here.
         let delay = Duration::from_secs(self.probe.initial_delay_seconds);
-        self.pause(if self.readiness { delay / QUICKER } else { delay });
+        self.pause(if self.kind == Kind::Liveness { delay } else { delay / QUICKER });
         let mut failures = 0;
         while !self.stopped() {
-            match self.ask() {
-                Ok(()) => {
-                    failures = 0;
-                    if self.readiness {
-                        self.state.ready.store(true, Ordering::Release);
-                    }
-                }
-                Err(_) => {
-                    failures += 1;
-                    if failures >= self.probe.failure_threshold {
-                        let flag = if self.readiness { &self.state.ready } else { &self.state.dead };
-                        flag.store(!self.readiness, Ordering::Release);
-                    }
+            if self.kind != Kind::Startup && !self.state.started.load(Ordering::Acquire) {
+                self.pause(period);
+                continue;
+            }
+            let good = self.ask().is_ok();
+            failures = if good { 0 } else { failures + 1 };
+            if good || failures >= self.probe.failure_threshold {
+                match self.kind {
+                    Kind::Readiness => self.state.ready.store(good, Ordering::Release),
+                    Kind::Startup if good => return self.state.started.store(true, Ordering::Release),
+                    Kind::Startup | Kind::Liveness => self.state.dead.store(!good, Ordering::Release),
                 }
             }
             self.pause(period);

@@ -91,7 +91,10 @@ fn the_network_is_cut_without_a_word() -> Result<()> {
 
 #[test]
 fn a_volume_that_cannot_be_written() -> Result<()> {
-    let cluster = set::start(1, |manifests| manifests.container("clone").volume_mounts[0].read_only = true)?;
+    let cluster = set::start(1, |manifests| {
+        let mounts = &mut manifests.container("clone").volume_mounts;
+        mounts.iter_mut().find(|mount| mount.name == "data").expect("a data mount").read_only = true;
+    })?;
     let end = set::end_of_clone(&cluster, "mysql-0")?;
     assert_eq!(end.exit_code, 51, "{end:?}");
     assert!(end.message.contains("/var/lib/mysql"), "{end:?}");

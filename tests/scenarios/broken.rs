@@ -50,7 +50,8 @@ fn a_replica_whose_source_was_purged_says_so_and_keeps_its_data() -> Result<()> 
     ensure!(metrics.contains("mysqlset_replication_broken 1"), "{metrics}");
     ensure!(cluster.logs("mysql-1", "sidecar").contains("--on-broken-replica clone-again"));
     assert_eq!(set::journal(&cluster, "mysql-1")?["broken"]["why"], "source-purged");
-    assert_eq!(cluster.ready_pods(), ["mysql-0"]);
+    // A few probes after the first that was told.
+    cluster.wait_for("mysql-1 to leave", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
 
     delete_pod_and_wait_for_another(&cluster)?;
     set::wait_for_log(&cluster, "mysql-1", "sidecar", "the sidecar is up")?;

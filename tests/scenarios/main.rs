@@ -19,6 +19,7 @@ mod locks;
 mod preflight;
 mod prepare;
 mod primary_loss;
+mod probes;
 mod proxy;
 mod refusals;
 mod rolled_back;

@@ -7,7 +7,6 @@ use anyhow::Result;
 
 use crate::pods::PATIENCE;
 use crate::pods::container::Termination;
-use crate::pods::manifest::ContainerUser;
 use crate::set;
 
 /// How the first pod's init-config ended.
@@ -122,8 +121,8 @@ fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
 
 /// A clone container that runs as root, as in images and clusters that don't mind.
 fn as_root(manifests: &mut crate::pods::manifest::Manifests) {
-    let root = ContainerUser { run_as_user: 0, run_as_group: 0 };
-    manifests.container("clone").security_context = Some(root);
+    let confinement = &mut manifests.container("clone").security_context;
+    (confinement.run_as_user, confinement.run_as_group) = (Some(0), Some(0));
 }
 
 #[test]

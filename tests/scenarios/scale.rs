@@ -71,10 +71,13 @@ fn a_deleted_pod_comes_back_with_its_data_and_a_deleted_volume_is_cloned_again()
 
 #[test]
 fn the_tutorials_mounts_work_too() -> Result<()> {
-    // The data directory is a mount point in every container: staging is inside it, publishing moves entry by entry.
+    // The data directory is a mount point in every container: staging is inside it, publishing moves entry by entry. The
+    // tutorial's roots can be written to, and the backup tool's temporary files have to go somewhere.
     let cluster = set::start(3, |manifests| {
         for container in ["clone", "sidecar"] {
-            let mount = manifests.container(container).volume_mounts.iter_mut().find(|mount| mount.name == "data");
+            let container = manifests.container(container);
+            container.security_context.read_only_root_filesystem = false;
+            let mount = container.volume_mounts.iter_mut().find(|mount| mount.name == "data");
             let mount = mount.expect("a data mount");
             mount.mount_path = "/var/lib/mysql".into();
             mount.sub_path = Some("mysql".into());

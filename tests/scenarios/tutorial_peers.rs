@@ -14,7 +14,7 @@ use crate::set;
 /// The tutorial's donor on pod 0, until a file says that the pod is moved over. Other files have it send less: so many
 /// bytes of what the tool writes, which breaks the tool, or what was recorded.
 const DONOR: &str = r#"
-    if [ "$(hostname)" != mysql-0 ] || [ -e /var/lib/moved ]; then exec mysqlset sidecar; fi
+    if [ "$(hostname)" != mysql-0 ] || [ -e /var/lib/moved ]; then exec /mysqlset/mysqlset sidecar; fi
     export backup="mariadb-backup --backup --slave-info --stream=xbstream --host=127.0.0.1 --user=root \
         --datadir=/var/lib/mysql --target-dir=/tmp/target"
     exec ncat --listen --keep-open --send-only --max-conns=1 3307 -c '
@@ -24,7 +24,7 @@ const DONOR: &str = r#"
 
 /// The tutorial's recipient on every pod but the first.
 const RECIPIENT: &str = r#"
-    [ "$(hostname)" != mysql-0 ] || exec mysqlset clone
+    [ "$(hostname)" != mysql-0 ] || exec /mysqlset/mysqlset clone
     set -ex
     [ ! -d /var/lib/mysql/mysql ] || exit 0
     mkdir -p /var/lib/mysql
@@ -34,14 +34,15 @@ const RECIPIENT: &str = r#"
 fn run_script(manifests: &mut Manifests, container: &str, script: &str) {
     let container = manifests.container(container);
     container.command = Some(["sh", "-c", script].map(str::to_owned).to_vec());
-    // The tutorial's containers have none.
+    // The tutorial's containers have none, and write where they like.
     (container.liveness_probe, container.readiness_probe) = (None, None);
+    container.security_context.read_only_root_filesystem = false;
 }
 
 /// Pod 0 is the tutorial's, and has rows.
 fn tutorials_primary(change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     let cluster = set::start(1, |manifests| {
-        run_script(manifests, "clone", r#"[ "$(hostname)" = mysql-0 ] || exec mysqlset clone"#);
+        run_script(manifests, "clone", r#"[ "$(hostname)" = mysql-0 ] || exec /mysqlset/mysqlset clone"#);
         run_script(manifests, "sidecar", DONOR);
         change(manifests);
     })?;

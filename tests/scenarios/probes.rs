@@ -1,0 +1,69 @@
+//! What probes ask, on real servers, and what a container may not do.
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use crate::pods::{Cluster, PATIENCE};
+use crate::set;
+
+const PROGRAM: &str = "/mysqlset/mysqlset";
+
+/// Asks in the server's container; the exit code and what was printed.
+fn probe(cluster: &Cluster, pod: &str, words: &[&str]) -> Result<(Option<i32>, String)> {
+    let output = cluster.exec(pod, "mysql", &[&[PROGRAM, "probe"], words].concat())?;
+    Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+#[test]
+fn a_server_is_alive_whoever_asks_and_its_log_stays_empty_of_it() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    for _ in 0..3 {
+        assert_eq!(probe(&cluster, "mysql-0", &["alive"])?, (Some(0), String::new()));
+    }
+    assert_eq!(probe(&cluster, "mysql-0", &["ready", "--max-lag", "1"])?, (Some(0), String::new()));
+    let log = cluster.logs("mysql-0", "mysql");
+    assert!(!log.contains("Aborted connection") && !log.contains("Access denied"), "{log}");
+
+    assert_eq!(probe(&cluster, "mysql-0", &["alive", "--sql-user", "nobody"])?, (Some(0), String::new()));
+    cluster.signal("mysql-0", "mysql", Signal::STOP)?;
+    let asked = cluster.exec("mysql-0", "sidecar", &[PROGRAM, "probe", "alive", "--timeout", "1"]);
+    cluster.signal("mysql-0", "mysql", Signal::CONT)?;
+    let asked = asked?;
+    assert_eq!(asked.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&asked.stdout), "no answer in 1 seconds\n");
+    Ok(())
+}
+
+/// The page breaks a pod's readiness to see it leave the service; here that is done by stopping what readiness is about.
+#[test]
+fn a_replica_that_is_stopped_leaves_the_service_and_comes_back() -> Result<()> {
+    let cluster = set::start(2, |_| {})?;
+    cluster.wait_ready(2)?;
+    cluster.sql("mysql-1", "STOP SLAVE SQL_THREAD")?;
+    cluster.wait_for("mysql-1 to leave", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
+    let (code, why) = probe(&cluster, "mysql-1", &["ready"])?;
+    ensure!(code == Some(1) && why.contains("applier stopped"), "{code:?}, {why}");
+    assert_eq!(probe(&cluster, "mysql-1", &["alive"])?.0, Some(0));
+    cluster.sql("mysql-1", "START SLAVE SQL_THREAD")?;
+    cluster.wait_ready(2)
+}
+
+#[test]
+fn no_container_can_write_anywhere_but_to_its_volumes() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    for (container, closed, open) in [
+        ("mysql", &["/x", "/etc/mysql/conf.d/x", "/mysqlset/x"][..], &["/tmp/x", "/run/mysqld/x"][..]),
+        ("sidecar", &["/x", "/tmp/x", "/etc/mysql/conf.d/x", "/mysqlset/x"], &["/var/lib/x"]),
+    ] {
+        let touch = |path: &str| Ok::<_, anyhow::Error>(cluster.exec("mysql-0", container, &["touch", path])?.status);
+        for path in closed {
+            assert!(!touch(path)?.success(), "{container}: {path}");
+        }
+        for path in open {
+            assert!(touch(path)?.success(), "{container}: {path}");
+        }
+    }
+    Ok(())
+}
