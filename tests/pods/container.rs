@@ -178,6 +178,11 @@ fn bubblewrap(
         }
         command.arg(if mount.read_only { "--ro-bind" } else { "--bind" }).arg(source).arg(&mount.mount_path);
     }
+    for volume in image.volumes {
+        if container.volume_mounts.iter().all(|mount| mount.mount_path != *volume) {
+            command.args(["--perms", "1777", "--tmpfs", volume]);
+        }
+    }
     if is_read_only {
         command.args(["--remount-ro", "/"]);
     }

@@ -12,6 +12,9 @@ use anyhow::{Context, Result, bail};
 pub struct Image {
     pub entrypoint: &'static [&'static str],
     pub default_args: &'static [&'static str],
+    /// What the image declares as volumes. A container engine gives each container an empty one there, unless exactly that
+    /// path is mounted: also over a volume that is mounted further up.
+    pub volumes: &'static [&'static str],
     kind: Kind,
 }
 
@@ -26,8 +29,15 @@ enum Kind {
 /// The table.
 fn table(name: &str) -> Option<Image> {
     Some(match name {
-        "mysqlset" => Image { entrypoint: &["/bin/mysqlset"], default_args: &["--help"], kind: Kind::Scratch },
-        "mariadb" => Image { entrypoint: &["/docker-entrypoint.sh"], default_args: &["mariadbd"], kind: Kind::Mariadb },
+        "mysqlset" => {
+            Image { entrypoint: &["/bin/mysqlset"], default_args: &["--help"], volumes: &[], kind: Kind::Scratch }
+        }
+        "mariadb" => Image {
+            entrypoint: &["/docker-entrypoint.sh"],
+            default_args: &["mariadbd"],
+            volumes: &["/var/lib/mysql"],
+            kind: Kind::Mariadb,
+        },
         _ => return None,
     })
 }

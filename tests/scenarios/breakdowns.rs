@@ -97,6 +97,6 @@ fn a_volume_that_cannot_be_written() -> Result<()> {
     })?;
     let end = set::end_of_clone(&cluster, "mysql-0")?;
     assert_eq!(end.exit_code, 51, "{end:?}");
-    assert!(end.message.contains("/var/lib/mysql"), "{end:?}");
+    assert!(end.message.contains("/volume/mysql"), "{end:?}");
     Ok(())
 }

@@ -55,7 +55,7 @@ fn no_container_can_write_anywhere_but_to_its_volumes() -> Result<()> {
     cluster.wait_ready(1)?;
     for (container, closed, open) in [
         ("mysql", &["/x", "/etc/mysql/conf.d/x", "/mysqlset/x"][..], &["/tmp/x", "/run/mysqld/x"][..]),
-        ("sidecar", &["/x", "/tmp/x", "/etc/mysql/conf.d/x", "/mysqlset/x"], &["/var/lib/x"]),
+        ("sidecar", &["/x", "/tmp/x", "/etc/mysql/conf.d/x", "/mysqlset/x"], &["/volume/x"]),
     ] {
         let touch = |path: &str| Ok::<_, anyhow::Error>(cluster.exec("mysql-0", container, &["touch", path])?.status);
         for path in closed {

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::pods::PATIENCE;
+use crate::pods::manifest::VolumeMount;
 use crate::set::{self, Writer};
 
 #[test]
@@ -77,10 +78,13 @@ fn the_tutorials_mounts_work_too() -> Result<()> {
         for container in ["clone", "sidecar"] {
             let container = manifests.container(container);
             container.security_context.read_only_root_filesystem = false;
-            let mount = container.volume_mounts.iter_mut().find(|mount| mount.name == "data");
-            let mount = mount.expect("a data mount");
-            mount.mount_path = "/var/lib/mysql".into();
-            mount.sub_path = Some("mysql".into());
+            container.env.retain(|variable| !["MYSQLSET_DATA_DIR", "MYSQLSET_SCRATCH_DIR"].contains(&&*variable.name));
+            let mut mounts = std::mem::take(&mut container.volume_mounts);
+            let position = mounts.iter().rposition(|mount| mount.name == "data").expect("a data mount");
+            let mount = mounts.remove(position);
+            mounts.retain(|mount| mount.name != "data");
+            mounts.push(VolumeMount { mount_path: "/var/lib/mysql".into(), sub_path: Some("mysql".into()), ..mount });
+            container.volume_mounts = mounts;
         }
     })?;
     cluster.wait_ready(3)?;

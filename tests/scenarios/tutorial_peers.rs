@@ -14,22 +14,22 @@ use crate::set;
 /// The tutorial's donor on pod 0, until a file says that the pod is moved over. Other files have it send less: so many
 /// bytes of what the tool writes, which breaks the tool, or what was recorded.
 const DONOR: &str = r#"
-    if [ "$(hostname)" != mysql-0 ] || [ -e /var/lib/moved ]; then exec /mysqlset/mysqlset sidecar; fi
+    if [ "$(hostname)" != mysql-0 ] || [ -e /volume/moved ]; then exec /mysqlset/mysqlset sidecar; fi
     export backup="mariadb-backup --backup --slave-info --stream=xbstream --host=127.0.0.1 --user=root \
         --datadir=/var/lib/mysql --target-dir=/tmp/target"
     exec ncat --listen --keep-open --send-only --max-conns=1 3307 -c '
-        if [ -e /var/lib/cut ]; then $backup | head -c $(cat /var/lib/cut);
-        elif [ -e /var/lib/recorded ]; then cat /var/lib/recorded;
+        if [ -e /volume/cut ]; then $backup | head -c $(cat /volume/cut);
+        elif [ -e /volume/recorded ]; then cat /volume/recorded;
         else exec $backup; fi'"#;
 
 /// The tutorial's recipient on every pod but the first.
 const RECIPIENT: &str = r#"
     [ "$(hostname)" != mysql-0 ] || exec /mysqlset/mysqlset clone
     set -ex
-    [ ! -d /var/lib/mysql/mysql ] || exit 0
-    mkdir -p /var/lib/mysql
-    ncat --recv-only mysql-0.mysql 3307 | mbstream -x -C /var/lib/mysql
-    mariadb-backup --prepare --target-dir=/var/lib/mysql"#;
+    [ ! -d /volume/mysql/mysql ] || exit 0
+    mkdir -p /volume/mysql
+    ncat --recv-only mysql-0.mysql 3307 | mbstream -x -C /volume/mysql
+    mariadb-backup --prepare --target-dir=/volume/mysql"#;
 
 fn run_script(manifests: &mut Manifests, container: &str, script: &str) {
     let container = manifests.container(container);
