@@ -25,11 +25,14 @@ use crate::settings::Sidecar;
 use crate::status::Status;
 use source::SourceWatch;
 
-/// Between two looks at a server that answers.
+/// Between two looks at a server that answers, or that has not for long.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// Between two tries to reach one that doesn't, and two looks while it starts: others wait for it.
+/// The same while it may be starting: others wait for it.
 const EAGER_PERIOD: Duration = Duration::from_millis(100);
+
+/// How long after it went away, or we came.
+const EAGER_FOR: Duration = Duration::from_secs(60);
 
 /// How long after its first answer a server may still be starting its replication.
 const STARTING: Duration = Duration::from_secs(5);
@@ -42,13 +45,17 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
     let source = SourceWatch::new(settings.clone());
     let mut keeper =
         Keeper { settings, status, last_answer: None, last_trouble: String::new(), source, replicated: false };
+    let mut away_since = Instant::now();
     loop {
         let last_answer = keeper.last_answer;
         let Err(error) = keeper.watch().await;
         keeper.report(&error);
+        if keeper.last_answer != last_answer {
+            away_since = Instant::now();
+        }
         // One that turns us away writes a line about it each time.
-        let is_there = keeper.last_answer != last_answer || error.is::<TurnedAway>();
-        sleep(if is_there { PERIOD } else { EAGER_PERIOD }).await;
+        let may_be_starting = away_since.elapsed() < EAGER_FOR && !error.is::<TurnedAway>();
+        sleep(if may_be_starting { EAGER_PERIOD } else { PERIOD }).await;
     }
 }
 

@@ -105,7 +105,8 @@ impl Asking {
                 match self.kind {
                     Kind::Readiness => self.state.ready.store(good, Ordering::Release),
                     Kind::Startup if good => return self.state.started.store(true, Ordering::Release),
-                    Kind::Startup | Kind::Liveness => self.state.dead.store(!good, Ordering::Release),
+                    Kind::Startup | Kind::Liveness if good => {}
+                    Kind::Startup | Kind::Liveness => self.state.dead.store(true, Ordering::Release),
                 }
             }
             self.pause(period);
