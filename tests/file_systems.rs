@@ -19,22 +19,29 @@ mod write;
 /// Says to a test that it is the inner one, and where its directory is.
 const INSIDE: &str = "MYSQLSET_TEST_INSIDE";
 
-/// Runs the test of this name again, behind a script that mounts something on the directory `$DIR`. Returns the directory
-/// to the inner test, and `None` to the outer one when that has passed.
-fn inside(test: &str, mount: &str) -> Option<String> {
+/// Runs this test again, behind a script that mounts something on the directory `$DIR`. Returns the directory to the inner
+/// test, and `None` to the outer one when that has passed.
+fn inside(mount: &str) -> Option<String> {
     if let Ok(directory) = std::env::var(INSIDE) {
         return Some(directory);
     }
+    let thread = std::thread::current();
+    let test = thread.name().expect("a test's thread bears its name");
     let directory = TempDir::new().unwrap();
     let script = format!("DIR=${INSIDE}; {mount}; exec \"$@\"");
-    let status = Command::new("unshare")
+    let output = Command::new("unshare")
         .args(["--mount", "sh", "-euc", &script, "sh"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, directory.path())
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "inside, {test} ended with {status}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "inside, {test} ended with {}: {said}",
+        output.status
+    );
     None
 }
 
@@ -100,8 +107,7 @@ fn both_ways_of_writing_come_to_the_same() {
 
 #[test]
 fn where_nothing_goes_past_the_page_cache_all_goes_through_it() {
-    let name = "where_nothing_goes_past_the_page_cache_all_goes_through_it";
-    let Some(directory) = inside(name, "mount -t ramfs none \"$DIR\"") else { return };
+    let Some(directory) = inside("mount -t ramfs none \"$DIR\"") else { return };
     let directory = Path::new(&directory);
     let direct = OFlags::WRONLY | OFlags::CREATE | OFlags::DIRECT;
     let refused = open(directory.join("probe"), direct, Mode::RWXU).map(drop);
@@ -112,13 +118,12 @@ fn where_nothing_goes_past_the_page_cache_all_goes_through_it() {
 /// The disk has less room than its file system was told: what the page cache took can't be written.
 #[test]
 fn a_disk_that_fails_behind_the_page_cache_is_noticed() {
-    let name = "a_disk_that_fails_behind_the_page_cache_is_noticed";
     let mount = "mount -t tmpfs -o size=24m none \"$DIR\"; truncate --size 1G \"$DIR/disk\"; mkdir \"$DIR/on\"; \
                  mkfs.ext4 -q -F -O ^has_journal -E lazy_itable_init=1 \"$DIR/disk\"; \
                  mount -o loop \"$DIR/disk\" \"$DIR/on\"";
-    let Some(directory) = inside(name, mount) else { return };
+    let Some(directory) = inside(mount) else { return };
     let directory = Path::new(&directory).join("on");
-    // As much as makes the background sync begin, and again, so that its error comes before the end.
+    // As much as makes the background sync begin.
     const CHUNK: usize = 8 << 20;
     let data = content(CHUNK, 4);
     let mut parts: Vec<Vec<u8>> =

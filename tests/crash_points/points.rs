@@ -162,5 +162,7 @@ fn spread(call: &str, count: usize) -> Vec<Point> {
     let of_many = count > OFTEN;
     let numbers =
         if of_many { vec![1, 2, count / 4, count / 2, count / 4 * 3, count - 1, count] } else { (1..=count).collect() };
-    numbers.into_iter().map(|number| Point { call: call.to_owned(), number, of_many }).collect()
+    // Pieces of a file that wait for the disk are written together: how many of them do is the disk's affair.
+    let varies = |number: usize| of_many || (call == "pwritev" && number > 1);
+    numbers.into_iter().map(|number| Point { call: call.to_owned(), number, of_many: varies(number) }).collect()
 }
