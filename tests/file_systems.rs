@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::Command;
 
-use mysqlset::unpack::{Format, Source, UnpackError, Writing, unpack_by};
+use mysqlset::unpack::{Format, Undigested, UnpackError, Writing, unpack_by};
 use rustix::fs::{Mode, OFlags, open};
 use tempfile::TempDir;
 
@@ -43,20 +43,6 @@ fn inside(mount: &str) -> Option<String> {
         output.status
     );
     None
-}
-
-struct Undigested<R>(R);
-
-impl<R: Read> Read for Undigested<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl<R: Read> Source for Undigested<R> {
-    fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
 }
 
 fn unpack(writing: Writing, stream: impl Read, directory: &Path) -> Result<(), UnpackError> {

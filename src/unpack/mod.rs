@@ -124,7 +124,7 @@ impl<S: Source> Source for &mut S {
 }
 
 /// A stream that nobody digests.
-struct Undigested<R>(R);
+pub struct Undigested<R>(pub R);
 
 impl<R: Read> Read for Undigested<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
