@@ -34,6 +34,9 @@ pub enum Command {
     Install(InstallArgs),
     /// Asks this pod's server or sidecar how it is: exit code 0, or 1 and why not (probes).
     Probe(ProbeArgs),
+    /// Waits while this pod's sidecar serves a clone, which would break off if its server stopped now (preStop hook of the
+    /// server).
+    Drain(DrainArgs),
 }
 
 /// What every command takes.
@@ -318,9 +321,8 @@ pub struct SidecarArgs {
     #[arg(long, env = "MYSQLSET_RATE_LIMIT", value_name = "BYTES")]
     pub rate_limit: Option<String>,
 
-    /// How long a running clone may go on after SIGTERM, in seconds; keep it below the pod's grace period.
-    #[arg(long, env = "MYSQLSET_DRAIN_TIMEOUT", default_value_t = 90, value_name = "SECONDS")]
-    pub drain_timeout: u64,
+    #[command(flatten)]
+    pub drain: DrainLimit,
 
     /// Directory for the backup tool's temporary files; by default beside the data directory where that can be
     /// written, else the system's.
@@ -357,10 +359,34 @@ pub enum Question {
 }
 
 #[derive(Args, Debug)]
-pub struct ReadyArgs {
+pub struct DrainArgs {
+    #[command(flatten)]
+    pub sidecar: SidecarAddress,
+
+    #[command(flatten)]
+    pub limit: DrainLimit,
+}
+
+/// How to ask this pod's sidecar.
+#[derive(Args, Debug)]
+pub struct SidecarAddress {
     /// Address of the sidecar's health.
     #[arg(long, env = "MYSQLSET_SIDECAR", default_value = "127.0.0.1:8307", value_name = "ADDRESS:PORT")]
     pub sidecar: SocketAddr,
+}
+
+/// How long a clone keeps its donor from ending.
+#[derive(Args, Debug)]
+pub struct DrainLimit {
+    /// How long a running clone may go on when the pod is to end, in seconds; keep it below the pod's grace period.
+    #[arg(long, env = "MYSQLSET_DRAIN_TIMEOUT", default_value_t = 90, value_name = "SECONDS")]
+    pub drain_timeout: u64,
+}
+
+#[derive(Args, Debug)]
+pub struct ReadyArgs {
+    #[command(flatten)]
+    pub sidecar: SidecarAddress,
 
     /// Lag above which a replica is not ready, in seconds; without it lag doesn't matter.
     #[arg(long, env = "MYSQLSET_MAX_LAG", value_name = "SECONDS")]

@@ -11,19 +11,20 @@ use mysqlset::{exit, logging};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let termination_log = cli.process.termination_log.clone();
-    let is_probe = matches!(cli.command, Command::Probe(_));
+    // They run in a container beside its own program.
+    let is_visitor = matches!(cli.command, Command::Probe(_) | Command::Drain(_));
     match logging::start(&cli.process).and_then(|()| commands::run(cli)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Terminated) => ExitCode::from(exit::TERMINATED),
         Ok(Outcome::No(why)) => {
-            // Kubernetes shows what a probe prints.
+            // Kubernetes shows what a probe or a hook prints.
             println!("{why}");
             ExitCode::from(exit::NO)
         }
         Err(error) => {
             tracing::error!("{error:#}");
-            // That is the container's, not a probe's.
-            if !is_probe {
+            // That is the container's own.
+            if !is_visitor {
                 exit::leave_termination_message(&termination_log, &format!("{error:#}"));
             }
             ExitCode::from(exit::code_of(&error))

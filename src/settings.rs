@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::cli::{
-    self, CloneArgs, InitConfigArgs, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs, ProbeArgs, ProcessArgs,
-    ServerArgs, SidecarArgs, WireCompression,
+    self, CloneArgs, DrainArgs, InitConfigArgs, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs, ProbeArgs,
+    ProcessArgs, ServerArgs, SidecarArgs, WireCompression,
 };
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal, ServerId};
@@ -215,7 +215,7 @@ impl Sidecar {
             lock_wait: Duration::from_secs(args.lock_wait),
             tool_threads: args.tool_threads,
             rate_limit: bytes("--rate-limit", args.rate_limit.as_deref(), LEAST_RATE)?,
-            drain_timeout: Duration::from_secs(args.drain_timeout),
+            drain_timeout: Duration::from_secs(args.drain.drain_timeout),
             scratch_dir: args.scratch_dir,
         })
     }
@@ -246,10 +246,23 @@ impl Probe {
                 account: sql_account(args)?,
             },
             cli::Question::Ready(args) => {
-                Question::Ready { sidecar: args.sidecar, max_lag: args.max_lag.map(Duration::from_secs) }
+                Question::Ready { sidecar: args.sidecar.sidecar, max_lag: args.max_lag.map(Duration::from_secs) }
             }
         };
         Ok(Probe { question, timeout: Duration::from_secs(args.timeout) })
+    }
+}
+
+/// `mysqlset drain`, checked.
+#[derive(Debug)]
+pub struct Drain {
+    pub sidecar: SocketAddr,
+    pub limit: Duration,
+}
+
+impl Drain {
+    pub fn new(args: &DrainArgs) -> Drain {
+        Drain { sidecar: args.sidecar.sidecar, limit: Duration::from_secs(args.limit.drain_timeout) }
     }
 }
 

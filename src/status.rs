@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub silent_source: Option<String>,
     /// What keeps this server from being copied, where something lasting does.
     pub unfit_to_donate: Option<String>,
+    /// Whether a clone is being served.
+    pub donating: bool,
     /// What stands in the way, for people.
     pub trouble: Option<String>,
     /// Starts of the server seen since the sidecar's own.
@@ -66,6 +68,7 @@ impl Status {
             foreign_source: None,
             silent_source: None,
             unfit_to_donate: None,
+            donating: false,
             trouble: Some("the server has not answered yet".to_owned()),
             server_starts: 0,
             observed: None,
@@ -75,6 +78,11 @@ impl Status {
     /// A copy of what is known.
     pub fn get(&self) -> Snapshot {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that a clone is served, or no more: nothing is seen of the server by that.
+    pub fn donates(&self, donating: bool) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).donating = donating;
     }
 
     /// Changes what is known, just now seen.

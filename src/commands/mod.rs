@@ -1,6 +1,8 @@
 //! One file for each subcommand, its body the steps of its story.
 
+mod ask;
 mod clone;
+mod drain;
 mod init_config;
 mod install;
 mod probe;
@@ -13,7 +15,7 @@ use tracing::info;
 use crate::child;
 use crate::cli::{Cli, Command};
 use crate::pid1;
-use crate::settings::{Clone, InitConfig, Probe, Sidecar};
+use crate::settings::{Clone, Drain, InitConfig, Probe, Sidecar};
 
 /// How a command ended that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub enum Outcome {
     Done,
     /// It was told to stop before.
     Terminated,
-    /// The answer to a probe is no, and why.
+    /// The answer is no, and why.
     No(String),
 }
 
@@ -46,6 +48,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
             let settings = Probe::new(args)?;
             runtime()?.block_on(probe::run(&settings))
         }
+        Command::Drain(args) => runtime()?.block_on(drain::run(&Drain::new(&args))),
     }
 }
 

@@ -3,22 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::HOST;
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use anyhow::{Result, bail};
+use hyper::StatusCode;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use super::Outcome;
+use super::ask::{self, get};
 use crate::mysql::{Server, TurnedAway};
 use crate::settings::{Account, HostPort, Probe, Question};
-
-/// More than the sidecar has to say, in bytes.
-const ANSWER_LIMIT: usize = 1 << 20;
 
 /// Runs the command.
 pub async fn run(settings: &Probe) -> Result<Outcome> {
@@ -51,9 +43,7 @@ async fn is_ready(sidecar: SocketAddr, max_lag: Option<Duration>) -> Result<()> 
         bail!("{}", String::from_utf8_lossy(&answer).trim());
     }
     let Some(max_lag) = max_lag else { return Ok(()) };
-    let (_, answer) = get(sidecar, "/status").await?;
-    let status: Value = serde_json::from_slice(&answer).context("what the sidecar says is no JSON")?;
-    check_lag(&status, max_lag)
+    check_lag(&ask::status(sidecar).await?, max_lag)
 }
 
 /// A primary has none.
@@ -66,19 +56,6 @@ fn check_lag(status: &Value, max_lag: Duration) -> Result<()> {
         Some(lag) => bail!("not ready: replication is {lag} seconds behind, more than {}", max_lag.as_secs()),
         None => bail!("not ready: the server does not say how far replication is behind"),
     }
-}
-
-async fn get(address: SocketAddr, path: &str) -> Result<(StatusCode, Bytes)> {
-    let asking = || format!("asking the sidecar at {address}");
-    let stream = TcpStream::connect(address).await.with_context(asking)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.with_context(asking)?;
-    tokio::spawn(connection);
-    let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await.with_context(asking)?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
-    let body = body.map_err(|error| anyhow::anyhow!("{error}")).with_context(asking)?;
-    Ok((status, body.to_bytes()))
 }
 
 #[cfg(test)]

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
 use super::preflight::Survey;
-use super::{Donor, backup, bare, preflight, report};
+use super::{Donor, Turn, backup, bare, preflight, report};
 use crate::deadline::DeadlineReader;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::frame::{self, Kind, WireError};
@@ -29,13 +28,13 @@ pub struct Admitted {
     pub stream: TcpStream,
     pub hello: Hello,
     pub transcript: Transcript,
-    pub turn: OwnedSemaphorePermit,
+    pub turn: Turn,
     pub survey: Survey,
 }
 
 /// What a peer that has proven itself gets.
 enum Given {
-    Turn(OwnedSemaphorePermit, Survey),
+    Turn(Turn, Survey),
     Report,
 }
 
@@ -132,7 +131,7 @@ fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Gi
 
 /// A turn for who may have a clone, where one can be made now and would be of use to him; and what is
 /// known of the backup.
-pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<(OwnedSemaphorePermit, Survey), Ended> {
+pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<(Turn, Survey), Ended> {
     if donor.stopping.load(Ordering::Relaxed) {
         return Err(refused(Why::Stopping, "this sidecar is about to stop", Some(RETRY_AFTER)));
     }
@@ -143,8 +142,8 @@ pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<(OwnedSemaphorePermit, 
         Wants::Clone | Wants::Report => snapshot.fit_to_donate(donor.settings.max_donor_lag),
     };
     fit.map_err(|why| refused(Why::NotReady, &why, Some(RETRY_AFTER)))?;
-    let turn = donor.turn.clone().try_acquire_owned();
-    let turn = turn.map_err(|_| refused(Why::Busy, "another clone is being served", Some(RETRY_AFTER)))?;
+    let busy = || refused(Why::Busy, "another clone is being served", Some(RETRY_AFTER));
+    let turn = Turn::take(donor).ok_or_else(busy)?;
     let tool = donor.tool().map_err(|_| refused(Why::Unsupported, "this donor has no backup tool", None))?;
     let survey = Handle::current().block_on(preflight::check(donor, tool, hello)).map_err(Ended::Refused)?;
     Ok((turn, survey))

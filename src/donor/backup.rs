@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
-use super::Donor;
 use super::admission::{Admitted, refuse};
 use super::preflight::Survey;
 use super::relay::{self, Relayed};
 use super::sessions::{Sessions, Watch};
+use super::{Donor, Turn};
 use crate::backup_tool::{Backup, BackupTool};
 use crate::child::{Ended, Running};
 use crate::mysql::{Server, aria};
@@ -44,7 +43,7 @@ pub fn serve(donor: &Donor, recipient: Admitted) {
 }
 
 /// Has a clone made, and counts it.
-pub fn in_turn(donor: &Donor, pod: &str, turn: OwnedSemaphorePermit, clone: impl FnOnce() -> Result<Served>) {
+pub fn in_turn(donor: &Donor, pod: &str, turn: Turn, clone: impl FnOnce() -> Result<Served>) {
     let started = Instant::now();
     info!(recipient = pod, "a clone begins");
     let outcome = clone();

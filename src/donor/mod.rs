@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::task::JoinSet;
 use tracing::{debug, info, info_span, warn};
 
@@ -68,11 +68,6 @@ impl Donor {
         })
     }
 
-    /// Whether a clone is being served right now.
-    pub fn is_busy(&self) -> bool {
-        self.turn.available_permits() == 0
-    }
-
     /// The backup tool, looked for until there is one.
     fn tool(&self) -> Result<&BackupTool> {
         if let Some(tool) = self.tool.get() {
@@ -80,6 +75,27 @@ impl Donor {
         }
         let tool = BackupTool::find()?;
         Ok(self.tool.get_or_init(|| tool))
+    }
+}
+
+/// The right to serve a clone, and while it is held the status says that one is served.
+pub struct Turn {
+    status: Arc<Status>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// Where nobody else has it.
+    fn take(donor: &Donor) -> Option<Turn> {
+        let permit = donor.turn.clone().try_acquire_owned().ok()?;
+        donor.status.donates(true);
+        Some(Turn { status: donor.status.clone(), _permit: permit })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.status.donates(false);
     }
 }
 
