@@ -69,3 +69,4 @@ static: ## Whether the release binary needs anything but a kernel.
 .PHONY: packages
 packages:
 	@tests/install-packages.sh $(PACKAGES)
+	@tests/fetch-packages.sh trixie target/tools/kustomize kustomize

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 fn run(narrator: &Narrator) -> Result<()> {
     narrator.title("Three pods from the shipped manifest (k8s/), on real MariaDB servers");
-    let cluster = Cluster::start_with(set::BINARY, Some(narrator.events()), |_| {})?;
+    let cluster = Cluster::start(set::BINARY, Some(narrator.events()), |_| {})?;
     let started = Instant::now();
     cluster.wait_ready(3)?;
     narrator.proven(&format!("three pods are ready after {:.1} s", started.elapsed().as_secs_f64()));

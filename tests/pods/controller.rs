@@ -1,4 +1,5 @@
-//! The StatefulSet's controller: pods in order, the next only when the one before is ready; the highest goes first.
+//! The StatefulSet's controller: pods in order, the next only when the one before is ready, unless the policy is
+//! Parallel; the highest goes first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Shared;
+use super::manifest::PodManagementPolicy;
 use super::pod::Pod;
 
 const PERIOD: Duration = Duration::from_millis(15);
@@ -68,11 +70,13 @@ fn step(shared: &Arc<Shared>, wish: &Wish) -> Result<()> {
         return Ok(());
     }
     let replicas = wish.replicas.load(Ordering::Acquire);
+    let in_order = shared.manifests.stateful_set.spec.pod_management_policy == PodManagementPolicy::OrderedReady;
     for ordinal in 0..replicas {
         let pod = shared.pods.lock().expect("pods").get(&ordinal).cloned();
         match pod {
-            None => return create(shared, ordinal),
-            Some(pod) if !pod.status.lock().expect("status").ready => return Ok(()),
+            None if in_order => return create(shared, ordinal),
+            None => create(shared, ordinal)?,
+            Some(pod) if in_order && !pod.status.lock().expect("status").ready => return Ok(()),
             Some(_) => {}
         }
     }

@@ -67,9 +67,9 @@ impl Images {
         Ok(Images { directory: directory.to_owned() })
     }
 
-    /// The image by its name in a manifest, without a tag.
+    /// The image by its name in a manifest, whatever its tag.
     pub fn find(&self, name: &str) -> Result<Image> {
-        match table(name) {
+        match table(name.split(':').next().unwrap_or_default()) {
             Some(image) => Ok(image),
             None => bail!("no image {name:?} in the harness's table (tests/pods/images.rs)"),
         }

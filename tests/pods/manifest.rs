@@ -1,13 +1,13 @@
-//! The shipped manifests as the harness reads them.
+//! The shipped manifests as kustomize builds them and the harness reads them.
 //!
 //! Every struct refuses fields that it doesn't know, so that nothing in a manifest is ignored without being named
 //! here: members of type [`Ignored`] are what a single machine without Kubernetes has no use for.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_yaml_ng::Value;
 
 /// Known, and of no meaning here.
@@ -21,18 +21,6 @@ pub struct Manifests {
     pub services: Vec<Service>,
     /// Secrets exist only where a test adds them.
     pub secrets: BTreeMap<String, BTreeMap<String, String>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Kustomization {
-    #[serde(rename = "apiVersion")]
-    _api_version: Ignored,
-    #[serde(rename = "kind")]
-    _kind: Ignored,
-    resources: Vec<String>,
-    #[serde(default, rename = "images")]
-    _images: Ignored,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -96,8 +84,17 @@ pub struct StatefulSetSpec {
     _selector: Ignored,
     pub service_name: String,
     pub replicas: u32,
+    #[serde(default)]
+    pub pod_management_policy: PodManagementPolicy,
     pub template: Template,
     pub volume_claim_templates: Vec<ClaimTemplate>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub enum PodManagementPolicy {
+    #[default]
+    OrderedReady,
+    Parallel,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -117,6 +114,14 @@ pub struct PodSpec {
     pub init_containers: Vec<Container>,
     pub containers: Vec<Container>,
     pub volumes: Vec<Volume>,
+    /// There is no token, nor a variable for a Service.
+    #[serde(rename = "automountServiceAccountToken")]
+    _automount_service_account_token: Ignored,
+    #[serde(rename = "enableServiceLinks")]
+    _enable_service_links: Ignored,
+    /// One node.
+    #[serde(rename = "topologySpreadConstraints")]
+    _topology_spread_constraints: Ignored,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -151,11 +156,33 @@ pub struct Container {
     /// Asked for, never enforced.
     #[serde(rename = "resources")]
     _resources: Ignored,
+    pub lifecycle: Option<Lifecycle>,
+    /// Of init containers only: "Always" makes one a sidecar.
+    pub restart_policy: Option<String>,
     pub startup_probe: Option<Probe>,
     pub liveness_probe: Option<Probe>,
     pub readiness_probe: Option<Probe>,
     #[serde(default)]
     pub security_context: Confinement,
+}
+
+impl Container {
+    /// An init container that goes on beside the others.
+    pub fn is_sidecar(&self) -> bool {
+        self.restart_policy.as_deref() == Some("Always")
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Lifecycle {
+    pub pre_stop: Option<Hook>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    pub exec: Command,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -200,7 +227,7 @@ pub struct VolumeMount {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Probe {
-    pub exec: Option<ExecProbe>,
+    pub exec: Option<Command>,
     pub http_get: Option<HttpProbe>,
     #[serde(default)]
     pub initial_delay_seconds: u64,
@@ -226,7 +253,7 @@ fn ten() -> u64 {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ExecProbe {
+pub struct Command {
     pub command: Vec<String>,
 }
 
@@ -269,23 +296,19 @@ pub struct ClaimTemplate {
 }
 
 impl Manifests {
-    /// Reads a kustomization's directory.
-    pub fn read(directory: &Path) -> Result<Manifests> {
-        let text = std::fs::read_to_string(directory.join("kustomization.yaml")).context("kustomization.yaml")?;
-        let kustomization: Kustomization = serde_yaml_ng::from_str(&text).context("kustomization.yaml")?;
+    /// Reads what kustomize built.
+    pub fn parse(text: &str) -> Result<Manifests> {
         let (mut stateful_set, mut config_maps, mut services) = (None, Vec::new(), Vec::new());
-        for resource in &kustomization.resources {
-            let text = std::fs::read_to_string(directory.join(resource)).with_context(|| resource.clone())?;
-            for document in serde_yaml_ng::Deserializer::from_str(&text) {
-                let value = Value::deserialize(document).with_context(|| resource.clone())?;
-                let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-                let parse = |error| anyhow::Error::new(error).context(format!("{resource}, {kind}"));
-                match kind.as_str() {
-                    "StatefulSet" => stateful_set = Some(serde_yaml_ng::from_value(value).map_err(parse)?),
-                    "ConfigMap" => config_maps.push(serde_yaml_ng::from_value(value).map_err(parse)?),
-                    "Service" => services.push(serde_yaml_ng::from_value(value).map_err(parse)?),
-                    other => bail!("{resource}: the harness does not know the kind {other:?}"),
-                }
+        for document in serde_yaml_ng::Deserializer::from_str(text) {
+            let value = Value::deserialize(document)?;
+            let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+            match kind.as_str() {
+                "StatefulSet" => stateful_set = Some(parse(value, &kind)?),
+                "ConfigMap" => config_maps.push(parse(value, &kind)?),
+                "Service" => services.push(parse(value, &kind)?),
+                // Nobody drains the machine, keeps pods from each other, or scrapes.
+                "PodDisruptionBudget" | "NetworkPolicy" | "PodMonitor" | "PrometheusRule" => {}
+                other => bail!("the harness does not know the kind {other:?}"),
             }
         }
         let stateful_set = stateful_set.context("no StatefulSet")?;
@@ -305,4 +328,8 @@ impl Manifests {
         env.retain(|variable| variable.name != name);
         env.push(EnvVar { name: name.to_owned(), value: value.to_owned() });
     }
+}
+
+fn parse<T: DeserializeOwned>(value: Value, kind: &str) -> Result<T> {
+    serde_yaml_ng::from_value(value).with_context(|| kind.to_owned())
 }

@@ -13,6 +13,8 @@ pub mod container;
 mod controller;
 pub mod dns;
 mod images;
+mod keeper;
+pub mod kustomize;
 pub mod manifest;
 pub mod network;
 pub mod pod;
@@ -90,19 +92,20 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Applies the shipped manifests, changed by `change`, with this binary in the images.
-    pub fn start(binary: &str, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
-        Cluster::start_with(binary, None, change)
-    }
-
-    /// The same, with a listener for what happens.
-    pub fn start_with(
+    /// Applies the manifests that most tests run, changed by `change`, with this binary in the images, and tells a listener
+    /// what happens.
+    pub fn start(
         binary: &str,
         listener: Option<Sender<String>>,
         change: impl FnOnce(&mut Manifests),
     ) -> Result<Cluster> {
-        let mut manifests = Manifests::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s"))?;
+        let mut manifests = Manifests::parse(&kustomize::build(kustomize::DEFAULT, &[])?)?;
         change(&mut manifests);
+        Cluster::apply(binary, listener, manifests)
+    }
+
+    /// Applies any manifests.
+    pub fn apply(binary: &str, listener: Option<Sender<String>>, manifests: Manifests) -> Result<Cluster> {
         let directory = work_directory()?;
         std::fs::write(directory.join("hosts"), "127.0.0.1 localhost\n")?;
         std::fs::write(directory.join("resolv.conf"), dns::resolv_conf())?;

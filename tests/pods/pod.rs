@@ -1,4 +1,5 @@
-//! A pod's life: init containers in turn, then all containers, each restarted when it ends, until the pod is deleted.
+//! A pod's life: init containers in turn, then all containers, each restarted when it ends, until the pod is deleted. An
+//! init container that is restarted always is a sidecar: it runs from its turn on, and ends after the others.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,17 +12,11 @@ use rustix::process::Signal;
 
 use super::Shared;
 use super::container::{Running, Termination, World};
-use super::manifest::Container;
+use super::keeper::Keeper;
+use super::manifest::{Container, PodSpec};
 use super::network::PodNetwork;
 use super::probes::Prober;
 use super::volumes;
-
-/// Kubernetes starts a failed container again after 10 s, then 20 s, … up to 5 minutes; here it is quicker.
-const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
-
-/// A container that has run for this long starts again as if it had never failed; for kubelet it is 10 minutes.
-const FORGIVEN_AFTER: Duration = Duration::from_secs(30);
 
 /// Between two looks at a pod's containers.
 const PERIOD: Duration = Duration::from_millis(15);
@@ -54,7 +49,7 @@ pub struct Pod {
     pub status: Mutex<PodStatus>,
     pub deleted: AtomicBool,
     pub gone: AtomicBool,
-    containers: Mutex<BTreeMap<String, Arc<Running>>>,
+    pub containers: Mutex<BTreeMap<String, Arc<Running>>>,
 }
 
 impl Pod {
@@ -126,26 +121,32 @@ impl Pod {
             }
             Ok(())
         };
+        let look = |keeper: &mut Keeper<'_>| -> Result<()> {
+            sub_paths(keeper.container)?;
+            keeper.look(self, shared, &world)
+        };
+        let mut sidecars: Vec<Keeper<'_>> = Vec::new();
         for container in &spec.init_containers {
-            let mut keeper = Keeper::new(container);
-            while !self.is_deleted() && !keeper.is_done() {
-                sub_paths(container)?;
-                keeper.look(self, shared, &world, true)?;
+            let mut keeper = Keeper::new(container, container.is_sidecar());
+            while !self.is_deleted() && !keeper.is_passed() {
+                look(&mut keeper)?;
+                sidecars.iter_mut().try_for_each(look)?;
                 std::thread::sleep(PERIOD);
+            }
+            if container.is_sidecar() {
+                sidecars.push(keeper);
             }
         }
         self.status.lock().expect("status").initialised = !self.is_deleted();
-        let mut keepers: Vec<Keeper<'_>> = spec.containers.iter().map(Keeper::new).collect();
+        let mut keepers: Vec<Keeper<'_>> =
+            spec.containers.iter().map(|container| Keeper::new(container, true)).chain(sidecars).collect();
         while !self.is_deleted() {
-            for keeper in &mut keepers {
-                sub_paths(keeper.container)?;
-                keeper.look(self, shared, &world, false)?;
-            }
+            keepers.iter_mut().try_for_each(look)?;
             self.refresh(&keepers);
             std::thread::sleep(PERIOD);
         }
         keepers.iter_mut().for_each(|keeper| keeper.prober = None);
-        self.terminate(shared, Duration::from_secs(spec.termination_grace_period_seconds))
+        self.terminate(shared, spec)
     }
 
     fn is_deleted(&self) -> bool {
@@ -164,106 +165,59 @@ impl Pod {
             .all(|keeper| status.containers.get(&keeper.container.name).is_some_and(|container| container.ready));
     }
 
-    /// SIGTERM to every container, the grace period, SIGKILL.
-    fn terminate(&self, shared: &Shared, grace: Duration) -> Result<()> {
+    /// First the containers, then the sidecars in turn from the last; all within the grace period.
+    fn terminate(&self, shared: &Shared, spec: &PodSpec) -> Result<()> {
         self.status.lock().expect("status").ready = false;
-        let running: Vec<(String, Arc<Running>)> =
-            self.containers.lock().expect("containers").clone().into_iter().collect();
-        self.containers.lock().expect("containers").clear();
-        running.iter().for_each(|(_, container)| container.signal(Signal::TERM));
-        let (started, deadline) = (Instant::now(), Instant::now() + grace);
-        let mut waiting = running;
+        let mut running = std::mem::take(&mut *self.containers.lock().expect("containers"));
+        let deadline = Instant::now() + Duration::from_secs(spec.termination_grace_period_seconds);
+        let (sidecars, others): (Vec<_>, Vec<_>) =
+            spec.init_containers.iter().partition(|container| container.is_sidecar());
+        let together: Vec<&Container> = spec.containers.iter().chain(others).collect();
+        let steps = std::iter::once(together).chain(sidecars.into_iter().rev().map(|sidecar| vec![sidecar]));
+        for step in steps {
+            let ending = step.into_iter().filter_map(|container| Some((container, running.remove(&container.name)?)));
+            self.end(ending.collect(), shared, deadline)?;
+        }
+        Ok(())
+    }
+
+    /// What each of them has before it stops, SIGTERM, the grace period, SIGKILL.
+    fn end(&self, containers: Vec<(&Container, Arc<Running>)>, shared: &Shared, deadline: Instant) -> Result<()> {
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            for (container, running) in &containers {
+                scope.spawn(|| {
+                    if let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()) {
+                        let output = running.exec(&hook.exec.command, deadline - Instant::now());
+                        let text = output.map(|output| output.status.to_string());
+                        shared.event(format!("{}: {} before it stops: {text:?}", self.name, container.name));
+                    }
+                    running.signal(Signal::TERM);
+                });
+            }
+        });
+        let mut waiting = containers;
         while !waiting.is_empty() && Instant::now() < deadline {
             let mut still = Vec::new();
-            for (name, container) in waiting {
-                match container.ended()? {
+            for (container, running) in waiting {
+                match running.ended()? {
                     Some(end) => shared.event(format!(
-                        "{}: {name} ended with {} after {:.1} s",
+                        "{}: {} ended with {} after {:.1} s",
                         self.name,
+                        container.name,
                         end.exit_code,
                         started.elapsed().as_secs_f64()
                     )),
-                    None => still.push((name, container)),
+                    None => still.push((container, running)),
                 }
             }
             waiting = still;
             std::thread::sleep(PERIOD);
         }
-        for (name, _) in &waiting {
+        for (container, _) in &waiting {
+            let name = &container.name;
             shared.event(format!("{}: {name} did not end within its grace period and is killed", self.name));
         }
-        Ok(())
-    }
-}
-
-/// Keeps one container running.
-struct Keeper<'a> {
-    container: &'a Container,
-    prober: Option<Prober>,
-    backoff: Duration,
-    not_before: Instant,
-    started: Instant,
-    done: bool,
-}
-
-impl<'a> Keeper<'a> {
-    fn new(container: &'a Container) -> Keeper<'a> {
-        let now = Instant::now();
-        Keeper { container, prober: None, backoff: FIRST_BACKOFF, not_before: now, started: now, done: false }
-    }
-
-    fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// Starts the container where it doesn't run, and notices its end.
-    fn look(&mut self, pod: &Arc<Pod>, shared: &Arc<Shared>, world: &World<'_>, once: bool) -> Result<()> {
-        let name = &self.container.name;
-        let running = pod.containers.lock().expect("containers").get(name).cloned();
-        let Some(running) = running else { return self.start(pod, shared, world) };
-        let Some(end) = running.ended()? else {
-            if self.prober.as_ref().is_some_and(Prober::is_dead) {
-                shared.event(format!("{}: {name} fails its liveness probe and is killed", pod.name));
-                running.signal(Signal::KILL);
-            }
-            return Ok(());
-        };
-        pod.containers.lock().expect("containers").remove(name);
-        self.prober = None;
-        self.done = once && end.exit_code == 0;
-        let mut message = format!("{}: {name} ended with {}", pod.name, end.exit_code);
-        if !end.message.is_empty() {
-            message += &format!(": {}", end.message);
-        }
-        shared.event(message);
-        let mut status = pod.status.lock().expect("status");
-        let container = status.containers.entry(name.clone()).or_default();
-        container.pid = None;
-        container.last_termination = Some(end);
-        if !self.done {
-            container.restarts += 1;
-            if self.started.elapsed() > FORGIVEN_AFTER {
-                self.backoff = FIRST_BACKOFF;
-            }
-            self.not_before = Instant::now() + self.backoff;
-            self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
-        }
-        Ok(())
-    }
-
-    fn start(&mut self, pod: &Arc<Pod>, shared: &Arc<Shared>, world: &World<'_>) -> Result<()> {
-        if Instant::now() < self.not_before {
-            return Ok(());
-        }
-        let name = &self.container.name;
-        let running = Running::start(self.container, world)?;
-        self.started = Instant::now();
-        let mut status = pod.status.lock().expect("status");
-        let container = status.containers.entry(name.clone()).or_default();
-        container.pid = Some(running.pid);
-        shared.event(format!("{}: {name} starts", pod.name));
-        pod.containers.lock().expect("containers").insert(name.clone(), Arc::new(running));
-        self.prober = Some(Prober::start(pod, self.container, shared));
         Ok(())
     }
 }

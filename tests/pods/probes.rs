@@ -56,6 +56,10 @@ impl Prober {
         Prober { state }
     }
 
+    pub fn is_started(&self) -> bool {
+        self.state.started.load(Ordering::Acquire)
+    }
+
     pub fn is_ready(&self) -> bool {
         self.state.started.load(Ordering::Acquire) && self.state.ready.load(Ordering::Acquire)
     }

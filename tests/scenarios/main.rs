@@ -25,6 +25,7 @@ mod refusals;
 mod rolled_back;
 mod scale;
 mod set;
+mod shapes;
 mod signals;
 mod slow_links;
 mod sql_proxy;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::pods::container::Termination;
 use crate::pods::manifest::Manifests;
-use crate::pods::{Cluster, PATIENCE};
+use crate::pods::{Cluster, PATIENCE, kustomize};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
@@ -29,10 +29,23 @@ const SCHEMA: &str = "CREATE DATABASE app;
 
 /// Starts so many pods from the shipped manifest, changed by the test.
 pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
-    Cluster::start(BINARY, |manifests| {
+    Cluster::start(BINARY, None, |manifests| {
         manifests.stateful_set.spec.replicas = replicas;
         change(manifests);
     })
+}
+
+/// The same from an overlay with components.
+pub fn start_from(
+    overlay: &str,
+    components: &[&str],
+    replicas: u32,
+    change: impl FnOnce(&mut Manifests),
+) -> Result<Cluster> {
+    let mut manifests = Manifests::parse(&kustomize::build(overlay, components)?)?;
+    manifests.stateful_set.spec.replicas = replicas;
+    change(&mut manifests);
+    Cluster::apply(BINARY, None, manifests)
 }
 
 /// The servers' configuration files.

@@ -114,3 +114,26 @@ fn orphans_are_reaped() -> Result<()> {
         Ok(zombies()? == 0 && children.trim().is_empty())
     })
 }
+
+#[test]
+fn a_deleted_pod_lets_its_running_clone_finish() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    set::fill_much(&cluster, 30)?;
+    let recipient = ask_for_a_clone(&cluster)?;
+    cluster.delete_pod("mysql-0")?;
+    set::wait_for_log(&cluster, "mysql-0", "sidecar", "letting the running clone finish")?;
+    // The donor waits for its recipient to read, and its server with it.
+    std::thread::sleep(Duration::from_secs(1));
+    let mut reader = DataReader::new(&recipient);
+    let bytes = std::io::copy(&mut reader, &mut std::io::sink())?;
+    assert_eq!(reader.finish()?.bytes, bytes);
+    cluster.wait_ready(1)?;
+    let ended = |container: &str| {
+        let text = format!("mysql-0: {container} ended with 0");
+        cluster.events().iter().position(|event| event.contains(&text))
+    };
+    assert!(ended("sidecar").is_some() && ended("mysql").is_some(), "{}", cluster.describe());
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! What `kubectl apply -k` would send, built by kustomize.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// Where `make packages` leaves it.
+const PROGRAM: &str = "target/tools/kustomize/root/usr/bin/kustomize";
+
+/// The overlay that the demo and most tests run.
+pub const DEFAULT: &str = "mariadb";
+
+/// Names of what lies in `k8s/overlays` or `k8s/components`.
+pub fn names(kind: &str) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(project().join("k8s").join(kind))?;
+    let mut names: Vec<String> =
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<Result<_>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// An overlay with components added, as a user's own kustomization would.
+pub fn build(overlay: &str, components: &[&str]) -> Result<String> {
+    let directory = if components.is_empty() {
+        project().join("k8s/overlays").join(overlay)
+    } else {
+        users_own(overlay, components)?
+    };
+    let program = project().join(PROGRAM);
+    ensure!(program.exists(), "{PROGRAM} is not there: `make packages` fetches it");
+    let output = Command::new(program).arg("build").arg(&directory).output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "building {}: {}", directory.display(), error.trim());
+    ensure!(error.is_empty(), "building {}: {}", directory.display(), error.trim());
+    String::from_utf8(output.stdout).context("what kustomize writes")
+}
+
+/// A kustomization as the README shows it.
+fn users_own(overlay: &str, components: &[&str]) -> Result<PathBuf> {
+    let directory = project().join("target/kustomizations").join(format!("{overlay}+{}", components.join("+")));
+    std::fs::create_dir_all(&directory)?;
+    let mut text = format!("resources:\n  - ../../../k8s/overlays/{overlay}\ncomponents:\n");
+    for component in components {
+        text += &format!("  - ../../../k8s/components/{component}\n");
+    }
+    // In one step: another test may be reading it.
+    let draft = directory.join(format!("draft-{}-{:?}", std::process::id(), std::thread::current().id()));
+    std::fs::write(&draft, text)?;
+    std::fs::rename(&draft, directory.join("kustomization.yaml"))?;
+    Ok(directory)
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
