@@ -231,6 +231,11 @@ pub struct ServerArgs {
     #[arg(long, env = "MYSQLSET_SERVER_PORT", default_value_t = 3306, value_name = "PORT")]
     pub server_port: u16,
 
+    /// The local server's socket, through which the account for SQL is let in instead of over TCP: by a plugin that asks
+    /// for no password, as whom this process runs.
+    #[arg(long, env = "MYSQLSET_SERVER_SOCKET", value_name = "FILE")]
+    pub server_socket: Option<PathBuf>,
+
     /// Account for the sidecar's own SQL on the local server.
     #[arg(long, env = "MYSQLSET_SQL_USER", default_value = "root", value_name = "NAME")]
     pub sql_user: String,
@@ -304,6 +309,9 @@ pub struct SidecarArgs {
     #[arg(long, env = "MYSQLSET_REPLICATION_PASSWORD_FILE", value_name = "FILE")]
     pub replication_password_file: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub managed: ManagedArgs,
+
     /// Lag above which a replica donates to nobody, in seconds.
     #[arg(long, env = "MYSQLSET_MAX_DONOR_LAG", default_value_t = 60, value_name = "SECONDS")]
     pub max_donor_lag: u64,
@@ -328,6 +336,27 @@ pub struct SidecarArgs {
     /// written, else the system's.
     #[arg(long, env = "MYSQLSET_SCRATCH_DIR", value_name = "DIR")]
     pub scratch_dir: Option<PathBuf>,
+}
+
+/// The accounts that the set makes for itself.
+#[derive(Args, Debug)]
+pub struct ManagedArgs {
+    /// On the primary, make the accounts for backup, replication and monitoring with the privileges that they need, and set
+    /// their passwords, and root's, to those given whenever one changes.
+    #[arg(long, env = "MYSQLSET_MANAGE_ACCOUNTS", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub manage_accounts: bool,
+
+    /// Account to be made for whoever watches the servers.
+    #[arg(long, env = "MYSQLSET_MONITORING_USER", default_value = "monitoring", value_name = "NAME")]
+    pub monitoring_user: String,
+
+    /// File with its password (or MYSQLSET_MONITORING_PASSWORD); without one there is no such account.
+    #[arg(long, env = "MYSQLSET_MONITORING_PASSWORD_FILE", value_name = "FILE")]
+    pub monitoring_password_file: Option<PathBuf>,
+
+    /// File with the password that root shall have (or MYSQLSET_ROOT_PASSWORD); without one it is left alone.
+    #[arg(long, env = "MYSQLSET_ROOT_PASSWORD_FILE", value_name = "FILE")]
+    pub root_password_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -1,7 +1,8 @@
 //! Passwords and the clone secret: read from a file or the environment, never printed.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 
@@ -60,6 +61,47 @@ impl Secret {
     }
 }
 
+/// A secret that may change while we run: Kubernetes writes a changed Secret into its volume's files.
+#[derive(Clone, Default)]
+pub struct Password {
+    file: Option<PathBuf>,
+    /// As it was last read.
+    last: Arc<Mutex<Secret>>,
+}
+
+impl Password {
+    /// One that stays.
+    pub fn fixed(text: impl Into<String>) -> Password {
+        Password { file: None, last: Arc::new(Mutex::new(Secret::new(text))) }
+    }
+
+    /// As [`Secret::read`] does, for now; a file is read again whenever the password is needed.
+    pub fn read(file: Option<&Path>, variable: &str) -> Result<Option<Password>> {
+        let read = Secret::read(file, variable)?;
+        Ok(read.map(|secret| Password { file: file.map(Path::to_owned), last: Arc::new(Mutex::new(secret)) }))
+    }
+
+    /// As it is now; as it was where its file can't be read any more.
+    pub fn current(&self) -> Secret {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &self.file
+            && let Ok(secret) = Secret::from_file(file, "")
+        {
+            *last = secret;
+        }
+        last.clone()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "Password(in {})", file.display()),
+            None => f.write_str("Password(…)"),
+        }
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() { "Secret(empty)" } else { "Secret(…)" })
@@ -81,6 +123,20 @@ mod tests {
         std::fs::write(file.path(), "pass word \n\n").unwrap();
         let secret = Secret::read(Some(file.path()), "MYSQLSET_TEST_UNSET").unwrap().unwrap();
         assert_eq!(secret.reveal(), "pass word \n");
+    }
+
+    #[test]
+    fn a_password_is_what_its_file_says_now() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("password");
+        std::fs::write(&file, "old\n").unwrap();
+        let password = Password::read(Some(&file), "MYSQLSET_TEST_UNSET").unwrap().unwrap();
+        assert_eq!(password.current(), Secret::new("old"));
+        std::fs::write(&file, "new").unwrap();
+        assert_eq!(password.current(), Secret::new("new"));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(password.current(), Secret::new("new"));
+        assert!(!format!("{password:?}").contains("new"), "{password:?}");
     }
 
     #[test]

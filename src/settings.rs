@@ -7,16 +7,19 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::cli::{
-    self, CloneArgs, DrainArgs, InitConfigArgs, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs, ProbeArgs,
-    ProcessArgs, ServerArgs, SidecarArgs, WireCompression,
+    self, CloneArgs, DrainArgs, InitConfigArgs, ManagedArgs, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs,
+    ProbeArgs, ProcessArgs, ServerArgs, SidecarArgs, WireCompression,
 };
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal, ServerId};
-use crate::secret::Secret;
+use crate::secret::Password;
 use crate::unpack::Writing;
 
 /// Prepare with less is refused by the tools.
 const LEAST_MEMORY: u64 = 1 << 20;
+
+/// The account that the servers' images make.
+const ROOT: &str = "root";
 
 /// Slower than this nothing is ever done.
 const LEAST_RATE: u64 = 1 << 10;
@@ -25,7 +28,25 @@ const LEAST_RATE: u64 = 1 << 10;
 #[derive(Clone, Debug)]
 pub struct Account {
     pub user: String,
-    pub password: Secret,
+    pub password: Password,
+    /// The server's socket, where that is how this account is let in instead of over TCP.
+    pub socket: Option<PathBuf>,
+}
+
+/// What an account is for, from which follow its privileges and where it may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Root,
+    Backup,
+    Replication,
+    Monitoring,
+}
+
+/// An account that the set makes for itself.
+#[derive(Clone, Debug)]
+pub struct ManagedAccount {
+    pub purpose: Purpose,
+    pub account: Account,
 }
 
 /// A server's address as a client writes it.
@@ -56,7 +77,7 @@ pub struct Owner {
 /// How peers of the set find, trust and wait for each other.
 #[derive(Clone, Debug)]
 pub struct Peering {
-    pub secret: Option<Secret>,
+    pub secret: Option<Password>,
     /// Silence after which a peer counts as gone.
     pub stall_timeout: Duration,
     pub wire_compression: WireCompression,
@@ -172,6 +193,8 @@ pub struct Sidecar {
     pub sql: Account,
     pub backup: Account,
     pub replication: Account,
+    /// The accounts that the primary's sidecar makes, and keeps at their passwords.
+    pub managed: Vec<ManagedAccount>,
     pub max_donor_lag: Duration,
     pub lock_wait: Duration,
     /// Threads of the backup tool.
@@ -190,6 +213,9 @@ impl Sidecar {
         let to_anyone = args.donate_unproven_stream_to_anyone;
         no_secret_beside(&peering, to_anyone, "--donate-unproven-stream-to-anyone")?;
         no_secret_beside(&peering, args.follow_unproven_primary, "--follow-unproven-primary")?;
+        let backup = account(args.backup_user, args.backup_password_file, "MYSQLSET_BACKUP_PASSWORD")?;
+        let replication =
+            account(args.replication_user, args.replication_password_file, "MYSQLSET_REPLICATION_PASSWORD")?;
         let is_primary = source_host.split('.').next() == Some(&format!("{}-{}", member.set, Ordinal::PRIMARY));
         Ok(Sidecar {
             member,
@@ -205,12 +231,9 @@ impl Sidecar {
             primary: is_primary.then(|| HostPort { host: source_host.clone(), port: args.clone_listen.port() }),
             source: HostPort { host: source_host, port: args.source_port },
             sql: sql_account(args.server)?,
-            backup: account(args.backup_user, args.backup_password_file, "MYSQLSET_BACKUP_PASSWORD")?,
-            replication: account(
-                args.replication_user,
-                args.replication_password_file,
-                "MYSQLSET_REPLICATION_PASSWORD",
-            )?,
+            managed: managed(args.managed, &backup, &replication)?,
+            backup,
+            replication,
             max_donor_lag: Duration::from_secs(args.max_donor_lag),
             lock_wait: Duration::from_secs(args.lock_wait),
             tool_threads: args.tool_threads,
@@ -277,8 +300,8 @@ fn member(process: &ProcessArgs) -> Result<Member> {
 }
 
 fn peering(args: &PeerArgs) -> Result<Peering> {
-    let secret = Secret::read(args.clone_secret_file.as_deref(), "MYSQLSET_CLONE_SECRET")?;
-    if secret.as_ref().is_some_and(Secret::is_empty) {
+    let secret = Password::read(args.clone_secret_file.as_deref(), "MYSQLSET_CLONE_SECRET")?;
+    if secret.as_ref().is_some_and(|secret| secret.current().is_empty()) {
         return Err(
             Reason::Settings.error("the clone secret is empty: give it at least one character, or don't set it at all")
         );
@@ -299,12 +322,40 @@ fn no_secret_beside(peering: &Peering, is_set: bool, flag: &str) -> Result<()> {
 }
 
 fn sql_account(args: ServerArgs) -> Result<Account> {
-    account(args.sql_user, args.sql_password_file, "MYSQLSET_SQL_PASSWORD")
+    let account = account(args.sql_user, args.sql_password_file, "MYSQLSET_SQL_PASSWORD")?;
+    Ok(Account { socket: args.server_socket, ..account })
 }
 
 fn account(user: String, password_file: Option<PathBuf>, variable: &str) -> Result<Account> {
-    let password = Secret::read(password_file.as_deref(), variable)?.unwrap_or_default();
-    Ok(Account { user, password })
+    let password = Password::read(password_file.as_deref(), variable)?.unwrap_or_default();
+    Ok(Account { user, password, socket: None })
+}
+
+/// Accounts that can be told from root, each with a password.
+fn managed(args: ManagedArgs, backup: &Account, replication: &Account) -> Result<Vec<ManagedAccount>> {
+    if !args.manage_accounts {
+        return Ok(Vec::new());
+    }
+    let own = |account: &Account, purpose, flag: &str| {
+        if account.user == ROOT || account.password.current().is_empty() {
+            return Err(Reason::Settings.error(format!(
+                "--manage-accounts makes an account of its own for {flag}: name it with --{flag}-user, and give it a \
+                 password with --{flag}-password-file"
+            )));
+        }
+        Ok(ManagedAccount { purpose, account: account.clone() })
+    };
+    let mut accounts =
+        vec![own(backup, Purpose::Backup, "backup")?, own(replication, Purpose::Replication, "replication")?];
+    let monitoring = account(args.monitoring_user, args.monitoring_password_file, "MYSQLSET_MONITORING_PASSWORD")?;
+    if !monitoring.password.current().is_empty() {
+        accounts.push(own(&monitoring, Purpose::Monitoring, "monitoring")?);
+    }
+    let root = account(ROOT.to_owned(), args.root_password_file, "MYSQLSET_ROOT_PASSWORD")?;
+    if !root.password.current().is_empty() {
+        accounts.push(ManagedAccount { purpose: Purpose::Root, account: root });
+    }
+    Ok(accounts)
 }
 
 fn host_port(text: &str, default_port: u16) -> Result<HostPort> {
@@ -361,7 +412,7 @@ mod tests {
     #[test]
     fn what_is_unproven_and_a_secret_exclude_each_other() {
         let peering = |secret: Option<&str>| Peering {
-            secret: secret.map(Secret::new),
+            secret: secret.map(Password::fixed),
             stall_timeout: Duration::from_secs(30),
             wire_compression: WireCompression::Off,
         };

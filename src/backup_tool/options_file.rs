@@ -42,16 +42,20 @@ fn options(account: &Account) -> Result<String> {
         ensure!(!text.contains(['\n', '\r', '\0']), "a user name or password with a line end can't be passed on");
         Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\'', "\\'")))
     };
-    Ok(format!("[client]\nuser={}\npassword={}\n", quoted(&account.user)?, quoted(account.password.reveal())?))
+    Ok(format!(
+        "[client]\nuser={}\npassword={}\n",
+        quoted(&account.user)?,
+        quoted(account.password.current().reveal())?
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
+    use crate::secret::Password;
 
     fn account(password: &str) -> Account {
-        Account { user: "backup".into(), password: Secret::new(password) }
+        Account { user: "backup".into(), password: Password::fixed(password), socket: None }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 use super::preflight::Survey;
 use super::{Donor, Turn, backup, bare, preflight, report};
 use crate::deadline::DeadlineReader;
+use crate::secret::Password;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::frame::{self, Kind, WireError};
 use crate::wire::message::{Challenge, Hello, Proof, Refusal, Wants, Why};
@@ -99,7 +100,7 @@ fn give_report(donor: &Donor, mut stream: &TcpStream, hello: &Hello, mut transcr
     let given = frame::write_control(&mut stream, Kind::Report, &report).and_then(|reported| {
         let Some(secret) = &donor.settings.peering.secret else { return Ok(()) };
         transcript.add(&reported);
-        let proof = Proof { hmac: transcript.prove(secret, Side::Donor) };
+        let proof = Proof { hmac: transcript.prove(&secret.current(), Side::Donor) };
         frame::write_control(&mut stream, Kind::Proof, &proof).map(drop)
     });
     match given {
@@ -158,7 +159,7 @@ fn prove(
     mut stream: &TcpStream,
     transcript: &mut Transcript,
 ) -> Result<(), Ended> {
-    let secret = donor.settings.peering.secret.as_ref();
+    let secret = donor.settings.peering.secret.as_ref().map(Password::current);
     if secret.is_none() && !donor.settings.donate_to_anyone && hello.wants != Wants::Report {
         return Err(refused(Why::Unauthorised, "this donor has no clone secret and gives to nobody", None));
     }
@@ -170,7 +171,7 @@ fn prove(
 
     let said = transcript.clone();
     let proof: Proof = expect(input, Kind::Proof, transcript)?;
-    if said.verify(secret, Side::Recipient, &proof.hmac) {
+    if said.verify(&secret, Side::Recipient, &proof.hmac) {
         Ok(())
     } else {
         Err(refused(Why::Unauthorised, "the recipient's clone secret is not this donor's", None))

@@ -77,7 +77,7 @@ fn run(
     let offered = frame::write_control(&mut &*stream, Kind::Offer, &offer)?;
     if let Some(secret) = &donor.settings.peering.secret {
         transcript.add(&offered);
-        let proof = Proof { hmac: transcript.prove(secret, Side::Donor) };
+        let proof = Proof { hmac: transcript.prove(&secret.current(), Side::Donor) };
         frame::write_control(&mut &*stream, Kind::Proof, &proof)?;
     }
     let writer = DataWriter::covering(offer.digest, stream);

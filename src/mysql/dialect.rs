@@ -36,7 +36,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    fn new(text: impl Into<String>, what: &'static str) -> Statement {
+    pub fn new(text: impl Into<String>, what: &'static str) -> Statement {
         Statement { text: text.into(), what }
     }
 }
@@ -177,7 +177,7 @@ impl Dialect {
             format!("{word}_HOST = {}", literal(&source.host)),
             format!("{word}_PORT = {}", source.port),
             format!("{word}_USER = {}", literal(&account.user)),
-            format!("{word}_PASSWORD = {}", literal(account.password.reveal())),
+            format!("{word}_PASSWORD = {}", literal(account.password.current().reveal())),
             // The servers' default is a minute, in which a restarted primary's replicas would stand still.
             format!("{word}_CONNECT_RETRY = 5"),
         ];
@@ -201,7 +201,7 @@ impl Dialect {
 
     /// Sets the password for the source, and nothing else: the position stays.
     pub fn change_password(self, account: &Account) -> Statement {
-        let password = literal(account.password.reveal());
+        let password = literal(account.password.current().reveal());
         if self.says_replica() {
             let text = format!("CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD = {password}");
             Statement::new(text, "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD")
@@ -232,10 +232,10 @@ impl Dialect {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
+    use crate::secret::Password;
 
     fn source() -> (HostPort, Account) {
-        let account = Account { user: "repl".into(), password: Secret::new("it's") };
+        let account = Account { user: "repl".into(), password: Password::fixed("it's"), socket: None };
         (HostPort { host: "mysql-0.mysql".into(), port: 3306 }, account)
     }
 

@@ -1,5 +1,6 @@
 //! SQL to a server of the family: connect, ask, tell. What the server understands is [`dialect`]'s.
 
+pub mod accounts;
 pub mod aria;
 pub mod dialect;
 pub mod history;
@@ -9,9 +10,10 @@ pub mod storage;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, Row, Value};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::settings::{Account, HostPort};
@@ -38,23 +40,25 @@ pub struct Server {
 pub type NamedRow = HashMap<String, Option<String>>;
 
 impl Server {
-    /// Connects over TCP, never over a socket: the temporary servers that images' entrypoints start listen on theirs.
+    /// Connects over TCP, or through the account's socket. The temporary servers that images' entrypoints start listen on
+    /// theirs only: one that has no TCP counts as not there.
     pub async fn connect(address: &HostPort, account: &Account) -> Result<Server> {
-        let options = OptsBuilder::default()
-            .ip_or_hostname(address.host.clone())
-            .tcp_port(address.port)
-            .user(Some(account.user.clone()))
-            .pass((!account.password.is_empty()).then(|| account.password.reveal().to_owned()))
-            .prefer_socket(false);
-        let connecting = timeout(CONNECT_LIMIT, Conn::new(options)).await;
-        let connection = connecting
-            .with_context(|| format!("the server at {address} does not answer"))?
-            .map_err(|error| match error {
-                mysql_async::Error::Server(_) => anyhow::Error::new(TurnedAway(innermost(error).to_string())),
-                other => innermost(other),
-            })
-            .with_context(|| format!("connecting to the server at {address} as {:?}", account.user))?;
+        let through = || match &account.socket {
+            Some(socket) => format!("connecting to the server through {} as {:?}", socket.display(), account.user),
+            None => format!("connecting to the server at {address} as {:?}", account.user),
+        };
+        let connecting = timeout(CONNECT_LIMIT, Conn::new(options(address, account))).await;
+        let connection = match connecting.context("it does not answer").with_context(through)? {
+            Ok(connection) => connection,
+            Err(error @ mysql_async::Error::Server(_)) if account.socket.is_none() || has_tcp(address).await => {
+                return Err(TurnedAway(innermost(error).to_string())).with_context(through);
+            }
+            Err(error) => return Err(innermost(error)).with_context(through),
+        };
         let mut server = Server { connection, dialect: Dialect::Mariadb, version: String::new() };
+        if account.socket.is_some() && server.value("SELECT @@GLOBAL.skip_networking").await?.as_deref() != Some("0") {
+            bail!("the server has no TCP: it is its image's temporary one");
+        }
         server.version = server.value("SELECT VERSION()").await?.unwrap_or_default();
         server.dialect = Dialect::of(&server.version)?;
         server.execute(&server.dialect.session_settings()).await?;
@@ -78,12 +82,21 @@ impl Server {
 
     /// Runs a query without secrets.
     pub async fn rows(&mut self, query: &str) -> Result<Vec<NamedRow>> {
-        let rows: Vec<Row> = timeout(STATEMENT_LIMIT, self.connection.query(query))
+        Ok(self.query(query).await?.into_iter().map(named).collect())
+    }
+
+    /// The first column of all rows of a query without secrets.
+    pub async fn column(&mut self, query: &str) -> Result<Vec<String>> {
+        let rows = self.query(query).await?.into_iter();
+        Ok(rows.filter_map(|row| row.unwrap().into_iter().next().and_then(text)).collect())
+    }
+
+    async fn query(&mut self, query: &str) -> Result<Vec<Row>> {
+        timeout(STATEMENT_LIMIT, self.connection.query(query))
             .await
             .with_context(|| format!("{query}: no answer in {} seconds", STATEMENT_LIMIT.as_secs()))?
             .map_err(innermost)
-            .with_context(|| query.to_owned())?;
-        Ok(rows.into_iter().map(named).collect())
+            .with_context(|| query.to_owned())
     }
 
     /// The first column of a query's first row; `None` for NULL and for no row.
@@ -107,6 +120,23 @@ impl Server {
         let uptime = rows.first().and_then(|row| row.get("Value")?.as_ref()?.parse().ok());
         uptime.context("the server does not say for how long it has run")
     }
+}
+
+fn options(address: &HostPort, account: &Account) -> OptsBuilder {
+    let password = account.password.current();
+    OptsBuilder::default()
+        .ip_or_hostname(address.host.clone())
+        .tcp_port(address.port)
+        .user(Some(account.user.clone()))
+        .pass((!password.is_empty()).then(|| password.reveal().to_owned()))
+        .socket(account.socket.as_ref().map(|socket| socket.to_string_lossy().into_owned()))
+        .prefer_socket(false)
+}
+
+/// Whether anybody listens there.
+async fn has_tcp(address: &HostPort) -> bool {
+    let connecting = TcpStream::connect((address.host.as_str(), address.port));
+    matches!(timeout(CONNECT_LIMIT, connecting).await, Ok(Ok(_)))
 }
 
 /// What a server says about replication; `None` where it has no source.

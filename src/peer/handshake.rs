@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::{Asker, Place, Questions, Silence};
 use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
+use crate::secret::Password;
 use crate::settings::{HostPort, Peering};
 use crate::unpack::Format;
 use crate::unpack::compressed::Compression;
@@ -122,7 +123,8 @@ fn converse<T: DeserializeOwned>(
     preface::receive(&mut input)?.common_version()?;
     let challenge: Challenge = expect(&mut input, Kind::Challenge, &mut transcript)?;
 
-    let secret = asker.peering.secret.as_ref();
+    let secret = asker.peering.secret.as_ref().map(Password::current);
+    let secret = secret.as_ref();
     match (secret, challenge.proof) {
         (Some(secret), true) => {
             let proof = Proof { hmac: transcript.prove(secret, Side::Recipient) };

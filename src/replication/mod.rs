@@ -4,6 +4,7 @@
 //! Nothing is assumed to have happened because it was asked for: a sidecar that was killed anywhere in between starts
 //! here again, and so does one whose server restarted.
 
+mod accounts;
 mod broken;
 mod primary;
 mod replica;
@@ -23,6 +24,7 @@ use crate::mysql::{Server, TurnedAway, replication_status};
 use crate::ordinal::Role;
 use crate::settings::Sidecar;
 use crate::status::Status;
+use accounts::Accounts;
 use source::SourceWatch;
 
 /// Between two looks at a server that answers, or that has not for long.
@@ -42,9 +44,15 @@ const UPTIME_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// Watches over the local server for ever.
 pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
-    let source = SourceWatch::new(settings.clone());
-    let mut keeper =
-        Keeper { settings, status, last_answer: None, last_trouble: String::new(), source, replicated: false };
+    let mut keeper = Keeper {
+        source: SourceWatch::new(settings.clone()),
+        accounts: Accounts::new(settings.clone()),
+        settings,
+        status,
+        last_answer: None,
+        last_trouble: String::new(),
+        replicated: false,
+    };
     let mut away_since = Instant::now();
     loop {
         let last_answer = keeper.last_answer;
@@ -66,6 +74,7 @@ struct Keeper {
     last_answer: Option<Instant>,
     last_trouble: String,
     source: SourceWatch,
+    accounts: Accounts,
     /// Whether both threads ran at the last look.
     replicated: bool,
 }
@@ -142,6 +151,8 @@ impl Keeper {
                     }
                     journal => primary::settle(journal, &self.settings.data_dir, self.settings.first_start_mark)?,
                 };
+                self.accounts.begin();
+                self.accounts.tend(server).await;
                 (journal, primary::why_unfit_to_donate(server).await?)
             }
             Role::Replica => {
@@ -176,8 +187,10 @@ impl Keeper {
         {
             self.note_that_it_is_broken(why, server, status).await?;
         }
-        if let (Role::Replica, Some(replication)) = (self.settings.member.role(), &replication) {
-            self.source.tend(server, replication, &self.status).await?;
+        match (self.settings.member.role(), &replication) {
+            (Role::Primary, _) => self.accounts.tend(server).await,
+            (Role::Replica, Some(replication)) => self.source.tend(server, replication, &self.status).await?,
+            (Role::Replica, None) => {}
         }
         self.status.update(|snapshot| snapshot.replication = replication);
         self.last_answer = Some(Instant::now());

@@ -4,8 +4,14 @@ use clap::{Arg, Command, CommandFactory};
 use mysqlset::cli::Cli;
 
 /// Secrets have no flag; only [`mysqlset::settings`] names their variables.
-pub const SECRETS: [&str; 4] =
-    ["MYSQLSET_CLONE_SECRET", "MYSQLSET_SQL_PASSWORD", "MYSQLSET_BACKUP_PASSWORD", "MYSQLSET_REPLICATION_PASSWORD"];
+pub const SECRETS: [&str; 6] = [
+    "MYSQLSET_CLONE_SECRET",
+    "MYSQLSET_SQL_PASSWORD",
+    "MYSQLSET_BACKUP_PASSWORD",
+    "MYSQLSET_REPLICATION_PASSWORD",
+    "MYSQLSET_MONITORING_PASSWORD",
+    "MYSQLSET_ROOT_PASSWORD",
+];
 
 /// All flags of all commands that have a variable.
 pub fn flags() -> Vec<Arg> {

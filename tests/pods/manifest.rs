@@ -284,6 +284,9 @@ pub struct ConfigMapVolume {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SecretVolume {
     pub secret_name: String,
+    /// Files are readable by their group in any case.
+    #[serde(rename = "defaultMode")]
+    _default_mode: Ignored,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -56,6 +56,8 @@ pub struct Shared {
     pub network: Network,
     pub claims: Claims,
     pub pods: Mutex<BTreeMap<u32, Arc<Pod>>>,
+    /// By name, and in each by key.
+    pub secrets: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     events: Mutex<Vec<String>>,
     listener: Mutex<Option<Sender<String>>>,
     resolver: Mutex<dns::Mode>,
@@ -105,7 +107,8 @@ impl Cluster {
     }
 
     /// Applies any manifests.
-    pub fn apply(binary: &str, listener: Option<Sender<String>>, manifests: Manifests) -> Result<Cluster> {
+    pub fn apply(binary: &str, listener: Option<Sender<String>>, mut manifests: Manifests) -> Result<Cluster> {
+        let secrets = std::mem::take(&mut manifests.secrets);
         let directory = work_directory()?;
         std::fs::write(directory.join("hosts"), "127.0.0.1 localhost\n")?;
         std::fs::write(directory.join("resolv.conf"), dns::resolv_conf())?;
@@ -116,6 +119,7 @@ impl Cluster {
             manifests,
             directory,
             pods: Mutex::default(),
+            secrets: Mutex::new(secrets),
             events: Mutex::default(),
             listener: Mutex::new(listener),
             resolver: Mutex::new(dns::Mode::Works),
@@ -126,6 +130,14 @@ impl Cluster {
         dns::start(&shared)?;
         let controller = Controller::start(&shared);
         Ok(Cluster { shared, controller })
+    }
+
+    /// Changes a key of a Secret; what runs with it mounted sees it at once, where kubelet takes up to a minute.
+    pub fn set_secret(&self, name: &str, key: &str, value: &str) -> Result<()> {
+        let mut secrets = self.shared.secrets.lock().expect("secrets");
+        secrets.entry(name.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+        let pods = self.shared.pods.lock().expect("pods");
+        pods.values().try_for_each(|pod| volumes::renew_secret(&self.shared, pod, name, key, value))
     }
 
     /// How the cluster's name server behaves from now on.

@@ -68,7 +68,7 @@ impl Pod {
         });
         let (life, shared) = (pod.clone(), shared.clone());
         std::thread::spawn(move || {
-            let directory = shared.directory.join("pods").join(format!("{}-{uid}", life.name));
+            let directory = life.directory(&shared);
             if let Err(error) = life.live(&shared, &directory, &claims) {
                 shared.event(format!("{}: the harness failed: {error:#}", life.name));
             }
@@ -77,6 +77,12 @@ impl Pod {
             life.gone.store(true, Ordering::Release);
         });
         Ok(pod)
+    }
+
+    /// Where what is the pod's own lies.
+    pub fn directory(&self, shared: &Shared) -> PathBuf {
+        let uid = self.status.lock().expect("status").uid;
+        shared.directory.join("pods").join(format!("{}-{uid}", self.name))
     }
 
     /// A container that runs.
@@ -89,7 +95,7 @@ impl Pod {
         let spec = &shared.manifests.stateful_set.spec.template.spec;
         let volumes_directory = directory.join("volumes");
         std::fs::create_dir_all(&volumes_directory)?;
-        volumes::provide_for_pod(spec, &shared.manifests, &volumes_directory)?;
+        volumes::provide_for_pod(spec, shared, &volumes_directory)?;
         let mut places = BTreeMap::new();
         for (volume, claim) in claims {
             let place = shared.claims.provide(claim, &spec.security_context, &shared.network)?;

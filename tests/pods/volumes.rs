@@ -7,9 +7,10 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 
-use super::manifest::{Manifests, PodSpec, SecurityContext, Volume};
+use super::manifest::{PodSpec, SecurityContext, Volume};
 use super::network::Network;
-use super::spawner;
+use super::pod::Pod;
+use super::{Shared, spawner};
 
 /// The claims of a set.
 pub struct Claims {
@@ -69,11 +70,11 @@ impl Claims {
 }
 
 /// Makes the volumes that live and die with a pod, and the directories that `subPath`s name.
-pub fn provide_for_pod(spec: &PodSpec, manifests: &Manifests, pod_directory: &Path) -> Result<()> {
+pub fn provide_for_pod(spec: &PodSpec, shared: &Shared, pod_directory: &Path) -> Result<()> {
     for volume in &spec.volumes {
         let path = pod_directory.join(&volume.name);
         std::fs::create_dir_all(&path)?;
-        for (name, text) in contents(volume, manifests)? {
+        for (name, text) in contents(volume, shared)? {
             std::fs::write(path.join(name), text)?;
         }
         give(&path, &spec.security_context)?;
@@ -91,15 +92,29 @@ pub fn provide_sub_path(volume: &Path, sub_path: &str, user: &SecurityContext) -
     Ok(())
 }
 
-fn contents(volume: &Volume, manifests: &Manifests) -> Result<BTreeMap<String, String>> {
+/// Writes a changed key of a Secret to where a pod has it.
+pub fn renew_secret(shared: &Shared, pod: &Pod, secret: &str, key: &str, value: &str) -> Result<()> {
+    let spec = &shared.manifests.stateful_set.spec.template.spec;
+    let mounted =
+        spec.volumes.iter().filter(|volume| volume.secret.as_ref().is_some_and(|source| source.secret_name == secret));
+    for volume in mounted {
+        let directory = pod.directory(shared).join("volumes").join(&volume.name);
+        std::fs::write(directory.join(".new"), value)?;
+        std::fs::rename(directory.join(".new"), directory.join(key))?;
+    }
+    Ok(())
+}
+
+fn contents(volume: &Volume, shared: &Shared) -> Result<BTreeMap<String, String>> {
     match (&volume.empty_dir, &volume.config_map, &volume.secret) {
         (Some(_), None, None) => Ok(BTreeMap::new()),
         (None, Some(source), None) => {
-            let found = manifests.config_maps.iter().find(|map| map.metadata.name == source.name);
+            let found = shared.manifests.config_maps.iter().find(|map| map.metadata.name == source.name);
             Ok(found.with_context(|| format!("no ConfigMap {}", source.name))?.data.clone())
         }
         (None, None, Some(source)) => {
-            let found = manifests.secrets.get(&source.secret_name);
+            let secrets = shared.secrets.lock().expect("secrets");
+            let found = secrets.get(&source.secret_name);
             Ok(found.with_context(|| format!("no Secret {}", source.secret_name))?.clone())
         }
         _ => bail!("volume {} is of a kind that the harness does not know", volume.name),

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Stands in for docker-entrypoint.sh of the official MariaDB images. What differs from the original:
-# - it knows MARIADB_ALLOW_EMPTY_ROOT_PASSWORD and MARIADB_ROOT_PASSWORD only;
+# - it knows MARIADB_ALLOW_EMPTY_ROOT_PASSWORD, MARIADB_ROOT_PASSWORD and MARIADB_ROOT_PASSWORD_FILE only;
 # - no healthcheck account, no timezone tables, no upgrade of older data; of /docker-entrypoint-initdb.d only what is to
-#   be sourced;
+#   be sourced, and SQL;
 # - it never runs as root, as the shipped manifests don't either.
 # What is the same: a directory `mysql` in the data directory is taken for a complete database; else the system
 # tables are made, a temporary server is started that listens on its socket only, root@% is created without a trace
@@ -10,6 +10,7 @@
 set -eu
 datadir=/var/lib/mysql
 socket=/run/mysqld/mysqld.sock
+if [ -n "${MARIADB_ROOT_PASSWORD_FILE:-}" ]; then MARIADB_ROOT_PASSWORD=$(cat "$MARIADB_ROOT_PASSWORD_FILE"); fi
 if [ "$1" = mariadbd ] && [ ! -d "$datadir/mysql" ]; then
     if [ -z "${MARIADB_ALLOW_EMPTY_ROOT_PASSWORD:-}${MARIADB_ROOT_PASSWORD:-}" ]; then
         echo "Database is uninitialized and password option is not specified" >&2
@@ -31,8 +32,11 @@ GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION;
 ALTER USER 'root'@'localhost' IDENTIFIED BY '${MARIADB_ROOT_PASSWORD:-}';
 SQL
     DATADIR="$datadir"
-    for script in /docker-entrypoint-initdb.d/*.sh; do
-        if [ -e "$script" ]; then . "$script"; fi
+    for script in /docker-entrypoint-initdb.d/*; do
+        case "$script" in
+        *.sh) . "$script" ;;
+        *.sql) MYSQL_PWD="${MARIADB_ROOT_PASSWORD:-}" mariadb --socket="$socket" -u root <"$script" ;;
+        esac
     done
     kill "$server"
     wait "$server"

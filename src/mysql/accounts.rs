@@ -1,0 +1,154 @@
+//! Accounts and their privileges, in each server's words.
+//!
+//! Privileges are the least that each needs: of the backup tools by their documentation (MariaDB knowledge base,
+//! "mariadb-backup overview"; Percona XtraBackup, "Connection and privileges needed"), of replication and monitoring by
+//! the servers'.
+
+use std::fmt::Write;
+
+use sha1::{Digest, Sha1};
+
+use super::dialect::{Dialect, Statement};
+use super::literal;
+use crate::secret::Secret;
+use crate::settings::Purpose;
+
+/// The local server's own address: what needs to come from nowhere else.
+const HERE: &str = "127.0.0.1";
+
+/// Any host.
+const ANYWHERE: &str = "%";
+
+impl Dialect {
+    /// Makes an account where there is none, with the privileges that it needs, and gives it this password. Of root, which is
+    /// there, only the password is set. The password comes last: an account that has it has all, whatever was killed
+    /// when. Until then a new one has one that nobody knows.
+    pub fn keep_account(
+        self,
+        purpose: Purpose,
+        user: &str,
+        hosts: &[String],
+        password: &Secret,
+        unknown: &Secret,
+    ) -> Vec<Statement> {
+        let mut statements = Vec::new();
+        for host in hosts {
+            let account = account(user, host);
+            if purpose != Purpose::Root {
+                let text = format!("CREATE USER IF NOT EXISTS {account} {}", self.identified_by(unknown));
+                statements.push(Statement::new(text, "CREATE USER"));
+            }
+            for privileges in self.privileges(purpose) {
+                statements.push(Statement::new(format!("GRANT {privileges} TO {account}"), "GRANT"));
+            }
+            let text = format!("ALTER USER {account} {}", self.identified_by(password));
+            statements.push(Statement::new(text, "ALTER USER"));
+        }
+        statements
+    }
+
+    /// Where an account that we make comes from; root's places are asked for, by [`Self::hosts_of_root`].
+    pub fn hosts(self, purpose: Purpose) -> Vec<String> {
+        match purpose {
+            Purpose::Backup => vec![HERE.to_owned()],
+            Purpose::Replication | Purpose::Monitoring => vec![ANYWHERE.to_owned()],
+            Purpose::Root => Vec::new(),
+        }
+    }
+
+    /// Asks where root may come from.
+    pub fn hosts_of_root(self) -> &'static str {
+        "SELECT Host FROM mysql.user WHERE User = 'root'"
+    }
+
+    fn privileges(self, purpose: Purpose) -> Vec<&'static str> {
+        let global: &[&str] = match (self, purpose) {
+            (_, Purpose::Root) => &[],
+            (_, Purpose::Replication) => &["REPLICATION SLAVE ON *.*"],
+            (Dialect::Mariadb, Purpose::Backup) => {
+                &["RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR ON *.*"]
+            }
+            (Dialect::Mysql { version }, Purpose::Backup) if version >= (8, 0, 0) => &[
+                "BACKUP_ADMIN, RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT ON *.*",
+                "SELECT ON performance_schema.log_status",
+                "SELECT ON performance_schema.keyring_component_status",
+                "SELECT ON performance_schema.replication_group_members",
+            ],
+            (Dialect::Mysql { .. }, Purpose::Backup) => &["RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT ON *.*"],
+            (Dialect::Mariadb, Purpose::Monitoring) => {
+                &["PROCESS, BINLOG MONITOR, SLAVE MONITOR ON *.*", "SELECT ON performance_schema.*"]
+            }
+            (Dialect::Mysql { .. }, Purpose::Monitoring) => {
+                &["PROCESS, REPLICATION CLIENT ON *.*", "SELECT ON performance_schema.*"]
+            }
+        };
+        global.to_vec()
+    }
+
+    /// MariaDB writes such statements into its binary log as they are, MySQL without the password (reference manual,
+    /// "Passwords and Logging"): MariaDB gets what it keeps of a password, and never sees the password itself.
+    fn identified_by(self, password: &Secret) -> String {
+        match self {
+            Dialect::Mariadb => format!("IDENTIFIED VIA mysql_native_password USING '{}'", native_hash(password)),
+            Dialect::Mysql { .. } => format!("IDENTIFIED BY {}", literal(password.reveal())),
+        }
+    }
+}
+
+fn account(user: &str, host: &str) -> String {
+    format!("{}@{}", literal(user), literal(host))
+}
+
+/// What `PASSWORD()` makes of it: an asterisk and the hexadecimal SHA-1 of its SHA-1.
+fn native_hash(password: &Secret) -> String {
+    let hash = Sha1::digest(Sha1::digest(password.reveal()));
+    hash.iter().fold("*".to_owned(), |mut text, byte| {
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(dialect: Dialect, purpose: Purpose) -> Vec<String> {
+        let hosts = dialect.hosts(purpose);
+        let statements = dialect.keep_account(purpose, "it's", &hosts, &Secret::new("password"), &Secret::new("x"));
+        statements.into_iter().map(|statement| statement.text).collect()
+    }
+
+    #[test]
+    fn mariadb_never_sees_a_password() {
+        // SELECT PASSWORD('password')
+        let proof = "IDENTIFIED VIA mysql_native_password USING '*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19'";
+        let texts = texts(Dialect::Mariadb, Purpose::Backup);
+        assert!(
+            texts[0].starts_with("CREATE USER IF NOT EXISTS 'it''s'@'127.0.0.1' IDENTIFIED VIA mysql_native_password")
+        );
+        assert_eq!(
+            texts[1],
+            "GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR ON *.* TO 'it''s'@'127.0.0.1'"
+        );
+        assert_eq!(texts[2], format!("ALTER USER 'it''s'@'127.0.0.1' {proof}"), "the password comes last");
+        assert_eq!(texts.len(), 3);
+    }
+
+    #[test]
+    fn mysql_by_its_version() {
+        let of = |version| texts(Dialect::Mysql { version }, Purpose::Backup);
+        assert_eq!(of((8, 4, 0)).last().unwrap(), "ALTER USER 'it''s'@'127.0.0.1' IDENTIFIED BY 'password'");
+        assert!(of((8, 4, 0))[1].starts_with("GRANT BACKUP_ADMIN"));
+        assert!(of((5, 7, 44))[1].starts_with("GRANT RELOAD"));
+        assert_eq!(texts(Dialect::Mysql { version: (8, 4, 0) }, Purpose::Replication).len(), 3);
+    }
+
+    #[test]
+    fn roots_password_is_set_and_nothing_else() {
+        let hosts = ["localhost".to_owned(), "%".to_owned()];
+        let statements =
+            Dialect::Mariadb.keep_account(Purpose::Root, "root", &hosts, &Secret::new("x"), &Secret::new("y"));
+        assert_eq!(statements.len(), 2);
+        assert!(statements.iter().all(|statement| statement.what == "ALTER USER"));
+    }
+}

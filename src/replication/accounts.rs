@@ -1,0 +1,96 @@
+//! The accounts that the set makes for itself: the primary's sidecar makes them before anybody needs them, and sets their
+//! passwords anew whenever one that it was given changes. The replicas get them with the rows.
+//!
+//! What the server has is found out by trying: an account that is let in with the password that it should have is left
+//! alone, so that a restart writes nothing into the binary log.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tracing::{info, warn};
+
+use crate::mysql::{Server, TurnedAway};
+use crate::secret::Secret;
+use crate::settings::{ManagedAccount, Purpose, Sidecar};
+use crate::wire::auth;
+
+/// Between two looks at the passwords.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// Keeps them.
+pub struct Accounts {
+    settings: Arc<Sidecar>,
+    /// The passwords that the server was seen to have, in the order of the settings.
+    seen: Vec<Option<Secret>>,
+    looked: Option<Instant>,
+    last_trouble: String,
+}
+
+impl Accounts {
+    pub fn new(settings: Arc<Sidecar>) -> Accounts {
+        let seen = vec![None; settings.managed.len()];
+        Accounts { settings, seen, looked: None, last_trouble: String::new() }
+    }
+
+    /// After a start of the server: it may be on other data.
+    pub fn begin(&mut self) {
+        self.seen.fill(None);
+        self.looked = None;
+    }
+
+    /// Called at each look at the primary's server. That an account can't be kept takes nothing from those who are
+    /// connected: it is said, once, and tried again.
+    pub async fn tend(&mut self, server: &mut Server) {
+        if self.looked.is_some_and(|at| at.elapsed() < PERIOD) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        match self.keep_all(server).await {
+            Ok(()) => self.last_trouble.clear(),
+            Err(error) => {
+                let trouble = format!("{error:#}");
+                if trouble != self.last_trouble {
+                    warn!("{trouble}");
+                    self.last_trouble = trouble;
+                }
+            }
+        }
+    }
+
+    async fn keep_all(&mut self, server: &mut Server) -> Result<()> {
+        for (managed, seen) in self.settings.managed.iter().zip(&mut self.seen) {
+            let password = managed.account.password.current();
+            if password.is_empty() || seen.as_ref() == Some(&password) {
+                continue;
+            }
+            let user = &managed.account.user;
+            keep(managed, &password, &self.settings, server).await.with_context(|| format!("the account {user:?}"))?;
+            *seen = Some(password);
+        }
+        Ok(())
+    }
+}
+
+async fn keep(managed: &ManagedAccount, password: &Secret, settings: &Sidecar, server: &mut Server) -> Result<()> {
+    let ManagedAccount { purpose, account } = managed;
+    match Server::connect(&settings.server, account).await {
+        Ok(let_in) => {
+            let_in.close().await;
+            return Ok(());
+        }
+        Err(error) if error.is::<TurnedAway>() => {}
+        Err(error) => return Err(error),
+    }
+    let hosts = match purpose {
+        Purpose::Root => server.column(server.dialect.hosts_of_root()).await?,
+        _ => server.dialect.hosts(*purpose),
+    };
+    // With a character of each kind, which a server's rules for passwords may ask for.
+    let unknown = Secret::new(format!("Aa1!{}", auth::nonce()?));
+    for statement in server.dialect.keep_account(*purpose, &account.user, &hosts, password, &unknown) {
+        server.execute(&statement).await?;
+    }
+    info!(account = account.user, "the account is there, with the password that it was given");
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! The overlay with passwords: accounts that the set makes for itself, and passwords that change while it runs.
+
+use anyhow::{Result, ensure};
+
+use crate::pods::manifest::Manifests;
+use crate::pods::{Cluster, PATIENCE};
+use crate::set;
+
+const SECRET: &str = "mysql-passwords";
+
+/// Every key, and one with all that could go wrong on the way through SQL and options files.
+const PASSWORDS: [(&str, &str); 5] = [
+    ("root", "r00t"),
+    ("clone", "geheim"),
+    ("backup", r#"b'a"c\k#u p"#),
+    ("replication", "it's replication"),
+    ("monitoring", "m0nitoring"),
+];
+
+fn start(replicas: u32) -> Result<Cluster> {
+    let with_passwords = |manifests: &mut Manifests| {
+        let keys = PASSWORDS.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        manifests.secrets.insert(SECRET.to_owned(), keys.into());
+    };
+    set::start_from("mariadb-secrets", &[], replicas, with_passwords)
+}
+
+fn root(cluster: &Cluster, password: &str, pod: &str, statement: &str) -> Result<Vec<Vec<String>>> {
+    cluster.sql_as(pod, "root", password, statement)
+}
+
+fn wait_for_rows(cluster: &Cluster, pods: &[&str], password: &str, count: usize) -> Result<()> {
+    for pod in pods {
+        cluster.wait_for(&format!("{count} rows in {pod}"), PATIENCE, || {
+            Ok(root(cluster, password, pod, "SELECT * FROM app.rows")?.len() == count)
+        })?;
+    }
+    Ok(())
+}
+
+/// None of them in any log, argument list, environment's file, or in what the servers write.
+fn assert_nowhere(cluster: &Cluster, pods: &[&str]) -> Result<()> {
+    for pod in pods {
+        for container in ["install", "init-config", "clone", "mysql", "sidecar"] {
+            let log = cluster.logs(pod, container);
+            for (key, value) in PASSWORDS {
+                ensure!(!log.contains(value), "the password {key} is in the log of {pod}'s {container}");
+            }
+        }
+        for entry in std::fs::read_dir(cluster.volume(pod).join("mysql"))? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with("mysql-bin.") || name.starts_with("relay-bin.") {
+                let bytes = std::fs::read(&path)?;
+                for (key, value) in PASSWORDS {
+                    let found = bytes.windows(value.len()).any(|window| window == value.as_bytes());
+                    ensure!(!found, "the password {key} is in {}", path.display());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Result<()> {
+    let cluster = start(2)?;
+    cluster.wait_ready(2)?;
+    root(
+        &cluster,
+        "r00t",
+        "mysql-0",
+        "CREATE DATABASE app; CREATE TABLE app.rows (id INT); INSERT INTO app.rows VALUES (1)",
+    )?;
+    wait_for_rows(&cluster, &["mysql-1"], "r00t", 1)?;
+
+    // Each account may do what it is for, and no more.
+    cluster.sql_as("mysql-1", "monitoring", "m0nitoring", "SHOW SLAVE STATUS")?;
+    let denied = cluster.sql_as("mysql-0", "monitoring", "m0nitoring", "SELECT * FROM app.rows").unwrap_err();
+    assert!(denied.to_string().contains("denied"), "{denied}");
+    let denied = cluster.sql_as("mysql-0", "replication", "it's replication", "SELECT * FROM app.rows").unwrap_err();
+    assert!(denied.to_string().contains("denied"), "{denied}");
+    for (user, password) in [("backup", PASSWORDS[2].1), ("mysql", ""), ("root", "")] {
+        let outside = cluster.sql_as("mysql-0", user, password, "SELECT 1").unwrap_err();
+        assert!(outside.to_string().contains("denied"), "{user} gets in from outside: {outside}");
+    }
+
+    // A restart writes nothing: what the accounts have is what they should have.
+    let position = |cluster: &Cluster| root(cluster, "r00t", "mysql-0", "SELECT @@gtid_binlog_pos");
+    let before = position(&cluster)?;
+    cluster.signal("mysql-0", "sidecar", rustix::process::Signal::KILL)?;
+    cluster.wait_for("the sidecar's second start", PATIENCE, || {
+        Ok(cluster.status("mysql-0")?.containers["sidecar"].restarts == 1)
+    })?;
+    cluster.wait_ready(2)?;
+    assert_eq!(position(&cluster)?, before);
+
+    for (key, new) in
+        [("root", "r00t2"), ("backup", "backup 2"), ("replication", "replication 2"), ("clone", "clone 2")]
+    {
+        cluster.set_secret(SECRET, key, new)?;
+    }
+    cluster.wait_for("root's new password", PATIENCE, || Ok(root(&cluster, "r00t2", "mysql-0", "SELECT 1").is_ok()))?;
+    cluster.wait_for("the new password for replication", PATIENCE, || {
+        Ok(cluster.sql_as("mysql-0", "replication", "replication 2", "SELECT 1").is_ok())
+    })?;
+    assert!(root(&cluster, "r00t", "mysql-0", "SELECT 1").is_err(), "the old password is still good");
+    // Replicas that connect anew, and a clone that is made, with what is good now.
+    root(&cluster, "r00t2", "mysql-1", "STOP SLAVE IO_THREAD; START SLAVE IO_THREAD")?;
+    cluster.scale(3);
+    cluster.wait_ready(3)?;
+    root(&cluster, "r00t2", "mysql-0", "INSERT INTO app.rows VALUES (2)")?;
+    wait_for_rows(&cluster, &["mysql-1", "mysql-2"], "r00t2", 2)?;
+    assert_nowhere(&cluster, &["mysql-0", "mysql-1", "mysql-2"])
+}
