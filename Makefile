@@ -7,6 +7,9 @@ PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup bubb
 # The tutorial's pipeline, and what the bench keeps its processes with.
 BENCH_PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup iproute2 util-linux mount ncat time e2fsprogs
 
+# A package of another release, unpacked below target/.
+KUSTOMIZE := target/tools/kustomize/root/usr/bin/kustomize
+
 CARGO ?= cargo
 TEST_THREADS ?= 4
 
@@ -27,6 +30,12 @@ demo: packages ## Three pods from the shipped manifest, scaled, deleted, cloned 
 .PHONY: test
 test: packages ## All tests.
 	@$(CARGO) test --locked --release -- --test-threads=$(TEST_THREADS)
+
+.PHONY: check
+check: packages ## The manifests against Kubernetes' schemas and the program's own flags; the Dockerfile's lints.
+	@tests/install-packages.sh python3-venv
+	@tests/check/run.sh $(KUSTOMIZE)
+	@$(CARGO) test --quiet --locked --release --test manifests
 
 .PHONY: torture
 torture: packages ## Random kills: ROUNDS=200 SEED=n, or one round again with SEED=n ROUND=n.

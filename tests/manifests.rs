@@ -13,6 +13,8 @@ use flags::{SECRETS, flags, name, variable};
 use mysqlset::cli::{Cli, Command};
 use pods::kustomize;
 use pods::manifest::{Container, Manifests, PodSpec};
+use serde::Deserialize;
+use serde_yaml_ng::Value;
 
 /// Where the manifests have it in containers of other images.
 const PROGRAM: &str = "/mysqlset/mysqlset";
@@ -20,12 +22,16 @@ const PROGRAM: &str = "/mysqlset/mysqlset";
 /// Its commands, each in a container of its own, in the order of their starts.
 const COMMANDS: [&str; 4] = ["install", "init-config", "clone", "sidecar"];
 
-/// Every overlay, alone and with each component.
+/// Components of which each overlay has one.
+const CHOSEN: [&str; 2] = ["no-passwords", "secrets"];
+
+/// Every overlay, alone and with each component that may be added.
 fn all() -> Result<Vec<(String, Manifests)>> {
     let mut all = Vec::new();
     for overlay in kustomize::names("overlays")? {
         let components = kustomize::names("components")?;
-        let choices = components.iter().map(|component| vec![component.as_str()]);
+        let added = components.iter().filter(|component| !CHOSEN.contains(&component.as_str()));
+        let choices = added.map(|component| vec![component.as_str()]);
         for choice in std::iter::once(Vec::new()).chain(choices) {
             let label = format!("{overlay} {choice:?}");
             let manifests = Manifests::parse(&kustomize::build(&overlay, &choice)?);
@@ -98,6 +104,61 @@ fn probes_are_ours_and_answer_before_they_are_given_up() -> Result<()> {
         assert_eq!(asked, 3, "{label}");
     }
     Ok(())
+}
+
+/// As the pod security standard "restricted" has it, and a root that nobody writes to.
+#[test]
+fn no_container_may_do_more_than_it_must() -> Result<()> {
+    for overlay in kustomize::names("overlays")? {
+        for document in serde_yaml_ng::Deserializer::from_str(&kustomize::build(&overlay, &[])?) {
+            let document = Value::deserialize(document)?;
+            if document["kind"] != "StatefulSet" {
+                continue;
+            }
+            let spec = &document["spec"]["template"]["spec"];
+            let pod = &spec["securityContext"];
+            assert_eq!(pod["runAsNonRoot"], true, "{overlay}");
+            assert_eq!(pod["seccompProfile"]["type"], "RuntimeDefault", "{overlay}");
+            assert_eq!(pod["fsGroupChangePolicy"], "OnRootMismatch", "{overlay}");
+            assert_eq!(spec["automountServiceAccountToken"], false, "{overlay}");
+            let list = |name: &str| spec[name].as_sequence().cloned().unwrap_or_default();
+            for volume in list("volumes") {
+                let harmless = ["emptyDir", "configMap", "secret"];
+                assert!(harmless.iter().any(|kind| volume.get(kind).is_some()), "{overlay}: {volume:?}");
+            }
+            for container in list("initContainers").into_iter().chain(list("containers")) {
+                let name = format!("{overlay}: {:?}", container["name"]);
+                let own = &container["securityContext"];
+                assert_eq!(own["allowPrivilegeEscalation"], false, "{name}");
+                assert_eq!(own["readOnlyRootFilesystem"], true, "{name}");
+                assert_eq!(own["capabilities"]["drop"][0], "ALL", "{name}");
+                assert!(own["capabilities"].get("add").is_none() && own.get("privileged").is_none(), "{name}");
+                assert!(own.get("runAsUser").is_none() && own.get("seccompProfile").is_none(), "{name}");
+                for asked in [&container["resources"]["requests"]["cpu"], &container["resources"]["requests"]["memory"]] {
+                    assert!(asked.is_string(), "{name}: {asked:?}");
+                }
+                assert!(container["resources"]["limits"]["memory"].is_string(), "{name}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Prometheus says nothing about a metric that isn't there.
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_are_there() {
+    let readme = include_str!("../README.md");
+    let asked = concat!(
+        include_str!("../k8s/components/monitoring/alerts.yaml"),
+        include_str!("../k8s/components/monitoring/dashboard.json")
+    );
+    let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let names = asked.split(|character| !is_part(character)).filter(|word| word.starts_with("mysqlset_"));
+    let names: BTreeSet<&str> = names.collect();
+    assert!(names.len() > 8, "{names:?}");
+    for name in names {
+        assert!(readme.contains(&format!("`{name}`")), "{name} is not among the README's metrics");
+    }
 }
 
 #[test]

@@ -1,0 +1,17 @@
+#!/bin/sh
+# What can be known of manifests and images without applying or building them: `make check`.
+#   run.sh KUSTOMIZE
+set -eu
+cd "$(dirname "$0")/../.."
+tools=target/tools/check
+
+if ! cmp --silent tests/check/requirements.txt "$tools/installed.txt"; then
+    echo "installing the schemas of Kubernetes' releases, and hadolint"
+    rm -rf "$tools"
+    python3 -m venv "$tools"
+    "$tools/bin/pip" install --quiet --disable-pip-version-check --requirement tests/check/requirements.txt
+    cp tests/check/requirements.txt "$tools/installed.txt"
+fi
+"$tools/bin/python" tests/check/validate.py "$1"
+"$tools/bin/hadolint" --failure-threshold style docker/Dockerfile
+echo "docker/Dockerfile: nothing to say (hadolint)"
