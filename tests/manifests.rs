@@ -134,7 +134,8 @@ fn no_container_may_do_more_than_it_must() -> Result<()> {
                 assert_eq!(own["capabilities"]["drop"][0], "ALL", "{name}");
                 assert!(own["capabilities"].get("add").is_none() && own.get("privileged").is_none(), "{name}");
                 assert!(own.get("runAsUser").is_none() && own.get("seccompProfile").is_none(), "{name}");
-                for asked in [&container["resources"]["requests"]["cpu"], &container["resources"]["requests"]["memory"]] {
+                for asked in [&container["resources"]["requests"]["cpu"], &container["resources"]["requests"]["memory"]]
+                {
                     assert!(asked.is_string(), "{name}: {asked:?}");
                 }
                 assert!(container["resources"]["limits"]["memory"].is_string(), "{name}");

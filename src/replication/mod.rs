@@ -58,11 +58,14 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
         let last_answer = keeper.last_answer;
         let Err(error) = keeper.watch().await;
         keeper.report(&error);
-        if keeper.last_answer != last_answer {
+        let has_answered = keeper.last_answer != last_answer;
+        if has_answered {
             away_since = Instant::now();
         }
-        // One that turns us away writes a line about it each time.
-        let may_be_starting = away_since.elapsed() < EAGER_FOR && !error.is::<TurnedAway>();
+        // One that turns us away writes a line about it each time, and what keeps one that answers from being settled is
+        // not its start.
+        let is_up = error.is::<TurnedAway>() || (has_answered && !keeper.status.get().settled);
+        let may_be_starting = away_since.elapsed() < EAGER_FOR && !is_up;
         sleep(if may_be_starting { EAGER_PERIOD } else { PERIOD }).await;
     }
 }
@@ -95,13 +98,19 @@ impl Keeper {
             }
             connected => connected?,
         };
-        self.notice_start(&mut server).await?;
+        let Err(error) = self.look_after(&mut server).await;
+        server.close().await;
+        Err(error)
+    }
+
+    async fn look_after(&mut self, server: &mut Server) -> Result<Infallible> {
+        self.notice_start(server).await?;
         let began = Instant::now();
         loop {
             if !self.status.get().settled {
-                self.settle(&mut server).await?;
+                self.settle(server).await?;
             }
-            self.observe(&mut server).await?;
+            self.observe(server).await?;
             let is_starting = !self.replicated && began.elapsed() < STARTING;
             sleep(if is_starting { EAGER_PERIOD } else { PERIOD }).await;
         }
@@ -125,7 +134,7 @@ impl Keeper {
         self.last_answer = Some(Instant::now());
         if is_new {
             info!(version = server.version, uptime_seconds = uptime.as_secs(), "the server answers");
-        } else {
+        } else if self.status.get().settled {
             self.last_trouble.clear();
         }
         self.status.update(|snapshot| {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Shared;
-use super::manifest::PodManagementPolicy;
+use super::manifest::{Manifests, PodManagementPolicy};
 use super::pod::Pod;
 
 const PERIOD: Duration = Duration::from_millis(15);
@@ -30,7 +30,7 @@ struct Wish {
 impl Controller {
     pub fn start(shared: &Arc<Shared>) -> Controller {
         let wish = Arc::new(Wish {
-            replicas: AtomicU32::new(shared.manifests.stateful_set.spec.replicas),
+            replicas: AtomicU32::new(shared.manifests().stateful_set.spec.replicas),
             held: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
@@ -70,15 +70,19 @@ fn step(shared: &Arc<Shared>, wish: &Wish) -> Result<()> {
         return Ok(());
     }
     let replicas = wish.replicas.load(Ordering::Acquire);
-    let in_order = shared.manifests.stateful_set.spec.pod_management_policy == PodManagementPolicy::OrderedReady;
+    let manifests = shared.manifests();
+    let in_order = manifests.stateful_set.spec.pod_management_policy == PodManagementPolicy::OrderedReady;
     for ordinal in 0..replicas {
         let pod = shared.pods.lock().expect("pods").get(&ordinal).cloned();
         match pod {
             None if in_order => return create(shared, ordinal),
             None => create(shared, ordinal)?,
-            Some(pod) if in_order && !pod.status.lock().expect("status").ready => return Ok(()),
+            Some(pod) if in_order && !pod.is_ready() => return Ok(()),
             Some(_) => {}
         }
+    }
+    if replace_one(shared, &manifests, replicas) {
+        return Ok(());
     }
     let highest = shared.pods.lock().expect("pods").iter().next_back().map(|(ordinal, pod)| (*ordinal, pod.clone()));
     if let Some((ordinal, pod)) = highest
@@ -90,8 +94,23 @@ fn step(shared: &Arc<Shared>, wish: &Wish) -> Result<()> {
     Ok(())
 }
 
+/// A rolling update: the last pod that is not of what was applied last goes, once all behind it are ready. Whether there is
+/// something to wait for or to do.
+fn replace_one(shared: &Shared, manifests: &Arc<Manifests>, replicas: u32) -> bool {
+    let pods = shared.pods.lock().expect("pods");
+    let is_old = |pod: &&Arc<Pod>| !Arc::ptr_eq(&pod.manifests, manifests);
+    let from_last = || pods.range(..replicas).rev().map(|(_, pod)| pod);
+    let Some(old) = from_last().find(is_old) else { return false };
+    let behind_are_ready = from_last().take_while(|pod| !is_old(pod)).all(|pod| pod.is_ready());
+    if behind_are_ready && !old.deleted.swap(true, Ordering::AcqRel) {
+        shared.event(format!("{}: deleted, to be replaced", old.name));
+    }
+    true
+}
+
 fn create(shared: &Arc<Shared>, ordinal: u32) -> Result<()> {
-    let set = &shared.manifests.stateful_set;
+    let manifests = shared.manifests();
+    let set = &manifests.stateful_set;
     let name = format!("{}-{ordinal}", set.metadata.name);
     let templates = &set.spec.volume_claim_templates;
     let claims: BTreeMap<String, String> = templates

@@ -100,9 +100,10 @@ fn name_at(packet: &[u8], mut at: usize) -> Option<(String, usize)> {
 
 /// A pod has its name once it has an address; one that isn't ready only where the Service says so.
 fn addresses_of(name: &str, cluster: &Shared) -> Vec<Ipv4Addr> {
-    let spec = &cluster.manifests.stateful_set.spec;
+    let manifests = cluster.manifests();
+    let spec = &manifests.stateful_set.spec;
     let Some(name) = name.strip_suffix(".default.svc.cluster.local") else { return Vec::new() };
-    let service = cluster.manifests.services.iter().find(|service| service.metadata.name == spec.service_name);
+    let service = manifests.services.iter().find(|service| service.metadata.name == spec.service_name);
     let all = service.is_some_and(|service| service.spec.publish_not_ready_addresses);
     let pods = cluster.pods.lock().expect("pods");
     let published = pods.values().filter(|pod| all || pod.status.lock().expect("status").ready);

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -50,7 +50,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the parts of one cluster share.
 pub struct Shared {
-    pub manifests: Manifests,
+    manifests: RwLock<Arc<Manifests>>,
     pub directory: PathBuf,
     pub images: Images,
     pub network: Network,
@@ -67,6 +67,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What was applied last.
+    pub fn manifests(&self) -> Arc<Manifests> {
+        self.manifests.read().expect("manifests").clone()
+    }
+
     /// A number that was not given before.
     pub fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed) + 1
@@ -116,7 +121,7 @@ impl Cluster {
             images: Images::lay_out(&directory.join("images"), Path::new(binary))?,
             network: Network::new()?,
             claims: Claims::new(directory.join("claims"))?,
-            manifests,
+            manifests: RwLock::new(Arc::new(manifests)),
             directory,
             pods: Mutex::default(),
             secrets: Mutex::new(secrets),
@@ -130,6 +135,23 @@ impl Cluster {
         dns::start(&shared)?;
         let controller = Controller::start(&shared);
         Ok(Cluster { shared, controller })
+    }
+
+    /// Applies other manifests of the same set: its pods are replaced one by one, from the last to the first.
+    pub fn change(&self, manifests: Manifests) {
+        self.scale(manifests.stateful_set.spec.replicas);
+        *self.shared.manifests.write().expect("manifests") = Arc::new(manifests);
+    }
+
+    /// Waits until exactly so many pods are there, all of what was applied last, and ready.
+    pub fn wait_rolled_out(&self, count: usize) -> Result<()> {
+        self.wait_for(&format!("{count} pods to be replaced"), PATIENCE, || {
+            let manifests = self.shared.manifests();
+            let pods = self.shared.pods.lock().expect("pods");
+            let of_now = pods.values().filter(|pod| Arc::ptr_eq(&pod.manifests, &manifests)).count();
+            drop(pods);
+            Ok(of_now == count && self.ready_pods().len() == count)
+        })
     }
 
     /// Changes a key of a Secret; what runs with it mounted sees it at once, where kubelet takes up to a minute.

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use super::Shared;
 use super::container::{Running, Termination, World};
 use super::keeper::Keeper;
-use super::manifest::{Container, PodSpec};
+use super::manifest::{Container, Manifests, PodSpec};
 use super::network::PodNetwork;
 use super::probes::Prober;
 use super::volumes;
@@ -45,6 +45,8 @@ pub struct PodStatus {
 /// A pod that lives in a thread of its own.
 pub struct Pod {
     pub name: String,
+    /// What it was made of.
+    pub manifests: Arc<Manifests>,
     pub network: PodNetwork,
     pub status: Mutex<PodStatus>,
     pub deleted: AtomicBool,
@@ -60,6 +62,7 @@ impl Pod {
         let status = Mutex::new(PodStatus { uid, ..PodStatus::default() });
         let pod = Arc::new(Pod {
             name: name.to_owned(),
+            manifests: shared.manifests(),
             network,
             status,
             deleted: AtomicBool::new(false),
@@ -79,6 +82,14 @@ impl Pod {
         Ok(pod)
     }
 
+    pub fn is_ready(&self) -> bool {
+        self.status.lock().expect("status").ready
+    }
+
+    pub fn spec(&self) -> &PodSpec {
+        &self.manifests.stateful_set.spec.template.spec
+    }
+
     /// Where what is the pod's own lies.
     pub fn directory(&self, shared: &Shared) -> PathBuf {
         let uid = self.status.lock().expect("status").uid;
@@ -92,10 +103,10 @@ impl Pod {
     }
 
     fn live(self: &Arc<Pod>, shared: &Arc<Shared>, directory: &Path, claims: &BTreeMap<String, String>) -> Result<()> {
-        let spec = &shared.manifests.stateful_set.spec.template.spec;
+        let spec = self.spec();
         let volumes_directory = directory.join("volumes");
         std::fs::create_dir_all(&volumes_directory)?;
-        volumes::provide_for_pod(spec, shared, &volumes_directory)?;
+        volumes::provide_for_pod(self, shared, &volumes_directory)?;
         let mut places = BTreeMap::new();
         for (volume, claim) in claims {
             let place = shared.claims.provide(claim, &spec.security_context, &shared.network)?;

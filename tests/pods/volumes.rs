@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 
-use super::manifest::{PodSpec, SecurityContext, Volume};
+use super::manifest::{Manifests, SecurityContext, Volume};
 use super::network::Network;
 use super::pod::Pod;
 use super::{Shared, spawner};
@@ -70,11 +70,12 @@ impl Claims {
 }
 
 /// Makes the volumes that live and die with a pod, and the directories that `subPath`s name.
-pub fn provide_for_pod(spec: &PodSpec, shared: &Shared, pod_directory: &Path) -> Result<()> {
+pub fn provide_for_pod(pod: &Pod, shared: &Shared, pod_directory: &Path) -> Result<()> {
+    let spec = pod.spec();
     for volume in &spec.volumes {
         let path = pod_directory.join(&volume.name);
         std::fs::create_dir_all(&path)?;
-        for (name, text) in contents(volume, shared)? {
+        for (name, text) in contents(volume, &pod.manifests, shared)? {
             std::fs::write(path.join(name), text)?;
         }
         give(&path, &spec.security_context)?;
@@ -94,9 +95,11 @@ pub fn provide_sub_path(volume: &Path, sub_path: &str, user: &SecurityContext) -
 
 /// Writes a changed key of a Secret to where a pod has it.
 pub fn renew_secret(shared: &Shared, pod: &Pod, secret: &str, key: &str, value: &str) -> Result<()> {
-    let spec = &shared.manifests.stateful_set.spec.template.spec;
-    let mounted =
-        spec.volumes.iter().filter(|volume| volume.secret.as_ref().is_some_and(|source| source.secret_name == secret));
+    let mounted = pod
+        .spec()
+        .volumes
+        .iter()
+        .filter(|volume| volume.secret.as_ref().is_some_and(|source| source.secret_name == secret));
     for volume in mounted {
         let directory = pod.directory(shared).join("volumes").join(&volume.name);
         std::fs::write(directory.join(".new"), value)?;
@@ -105,11 +108,11 @@ pub fn renew_secret(shared: &Shared, pod: &Pod, secret: &str, key: &str, value: 
     Ok(())
 }
 
-fn contents(volume: &Volume, shared: &Shared) -> Result<BTreeMap<String, String>> {
+fn contents(volume: &Volume, manifests: &Manifests, shared: &Shared) -> Result<BTreeMap<String, String>> {
     match (&volume.empty_dir, &volume.config_map, &volume.secret) {
         (Some(_), None, None) => Ok(BTreeMap::new()),
         (None, Some(source), None) => {
-            let found = shared.manifests.config_maps.iter().find(|map| map.metadata.name == source.name);
+            let found = manifests.config_maps.iter().find(|map| map.metadata.name == source.name);
             Ok(found.with_context(|| format!("no ConfigMap {}", source.name))?.data.clone())
         }
         (None, None, Some(source)) => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use mysqlset::unpack::{Format, unpack};
 
-use crate::pods::Cluster;
+use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
 /// What the tutorial's pods leave has no journal.
@@ -94,5 +94,25 @@ fn half_a_clone_is_refused_or_set_aside_and_never_served_or_deleted() -> Result<
             assert_eq!(cluster.ready_pods(), ["mysql-0"]);
         }
     }
+    Ok(())
+}
+
+#[test]
+fn what_keeps_a_replica_from_being_set_up_is_said_once() -> Result<()> {
+    let cluster = stopped_set(|_| {})?;
+    cluster.sql("mysql-1", "STOP SLAVE; RESET SLAVE ALL")?;
+    cluster.scale(1);
+    cluster.wait_ready(1)?;
+    forget_what_mysqlset_wrote(&cluster, "mysql-1")?;
+    cluster.scale(2);
+    let why = "has no journal and the server no source";
+    set::wait_for_log(&cluster, "mysql-1", "sidecar", why)?;
+    let connections =
+        || -> Result<u64> { Ok(cluster.sql("mysql-1", "SHOW STATUS LIKE 'Connections'")?[0][1].parse()?) };
+    let aborted = || cluster.logs("mysql-1", "mysql").matches("Aborted connection").count();
+    let (before, aborted_before) = (connections()?, aborted());
+    cluster.wait_for("some more tries", PATIENCE, || Ok(connections()? > before + 10))?;
+    assert_eq!(cluster.logs("mysql-1", "sidecar").matches(why).count(), 1);
+    assert_eq!(aborted(), aborted_before, "connections are dropped");
     Ok(())
 }

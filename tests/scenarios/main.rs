@@ -16,6 +16,7 @@ mod first_start;
 mod harness;
 mod interruptions;
 mod locks;
+mod moving;
 mod passwords;
 mod preflight;
 mod prepare;
