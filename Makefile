@@ -37,6 +37,10 @@ check: packages ## The manifests against Kubernetes' schemas and the program's o
 	@tests/check/run.sh $(KUSTOMIZE)
 	@$(CARGO) test --quiet --locked --release --test manifests
 
+.PHONY: e2e
+e2e: ## The tutorial's page on the cluster that kubectl points to: E2E_OVERLAY=mariadb E2E_IMAGE=registry/mysqlset:tag.
+	@tests/e2e/run.sh
+
 .PHONY: torture
 torture: packages ## Random kills: ROUNDS=200 SEED=n, or one round again with SEED=n ROUND=n.
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) ROUND=$(ROUND) $(CARGO) test --quiet --locked --release --test torture

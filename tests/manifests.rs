@@ -106,6 +106,23 @@ fn probes_are_ours_and_answer_before_they_are_given_up() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn all_speak_of_this_version() -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let label = format!("org.opencontainers.image.version=\"{version}\"");
+    assert!(include_str!("../docker/Dockerfile").contains(&label), "the Dockerfile's label");
+    for overlay in kustomize::names("overlays")? {
+        let manifests = Manifests::parse(&kustomize::build(&overlay, &[])?)?;
+        let images = containers(pod(&manifests)).map(|container| container.image.clone());
+        let ours: Vec<String> = images.filter(|image| image.starts_with("mysqlset")).collect();
+        assert!(
+            !ours.is_empty() && ours.iter().all(|image| *image == format!("mysqlset:{version}")),
+            "{overlay}: {ours:?}"
+        );
+    }
+    Ok(())
+}
+
 /// As the pod security standard "restricted" has it, and a root that nobody writes to.
 #[test]
 fn no_container_may_do_more_than_it_must() -> Result<()> {

@@ -51,6 +51,10 @@ impl Controller {
         self.wish.replicas.store(replicas, Ordering::Release);
     }
 
+    pub fn replicas(&self) -> u32 {
+        self.wish.replicas.load(Ordering::Acquire)
+    }
+
     pub fn hold(&self, held: bool) {
         self.wish.held.store(held, Ordering::Release);
     }

@@ -1,8 +1,10 @@
-//! The cluster's name server: the headless Service's own name, and one name for each of its pods, as CoreDNS has them.
+//! The cluster's name server: the headless Service's own name, and one name for each of its pods, as CoreDNS has them; and
+//! the names of other Services, where it is each time any pod that is ready, as connections to a Service are spread.
 //!
 //! A packet is a header of 12 bytes, a question (labels, type, class), and in an answer records that point back to the
 //! question's name. (RFC 1035)
 
+use std::hash::{BuildHasher, Hasher};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -103,6 +105,9 @@ fn addresses_of(name: &str, cluster: &Shared) -> Vec<Ipv4Addr> {
     let manifests = cluster.manifests();
     let spec = &manifests.stateful_set.spec;
     let Some(name) = name.strip_suffix(".default.svc.cluster.local") else { return Vec::new() };
+    if name != spec.service_name && manifests.services.iter().any(|service| service.metadata.name == name) {
+        return one_that_is_ready(cluster).into_iter().collect();
+    }
     let service = manifests.services.iter().find(|service| service.metadata.name == spec.service_name);
     let all = service.is_some_and(|service| service.spec.publish_not_ready_addresses);
     let pods = cluster.pods.lock().expect("pods");
@@ -110,4 +115,11 @@ fn addresses_of(name: &str, cluster: &Shared) -> Vec<Ipv4Addr> {
     let named =
         published.filter(|pod| name == spec.service_name || name == format!("{}.{}", pod.name, spec.service_name));
     named.map(|pod| pod.network.address).collect()
+}
+
+fn one_that_is_ready(cluster: &Shared) -> Option<Ipv4Addr> {
+    let pods = cluster.pods.lock().expect("pods");
+    let ready: Vec<Ipv4Addr> = pods.values().filter(|pod| pod.is_ready()).map(|pod| pod.network.address).collect();
+    let dice = std::hash::RandomState::new().build_hasher().finish() as usize;
+    (!ready.is_empty()).then(|| ready[dice % ready.len()])
 }

@@ -27,9 +27,14 @@ pub fn build(overlay: &str, components: &[&str]) -> Result<String> {
     } else {
         users_own(overlay, components)?
     };
+    run(&directory)
+}
+
+/// What kustomize makes of a directory.
+pub fn run(directory: &Path) -> Result<String> {
     let program = project().join(PROGRAM);
     ensure!(program.exists(), "{PROGRAM} is not there: `make packages` fetches it");
-    let output = Command::new(program).arg("build").arg(&directory).output()?;
+    let output = Command::new(program).arg("build").arg(directory).output()?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "building {}: {}", directory.display(), error.trim());
     ensure!(error.is_empty(), "building {}: {}", directory.display(), error.trim());

@@ -321,6 +321,11 @@ impl Cluster {
         })
     }
 
+    /// Waits until as many pods are there and ready as there shall be.
+    pub fn wait_settled(&self) -> Result<()> {
+        self.wait_ready(self.controller.replicas() as usize)
+    }
+
     /// Waits for a condition; the error tells all about the cluster.
     pub fn wait_for(&self, what: &str, limit: Duration, condition: impl Fn() -> Result<bool>) -> Result<()> {
         let deadline = Instant::now() + limit;

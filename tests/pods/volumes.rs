@@ -30,6 +30,12 @@ impl Claims {
         self.limits.lock().expect("limits").insert(claim.to_owned(), bytes);
     }
 
+    /// All that there are.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let entries = std::fs::read_dir(&self.directory)?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
     /// Where a claim's volume is, as the test process sees it. A limited one is mounted where only the cluster is.
     pub fn path(&self, claim: &str, network: &Network) -> PathBuf {
         let path = self.directory.join(claim);

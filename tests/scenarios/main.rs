@@ -11,6 +11,7 @@ mod adopted;
 mod breakdowns;
 mod broken;
 mod donors;
+mod e2e;
 mod faults;
 mod first_start;
 mod harness;

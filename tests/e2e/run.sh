@@ -1,0 +1,163 @@
+#!/bin/sh
+# The steps of the page "Run a Replicated Stateful Application", on the cluster that kubectl points to: `make e2e`.
+#
+#   E2E_OVERLAY    mariadb (default), mysql-percona or mysql-5.7
+#   E2E_IMAGE      the image of mysqlset, as your nodes pull it; as the overlay has it by default
+#   E2E_NAMESPACE  mysqlset-e2e; made, and deleted at the end with all that is in it
+#   E2E_TIMEOUT    seconds that a step may take, 600
+#
+# Nothing but kubectl is used. The namespace asks for the restricted pod security profile.
+set -eu
+cd "$(dirname "$0")/../.."
+
+overlay=${E2E_OVERLAY:-mariadb}
+image=${E2E_IMAGE:-}
+namespace=${E2E_NAMESPACE:-mysqlset-e2e}
+timeout=${E2E_TIMEOUT:-600}
+case "$overlay" in
+mariadb) client=mariadb replica=SLAVE ;;
+mysql-percona) client=mysql replica=REPLICA ;;
+mysql-5.7) client=mysql replica=SLAVE ;;
+*)
+    echo "E2E_OVERLAY=$overlay: it is one of mariadb, mysql-percona and mysql-5.7, whose root has no password" >&2
+    exit 2
+    ;;
+esac
+
+kube() { kubectl --namespace "$namespace" "$@"; }
+
+# One statement, from mysql-0's pod, to HOST.
+sql() { kube exec mysql-0 --container mysql -- "$client" --host "$1" --user root --skip-column-names --batch --execute "$2"; }
+
+step() { printf '\n%s\n' "$1"; }
+
+# expect WHAT EXPECTED SEEN
+expect() {
+    if [ "$2" = "$3" ]; then
+        printf '  ok    %s: %s\n' "$1" "$3"
+    else
+        printf '  FAIL  %s: expected %s, seen %s\n' "$1" "$2" "$3"
+        exit 1
+    fi
+}
+
+# eventually WHAT EXPECTED COMMAND...: asks until it is so.
+eventually() {
+    what=$1 expected=$2
+    shift 2
+    deadline=$(($(date +%s) + timeout))
+    until seen=$("$@" 2>/dev/null) && [ "$seen" = "$expected" ]; do
+        [ "$(date +%s)" -lt "$deadline" ] || break
+        sleep 1
+    done
+    expect "$what" "$expected" "$seen"
+}
+
+ready() { kube get pod "$1" --output 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'; }
+uid() { kube get pod "$1" --output 'jsonpath={.metadata.uid}'; }
+node() { kube get pod "$1" --output 'jsonpath={.spec.nodeName}'; }
+claims() { kube get persistentvolumeclaims --output name | wc -l | tr -d ' '; }
+messages() { sql "$1" 'SELECT message FROM test.messages'; }
+up() { kube rollout status statefulset/mysql --timeout "${timeout}s" >/dev/null && echo up; }
+
+# The server ids that answer behind mysql-read in thirty questions.
+ids() {
+    for _ in $(seq 30); do sql mysql-read 'SELECT @@server_id'; done | sort -u | tr '\n' ' ' | sed 's/ $//'
+}
+
+clean_up() {
+    status=$?
+    [ -z "${cordoned:-}" ] || kubectl uncordon "$cordoned" >/dev/null || true
+    step "Clean up"
+    kubectl delete namespace "$namespace" --ignore-not-found --timeout "${timeout}s" >/dev/null || true
+    rm -rf "$kustomization"
+    [ "$status" -ne 0 ] || printf '\nAll steps did what the page says.\n'
+    exit "$status"
+}
+
+kustomization=target/kustomizations/e2e-$$
+mkdir -p "$kustomization"
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+printf 'resources:\n  - ../../../k8s/overlays/%s\n' "$overlay" >"$kustomization/kustomization.yaml"
+if [ -n "$image" ]; then
+    # Of a name and a tag; a registry's port has a colon too.
+    name=${image%:*} tag=${image##*:}
+    case "$tag" in */* | "$image") name=$image tag=latest ;; esac
+    printf 'images:\n  - name: mysqlset\n    newName: %s\n    newTag: "%s"\n' "$name" "$tag" \
+        >>"$kustomization/kustomization.yaml"
+fi
+
+step "Deploy: overlay $overlay in namespace $namespace"
+kubectl create namespace "$namespace" >/dev/null
+kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
+kube apply --kustomize "$kustomization" >/dev/null
+expect "three pods come up" up "$(up)"
+for ordinal in 0 1 2; do
+    expect "mysql-$ordinal is ready" True "$(ready "mysql-$ordinal")"
+    expect "its server id" "10$ordinal" "$(sql "mysql-$ordinal.mysql" 'SELECT @@server_id')"
+done
+
+step "Send client traffic"
+sql mysql-0.mysql "CREATE DATABASE test; CREATE TABLE test.messages (message VARCHAR(250));
+    INSERT INTO test.messages VALUES ('hello')"
+eventually "what was written to mysql-0.mysql is read through mysql-read" hello messages mysql-read
+eventually "server ids behind mysql-read" "100 101 102" ids
+
+step "Break the readiness of mysql-2: its replication is stopped"
+sql mysql-2.mysql "STOP $replica"
+eventually "mysql-2 is ready" False ready mysql-2
+eventually "server ids behind mysql-read" "100 101" ids
+sql mysql-2.mysql "START $replica"
+eventually "mysql-2 is ready again" True ready mysql-2
+eventually "server ids behind mysql-read" "100 101 102" ids
+
+step "Delete the pod mysql-2"
+before=$(uid mysql-2)
+kube delete pod mysql-2 --timeout "${timeout}s" >/dev/null
+eventually "mysql-2 is ready again" True ready mysql-2
+expect "it is another pod" yes "$([ "$(uid mysql-2)" != "$before" ] && echo yes)"
+expect "with the same rows" hello "$(messages mysql-2.mysql)"
+
+step "Drain a node"
+if [ "$(kubectl get nodes --output name | wc -l)" -gt 1 ]; then
+    before=$(uid mysql-2)
+    cordoned=$(node mysql-2)
+    kubectl drain "$cordoned" --force --delete-emptydir-data --ignore-daemonsets --pod-selector app=mysql \
+        --timeout "${timeout}s" >/dev/null
+    eventually "mysql-2 is ready again" True ready mysql-2
+    expect "it is another pod" yes "$([ "$(uid mysql-2)" != "$before" ] && echo yes)"
+    expect "on another node" yes "$([ "$(node mysql-2)" != "$cordoned" ] && echo yes)"
+    kubectl uncordon "$cordoned" >/dev/null
+    cordoned=
+    expect "all pods are up" up "$(up)"
+else
+    printf '  SKIPPED  the cluster has one node\n'
+fi
+
+step "Scale to five"
+kube scale statefulset mysql --replicas 5 >/dev/null
+expect "five pods come up" up "$(up)"
+for ordinal in 3 4; do
+    expect "mysql-$ordinal has the rows that were there before it" hello "$(messages "mysql-$ordinal.mysql")"
+done
+
+step "Scale to three"
+kube scale statefulset mysql --replicas 3 >/dev/null
+eventually "mysql-4 and mysql-3 are gone" "" kube get pod mysql-3 mysql-4 --ignore-not-found --output name
+expect "five volumes stay" 5 "$(claims)"
+
+step "Scale to five again, from the volumes"
+kube scale statefulset mysql --replicas 5 >/dev/null
+expect "five pods come up" up "$(up)"
+for ordinal in 3 4; do
+    cloned=$(kube logs "mysql-$ordinal" --container clone | grep -c 'the clone is published' || true)
+    expect "mysql-$ordinal was not cloned again" 0 "$cloned"
+    expect "it has the rows" hello "$(messages "mysql-$ordinal.mysql")"
+done
+
+step "Scale to three, and delete the spare volumes"
+kube scale statefulset mysql --replicas 3 >/dev/null
+eventually "mysql-4 and mysql-3 are gone" "" kube get pod mysql-3 mysql-4 --ignore-not-found --output name
+kube delete persistentvolumeclaim data-mysql-3 data-mysql-4 --timeout "${timeout}s" >/dev/null
+expect "three volumes are left" 3 "$(claims)"

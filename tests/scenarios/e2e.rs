@@ -1,0 +1,129 @@
+//! `make e2e` rehearsed: its script runs to its end on the harness, through a stand-in for `kubectl` that knows what the
+//! script says and nothing else. That the words are kubectl's own, only a cluster can tell.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, bail};
+
+use crate::pods::manifest::Manifests;
+use crate::pods::{Cluster, kustomize};
+use crate::set;
+
+/// Sends its arguments, and ends as it is told.
+const KUBECTL: &str = r#"#!/bin/sh
+answer=$(mktemp)
+trap 'rm -f "$answer"' EXIT
+printf '%s\0' "$@" | ncat --unixsock "$KUBECTL_SOCKET" >"$answer"
+tail -n +2 "$answer"
+exit "$(head -n 1 "$answer")"
+"#;
+
+#[test]
+fn the_pages_steps_do_what_it_says() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let program = directory.path().join("kubectl");
+    std::fs::write(&program, KUBECTL)?;
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
+    let socket = directory.path().join("socket");
+    serve(UnixListener::bind(&socket)?);
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH")?);
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/run.sh"))
+        .env("PATH", path)
+        .env("KUBECTL_SOCKET", socket)
+        .env("E2E_TIMEOUT", "120")
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("All steps did what the page says."), "{said}");
+    assert!(said.matches("  ok  ").count() > 25, "{said}");
+    Ok(())
+}
+
+fn serve(listener: UnixListener) {
+    std::thread::spawn(move || {
+        let cluster = Mutex::new(None);
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            let _ = answer(stream, &cluster);
+        }
+    });
+}
+
+fn answer(mut stream: UnixStream, cluster: &Mutex<Option<Arc<Cluster>>>) -> Result<()> {
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said)?;
+    let said = String::from_utf8(said)?;
+    let mut words: Vec<&str> = said.trim_end_matches('\0').split('\0').collect();
+    if words[0] == "--namespace" {
+        words.drain(..2);
+    }
+    let (code, text) = match run(&words, cluster) {
+        Ok(text) => (0, text),
+        Err(error) => {
+            eprintln!("kubectl {words:?}: {error:#}");
+            (1, String::new())
+        }
+    };
+    Ok(write!(stream, "{code}\n{text}")?)
+}
+
+fn run(words: &[&str], place: &Mutex<Option<Arc<Cluster>>>) -> Result<String> {
+    let cluster = || place.lock().expect("cluster").clone().context("nothing was applied");
+    match *words {
+        ["create" | "label", "namespace", ..] => {}
+        ["delete", "namespace", ..] => *place.lock().expect("cluster") = None,
+        ["apply", "--kustomize", directory] => {
+            let text = kustomize::run(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory))?;
+            let applied = Cluster::apply(set::BINARY, None, Manifests::parse(&text)?)?;
+            *place.lock().expect("cluster") = Some(Arc::new(applied));
+        }
+        ["rollout", "status", ..] => cluster()?.wait_settled()?,
+        ["scale", "statefulset", "mysql", "--replicas", count] => cluster()?.scale(count.parse()?),
+        ["delete", "pod", pod, ..] => {
+            let before = cluster()?.status(pod)?.uid;
+            cluster()?.delete_pod(pod)?;
+            let is_gone = || Ok(!matches!(cluster()?.status(pod), Ok(status) if status.uid == before));
+            cluster()?.wait_for("the pod's end", crate::pods::PATIENCE, is_gone)?;
+        }
+        ["delete", "persistentvolumeclaim", ref claims @ ..] => {
+            for claim in claims.iter().filter_map(|word| word.strip_prefix("data-")) {
+                cluster()?.delete_unused_volume(claim)?;
+            }
+        }
+        ["get", "nodes", ..] => return Ok("node/one\n".to_owned()),
+        ["get", "persistentvolumeclaims", ..] => {
+            return Ok(cluster()?.shared.claims.names()?.iter().map(|name| format!("claim/{name}\n")).collect());
+        }
+        ["get", "pod", pod, "--output", what] => {
+            let status = cluster()?.status(pod)?;
+            return Ok(match what {
+                "jsonpath={.metadata.uid}" => status.uid.to_string(),
+                _ if what.contains("Ready") => if status.ready { "True" } else { "False" }.to_owned(),
+                _ => bail!("{what} of a pod is not known here"),
+            });
+        }
+        ["get", "pod", ref pods @ ..] => {
+            let names = pods.iter().filter(|word| word.starts_with("mysql-"));
+            let cluster = cluster()?;
+            return Ok(names.filter(|name| cluster.status(name).is_ok()).map(|name| format!("pod/{name}\n")).collect());
+        }
+        ["logs", pod, "--container", container] => {
+            // Of this start only.
+            let all = cluster()?.logs(pod, container);
+            return Ok(all.rsplit("---- ").next().unwrap_or_default().to_owned());
+        }
+        ["exec", pod, "--container", container, "--", ref command @ ..] => {
+            let output = cluster()?.exec(pod, container, command)?;
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            anyhow::ensure!(output.status.success(), "{error}");
+            return Ok(String::from_utf8(output.stdout)?);
+        }
+        _ => bail!("not known here"),
+    }
+    Ok(String::new())
+}
