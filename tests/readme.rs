@@ -14,6 +14,19 @@ use mysqlset::position::Position;
 use mysqlset::status::Status;
 
 const README: &str = include_str!("../README.md");
+const GUIDE: &str = include_str!("../k8s/README.md");
+
+/// The exit codes that the program has.
+fn exit_codes() -> BTreeSet<u8> {
+    let source = include_str!("../src/exit.rs");
+    let (_, reasons) = source.split_once("pub enum Reason {").expect("the enum");
+    let (reasons, _) = reasons.split_once("\n}").expect("its end");
+    let numbers = reasons.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = ")?.1.parse().ok());
+    let mut codes: BTreeSet<u8> = numbers.collect();
+    assert!(codes.len() > 10, "{codes:?}");
+    codes.extend([0, mysqlset::exit::UNEXPECTED, mysqlset::exit::TERMINATED]);
+    codes
+}
 
 /// The cells of the README's tables, row by row.
 fn rows() -> impl Iterator<Item = Vec<&'static str>> {
@@ -21,11 +34,16 @@ fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect())
 }
 
+/// Words of a text that begin so.
+fn words_of(text: &str, start: &str) -> BTreeSet<String> {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+    let words = text.split(|character| !is_part(character));
+    words.filter(|word| word.starts_with(start)).map(str::to_owned).collect()
+}
+
 /// Words of the README that begin so.
 fn words(start: &str) -> BTreeSet<String> {
-    let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
-    let words = README.split(|character| !is_part(character));
-    words.filter(|word| word.starts_with(start)).map(str::to_owned).collect()
+    words_of(README, start)
 }
 
 #[test]
@@ -56,18 +74,10 @@ fn the_readme_names_no_flag_or_variable_that_is_not_there() {
 
 #[test]
 fn every_exit_code_is_in_its_table_and_no_other() {
-    let source = include_str!("../src/exit.rs");
-    let (_, reasons) = source.split_once("pub enum Reason {").expect("the enum");
-    let (reasons, _) = reasons.split_once("\n}").expect("its end");
-    let numbers = reasons.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = ")?.1.parse().ok());
-    let mut codes: BTreeSet<u8> = numbers.collect();
-    assert!(codes.len() > 10, "{codes:?}");
-    codes.extend([0, mysqlset::exit::UNEXPECTED, mysqlset::exit::TERMINATED]);
-
     let (_, section) = README.split_once("## Exit codes").expect("the section");
     let (section, _) = section.split_once("\n## ").expect("its end");
     let documented = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok());
-    assert_eq!(documented.collect::<BTreeSet<u8>>(), codes);
+    assert_eq!(documented.collect::<BTreeSet<u8>>(), exit_codes());
 }
 
 #[test]
@@ -96,4 +106,26 @@ fn every_metric_is_in_the_readme_and_no_other() {
     let samples = page.lines().filter(|line| !line.starts_with('#'));
     let names: BTreeSet<String> = samples.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect();
     assert_eq!(words("mysqlset_"), names, "{page}");
+}
+
+#[test]
+fn the_guide_names_variables_codes_and_manifests_that_are_there() {
+    let variables: BTreeSet<String> = flags().iter().map(variable).collect();
+    let unknown: Vec<String> = words_of(GUIDE, "MYSQLSET_").difference(&variables).cloned().collect();
+    assert_eq!(unknown, [""; 0].map(str::to_owned));
+
+    let (_, section) = GUIDE.split_once("## What a pod says").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("its end");
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let codes: BTreeSet<u8> = rows.flat_map(|cell| cell.split(", ")).filter_map(|code| code.parse().ok()).collect();
+    assert!(codes.len() > 10 && codes.is_subset(&exit_codes()), "{codes:?}");
+
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "-_./".contains(character);
+    let paths: BTreeSet<&str> =
+        GUIDE.split(|character| !is_part(character)).filter(|word| word.starts_with("k8s/")).collect();
+    assert!(paths.len() > 4, "{paths:?}");
+    for path in paths {
+        assert!(directory.join(path).exists(), "{path}");
+    }
 }
