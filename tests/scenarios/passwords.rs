@@ -17,12 +17,12 @@ const PASSWORDS: [(&str, &str); 5] = [
     ("monitoring", "m0nitoring"),
 ];
 
-fn start(replicas: u32) -> Result<Cluster> {
-    let with_passwords = |manifests: &mut Manifests| {
+fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
+    set::start_from("mariadb-secrets", &[], replicas, |manifests| {
         let keys = PASSWORDS.map(|(key, value)| (key.to_owned(), value.to_owned()));
         manifests.secrets.insert(SECRET.to_owned(), keys.into());
-    };
-    set::start_from("mariadb-secrets", &[], replicas, with_passwords)
+        change(manifests);
+    })
 }
 
 fn root(cluster: &Cluster, password: &str, pod: &str, statement: &str) -> Result<Vec<Vec<String>>> {
@@ -64,7 +64,7 @@ fn assert_nowhere(cluster: &Cluster, pods: &[&str]) -> Result<()> {
 
 #[test]
 fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Result<()> {
-    let cluster = start(2)?;
+    let cluster = start(2, |_| {})?;
     cluster.wait_ready(2)?;
     root(
         &cluster,
@@ -112,4 +112,29 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
     root(&cluster, "r00t2", "mysql-0", "INSERT INTO app.rows VALUES (2)")?;
     wait_for_rows(&cluster, &["mysql-1", "mysql-2"], "r00t2", 2)?;
     assert_nowhere(&cluster, &["mysql-0", "mysql-1", "mysql-2"])
+}
+
+/// The image's temporary server has no TCP, but the sidecar's account comes through the socket, and there are no accounts to
+/// keep it out.
+#[test]
+fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
+    let cluster = start(2, |manifests| manifests.set_env("mysql", "MARIADB_AUTO_UPGRADE", "1"))?;
+    cluster.wait_ready(2)?;
+    for pod in ["mysql-1", "mysql-0"] {
+        let said = |text: &str| cluster.logs(pod, "sidecar").matches(text).count();
+        let (answers, temporary) = (said("the server answers"), said("it is its image's temporary one"));
+        cluster.delete_pod(pod)?;
+        cluster.wait_for(&format!("{pod} to go"), PATIENCE, || Ok(cluster.ready_pods().len() == 1))?;
+        cluster.wait_ready(2)?;
+        assert_eq!(said("the server answers"), answers + 1, "{}", cluster.logs(pod, "sidecar"));
+        assert!(said("it is its image's temporary one") > temporary, "{}", cluster.logs(pod, "sidecar"));
+        assert_eq!(cluster.status(pod)?.containers["mysql"].restarts, 0, "{}", cluster.describe());
+    }
+    root(
+        &cluster,
+        "r00t",
+        "mysql-0",
+        "CREATE DATABASE app; CREATE TABLE app.rows (id INT); INSERT INTO app.rows VALUES (1)",
+    )?;
+    wait_for_rows(&cluster, &["mysql-1"], "r00t", 1)
 }

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Stands in for docker-entrypoint.sh of the official MariaDB images. What differs from the original:
 # - it knows MARIADB_ALLOW_EMPTY_ROOT_PASSWORD, MARIADB_ROOT_PASSWORD and MARIADB_ROOT_PASSWORD_FILE only;
-# - no healthcheck account, no timezone tables, no upgrade of older data; of /docker-entrypoint-initdb.d only what is to
-#   be sourced, and SQL;
+# - no healthcheck account, no timezone tables; of /docker-entrypoint-initdb.d only what is to be sourced, and SQL;
+# - with MARIADB_AUTO_UPGRADE data that are there are upgraded at each start, whatever their version;
 # - it never runs as root, as the shipped manifests don't either.
 # What is the same: a directory `mysql` in the data directory is taken for a complete database; else the system
 # tables are made, a temporary server is started that listens on its socket only, root@% is created without a trace
@@ -38,6 +38,19 @@ SQL
         *.sql) MYSQL_PWD="${MARIADB_ROOT_PASSWORD:-}" mariadb --socket="$socket" -u root <"$script" ;;
         esac
     done
+    kill "$server"
+    wait "$server"
+elif [ "$1" = mariadbd ] && [ -n "${MARIADB_AUTO_UPGRADE:-}" ]; then
+    # As the original: without TCP, and without accounts. It takes a while.
+    mariadbd --skip-networking --socket="$socket" --skip-slave-start --skip-grant-tables \
+        --loose-innodb_buffer_pool_load_at_startup=0 &
+    server=$!
+    until mariadb --socket="$socket" -u root -e 'SELECT 1' >/dev/null 2>&1; do
+        kill -0 "$server"
+        sleep 0.1
+    done
+    sleep 2
+    mariadb-upgrade --socket="$socket" --upgrade-system-tables >/dev/null
     kill "$server"
     wait "$server"
 fi
