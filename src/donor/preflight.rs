@@ -129,7 +129,7 @@ fn copied_bytes(data_dir: &Path, storage: &Storage) -> Result<u64, Refusal> {
     let unknown = |error: std::io::Error| {
         refusal(Why::NotReady, format!("looking at {}: {error}", data_dir.display()), Some(RETRY_AFTER))
     };
-    let found = look(data_dir, &storage.uncopied_logs()).map_err(unknown)?;
+    let found = look(data_dir, &storage.uncopied_logs(), storage.socket()).map_err(unknown)?;
     match found.link {
         Some(link) => {
             let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
@@ -163,7 +163,7 @@ struct Lying {
     link: Option<PathBuf>,
 }
 
-fn look(data_dir: &Path, uncopied_logs: &[String]) -> std::io::Result<Lying> {
+fn look(data_dir: &Path, uncopied_logs: &[String], socket: Option<&str>) -> std::io::Result<Lying> {
     let mut found = Lying::default();
     let data_dir = &data_dir.canonicalize()?;
     for entry in std::fs::read_dir(data_dir)? {
@@ -171,7 +171,9 @@ fn look(data_dir: &Path, uncopied_logs: &[String]) -> std::io::Result<Lying> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_uncopied = UNCOPIED.iter().any(|start| name.starts_with(start))
             || uncopied_logs.iter().any(|start| name.starts_with(start.as_str()));
-        if !is_uncopied {
+        // MySQL's images leave a link to the server's socket there, at each start.
+        let is_socket = socket.is_some() && entry.path().read_link().ok().as_deref() == socket.map(Path::new);
+        if !is_uncopied && !is_socket {
             add(&mut found, &entry.path(), data_dir);
         }
     }
@@ -272,9 +274,16 @@ mod tests {
         }
         std::fs::create_dir(directory.path().join("app")).unwrap();
         write("app/t.ibd");
-        let found = look(directory.path(), &["mysql-bin.".to_owned()]).unwrap();
+        let found = look(directory.path(), &["mysql-bin.".to_owned()], None).unwrap();
         assert_eq!((found.bytes, found.link), (16384, None));
-        std::os::unix::fs::symlink("/elsewhere/u.ibd", directory.path().join("app/u.ibd")).unwrap();
-        assert!(look(directory.path(), &[]).unwrap().link.is_some_and(|link| link.ends_with("app/u.ibd")));
+        let symlink = |target: &str, name: &str| {
+            std::os::unix::fs::symlink(target, directory.path().join(name)).unwrap();
+        };
+        symlink("/run/mysqld/mysqld.sock", "mysql.sock");
+        let link = |socket| look(directory.path(), &[], socket).unwrap().link;
+        assert_eq!(link(Some("/run/mysqld/mysqld.sock")), None);
+        assert!(link(Some("/tmp/mysql.sock")).is_some_and(|link| link.ends_with("mysql.sock")));
+        symlink("/elsewhere/u.ibd", "app/u.ibd");
+        assert!(link(Some("/run/mysqld/mysqld.sock")).is_some_and(|link| link.ends_with("app/u.ibd")));
     }
 }

@@ -77,6 +77,11 @@ impl Storage {
         LOGS.into_iter().filter_map(base).filter(|base| !base.is_empty()).map(|base| format!("{base}.")).collect()
     }
 
+    /// The server's socket, by its full name.
+    pub fn socket(&self) -> Option<&str> {
+        self.get("socket")
+    }
+
     fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }

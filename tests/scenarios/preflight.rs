@@ -117,3 +117,15 @@ fn a_position_that_is_purged_while_the_copy_is_made_is_not_published() -> Result
     assert_eq!(set::clones(&cluster, "mysql-1"), 1);
     set::assert_same_rows(&cluster, &["mysql-1"])
 }
+
+#[test]
+fn the_link_to_the_socket_that_an_image_leaves_is_no_fault() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    // As the entrypoint of MySQL's images does.
+    std::os::unix::fs::symlink("/run/mysqld/mysqld.sock", cluster.volume("mysql-0").join("mysql/mysql.sock"))?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
