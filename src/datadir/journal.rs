@@ -167,6 +167,9 @@ pub struct Journal {
     /// How often the backup tool was started to prepare what is staged.
     #[serde(default)]
     pub prepare_attempts: u32,
+    /// How many backups before this one could not be prepared.
+    #[serde(default)]
+    pub failed_backups: u32,
 }
 
 /// What every version of the journal has.
@@ -189,6 +192,7 @@ impl Journal {
             broken: None,
             cloned_again_at: None,
             prepare_attempts: 0,
+            failed_backups: 0,
         }
     }
 

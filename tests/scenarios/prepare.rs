@@ -64,3 +64,31 @@ fn a_log_that_ends_too_early_is_noticed_after_prepare() -> Result<()> {
     assert!(!volume.path().join("mysql/ibdata1").exists() && !volume.path().join(".mysqlset-mysql-stage").exists());
     Ok(())
 }
+
+/// A kernel that kills for memory may take the whole container: only the journal knows then how often it was tried.
+#[test]
+fn backups_that_can_not_be_prepared_are_counted_across_starts() -> Result<()> {
+    let volume = tempfile::tempdir()?;
+    let stage = volume.path().join(".mysqlset-mysql-stage");
+    for path in [volume.path().join("mysql"), stage.join("data")] {
+        std::fs::create_dir_all(&path)?;
+        chown(path, Some(999), Some(999))?;
+    }
+    let leave = |failed: u32| {
+        let journal =
+            format!(r#"{{"version":1,"state":"preparing","since":1,"prepare_attempts":2,"failed_backups":{failed}}}"#);
+        std::fs::create_dir_all(stage.join("data"))?;
+        std::fs::write(stage.join(".mysqlset.json"), journal)
+    };
+    // The first backup: another is asked for, and there is no donor.
+    leave(0)?;
+    let (code, log) = clone(volume.path())?;
+    assert_eq!(code, Some(20), "{log}");
+    // The second: that is said, and the next start begins anew.
+    leave(1)?;
+    let (code, log) = clone(volume.path())?;
+    assert_eq!(code, Some(41), "{log}");
+    assert!(!stage.exists());
+    assert_eq!(clone(volume.path())?.0, Some(20));
+    Ok(())
+}

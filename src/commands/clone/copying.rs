@@ -62,9 +62,9 @@ impl Copying<'_> {
         let mut journal = match interrupted {
             Some(journal) if journal.state == State::Publishing => return self.publish(&journal),
             Some(journal) if matches!(journal.state, State::Received | State::Preparing) => journal,
-            _ => self.receive()?,
+            _ => self.receive(0)?,
         };
-        for backup in 1.. {
+        loop {
             let failure = match self.prepare(&mut journal)? {
                 Prepared::Whole => match self.why_useless(&journal)? {
                     None => break,
@@ -72,11 +72,14 @@ impl Copying<'_> {
                 },
                 Prepared::Failed(error) => error,
             };
-            if backup == BACKUPS {
+            let failed = journal.failed_backups + 1;
+            if failed == BACKUPS {
+                // The next start may have more memory: it begins anew, not where this one gave up.
+                stage::discard(self.layout)?;
                 return Err(failure);
             }
             warn!("{failure:#}; receiving another backup");
-            journal = self.receive()?;
+            journal = self.receive(failed)?;
         }
         self.publish(&journal)
     }
@@ -116,8 +119,8 @@ impl Copying<'_> {
         Ok(cannot.map(|why| format!("replication can't start from the clone's position any more: {why}")))
     }
 
-    /// Empty or interrupted → received.
-    fn receive(&self) -> Result<Journal> {
+    /// Empty or interrupted → received, after so many backups that could not be prepared.
+    fn receive(&self, failed_backups: u32) -> Result<Journal> {
         // What an earlier start left is worth nothing, and takes room that is asked for now.
         stage::discard(self.layout)?;
         let asker = Asker {
@@ -151,6 +154,7 @@ impl Copying<'_> {
         durable::sync_file_system(&data)
             .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
         let mut journal = Journal::new(State::Received);
+        journal.failed_backups = failed_backups;
         journal.set_id = received.set_id.clone();
         journal.lineage = received.lineage.clone();
         journal.clone = Some(received.record());
