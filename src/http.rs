@@ -6,6 +6,7 @@
 //! | `/readyz` | 200 when clients may be sent to this pod, else 503 and why |
 //! | `/metrics` | Prometheus' text format |
 //! | `/status` | all that is known, as JSON |
+//! | `POST /hold` | the same; no clone is begun for the next seconds. From this pod only: its server is about to stop |
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -34,6 +35,9 @@ const CONNECTIONS: usize = 64;
 /// A connection is given this long for everything: less than a probe waits.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long a hold lasts; who wants it longer asks again.
+const HOLD: Duration = Duration::from_secs(5);
+
 /// What the answers are made of.
 pub struct Pages {
     pub status: Arc<Status>,
@@ -54,11 +58,11 @@ pub async fn serve(listener: Arc<TcpListener>, pages: Arc<Pages>) -> Infallible 
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { continue };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let pages = pages.clone();
+            Ok((stream, peer)) => {
+                let (pages, is_local) = (pages.clone(), peer.ip().to_canonical().is_loopback());
                 tokio::spawn(async move {
                     let _place = place;
-                    let _ = tokio::time::timeout(CONNECTION_LIMIT, converse(stream, pages)).await;
+                    let _ = tokio::time::timeout(CONNECTION_LIMIT, converse(stream, is_local, pages)).await;
                 });
             }
             Err(error) => {
@@ -69,9 +73,9 @@ pub async fn serve(listener: Arc<TcpListener>, pages: Arc<Pages>) -> Infallible 
     }
 }
 
-async fn converse(stream: TcpStream, pages: Arc<Pages>) {
+async fn converse(stream: TcpStream, is_local: bool, pages: Arc<Pages>) {
     let answer = service_fn(|request: Request<Incoming>| {
-        let response = pages.answer(request.method(), request.uri().path());
+        let response = pages.answer(request.method(), request.uri().path(), is_local);
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -86,7 +90,14 @@ async fn converse(stream: TcpStream, pages: Arc<Pages>) {
 }
 
 impl Pages {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn answer(&self, method: &Method, path: &str, is_local: bool) -> Response<Full<Bytes>> {
+        if method == Method::POST && path == "/hold" {
+            if !is_local {
+                return text(StatusCode::FORBIDDEN, "only from this pod\n".to_owned());
+            }
+            self.status.hold(HOLD);
+            return self.status_page();
+        }
         if method != Method::GET && method != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned());
         }
@@ -99,11 +110,15 @@ impl Pages {
             "/metrics" => {
                 page(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", self.metrics.page())
             }
-            "/status" => match serde_json::to_string_pretty(&self.status.get()) {
-                Ok(json) => page(StatusCode::OK, "application/json", json + "\n"),
-                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-            },
+            "/status" => self.status_page(),
             _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /status\n".to_owned()),
+        }
+    }
+
+    fn status_page(&self) -> Response<Full<Bytes>> {
+        match serde_json::to_string_pretty(&self.status.get()) {
+            Ok(json) => page(StatusCode::OK, "application/json", json + "\n"),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
 }
@@ -132,15 +147,25 @@ mod tests {
     #[test]
     fn health_is_the_sidecars_and_readiness_the_servers() {
         let pages = pages();
-        let code = |path| pages.answer(&Method::GET, path).status().as_u16();
+        let code = |path| pages.answer(&Method::GET, path, false).status().as_u16();
         assert_eq!((code("/healthz"), code("/readyz"), code("/nowhere")), (200, 503, 404));
         pages.status.update(|snapshot| {
             snapshot.server = Some("10.11".into());
             snapshot.settled = true;
             snapshot.trouble = None;
         });
-        assert_eq!(pages.answer(&Method::GET, "/readyz").status().as_u16(), 200);
-        assert_eq!(pages.answer(&Method::POST, "/readyz").status().as_u16(), 405);
+        assert_eq!(pages.answer(&Method::GET, "/readyz", false).status().as_u16(), 200);
+        assert_eq!(pages.answer(&Method::POST, "/readyz", true).status().as_u16(), 405);
+    }
+
+    #[test]
+    fn only_the_pod_itself_holds_clones_back() {
+        let pages = pages();
+        let code = |method: Method, is_local| pages.answer(&method, "/hold", is_local).status().as_u16();
+        assert_eq!((code(Method::POST, false), code(Method::GET, true)), (403, 404));
+        assert!(!pages.status.is_held());
+        assert_eq!(code(Method::POST, true), 200);
+        assert!(pages.status.is_held());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the sidecar knows of its pod right now: one snapshot, written by who watches the server, read by everyone.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -47,11 +47,15 @@ pub struct Snapshot {
 }
 
 /// The snapshot, shared.
-pub struct Status(RwLock<Snapshot>);
+pub struct Status {
+    snapshot: RwLock<Snapshot>,
+    /// Until when no clone is begun.
+    held: Mutex<Option<Instant>>,
+}
 
 impl Status {
     pub fn new(pod: String, role: Role) -> Status {
-        Status(RwLock::new(Snapshot {
+        let snapshot = RwLock::new(Snapshot {
             pod,
             role: match role {
                 Role::Primary => "primary",
@@ -72,22 +76,33 @@ impl Status {
             trouble: Some("the server has not answered yet".to_owned()),
             server_starts: 0,
             observed: None,
-        }))
+        });
+        Status { snapshot, held: Mutex::new(None) }
     }
 
     /// A copy of what is known.
     pub fn get(&self) -> Snapshot {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes that a clone is served, or no more: nothing is seen of the server by that.
     pub fn donates(&self, donating: bool) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).donating = donating;
+        self.snapshot.write().unwrap_or_else(PoisonError::into_inner).donating = donating;
+    }
+
+    /// Has no clone begun for so long: the server is about to stop.
+    pub fn hold(&self, time: Duration) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
+    }
+
+    /// Whether no clone is to be begun.
+    pub fn is_held(&self) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| Instant::now() < until)
     }
 
     /// Changes what is known, just now seen.
     pub fn update(&self, change: impl FnOnce(&mut Snapshot)) {
-        let mut snapshot = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut snapshot);
         snapshot.observed = Some(Instant::now());
     }

@@ -133,7 +133,7 @@ fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Gi
 /// A turn for who may have a clone, where one can be made now and would be of use to him; and what is
 /// known of the backup.
 pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<(Turn, Survey), Ended> {
-    if donor.stopping.load(Ordering::Relaxed) {
+    if donor.stopping.load(Ordering::Relaxed) || donor.status.is_held() {
         return Err(refused(Why::Stopping, "this sidecar is about to stop", Some(RETRY_AFTER)));
     }
     check_format(donor, hello)?;
