@@ -13,12 +13,14 @@
 //! | [`donor`], [`recipient`] | the two ends of a clone; they meet in [`wire`] only |
 //! | [`peer`] | asking another pod: for a clone, or for what it is |
 //! | [`guard`] | what keeps a primary that lost its data from starting anew |
+//! | [`accounts`] | the accounts that the set makes for itself |
 //! | [`replication`] | from a published clone to replication that runs, and keeping it so |
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
-//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `peer` → `wire`, `unpack`,
+//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer` → `wire`, `unpack`,
 //! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address` → `exit`, `durable`, `secret`, `terminal`.
 
+pub mod accounts;
 pub mod backup_tool;
 pub mod child;
 pub mod cli;

@@ -81,11 +81,12 @@ impl Password {
         Ok(read.map(|secret| Password { file: file.map(Path::to_owned), last: Arc::new(Mutex::new(secret)) }))
     }
 
-    /// As it is now; as it was where its file can't be read any more.
+    /// As it is now; as it was where its file is gone or empty: a secret that was taken away by mistake opens nothing.
     pub fn current(&self) -> Secret {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = &self.file
             && let Ok(secret) = Secret::from_file(file, "")
+            && !secret.is_empty()
         {
             *last = secret;
         }
@@ -133,6 +134,8 @@ mod tests {
         let password = Password::read(Some(&file), "MYSQLSET_TEST_UNSET").unwrap().unwrap();
         assert_eq!(password.current(), Secret::new("old"));
         std::fs::write(&file, "new").unwrap();
+        assert_eq!(password.current(), Secret::new("new"));
+        std::fs::write(&file, "\n").unwrap();
         assert_eq!(password.current(), Secret::new("new"));
         std::fs::remove_file(&file).unwrap();
         assert_eq!(password.current(), Secret::new("new"));

@@ -216,6 +216,8 @@ impl Sidecar {
         let backup = account(args.backup_user, args.backup_password_file, "MYSQLSET_BACKUP_PASSWORD")?;
         let replication =
             account(args.replication_user, args.replication_password_file, "MYSQLSET_REPLICATION_PASSWORD")?;
+        let server = HostPort { host: args.server.server_host.clone(), port: args.server.server_port };
+        let sql = sql_account(args.server)?;
         let is_primary = source_host.split('.').next() == Some(&format!("{}-{}", member.set, Ordinal::PRIMARY));
         Ok(Sidecar {
             member,
@@ -227,11 +229,11 @@ impl Sidecar {
             donate_unproven_stream: to_anyone,
             follow_unproven_primary: args.follow_unproven_primary,
             first_start_mark: args.first_start_mark,
-            server: HostPort { host: args.server.server_host.clone(), port: args.server.server_port },
+            server,
             primary: is_primary.then(|| HostPort { host: source_host.clone(), port: args.clone_listen.port() }),
             source: HostPort { host: source_host, port: args.source_port },
-            sql: sql_account(args.server)?,
-            managed: managed(args.managed, &backup, &replication)?,
+            managed: managed(args.managed, &backup, &replication, &sql)?,
+            sql,
             backup,
             replication,
             max_donor_lag: Duration::from_secs(args.max_donor_lag),
@@ -332,7 +334,7 @@ fn account(user: String, password_file: Option<PathBuf>, variable: &str) -> Resu
 }
 
 /// Accounts that can be told from root, each with a password.
-fn managed(args: ManagedArgs, backup: &Account, replication: &Account) -> Result<Vec<ManagedAccount>> {
+fn managed(args: ManagedArgs, backup: &Account, replication: &Account, sql: &Account) -> Result<Vec<ManagedAccount>> {
     if !args.manage_accounts {
         return Ok(Vec::new());
     }
@@ -354,6 +356,19 @@ fn managed(args: ManagedArgs, backup: &Account, replication: &Account) -> Result
     let root = account(ROOT.to_owned(), args.root_password_file, "MYSQLSET_ROOT_PASSWORD")?;
     if !root.password.current().is_empty() {
         accounts.push(ManagedAccount { purpose: Purpose::Root, account: root });
+    }
+    for (number, managed) in accounts.iter().enumerate() {
+        let user = &managed.account.user;
+        if accounts[..number].iter().any(|earlier| &earlier.account.user == user) {
+            return Err(Reason::Settings.error(format!("--manage-accounts: {user:?} is named for two purposes")));
+        }
+        // Nobody could get in any more whose password was changed while nobody was there to change it.
+        if &sql.user == user && sql.socket.is_none() {
+            return Err(Reason::Settings.error(format!(
+                "--manage-accounts changes the password of {user:?}, which the sidecar itself uses: let it in through the \
+                 server's socket (--server-socket), as another account"
+            )));
+        }
     }
     Ok(accounts)
 }
@@ -421,6 +436,30 @@ mod tests {
         let error = no_secret_beside(&peering(Some("geheim")), true, "--flag").unwrap_err();
         assert_eq!(crate::exit::reason_of(&error), Some(Reason::Settings));
         assert!(error.to_string().contains("--flag") && !error.to_string().contains("geheim"), "{error}");
+    }
+
+    #[test]
+    fn managed_accounts_are_each_their_own_and_none_is_the_sidecars() {
+        let account = |user: &str, socket: Option<&str>| Account {
+            user: user.into(),
+            password: Password::fixed("geheim"),
+            socket: socket.map(PathBuf::from),
+        };
+        let check = |backup: &str, replication: &str, sql: &Account| {
+            let args = ManagedArgs {
+                manage_accounts: true,
+                monitoring_user: "monitoring".into(),
+                monitoring_password_file: None,
+                root_password_file: None,
+            };
+            managed(args, &account(backup, None), &account(replication, None), sql).map(|accounts| accounts.len())
+        };
+        let own = account("mysql", Some("/run/mysqld/mysqld.sock"));
+        assert_eq!(check("backup", "replication", &own).unwrap(), 2);
+        assert!(check("root", "replication", &own).unwrap_err().to_string().contains("--backup-user"));
+        assert!(check("one", "one", &own).unwrap_err().to_string().contains("two purposes"));
+        let without = account("backup", None);
+        assert!(check("backup", "replication", &without).unwrap_err().to_string().contains("--server-socket"));
     }
 
     #[test]

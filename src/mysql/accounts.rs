@@ -16,13 +16,16 @@ use crate::settings::Purpose;
 /// The local server's own address: what needs to come from nowhere else.
 const HERE: &str = "127.0.0.1";
 
+/// All databases' all tables.
+const EVERYTHING: &str = "*.*";
+
 /// Any host.
 const ANYWHERE: &str = "%";
 
 impl Dialect {
     /// Makes an account where there is none, with the privileges that it needs, and gives it this password. Of root, which is
-    /// there, only the password is set. The password comes last: an account that has it has all, whatever was killed
-    /// when. Until then a new one has one that nobody knows.
+    /// there, only the password is set. The password comes last, for all hosts at once: an account that has it has all,
+    /// whatever was killed when. Until then a new one has one that nobody knows.
     pub fn keep_account(
         self,
         purpose: Purpose,
@@ -31,20 +34,32 @@ impl Dialect {
         password: &Secret,
         unknown: &Secret,
     ) -> Vec<Statement> {
+        let accounts: Vec<String> = hosts.iter().map(|host| account(user, host)).collect();
         let mut statements = Vec::new();
-        for host in hosts {
-            let account = account(user, host);
-            if purpose != Purpose::Root {
-                let text = format!("CREATE USER IF NOT EXISTS {account} {}", self.identified_by(unknown));
-                statements.push(Statement::new(text, "CREATE USER"));
+        for account in accounts.iter().filter(|_| purpose != Purpose::Root) {
+            let text = format!("CREATE USER IF NOT EXISTS {account} {}", self.identified_by(unknown));
+            statements.push(Statement::new(text, "CREATE USER"));
+            for (privileges, on) in self.privileges(purpose) {
+                statements.push(Statement::new(format!("GRANT {privileges} ON {on} TO {account}"), "GRANT"));
             }
-            for privileges in self.privileges(purpose) {
-                statements.push(Statement::new(format!("GRANT {privileges} TO {account}"), "GRANT"));
-            }
-            let text = format!("ALTER USER {account} {}", self.identified_by(password));
-            statements.push(Statement::new(text, "ALTER USER"));
+        }
+        let proof = self.identified_by(password);
+        let changes: Vec<String> = accounts.iter().map(|account| format!("{account} {proof}")).collect();
+        if !changes.is_empty() {
+            statements.push(Statement::new(format!("ALTER USER {}", changes.join(", ")), "ALTER USER"));
         }
         statements
+    }
+
+    /// Whether an account has the privileges that it needs, by what it says of itself in `SHOW GRANTS`.
+    pub fn has_privileges(self, purpose: Purpose, grants: &[String]) -> bool {
+        self.privileges(purpose).iter().all(|(privileges, on)| {
+            let granted: Vec<&str> =
+                grants.iter().filter_map(|grant| granted_on(grant, on)).flat_map(|list| list.split(", ")).collect();
+            privileges
+                .split(", ")
+                .all(|privilege| granted.iter().any(|one| *one == privilege || *one == "ALL PRIVILEGES"))
+        })
     }
 
     /// Where an account that we make comes from; root's places are asked for, by [`Self::hosts_of_root`].
@@ -58,31 +73,34 @@ impl Dialect {
 
     /// Asks where root may come from.
     pub fn hosts_of_root(self) -> &'static str {
-        "SELECT Host FROM mysql.user WHERE User = 'root'"
+        "SELECT Host FROM mysql.user WHERE User = 'root' ORDER BY Host"
     }
 
-    fn privileges(self, purpose: Purpose) -> Vec<&'static str> {
-        let global: &[&str] = match (self, purpose) {
+    /// Lists of privileges, each with what it is on.
+    fn privileges(self, purpose: Purpose) -> Vec<(&'static str, &'static str)> {
+        let privileges: &[(&str, &str)] = match (self, purpose) {
             (_, Purpose::Root) => &[],
-            (_, Purpose::Replication) => &["REPLICATION SLAVE ON *.*"],
+            (_, Purpose::Replication) => &[("REPLICATION SLAVE", EVERYTHING)],
             (Dialect::Mariadb, Purpose::Backup) => {
-                &["RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR ON *.*"]
+                &[("RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR", EVERYTHING)]
             }
             (Dialect::Mysql { version }, Purpose::Backup) if version >= (8, 0, 0) => &[
-                "BACKUP_ADMIN, RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT ON *.*",
-                "SELECT ON performance_schema.log_status",
-                "SELECT ON performance_schema.keyring_component_status",
-                "SELECT ON performance_schema.replication_group_members",
+                ("BACKUP_ADMIN, RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT", EVERYTHING),
+                ("SELECT", "performance_schema.log_status"),
+                ("SELECT", "performance_schema.keyring_component_status"),
+                ("SELECT", "performance_schema.replication_group_members"),
             ],
-            (Dialect::Mysql { .. }, Purpose::Backup) => &["RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT ON *.*"],
+            (Dialect::Mysql { .. }, Purpose::Backup) => {
+                &[("RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT", EVERYTHING)]
+            }
             (Dialect::Mariadb, Purpose::Monitoring) => {
-                &["PROCESS, BINLOG MONITOR, SLAVE MONITOR ON *.*", "SELECT ON performance_schema.*"]
+                &[("PROCESS, BINLOG MONITOR, SLAVE MONITOR", EVERYTHING), ("SELECT", "performance_schema.*")]
             }
             (Dialect::Mysql { .. }, Purpose::Monitoring) => {
-                &["PROCESS, REPLICATION CLIENT ON *.*", "SELECT ON performance_schema.*"]
+                &[("PROCESS, REPLICATION CLIENT", EVERYTHING), ("SELECT", "performance_schema.*")]
             }
         };
-        global.to_vec()
+        privileges.to_vec()
     }
 
     /// MariaDB writes such statements into its binary log as they are, MySQL without the password (reference manual,
@@ -93,6 +111,13 @@ impl Dialect {
             Dialect::Mysql { .. } => format!("IDENTIFIED BY {}", literal(password.reveal())),
         }
     }
+}
+
+/// The list of a grant that is on something; servers quote names.
+fn granted_on<'a>(grant: &'a str, on: &str) -> Option<&'a str> {
+    let (list, rest) = grant.strip_prefix("GRANT ")?.split_once(" ON ")?;
+    let there = rest.split(" TO ").next()?.replace('`', "");
+    (there == on).then_some(list)
 }
 
 fn account(user: &str, host: &str) -> String {
@@ -145,10 +170,29 @@ mod tests {
 
     #[test]
     fn roots_password_is_set_and_nothing_else() {
-        let hosts = ["localhost".to_owned(), "%".to_owned()];
+        let hosts = ["%".to_owned(), "localhost".to_owned()];
         let statements =
             Dialect::Mariadb.keep_account(Purpose::Root, "root", &hosts, &Secret::new("x"), &Secret::new("y"));
-        assert_eq!(statements.len(), 2);
-        assert!(statements.iter().all(|statement| statement.what == "ALTER USER"));
+        let [statement] = &statements[..] else { panic!("{statements:?}") };
+        let start = "ALTER USER 'root'@'%' IDENTIFIED VIA mysql_native_password USING '*";
+        assert!(
+            statement.text.starts_with(start) && statement.text.contains("', 'root'@'localhost' "),
+            "{}",
+            statement.text
+        );
+    }
+
+    #[test]
+    fn what_an_account_says_of_itself_is_compared() {
+        let monitoring = |grants: &[&str]| {
+            let grants: Vec<String> = grants.iter().map(|grant| (*grant).to_owned()).collect();
+            Dialect::Mariadb.has_privileges(Purpose::Monitoring, &grants)
+        };
+        let global = "GRANT PROCESS, BINLOG MONITOR, SLAVE MONITOR ON *.* TO `m`@`%` IDENTIFIED BY PASSWORD '*00'";
+        let schema = "GRANT SELECT ON `performance_schema`.* TO `m`@`%`";
+        assert!(monitoring(&[global, schema]));
+        assert!(!monitoring(&[global]));
+        assert!(!monitoring(&[&global.replace("BINLOG MONITOR, ", ""), schema]));
+        assert!(!monitoring(&["GRANT USAGE ON *.* TO `m`@`%`", schema]));
     }
 }

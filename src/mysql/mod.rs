@@ -26,6 +26,9 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
 /// The longest that connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
+/// ER_ACCESS_DENIED_ERROR, and ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
+const STRANGERS: [u16; 2] = [1045, 1698];
+
 /// ER_PARSE_ERROR.
 const PARSE_ERROR: u16 = 1064;
 
@@ -50,13 +53,16 @@ impl Server {
         let connecting = timeout(CONNECT_LIMIT, Conn::new(options(address, account))).await;
         let connection = match connecting.context("it does not answer").with_context(through)? {
             Ok(connection) => connection,
-            Err(error @ mysql_async::Error::Server(_)) if account.socket.is_none() || has_tcp(address).await => {
-                return Err(TurnedAway(innermost(error).to_string())).with_context(through);
+            Err(mysql_async::Error::Server(error)) if account.socket.is_none() || has_tcp(address).await => {
+                let is_stranger = STRANGERS.contains(&error.code);
+                let text = innermost(mysql_async::Error::Server(error)).to_string();
+                return Err(TurnedAway { text, is_stranger }).with_context(through);
             }
             Err(error) => return Err(innermost(error)).with_context(through),
         };
         let mut server = Server { connection, dialect: Dialect::Mariadb, version: String::new() };
         if account.socket.is_some() && server.value("SELECT @@GLOBAL.skip_networking").await?.as_deref() != Some("0") {
+            server.close().await;
             bail!("the server has no TCP: it is its image's temporary one");
         }
         server.version = server.value("SELECT VERSION()").await?.unwrap_or_default();
@@ -149,11 +155,15 @@ pub async fn replication_status(server: &mut Server) -> Result<Option<Replicatio
 
 /// The server is there, and does not let us in.
 #[derive(Debug)]
-pub struct TurnedAway(String);
+pub struct TurnedAway {
+    text: String,
+    /// For the account or its password, not for want of room.
+    pub is_stranger: bool,
+}
 
 impl std::fmt::Display for TurnedAway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

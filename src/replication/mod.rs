@@ -4,7 +4,6 @@
 //! Nothing is assumed to have happened because it was asked for: a sidecar that was killed anywhere in between starts
 //! here again, and so does one whose server restarted.
 
-mod accounts;
 mod broken;
 mod primary;
 mod replica;
@@ -18,13 +17,13 @@ use anyhow::{Result, bail};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
+use crate::accounts::Accounts;
 use crate::datadir::journal::{Journal, State, Why};
 use crate::mysql::status::ReplicationStatus;
 use crate::mysql::{Server, TurnedAway, replication_status};
 use crate::ordinal::Role;
 use crate::settings::Sidecar;
 use crate::status::Status;
-use accounts::Accounts;
 use source::SourceWatch;
 
 /// Between two looks at a server that answers, or that has not for long.
@@ -160,8 +159,7 @@ impl Keeper {
                     }
                     journal => primary::settle(journal, &self.settings.data_dir, self.settings.first_start_mark)?,
                 };
-                self.accounts.begin();
-                self.accounts.tend(server).await;
+                self.accounts.begin(server).await?;
                 (journal, primary::why_unfit_to_donate(server).await?)
             }
             Role::Replica => {

@@ -1,13 +1,13 @@
 //! The accounts that the set makes for itself: the primary's sidecar makes them before anybody needs them, and sets their
 //! passwords anew whenever one that it was given changes. The replicas get them with the rows.
 //!
-//! What the server has is found out by trying: an account that is let in with the password that it should have is left
-//! alone, so that a restart writes nothing into the binary log.
+//! What the server has is found out by trying: an account that is let in with the password that it should have, and says
+//! that it has its privileges, is left alone, so that a restart writes nothing into the binary log.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tracing::{info, warn};
 
 use crate::mysql::{Server, TurnedAway};
@@ -33,13 +33,14 @@ impl Accounts {
         Accounts { settings, seen, looked: None, last_trouble: String::new() }
     }
 
-    /// After a start of the server: it may be on other data.
-    pub fn begin(&mut self) {
+    /// At a start of the server, which may be on other data: before the pod is called ready.
+    pub async fn begin(&mut self, server: &mut Server) -> Result<()> {
         self.seen.fill(None);
-        self.looked = None;
+        self.looked = Some(Instant::now());
+        self.keep_all(server).await
     }
 
-    /// Called at each look at the primary's server. That an account can't be kept takes nothing from those who are
+    /// Called at each look at the primary's server. That a changed password can't be set takes nothing from those who are
     /// connected: it is said, once, and tried again.
     pub async fn tend(&mut self, server: &mut Server) {
         if self.looked.is_some_and(|at| at.elapsed() < PERIOD) {
@@ -58,29 +59,28 @@ impl Accounts {
         }
     }
 
+    /// One that can't be kept doesn't keep the others from it.
     async fn keep_all(&mut self, server: &mut Server) -> Result<()> {
+        let mut first = Ok(());
         for (managed, seen) in self.settings.managed.iter().zip(&mut self.seen) {
             let password = managed.account.password.current();
-            if password.is_empty() || seen.as_ref() == Some(&password) {
+            if seen.as_ref() == Some(&password) {
                 continue;
             }
             let user = &managed.account.user;
-            keep(managed, &password, &self.settings, server).await.with_context(|| format!("the account {user:?}"))?;
-            *seen = Some(password);
+            match keep(managed, &password, &self.settings, server).await {
+                Ok(()) => *seen = Some(password),
+                Err(error) => first = first.and(Err(error.context(format!("keeping the account {user:?}")))),
+            }
         }
-        Ok(())
+        first
     }
 }
 
 async fn keep(managed: &ManagedAccount, password: &Secret, settings: &Sidecar, server: &mut Server) -> Result<()> {
     let ManagedAccount { purpose, account } = managed;
-    match Server::connect(&settings.server, account).await {
-        Ok(let_in) => {
-            let_in.close().await;
-            return Ok(());
-        }
-        Err(error) if error.is::<TurnedAway>() => {}
-        Err(error) => return Err(error),
+    if is_as_it_should_be(managed, settings).await? {
+        return Ok(());
     }
     let hosts = match purpose {
         Purpose::Root => server.column(server.dialect.hosts_of_root()).await?,
@@ -93,4 +93,22 @@ async fn keep(managed: &ManagedAccount, password: &Secret, settings: &Sidecar, s
     }
     info!(account = account.user, "the account is there, with the password that it was given");
     Ok(())
+}
+
+/// Found out by being it. Root may be let in from here only: where there is a socket it is tried there.
+async fn is_as_it_should_be(managed: &ManagedAccount, settings: &Sidecar) -> Result<bool> {
+    let mut account = managed.account.clone();
+    if managed.purpose == Purpose::Root {
+        account.socket = settings.sql.socket.clone();
+    }
+    match Server::connect(&settings.server, &account).await {
+        Ok(mut let_in) => {
+            let grants = let_in.column("SHOW GRANTS").await;
+            let has_all = let_in.dialect.has_privileges(managed.purpose, &grants?);
+            let_in.close().await;
+            Ok(has_all)
+        }
+        Err(error) if error.downcast_ref::<TurnedAway>().is_some_and(|away| away.is_stranger) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
