@@ -20,7 +20,7 @@ FUZZ_FOUND = target/fuzz/corpus/$(TARGET)
 
 .PHONY: help
 help: ## Says what there is.
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 .PHONY: demo
 demo: packages ## Three pods from the shipped manifest, scaled, deleted, cloned again: watch it.
@@ -34,7 +34,7 @@ test: packages ## All tests.
 .PHONY: check
 check: packages ## The manifests against Kubernetes' schemas and the program's own flags; the Dockerfile's lints.
 	@tests/install-packages.sh python3-venv
-	@tests/check/run.sh $(KUSTOMIZE)
+	@CARGO=$(CARGO) tests/check/run.sh $(KUSTOMIZE)
 	@$(CARGO) test --quiet --locked --release --test manifests
 
 .PHONY: e2e

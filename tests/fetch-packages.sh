@@ -11,11 +11,15 @@ wanted="$suite $*"
 mark="$directory/fetched"
 [ "$(cat "$mark" 2>/dev/null || true)" != "$wanted" ] || exit 0
 
-# From wherever this machine has its own Debian packages.
-mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' 'Label: Debian' |
-    sed -n 's/ main$//p' | head -n 1)
+# From wherever this machine has its own Debian packages; what it has is known once its lists are there.
+find_mirror() {
+    apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' 'Label: Debian' |
+        sed -n 's/ main$//p' | head -n 1
+}
+mirror=$(find_mirror)
+[ -n "$mirror" ] || { apt-get --quiet --quiet update && mirror=$(find_mirror); }
 [ -n "$mirror" ] || {
-    echo "no Debian mirror among this machine's package sources" >&2
+    echo "among this machine's package sources is none whose label is Debian: from where shall $suite's packages come?" >&2
     exit 1
 }
 

@@ -8,7 +8,7 @@ mod pods;
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use flags::{SECRETS, flags, name, variable};
 use mysqlset::cli::{Cli, Command};
 use pods::kustomize;
@@ -65,23 +65,110 @@ fn parse(words: &[&String]) -> Result<Cli> {
     Cli::try_parse_from(arguments).with_context(|| format!("{words:?}"))
 }
 
+/// All that a container runs of ours: its own command, its probes and its hooks.
+fn all_words(container: &Container) -> Result<Vec<Vec<&String>>> {
+    let probes = [&container.startup_probe, &container.readiness_probe, &container.liveness_probe];
+    let probes = probes.into_iter().flatten().filter_map(|probe| probe.exec.as_ref());
+    let hooks = container.lifecycle.iter().filter_map(|lifecycle| lifecycle.pre_stop.as_ref()).map(|hook| &hook.exec);
+    let mut all: Vec<Vec<&String>> = words(container).into_iter().collect();
+    for exec in probes.chain(hooks) {
+        ensure!(exec.command[0] == PROGRAM, "{:?} is not ours", exec.command);
+        all.push(exec.command[1..].iter().collect());
+    }
+    Ok(all)
+}
+
+/// The variables that a command heeds.
+fn heeded(words: &[&String]) -> BTreeSet<String> {
+    let mut root = Cli::command();
+    root.build();
+    let (mut command, mut found) = (&root, BTreeSet::new());
+    let mut words = words.iter();
+    loop {
+        found.extend(command.get_arguments().filter(|flag| flag.get_env().is_some()).map(variable));
+        match words.next().and_then(|word| command.find_subcommand(word.as_str())) {
+            Some(below) => command = below,
+            None => break,
+        }
+    }
+    let of_files: Vec<String> = found.iter().filter_map(|name| name.strip_suffix("_FILE")).map(str::to_owned).collect();
+    found.extend(of_files.into_iter().filter(|name| SECRETS.contains(&name.as_str())));
+    found
+}
+
 #[test]
 fn containers_run_commands_and_set_variables_that_are_there() -> Result<()> {
-    let mut variables: BTreeSet<String> = flags().iter().map(variable).collect();
-    variables.extend(SECRETS.map(str::to_owned));
     for (label, manifests) in all()? {
         let mut commands = Vec::new();
         for container in containers(pod(&manifests)) {
-            if let Some(words) = words(container) {
-                parse(&words).with_context(|| format!("{label}: {}", container.name))?;
-                commands.push(words[0].as_str());
+            let label = format!("{label}: {}", container.name);
+            let mut variables = BTreeSet::new();
+            for words in all_words(container).with_context(|| label.clone())? {
+                parse(&words).with_context(|| label.clone())?;
+                variables.extend(heeded(&words));
             }
+            commands.extend(words(container).map(|words| words[0].as_str()));
             for set in container.env.iter().filter(|set| set.name.starts_with("MYSQLSET_")) {
-                ensure!(variables.contains(&set.name), "{label}: {} sets {}", container.name, set.name);
+                ensure!(variables.contains(&set.name), "{label}: nothing there heeds {}", set.name);
             }
         }
         // Init containers come in the order in which they run; kustomize puts first what a patch names.
         assert_eq!(commands, COMMANDS, "{label}");
+    }
+    Ok(())
+}
+
+/// The objects of an overlay with all components that may be added.
+fn objects(overlay: &str) -> Result<Vec<Value>> {
+    let components = kustomize::names("components")?;
+    let added: Vec<&str> = components.iter().map(String::as_str).filter(|name| !CHOSEN.contains(name)).collect();
+    read(&kustomize::build(overlay, &added)?)
+}
+
+fn read(text: &str) -> Result<Vec<Value>> {
+    serde_yaml_ng::Deserializer::from_str(text).map(|document| Ok(Value::deserialize(document)?)).collect()
+}
+
+#[test]
+fn whatever_selects_pods_selects_the_sets_and_ports_are_theirs() -> Result<()> {
+    for overlay in kustomize::names("overlays")? {
+        let objects = objects(&overlay)?;
+        let kind = |kind: &str| objects.iter().filter(move |object| object["kind"] == kind).collect::<Vec<_>>();
+        let template = &kind("StatefulSet")[0]["spec"]["template"];
+        let selects = |selector: &Value| {
+            let Some(wanted) = selector.as_mapping() else { return false };
+            !wanted.is_empty()
+                && wanted.iter().all(|(name, value)| template["metadata"]["labels"].get(name) == Some(value))
+        };
+        let list = |value: &Value| value.as_sequence().cloned().unwrap_or_default();
+        let containers = [list(&template["spec"]["initContainers"]), list(&template["spec"]["containers"])].concat();
+        let ports: Vec<Value> = containers.iter().flat_map(|container| list(&container["ports"])).collect();
+        let is_port =
+            |wanted: &Value| ports.iter().any(|port| port["containerPort"] == *wanted || port["name"] == *wanted);
+
+        assert_eq!(kind("Service").len(), 2, "{overlay}");
+        for service in kind("Service") {
+            assert!(selects(&service["spec"]["selector"]), "{overlay}: {service:?}");
+            assert!(
+                list(&service["spec"]["ports"]).iter().all(|port| is_port(&port["port"])),
+                "{overlay}: {service:?}"
+            );
+        }
+        for (name, path) in
+            [("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector"), ("PodMonitor", "selector")]
+        {
+            let [object] = kind(name)[..] else { panic!("{overlay}: {name}") };
+            assert!(selects(&object["spec"][path]["matchLabels"]), "{overlay}: {object:?}");
+        }
+        for constraint in list(&template["spec"]["topologySpreadConstraints"]) {
+            assert!(selects(&constraint["labelSelector"]["matchLabels"]), "{overlay}: {constraint:?}");
+        }
+        let rules = list(&kind("NetworkPolicy")[0]["spec"]["ingress"]);
+        let let_in: Vec<Value> = rules.iter().flat_map(|rule| list(&rule["ports"])).collect();
+        assert!(let_in.len() == 3 && let_in.iter().all(|port| is_port(&port["port"])), "{overlay}: {let_in:?}");
+        for endpoint in list(&kind("PodMonitor")[0]["spec"]["podMetricsEndpoints"]) {
+            assert!(is_port(&endpoint["port"]), "{overlay}: {endpoint:?}");
+        }
     }
     Ok(())
 }
@@ -126,40 +213,46 @@ fn all_speak_of_this_version() -> Result<()> {
 /// As the pod security standard "restricted" has it, and a root that nobody writes to.
 #[test]
 fn no_container_may_do_more_than_it_must() -> Result<()> {
+    let mut looked_at = 0;
     for overlay in kustomize::names("overlays")? {
-        for document in serde_yaml_ng::Deserializer::from_str(&kustomize::build(&overlay, &[])?) {
-            let document = Value::deserialize(document)?;
-            if document["kind"] != "StatefulSet" {
-                continue;
-            }
-            let spec = &document["spec"]["template"]["spec"];
-            let pod = &spec["securityContext"];
-            assert_eq!(pod["runAsNonRoot"], true, "{overlay}");
-            assert_eq!(pod["seccompProfile"]["type"], "RuntimeDefault", "{overlay}");
-            assert_eq!(pod["fsGroupChangePolicy"], "OnRootMismatch", "{overlay}");
-            assert_eq!(spec["automountServiceAccountToken"], false, "{overlay}");
-            let list = |name: &str| spec[name].as_sequence().cloned().unwrap_or_default();
-            for volume in list("volumes") {
-                let harmless = ["emptyDir", "configMap", "secret"];
-                assert!(harmless.iter().any(|kind| volume.get(kind).is_some()), "{overlay}: {volume:?}");
-            }
-            for container in list("initContainers").into_iter().chain(list("containers")) {
-                let name = format!("{overlay}: {:?}", container["name"]);
-                let own = &container["securityContext"];
-                assert_eq!(own["allowPrivilegeEscalation"], false, "{name}");
-                assert_eq!(own["readOnlyRootFilesystem"], true, "{name}");
-                assert_eq!(own["capabilities"]["drop"][0], "ALL", "{name}");
-                assert!(own["capabilities"].get("add").is_none() && own.get("privileged").is_none(), "{name}");
-                assert!(own.get("runAsUser").is_none() && own.get("seccompProfile").is_none(), "{name}");
-                for asked in [&container["resources"]["requests"]["cpu"], &container["resources"]["requests"]["memory"]]
-                {
-                    assert!(asked.is_string(), "{name}: {asked:?}");
-                }
-                assert!(container["resources"]["limits"]["memory"].is_string(), "{name}");
+        for document in objects(&overlay)?.into_iter().chain(read(&kustomize::build(&overlay, &[])?)?) {
+            if document["kind"] == "StatefulSet" {
+                assert_restricted(&document["spec"]["template"]["spec"], &overlay);
+                looked_at += 1;
             }
         }
     }
+    // Alone, and with all components, where the sidecar is an init container.
+    assert_eq!(looked_at, 2 * kustomize::names("overlays")?.len());
     Ok(())
+}
+
+fn assert_restricted(spec: &Value, overlay: &str) {
+    let pod = &spec["securityContext"];
+    assert_eq!(pod["runAsNonRoot"], true, "{overlay}");
+    assert_eq!(pod["seccompProfile"]["type"], "RuntimeDefault", "{overlay}");
+    assert_eq!(pod["fsGroupChangePolicy"], "OnRootMismatch", "{overlay}");
+    assert_eq!(spec["automountServiceAccountToken"], false, "{overlay}");
+    let list = |name: &str| spec[name].as_sequence().cloned().unwrap_or_default();
+    for volume in list("volumes") {
+        let harmless = ["emptyDir", "configMap", "secret"];
+        assert!(harmless.iter().any(|kind| volume.get(kind).is_some()), "{overlay}: {volume:?}");
+    }
+    let containers = [list("initContainers"), list("containers")].concat();
+    assert_eq!(containers.len(), 5, "{overlay}");
+    for container in containers {
+        let name = format!("{overlay}: {:?}", container["name"]);
+        let own = &container["securityContext"];
+        assert_eq!(own["allowPrivilegeEscalation"], false, "{name}");
+        assert_eq!(own["readOnlyRootFilesystem"], true, "{name}");
+        assert_eq!(own["capabilities"]["drop"][0], "ALL", "{name}");
+        assert!(own["capabilities"].get("add").is_none() && own.get("privileged").is_none(), "{name}");
+        assert!(own.get("runAsUser").is_none() && own.get("seccompProfile").is_none(), "{name}");
+        for asked in [&container["resources"]["requests"]["cpu"], &container["resources"]["requests"]["memory"]] {
+            assert!(asked.is_string(), "{name}: {asked:?}");
+        }
+        assert!(container["resources"]["limits"]["memory"].is_string(), "{name}");
+    }
 }
 
 /// Prometheus says nothing about a metric that isn't there.

@@ -16,14 +16,15 @@ fi
 "$tools/bin/hadolint" --failure-threshold style docker/Dockerfile
 echo "docker/Dockerfile: nothing to say (hadolint)"
 
-# Of what the Dockerfile copies Cargo can make the program.
+# Cargo finds all that its manifest names among what the Dockerfile copies.
 copied=$(mktemp -d)
 trap 'rm -rf "$copied"' EXIT
+trap 'exit 1' HUP INT TERM
 sed -n 's/^COPY \([^-]\)/\1/p' docker/Dockerfile | while read -r sources; do
     destination="$copied/${sources##* }"
     mkdir -p "$(dirname "$destination")"
     # shellcheck disable=SC2086 # a list of names
     cp -R ${sources% *} "$destination"
 done
-cargo fetch --quiet --locked --target "$(rustc -vV | sed -n "s/^host: //p")" --manifest-path "$copied/Cargo.toml"
-echo "docker/Dockerfile: what it copies is whole"
+"${CARGO:-cargo}" fetch --quiet --locked --target "$(rustc -vV | sed -n "s/^host: //p")" --manifest-path "$copied/Cargo.toml"
+echo "docker/Dockerfile: it copies what Cargo.toml names"

@@ -37,6 +37,8 @@ pub struct World<'a> {
     pub logs: PathBuf,
     /// Where a volume of the pod is, by its name.
     pub volume: &'a dyn Fn(&str) -> Result<PathBuf>,
+    /// Whether nobody may write to it, whatever a mount says.
+    pub is_read_only: &'a dyn Fn(&str) -> bool,
 }
 
 /// A container that was started.
@@ -46,6 +48,7 @@ pub struct Running {
     pub pid: u32,
     termination_log: PathBuf,
     user: (u32, u32),
+    environment: Vec<(String, String)>,
 }
 
 impl Running {
@@ -62,12 +65,7 @@ impl Running {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut outer = spawner::spawn(command)?;
         let pid = first_process(&mut outer).with_context(|| format!("container {}", container.name))?;
-        Ok(Running {
-            outer: Mutex::new(outer),
-            pid,
-            termination_log,
-            user: (world.user.run_as_user, world.user.run_as_group),
-        })
+        Ok(Running { outer: Mutex::new(outer), pid, termination_log, user, environment: environment(container) })
     }
 
     /// The end, where it has come.
@@ -91,7 +89,7 @@ impl Running {
             .args(["-s", "KILL", &format!("{}", limit.as_secs_f64()), "nsenter", "-t", &self.pid.to_string()])
             .args(["-U", "-m", "-n", "-u", "-i", "-p", "-S", &uid.to_string(), "-G", &gid.to_string(), "--"])
             .args(arguments);
-        command.env_clear().env("PATH", super::PATH).stdin(Stdio::null());
+        command.env_clear().envs(self.environment.iter().cloned()).stdin(Stdio::null());
         command.output().with_context(|| format!("starting {command:?}"))
     }
 
@@ -125,6 +123,13 @@ fn first_process(outer: &mut Child) -> Result<u32> {
         anyhow::ensure!(Instant::now() < deadline, "not started after 20 seconds");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Of its first process, its probes and its hooks.
+fn environment(container: &Container) -> Vec<(String, String)> {
+    let own = container.env.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()));
+    let all = [("PATH", super::PATH), ("HOME", "/tmp")].into_iter().chain(own);
+    all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// User and group.
@@ -176,7 +181,8 @@ fn bubblewrap(
         if let Some(sub_path) = &mount.sub_path {
             source.push(sub_path);
         }
-        command.arg(if mount.read_only { "--ro-bind" } else { "--bind" }).arg(source).arg(&mount.mount_path);
+        let is_read_only = mount.read_only || (world.is_read_only)(&mount.name);
+        command.arg(if is_read_only { "--ro-bind" } else { "--bind" }).arg(source).arg(&mount.mount_path);
     }
     for volume in image.volumes {
         if container.volume_mounts.iter().all(|mount| mount.mount_path != *volume) {
@@ -186,9 +192,8 @@ fn bubblewrap(
     if is_read_only {
         command.args(["--remount-ro", "/"]);
     }
-    command.args(["--setenv", "PATH", super::PATH, "--setenv", "HOME", "/tmp"]);
-    for variable in &container.env {
-        command.args(["--setenv", &variable.name, &variable.value]);
+    for (name, value) in environment(container) {
+        command.args(["--setenv", &name, &value]);
     }
     command.arg("--");
     match &container.command {

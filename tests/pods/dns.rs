@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Shared;
+use super::manifest::{Service, selects};
 use super::network::BRIDGE;
 
 /// What pods find in `/etc/resolv.conf`.
@@ -105,16 +106,20 @@ fn addresses_of(name: &str, cluster: &Shared) -> Vec<Ipv4Addr> {
     let manifests = cluster.manifests();
     let spec = &manifests.stateful_set.spec;
     let Some(name) = name.strip_suffix(".default.svc.cluster.local") else { return Vec::new() };
-    if name != spec.service_name && manifests.services.iter().any(|service| service.metadata.name == name) {
-        return one_that_is_ready(cluster).into_iter().collect();
+    let is_served = |service: &Service| selects(&service.spec.selector, &spec.template.metadata.labels);
+    let named = |name: &str| manifests.services.iter().find(|service| service.metadata.name == name);
+    if name != spec.service_name
+        && let Some(service) = named(name)
+    {
+        return one_that_is_ready(cluster).filter(|_| is_served(service)).into_iter().collect();
     }
-    let service = manifests.services.iter().find(|service| service.metadata.name == spec.service_name);
+    let service = named(&spec.service_name).filter(|service| is_served(service));
     let all = service.is_some_and(|service| service.spec.publish_not_ready_addresses);
     let pods = cluster.pods.lock().expect("pods");
     let published = pods.values().filter(|pod| all || pod.status.lock().expect("status").ready);
-    let named =
+    let found =
         published.filter(|pod| name == spec.service_name || name == format!("{}.{}", pod.name, spec.service_name));
-    named.map(|pod| pod.network.address).collect()
+    found.map(|pod| pod.network.address).collect()
 }
 
 fn one_that_is_ready(cluster: &Shared) -> Option<Ipv4Addr> {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_yaml_ng::Value;
@@ -28,8 +28,8 @@ pub struct Manifests {
 pub struct Metadata {
     #[serde(default)]
     pub name: String,
-    #[serde(default, rename = "labels")]
-    _labels: Ignored,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -61,9 +61,17 @@ pub struct ServiceSpec {
     pub cluster_ip: Option<String>,
     #[serde(default)]
     pub publish_not_ready_addresses: bool,
-    #[serde(rename = "ports")]
-    _ports: Ignored,
+    pub ports: Vec<ServicePort>,
     pub selector: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServicePort {
+    #[serde(rename = "name")]
+    _name: Ignored,
+    /// Clients connect to the pods themselves here, so it has to be the container's.
+    pub port: u16,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -80,14 +88,24 @@ pub struct StatefulSet {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct StatefulSetSpec {
-    #[serde(rename = "selector")]
-    _selector: Ignored,
+    pub selector: Selector,
     pub service_name: String,
     pub replicas: u32,
     #[serde(default)]
     pub pod_management_policy: PodManagementPolicy,
     pub template: Template,
     pub volume_claim_templates: Vec<ClaimTemplate>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Selector {
+    pub match_labels: BTreeMap<String, String>,
+}
+
+/// Whether labels are all there that a selector asks for.
+pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+    !selector.is_empty() && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -100,8 +118,7 @@ pub enum PodManagementPolicy {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Template {
-    #[serde(rename = "metadata")]
-    _metadata: Ignored,
+    pub metadata: Metadata,
     pub spec: PodSpec,
 }
 
@@ -239,6 +256,10 @@ pub struct Probe {
     pub failure_threshold: u32,
 }
 
+fn everybodys() -> u32 {
+    0o644
+}
+
 fn one() -> u64 {
     1
 }
@@ -284,9 +305,28 @@ pub struct ConfigMapVolume {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SecretVolume {
     pub secret_name: String,
-    /// Files are readable by their group in any case.
-    #[serde(rename = "defaultMode")]
-    _default_mode: Ignored,
+    #[serde(default = "everybodys")]
+    pub default_mode: u32,
+    /// All keys where there are none.
+    #[serde(default)]
+    pub items: Vec<KeyToPath>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyToPath {
+    pub key: String,
+    pub path: String,
+}
+
+impl SecretVolume {
+    /// Where a key lies, where it is there.
+    pub fn path_of(&self, key: &str) -> Option<String> {
+        if self.items.is_empty() {
+            return Some(key.to_owned());
+        }
+        self.items.iter().find(|item| item.key == key).map(|item| item.path.clone())
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -314,7 +354,12 @@ impl Manifests {
                 other => bail!("the harness does not know the kind {other:?}"),
             }
         }
-        let stateful_set = stateful_set.context("no StatefulSet")?;
+        let stateful_set: StatefulSet = stateful_set.context("no StatefulSet")?;
+        let spec = &stateful_set.spec;
+        ensure!(
+            selects(&spec.selector.match_labels, &spec.template.metadata.labels),
+            "the set doesn't select its pods"
+        );
         Ok(Manifests { stateful_set, config_maps, services, secrets: BTreeMap::new() })
     }
 

@@ -126,6 +126,10 @@ impl Pod {
             resolv_conf: shared.directory.join("resolv.conf"),
             logs,
             volume: &volume,
+            is_read_only: &|name| {
+                let found = spec.volumes.iter().find(|volume| volume.name == name);
+                found.is_some_and(|volume| volume.config_map.is_some() || volume.secret.is_some())
+            },
         };
         let sub_paths = |container: &Container| -> Result<()> {
             for mount in &container.volume_mounts {

@@ -1,8 +1,9 @@
 //! Volumes: claims that outlive their pods, and what a pod has for itself.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
@@ -46,15 +47,21 @@ impl Claims {
         }
     }
 
-    /// Makes a claim's volume where there is none: the group may write, as `fsGroup` has it.
+    /// Makes a claim's volume where there is none: the group may write, as `fsGroup` has it. One that is there and whose root
+    /// is another group's is given to the group, with all that is in it, as `OnRootMismatch` has it.
     pub fn provide(&self, claim: &str, user: &SecurityContext, network: &Network) -> Result<PathBuf> {
         let path = self.directory.join(claim);
         if path.exists() {
+            let seen = self.path(claim, network);
+            if std::fs::metadata(&seen)?.gid() != user.fs_group {
+                spawner::run(Command::new("chgrp").args(["-R", &user.fs_group.to_string()]).arg(&seen))?;
+                spawner::run(Command::new("chmod").args(["-R", "g+rwX"]).arg(&seen))?;
+            }
             return Ok(path);
         }
         std::fs::create_dir(&path)?;
         if let Some(bytes) = self.limits.lock().expect("limits").get(claim) {
-            let mut mount = std::process::Command::new("nsenter");
+            let mut mount = Command::new("nsenter");
             mount.args(["-t", &network.pid().to_string(), "-m", "--", "mount", "-t", "tmpfs"]);
             mount.args(["-o", &format!("size={bytes}"), "tmpfs"]).arg(&path);
             spawner::run(&mut mount)?;
@@ -67,7 +74,7 @@ impl Claims {
     pub fn delete(&self, claim: &str, network: &Network) -> Result<()> {
         let path = self.directory.join(claim);
         if self.limits.lock().expect("limits").contains_key(claim) {
-            let mut umount = std::process::Command::new("nsenter");
+            let mut umount = Command::new("nsenter");
             umount.args(["-t", &network.pid().to_string(), "-m", "--", "umount"]).arg(&path);
             spawner::run(&mut umount)?;
         }
@@ -82,7 +89,7 @@ pub fn provide_for_pod(pod: &Pod, shared: &Shared, pod_directory: &Path) -> Resu
         let path = pod_directory.join(&volume.name);
         std::fs::create_dir_all(&path)?;
         for (name, text) in contents(volume, &pod.manifests, shared)? {
-            std::fs::write(path.join(name), text)?;
+            write_key(&path.join(name), &text, volume, &spec.security_context)?;
         }
         give(&path, &spec.security_context)?;
     }
@@ -107,11 +114,20 @@ pub fn renew_secret(shared: &Shared, pod: &Pod, secret: &str, key: &str, value: 
         .iter()
         .filter(|volume| volume.secret.as_ref().is_some_and(|source| source.secret_name == secret));
     for volume in mounted {
+        let Some(path) = volume.secret.as_ref().and_then(|source| source.path_of(key)) else { continue };
         let directory = pod.directory(shared).join("volumes").join(&volume.name);
-        std::fs::write(directory.join(".new"), value)?;
-        std::fs::rename(directory.join(".new"), directory.join(key))?;
+        write_key(&directory.join(".new"), value, volume, &pod.spec().security_context)?;
+        std::fs::rename(directory.join(".new"), directory.join(path))?;
     }
     Ok(())
+}
+
+/// Of root's, and the set's group.
+fn write_key(path: &Path, text: &str, volume: &Volume, user: &SecurityContext) -> Result<()> {
+    std::fs::write(path, text)?;
+    chown(path, Some(0), Some(user.fs_group))?;
+    let mode = volume.secret.as_ref().map_or(0o644, |secret| secret.default_mode);
+    Ok(rustix::fs::chmod(path, mode.into())?)
 }
 
 fn contents(volume: &Volume, manifests: &Manifests, shared: &Shared) -> Result<BTreeMap<String, String>> {
@@ -123,8 +139,10 @@ fn contents(volume: &Volume, manifests: &Manifests, shared: &Shared) -> Result<B
         }
         (None, None, Some(source)) => {
             let secrets = shared.secrets.lock().expect("secrets");
-            let found = secrets.get(&source.secret_name);
-            Ok(found.with_context(|| format!("no Secret {}", source.secret_name))?.clone())
+            let found =
+                secrets.get(&source.secret_name).with_context(|| format!("no Secret {}", source.secret_name))?;
+            let there = |(key, value): (&String, &String)| Some((source.path_of(key)?, value.clone()));
+            Ok(found.iter().filter_map(there).collect())
         }
         _ => bail!("volume {} is of a kind that the harness does not know", volume.name),
     }

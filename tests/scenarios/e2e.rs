@@ -14,6 +14,11 @@ use crate::pods::manifest::Manifests;
 use crate::pods::{Cluster, kustomize};
 use crate::set;
 
+const NAMESPACE: &str = "rehearsal";
+
+/// What is asked of the whole cluster; all else must say its namespace.
+const OF_THE_CLUSTER: [&str; 5] = ["namespace", "nodes", "persistentvolume", "one", "two"];
+
 /// Sends its arguments, and ends as it is told.
 const KUBECTL: &str = r#"#!/bin/sh
 answer=$(mktemp)
@@ -36,10 +41,14 @@ fn the_pages_steps_do_what_it_says() -> Result<()> {
         .env("PATH", path)
         .env("KUBECTL_SOCKET", socket)
         .env("E2E_TIMEOUT", "120")
+        .env("E2E_NAMESPACE", NAMESPACE)
+        .env_remove("E2E_OVERLAY")
+        .env_remove("E2E_IMAGE")
         .output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("All steps did what the page says."), "{said}");
+    assert!(!said.contains("SKIPPED"), "{said}");
     assert!(said.matches("  ok  ").count() > 25, "{said}");
     Ok(())
 }
@@ -58,11 +67,8 @@ fn answer(mut stream: UnixStream, cluster: &Mutex<Option<Arc<Cluster>>>) -> Resu
     let mut said = Vec::new();
     stream.read_to_end(&mut said)?;
     let said = String::from_utf8(said)?;
-    let mut words: Vec<&str> = said.trim_end_matches('\0').split('\0').collect();
-    if words[0] == "--namespace" {
-        words.drain(..2);
-    }
-    let (code, text) = match run(&words, cluster) {
+    let words: Vec<&str> = said.trim_end_matches('\0').split('\0').collect();
+    let (code, text) = match in_place(&words, cluster) {
         Ok(text) => (0, text),
         Err(error) => {
             eprintln!("kubectl {words:?}: {error:#}");
@@ -70,6 +76,26 @@ fn answer(mut stream: UnixStream, cluster: &Mutex<Option<Arc<Cluster>>>) -> Resu
         }
     };
     Ok(write!(stream, "{code}\n{text}")?)
+}
+
+fn in_place(words: &[&str], cluster: &Mutex<Option<Arc<Cluster>>>) -> Result<String> {
+    match *words {
+        ["--namespace", NAMESPACE, ref words @ ..] => run(words, cluster),
+        [_, what, ..] if OF_THE_CLUSTER.contains(&what) => run(words, cluster),
+        _ => bail!("in no namespace, or in another"),
+    }
+}
+
+/// There are two nodes; a pod that is made anew is on the other.
+fn node_of(uid: u64) -> &'static str {
+    if uid.is_multiple_of(2) { "one" } else { "two" }
+}
+
+fn delete_pod(cluster: &Cluster, pod: &str) -> Result<()> {
+    let before = cluster.status(pod)?.uid;
+    cluster.delete_pod(pod)?;
+    let is_gone = || Ok(!matches!(cluster.status(pod), Ok(status) if status.uid == before));
+    cluster.wait_for("the pod's end", crate::pods::PATIENCE, is_gone)
 }
 
 fn run(words: &[&str], place: &Mutex<Option<Arc<Cluster>>>) -> Result<String> {
@@ -84,18 +110,18 @@ fn run(words: &[&str], place: &Mutex<Option<Arc<Cluster>>>) -> Result<String> {
         }
         ["rollout", "status", ..] => cluster()?.wait_settled()?,
         ["scale", "statefulset", "mysql", "--replicas", count] => cluster()?.scale(count.parse()?),
-        ["delete", "pod", pod, ..] => {
-            let before = cluster()?.status(pod)?.uid;
-            cluster()?.delete_pod(pod)?;
-            let is_gone = || Ok(!matches!(cluster()?.status(pod), Ok(status) if status.uid == before));
-            cluster()?.wait_for("the pod's end", crate::pods::PATIENCE, is_gone)?;
-        }
+        ["delete", "pod", pod, ..] => delete_pod(&*cluster()?, pod)?,
+        // Of the pods that could be there, the one that the script looks at.
+        ["drain", "one" | "two", ..] => delete_pod(&*cluster()?, "mysql-2")?,
+        ["uncordon", "one" | "two"] => {}
         ["delete", "persistentvolumeclaim", ref claims @ ..] => {
             for claim in claims.iter().filter_map(|word| word.strip_prefix("data-")) {
                 cluster()?.delete_unused_volume(claim)?;
             }
         }
-        ["get", "nodes", ..] => return Ok("node/one\n".to_owned()),
+        ["get", "nodes", ..] => return Ok("node  \nnode  \nnode  NoSchedule\n".to_owned()),
+        ["get", "persistentvolumeclaim", "data-mysql-2", ..] => return Ok("volume".to_owned()),
+        ["get", "persistentvolume", "volume", ..] => {}
         ["get", "persistentvolumeclaims", ..] => {
             return Ok(cluster()?.shared.claims.names()?.iter().map(|name| format!("claim/{name}\n")).collect());
         }
@@ -103,6 +129,7 @@ fn run(words: &[&str], place: &Mutex<Option<Arc<Cluster>>>) -> Result<String> {
             let status = cluster()?.status(pod)?;
             return Ok(match what {
                 "jsonpath={.metadata.uid}" => status.uid.to_string(),
+                "jsonpath={.spec.nodeName}" => node_of(status.uid).to_owned(),
                 _ if what.contains("Ready") => if status.ready { "True" } else { "False" }.to_owned(),
                 _ => bail!("{what} of a pod is not known here"),
             });

@@ -1,7 +1,8 @@
 //! A running set of the tutorial's is moved over, as k8s/README.md tells it: two manifests applied, one after the other.
 
-use std::sync::Arc;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -16,20 +17,60 @@ fn ours(components: &[&str]) -> Result<Manifests> {
     Manifests::parse(&kustomize::build("mariadb", components)?)
 }
 
-/// Writes a row at a time, and again where the primary is away, until it is told to stop; the rows that it was told are
-/// written.
-fn write_until(stop: &AtomicBool, cluster: &Cluster) -> Vec<u32> {
-    let mut written = Vec::new();
-    for number in 0.. {
-        if stop.load(Ordering::Acquire) {
-            break;
-        }
-        if cluster.sql("mysql-0", &format!("INSERT INTO app.rows VALUES ({number})")).is_ok() {
-            written.push(number);
-        }
-        std::thread::sleep(Duration::from_millis(20));
+/// Writes rows, one by one, as long as it is there; those that the primary took are noted.
+struct Writer {
+    written: Arc<Mutex<Vec<u32>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Writer {
+    fn start(cluster: &Arc<Cluster>) -> Writer {
+        let (written, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (noting, stopping, cluster) = (written.clone(), stop.clone(), cluster.clone());
+        std::thread::spawn(move || {
+            for number in 0.. {
+                if stopping.load(Ordering::Acquire) {
+                    return;
+                }
+                if cluster.sql("mysql-0", &format!("INSERT INTO app.rows VALUES ({number})")).is_ok() {
+                    noting.lock().expect("rows").push(number);
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        Writer { written, stop }
     }
-    written
+
+    fn written(&self) -> Vec<u32> {
+        self.written.lock().expect("rows").clone()
+    }
+
+    /// The primary takes rows now.
+    fn goes_on(&self, cluster: &Cluster) -> Result<()> {
+        let before = self.written().len();
+        cluster.wait_for("more rows to be written", PATIENCE, || Ok(self.written().len() > before + 10))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}
+
+/// As they are where the tutorial's containers run as root: the volume is root's, and so is what its sidecar wrote.
+fn give_to_root(cluster: &Cluster, pod: &str) -> Result<()> {
+    let volume = cluster.volume(pod);
+    chown(&volume, Some(0), Some(0))?;
+    std::fs::set_permissions(&volume, PermissionsExt::from_mode(0o755))?;
+    for entry in std::fs::read_dir(volume.join("mysql"))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("xtrabackup_") || name.starts_with("change_master_to") {
+            chown(entry.path(), Some(0), Some(0))?;
+            std::fs::set_permissions(entry.path(), PermissionsExt::from_mode(0o640))?;
+        }
+    }
+    Ok(())
 }
 
 fn wait_for_rows(cluster: &Cluster, pods: &[&str], written: &[u32]) -> Result<()> {
@@ -56,20 +97,17 @@ fn a_running_set_becomes_ours_with_no_data_copied_and_no_write_lost() -> Result<
     let made = |pod: &str| std::fs::metadata(cluster.volume(pod).join("mysql/mysql")).and_then(|data| data.created());
     let before: Vec<_> = PODS.iter().map(|pod| made(pod)).collect::<std::io::Result<_>>()?;
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let (stopping, writing) = (stop.clone(), cluster.clone());
-    let writer = std::thread::spawn(move || write_until(&stopping, &writing));
-    let moved = (|| {
-        cluster.change(ours(&["moving-from-tutorial"])?);
-        cluster.wait_rolled_out(3)?;
-        cluster.change(ours(&[])?);
-        cluster.wait_rolled_out(3)
-    })();
-    stop.store(true, Ordering::Release);
-    let written = writer.join().expect("the writer");
-    moved?;
+    let writer = Writer::start(&cluster);
+    writer.goes_on(&cluster)?;
+    PODS.iter().try_for_each(|pod| give_to_root(&cluster, pod))?;
+    cluster.change(ours(&["moving-from-tutorial"])?);
+    cluster.wait_rolled_out(3)?;
+    writer.goes_on(&cluster)?;
+    cluster.change(ours(&[])?);
+    cluster.wait_rolled_out(3)?;
+    writer.goes_on(&cluster)?;
 
-    ensure!(written.len() > 50, "only {} rows were written", written.len());
+    let written = writer.written();
     wait_for_rows(&cluster, &PODS, &written)?;
     for (pod, before) in PODS.iter().zip(before) {
         assert_eq!(made(pod)?, before, "{pod} has other data");

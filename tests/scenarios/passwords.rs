@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use crate::faults::tools_below;
 use crate::pods::manifest::Manifests;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
@@ -38,24 +39,53 @@ fn wait_for_rows(cluster: &Cluster, pods: &[&str], password: &str, count: usize)
     Ok(())
 }
 
-/// None of them in any log, argument list, environment's file, or in what the servers write.
-fn assert_nowhere(cluster: &Cluster, pods: &[&str]) -> Result<()> {
+/// Those that are set later.
+const CHANGED: [(&str, &str); 4] =
+    [("root", "r00t2"), ("backup", "backup 2"), ("replication", "replication 2"), ("clone", "clone 2")];
+
+/// A password as it is, and as SQL or an options file may have it.
+fn spellings(password: &str) -> [String; 3] {
+    let slashes = password.replace('\\', "\\\\");
+    [password.to_owned(), slashes.replace('\'', "''"), slashes.replace('\'', "\\'").replace('"', "\\\"")]
+}
+
+fn assert_not_in(place: &str, bytes: &[u8]) -> Result<()> {
+    for (key, password) in PASSWORDS.iter().chain(&CHANGED) {
+        for spelling in spellings(password) {
+            let found = bytes.windows(spelling.len()).any(|window| window == spelling.as_bytes());
+            ensure!(!found, "the password {key} is in {place}");
+        }
+    }
+    Ok(())
+}
+
+/// Not in a container's log, nor in a server's binary or relay log.
+fn assert_not_written(cluster: &Cluster, pods: &[&str]) -> Result<()> {
     for pod in pods {
         for container in ["install", "init-config", "clone", "mysql", "sidecar"] {
-            let log = cluster.logs(pod, container);
-            for (key, value) in PASSWORDS {
-                ensure!(!log.contains(value), "the password {key} is in the log of {pod}'s {container}");
-            }
+            assert_not_in(&format!("the log of {pod}'s {container}"), cluster.logs(pod, container).as_bytes())?;
         }
+        let mut looked_at = 0;
         for entry in std::fs::read_dir(cluster.volume(pod).join("mysql"))? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.contains("-bin.") {
-                let bytes = std::fs::read(&path)?;
-                for (key, value) in PASSWORDS {
-                    let found = bytes.windows(value.len()).any(|window| window == value.as_bytes());
-                    ensure!(!found, "the password {key} is in {}", path.display());
-                }
+            if name.contains("-bin.0") {
+                assert_not_in(&path.display().to_string(), &std::fs::read(&path)?)?;
+                looked_at += 1;
+            }
+        }
+        ensure!(looked_at > 0, "{pod} has no binary log");
+    }
+    Ok(())
+}
+
+/// Not in an argument list of what runs in a pod's containers.
+fn assert_not_in_arguments(cluster: &Cluster, pod: &str) -> Result<()> {
+    for container in ["mysql", "sidecar"] {
+        let first = cluster.pid(pod, container)?.to_string();
+        for process in tools_below(first.parse()?).into_iter().chain([first]) {
+            if let Ok(arguments) = std::fs::read(format!("/proc/{process}/cmdline")) {
+                assert_not_in(&format!("an argument list of {pod}'s {container}"), &arguments)?;
             }
         }
     }
@@ -85,6 +115,14 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
         assert!(outside.to_string().contains("denied"), "{user} gets in from outside: {outside}");
     }
 
+    // The probe is let in through the socket, by the container's own variables.
+    let denied = || cluster.logs("mysql-0", "mysql").matches("Access denied for user 'mysql'@'localhost'").count();
+    // The image's first server has no such account yet.
+    let before = denied();
+    let output = cluster.exec("mysql-0", "mysql", &["/mysqlset/mysqlset", "probe", "alive"])?;
+    assert!(output.status.success() && denied() == before, "{}", String::from_utf8_lossy(&output.stdout));
+    assert_not_in_arguments(&cluster, "mysql-0")?;
+
     // A restart writes nothing: what the accounts have is what they should have.
     let position = |cluster: &Cluster| root(cluster, "r00t", "mysql-0", "SELECT @@gtid_binlog_pos");
     let before = position(&cluster)?;
@@ -95,9 +133,7 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
     cluster.wait_ready(2)?;
     assert_eq!(position(&cluster)?, before);
 
-    for (key, new) in
-        [("root", "r00t2"), ("backup", "backup 2"), ("replication", "replication 2"), ("clone", "clone 2")]
-    {
+    for (key, new) in CHANGED {
         cluster.set_secret(SECRET, key, new)?;
     }
     cluster.wait_for("root's new password", PATIENCE, || Ok(root(&cluster, "r00t2", "mysql-0", "SELECT 1").is_ok()))?;
@@ -111,7 +147,7 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
     cluster.wait_ready(3)?;
     root(&cluster, "r00t2", "mysql-0", "INSERT INTO app.rows VALUES (2)")?;
     wait_for_rows(&cluster, &["mysql-1", "mysql-2"], "r00t2", 2)?;
-    assert_nowhere(&cluster, &["mysql-0", "mysql-1", "mysql-2"])
+    assert_not_written(&cluster, &["mysql-0", "mysql-1", "mysql-2"])
 }
 
 /// The image's temporary server has no TCP, but the sidecar's account comes through the socket, and there are no accounts to

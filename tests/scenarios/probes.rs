@@ -1,8 +1,11 @@
 //! What probes ask, on real servers, and what a container may not do.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
+use crate::faults::ask_for_a_clone;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
@@ -65,5 +68,25 @@ fn no_container_can_write_anywhere_but_to_its_volumes() -> Result<()> {
             assert!(touch(path)?.success(), "{container}: {path}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_running_clone_leaves_its_donor_ready() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    set::fill_much(&cluster, 30)?;
+    // It reads nothing, so its clone doesn't end.
+    let _recipient = ask_for_a_clone(&cluster)?;
+    let is_donating =
+        || -> Result<bool> { Ok(cluster.http_get("mysql-0", 8307, "/status")?.1.contains("\"donating\": true")) };
+    cluster.wait_for("the clone", PATIENCE, is_donating)?;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
+        assert_eq!(cluster.ready_pods(), ["mysql-0"], "{}", cluster.describe());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(is_donating()?, "the clone has ended");
     Ok(())
 }

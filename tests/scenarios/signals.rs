@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use mysqlset::wire::data::DataReader;
 
 use crate::faults::{ask_for_a_clone, tools_below};
-use crate::pods::PATIENCE;
+use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
 #[test]
@@ -118,22 +118,37 @@ fn orphans_are_reaped() -> Result<()> {
 #[test]
 fn a_deleted_pod_lets_its_running_clone_finish() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
+    let ended = ends_after_its_clone(&cluster)?;
+    assert!(ended("sidecar") < ended("mysql"), "{}", cluster.describe());
+    Ok(())
+}
+
+#[test]
+fn so_does_one_whose_sidecar_is_told_last() -> Result<()> {
+    let cluster = set::start_from("mariadb", &["native-sidecar"], 1, |_| {})?;
+    let ended = ends_after_its_clone(&cluster)?;
+    assert!(ended("mysql") < ended("sidecar"), "{}", cluster.describe());
+    Ok(())
+}
+
+/// Deletes a donor while a clone is made of it; when its containers ended, as numbers of events.
+fn ends_after_its_clone(cluster: &Cluster) -> Result<impl Fn(&str) -> Option<usize>> {
     cluster.wait_ready(1)?;
-    set::fill(&cluster)?;
-    set::fill_much(&cluster, 30)?;
-    let recipient = ask_for_a_clone(&cluster)?;
+    set::fill(cluster)?;
+    set::fill_much(cluster, 30)?;
+    let recipient = ask_for_a_clone(cluster)?;
     cluster.delete_pod("mysql-0")?;
-    set::wait_for_log(&cluster, "mysql-0", "sidecar", "letting the running clone finish")?;
     // The donor waits for its recipient to read, and its server with it.
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(2));
     let mut reader = DataReader::new(&recipient);
     let bytes = std::io::copy(&mut reader, &mut std::io::sink())?;
     assert_eq!(reader.finish()?.bytes, bytes);
     cluster.wait_ready(1)?;
-    let ended = |container: &str| {
+    let events = cluster.events();
+    Ok(move |container: &str| {
         let text = format!("mysql-0: {container} ended with 0");
-        cluster.events().iter().position(|event| event.contains(&text))
-    };
-    assert!(ended("sidecar").is_some() && ended("mysql").is_some(), "{}", cluster.describe());
-    Ok(())
+        let found = events.iter().position(|event| event.contains(&text));
+        assert!(found.is_some(), "{events:#?}");
+        found
+    })
 }
