@@ -18,7 +18,7 @@
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address` → `exit`, `durable`, `secret`, `terminal`.
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service` → `exit`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
 pub mod backup_tool;
@@ -35,6 +35,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod mysql;
+pub mod name_service;
 pub mod ordinal;
 pub mod own_address;
 pub mod peer;

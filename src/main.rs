@@ -6,14 +6,19 @@ use clap::Parser;
 
 use mysqlset::cli::{Cli, Command};
 use mysqlset::commands::{self, Outcome};
-use mysqlset::{exit, logging};
+use mysqlset::{exit, logging, name_service};
 
 fn main() -> ExitCode {
+    let has_names = name_service::use_built_in();
     let cli = Cli::parse();
     let termination_log = cli.process.termination_log.clone();
     // They run in a container beside its own program.
     let is_visitor = matches!(cli.command, Command::Probe(_) | Command::Drain(_));
-    match logging::start(&cli.process).and_then(|()| commands::run(cli)) {
+    let started = logging::start(&cli.process);
+    if !has_names {
+        tracing::warn!("names are looked up as /etc/nsswitch.conf says: glibc takes no other word for it");
+    }
+    match started.and_then(|()| commands::run(cli)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Terminated) => ExitCode::from(exit::TERMINATED),
         Ok(Outcome::No(why)) => {

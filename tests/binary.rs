@@ -62,7 +62,9 @@ fn finds_its_server(hosts: &str, resolv_conf: &str, name: Option<&'static str>) 
 
     let mut command = network.command("bwrap");
     command.args(["--die-with-parent", "--unshare-pid", "--clearenv", "--ro-bind", BINARY, "/mysqlset"]);
-    for file in ["hosts", "resolv.conf"] {
+    // As no image has it: another service's library would be loaded, of another glibc.
+    std::fs::write(files.path().join("nsswitch.conf"), "hosts: myhostname\n")?;
+    for file in ["hosts", "resolv.conf", "nsswitch.conf"] {
         command.arg("--ro-bind").arg(files.path().join(file)).arg(Path::new("/etc").join(file));
     }
     command.args(["/mysqlset", "sidecar", "--hostname", "mysql-1", "--server-host", "mysql-0.mysql"]);
