@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder, Row, Value};
+use mysql_async::{Conn, DriverError, OptsBuilder, Row, Value};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -57,6 +57,10 @@ impl Server {
                 let is_stranger = STRANGERS.contains(&error.code);
                 let text = innermost(mysql_async::Error::Server(error)).to_string();
                 return Err(TurnedAway { text, is_stranger }).with_context(through);
+            }
+            // MySQL asks one that it doesn't know for a proof of any kind, so that nobody learns which accounts there are.
+            Err(mysql_async::Error::Driver(error @ DriverError::UnknownAuthPlugin { .. })) => {
+                return Err(TurnedAway { text: error.to_string(), is_stranger: true }).with_context(through);
             }
             Err(error) => return Err(innermost(error)).with_context(through),
         };

@@ -52,7 +52,7 @@ fn a_tool_that_is_always_killed_is_a_reason_to_stop() -> Result<()> {
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(NOT_PREPARED), "ended with {}: {error}", output.status);
         ensure!(error.contains(KILLED), "{error}");
-        ensure!(at_the_kill(&lab, &volume)?.holds_a_backup(), "nothing to go on with");
+        ensure!(!at_the_kill(&lab, &volume)?.holds_a_backup(), "what can't be prepared is kept");
         of_the_next_start(&lab, &volume, Look::AtRows)?;
         volume.remove()?;
     }
