@@ -74,7 +74,9 @@ impl Copying<'_> {
             };
             let failed = journal.failed_backups + 1;
             if failed == BACKUPS {
-                // The next start may have more memory: it begins anew, not where this one gave up.
+                // The next start may have more memory: it begins anew, not where this one gave up. Its journal says so before
+                // anything goes.
+                self.write(&Journal::new(State::Receiving))?;
                 stage::discard(self.layout)?;
                 return Err(failure);
             }
