@@ -4,11 +4,15 @@
 //! Secrets have no flag: a flag would show them in the list of processes. They come from `MYSQLSET_…` variables or
 //! from files that `--…-file` flags name, and are read in [`crate::settings`].
 
+mod visitors;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+pub use visitors::{DrainArgs, ProbeArgs, Question, ReadyArgs, SidecarAddress};
 
 /// Runs MySQL and MariaDB replicas in a StatefulSet: configuration, clones, replication.
 #[derive(Parser, Debug)]
@@ -338,6 +342,14 @@ pub struct SidecarArgs {
     pub scratch_dir: Option<PathBuf>,
 }
 
+/// How long a clone keeps its donor from ending.
+#[derive(Args, Debug)]
+pub struct DrainLimit {
+    /// How long a running clone may go on when the pod is to end, in seconds; keep it below the pod's grace period.
+    #[arg(long, env = "MYSQLSET_DRAIN_TIMEOUT", default_value_t = 90, value_name = "SECONDS")]
+    pub drain_timeout: u64,
+}
+
 /// The accounts that the set makes for itself.
 #[derive(Args, Debug)]
 pub struct ManagedArgs {
@@ -364,60 +376,4 @@ pub struct InstallArgs {
     /// Directory that gets the program, a volume that the other containers mount too.
     #[arg(long, env = "MYSQLSET_TO", default_value = "/mysqlset", value_name = "DIR")]
     pub to: PathBuf,
-}
-
-#[derive(Args, Debug)]
-pub struct ProbeArgs {
-    #[command(subcommand)]
-    pub question: Question,
-
-    /// Time without an answer that counts as a no, in seconds; keep it below the probe's timeoutSeconds.
-    #[arg(long, global = true, env = "MYSQLSET_TIMEOUT", default_value_t = 4, value_name = "SECONDS",
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub timeout: u64,
-}
-
-/// What a probe asks.
-#[derive(Subcommand, Debug)]
-pub enum Question {
-    /// Whether the server answers over TCP, be it that it turns us away: not while it recovers, nor the temporary one
-    /// that an image's entrypoint runs.
-    Alive(ServerArgs),
-    /// Whether clients may be sent to this pod, as its sidecar says.
-    Ready(ReadyArgs),
-}
-
-#[derive(Args, Debug)]
-pub struct DrainArgs {
-    #[command(flatten)]
-    pub sidecar: SidecarAddress,
-
-    #[command(flatten)]
-    pub limit: DrainLimit,
-}
-
-/// How to ask this pod's sidecar.
-#[derive(Args, Debug)]
-pub struct SidecarAddress {
-    /// Address of the sidecar's health.
-    #[arg(long, env = "MYSQLSET_SIDECAR", default_value = "127.0.0.1:8307", value_name = "ADDRESS:PORT")]
-    pub sidecar: SocketAddr,
-}
-
-/// How long a clone keeps its donor from ending.
-#[derive(Args, Debug)]
-pub struct DrainLimit {
-    /// How long a running clone may go on when the pod is to end, in seconds; keep it below the pod's grace period.
-    #[arg(long, env = "MYSQLSET_DRAIN_TIMEOUT", default_value_t = 90, value_name = "SECONDS")]
-    pub drain_timeout: u64,
-}
-
-#[derive(Args, Debug)]
-pub struct ReadyArgs {
-    #[command(flatten)]
-    pub sidecar: SidecarAddress,
-
-    /// Lag above which a replica is not ready, in seconds; without it lag doesn't matter.
-    #[arg(long, env = "MYSQLSET_MAX_LAG", value_name = "SECONDS")]
-    pub max_lag: Option<u64>,
 }

