@@ -210,8 +210,11 @@ impl Pod {
                 scope.spawn(|| {
                     if let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()) {
                         let output = running.exec(&hook.exec.command, deadline - Instant::now());
-                        let text = output.map(|output| output.status.to_string());
-                        shared.event(format!("{}: {} before it stops: {text:?}", self.name, container.name));
+                        let end = match output {
+                            Ok(output) => format!("ended with {}", output.status.code().unwrap_or(-1)),
+                            Err(error) => format!("failed: {error:#}"),
+                        };
+                        shared.event(format!("{}: the preStop hook of {} {end}", self.name, container.name));
                     }
                     running.signal(Signal::TERM);
                 });
