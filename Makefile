@@ -10,6 +10,11 @@ BENCH_PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backu
 # A package of another release, unpacked below target/.
 KUSTOMIZE := target/tools/kustomize/root/usr/bin/kustomize
 
+# Other servers, each unpacked with all that it needs and what the tests run beside it.
+BESIDE_A_SERVER := dash coreutils sed grep strace e2fsprogs mount
+MARIADB_11_8 := mariadb-server-core mariadb-client-core mariadb-backup $(BESIDE_A_SERVER)
+MYSQL_9_7 := mysql-server-core mysql-client-core $(BESIDE_A_SERVER)
+
 CARGO ?= cargo
 TEST_THREADS ?= 4
 
@@ -83,3 +88,9 @@ static: ## Whether the release binary needs anything but a kernel.
 packages:
 	@tests/install-packages.sh $(PACKAGES)
 	@tests/fetch-packages.sh trixie target/tools/kustomize kustomize
+
+# Debian's unstable release is not there every day as one would have it; what can't be tested then is said at the end.
+.PHONY: servers
+servers: packages
+	@tests/fetch-packages.sh --whole trixie target/servers/mariadb-11.8 $(MARIADB_11_8)
+	@tests/fetch-packages.sh --whole sid target/servers/mysql-9.7 $(MYSQL_9_7) || echo "going on without MySQL 9.7"

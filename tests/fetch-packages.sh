@@ -1,13 +1,19 @@
 #!/bin/sh
 # Unpacks packages of another Debian release below a directory, for programs that this release doesn't have. Nothing is
 # installed: apt has lists and archives of its own there, and the packages' scripts are not run.
-#   fetch-packages.sh SUITE DIRECTORY PACKAGE...
+#   fetch-packages.sh [--whole] SUITE DIRECTORY PACKAGE...
+# With --whole all packages come along that these depend on, so that DIRECTORY/root needs nothing of the machine's.
 set -eu
 
+whole=
+if [ "$1" = --whole ]; then
+    whole=--whole
+    shift
+fi
 suite=$1
 directory=$2
 shift 2
-wanted="$suite $*"
+wanted="${whole:+$whole }$suite $*"
 mark="$directory/fetched"
 [ "$(cat "$mark" 2>/dev/null || true)" != "$wanted" ] || exit 0
 
@@ -25,23 +31,30 @@ mirror=$(find_mirror)
 
 echo "fetching from Debian's $suite:" "$@"
 rm -rf "$directory"
-mkdir -p "$directory/lists/partial" "$directory/archives/partial" "$directory/root"
+mkdir -p "$directory/root" "$directory/apt/lists/partial" "$directory/apt/archives/partial"
 directory=$(cd "$directory" && pwd)
-echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$directory/sources.list"
+own=$directory/apt
+# Of that release nothing is installed.
+: >"$own/status"
+echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$own/sources.list"
 apt() {
-    apt-get --quiet --quiet -o Dir::Etc::SourceList="$directory/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-        -o Dir::State::Lists="$directory/lists" -o Dir::Cache::Archives="$directory/archives" \
-        -o Dir::Cache::PkgCache= -o Dir::Cache::SrcPkgCache= -o APT::Sandbox::User=root \
-        -o APT::Default-Release= "$@" >"$directory/log" 2>&1 || {
-        cat "$directory/log" >&2
+    apt-get --quiet --quiet -o Dir::Etc::SourceList="$own/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+        -o Dir::State::Status="$own/status" -o Dir::State::Lists="$own/lists" -o Dir::Cache::Archives="$own/archives" \
+        -o Dir::Cache::PkgCache= -o Dir::Cache::SrcPkgCache= -o APT::Sandbox::User=root -o APT::Default-Release= \
+        -o Acquire::http::Timeout=30 "$@" >"$own/log" 2>&1 || {
+        cat "$own/log" >&2
         exit 1
     }
 }
 apt update
-(cd "$directory/archives" && apt download "$@")
-for archive in "$directory"/archives/*.deb; do
+if [ -n "$whole" ]; then
+    apt install --yes --no-install-recommends --download-only "$@"
+else
+    (cd "$own/archives" && apt download "$@")
+fi
+for archive in "$own"/archives/*.deb; do
     dpkg --extract "$archive" "$directory/root"
 done
-rm -r "$directory/lists" "$directory/archives" "$directory/sources.list" "$directory/log"
+rm -r "$own"
 # Only now: what was interrupted is fetched again.
 echo "$wanted" >"$mark"
