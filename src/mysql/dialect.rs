@@ -183,6 +183,7 @@ impl Dialect {
         ];
         settings.extend(self.retries(word));
         settings.extend(self.public_key(word));
+        settings.extend(self.certificate(account));
         match position {
             Position::BinlogFile { file, offset } => {
                 settings.push(format!("{word}_LOG_FILE = {}", literal(file)));
@@ -199,14 +200,16 @@ impl Dialect {
         }
     }
 
-    /// Sets the password for the source, and nothing else: the position stays.
+    /// Sets the password for the source and what hangs on it, and nothing else: the position stays.
     pub fn change_password(self, account: &Account) -> Statement {
         let password = literal(account.password.current().reveal());
         if self.says_replica() {
             let text = format!("CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD = {password}");
             Statement::new(text, "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD")
         } else {
-            Statement::new(format!("CHANGE MASTER TO MASTER_PASSWORD = {password}"), "CHANGE MASTER TO MASTER_PASSWORD")
+            let settings = [Some(format!("MASTER_PASSWORD = {password}")), self.certificate(account)];
+            let settings = settings.into_iter().flatten().collect::<Vec<_>>().join(", ");
+            Statement::new(format!("CHANGE MASTER TO {settings}"), "CHANGE MASTER TO MASTER_PASSWORD")
         }
     }
 
@@ -226,6 +229,13 @@ impl Dialect {
     /// Accounts by caching_sha2_password, MySQL's default since 8.0, need it on a connection without TLS.
     fn public_key(self, word: &str) -> Option<String> {
         matches!(self, Dialect::Mysql { version } if version >= (8, 0, 4)).then(|| format!("GET_{word}_PUBLIC_KEY = 1"))
+    }
+
+    /// MariaDB's replicas ask for TLS from 11.4 on, and know their source's own certificate by the password that both have;
+    /// without one they would never connect. Older ones ask for none. (MariaDB knowledge base, "Zero-configuration TLS")
+    fn certificate(self, account: &Account) -> Option<String> {
+        let is_unknown = self == Dialect::Mariadb && account.password.current().is_empty();
+        is_unknown.then(|| "MASTER_SSL_VERIFY_SERVER_CERT = 0".to_owned())
     }
 }
 
@@ -271,6 +281,19 @@ mod tests {
             "CHANGE MASTER TO MASTER_HOST = 'mysql-0.mysql', MASTER_PORT = 3306, MASTER_USER = 'repl', \
              MASTER_PASSWORD = 'it''s', MASTER_CONNECT_RETRY = 5, MASTER_USE_GTID = slave_pos"
         );
+    }
+
+    /// A replica of MariaDB 11.4 or later would turn away from it ("SSL certificate is self-signed").
+    #[test]
+    fn mariadbs_source_without_a_password_needs_no_certificate() {
+        let nobody = Account { user: "root".into(), password: Password::fixed(""), socket: None };
+        let (host, account) = source();
+        let position = Position::MariadbGtid { slave_pos: String::new() };
+        let unverified = "MASTER_SSL_VERIFY_SERVER_CERT = 0";
+        assert!(Dialect::Mariadb.change_source(&host, &nobody, &position).text.contains(unverified));
+        assert!(Dialect::Mariadb.change_password(&nobody).text.ends_with(unverified));
+        assert!(!Dialect::Mariadb.change_password(&account).text.contains("SSL"));
+        assert!(!mysql(5, 7, 44).change_password(&nobody).text.contains("SSL"));
     }
 
     #[test]
