@@ -17,7 +17,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use narrator::Narrator;
-use pods::{Cluster, PATIENCE};
+use pods::{Cluster, PATIENCE, servers};
 use set::Writer;
 
 fn main() -> ExitCode {
@@ -54,7 +54,7 @@ fn write_rows(cluster: &Cluster, narrator: &Narrator) -> Result<()> {
     narrator.title("Rows are written on mysql-0.mysql, and read on every pod");
     set::fill(cluster)?;
     let insert = "INSERT INTO app.keyed (n, text) VALUES (42, 'hello from mysql-2')";
-    let client = ["mariadb", "-h", "mysql-0.mysql", "-u", "root", "-e", insert];
+    let client = [servers::tested().client(), "-h", "mysql-0.mysql", "-u", "root", "-e", insert];
     let output = cluster.exec("mysql-2", "mysql", &client)?;
     ensure!(output.status.success(), "the write failed: {}", String::from_utf8_lossy(&output.stderr));
     set::assert_same_rows(cluster, &["mysql-1", "mysql-2"])?;

@@ -1,12 +1,14 @@
 //! What stands for each image: one table from its name to a root directory, an entrypoint and its user's world.
 //!
-//! The servers and tools are those of the machine's Debian packages, seen read-only; its configuration, data and
-//! sockets are not seen at all.
+//! The servers and tools are those of Debian packages, seen read-only: the machine's own, or what `servers.rs` has
+//! unpacked. The machine's configuration, data and sockets are not seen at all.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+
+use super::servers;
 
 /// An image that the harness can run.
 pub struct Image {
@@ -15,32 +17,68 @@ pub struct Image {
     /// What the image declares as volumes. A container engine gives each container an empty one there, unless exactly that
     /// path is mounted: also over a volume that is mounted further up.
     pub volumes: &'static [&'static str],
-    kind: Kind,
+    /// What is below /usr; nothing but the binary is in an image that has none.
+    usr: Option<PathBuf>,
+    /// Files of the harness's, and where the image has them.
+    files: &'static [(&'static str, &'static str)],
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Nothing but the binary.
-    Scratch,
-    /// MariaDB's server and tools.
-    Mariadb,
-}
+/// What both families' images have.
+const EVERY_SERVERS: [(&str, &str); 3] =
+    [("passwd", "/etc/passwd"), ("group", "/etc/group"), ("nsswitch.conf", "/etc/nsswitch.conf")];
 
 /// The table.
-fn table(name: &str) -> Option<Image> {
-    Some(match name {
-        "mysqlset" => {
-            Image { entrypoint: &["/bin/mysqlset"], default_args: &["--help"], volumes: &[], kind: Kind::Scratch }
-        }
-        "mariadb" => Image {
+fn table(name: &str) -> Result<Image> {
+    let server = |program: &'static [&'static str], files| -> Result<Image> {
+        Ok(Image {
             entrypoint: &["/docker-entrypoint.sh"],
-            default_args: &["mariadbd"],
+            default_args: program,
             volumes: &["/var/lib/mysql"],
-            kind: Kind::Mariadb,
-        },
-        _ => return None,
-    })
+            usr: Some(servers::usr_of(name)?),
+            files,
+        })
+    };
+    match name.split(':').next().unwrap_or_default() {
+        "mysqlset" => {
+            Ok(Image { entrypoint: &["/bin/mysqlset"], default_args: &["--help"], volumes: &[], usr: None, files: &[] })
+        }
+        "mysql" => {
+            server(&["mysqld"], &[("mysql.cnf", "/etc/my.cnf"), ("mysql-entrypoint.sh", "/docker-entrypoint.sh")])
+        }
+        _ => server(
+            &["mariadbd"],
+            &[("mariadb.cnf", "/etc/mysql/my.cnf"), ("mariadb-entrypoint.sh", "/docker-entrypoint.sh")],
+        ),
+    }
 }
+
+const MARIADB_CNF: &str = "\
+[client-server]
+socket = /run/mysqld/mysqld.sock
+
+[mysqld]
+socket = /run/mysqld/mysqld.sock
+host-cache-size = 0
+skip-name-resolve
+
+!includedir /etc/mysql/conf.d/
+";
+
+const MYSQL_CNF: &str = "\
+[mysqld]
+host-cache-size = 0
+skip-name-resolve
+datadir = /var/lib/mysql
+socket = /var/run/mysqld/mysqld.sock
+secure-file-priv = /var/lib/mysql-files
+user = mysql
+pid-file = /var/run/mysqld/mysqld.pid
+
+[client]
+socket = /var/run/mysqld/mysqld.sock
+
+!includedir /etc/mysql/conf.d/
+";
 
 /// The files that the images are made of, in one directory that every user can read.
 pub struct Images {
@@ -54,55 +92,50 @@ impl Images {
         std::fs::create_dir_all(directory)?;
         std::fs::copy(binary, directory.join("mysqlset")).with_context(|| format!("copying {}", binary.display()))?;
         std::fs::copy("/etc/ld.so.cache", directory.join("ld.so.cache"))?;
-        let entrypoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pods/images/mariadb-entrypoint.sh");
-        std::fs::copy(&entrypoint, directory.join("mariadb-entrypoint.sh")).context("the stand-in entrypoint")?;
+        for name in ["mariadb-entrypoint.sh", "mysql-entrypoint.sh"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pods/images").join(name);
+            std::fs::copy(&path, directory.join(name)).context("the stand-in entrypoint")?;
+        }
         write("passwd", "root:x:0:0:root:/root:/bin/sh\nmysql:x:999:999::/home/mysql:/bin/sh\n")?;
         write("group", "root:x:0:\nmysql:x:999:\n")?;
         write("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")?;
-        write(
-            "my.cnf",
-            "[client-server]\nsocket = /run/mysqld/mysqld.sock\n\n[mysqld]\nsocket = /run/mysqld/mysqld.sock\n\
-             host-cache-size = 0\nskip-name-resolve\n\n!includedir /etc/mysql/conf.d/\n",
-        )?;
+        write("mariadb.cnf", MARIADB_CNF)?;
+        write("mysql.cnf", MYSQL_CNF)?;
         Ok(Images { directory: directory.to_owned() })
     }
 
-    /// The image by its name in a manifest, whatever its tag.
+    /// The image by its name and tag in a manifest; of ours whatever its tag.
     pub fn find(&self, name: &str) -> Result<Image> {
-        match table(name.split(':').next().unwrap_or_default()) {
-            Some(image) => Ok(image),
-            None => bail!("no image {name:?} in the harness's table (tests/pods/images.rs)"),
-        }
+        table(name)
     }
 
     /// Adds the arguments of bubblewrap that make an image's root. What an image has for temporary files can be written
     /// to unless the root is `read_only`.
     pub fn add_root(&self, command: &mut Command, image: &Image, read_only: bool) {
-        if image.kind == Kind::Scratch {
+        let Some(usr) = &image.usr else {
             self.add_file(command, "mysqlset", "/bin/mysqlset");
             return;
-        }
-        for directory in ["/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib64", "/usr/share", "/usr/libexec"] {
-            if Path::new(directory).exists() {
-                command.args(["--ro-bind", directory, directory]);
+        };
+        for directory in ["bin", "sbin", "lib", "lib64", "share", "libexec"] {
+            if usr.join(directory).exists() {
+                command.arg("--ro-bind").arg(usr.join(directory)).arg(Path::new("/usr").join(directory));
             }
         }
         for (target, link) in [("usr/bin", "/bin"), ("usr/sbin", "/sbin"), ("usr/lib", "/lib"), ("usr/lib64", "/lib64")]
         {
             command.args(["--symlink", target, link]);
         }
-        for (file, place) in [
-            ("passwd", "/etc/passwd"),
-            ("group", "/etc/group"),
-            ("nsswitch.conf", "/etc/nsswitch.conf"),
-            ("ld.so.cache", "/etc/ld.so.cache"),
-            ("my.cnf", "/etc/mysql/my.cnf"),
-            ("mariadb-entrypoint.sh", "/docker-entrypoint.sh"),
-        ] {
+        command.args(["--symlink", "../run", "/var/run"]);
+        if usr == Path::new("/usr") {
+            self.add_file(command, "ld.so.cache", "/etc/ld.so.cache");
+        }
+        for (file, place) in EVERY_SERVERS.iter().chain(image.files) {
             self.add_file(command, file, place);
         }
         let temporary = if read_only { "--dir" } else { "--tmpfs" };
         command.args(["--perms", "1777", temporary, "/tmp", "--perms", "0777", "--dir", "/run/mysqld"]);
+        // Of MySQL's image, for LOAD DATA.
+        command.args(["--dir", "/var/lib/mysql-files"]);
     }
 
     fn add_file(&self, command: &mut Command, file: &str, place: &str) {

@@ -8,9 +8,6 @@ use anyhow::{Context, Result, ensure};
 /// Where `make packages` leaves it.
 const PROGRAM: &str = "target/tools/kustomize/root/usr/bin/kustomize";
 
-/// The overlay that the demo and most tests run.
-pub const DEFAULT: &str = "mariadb";
-
 /// Names of what lies in `k8s/overlays` or `k8s/components`.
 pub fn names(kind: &str) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(project().join("k8s").join(kind))?;

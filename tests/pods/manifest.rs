@@ -363,6 +363,12 @@ impl Manifests {
         all.find(|container| container.name == name).unwrap_or_else(|| panic!("no container {name} in the manifest"))
     }
 
+    /// The servers' configuration files.
+    pub fn server_files(&mut self) -> impl Iterator<Item = &mut String> {
+        let files = self.config_maps.iter_mut().flat_map(|map| &mut map.data);
+        files.filter(|(name, _)| name.ends_with(".cnf")).map(|(_, text)| text)
+    }
+
     /// Sets a variable of one container.
     pub fn set_env(&mut self, container: &str, name: &str, value: &str) {
         let env = &mut self.container(container).env;

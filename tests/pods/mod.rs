@@ -4,7 +4,7 @@
 //! What differs from Kubernetes: failed containers start again after half a second instead of ten, and are killed at once
 //! where their liveness probe fails; probes are asked ten times as often; requests, limits and network policies are not
 //! enforced; a changed Secret is there at once; [`Cluster::change`] takes changes of fields that a StatefulSet refuses;
-//! all pods are on one node and one network; and images are roots made of the machine's Debian packages (`images.rs`).
+//! all pods are on one node and one network; and images are roots made of Debian packages (`images.rs`).
 //!
 //! Everything that a cluster starts dies with the test process, however that ends: it lives in namespaces that are
 //! held by a pipe from the test, and none of them has a name that could outlive it.
@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod network;
 pub mod pod;
 mod probes;
+pub mod servers;
 mod spawner;
 mod volumes;
 
@@ -101,14 +102,14 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Applies the manifests that most tests run, changed by `change`, with this binary in the images, and tells a listener
+    /// Applies the manifests that most tests run, of the tested server, changed by `change`, with this binary in the images, and tells a listener
     /// what happens.
     pub fn start(
         binary: &str,
         listener: Option<Sender<String>>,
         change: impl FnOnce(&mut Manifests),
     ) -> Result<Cluster> {
-        let mut manifests = Manifests::parse(&kustomize::build(kustomize::DEFAULT, &[])?)?;
+        let mut manifests = servers::manifests(servers::tested().overlay, &[])?;
         change(&mut manifests);
         Cluster::apply(binary, listener, manifests)
     }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
+use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
@@ -25,7 +26,7 @@ fn purge_while_away(cluster: &Cluster) -> Result<()> {
     cluster.wait_ready(1)?;
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (1); INSERT INTO app.keyless (n) VALUES (1)")?;
     cluster.sql("mysql-0", "FLUSH BINARY LOGS")?;
-    let current = cluster.value("mysql-0", "SHOW MASTER STATUS")?;
+    let current = cluster.value("mysql-0", tested().log_status())?;
     cluster.wait_for("the old logs to be purged", PATIENCE, || {
         cluster.sql("mysql-0", &format!("PURGE BINARY LOGS TO '{current}'"))?;
         Ok(cluster.sql("mysql-0", "SHOW BINARY LOGS")?.len() == 1)

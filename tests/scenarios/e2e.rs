@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 
-use crate::pods::manifest::Manifests;
-use crate::pods::{Cluster, kustomize};
+use crate::pods::{Cluster, kustomize, servers};
 use crate::set;
 
 const NAMESPACE: &str = "rehearsal";
@@ -105,7 +104,7 @@ fn run(words: &[&str], place: &Mutex<Option<Arc<Cluster>>>) -> Result<String> {
         ["delete", "namespace", ..] => *place.lock().expect("cluster") = None,
         ["apply", "--kustomize", directory] => {
             let text = kustomize::run(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory))?;
-            let applied = Cluster::apply(set::BINARY, None, Manifests::parse(&text)?)?;
+            let applied = Cluster::apply(set::BINARY, None, servers::parse(&text)?)?;
             *place.lock().expect("cluster") = Some(Arc::new(applied));
         }
         ["rollout", "status", ..] => cluster()?.wait_settled()?,

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::pods::servers::tested;
+
 /// A process by its number and the moment of its start, which nobody else ever has.
 type Process = (u32, String);
 
@@ -39,7 +41,8 @@ fn wait_for_servers(test: u32) -> Result<BTreeSet<Process>> {
     loop {
         let processes = descendants(test);
         let is_server = |process: &&Process| {
-            std::fs::read_to_string(format!("/proc/{}/comm", process.0)).is_ok_and(|name| name.trim() == "mariadbd")
+            std::fs::read_to_string(format!("/proc/{}/comm", process.0))
+                .is_ok_and(|name| name.trim() == tested().process())
         };
         if processes.iter().filter(is_server).count() >= 2 {
             return Ok(processes);

@@ -8,13 +8,13 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::pods::manifest::Manifests;
-use crate::pods::{Cluster, PATIENCE, kustomize};
+use crate::pods::{Cluster, PATIENCE, servers};
 use crate::set;
 
 const PODS: [&str; 3] = ["mysql-0", "mysql-1", "mysql-2"];
 
 fn ours(components: &[&str]) -> Result<Manifests> {
-    Manifests::parse(&kustomize::build("mariadb", components)?)
+    servers::manifests("mariadb", components)
 }
 
 /// Writes rows, one by one, as long as it is there; those that the primary took are noted.
@@ -88,7 +88,7 @@ fn wait_for_rows(cluster: &Cluster, pods: &[&str], written: &[u32]) -> Result<()
 
 #[test]
 fn a_running_set_becomes_ours_with_no_data_copied_and_no_write_lost() -> Result<()> {
-    let tutorial = Manifests::parse(include_str!("tutorial/set.yaml"))?;
+    let tutorial = servers::parse(include_str!("tutorial/set.yaml"))?;
     let cluster = Arc::new(Cluster::apply(set::BINARY, None, tutorial)?);
     cluster.wait_ready(3)?;
     cluster.sql("mysql-0", "CREATE DATABASE app; CREATE TABLE app.rows (number INT PRIMARY KEY)")?;

@@ -6,8 +6,9 @@ use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use crate::pods::dns::Mode;
+use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
-use crate::set::{self, TABLES};
+use crate::set;
 
 /// Two replicas with all of the primary's rows.
 fn set_with_rows(on_lost_primary: Option<&str>) -> Result<Cluster> {
@@ -27,7 +28,7 @@ fn set_with_rows(on_lost_primary: Option<&str>) -> Result<Cluster> {
 }
 
 fn checksums(cluster: &Cluster, pod: &str) -> Result<Vec<Vec<String>>> {
-    cluster.sql(pod, &format!("CHECKSUM TABLE {}", TABLES.join(", ")))
+    cluster.sql(pod, &format!("CHECKSUM TABLE {}", set::tables().join(", ")))
 }
 
 fn readiness(cluster: &Cluster, pod: &str) -> String {
@@ -124,7 +125,7 @@ fn a_lost_primary_is_recovered_from_a_replica_and_the_others_follow_it() -> Resu
     assert!(log.contains("is lost, and cannot be known"), "{log}");
     let journal = set::journal(&cluster, "mysql-0")?;
     assert_eq!((journal["state"].as_str(), &journal["set_id"]), (Some("complete"), &set_id));
-    assert!(cluster.sql("mysql-0", "SHOW SLAVE STATUS")?.is_empty());
+    assert!(cluster.sql("mysql-0", "SHOW REPLICA STATUS")?.is_empty());
 
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1); INSERT INTO app.keyless (n) VALUES (-1)")?;
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
@@ -144,7 +145,7 @@ fn a_lost_primary_is_recovered_from_a_replica_and_the_others_follow_it() -> Resu
 #[test]
 fn a_replica_that_is_further_than_the_recovered_primary_is_kept_and_follows_nobody() -> Result<()> {
     let cluster = set_with_rows(Some("recover"))?;
-    cluster.sql("mysql-1", "STOP SLAVE")?;
+    cluster.sql("mysql-1", "STOP REPLICA")?;
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (1); INSERT INTO app.keyed (n) VALUES (2)")?;
     set::assert_same_rows(&cluster, &["mysql-2"])?;
     let expected = checksums(&cluster, "mysql-2")?;
@@ -253,8 +254,7 @@ fn a_primary_that_is_replaced_under_running_replicas_is_not_followed_for_a_momen
             Ok(readiness(&cluster, pod).contains("the primary has lost its data"))
         })?;
         assert_eq!(checksums(&cluster, pod)?, expected);
-        let received = cluster.value(pod, "SELECT @@gtid_slave_pos")?;
-        assert_eq!(received, cluster.value("mysql-1", "SELECT @@gtid_slave_pos")?);
+        assert_eq!(cluster.value(pod, tested().applied())?, cluster.value("mysql-1", tested().applied())?);
     }
     assert!(cluster.logs("mysql-0", "clone").contains("start-anew: a new database is made"));
     Ok(())

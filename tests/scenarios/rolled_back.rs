@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set::{self, INNODB_TABLES, Writer};
 
@@ -25,7 +26,7 @@ fn nor_does_one_that_starts_replication_by_itself() -> Result<()> {
 fn older_files_without(lines: &[&str]) -> Result<()> {
     let cluster = set::start(2, |manifests| {
         set::notice_gone_replicas_soon(manifests);
-        for file in set::server_files(manifests) {
+        for file in manifests.server_files() {
             *file = lines.iter().fold(file.clone(), |file, line| file.replace(line, ""));
         }
     })?;
@@ -50,7 +51,7 @@ fn older_files_without(lines: &[&str]) -> Result<()> {
 
 /// Until the replica has applied more than it had.
 fn write_for_a_while(cluster: &Cluster) -> Result<()> {
-    let applied = || cluster.value("mysql-1", "SELECT @@gtid_slave_pos");
+    let applied = || cluster.value("mysql-1", tested().applied());
     let before = applied()?;
     let writer = Writer::start_in(&INNODB_TABLES, cluster)?;
     cluster.wait_for("a later position", PATIENCE, || Ok(applied()? != before && writer.written() > 100))?;

@@ -11,23 +11,28 @@ use anyhow::{Context, Result, ensure};
 
 use crate::pods::container::Termination;
 use crate::pods::manifest::Manifests;
-use crate::pods::{Cluster, PATIENCE, kustomize};
+use crate::pods::servers::{self, tested};
+use crate::pods::{Cluster, PATIENCE};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
-/// Tables of every kind that a clone may get wrong: with a key, without one, and outside InnoDB.
-pub const TABLES: [&str; 4] = ["app.keyed", "app.keyless", "app.aria", "app.myisam"];
-
-/// Those of them that a killed server keeps.
+/// Tables that a killed server keeps, with a key and without one.
 pub const INNODB_TABLES: [&str; 2] = ["app.keyed", "app.keyless"];
+
+/// These, and tables outside InnoDB, where the tested server's clones have them.
+pub fn tables() -> &'static [&'static str] {
+    if tested().is_mariadb() { &["app.keyed", "app.keyless", "app.aria", "app.myisam"] } else { &INNODB_TABLES }
+}
 
 const SCHEMA: &str = "CREATE DATABASE app;
     CREATE TABLE app.keyed (id INT AUTO_INCREMENT PRIMARY KEY, n INT, text VARCHAR(200));
-    CREATE TABLE app.keyless (n INT, text VARCHAR(200));
+    CREATE TABLE app.keyless (n INT, text VARCHAR(200));";
+
+const MARIADBS_SCHEMA: &str = "
     CREATE TABLE app.aria (n INT, text VARCHAR(200)) ENGINE = Aria;
     CREATE TABLE app.myisam (n INT, text VARCHAR(200)) ENGINE = MyISAM;";
 
-/// Starts so many pods from the shipped manifest, changed by the test.
+/// Starts so many pods from the manifests that are shipped for the tested server, changed by the test.
 pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     Cluster::start(BINARY, None, |manifests| {
         manifests.stateful_set.spec.replicas = replicas;
@@ -42,32 +47,28 @@ pub fn start_from(
     replicas: u32,
     change: impl FnOnce(&mut Manifests),
 ) -> Result<Cluster> {
-    let mut manifests = Manifests::parse(&kustomize::build(overlay, components)?)?;
+    let mut manifests = servers::manifests(overlay, components)?;
     manifests.stateful_set.spec.replicas = replicas;
     change(&mut manifests);
     Cluster::apply(BINARY, None, manifests)
 }
 
-/// The servers' configuration files.
-pub fn server_files(manifests: &mut Manifests) -> impl Iterator<Item = &mut String> {
-    let files = manifests.config_maps.iter_mut().flat_map(|map| &mut map.data);
-    files.filter(|(name, _)| name.ends_with(".cnf")).map(|(_, text)| text)
-}
-
 /// Has the primary notice soon that a replica is gone which it was sending to: its successor waits for that, by the
 /// server's default for up to a minute.
 pub fn notice_gone_replicas_soon(manifests: &mut Manifests) {
-    server_files(manifests).for_each(|file| file.push_str("net_write_timeout = 3\n"));
+    manifests.server_files().for_each(|file| file.push_str("net_write_timeout = 3\n"));
 }
 
 /// Makes the tables, with some rows in them.
 pub fn fill(cluster: &Cluster) -> Result<()> {
     cluster.sql("mysql-0", SCHEMA)?;
-    for table in TABLES {
-        cluster.sql(
-            "mysql-0",
-            &format!("INSERT INTO {table} (n, text) SELECT seq, REPEAT('x', seq % 200) FROM app.seq_1_to_300"),
-        )?;
+    if tested().is_mariadb() {
+        cluster.sql("mysql-0", MARIADBS_SCHEMA)?;
+    }
+    for table in tables() {
+        let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 300)";
+        let insert = format!("INSERT INTO {table} (n, text) {numbers} SELECT n, REPEAT('x', n % 200) FROM numbers");
+        cluster.sql("mysql-0", &insert)?;
     }
     Ok(())
 }
@@ -83,7 +84,7 @@ pub fn fill_much(cluster: &Cluster, megabytes: u32) -> Result<()> {
 
 /// Waits until a replica has applied all that the primary has written, then compares every table.
 pub fn assert_same_rows(cluster: &Cluster, pods: &[&str]) -> Result<()> {
-    assert_same_rows_in(&TABLES, cluster, pods)
+    assert_same_rows_in(tables(), cluster, pods)
 }
 
 /// The same for InnoDB's tables.
@@ -95,10 +96,10 @@ fn assert_same_rows_in(tables: &[&str], cluster: &Cluster, pods: &[&str]) -> Res
     let tables = tables.join(", ");
     let checksums = |pod: &str| cluster.sql(pod, &format!("CHECKSUM TABLE {tables}"));
     for pod in pods {
-        let wait = |position: &str| cluster.value(pod, &format!("SELECT MASTER_GTID_WAIT('{position}', 30)"));
-        let position = cluster.value("mysql-0", "SELECT @@gtid_binlog_pos")?;
+        let end = cluster.sql("mysql-0", tested().end_of_log())?.into_iter().next().context("no end of the log")?;
         if *pod != "mysql-0" {
-            ensure!(wait(&position)? == "0", "{pod} does not reach {position}\n{}", replication(cluster, pod));
+            let reached = cluster.value(pod, &tested().reach(&end)?)?;
+            ensure!(reached == "1", "{pod} does not reach {end:?}\n{}", replication(cluster, pod));
         }
         let (expected, found) = (checksums("mysql-0")?, checksums(pod)?);
         ensure!(found == expected, "{pod} has {found:?}, mysql-0 {expected:?}\n{}", cluster.describe());
@@ -109,7 +110,7 @@ fn assert_same_rows_in(tables: &[&str], cluster: &Cluster, pods: &[&str]) -> Res
 /// Both ends of a replication that stands still, and all else.
 fn replication(cluster: &Cluster, pod: &str) -> String {
     let source = cluster.sql("mysql-0", "SHOW PROCESSLIST");
-    let replica = cluster.sql(pod, "SHOW SLAVE STATUS");
+    let replica = cluster.sql(pod, "SHOW REPLICA STATUS");
     format!("mysql-0: {source:#?}\n{pod}: {replica:?}\n{}", cluster.describe())
 }
 
@@ -186,7 +187,7 @@ pub struct Writer {
 impl Writer {
     /// Into tables of every kind.
     pub fn start(cluster: &Cluster) -> Result<Writer> {
-        Writer::start_in(&TABLES, cluster)
+        Writer::start_in(tables(), cluster)
     }
 
     pub fn start_in(tables: &'static [&'static str], cluster: &Cluster) -> Result<Writer> {

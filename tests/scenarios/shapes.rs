@@ -3,11 +3,12 @@
 use anyhow::{Context, Result};
 
 use crate::pods::manifest::PodManagementPolicy;
+use crate::pods::servers::tested;
 use crate::set;
 
 #[test]
 fn the_sidecar_may_be_kubernetes_own_kind() -> Result<()> {
-    let cluster = set::start_from("mariadb", &["native-sidecar"], 2, |_| {})?;
+    let cluster = set::start_from(tested().overlay, &["native-sidecar"], 2, |_| {})?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     cluster.scale(3);

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use mysqlset::wire::data::DataReader;
 
 use crate::faults::{ask_for_a_clone, tools_below};
+use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
@@ -125,7 +126,7 @@ fn a_deleted_pod_lets_its_running_clone_finish() -> Result<()> {
 
 #[test]
 fn so_does_one_whose_sidecar_is_told_last() -> Result<()> {
-    let cluster = set::start_from("mariadb", &["native-sidecar"], 1, |_| {})?;
+    let cluster = set::start_from(tested().overlay, &["native-sidecar"], 1, |_| {})?;
     let ended = ends_after_its_clone(&cluster)?;
     assert!(ended("mysql") < ended("sidecar"), "{}", cluster.describe());
     Ok(())

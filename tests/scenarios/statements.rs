@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
 use crate::pods::manifest::Manifests;
+use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set::{self, INNODB_TABLES, Writer};
 use crate::sql_proxy::{Moment, Point, SqlProxy, shape, use_sql_proxy};
@@ -37,10 +38,10 @@ fn a_sidecar_killed_again_at_each_change_of_the_start_after() -> Result<()> {
     let lab = Lab::start(2, |_| {})?;
     let source_set = around_changes(&lab.undisturbed()?)
         .into_iter()
-        .find(|point| point.shape.starts_with("CHANGE MASTER") && point.moment == Moment::After)
+        .find(|point| point.shape.starts_with(tested().change_source()) && point.moment == Moment::After)
         .context("no source is set")?;
     let repeated = lab.said_after_kill_at(&source_set)?;
-    ensure!(repeated.iter().any(|point| point.shape == "STOP SLAVE"), "nothing was stopped: {repeated:?}");
+    ensure!(repeated.iter().any(|point| point.shape == tested().stop_replica()), "nothing was stopped: {repeated:?}");
     for point in repeated {
         lab.kill_at(&[source_set.clone(), point], &["sidecar"])?;
     }
@@ -69,7 +70,9 @@ fn a_server_killed_at_each_change() -> Result<()> {
 #[test]
 fn a_server_that_starts_replication_by_itself_killed_with_its_sidecar_at_each_change() -> Result<()> {
     let lab = Lab::start(2, |manifests| {
-        set::server_files(manifests).for_each(|file| *file = file.replace("skip_slave_start\n", ""));
+        for words in ["skip_slave_start\n", "skip_replica_start\n"] {
+            manifests.server_files().for_each(|file| *file = file.replace(words, ""));
+        }
     })?;
     for point in around_changes(&lab.undisturbed()?) {
         lab.kill_at(&[point], &["mysql", "sidecar"])?;
@@ -169,8 +172,8 @@ impl Lab {
     }
 
     fn assert_replicates(&self) -> Result<()> {
-        let rows = self.cluster.sql(&self.replica, "SHOW SLAVE STATUS")?;
-        // Master_Host, Slave_IO_Running, Slave_SQL_Running
+        let rows = self.cluster.sql(&self.replica, "SHOW REPLICA STATUS")?;
+        // The source's host, and whether each of the two threads runs; both families have them there.
         let shown: Vec<Option<&str>> =
             [1, 10, 11].iter().map(|column| Some(rows.first()?.get(*column)?.as_str())).collect();
         ensure!(shown == [Some("mysql-0.mysql"), Some("Yes"), Some("Yes")], "{rows:?}\n{}", self.cluster.describe());

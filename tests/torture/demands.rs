@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::PODS;
+use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set::{self, INNODB_TABLES};
 
@@ -71,7 +72,9 @@ impl Demands {
             let running = running(cluster)?;
             let count = |name: &str| running.iter().filter(|running| *running == name).count();
             ensure!(
-                count("mariadbd") == PODS.len() && count("mysqlset") == PODS.len() && count("mariadb-backup") == 0,
+                count(tested().process()) == PODS.len()
+                    && count("mysqlset") == PODS.len()
+                    && count("mariadb-backup") == 0,
                 "{running:?}"
             );
             Ok(true)

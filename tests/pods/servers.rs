@@ -1,0 +1,266 @@
+//! The servers that the tests can run on, and all in which they differ.
+//!
+//! `SERVER` names the one that is tested, by default the machine's own MariaDB; `make servers` unpacks the others below
+//! target/. `GTID=off` has MySQL do without; MariaDB's replicas always go by GTID.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::kustomize;
+use super::manifest::Manifests;
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// As `SERVER` has it, and `make servers` its directory.
+    name: &'static str,
+    /// The overlay that ships it.
+    pub overlay: &'static str,
+    image: &'static str,
+    is_the_machines: bool,
+    family: Family,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Mariadb,
+    Mysql { gtid: bool },
+}
+
+const ALL: [Server; 3] = [
+    Server {
+        name: "mariadb-10.11",
+        overlay: "mariadb",
+        image: "mariadb:10.11",
+        is_the_machines: true,
+        family: Family::Mariadb,
+    },
+    Server {
+        name: "mariadb-11.8",
+        overlay: "mariadb",
+        image: "mariadb:11.8",
+        is_the_machines: false,
+        family: Family::Mariadb,
+    },
+    Server {
+        name: "mysql-9.7",
+        overlay: "mysql-percona",
+        image: "mysql:9.7",
+        is_the_machines: false,
+        family: Family::Mysql { gtid: true },
+    },
+];
+
+/// What a test is about that not every server has.
+#[derive(Clone, Copy, Debug)]
+pub enum Needs {
+    /// A tool beside the server, by whose streams, options, locks and sessions a clone can break.
+    BackupTool,
+    /// Tables that are neither InnoDB's nor lost when a server is cloned.
+    OtherEngines,
+    /// Replicas that find their place in another primary's log.
+    Gtid,
+    /// An overlay with passwords.
+    Secrets,
+    /// The tutorial's pipeline, with pods that run it.
+    Tutorial,
+}
+
+/// The server that this run of the tests is about.
+pub fn tested() -> &'static Server {
+    static TESTED: OnceLock<Server> = OnceLock::new();
+    TESTED.get_or_init(|| from_environment().unwrap_or_else(|error| panic!("{error:#}")))
+}
+
+fn from_environment() -> Result<Server> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let name = variable("SERVER").unwrap_or_else(|| ALL[0].name.to_owned());
+    let names = ALL.map(|server| server.name).join(", ");
+    let found = ALL.into_iter().find(|server| server.name == name);
+    let mut server = found.with_context(|| format!("SERVER={name}: it is one of {names}"))?;
+    match (variable("GTID").as_deref(), &mut server.family) {
+        (None | Some("on"), _) => {}
+        (Some("off"), Family::Mysql { gtid }) => *gtid = false,
+        (Some(value), _) => bail!("GTID={value}: {name} can't do that"),
+    }
+    server.usr()?;
+    Ok(server)
+}
+
+/// The manifests that an overlay ships with some components, for the server that is tested.
+pub fn manifests(overlay: &str, components: &[&str]) -> Result<Manifests> {
+    parse(&kustomize::build(overlay, components)?)
+}
+
+/// The same of manifests that were built elsewhere.
+pub fn parse(text: &str) -> Result<Manifests> {
+    let mut manifests = Manifests::parse(text)?;
+    tested().move_in(&mut manifests);
+    Ok(manifests)
+}
+
+/// Where the programs and libraries of an image lie.
+pub fn usr_of(image: &str) -> Result<PathBuf> {
+    let found = ALL.iter().find(|server| server.image == image);
+    found.with_context(|| format!("no image {image:?} in the harness's table (tests/pods/servers.rs)"))?.usr()
+}
+
+impl Server {
+    /// For who reads what a test says.
+    pub fn title(&self) -> String {
+        match self.family {
+            Family::Mariadb => self.name.to_owned(),
+            Family::Mysql { gtid } => format!("{} with GTID {}", self.name, if gtid { "on" } else { "off" }),
+        }
+    }
+
+    pub fn is_mariadb(&self) -> bool {
+        self.family == Family::Mariadb
+    }
+
+    /// Where its programs and libraries lie.
+    pub fn usr(&self) -> Result<PathBuf> {
+        if self.is_the_machines {
+            return Ok("/usr".into());
+        }
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers").join(self.name);
+        ensure!(directory.join("fetched").exists(), "{} is not there: `make servers` fetches it", self.name);
+        Ok(directory.join("root/usr"))
+    }
+
+    /// Whether its programs are those that the tests find in their own path.
+    pub fn is_the_machines(&self) -> bool {
+        self.is_the_machines
+    }
+
+    /// Takes the place of an overlay's images, and has its configuration files say what it is to be tested with.
+    fn move_in(&self, manifests: &mut Manifests) {
+        let spec = &mut manifests.stateful_set.spec.template.spec;
+        let containers = spec.init_containers.iter_mut().chain(&mut spec.containers);
+        for container in containers.filter(|container| !container.image.starts_with("mysqlset")) {
+            container.image = self.image.to_owned();
+        }
+        if self.family == (Family::Mysql { gtid: false }) {
+            let is_about_gtid = |line: &&str| line.starts_with("gtid_mode") || line.starts_with("enforce_gtid");
+            for text in manifests.server_files() {
+                *text = text.split_inclusive('\n').filter(|line| !is_about_gtid(line)).collect();
+            }
+        }
+    }
+
+    /// The name that its processes have.
+    pub fn process(&self) -> &'static str {
+        if self.is_mariadb() { "mariadbd" } else { "mysqld" }
+    }
+
+    /// The client that its image has.
+    pub fn client(&self) -> &'static str {
+        if self.is_mariadb() { "mariadb" } else { "mysql" }
+    }
+
+    /// What `VERSION()` shows of it.
+    pub fn is_version(&self, version: &str) -> bool {
+        version.contains("MariaDB") == self.is_mariadb()
+    }
+
+    /// Asks a primary how far its log goes; the columns are for [`Server::reach`].
+    pub fn end_of_log(&self) -> &'static str {
+        match self.family {
+            Family::Mariadb => "SELECT @@gtid_binlog_pos",
+            // Sets of several servers are on several lines.
+            Family::Mysql { gtid: true } => r"SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')",
+            Family::Mysql { gtid: false } => self.log_status(),
+        }
+    }
+
+    /// Asks a primary for its log's file and offset.
+    pub fn log_status(&self) -> &'static str {
+        if self.is_mariadb() { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" }
+    }
+
+    /// Has a replica wait up to half a minute for the end of its primary's log; the answer is 1 where it was reached.
+    pub fn reach(&self, end_of_log: &[String]) -> Result<String> {
+        Ok(match (self.family, end_of_log) {
+            (Family::Mariadb, [position]) => format!("SELECT MASTER_GTID_WAIT('{position}', 30) = 0"),
+            (Family::Mysql { gtid: true }, [set]) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', 30) = 0"),
+            (Family::Mysql { gtid: false }, [file, offset, ..]) => {
+                format!("SELECT SOURCE_POS_WAIT('{file}', {offset}, 30) >= 0")
+            }
+            _ => bail!("{end_of_log:?} is no end of a log"),
+        })
+    }
+
+    /// Asks a replica how far it is, in whatever words, only to be compared.
+    pub fn applied(&self) -> &'static str {
+        match self.family {
+            Family::Mariadb => "SELECT @@gtid_slave_pos",
+            Family::Mysql { gtid: true } => "SELECT @@GLOBAL.gtid_executed",
+            Family::Mysql { gtid: false } => {
+                "SELECT CONCAT(Master_log_name, ':', Master_log_pos) FROM mysql.slave_relay_log_info"
+            }
+        }
+    }
+
+    /// A value that `SHOW REPLICA STATUS` has of a replica that goes by GTID, where it can be told from others.
+    pub fn by_gtid(&self) -> Option<&'static str> {
+        self.is_mariadb().then_some("Slave_Pos")
+    }
+
+    /// How the journal calls the position of a clone.
+    pub fn position_by(&self) -> &'static str {
+        match self.family {
+            Family::Mariadb => "mariadb-gtid",
+            Family::Mysql { gtid: true } => "mysql-gtid",
+            Family::Mysql { gtid: false } => "binlog-file",
+        }
+    }
+
+    /// How a statement begins that says where a replica's source is.
+    pub fn change_source(&self) -> &'static str {
+        if self.is_mariadb() { "CHANGE MASTER" } else { "CHANGE REPLICATION SOURCE" }
+    }
+
+    /// How a statement has it that ends both threads of a replica. The servers know both words.
+    pub fn stop_replica(&self) -> &'static str {
+        if self.is_mariadb() { "STOP SLAVE" } else { "STOP REPLICA" }
+    }
+
+    fn lacks(&self, needs: Needs) -> Option<&'static str> {
+        match (needs, self.family) {
+            (_, Family::Mariadb) | (Needs::Gtid, Family::Mysql { gtid: true }) => None,
+            (Needs::BackupTool, _) => Some("it is about mariadb-backup, and this server is cloned without a tool"),
+            (Needs::OtherEngines, _) => Some("this server's clones have InnoDB's tables only"),
+            (Needs::Gtid, _) => Some("without GTID no replica can follow another primary"),
+            (Needs::Secrets, _) => Some("no overlay has it with passwords"),
+            (Needs::Tutorial, _) => Some("the tutorial's pipeline is played with mariadb-backup"),
+        }
+    }
+}
+
+/// Whether a test has to be left out; then that is said, past the test runner's capture, and noted in the file that
+/// `LEFT_OUT` names.
+pub fn left_out(test: &str, needs: Needs) -> bool {
+    let Some(why) = tested().lacks(needs) else { return false };
+    let line = format!("left out on {}: {test}: {why}\n", tested().title());
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    if let Some(path) = std::env::var_os("LEFT_OUT") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file that LEFT_OUT names");
+    }
+    true
+}
+
+/// Ends a test that is about what the tested server hasn't got.
+#[macro_export]
+macro_rules! needs {
+    ($what:ident) => {
+        fn here() {}
+        let test = std::any::type_name_of_val(&here).trim_end_matches("::here");
+        if $crate::pods::servers::left_out(test, $crate::pods::servers::Needs::$what) {
+            return Ok(());
+        }
+    };
+}
