@@ -92,13 +92,13 @@ fn a_sidecar_killed_again_and_again_starts_replication_once_and_right() -> Resul
     let mut kills = 0;
     while set::state(&cluster, "mysql-1").as_deref() != Some("replicating") {
         ensure!(Instant::now() < deadline, "replication never starts\n{}", cluster.describe());
+        let pid = cluster.pid("mysql-1", "sidecar").ok();
         // Later each time, so that each of the first steps is somewhere the last one.
         if cluster.signal("mysql-1", "sidecar", Signal::KILL).is_ok() {
             kills += 1;
             if kills == WRITTEN_DURING {
                 writer.take().map(Writer::finish).transpose()?;
             }
-            let pid = cluster.pid("mysql-1", "sidecar").ok();
             cluster.wait_for("a new sidecar", PATIENCE, || {
                 Ok(cluster.pid("mysql-1", "sidecar").is_ok_and(|new| Some(new) != pid))
             })?;
