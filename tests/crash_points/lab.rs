@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::pods::network::Network;
+use crate::pods::servers::tested;
 use crate::pods::{PATIENCE, work_directory};
 use crate::points::Point;
 use crate::volume::{OWNER, Volume};
@@ -24,18 +25,19 @@ pub const LOCKED: i32 = 33;
 const SCHEMA: &str = "CREATE DATABASE app;
     CREATE TABLE app.keyed (id INT AUTO_INCREMENT PRIMARY KEY, n INT, text VARCHAR(200));
     CREATE TABLE app.keyless (n INT, text VARCHAR(200));
-    INSERT INTO app.keyed (n, text) SELECT seq, REPEAT('x', seq % 200) FROM app.seq_1_to_300;
-    INSERT INTO app.keyless (n, text) SELECT seq, REPEAT('y', seq % 200) FROM app.seq_1_to_300;
+    INSERT INTO app.keyed (n, text)
+        WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 300)
+        SELECT n, REPEAT('x', n % 200) FROM numbers;
+    INSERT INTO app.keyless (n, text) SELECT n, REPEAT('y', n % 200) FROM app.keyed;
     DELETE FROM app.keyless WHERE n % 7 = 0";
 
 const CHECKSUMS: &str = "CHECKSUM TABLE app.keyed, app.keyless";
 
 /// A server of 34 MB in little memory.
-const SMALL: [&str; 6] = [
+const SMALL: [&str; 5] = [
     "--no-defaults",
     "--user=root",
     "--innodb-buffer-pool-size=8M",
-    "--innodb-log-file-size=8M",
     "--skip-innodb-buffer-pool-load-at-startup",
     "--skip-innodb-buffer-pool-dump-at-shutdown",
 ];
@@ -71,22 +73,17 @@ impl Lab {
     pub fn start() -> Result<Lab> {
         let directory = Directory(work_directory()?);
         let mut lab = Lab { servers: Vec::new(), checksums: String::new(), network: Some(Network::new()?), directory };
+        if !tested().is_the_machines() {
+            // The lab's mounts are its own: its processes find the server, its tools and strace where they look for them.
+            lab.run("mount", &["--bind", tested().usr()?.to_str().context("a path in UTF-8")?, "/usr"])?;
+        }
         let data = lab.path("donor");
         let text = data.to_str().context("a path in UTF-8")?;
         std::fs::create_dir(&data)?;
         std::fs::create_dir(lab.path("tmp"))?;
-        lab.run(
-            "mariadb-install-db",
-            &[
-                "--no-defaults",
-                "--user=root",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-                &format!("--datadir={text}"),
-            ],
-        )?;
-        let mut server = lab.command("mariadbd");
-        server.args(SMALL).args(["--bind-address=127.0.0.1", "--log-bin=mysql-bin", "--server-id=100"]);
+        lab.make_a_database(text)?;
+        let mut server = lab.server();
+        server.args(["--bind-address=127.0.0.1", "--log-bin=mysql-bin", "--server-id=100"]);
         server.args([format!("--datadir={text}"), format!("--socket={}", lab.path("donor.sock").display())]);
         lab.spawn(server, "server.log")?;
         let over_tcp = ["--host=127.0.0.1"];
@@ -94,6 +91,7 @@ impl Lab {
         lab.sql(&over_tcp, SCHEMA)?;
         lab.checksums = lab.sql(&over_tcp, CHECKSUMS)?;
         let mut sidecar = lab.command(BINARY);
+        sidecar.envs(tested().method());
         sidecar.args(["sidecar", "--hostname", "mysql-0", "--data-dir", text, "--donate-to-anyone"]);
         lab.spawn(sidecar, "sidecar.log")?;
         let address = ([127, 0, 0, 1], 3307).into();
@@ -104,6 +102,25 @@ impl Lab {
     /// A place of the lab's, by the name that it has outside and, where nothing is mounted, inside.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.0.join(name)
+    }
+
+    fn make_a_database(&self, data_dir: &str) -> Result<()> {
+        let data_dir = format!("--datadir={data_dir}");
+        if tested().is_mariadb() {
+            let as_root =
+                ["--no-defaults", "--user=root", "--auth-root-authentication-method=normal", "--skip-test-db"];
+            self.run("mariadb-install-db", &[&as_root[..], &[&data_dir]].concat())?;
+        } else {
+            self.run("mysqld", &["--no-defaults", "--user=root", "--initialize-insecure", &data_dir])?;
+        }
+        Ok(())
+    }
+
+    /// A server in little memory, yet without a place.
+    fn server(&self) -> Command {
+        let mut server = self.command(tested().process());
+        server.args(SMALL).args(tested().small_logs());
+        server
     }
 
     /// A path as the lab's processes have it, mounts included, for the test's own eyes.
@@ -182,8 +199,8 @@ impl Lab {
     pub fn demand_the_donors_rows(&self, data_dir: &Path) -> Result<()> {
         let socket = format!("--socket={}", self.path("copy.sock").display());
         let log = self.path("copy.log");
-        let mut server = self.command("mariadbd");
-        server.args(SMALL).args(["--skip-networking", "--innodb-fast-shutdown=2", &socket]);
+        let mut server = self.server();
+        server.args(["--skip-networking", "--innodb-fast-shutdown=2", &socket]);
         server.arg(format!("--datadir={}", data_dir.display()));
         server.stdout(Stdio::null()).stderr(std::fs::File::create(&log)?);
         let mut server = server.spawn()?;
@@ -210,7 +227,7 @@ impl Lab {
 
     fn sql(&self, server: &[&str], statements: &str) -> Result<String> {
         let options = ["--no-defaults", "--user=root", "--batch", "--skip-column-names", "--execute", statements];
-        self.run("mariadb", &[&options[..1], server, &options[1..]].concat())
+        self.run(tested().client(), &[&options[..1], server, &options[1..]].concat())
     }
 
     fn spawn(&mut self, mut command: Command, log: &str) -> Result<()> {
@@ -237,6 +254,7 @@ fn cloning<'a>(command: &'a mut Command, volume: &Volume) -> &'a mut Command {
         .args(["clone", "--hostname", "mysql-1", "--donor", "127.0.0.1", "--prepare-memory", "32M"])
         .args(["--give-up-after", "20"])
         .env(LOG, "error")
+        .envs(tested().method())
         .args(["--owner", &format!("{OWNER}"), "--termination-log", "/dev/null", "--data-dir"])
         .arg(volume.data_dir())
 }

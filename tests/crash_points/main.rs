@@ -3,7 +3,7 @@
 //! in a copy that is the donor's, row by row. Then the same with the power lost.
 //!
 //! Needs root, loop devices, and Debian's mariadb-server, mariadb-backup, strace, e2fsprogs and mount; `make test`
-//! installs them.
+//! installs them. `SERVER` names another server, whose directory has all of these.
 
 #[path = "../pods/mod.rs"]
 mod pods;

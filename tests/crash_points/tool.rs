@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use crate::demands::{Look, at_the_kill, of_a_finished_clone, of_the_next_start};
 use crate::disk::Disk;
 use crate::lab::{LOCKED, Lab};
+use crate::needs;
 use crate::points::{self, Point};
 use crate::volume::{Place, Volume};
 
@@ -28,6 +29,7 @@ const KILLED: &str = "killed by signal 9";
 /// 10.11.19 can't ("ib_logfile0 is too small"), and another backup is received.
 #[test]
 fn the_tool_is_killed_and_started_again() -> Result<()> {
+    needs!(BackupTool);
     let lab = Lab::start()?;
     for point in points_of_the_tool(&lab)? {
         let volume = Volume::new(&lab, "volume", Place::Beside)?;
@@ -44,6 +46,7 @@ fn the_tool_is_killed_and_started_again() -> Result<()> {
 
 #[test]
 fn a_tool_that_is_always_killed_is_a_reason_to_stop() -> Result<()> {
+    needs!(BackupTool);
     let lab = Lab::start()?;
     for place in [Place::Beside, Place::Inside] {
         let volume = Volume::new(&lab, "volume", place)?;
@@ -61,6 +64,7 @@ fn a_tool_that_is_always_killed_is_a_reason_to_stop() -> Result<()> {
 
 #[test]
 fn the_container_is_killed_while_the_tool_works() -> Result<()> {
+    needs!(BackupTool);
     let lab = Lab::start()?;
     for point in points_of_the_tool(&lab)? {
         let volume = Volume::new(&lab, "volume", Place::Inside)?;
@@ -74,6 +78,7 @@ fn the_container_is_killed_while_the_tool_works() -> Result<()> {
 /// A tool that goes on after its clone was killed would write where the next one reads.
 #[test]
 fn a_tool_that_outlives_its_clone_keeps_the_next_one_away() -> Result<()> {
+    needs!(BackupTool);
     let lab = Lab::start()?;
     for place in [Place::Beside, Place::Inside] {
         let volume = Volume::new(&lab, "volume", place)?;
@@ -93,6 +98,7 @@ fn a_tool_that_outlives_its_clone_keeps_the_next_one_away() -> Result<()> {
 
 #[test]
 fn the_power_is_lost_while_the_tool_works() -> Result<()> {
+    needs!(BackupTool);
     let lab = Lab::start()?;
     for point in points_of_the_tool(&lab)? {
         let disk = Disk::new(&lab, "disk")?;

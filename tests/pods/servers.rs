@@ -5,6 +5,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -57,15 +58,15 @@ const ALL: [Server; 3] = [
 /// What a test is about that not every server has.
 #[derive(Clone, Copy, Debug)]
 pub enum Needs {
-    /// A tool beside the server, by whose streams, options, locks and sessions a clone can break.
+    /// A tool beside the server, by whose stream, options, locks and sessions a clone can break.
     BackupTool,
-    /// Tables that are neither InnoDB's nor lost when a server is cloned.
-    OtherEngines,
-    /// Replicas that find their place in another primary's log.
+    /// Replicas that find their place in another primary's log, and know what it has that they haven't.
     Gtid,
-    /// An overlay with passwords.
-    Secrets,
-    /// The tutorial's pipeline, with pods that run it.
+    /// What MariaDB keeps of a replica's place: two files and `gtid_slave_pos`.
+    MariadbsPlaces,
+    /// Accounts set apart, with MariaDB's privileges.
+    Passwords,
+    /// The tutorial's pipeline, in words of one version of MariaDB's tool.
     Tutorial,
 }
 
@@ -151,9 +152,44 @@ impl Server {
         }
     }
 
+    /// A command that is run on the machine, but finds this server's programs.
+    pub fn command(&self, program: &str) -> Result<Command> {
+        if self.is_the_machines {
+            return Ok(Command::new(program));
+        }
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--", "sh", "-c", r#"mount --bind "$0" /usr && exec "$@""#])
+            .arg(self.usr()?)
+            .arg(program);
+        Ok(command)
+    }
+
+    /// A file that its backup tool leaves.
+    pub fn left_by_its_tool(&self, what: &str) -> String {
+        let start = if self.is_the_machines { "xtrabackup" } else { "mariadb_backup" };
+        format!("{start}_{what}")
+    }
+
     /// The name that its processes have.
     pub fn process(&self) -> &'static str {
         if self.is_mariadb() { "mariadbd" } else { "mysqld" }
+    }
+
+    /// What keeps its logs small, and has it go by GTID where it is tested so.
+    pub fn small_logs(&self) -> &'static [&'static str] {
+        match self.family {
+            Family::Mariadb => &["--innodb-log-file-size=8M"],
+            Family::Mysql { gtid: true } => {
+                &["--innodb-redo-log-capacity=8M", "--mysqlx=OFF", "--gtid-mode=ON", "--enforce-gtid-consistency=ON"]
+            }
+            Family::Mysql { gtid: false } => &["--innodb-redo-log-capacity=8M", "--mysqlx=OFF"],
+        }
+    }
+
+    /// How `clone` and `sidecar` are told, where no overlay tells them, in which way it is cloned.
+    pub fn method(&self) -> Option<(&'static str, &'static str)> {
+        (!self.is_mariadb()).then_some(("MYSQLSET_METHOD", "clone-plugin"))
     }
 
     /// The client that its image has.
@@ -223,6 +259,18 @@ impl Server {
         if self.is_mariadb() { "CHANGE MASTER" } else { "CHANGE REPLICATION SOURCE" }
     }
 
+    /// How the statement begins that has a replica apply what it fetches so many seconds later.
+    pub fn change_delay(&self) -> &'static str {
+        if self.is_mariadb() { "CHANGE MASTER TO MASTER_DELAY" } else { "CHANGE REPLICATION SOURCE TO SOURCE_DELAY" }
+    }
+
+    /// A configuration file that has the server write no binary log.
+    pub fn without_binary_log(&self, file: &str) -> String {
+        let lines = ["log_bin", "log_slave_updates"];
+        let kept = file.split_inclusive('\n').filter(|line| !lines.iter().any(|name| line.starts_with(name)));
+        kept.chain(if self.is_mariadb() { None } else { Some("skip_log_bin\n") }).collect()
+    }
+
     /// How a statement has it that ends both threads of a replica. The servers know both words.
     pub fn stop_replica(&self) -> &'static str {
         if self.is_mariadb() { "STOP SLAVE" } else { "STOP REPLICA" }
@@ -230,12 +278,13 @@ impl Server {
 
     fn lacks(&self, needs: Needs) -> Option<&'static str> {
         match (needs, self.family) {
+            (Needs::Tutorial, _) if self.is_the_machines => None,
+            (Needs::Tutorial, _) => Some("the tutorial's pods in it know mariadb-backup 10.11 only"),
             (_, Family::Mariadb) | (Needs::Gtid, Family::Mysql { gtid: true }) => None,
-            (Needs::BackupTool, _) => Some("it is about mariadb-backup, and this server is cloned without a tool"),
-            (Needs::OtherEngines, _) => Some("this server's clones have InnoDB's tables only"),
-            (Needs::Gtid, _) => Some("without GTID no replica can follow another primary"),
-            (Needs::Secrets, _) => Some("no overlay has it with passwords"),
-            (Needs::Tutorial, _) => Some("the tutorial's pipeline is played with mariadb-backup"),
+            (Needs::BackupTool, _) => Some("it is about a backup tool and its stream, and this server has none"),
+            (Needs::Gtid, _) => Some("only by GTID can a replica follow another primary"),
+            (Needs::MariadbsPlaces, _) => Some("this server keeps a replica's place elsewhere"),
+            (Needs::Passwords, _) => Some("the accounts in it are MariaDB's"),
         }
     }
 }
