@@ -363,10 +363,15 @@ impl Manifests {
         all.find(|container| container.name == name).unwrap_or_else(|| panic!("no container {name} in the manifest"))
     }
 
-    /// The servers' configuration files.
+    /// The servers' configuration files, by name.
+    pub fn server_config(&mut self) -> &mut BTreeMap<String, String> {
+        let mut maps = self.config_maps.iter_mut().map(|map| &mut map.data);
+        maps.find(|files| files.keys().any(|name| name.ends_with(".cnf"))).expect("the servers' configuration")
+    }
+
+    /// The same without their names.
     pub fn server_files(&mut self) -> impl Iterator<Item = &mut String> {
-        let files = self.config_maps.iter_mut().flat_map(|map| &mut map.data);
-        files.filter(|(name, _)| name.ends_with(".cnf")).map(|(_, text)| text)
+        self.server_config().values_mut()
     }
 
     /// Sets a variable of one container.

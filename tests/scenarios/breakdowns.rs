@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::faults::tools_below;
+use crate::needs;
 use crate::pods::{Cluster, PATIENCE};
 use crate::proxy::{Fault, Proxy, use_proxy};
 use crate::set::{self, Writer};
@@ -39,6 +40,7 @@ fn ends_whole(cluster: &Cluster, proxy: &Proxy) -> Result<()> {
 
 #[test]
 fn the_donors_backup_tool_is_killed() -> Result<()> {
+    needs!(BackupTool);
     let (cluster, proxy, writer) = clone_in_its_middle()?;
     let sidecar = cluster.pid("mysql-0", "sidecar")?;
     // The stream that stands is given up; the next one's tool is killed, as the kernel does for memory.
@@ -57,6 +59,7 @@ fn the_donors_backup_tool_is_killed() -> Result<()> {
 
 #[test]
 fn the_donors_server_is_killed() -> Result<()> {
+    needs!(BackupTool);
     let (cluster, proxy, writer) = clone_in_its_middle()?;
     cluster.signal("mysql-0", "mysql", Signal::KILL)?;
     drop(writer);
@@ -65,6 +68,7 @@ fn the_donors_server_is_killed() -> Result<()> {
 
 #[test]
 fn the_donors_pod_is_deleted() -> Result<()> {
+    needs!(BackupTool);
     let (cluster, proxy, writer) = clone_in_its_middle()?;
     drop(writer);
     let before = cluster.status("mysql-0")?.uid;
@@ -76,6 +80,7 @@ fn the_donors_pod_is_deleted() -> Result<()> {
 
 #[test]
 fn the_network_is_cut_without_a_word() -> Result<()> {
+    needs!(BackupTool);
     let (cluster, proxy, writer) = clone_in_its_middle()?;
     proxy.set(Fault::None);
     drop(writer);

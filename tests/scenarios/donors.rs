@@ -2,13 +2,16 @@
 
 use anyhow::Result;
 
+use crate::needs;
 use crate::pods::PATIENCE;
 use crate::pods::network::BRIDGE;
+use crate::pods::servers::tested;
 use crate::proxy::{Fault, PORT, Proxy, use_proxy};
 use crate::set::{self, end_of_clone};
 
 #[test]
 fn a_donor_that_is_down_and_comes_up_is_waited_for() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start(1, use_proxy)?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
@@ -42,7 +45,8 @@ fn a_lower_ordinal_donates_where_the_previous_cannot() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     // It stays ready with what it has, but donates to nobody.
     let delay = |seconds: u32| {
-        cluster.sql("mysql-1", &format!("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY = {seconds}; START SLAVE"))
+        let change = tested().change_delay();
+        cluster.sql("mysql-1", &format!("STOP REPLICA; {change} = {seconds}; START REPLICA"))
     };
     delay(600)?;
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (1)")?;

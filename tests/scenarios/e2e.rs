@@ -41,7 +41,7 @@ fn the_pages_steps_do_what_it_says() -> Result<()> {
         .env("KUBECTL_SOCKET", socket)
         .env("E2E_TIMEOUT", "120")
         .env("E2E_NAMESPACE", NAMESPACE)
-        .env_remove("E2E_OVERLAY")
+        .env("E2E_OVERLAY", servers::tested().overlay)
         .env_remove("E2E_IMAGE")
         .output()?;
     let said = String::from_utf8_lossy(&output.stdout);

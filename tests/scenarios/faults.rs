@@ -12,6 +12,7 @@ use mysqlset::wire::frame::{self, Kind};
 use mysqlset::wire::message::{Challenge, Hello, Offer};
 use mysqlset::wire::preface;
 
+use crate::needs;
 use crate::pods::{Cluster, PATIENCE};
 use crate::proxy::{Fault, PORT, Proxy, use_proxy};
 use crate::set;
@@ -39,6 +40,7 @@ fn recovers(cluster: &Cluster, proxy: &Proxy) -> Result<()> {
 
 #[test]
 fn a_truncated_stream_is_never_published() -> Result<()> {
+    needs!(BackupTool);
     let cluster = primary_with_data(|_| {})?;
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::CutAfter(5_000_000))?;
     cluster.scale(2);
@@ -51,6 +53,7 @@ fn a_truncated_stream_is_never_published() -> Result<()> {
 
 #[test]
 fn a_flipped_bit_is_never_published() -> Result<()> {
+    needs!(BackupTool);
     let cluster = primary_with_data(|_| {})?;
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::FlipAt(3_333_333))?;
     cluster.scale(2);
@@ -60,6 +63,7 @@ fn a_flipped_bit_is_never_published() -> Result<()> {
 
 #[test]
 fn a_silent_network_is_given_up_and_tried_again() -> Result<()> {
+    needs!(BackupTool);
     let cluster = primary_with_data(|manifests| manifests.set_env("clone", "MYSQLSET_STALL_TIMEOUT", "2"))?;
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::SilenceAfter(5_000_000))?;
     cluster.scale(2);
@@ -69,6 +73,7 @@ fn a_silent_network_is_given_up_and_tried_again() -> Result<()> {
 
 #[test]
 fn a_hostile_stream_writes_nothing_outside_its_stage() -> Result<()> {
+    needs!(BackupTool);
     for path in ["../../../var/lib/evil", "/var/lib/evil", "d/../../evil", ".mysqlset.json", "mysql/../../../evil"] {
         let cluster = primary_with_data(|_| {})?;
         let listener = cluster.shared.network.listen(PORT)?;
@@ -132,6 +137,7 @@ fn payload(path: &str, data: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_recipient_that_goes_leaves_no_child_and_the_next_clone_works() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
@@ -195,6 +201,7 @@ fn greet_as(mut stream: &TcpStream, hello: &Hello) -> Result<()> {
 
 #[test]
 fn a_recipient_of_another_set_gets_nothing() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     for (set, set_id) in [("mysql", Some(SetId::random()?)), ("other", None)] {
@@ -241,6 +248,7 @@ fn garbage_and_silence_on_the_open_port_end_nothing() -> Result<()> {
 /// Half of the backup has come, or nearly all of it, when somebody else fills the volume.
 #[test]
 fn a_full_disk_is_named_and_nothing_is_published() -> Result<()> {
+    needs!(BackupTool);
     let cluster = primary_with_data(|_| {})?;
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::None)?;
     for held_at in [100_000, 2_000_000, 9_000_000, 17_500_000] {

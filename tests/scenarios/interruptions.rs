@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
+use crate::needs;
 use crate::pods::{Cluster, PATIENCE};
 use crate::proxy::{Fault, Proxy, use_proxy};
 use crate::set::{self, Writer};
@@ -56,6 +57,7 @@ fn kill_in(cluster: &Cluster, phase: &str) -> Result<u32> {
 
 #[test]
 fn a_donor_killed_in_the_middle_is_asked_again() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start(1, use_proxy)?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;

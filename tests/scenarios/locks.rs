@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 use crate::faults::ask_for_a_clone;
+use crate::needs;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
@@ -51,6 +52,7 @@ fn primary(change: impl FnOnce(&mut crate::pods::manifest::Manifests)) -> Result
 
 #[test]
 fn a_backup_that_waits_too_long_gives_way_and_comes_again() -> Result<()> {
+    needs!(BackupTool);
     let cluster = primary(|manifests| manifests.set_env("sidecar", "MYSQLSET_LOCK_WAIT", "1"))?;
     let locked = LockedTable::new(&cluster)?;
     cluster.scale(2);
@@ -63,6 +65,7 @@ fn a_backup_that_waits_too_long_gives_way_and_comes_again() -> Result<()> {
 /// On a busy primary somebody writes at every moment. No lock of a backup has to wait for that.
 #[test]
 fn a_primary_that_never_rests_is_cloned_without_waiting() -> Result<()> {
+    needs!(BackupTool);
     let cluster = primary(|manifests| manifests.set_env("sidecar", "MYSQLSET_LOCK_WAIT", "5"))?;
     let _writers = (0..3).map(|_| BusySession::new(&cluster)).collect::<Result<Vec<_>>>()?;
     cluster.scale(2);
@@ -95,6 +98,7 @@ impl Drop for BusySession {
 /// A tool that knows no bound, as XtraBackup for what comes after its first lock.
 #[test]
 fn a_tool_that_would_wait_for_ever_is_ended() -> Result<()> {
+    needs!(BackupTool);
     let cluster = primary(|manifests| {
         manifests.set_env("sidecar", "MYSQLSET_LOCK_WAIT", "1");
         let tool = "#!/bin/sh\nexec /usr/bin/mariadb-backup \"$@\" --ftwrl-wait-timeout=0\n";
@@ -117,6 +121,7 @@ fn a_tool_that_would_wait_for_ever_is_ended() -> Result<()> {
 /// write wait behind it.
 #[test]
 fn a_tool_that_is_gone_waits_for_nothing() -> Result<()> {
+    needs!(BackupTool);
     let cluster = primary(|_| {})?;
     let _locked = LockedTable::new(&cluster)?;
     for kill_sidecar in [false, true] {
@@ -141,6 +146,7 @@ fn a_tool_that_is_gone_waits_for_nothing() -> Result<()> {
 /// A replica whose backup breaks off goes on replicating.
 #[test]
 fn a_replica_replicates_on_after_a_backup_that_was_broken_off() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start(2, |_| {})?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;

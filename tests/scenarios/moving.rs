@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use crate::needs;
 use crate::pods::manifest::Manifests;
 use crate::pods::{Cluster, PATIENCE, servers};
 use crate::set;
@@ -88,6 +89,7 @@ fn wait_for_rows(cluster: &Cluster, pods: &[&str], written: &[u32]) -> Result<()
 
 #[test]
 fn a_running_set_becomes_ours_with_no_data_copied_and_no_write_lost() -> Result<()> {
+    needs!(Tutorial);
     let tutorial = servers::parse(include_str!("tutorial/set.yaml"))?;
     let cluster = Arc::new(Cluster::apply(set::BINARY, None, tutorial)?);
     cluster.wait_ready(3)?;

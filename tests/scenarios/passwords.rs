@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::faults::tools_below;
+use crate::needs;
 use crate::pods::manifest::Manifests;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
@@ -97,6 +98,7 @@ fn assert_not_in_arguments(cluster: &Cluster, pod: &str) -> Result<()> {
 
 #[test]
 fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Result<()> {
+    needs!(Passwords);
     let cluster = start(2, |_| {})?;
     cluster.wait_ready(2)?;
     root(&cluster, "r00t", "mysql-0", ONE_ROW)?;
@@ -152,6 +154,7 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
 /// keep it out.
 #[test]
 fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
+    needs!(Passwords);
     let cluster = start(2, |manifests| manifests.set_env("mysql", "MARIADB_AUTO_UPGRADE", "1"))?;
     cluster.wait_ready(2)?;
     for pod in ["mysql-1", "mysql-0"] {

@@ -6,7 +6,9 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use mysqlset::unpack::{Format, unpack};
 
+use crate::needs;
 use crate::pods::Cluster;
+use crate::pods::servers::tested;
 use crate::set;
 
 /// Has the tool copy the primary while rows are being written, into the stage of `volume`, with a journal that says so.
@@ -31,7 +33,8 @@ fn stage_backup(cluster: &Cluster, volume: &Path) -> Result<()> {
 }
 
 fn clone(volume: &Path) -> Result<(Option<i32>, String)> {
-    let output = std::process::Command::new(set::BINARY)
+    let output = tested()
+        .command(set::BINARY)?
         .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--donor", "127.0.0.1:1", "--data-dir"])
         .arg(volume.join("mysql"))
         .output()?;
@@ -40,6 +43,7 @@ fn clone(volume: &Path) -> Result<(Option<i32>, String)> {
 
 #[test]
 fn a_log_that_ends_too_early_is_noticed_after_prepare() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
@@ -68,6 +72,7 @@ fn a_log_that_ends_too_early_is_noticed_after_prepare() -> Result<()> {
 /// A kernel that kills for memory may take the whole container: only the journal knows then how often it was tried.
 #[test]
 fn backups_that_can_not_be_prepared_are_counted_across_starts() -> Result<()> {
+    needs!(BackupTool);
     let volume = tempfile::tempdir()?;
     let stage = volume.path().join(".mysqlset-mysql-stage");
     for path in [volume.path().join("mysql"), stage.join("data")] {

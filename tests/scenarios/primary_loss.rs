@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
+use crate::needs;
 use crate::pods::dns::Mode;
 use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
@@ -115,6 +116,7 @@ fn a_first_start_is_not_slowed() -> Result<()> {
 
 #[test]
 fn a_lost_primary_is_recovered_from_a_replica_and_the_others_follow_it() -> Result<()> {
+    needs!(Gtid);
     let cluster = set_with_rows(Some("recover"))?;
     let expected = checksums(&cluster, "mysql-1")?;
     let set_id = set::journal(&cluster, "mysql-1")?["set_id"].clone();
@@ -144,6 +146,7 @@ fn a_lost_primary_is_recovered_from_a_replica_and_the_others_follow_it() -> Resu
 /// What it has more is known by nobody else, and the primary gives the same numbers to other transactions.
 #[test]
 fn a_replica_that_is_further_than_the_recovered_primary_is_kept_and_follows_nobody() -> Result<()> {
+    needs!(Gtid);
     let cluster = set_with_rows(Some("recover"))?;
     cluster.sql("mysql-1", "STOP REPLICA")?;
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (1); INSERT INTO app.keyed (n) VALUES (2)")?;
@@ -174,6 +177,7 @@ fn a_replica_that_is_further_than_the_recovered_primary_is_kept_and_follows_nobo
 /// Both halves of a recovery: the copy, and making a primary of it.
 #[test]
 fn a_recovery_that_is_killed_again_and_again_ends_whole() -> Result<()> {
+    needs!(Gtid);
     let cluster = set_with_rows(Some("recover"))?;
     let expected = checksums(&cluster, "mysql-1")?;
     cluster.delete_volume("mysql-0")?;
@@ -215,6 +219,7 @@ fn a_name_server_that_is_silent_stops_no_replica() -> Result<()> {
 
 #[test]
 fn replicas_do_not_follow_a_primary_that_started_anew_while_nobody_was_there() -> Result<()> {
+    needs!(Gtid);
     let cluster = set_with_rows(Some("recover"))?;
     let expected = checksums(&cluster, "mysql-1")?;
     cluster.scale(0);

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use crate::faults::ask_for_a_clone;
+use crate::needs;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
@@ -43,12 +44,12 @@ fn a_server_is_alive_whoever_asks_and_its_log_stays_empty_of_it() -> Result<()> 
 fn a_replica_that_is_stopped_leaves_the_service_and_comes_back() -> Result<()> {
     let cluster = set::start(2, |_| {})?;
     cluster.wait_ready(2)?;
-    cluster.sql("mysql-1", "STOP SLAVE SQL_THREAD")?;
+    cluster.sql("mysql-1", "STOP REPLICA SQL_THREAD")?;
     cluster.wait_for("mysql-1 to leave", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
     let (code, why) = probe(&cluster, "mysql-1", &["ready"])?;
     ensure!(code == Some(1) && why.contains("applier stopped"), "{code:?}, {why}");
     assert_eq!(probe(&cluster, "mysql-1", &["alive"])?.0, Some(0));
-    cluster.sql("mysql-1", "START SLAVE SQL_THREAD")?;
+    cluster.sql("mysql-1", "START REPLICA SQL_THREAD")?;
     cluster.wait_ready(2)
 }
 
@@ -73,6 +74,7 @@ fn no_container_can_write_anywhere_but_to_its_volumes() -> Result<()> {
 
 #[test]
 fn a_running_clone_leaves_its_donor_ready() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;

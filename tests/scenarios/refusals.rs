@@ -5,8 +5,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::needs;
 use crate::pods::PATIENCE;
 use crate::pods::container::Termination;
+use crate::pods::servers::tested;
 use crate::set;
 
 /// How the first pod's init-config ended.
@@ -27,7 +29,7 @@ fn a_hostname_without_an_ordinal() -> Result<()> {
 
 #[test]
 fn a_missing_role_file() -> Result<()> {
-    let end = end_of_init_config(|manifests| drop(manifests.config_maps[0].data.remove("primary.cnf")))?;
+    let end = end_of_init_config(|manifests| drop(manifests.server_config().remove("primary.cnf")))?;
     assert_eq!(end.exit_code, 11, "{end:?}");
     assert!(end.message.contains("primary.cnf or master.cnf"), "{end:?}");
     Ok(())
@@ -36,7 +38,7 @@ fn a_missing_role_file() -> Result<()> {
 #[test]
 fn two_files_for_one_role() -> Result<()> {
     let end = end_of_init_config(|manifests| {
-        manifests.config_maps[0].data.insert("master.cnf".into(), "[mysqld]\n".into());
+        manifests.server_config().insert("master.cnf".into(), "[mysqld]\n".into());
     })?;
     assert_eq!(end.exit_code, 11, "{end:?}");
     assert!(end.message.contains("primary.cnf and master.cnf"), "{end:?}");
@@ -55,6 +57,7 @@ fn a_target_that_cannot_be_written() -> Result<()> {
 
 #[test]
 fn wrong_credentials_of_the_backup_tool() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start(2, |manifests| {
         manifests.set_env("sidecar", "MYSQLSET_BACKUP_USER", "somebody");
         manifests.set_env("sidecar", "MYSQLSET_BACKUP_PASSWORD", "n0t-th3-passw0rd");
@@ -72,6 +75,7 @@ fn wrong_credentials_of_the_backup_tool() -> Result<()> {
 
 #[test]
 fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
+    needs!(Passwords);
     let cluster = set::start(1, |manifests| {
         manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", "recover");
         for (purpose, password) in [("BACKUP", "b'\"\\#x pw"), ("REPLICATION", "r'\"\\#x pw"), ("SQL", "s'\"\\#x pw")] {
@@ -164,8 +168,8 @@ fn assert_owned(path: &Path) -> Result<()> {
 #[test]
 fn a_primary_without_a_binary_log_is_not_copied() -> Result<()> {
     let cluster = set::start(2, |manifests| {
-        let primary = manifests.config_maps[0].data.get_mut("primary.cnf").expect("primary.cnf");
-        *primary = primary.replace("log_bin\n", "").replace("log_slave_updates\n", "");
+        let primary = manifests.server_config().get_mut("primary.cnf").expect("primary.cnf");
+        *primary = tested().without_binary_log(primary);
         manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "1");
     })?;
     let end = set::end_of_clone(&cluster, "mysql-1")?;
@@ -187,6 +191,7 @@ fn a_primary_that_turns_its_sidecar_away_is_whole_all_the_same() -> Result<()> {
 /// A primary on a volume that was a replica's still has its old source, whose position is long past.
 #[test]
 fn a_clone_of_a_promoted_primary_starts_where_the_primary_is() -> Result<()> {
+    needs!(MariadbsPlaces);
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     let old = "SET GLOBAL gtid_slave_pos = '0-7-3';

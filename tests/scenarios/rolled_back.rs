@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::needs;
 use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set::{self, INNODB_TABLES, Writer};
@@ -13,12 +14,14 @@ const FILES: [&str; 2] = ["master.info", "relay-log.info"];
 
 #[test]
 fn a_replica_with_older_files_of_replication_doubles_no_row() -> Result<()> {
+    needs!(MariadbsPlaces);
     older_files_without(&[])
 }
 
 /// As the tutorial's ConfigMap has it: the server trusts the files before any sidecar has looked.
 #[test]
 fn nor_does_one_that_starts_replication_by_itself() -> Result<()> {
+    needs!(MariadbsPlaces);
     older_files_without(&["skip_slave_start\n", "relay_log_recovery = ON\n"])
 }
 

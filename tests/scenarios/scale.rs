@@ -24,7 +24,7 @@ fn scaling_to_five_under_writes_gives_five_equal_servers() -> Result<()> {
         let clone = set::journal(&cluster, pod)?["clone"].clone();
         assert_eq!(clone["donor_pod"], donor);
         if tested().is_mariadb() {
-            let slave_info = cluster.volume(pod).join("mysql/xtrabackup_slave_info");
+            let slave_info = cluster.volume(pod).join("mysql").join(tested().left_by_its_tool("slave_info"));
             assert_eq!(slave_info.exists(), donor != "mysql-0", "{pod}: {}", slave_info.display());
         }
     }

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use mysqlset::wire::data::DataReader;
 
 use crate::faults::{ask_for_a_clone, tools_below};
+use crate::needs;
 use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
@@ -36,6 +37,7 @@ fn an_idle_sidecar_ends_at_once_on_sigterm_and_on_nothing_else() -> Result<()> {
 
 #[test]
 fn a_running_clone_may_finish_after_sigterm() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
@@ -58,6 +60,7 @@ fn a_running_clone_may_finish_after_sigterm() -> Result<()> {
 
 #[test]
 fn a_clone_that_takes_too_long_does_not_hold_the_pod() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_DRAIN_TIMEOUT", "1"))?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
@@ -118,6 +121,7 @@ fn orphans_are_reaped() -> Result<()> {
 
 #[test]
 fn a_deleted_pod_lets_its_running_clone_finish() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start(1, |_| {})?;
     let ended = ends_after_its_clone(&cluster)?;
     assert!(ended("sidecar") < ended("mysql"), "{}", cluster.describe());
@@ -126,6 +130,7 @@ fn a_deleted_pod_lets_its_running_clone_finish() -> Result<()> {
 
 #[test]
 fn so_does_one_whose_sidecar_is_told_last() -> Result<()> {
+    needs!(BackupTool);
     let cluster = set::start_from(tested().overlay, &["native-sidecar"], 1, |_| {})?;
     let ended = ends_after_its_clone(&cluster)?;
     assert!(ended("mysql") < ended("sidecar"), "{}", cluster.describe());

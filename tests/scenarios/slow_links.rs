@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
+use crate::needs;
 use crate::pods::Cluster;
 use crate::set;
 
@@ -33,6 +34,7 @@ fn clone_with(variables: &[(&str, &str, &str)], megabytes: u32) -> Result<Cluste
 
 #[test]
 fn frames_are_packed_where_both_ends_say_so() -> Result<()> {
+    needs!(BackupTool);
     const PACKING: &str = "MYSQLSET_WIRE_COMPRESSION";
     for (recipient, donor, is_packed) in [("auto", "on", true), ("off", "on", false), ("on", "off", false)] {
         let cluster = clone_with(&[("clone", PACKING, recipient), ("sidecar", PACKING, donor)], 1)?;
@@ -45,6 +47,7 @@ fn frames_are_packed_where_both_ends_say_so() -> Result<()> {
 
 #[test]
 fn a_donor_keeps_to_its_rate_and_the_recipient_tells_how_far_it_is() -> Result<()> {
+    needs!(BackupTool);
     const RATE: u64 = 2 << 20;
     let cluster = clone_with(&[("sidecar", "MYSQLSET_RATE_LIMIT", "2M")], 8)?;
     let (_, sent, seconds) = served(&cluster)?;
@@ -60,6 +63,7 @@ fn a_donor_keeps_to_its_rate_and_the_recipient_tells_how_far_it_is() -> Result<(
 
 #[test]
 fn a_slow_link_is_packed_for_of_itself() -> Result<()> {
+    needs!(BackupTool);
     let auto = |container| (container, "MYSQLSET_WIRE_COMPRESSION", "auto");
     let cluster = clone_with(&[auto("clone"), auto("sidecar"), ("sidecar", "MYSQLSET_RATE_LIMIT", "6M")], 60)?;
     let (bytes, sent, _) = served(&cluster)?;

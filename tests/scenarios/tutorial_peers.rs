@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::faults::tools_below;
+use crate::needs;
 use crate::pods::manifest::Manifests;
 use crate::pods::{Cluster, PATIENCE, work_directory};
 use crate::proxy::{Fault, Proxy, use_proxy};
@@ -73,6 +74,7 @@ fn wait_for_readyz(cluster: &Cluster, pod: &str) -> Result<()> {
 
 #[test]
 fn a_set_of_the_tutorials_is_moved_over_pod_by_pod() -> Result<()> {
+    needs!(Tutorial);
     let cluster = tutorials_primary(|manifests| {
         take_unproven_stream(manifests);
         follow_unproven_primary(manifests);
@@ -113,6 +115,7 @@ fn a_set_of_the_tutorials_is_moved_over_pod_by_pod() -> Result<()> {
 
 #[test]
 fn the_tutorials_recipient_gets_a_whole_backup_from_ours() -> Result<()> {
+    needs!(Tutorial);
     let cluster = set::start(1, |manifests| {
         donate_unproven_stream(manifests);
         run_script(manifests, "clone", RECIPIENT);
@@ -143,6 +146,7 @@ fn the_tutorials_recipient_gets_a_whole_backup_from_ours() -> Result<()> {
 
 #[test]
 fn without_the_flags_nothing_unproven_is_taken_followed_or_given() -> Result<()> {
+    needs!(Tutorial);
     let cluster = tutorials_primary(|_| {})?;
     cluster.scale(2);
     let end = set::end_of_clone(&cluster, "mysql-1")?;
@@ -184,6 +188,7 @@ fn last_word(output: &Output) -> String {
 
 #[test]
 fn the_tutorials_recipient_fails_where_our_tool_is_killed_or_nothing_is_given() -> Result<()> {
+    needs!(Tutorial);
     let cluster = set::start(1, donate_unproven_stream)?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
@@ -238,6 +243,7 @@ fn record(cluster: &Cluster, file: &str) -> Result<usize> {
 
 #[test]
 fn a_stream_of_the_tutorials_that_breaks_is_never_taken_for_whole() -> Result<()> {
+    needs!(Tutorial);
     let cluster = tutorials_primary(|manifests| {
         use_proxy(manifests);
         take_unproven_stream(manifests);
