@@ -4,15 +4,18 @@
 //! What the server has is found out by trying: an account that is let in with the password that it should have, and says
 //! that it has its privileges, is left alone, so that a restart writes nothing into the binary log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tracing::{info, warn};
 
+use crate::backup_tool::BackupTool;
+use crate::clone_plugin;
 use crate::mysql::{Server, TurnedAway};
-use crate::secret::Secret;
-use crate::settings::{ManagedAccount, Purpose, Sidecar};
+use crate::secret::{Password, Secret};
+use crate::settings::{Account, ManagedAccount, Purpose, Sidecar};
 use crate::wire::auth;
 
 /// Between two looks at the passwords.
@@ -21,21 +24,25 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// Keeps them.
 pub struct Accounts {
     settings: Arc<Sidecar>,
-    /// The passwords that the server was seen to have, in the order of the settings.
-    seen: Vec<Option<Secret>>,
+    /// The passwords that the server was seen to have, by user.
+    seen: BTreeMap<String, Secret>,
+    /// Whether copies are made by the CLONE plugin, which needs an account.
+    has_plugin: bool,
     looked: Option<Instant>,
     last_trouble: String,
 }
 
 impl Accounts {
     pub fn new(settings: Arc<Sidecar>) -> Accounts {
-        let seen = vec![None; settings.managed.len()];
-        Accounts { settings, seen, looked: None, last_trouble: String::new() }
+        Accounts { settings, seen: BTreeMap::new(), has_plugin: false, looked: None, last_trouble: String::new() }
     }
 
     /// At a start of the server, which may be on other data: before the pod is called ready.
     pub async fn begin(&mut self, server: &mut Server) -> Result<()> {
-        self.seen.fill(None);
+        self.seen.clear();
+        // It takes a moment, and what is installed beside us doesn't change.
+        let tool = BackupTool::find().ok();
+        self.has_plugin = clone_plugin::copies_server(self.settings.peering.method, tool.as_ref(), &server.version);
         self.looked = Some(Instant::now());
         self.keep_all(server).await
     }
@@ -62,18 +69,30 @@ impl Accounts {
     /// One that can't be kept doesn't keep the others from it.
     async fn keep_all(&mut self, server: &mut Server) -> Result<()> {
         let mut first = Ok(());
-        for (managed, seen) in self.settings.managed.iter().zip(&mut self.seen) {
-            let password = managed.account.password.current();
-            if seen.as_ref() == Some(&password) {
+        let plugin = self.plugin_account();
+        for managed in self.settings.managed.iter().chain(&plugin) {
+            let (user, password) = (&managed.account.user, managed.account.password.current());
+            if self.seen.get(user) == Some(&password) {
                 continue;
             }
-            let user = &managed.account.user;
             match keep(managed, &password, &self.settings, server).await {
-                Ok(()) => *seen = Some(password),
+                Ok(()) => drop(self.seen.insert(user.clone(), password)),
                 Err(error) => first = first.and(Err(error.context(format!("keeping the account {user:?}")))),
             }
         }
         first
+    }
+
+    /// The account that the CLONE plugin needs; none where nobody is given anything.
+    fn plugin_account(&self) -> Option<ManagedAccount> {
+        let secret = self.settings.peering.secret.as_ref().map(Password::current);
+        if !self.has_plugin || (secret.is_none() && !self.settings.donate_to_anyone) {
+            return None;
+        }
+        let password = auth::password_of_plugin(secret.as_ref(), &self.settings.member.set);
+        let user = self.settings.plugin_user.clone();
+        let account = Account { user, password: Password::fixed(password.reveal()), socket: None };
+        Some(ManagedAccount { purpose: Purpose::Plugin, account })
     }
 }
 

@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tracing::{debug, info};
 
@@ -64,6 +66,11 @@ impl Running {
     /// The pipe from the child's standard output; once.
     pub fn take_stdout(&mut self) -> io::Result<ChildStdout> {
         self.child.stdout.take().ok_or_else(|| io::Error::other(format!("{} has no pipe for its output", self.name)))
+    }
+
+    /// Whether the child has come to its end; how, [`Self::wait`] says.
+    pub fn has_ended(&mut self) -> io::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
     }
 
     /// Waits for the child's end.
@@ -153,6 +160,13 @@ impl Tail {
         let complaint = self.0.iter().rev().find(speaks_of_error).or(self.0.back());
         complaint.map_or("it said nothing", String::as_str)
     }
+}
+
+/// The program that a name stands for in `PATH`.
+pub fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut candidates = std::env::split_paths(&path).map(|directory| directory.join(name));
+    candidates.find(|candidate| access(candidate, Access::EXEC_OK).is_ok() && candidate.is_file())
 }
 
 /// Runs a short command to its end and returns all that it wrote.

@@ -112,6 +112,10 @@ pub struct PeerArgs {
     #[arg(long, env = "MYSQLSET_CLONE_SECRET_FILE", value_name = "FILE")]
     pub clone_secret_file: Option<PathBuf>,
 
+    /// How a clone is made.
+    #[arg(long, env = "MYSQLSET_METHOD", value_enum, default_value = "auto")]
+    pub method: Method,
+
     /// Silence after which a peer counts as gone, in seconds.
     #[arg(long, env = "MYSQLSET_STALL_TIMEOUT", default_value_t = 30, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..))]
@@ -121,6 +125,18 @@ pub struct PeerArgs {
     /// packs where that turns out to be quicker.
     #[arg(long, env = "MYSQLSET_WIRE_COMPRESSION", value_enum, default_value = "off")]
     pub wire_compression: WireCompression,
+}
+
+/// How a clone is made.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// By a backup tool where there is one that fits the server, else by MySQL's CLONE plugin.
+    #[default]
+    Auto,
+    /// By XtraBackup or mariadb-backup.
+    BackupTool,
+    /// By MySQL's CLONE plugin, since MySQL 8.0.17.
+    ClonePlugin,
 }
 
 /// Whether clones are packed on the wire.
@@ -304,6 +320,10 @@ pub struct SidecarArgs {
     /// File with its password (or MYSQLSET_BACKUP_PASSWORD).
     #[arg(long, env = "MYSQLSET_BACKUP_PASSWORD_FILE", value_name = "FILE")]
     pub backup_password_file: Option<PathBuf>,
+
+    /// Account that copies by MySQL's CLONE plugin come as; the primary's sidecar makes it where it is needed.
+    #[arg(long, env = "MYSQLSET_PLUGIN_USER", default_value = "mysqlset-clone", value_name = "NAME")]
+    pub plugin_user: String,
 
     /// Account that replicas use on the source.
     #[arg(long, env = "MYSQLSET_REPLICATION_USER", default_value = "root", value_name = "NAME")]

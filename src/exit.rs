@@ -56,6 +56,8 @@ pub enum Reason {
     Prepare = 41,
     /// The backup carries no position that replication could start from.
     NoPosition = 42,
+    /// The server that `clone` itself runs for MySQL's CLONE plugin could not be started, or not be stopped.
+    OwnServer = 43,
     /// The volume is full.
     DiskFull = 50,
     /// The volume cannot be read or written.

@@ -15,15 +15,17 @@
 //! | [`guard`] | what keeps a primary that lost its data from starting anew |
 //! | [`accounts`] | the accounts that the set makes for itself |
 //! | [`replication`] | from a published clone to replication that runs, and keeping it so |
+//! | [`clone_plugin`] | a copy without a backup tool, by a server of our own |
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
-//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer` → `wire`, `unpack`,
+//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin` → `wire`, `unpack`,
 //! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service` → `exit`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
 pub mod backup_tool;
 pub mod child;
 pub mod cli;
+pub mod clone_plugin;
 pub mod commands;
 pub mod datadir;
 pub mod deadline;

@@ -52,6 +52,16 @@ impl Progress {
         Progress { done, stop: Some(stop), thread: thread.ok() }
     }
 
+    /// Takes note of how many bytes have been moved in all, where somebody else moves them.
+    pub fn set(&self, bytes: u64) {
+        self.done.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes so far.
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
     /// Counts what is read from a source.
     pub fn watch<S: Source>(&self, source: S) -> Watched<S> {
         Watched { source, done: self.done.clone() }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::cli::{
-    self, CloneArgs, DrainArgs, InitConfigArgs, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs, ProbeArgs,
-    ProcessArgs, SidecarArgs, WireCompression,
+    self, CloneArgs, DrainArgs, InitConfigArgs, Method, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs,
+    ProbeArgs, ProcessArgs, SidecarArgs, WireCompression,
 };
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal, ServerId};
@@ -58,6 +58,7 @@ pub struct Peering {
     /// Silence after which a peer counts as gone.
     pub stall_timeout: Duration,
     pub wire_compression: WireCompression,
+    pub method: Method,
 }
 
 /// `mysqlset init-config`, checked.
@@ -170,6 +171,8 @@ pub struct Sidecar {
     pub sql: Account,
     pub backup: Account,
     pub replication: Account,
+    /// The account that copies by MySQL's CLONE plugin come as.
+    pub plugin_user: String,
     /// The accounts that the primary's sidecar makes, and keeps at their passwords.
     pub managed: Vec<ManagedAccount>,
     pub max_donor_lag: Duration,
@@ -213,6 +216,7 @@ impl Sidecar {
             sql,
             backup,
             replication,
+            plugin_user: args.plugin_user,
             max_donor_lag: Duration::from_secs(args.max_donor_lag),
             lock_wait: Duration::from_secs(args.lock_wait),
             tool_threads: args.tool_threads,
@@ -286,7 +290,7 @@ fn peering(args: &PeerArgs) -> Result<Peering> {
         );
     }
     let stall_timeout = Duration::from_secs(args.stall_timeout);
-    Ok(Peering { secret, stall_timeout, wire_compression: args.wire_compression })
+    Ok(Peering { secret, stall_timeout, wire_compression: args.wire_compression, method: args.method })
 }
 
 /// Who has a secret has others prove themselves; with one of these flags somebody need not.
@@ -357,6 +361,7 @@ mod tests {
             secret: secret.map(Password::fixed),
             stall_timeout: Duration::from_secs(30),
             wire_compression: WireCompression::Off,
+            method: Method::Auto,
         };
         assert!(no_secret_beside(&peering(None), true, "--flag").is_ok());
         assert!(no_secret_beside(&peering(Some("geheim")), false, "--flag").is_ok());

@@ -2,12 +2,13 @@
 
 mod flags;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flags::{SECRETS, flags, name, variable};
-use mysqlset::datadir::journal::CloneRecord;
+use mysqlset::datadir::journal::{CloneRecord, PluginCopy};
 use mysqlset::metrics::Metrics;
+use mysqlset::mysql::plugin::PositionIn;
 use mysqlset::mysql::status::{ReplicationStatus, Thread};
 use mysqlset::ordinal::Role;
 use mysqlset::position::Position;
@@ -97,7 +98,8 @@ fn every_metric_is_in_the_readme_and_no_other() {
             bytes: 1,
             seconds: 1.0,
             received_at: 1,
-            position: Position::MariadbGtid { slave_pos: String::new() },
+            position: Some(Position::MariadbGtid { slave_pos: String::new() }),
+            plugin: Some(PluginCopy { position_in: PositionIn::GtidExecuted, settings: BTreeMap::new() }),
         });
     });
     let metrics = Metrics::new(status);

@@ -68,7 +68,7 @@ impl BackupTool {
     /// Looks for a tool in `PATH` and asks it for its version.
     pub fn find() -> Result<BackupTool> {
         for (name, family) in PROGRAMS {
-            if let Some(program) = in_path(name) {
+            if let Some(program) = child::in_path(name) {
                 let version = version(&program, family)?;
                 debug!(program = %program.display(), version, "backup tool");
                 return Ok(BackupTool { program, family, version });
@@ -175,14 +175,6 @@ fn path_option(option: &str, path: &Path) -> std::ffi::OsString {
     let mut argument = std::ffi::OsString::from(option);
     argument.push(path);
     argument
-}
-
-fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let candidates = std::env::split_paths(&path).map(|directory| directory.join(name));
-    candidates
-        .into_iter()
-        .find(|candidate| rustix::fs::access(candidate, rustix::fs::Access::EXEC_OK).is_ok() && candidate.is_file())
 }
 
 fn version(program: &Path, family: Family) -> Result<String> {

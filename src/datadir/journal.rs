@@ -1,14 +1,16 @@
 //! The journal: one small file that says in which state a data directory is, and where its data came from.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::exit::{self, Reason};
+use crate::mysql::plugin::PositionIn;
 use crate::position::Position;
 
 /// The journal's name, in a data directory and in a stage.
@@ -84,16 +86,36 @@ pub struct CloneRecord {
     pub donor: String,
     /// The donor's name in the set, as it gave it.
     pub donor_pod: String,
-    /// The backup tool that made the stream, with its version.
+    /// What made the copy, with its version: a backup tool, or MySQL's CLONE plugin.
     pub tool: String,
-    /// Bytes of the backup stream.
+    /// Bytes that came.
     pub bytes: u64,
-    /// Seconds from the donor's offer to its end mark.
+    /// Seconds from the donor's offer to the copy's end.
     pub seconds: f64,
-    /// When the end mark was checked, in seconds since 1970.
+    /// When it was known to be whole, in seconds since 1970.
     pub received_at: u64,
-    /// Where replication starts.
-    pub position: Position,
+    /// Where replication starts. A copy by the plugin does not say it before a server was started on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    /// Where the copy was made by MySQL's CLONE plugin: what a server needs to be started on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<PluginCopy>,
+}
+
+impl CloneRecord {
+    /// Where replication starts, of a copy that was prepared.
+    pub fn position(&self) -> Result<&Position> {
+        self.position.as_ref().context("the journal does not say where the clone's replication starts")
+    }
+}
+
+/// A copy by MySQL's CLONE plugin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PluginCopy {
+    /// Where its position stands.
+    pub position_in: PositionIn,
+    /// The donor's settings without which no server can be started on it, by name.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// What keeps a replica's replication from going on.
@@ -164,7 +186,7 @@ pub struct Journal {
     /// When these data took the place of a replica's whose replication was broken, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloned_again_at: Option<u64>,
-    /// How often the backup tool was started to prepare what is staged.
+    /// How often it was tried to prepare what is staged.
     #[serde(default)]
     pub prepare_attempts: u32,
     /// How many backups before this one could not be prepared.
@@ -275,7 +297,8 @@ mod tests {
             bytes: 1 << 40,
             seconds: 1.5,
             received_at: now(),
-            position: Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 1575 },
+            position: Some(Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 1575 }),
+            plugin: None,
         });
         journal.write(directory.path()).unwrap();
         assert_eq!(Journal::read(directory.path()).unwrap(), Some(journal));

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::runtime::Handle;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::preflight::Survey;
-use super::{Donor, Turn, backup, bare, preflight, report};
+use super::way::{self, Way};
+use super::{Donor, Turn, backup, bare, plugin, preflight, report};
 use crate::deadline::DeadlineReader;
 use crate::secret::Password;
 use crate::wire::auth::{self, Side, Transcript};
@@ -34,8 +35,8 @@ pub struct Admitted {
 }
 
 /// What a peer that has proven itself gets.
-enum Given {
-    Turn(Turn, Survey),
+enum Given<'a> {
+    Turn(Turn, Way<'a>, Survey),
     Report,
 }
 
@@ -61,8 +62,12 @@ pub fn handle(donor: &Donor, stream: TcpStream) {
         return bare::serve(donor, &stream);
     }
     match admit(donor, &stream) {
-        Ok((hello, transcript, Given::Turn(turn, survey))) => {
-            backup::serve(donor, Admitted { stream, hello, transcript, turn, survey });
+        Ok((hello, transcript, Given::Turn(turn, way, survey))) => {
+            let recipient = Admitted { stream, hello, transcript, turn, survey };
+            match way {
+                Way::Tool(tool) => backup::serve(donor, tool, recipient),
+                Way::Plugin => plugin::serve(donor, recipient),
+            }
         }
         Ok((hello, transcript, Given::Report)) => give_report(donor, &stream, &hello, transcript),
         Err(Ended::Refused(refusal)) => {
@@ -109,7 +114,7 @@ fn give_report(donor: &Donor, mut stream: &TcpStream, hello: &Hello, mut transcr
     }
 }
 
-fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Given), Ended> {
+fn admit<'a>(donor: &'a Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Given<'a>), Ended> {
     let mut input = DeadlineReader::new(stream, Instant::now() + HANDSHAKE_LIMIT);
     let mut transcript = Transcript::default();
     if let Err(error) = preface::receive(&mut input)?.common_version() {
@@ -126,28 +131,27 @@ fn admit(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Gi
     if hello.wants == Wants::Report {
         return Ok((hello, transcript, Given::Report));
     }
-    let (turn, survey) = take_turn(donor, &hello)?;
-    Ok((hello, transcript, Given::Turn(turn, survey)))
+    let (turn, way, survey) = take_turn(donor, &hello)?;
+    Ok((hello, transcript, Given::Turn(turn, way, survey)))
 }
 
 /// A turn for who may have a clone, where one can be made now and would be of use to him; and what is
 /// known of the backup.
-pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<(Turn, Survey), Ended> {
+pub fn take_turn<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Turn, Way<'a>, Survey), Ended> {
     if donor.stopping.load(Ordering::Relaxed) || donor.status.is_held() {
         return Err(refused(Why::Stopping, "this sidecar is about to stop", Some(RETRY_AFTER)));
     }
-    check_format(donor, hello)?;
     let snapshot = donor.status.get();
     let fit = match hello.wants {
         Wants::Recovery => snapshot.fit_for_recovery(),
         Wants::Clone | Wants::Report => snapshot.fit_to_donate(donor.settings.max_donor_lag),
     };
     fit.map_err(|why| refused(Why::NotReady, &why, Some(RETRY_AFTER)))?;
+    let way = way::choose(donor, hello).map_err(Ended::Refused)?;
     let busy = || refused(Why::Busy, "another clone is being served", Some(RETRY_AFTER));
     let turn = Turn::take(donor).ok_or_else(busy)?;
-    let tool = donor.tool().map_err(|_| refused(Why::Unsupported, "this donor has no backup tool", None))?;
-    let survey = Handle::current().block_on(preflight::check(donor, tool, hello)).map_err(Ended::Refused)?;
-    Ok((turn, survey))
+    let survey = Handle::current().block_on(preflight::check(donor, way, hello)).map_err(Ended::Refused)?;
+    Ok((turn, way, survey))
 }
 
 /// Challenges the recipient where there is a secret. Without one, and without the word that anyone may have the
@@ -192,19 +196,6 @@ fn check_set(donor: &Donor, hello: &Hello) -> Result<(), Ended> {
         }
         _ => Ok(()),
     }
-}
-
-fn check_format(donor: &Donor, hello: &Hello) -> Result<(), Ended> {
-    let tool = donor.tool().map_err(|error| {
-        warn!("{error:#}");
-        refused(Why::Unsupported, "this donor has no backup tool", None)
-    })?;
-    let format = tool.format().to_string();
-    if hello.formats.contains(&format) {
-        return Ok(());
-    }
-    let text = format!("this donor sends {format}, the recipient takes {}", hello.formats.join(", "));
-    Err(refused(Why::Unsupported, &text, None))
 }
 
 fn expect<T: serde::de::DeserializeOwned>(

@@ -37,9 +37,9 @@ pub struct Served {
 }
 
 /// Serves one admitted recipient. The turn is given back when this returns, the tool having been reaped.
-pub fn serve(donor: &Donor, recipient: Admitted) {
+pub fn serve(donor: &Donor, tool: &BackupTool, recipient: Admitted) {
     let Admitted { stream, hello, transcript, turn, survey } = recipient;
-    in_turn(donor, &hello.pod(), turn, || run(donor, &stream, &hello, transcript, &survey));
+    in_turn(donor, &hello.pod(), turn, || run(donor, tool, &stream, &hello, transcript, &survey));
 }
 
 /// Has a clone made, and counts it.
@@ -63,12 +63,12 @@ pub fn in_turn(donor: &Donor, pod: &str, turn: Turn, clone: impl FnOnce() -> Res
 
 fn run(
     donor: &Donor,
+    tool: &BackupTool,
     stream: &TcpStream,
     hello: &Hello,
     mut transcript: Transcript,
     survey: &Survey,
 ) -> Result<Served> {
-    let tool = donor.tool()?;
     let mut running = match RunningTool::start(donor, tool) {
         Ok(running) => running,
         Err(error) => return give_up(stream, error),

@@ -11,10 +11,12 @@ mod choice;
 mod pace;
 mod passing;
 mod pipe;
+mod plugin;
 mod preflight;
 mod relay;
 mod report;
 mod sessions;
+mod way;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::Donor;
-use crate::backup_tool::{BackupTool, OwnOption};
+use super::way::Way;
+use crate::backup_tool::OwnOption;
 use crate::mysql::storage::Storage;
-use crate::mysql::{Server, history, replication_status};
+use crate::mysql::{Server, history, plugin, replication_status};
 use crate::ordinal::Role;
 use crate::peer::{self, Place, Questions};
 use crate::unpack::compressed::Compression;
@@ -24,6 +25,9 @@ const MOST_GROWTH: u64 = 4 << 30;
 /// What prepare and a server's start need on any volume, in bytes.
 const LEAST_ROOM: u64 = 16 << 20;
 
+/// What the database takes on which a recipient's own server runs, with its log. (69 MB with 9.7)
+const OWN_SERVERS_ROOM: u64 = 128 << 20;
+
 /// Beginnings of names in a data directory that a backup doesn't copy.
 const UNCOPIED: [&str; 6] = ["ib_logfile", "#innodb_redo", "ibtmp", "#innodb_temp", "lost+found", OUR_PREFIX];
 
@@ -36,25 +40,49 @@ pub struct Survey {
     pub members: Option<Compression>,
     /// About how long it will be, if they are not.
     pub bytes: u64,
+    /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
+    pub plugin: Option<plugin::Facts>,
 }
 
 /// Looks at server, tool, volume and recipient; an error is what the recipient is told.
-pub async fn check(donor: &Donor, tool: &BackupTool, hello: &Hello) -> Result<Survey, Refusal> {
+pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey, Refusal> {
     let unknown = |error: anyhow::Error| refusal(Why::NotReady, format!("{error:#}"), Some(RETRY_AFTER));
-    let mut server = Server::connect(&donor.settings.server, &donor.settings.backup).await.map_err(unknown)?;
-    check_tool(tool, &server.version, hello)?;
-    let members = compression_of(tool.own_option().map_err(unknown)?, hello)?;
+    // Whoever backs up need not see every table, nor set anything.
+    let account = match way {
+        Way::Tool(_) => &donor.settings.backup,
+        Way::Plugin => &donor.settings.sql,
+    };
+    let mut server = Server::connect(&donor.settings.server, account).await.map_err(unknown)?;
+    let members = match way {
+        Way::Tool(tool) => compression_of(tool.own_option().map_err(unknown)?, hello)?,
+        Way::Plugin => None,
+    };
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
     check_storage(&storage, hello)?;
     let bytes = copied_bytes(&donor.settings.data_dir, &storage)?;
-    check_room(bytes, &storage, hello)?;
+    let own_room = if matches!(way, Way::Plugin) { OWN_SERVERS_ROOM } else { 0 };
+    check_room(bytes, own_room, &storage, hello)?;
+    let plugin = match way {
+        Way::Tool(_) => None,
+        Way::Plugin => Some(ready_plugin(&mut server, &storage).await?),
+    };
     match (donor.settings.member.role(), hello.wants) {
         (Role::Replica, Wants::Clone) => check_against_primary(donor, &mut server).await?,
         (Role::Replica, Wants::Recovery) => check_that_all_is_applied(&mut server).await?,
         _ => {}
     }
     server.close().await;
-    Ok(Survey { members, bytes })
+    Ok(Survey { members, bytes, plugin })
+}
+
+/// Has the plugin ready, where all that the server holds can be copied by it.
+async fn ready_plugin(server: &mut Server, storage: &Storage) -> Result<plugin::Facts, Refusal> {
+    let unknown = |error: anyhow::Error| refusal(Why::NotReady, format!("{error:#}"), Some(RETRY_AFTER));
+    if let Some(why) = plugin::why_not(server, storage).await.map_err(unknown)? {
+        return Err(refusal(Why::Unsupported, why, None));
+    }
+    plugin::make_ready(server).await.map_err(unknown)?;
+    plugin::facts(server, storage).await.map_err(unknown)
 }
 
 /// Half of a transaction, which the primary did not finish sending, may stay in the relay logs for ever; by GTID it
@@ -73,20 +101,6 @@ async fn check_that_all_is_applied(server: &mut Server) -> Result<(), Refusal> {
 
 fn refusal(why: Why, text: String, retry_after: Option<u64>) -> Refusal {
     Refusal { why, text, retry_after }
-}
-
-fn check_tool(tool: &BackupTool, server: &str, hello: &Hello) -> Result<(), Refusal> {
-    if !tool.fits(server) {
-        let text = format!("{tool} does not fit the server {server}: the donor needs the tool of its server's series");
-        return Err(refusal(Why::Unsupported, text, None));
-    }
-    match &hello.tool_series {
-        Some(theirs) if *theirs != tool.series() => {
-            let text = format!("the donor copies with {tool}, and the recipient would prepare with one of {theirs}");
-            Err(refusal(Why::Unsupported, text, None))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What the tool's own options files make of the members, where the recipient can undo it.
@@ -139,11 +153,11 @@ fn copied_bytes(data_dir: &Path, storage: &Storage) -> Result<u64, Refusal> {
     }
 }
 
-fn check_room(bytes: u64, storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
+fn check_room(bytes: u64, own_room: u64, storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
     let Some(free) = hello.free_bytes else { return Ok(()) };
     let redo_log = storage.redo_log_bytes();
     let growth = (bytes / GROWTH).min(MOST_GROWTH);
-    let needed = bytes + growth + redo_log + LEAST_ROOM;
+    let needed = bytes + growth + redo_log + own_room + LEAST_ROOM;
     if needed > free {
         let text = format!(
             "a copy needs {needed} bytes ({bytes} of data and what they may grow by meanwhile, {redo_log} for the server's \

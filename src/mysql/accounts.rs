@@ -66,7 +66,7 @@ impl Dialect {
     pub fn hosts(self, purpose: Purpose) -> Vec<String> {
         match purpose {
             Purpose::Backup => vec![HERE.to_owned()],
-            Purpose::Replication | Purpose::Monitoring => vec![ANYWHERE.to_owned()],
+            Purpose::Replication | Purpose::Monitoring | Purpose::Plugin => vec![ANYWHERE.to_owned()],
             Purpose::Root => Vec::new(),
         }
     }
@@ -80,6 +80,7 @@ impl Dialect {
     fn privileges(self, purpose: Purpose) -> Vec<(&'static str, &'static str)> {
         let privileges: &[(&str, &str)] = match (self, purpose) {
             (_, Purpose::Root) => &[],
+            (_, Purpose::Plugin) => &[("BACKUP_ADMIN", EVERYTHING)],
             (_, Purpose::Replication) => &[("REPLICATION SLAVE", EVERYTHING)],
             (Dialect::Mariadb, Purpose::Backup) => {
                 &[("RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR", EVERYTHING)]

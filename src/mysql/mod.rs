@@ -4,10 +4,12 @@ pub mod accounts;
 pub mod aria;
 pub mod dialect;
 pub mod history;
+pub mod plugin;
 pub mod status;
 pub mod storage;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -69,6 +71,20 @@ impl Server {
             server.close().await;
             bail!("the server has no TCP: it is its image's temporary one");
         }
+        server.known().await
+    }
+
+    /// Connects to a server of our own, which listens on its socket only and asks nobody for a password.
+    pub async fn connect_to_own(socket: &Path) -> Result<Server> {
+        let options = OptsBuilder::default().socket(Some(socket.to_string_lossy().into_owned())).user(Some("root"));
+        let connecting = timeout(CONNECT_LIMIT, Conn::new(options)).await;
+        let connection = connecting.context("it does not answer")?.map_err(innermost)?;
+        Server { connection, dialect: Dialect::Mariadb, version: String::new() }.known().await
+    }
+
+    /// Asks it what it is.
+    async fn known(self) -> Result<Server> {
+        let mut server = self;
         server.version = server.value("SELECT VERSION()").await?.unwrap_or_default();
         server.dialect = Dialect::of(&server.version)?;
         server.execute(&server.dialect.session_settings()).await?;
@@ -78,9 +94,16 @@ impl Server {
     /// Runs a statement. It may hold a password, so errors have its short form only; and a server that doesn't
     /// understand it quotes it.
     pub async fn execute(&mut self, statement: &Statement) -> Result<()> {
-        timeout(STATEMENT_LIMIT, self.connection.query_drop(&statement.text))
+        timeout(STATEMENT_LIMIT, self.execute_at_length(statement))
             .await
             .with_context(|| format!("{}: no answer in {} seconds", statement.what, STATEMENT_LIMIT.as_secs()))?
+    }
+
+    /// The same for one that may take as long as it likes.
+    pub async fn execute_at_length(&mut self, statement: &Statement) -> Result<()> {
+        self.connection
+            .query_drop(&statement.text)
+            .await
             .map_err(|error| match error {
                 mysql_async::Error::Server(error) if error.code == PARSE_ERROR => {
                     anyhow::anyhow!("the server does not understand the statement (error {PARSE_ERROR})")
@@ -122,6 +145,14 @@ impl Server {
     /// Takes leave: a connection that is only dropped leaves a warning in the server's log.
     pub async fn close(self) {
         let _ = timeout(CONNECT_LIMIT, self.connection.disconnect()).await;
+    }
+
+    /// Has the server stop. It may be gone before it has answered.
+    pub async fn shut_down(&mut self) -> Result<()> {
+        match self.execute_at_length(&Statement::new("SHUTDOWN", "SHUTDOWN")).await {
+            Err(error) if self.value("SELECT 1").await.is_ok() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Seconds since the server process started.

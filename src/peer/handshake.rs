@@ -17,7 +17,7 @@ use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::data::DataReader;
 use crate::wire::digest::Coverage;
 use crate::wire::frame::{self, Kind};
-use crate::wire::message::{Challenge, Hello, Offer, Proof, Refusal, Report};
+use crate::wire::message::{Challenge, Hello, Offer, PluginOffer, Proof, Refusal, Report};
 use crate::wire::packing::ZSTD;
 use crate::wire::preface;
 
@@ -33,21 +33,41 @@ pub struct Incoming {
     pub data: DataReader<TcpStream>,
 }
 
+/// A donor that has offered to be copied by the plugin, for as long as the connection lasts.
+pub struct Lease {
+    pub offer: PluginOffer,
+    pub stream: TcpStream,
+}
+
+/// What a donor offers.
+pub enum Answer {
+    Stream(Box<Incoming>),
+    Plugin(Box<Lease>),
+}
+
 /// Connects, proves, has the donor prove, and returns its offer and what comes behind it.
-pub fn ask_for_clone(asker: &Asker<'_>, donor: &HostPort) -> Result<Incoming, Silence> {
+pub fn ask_for_clone(asker: &Asker<'_>, donor: &HostPort) -> Result<Answer, Silence> {
     let stream = connect(&Place::Name(donor.clone()), CONNECT_LIMIT)?;
     let stall = asker.peering.stall_timeout;
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(stall));
     let hello = hello(asker, &Questions::default())?;
-    let offer: Offer = converse(asker, hello, &stream, Kind::Offer, HANDSHAKE_LIMIT)?;
+    let answered = converse(asker, hello, &stream, &[Kind::Offer, Kind::PluginOffer], HANDSHAKE_LIMIT)?;
+    if answered.kind == Kind::PluginOffer {
+        if asker.site.plugin_server.is_none() {
+            return Err(Silence::Unacceptable("the donor offers a copy by the CLONE plugin, unasked".into()));
+        }
+        stream.set_read_timeout(Some(stall)).map_err(|error| Silence::Unreachable(error.to_string()))?;
+        return Ok(Answer::Plugin(Box::new(Lease { offer: answered.parse()?, stream })));
+    }
+    let offer: Offer = answered.parse()?;
     check_offer(&offer, asker.formats, &packings(asker.peering)).map_err(Silence::Unacceptable)?;
     stream.set_read_timeout(Some(stall)).map_err(|error| Silence::Unreachable(error.to_string()))?;
     let mut data = DataReader::covering(offer.digest, stream);
     if offer.packing.is_some() {
         data = data.allow_packed().map_err(|error| Silence::Fatal(error.into()))?;
     }
-    Ok(Incoming { offer, data })
+    Ok(Answer::Stream(Box::new(Incoming { offer, data })))
 }
 
 /// A donor sends what was asked for.
@@ -85,7 +105,7 @@ pub fn ask_for_report(
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(limit));
     let hello = hello(asker, questions)?;
-    converse(asker, hello, &stream, Kind::Report, limit)
+    converse(asker, hello, &stream, &[Kind::Report], limit)?.parse()
 }
 
 pub(super) fn connect(place: &Place, limit: Duration) -> Result<TcpStream, Silence> {
@@ -109,19 +129,32 @@ pub(super) fn connect(place: &Place, limit: Duration) -> Result<TcpStream, Silen
     Err(Silence::Unreachable(last))
 }
 
-fn converse<T: DeserializeOwned>(
+/// A message as it came.
+struct Answered {
+    kind: Kind,
+    body: Vec<u8>,
+}
+
+impl Answered {
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, Silence> {
+        Ok(frame::parse(self.kind, &self.body)?)
+    }
+}
+
+/// The whole handshake, up to an answer of one of these kinds.
+fn converse(
     asker: &Asker<'_>,
     hello: Hello,
     mut stream: &TcpStream,
-    answer: Kind,
+    answers: &[Kind],
     limit: Duration,
-) -> Result<T, Silence> {
+) -> Result<Answered, Silence> {
     let mut input = DeadlineReader::new(stream, Instant::now() + limit);
     let mut transcript = Transcript::default();
     preface::send(&mut stream)?;
     transcript.add(&frame::write_control(&mut stream, Kind::Hello, &hello)?);
     preface::receive(&mut input)?.common_version()?;
-    let challenge: Challenge = expect(&mut input, Kind::Challenge, &mut transcript)?;
+    let challenge: Challenge = expect(&mut input, &[Kind::Challenge], &mut transcript)?.parse()?;
 
     let secret = asker.peering.secret.as_ref().map(Password::current);
     let secret = secret.as_ref();
@@ -142,10 +175,10 @@ fn converse<T: DeserializeOwned>(
         }
         (None, false) => {}
     }
-    let answered = expect(&mut input, answer, &mut transcript)?;
+    let answered = expect(&mut input, answers, &mut transcript)?;
     if let Some(secret) = secret {
         let said = transcript.clone();
-        let proof: Proof = expect(&mut input, Kind::Proof, &mut transcript)?;
+        let proof: Proof = expect(&mut input, &[Kind::Proof], &mut transcript)?.parse()?;
         if !said.verify(secret, Side::Donor, &proof.hmac) {
             return Err(Silence::Unacceptable(
                 "the donor does not know the clone secret: nothing is taken from it".into(),
@@ -164,6 +197,7 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
         members: Compression::TAKEN.iter().map(ToString::to_string).collect(),
         set_id: asker.set_id.clone(),
         tool_series: asker.site.tool_series.clone(),
+        plugin_server: asker.site.plugin_server.clone(),
         free_bytes: asker.site.free_bytes,
         page_size: asker.site.page_size,
         keyring: asker.site.keyring,
@@ -175,26 +209,22 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
     })
 }
 
-/// Reads the message that is due, or the refusal that may come in its place.
-fn expect<T: DeserializeOwned>(
-    input: &mut DeadlineReader<'_>,
-    kind: Kind,
-    transcript: &mut Transcript,
-) -> Result<T, Silence> {
+/// Reads the message that is due, of one of these kinds, or the refusal that may come in its place.
+fn expect(input: &mut DeadlineReader<'_>, kinds: &[Kind], transcript: &mut Transcript) -> Result<Answered, Silence> {
     let header = frame::read_header(input)?;
     let body = frame::read_body(input, header)?;
     if header.kind == Kind::Refusal {
         return Err(Silence::Refused(frame::parse::<Refusal>(Kind::Refusal, &body)?));
     }
-    if header.kind != kind {
+    if !kinds.contains(&header.kind) {
         return Err(Silence::Unacceptable(format!(
-            "the donor sent a {:?} message where a {kind:?} belongs",
-            header.kind
+            "the donor sent a {:?} message where a {:?} belongs",
+            header.kind, kinds[0]
         )));
     }
-    transcript.add(&frame::header_bytes(kind, body.len()));
+    transcript.add(&frame::header_bytes(header.kind, body.len()));
     transcript.add(&body);
-    Ok(frame::parse(kind, &body)?)
+    Ok(Answered { kind: header.kind, body })
 }
 
 #[cfg(test)]

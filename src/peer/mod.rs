@@ -16,7 +16,7 @@ use crate::wire::frame::WireError;
 use crate::wire::message::{Refusal, Report, Wants};
 
 pub use bare::{BareStream, take_bare_stream};
-pub use handshake::{Incoming, ask_for_clone};
+pub use handshake::{Answer, Incoming, Lease, ask_for_clone};
 
 /// A peer that is there reports at once; its server may take a moment to answer it.
 const REPORT_LIMIT: Duration = Duration::from_secs(5);
@@ -40,6 +40,8 @@ pub struct Asker<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Site {
     pub tool_series: Option<String>,
+    /// The version of a server that could copy the donor's by the CLONE plugin.
+    pub plugin_server: Option<String>,
     pub free_bytes: Option<u64>,
     pub page_size: Option<u64>,
     pub keyring: bool,

@@ -1,19 +1,21 @@
 //! The recipient: finds a donor, and receives a whole backup from it or nothing.
 
+mod plugin;
 mod rounds;
 mod unproven;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tracing::{info, info_span};
 
 use crate::backup_tool::{self, left_files};
-use crate::datadir::journal::{CloneRecord, Lineage, SetId, now};
+use crate::clone_plugin::Program;
+use crate::datadir::journal::{CloneRecord, Lineage, PluginCopy, SetId, now};
 use crate::exit;
 use crate::ordinal::Ordinal;
-use crate::peer::{self, Asker, Incoming, Silence};
+use crate::peer::{self, Answer, Asker, Incoming, Silence};
 use crate::position::Position;
 use crate::progress::Progress;
 use crate::settings::HostPort;
@@ -32,8 +34,10 @@ pub struct Received {
     pub lineage: Option<Lineage>,
     pub bytes: u64,
     pub seconds: f64,
-    /// Where replication starts from it.
-    pub position: Position,
+    /// Where replication starts from it, where that can be known already.
+    pub position: Option<Position>,
+    /// Where the plugin made it.
+    pub plugin: Option<PluginCopy>,
 }
 
 impl Received {
@@ -47,6 +51,7 @@ impl Received {
             seconds: self.seconds,
             received_at: now(),
             position: self.position.clone(),
+            plugin: self.plugin.clone(),
         }
     }
 }
@@ -91,28 +96,41 @@ impl From<Silence> for Setback {
     }
 }
 
-/// One try at one donor. `stage` is called once the donor has offered a backup, before the first byte of it, and
-/// gives the empty directory to unpack into. `is_bare` says that the donor was found to be the tutorial's, and isn't
+/// What a clone is made with here.
+pub struct Means<'a> {
+    /// Called once a donor has offered a copy, before the first byte of it; gives the empty directory that it goes to.
+    pub stage: &'a dyn Fn() -> anyhow::Result<PathBuf>,
+    pub writing: Writing,
+    /// A server that has the CLONE plugin.
+    pub server: Option<&'a Program>,
+}
+
+/// One try at one donor. `is_bare` says that the donor was found to be the tutorial's, and isn't
 /// asked what it is: that would break off another backup there.
 pub fn receive(
     asker: &Asker<'_>,
     donor: &HostPort,
     is_bare: &mut bool,
-    stage: &dyn Fn() -> anyhow::Result<std::path::PathBuf>,
-    writing: Writing,
+    means: &Means<'_>,
 ) -> Result<Received, Setback> {
     info_span!("receive", %donor).in_scope(|| {
         if *is_bare {
-            return unproven::receive(asker, donor, is_bare, stage, writing);
+            return unproven::receive(asker, donor, is_bare, means);
         }
-        let incoming = match peer::ask_for_clone(asker, donor) {
+        let answer = match peer::ask_for_clone(asker, donor) {
             Err(Silence::Bare) if asker.takes_unproven => {
-                return unproven::receive(asker, donor, is_bare, stage, writing);
+                return unproven::receive(asker, donor, is_bare, means);
             }
             answer => answer?,
         };
-        let directory = stage().map_err(Setback::Fatal)?;
-        unpack_all(incoming, donor, &directory, writing)
+        match (answer, means.server) {
+            (Answer::Stream(incoming), _) => {
+                let directory = (means.stage)().map_err(Setback::Fatal)?;
+                unpack_all(*incoming, donor, &directory, means.writing)
+            }
+            (Answer::Plugin(lease), Some(program)) => plugin::receive(asker, donor, *lease, program, means.stage),
+            (Answer::Plugin(_), None) => Err(Setback::Unacceptable("there is no server here to copy with".into())),
+        }
     })
 }
 
@@ -148,7 +166,8 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, writing: W
         lineage: offer.lineage,
         bytes,
         seconds,
-        position,
+        position: Some(position),
+        plugin: None,
     })
 }
 

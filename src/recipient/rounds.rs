@@ -4,17 +4,15 @@
 //! than any before it. A donor that can't be reached is none, nor is one that is not ready. A stream that moved and
 //! broke is neither progress nor standstill: of those there may be a few in a row.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tracing::{info, warn};
 
-use super::{Received, Setback, receive};
+use super::{Means, Received, Setback, receive};
 use crate::exit::Reason;
 use crate::peer::Asker;
 use crate::settings::HostPort;
-use crate::unpack::Writing;
 use crate::wire::message::Why;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -27,13 +25,12 @@ const BROKEN_STREAMS: u32 = 5;
 /// gets a little further each time, for its database grows.
 const FURTHER: u64 = 10;
 
-/// Receives from the first donor that gives; `stage` makes an empty directory for each try.
+/// Receives from the first donor that gives.
 pub fn receive_from_any(
     asker: &Asker<'_>,
     donors: &[HostPort],
     give_up_after: Duration,
-    stage: &dyn Fn() -> Result<PathBuf>,
-    writing: Writing,
+    means: &Means<'_>,
 ) -> Result<Received> {
     let mut patience = Patience::new(give_up_after);
     let mut bare = vec![false; donors.len()];
@@ -41,7 +38,7 @@ pub fn receive_from_any(
         let mut setbacks = Vec::new();
         for (donor, is_bare) in donors.iter().zip(&mut bare) {
             let began = Instant::now();
-            match receive(asker, donor, is_bare, stage, writing) {
+            match receive(asker, donor, is_bare, means) {
                 Ok(received) => return Ok(received),
                 Err(Setback::Fatal(error)) => return Err(error),
                 Err(Setback::Refused(refusal)) if refusal.why == Why::NoRoom => {

@@ -5,19 +5,19 @@
 //! the files there that a backup tool writes last; after prepare its log is compared with what the tool recorded, as in
 //! every clone. What a stranger makes up passes all that.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use tracing::{info, warn};
 
-use super::{Received, Setback, position_of, setback_of};
+use super::{Means, Received, Setback, position_of, setback_of};
 use crate::backup_tool::{self, left_files};
 use crate::ordinal::{Member, Ordinal};
 use crate::peer::{self, Asker};
 use crate::position::Position;
 use crate::progress::Progress;
 use crate::settings::HostPort;
-use crate::unpack::{self, Format, Writing};
+use crate::unpack::{self, Format};
 
 /// What is said where such a stream may not be taken.
 pub const REFUSED: &str = "the donor is no mysqlset: it sends a backup without a word about it, as the tutorial's does; with \
@@ -29,8 +29,7 @@ pub fn receive(
     asker: &Asker<'_>,
     donor: &HostPort,
     is_bare: &mut bool,
-    stage: &dyn Fn() -> anyhow::Result<PathBuf>,
-    writing: Writing,
+    means: &Means<'_>,
 ) -> Result<Received, Setback> {
     let Some(format) = asker.formats.first().copied() else {
         return Err(Setback::Unacceptable(REFUSED.to_owned()));
@@ -43,7 +42,7 @@ pub fn receive(
         let why = "it hangs up without a byte: it serves another, or its backup tool fails";
         return Err(Setback::Unreachable(why.to_owned()));
     };
-    let directory = stage().map_err(Setback::Fatal)?;
+    let directory = (means.stage)().map_err(Setback::Fatal)?;
     warn!(
         %format,
         "receiving from a donor that is no mysqlset (--take-unproven-stream): nothing proves who it is, whose data these \
@@ -51,7 +50,7 @@ pub fn receive(
     );
     let started = Instant::now();
     let progress = Progress::of("receiving");
-    let unpacked = unpack::unpack_by(writing, format, progress.watch(&mut stream), &directory);
+    let unpacked = unpack::unpack_by(means.writing, format, progress.watch(&mut stream), &directory);
     drop(progress);
     let bytes = stream.bytes();
     let summary = unpacked.map_err(|error| setback_of(error, bytes))?;
@@ -67,7 +66,8 @@ pub fn receive(
         lineage: None,
         bytes,
         seconds,
-        position,
+        position: Some(position),
+        plugin: None,
     })
 }
 

@@ -59,14 +59,15 @@ pub async fn take_over(journal: Journal, server: &mut Server, data_dir: &Path) -
         server.execute(&server.dialect.stop()).await?;
         server.execute(&server.dialect.forget_source()).await?;
     }
-    begin_log_at(&clone.position, server).await?;
+    let position = clone.position()?;
+    begin_log_at(position, server).await?;
     let mut complete = journal.entering(State::Complete);
-    if complete.set_id.is_none() || matches!(clone.position, Position::BinlogFile { .. }) {
+    if complete.set_id.is_none() || matches!(position, Position::BinlogFile { .. }) {
         complete.set_id = Some(SetId::random()?);
     }
-    complete.lineage = Some(Lineage { id: SetId::random()?, began_at: clone.position.clone() });
+    complete.lineage = Some(Lineage { id: SetId::random()?, began_at: position.clone() });
     complete.write(data_dir)?;
-    warn!(position = %clone.position, from = clone.donor_pod, "the primary is recovered; its history goes on from there");
+    warn!(%position, from = clone.donor_pod, "the primary is recovered; its history goes on from there");
     Ok(complete)
 }
 

@@ -76,7 +76,7 @@ async fn start_from_clone(
     known: &Status,
 ) -> Result<Journal> {
     let clone = journal.clone.clone().context("the journal says published, but not what")?;
-    let position = by_gtid_where_it_can_be(&clone.position, server, settings, primary, known).await?;
+    let position = by_gtid_where_it_can_be(clone.position()?, server, settings, primary, known).await?;
     // What the primary says of itself may have been noted in it.
     let journal = Journal::read(&settings.data_dir)?.unwrap_or(journal);
     let journal = forget_copied_source(journal, server, settings).await?;
@@ -163,7 +163,12 @@ async fn keep_source(
             };
             set_source(&position, server, settings).await
         }
-        None if journal.clone.as_ref().is_some_and(|clone| is_by_gtid(&clone.position, server.dialect)) => {
+        None if journal
+            .clone
+            .as_ref()
+            .and_then(|clone| clone.position.as_ref())
+            .is_some_and(|position| is_by_gtid(position, server.dialect)) =>
+        {
             warn!(source = %settings.source, "the server has lost its source: setting it");
             set_source(&by_own_gtid, server, settings).await
         }

@@ -259,7 +259,7 @@ async fn beyond(
     replication: Option<&ReplicationStatus>,
 ) -> Result<Option<Position>> {
     if let (State::Published, Some(clone)) = (journal.state, &journal.clone) {
-        let position = clone.position.clone();
+        let position = clone.position()?.clone();
         return Ok((began_at.covers(&position) != Some(true)).then_some(position));
     }
     let Progress { applied, fetched } = history::progress(server, replication).await?;

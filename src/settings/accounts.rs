@@ -27,6 +27,8 @@ pub enum Purpose {
     Backup,
     Replication,
     Monitoring,
+    /// Copies by MySQL's CLONE plugin.
+    Plugin,
 }
 
 /// An account that the set makes for itself.

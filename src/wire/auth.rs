@@ -43,13 +43,26 @@ impl Transcript {
     }
 
     fn mac(&self, secret: &Secret, side: Side) -> Hmac<Sha256> {
-        // A key longer than a block is hashed first (RFC 2104), as `new_from_slice` does; no length is refused.
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.reveal().as_bytes())
-            .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+        let mut mac = keyed(secret.reveal().as_bytes());
         mac.update(side.label());
         mac.update(&self.0.clone().finalize());
         mac
     }
+}
+
+/// The password of the account that copies by MySQL's CLONE plugin come as: whoever knows the set's clone secret knows it,
+/// and it never crosses the wire. Without a secret anybody may have a copy, and this is no secret either. It has a
+/// character of each kind, which a server's rules for passwords may ask for.
+pub fn password_of_plugin(secret: Option<&Secret>, set: &str) -> Secret {
+    let mut mac = keyed(secret.map_or(&[][..], |secret| secret.reveal().as_bytes()));
+    mac.update(b"mysqlset clone plugin 1");
+    mac.update(set.as_bytes());
+    Secret::new(format!("Aa1!{}", hexadecimal(&mac.finalize().into_bytes())))
+}
+
+/// A key longer than a block is hashed first (RFC 2104), as `new_from_slice` does; no length is refused.
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    <Hmac<Sha256> as Mac>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"))
 }
 
 /// 32 random bytes in hexadecimal.
@@ -98,6 +111,15 @@ mod tests {
         for proof in ["", "0", "zz", "é", &"0".repeat(64), long.as_str()] {
             assert!(!said.verify(&Secret::new("geheim"), Side::Recipient, proof));
         }
+    }
+
+    #[test]
+    fn the_plugins_password_is_one_secrets_and_one_sets() {
+        let of = |secret: &str, set: &str| password_of_plugin(Some(&Secret::new(secret)), set);
+        assert_eq!(of("geheim", "mysql"), of("geheim", "mysql"));
+        assert_ne!(of("geheim", "mysql"), of("geheim", "other"));
+        assert_ne!(of("geheim", "mysql"), of("other", "mysql"));
+        assert_ne!(of("geheim", "mysql"), password_of_plugin(None, "mysql"));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum Kind {
     Challenge = b'C',
     Proof = b'P',
     Offer = b'O',
+    PluginOffer = b'Q',
+    Copied = b'K',
     Refusal = b'R',
     Report = b'A',
     Data = b'D',
@@ -35,9 +37,22 @@ pub enum Kind {
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
         use Kind::*;
-        [Hello, Challenge, Proof, Offer, Refusal, Report, Data, Packed, Heartbeat, End, Failed]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        let all = [
+            Hello,
+            Challenge,
+            Proof,
+            Offer,
+            PluginOffer,
+            Copied,
+            Refusal,
+            Report,
+            Data,
+            Packed,
+            Heartbeat,
+            End,
+            Failed,
+        ];
+        all.into_iter().find(|kind| *kind as u8 == byte)
     }
 
     /// Whether it carries a part of the backup stream.

@@ -1,5 +1,6 @@
 //! What donor and recipient say to each other, as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -47,6 +48,9 @@ pub struct Hello {
     /// Bytes that the recipient's volume has room for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_bytes: Option<u64>,
+    /// The version of the server with which the recipient can copy the donor's by MySQL's CLONE plugin, where it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin_server: Option<String>,
     /// InnoDB's page size that the recipient's server is configured for, where its configuration says one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_size: Option<u64>,
@@ -169,6 +173,53 @@ pub struct Offer {
     pub lineage: Option<Lineage>,
     /// The longest that the donor will be silent, in seconds.
     pub heartbeat_seconds: u64,
+}
+
+/// Donor → recipient: a copy may be taken from the server itself, by MySQL's CLONE plugin, while this connection lasts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PluginOffer {
+    /// The donor's pod: `mysql-1`.
+    #[serde(deserialize_with = "one_line")]
+    pub pod: String,
+    pub ordinal: u32,
+    /// The port of the donor's server, at the donor's address.
+    pub server_port: u16,
+    /// The account to come as. Its password follows from the clone secret ([`crate::wire::auth::password_of_plugin`]).
+    #[serde(deserialize_with = "one_line")]
+    pub user: String,
+    /// The server's version, as it says it.
+    #[serde(deserialize_with = "one_line")]
+    pub server: String,
+    /// Whether the donor's server has GTID on: then the set that the copy holds is its position.
+    pub by_gtid: bool,
+    /// Settings that the recipient's own server must share, by name.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// Libraries of the plugins that are active there: those must be active on the recipient's own server too.
+    #[serde(default)]
+    pub libraries: Vec<String>,
+    /// The most that the copy may take, in bytes a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<u64>,
+    /// Whether the copy is to be compressed on its way.
+    #[serde(default)]
+    pub compressed: bool,
+    /// About how many bytes the copy will have: what lies in the data directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_id: Option<SetId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
+    /// The longest that the donor will be silent, in seconds.
+    pub heartbeat_seconds: u64,
+}
+
+/// Recipient → donor: the copy that was offered is there, whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Copied {
+    /// Bytes that came over the network.
+    pub bytes: u64,
 }
 
 /// Why a donor gives nothing.

@@ -22,8 +22,24 @@
 //!     │◀──────────────────────────────────────────────────│
 //! ```
 //!
+//! **By the CLONE plugin.** Where the two have no backup tool in common and both MySQL's CLONE plugin, a plugin offer comes
+//! in the offer's place, and no data after it: the recipient's own server fetches the copy from the donor's, under an
+//! account whose password both know by the secret, while this connection says that both ends are still there.
+//!
+//! ```text
+//!     │    plugin offer: server's port, account, settings │   or  refusal, and the end
+//!     │◀──────────────────────────────────────────────────│
+//!     │                    proof: HMAC, where needed      │
+//!     │◀──────────────────────────────────────────────────│
+//!     │                      heartbeat … heartbeat        │   or  failed: why
+//!     │◀──────────────────────────────────────────────────│
+//!     │  copied: the copy is whole                        │   or  its end
+//!     │──────────────────────────────────────────────────▶│
+//! ```
+//!
 //! A recipient whose hello asks for a report gets that in the offer's place, and nothing after it but the donor's proof.
-//! Once it has proven itself the recipient says nothing more: what comes from it, its end included, ends the clone.
+//! Once it has proven itself the recipient says nothing more, but that a copy by the plugin is whole: what else comes from
+//! it, its end included, ends the clone.
 //!
 //! # Bytes
 //!
@@ -51,6 +67,8 @@
 //! | `C` 43 | challenge | donor | JSON |
 //! | `P` 50 | proof | both | JSON |
 //! | `O` 4f | offer | donor | JSON |
+//! | `Q` 51 | plugin offer | donor | JSON |
+//! | `K` 4b | copied | recipient | JSON |
 //! | `A` 41 | report | donor | JSON |
 //! | `R` 52 | refusal | donor | JSON |
 //! | `B` 42 | heartbeat | donor | JSON |
@@ -102,6 +120,7 @@
 //! | `members` | `members` | none is compressed | how the tool itself compresses members: `zstd`, `lz4` |
 //! | `digests` | `digest` | `whole` | what a digest may cover beside the whole: `heads` |
 //! | `packing` | `packing` | no `Z` frame | how frames may be packed: `zstd` |
+//! | `plugin_server` | a plugin offer | no plugin | the version of the recipient's own server |
 //! | – | `expected_bytes` | not known | about how long the stream will be; for people only |
 
 pub mod auth;

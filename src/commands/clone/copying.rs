@@ -1,12 +1,15 @@
 //! From an empty data directory, or an interrupted clone, to a published one.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tracing::{info, warn};
 
-use crate::backup_tool::{self, BackupTool, Prepared, memory};
-use crate::datadir::journal::{FILE_NAME, Journal, State, now};
+use super::ways::Ways;
+use crate::backup_tool::{self, Prepared, memory};
+use crate::clone_plugin::StartedCopy;
+use crate::datadir::journal::{FILE_NAME, Journal, PluginCopy, State, now};
 use crate::datadir::layout::Layout;
 use crate::datadir::ownership::Ownership;
 use crate::datadir::{publish, stage};
@@ -15,7 +18,7 @@ use crate::exit::{self, Reason};
 use crate::peer::{self, Asker, Place, Questions, Site};
 use crate::position::Position;
 use crate::progress::Progress;
-use crate::recipient::receive_from_any;
+use crate::recipient::{Means, receive_from_any};
 use crate::server_config;
 use crate::settings::{Clone, HostPort};
 use crate::wire::message::{Report, Wants};
@@ -31,7 +34,7 @@ pub struct Copying<'a> {
     pub settings: &'a Clone,
     pub layout: &'a Layout,
     pub ownership: Ownership,
-    pub tool: BackupTool,
+    pub ways: Ways,
     pub from: From,
     /// The journal of the data whose place the copy takes, where there are some.
     pub replacing: Option<Journal>,
@@ -91,7 +94,7 @@ impl Copying<'_> {
     fn why_useless(&self, journal: &Journal) -> Result<Option<String>> {
         let (Some(primary), Some(clone)) = (&self.from.primary, &journal.clone) else { return Ok(None) };
         let history = self.replacing.as_ref().and_then(|old| Some(old.broken.as_ref()?.history.clone()));
-        let questions = Questions { about: Some(clone.position.clone()), history };
+        let questions = Questions { about: clone.position.clone(), history };
         let place = Place::Name(primary.clone());
         let report = match peer::ask_for_report(&self.settings.member, &self.settings.peering, &place, &questions) {
             Ok(report) => report,
@@ -129,7 +132,7 @@ impl Copying<'_> {
             member: &self.settings.member,
             peering: &self.settings.peering,
             wants: self.from.wants,
-            formats: self.tool.formats(),
+            formats: self.ways.formats(),
             site: self.site(),
             set_id: self.replacing.as_ref().and_then(|old| old.set_id.clone()),
             // Neither a lost primary nor data that are there give way to what nobody has vouched for.
@@ -148,7 +151,8 @@ impl Copying<'_> {
             stage::open(self.layout, self.ownership)
         };
         let (patience, writing) = (self.settings.give_up_after, self.settings.writing);
-        let received = receive_from_any(&asker, &self.from.donors, patience, &stage, writing)
+        let means = Means { stage: &stage, writing, server: self.ways.server() };
+        let received = receive_from_any(&asker, &self.from.donors, patience, &means)
             // Part of a backup is worth nothing, and may be what fills the volume.
             .inspect_err(|_| drop(stage::discard(self.layout)))?;
 
@@ -167,7 +171,8 @@ impl Copying<'_> {
 
     fn site(&self) -> Site {
         Site {
-            tool_series: Some(self.tool.series()),
+            tool_series: self.ways.tool_series(),
+            plugin_server: self.ways.server().map(|server| server.version.clone()),
             free_bytes: durable::free_bytes(self.layout.workplace()).ok(),
             page_size: server_config::page_size(&self.settings.server_config),
             keyring: self.settings.keyring,
@@ -186,13 +191,41 @@ impl Copying<'_> {
             *journal = journal.entering(State::Preparing);
             journal.prepare_attempts += 1;
             self.write(journal)?;
-            outcome = backup_tool::prepare(&self.tool, &self.layout.staged_data(), memory)?;
+            outcome = match journal.clone.as_ref().and_then(|clone| clone.plugin.clone()) {
+                Some(copy) => self.prepare_copy(journal, &copy, memory)?,
+                None => backup_tool::prepare(self.ways.needed_tool()?, &self.layout.staged_data(), memory)?,
+            };
             match &outcome {
                 Prepared::Whole => break,
                 Prepared::Failed(error) => warn!("{error:#}"),
             }
         }
         Ok(outcome)
+    }
+
+    /// The same for a copy by the plugin. Its position is told by the tables that are emptied then: it is in the journal
+    /// before.
+    fn prepare_copy(&self, journal: &mut Journal, copy: &PluginCopy, memory: u64) -> Result<Prepared> {
+        let server = self.ways.needed_server()?;
+        info!(server = server.version, memory_bytes = memory, "preparing");
+        let (started, progress) = (Instant::now(), Progress::of("preparing"));
+        let mut running = match StartedCopy::start(server, &self.layout.staged_data(), copy, memory) {
+            Ok(running) => running,
+            Err(error) => return Ok(Prepared::Failed(error)),
+        };
+        let clone = journal.clone.as_mut().context("the journal says preparing, but not what")?;
+        if clone.position.is_none() {
+            match running.position(copy) {
+                Ok(position) => clone.position = Some(position),
+                Err(error) => return Ok(Prepared::Failed(Reason::NoPosition.because(error))),
+            }
+            self.write(journal)?;
+        }
+        running.forget_source()?;
+        running.stop()?;
+        drop(progress);
+        info!(seconds = started.elapsed().as_secs_f64(), "prepared");
+        Ok(Prepared::Whole)
     }
 
     /// Prepared → published.
@@ -204,7 +237,7 @@ impl Copying<'_> {
                 donor = clone.donor_pod,
                 bytes = clone.bytes,
                 seconds = clone.seconds,
-                position = %clone.position,
+                position = clone.position.map(|position| position.to_string()),
                 "the clone is published"
             );
         }

@@ -6,11 +6,11 @@
 
 mod copying;
 mod judge;
+mod ways;
 
 use anyhow::Result;
 use tracing::{info, warn};
 
-use crate::backup_tool::BackupTool;
 use crate::cli::OnLostPrimary;
 use crate::datadir::journal::{FILE_NAME, Journal};
 use crate::datadir::layout::Layout;
@@ -26,6 +26,7 @@ use crate::settings::{Clone, HostPort};
 use crate::wire::message::Wants;
 use copying::{Copying, From};
 use judge::{Next, judge};
+use ways::Ways;
 
 /// Runs the command.
 pub fn run(settings: &Clone) -> Result<()> {
@@ -64,7 +65,8 @@ pub fn run(settings: &Clone) -> Result<()> {
             Plan::Recover(donors) => From { donors, wants: Wants::Recovery, primary: None },
         },
     };
-    Copying { settings, layout: &layout, ownership, tool: BackupTool::find()?, from, replacing: None }.run(interrupted)
+    let ways = Ways::find(settings.peering.method)?;
+    Copying { settings, layout: &layout, ownership, ways, from, replacing: None }.run(interrupted)
 }
 
 /// Puts a clone in the place of a replica that can't go on. Where that doesn't work its data stay as they are, and the
@@ -75,8 +77,8 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
         warn!("the broken replica is not cloned again: {why}");
         return stage::discard(layout);
     }
-    let (tool, from) = (BackupTool::find()?, From::for_replica(settings));
-    let copying = Copying { settings, layout, ownership, tool, from, replacing: Some(old) };
+    let (ways, from) = (Ways::find(settings.peering.method)?, From::for_replica(settings));
+    let copying = Copying { settings, layout, ownership, ways, from, replacing: Some(old) };
     copying.run(interrupted).or_else(|error| {
         warn!("the broken replica is not cloned again this time: {error:#}");
         stage::discard(layout)

@@ -1,0 +1,227 @@
+//! A server that we run ourselves: found, initialised, started and stopped.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::geteuid;
+use tracing::debug;
+
+use crate::child::{self, Running};
+use crate::exit::Reason;
+use crate::mysql::Server;
+use crate::mysql::dialect::Dialect;
+use crate::mysql::plugin::{LIBRARY, SHARED_SETTINGS};
+
+const NAME: &str = "mysqld";
+
+/// Between two tries to reach a server that is starting.
+const PERIOD: Duration = Duration::from_millis(50);
+
+/// Sockets have no longer names. (unix(7))
+const LONGEST_SOCKET: usize = 107;
+
+/// An installed server that has the plugin.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+    pub version: String,
+}
+
+impl Program {
+    /// Looks for one in `PATH`; `None` where there is none, or one without the plugin.
+    pub fn find() -> Result<Option<Program>> {
+        let Some(path) = child::in_path(NAME) else { return Ok(None) };
+        let output = child::output(Command::new(&path).arg("--version"))
+            .with_context(|| format!("running {} --version", path.display()))?;
+        let Some(version) = version_in(&String::from_utf8_lossy(&output.stdout)) else {
+            bail!("{} --version: no version in what it says", path.display());
+        };
+        debug!(program = %path.display(), version, "server");
+        Ok(Dialect::of(&version)?.has_clone_plugin().then_some(Program { path, version }))
+    }
+}
+
+/// `mysqld  Ver 8.4.3 for Linux on x86_64 (MySQL Community Server - GPL)` → `8.4.3`.
+fn version_in(text: &str) -> Option<String> {
+    let mut words = text.split_whitespace().skip_while(|word| *word != "Ver");
+    words.nth(1).map(str::to_owned)
+}
+
+/// What a server of our own runs on, and with.
+pub struct Setup<'a> {
+    pub program: &'a Program,
+    /// For its socket and its temporary files.
+    pub directory: &'a Path,
+    pub data_dir: PathBuf,
+    /// The donor's, by name.
+    pub settings: &'a BTreeMap<String, String>,
+    /// Bytes of InnoDB's buffer pool.
+    pub memory: u64,
+    pub more: Vec<String>,
+}
+
+impl Setup<'_> {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program.path);
+        command.arg("--no-defaults");
+        if geteuid().is_root() {
+            command.arg("--user=root");
+        }
+        command
+            .arg(path_option("--datadir=", &self.data_dir))
+            .arg(path_option("--socket=", &self.socket()))
+            .arg(path_option("--pid-file=", &self.directory.join("own.pid")))
+            .arg(path_option("--tmpdir=", self.directory))
+            .args(["--skip-networking", "--loose-mysqlx=OFF", "--skip-log-bin", "--event-scheduler=OFF"])
+            // Its name until 8.0.26, and since.
+            .args(["--loose-skip-slave-start", "--loose-skip-replica-start"])
+            .args(["--secure-file-priv=NULL", "--skip-name-resolve", "--loose-auto-generate-certs=OFF"])
+            .args(["--loose-sha256-password-auto-generate-rsa-keys=OFF"])
+            .args(["--loose-caching-sha2-password-auto-generate-rsa-keys=OFF"])
+            .arg("--log-error-verbosity=2")
+            .arg(format!("--innodb-buffer-pool-size={}", self.memory))
+            .args(self.settings.iter().filter(is_safe_setting).map(|(name, value)| format!("--{name}={value}")))
+            .args(&self.more)
+            .current_dir(self.directory);
+        command
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join("own.sock")
+    }
+
+    /// Makes a new database.
+    pub fn initialise(&self) -> Result<()> {
+        let mut command = self.command();
+        command.arg("--initialize-insecure");
+        let ended = Running::start(&mut command, NAME, Stdio::null())
+            .and_then(Running::wait)
+            .with_context(|| format!("running {}", self.program.path.display()))?;
+        if !ended.status.success() {
+            return Err(Reason::OwnServer.error(format!(
+                "initialising a server of our own: {NAME} {} {}: {}",
+                self.program.version,
+                ended.in_words(),
+                ended.tail.complaint()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Starts it, and waits until it answers: on a copy that is recovered, for as long as that takes.
+    pub async fn start(&self) -> Result<OwnServer> {
+        let socket = self.socket();
+        if socket.as_os_str().len() > LONGEST_SOCKET {
+            return Err(Reason::OwnServer.error(format!(
+                "{}: too long a name for a socket of a server of our own; mount the volume at a shorter path",
+                socket.display()
+            )));
+        }
+        let mut command = self.command();
+        command.arg(format!("--plugin-load-add={LIBRARY}"));
+        let mut running = Running::start(&mut command, NAME, Stdio::null())
+            .with_context(|| format!("running {}", self.program.path.display()))?;
+        loop {
+            if running.has_ended()? {
+                let ended = running.wait()?;
+                let hint = if ended.was_killed() { " (out of memory?)" } else { "" };
+                return Err(Reason::OwnServer.error(format!(
+                    "a server of our own did not start: {NAME} {} {}{hint}: {}",
+                    self.program.version,
+                    ended.in_words(),
+                    ended.tail.complaint()
+                )));
+            }
+            match Server::connect_to_own(&socket).await {
+                Ok(server) => return Ok(OwnServer { running, socket, server }),
+                Err(_) => tokio::time::sleep(PERIOD).await,
+            }
+        }
+    }
+}
+
+/// A server of our own that runs. Dropped, it is killed.
+pub struct OwnServer {
+    running: Running,
+    socket: PathBuf,
+    pub server: Server,
+}
+
+impl OwnServer {
+    /// Another connection.
+    pub async fn connect(&self) -> Result<Server> {
+        Server::connect_to_own(&self.socket).await
+    }
+
+    /// Has it stop as it should, which leaves nothing to be recovered.
+    pub async fn stop(self) -> Result<()> {
+        let OwnServer { running, mut server, .. } = self;
+        server.shut_down().await?;
+        let ended = running.wait()?;
+        if !ended.status.success() {
+            return Err(Reason::OwnServer.error(format!(
+                "a server of our own did not stop well: it {}: {}",
+                ended.in_words(),
+                ended.tail.complaint()
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// A donor's word goes no further than the settings that it is asked for.
+fn is_safe_setting((name, value): &(&String, &String)) -> bool {
+    SHARED_SETTINGS.contains(&name.as_str())
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:;.,-/".contains(&byte))
+}
+
+fn path_option(option: &str, path: &Path) -> OsString {
+    let mut text = OsString::from(option);
+    text.push(path);
+    text
+}
+
+/// Options that load the donor's plugins, by library.
+pub fn loading(libraries: &[String]) -> impl Iterator<Item = String> + '_ {
+    let is_safe = |library: &&String| {
+        library.ends_with(".so") && library.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    };
+    let others = libraries.iter().filter(is_safe).filter(|library| *library != LIBRARY);
+    others.map(|library| format!("--plugin-load-add={library}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_as_the_servers_say_them() {
+        for (text, version) in [
+            ("/usr/sbin/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))", "9.7.4-2"),
+            (
+                "/usr/sbin/mysqld  Ver 8.0.36-28 for Linux on x86_64 (Percona Server (GPL), Release 28, Revision 47601f19)",
+                "8.0.36-28",
+            ),
+            (
+                "mysqld  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)",
+                "10.11.19-MariaDB-0+deb12u1",
+            ),
+        ] {
+            assert_eq!(version_in(text).as_deref(), Some(version));
+        }
+        assert_eq!(version_in("nonsense"), None);
+    }
+
+    #[test]
+    fn a_donor_sets_nothing_else_here() {
+        let pass = |name: &str, value: &str| is_safe_setting(&(&name.to_owned(), &value.to_owned()));
+        assert!(pass("innodb_page_size", "16384") && pass("innodb_data_file_path", "ibdata1:12M:autoextend"));
+        assert!(!pass("init_file", "/tmp/x.sql") && !pass("collation_server", "x y") && !pass("plugin_dir", "/tmp"));
+        let libraries = ["mysql_clone.so", "auth_socket.so", "../evil.so", "x.so --init-file=/x"].map(str::to_owned);
+        assert_eq!(loading(&libraries).collect::<Vec<_>>(), ["--plugin-load-add=auth_socket.so"]);
+    }
+}

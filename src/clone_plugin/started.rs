@@ -1,0 +1,49 @@
+//! A copy with a server of our own running on it: recovered, asked for its position, rid of the donor's source.
+
+use std::path::Path;
+
+use anyhow::Result;
+use tokio::runtime::Handle;
+
+use super::own_server::{OwnServer, Program, Setup};
+use crate::datadir::journal::PluginCopy;
+use crate::mysql::plugin;
+use crate::position::Position;
+
+/// Such a copy. Dropped, its server is killed, and it can be started anew.
+pub struct StartedCopy {
+    own_server: OwnServer,
+}
+
+impl StartedCopy {
+    /// Starts a server on it, without looking at its accounts, and waits until it is recovered.
+    pub fn start(program: &Program, data: &Path, copy: &PluginCopy, memory: u64) -> Result<StartedCopy> {
+        let setup = Setup {
+            program,
+            directory: data.parent().unwrap_or(data),
+            data_dir: data.to_owned(),
+            settings: &copy.settings,
+            memory,
+            more: vec!["--skip-grant-tables".to_owned()],
+        };
+        let own_server = Handle::current().block_on(setup.start())?;
+        Ok(StartedCopy { own_server })
+    }
+
+    /// Where replication would start from it.
+    pub fn position(&mut self, copy: &PluginCopy) -> Result<Position> {
+        Handle::current().block_on(plugin::position(&mut self.own_server.server, copy.position_in))
+    }
+
+    /// Forgets the source that came with the data, so that no server ever follows it from here. It takes the position
+    /// along: that must be known, lastingly, before.
+    pub fn forget_source(&mut self) -> Result<()> {
+        let server = &mut self.own_server.server;
+        Handle::current().block_on(async { server.execute(&server.dialect.forget_source()).await })
+    }
+
+    /// Stops the server.
+    pub fn stop(self) -> Result<()> {
+        Handle::current().block_on(self.own_server.stop())
+    }
+}

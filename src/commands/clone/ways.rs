@@ -1,0 +1,87 @@
+//! By what a clone can be made here: a backup tool, a server with the CLONE plugin, or either.
+
+use anyhow::Result;
+use tracing::{info, warn};
+
+use crate::backup_tool::BackupTool;
+use crate::cli::Method;
+use crate::clone_plugin::Program;
+use crate::exit::Reason;
+use crate::unpack::Format;
+
+/// What is installed, and may be used.
+pub struct Ways {
+    tool: Option<BackupTool>,
+    server: Option<Program>,
+}
+
+impl Ways {
+    /// Looks around. A tool that doesn't fit the server beside it counts as none where that server can do without.
+    pub fn find(method: Method) -> Result<Ways> {
+        match method {
+            Method::BackupTool => Ok(Ways { tool: Some(BackupTool::find()?), server: None }),
+            Method::ClonePlugin => {
+                let server = Program::find()?.ok_or_else(|| {
+                    Reason::NoBackupTool.error(
+                        "no mysqld in PATH that has the CLONE plugin (MySQL 8.0.17 or later): use the server's own image \
+                         for --method clone-plugin",
+                    )
+                })?;
+                Ok(Ways { tool: None, server: Some(server) })
+            }
+            Method::Auto => Ways::either(BackupTool::find(), Program::find()),
+        }
+    }
+
+    fn either(tool: Result<BackupTool>, server: Result<Option<Program>>) -> Result<Ways> {
+        let server = server.unwrap_or_else(|error| {
+            warn!("the server here can't be asked for its version: {error:#}");
+            None
+        });
+        match (tool, server) {
+            (Ok(tool), Some(server)) if !tool.fits(&server.version) => {
+                info!(%tool, server = server.version, "the backup tool does not fit the server: the CLONE plugin does it");
+                Ok(Ways { tool: None, server: Some(server) })
+            }
+            (Ok(tool), server) => Ok(Ways { tool: Some(tool), server }),
+            (Err(_), Some(server)) => Ok(Ways { tool: None, server: Some(server) }),
+            (Err(error), None) => {
+                Err(error.context("no mysqld with the CLONE plugin (MySQL 8.0.17 or later) is in PATH either"))
+            }
+        }
+    }
+
+    /// The container formats that can be unpacked and prepared.
+    pub fn formats(&self) -> &'static [Format] {
+        self.tool.as_ref().map_or(&[], BackupTool::formats)
+    }
+
+    /// The series of the tool, where there is one.
+    pub fn tool_series(&self) -> Option<String> {
+        self.tool.as_ref().map(BackupTool::series)
+    }
+
+    /// The server, where there is one with the plugin.
+    pub fn server(&self) -> Option<&Program> {
+        self.server.as_ref()
+    }
+
+    /// The tool, for a backup that is there already.
+    pub fn needed_tool(&self) -> Result<&BackupTool> {
+        let missing = || {
+            Reason::NoBackupTool
+                .error("what is staged was made by a backup tool, and needs it to be prepared: it is not here")
+        };
+        self.tool.as_ref().ok_or_else(missing)
+    }
+
+    /// The server, for a copy that is there already.
+    pub fn needed_server(&self) -> Result<&Program> {
+        let missing = || {
+            Reason::NoBackupTool.error(
+                "what is staged was made by the CLONE plugin, and needs its server to be prepared: it is not here",
+            )
+        };
+        self.server.as_ref().ok_or_else(missing)
+    }
+}

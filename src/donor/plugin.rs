@@ -1,0 +1,81 @@
+//! A clone by MySQL's CLONE plugin as the donor's sidecar sees it: the two servers do it between them, and the connection
+//! to the recipient says how long it lasts.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Donor;
+use super::admission::Admitted;
+use super::backup::{Served, in_turn};
+use super::preflight::Survey;
+use super::relay::HEARTBEAT;
+use crate::cli::WireCompression;
+use crate::deadline::DeadlineReader;
+use crate::wire::auth::{Side, Transcript};
+use crate::wire::frame::{self, Kind};
+use crate::wire::message::{Copied, Heartbeat, PluginOffer, Proof};
+
+/// A recipient that has begun to say something says all of it in this time.
+const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Lets one admitted recipient copy the server. The turn is given back when this returns.
+pub fn serve(donor: &Donor, recipient: Admitted) {
+    let Admitted { stream, hello, transcript, turn, survey } = recipient;
+    in_turn(donor, &hello.pod(), turn, || run(donor, &stream, transcript, survey));
+}
+
+fn run(donor: &Donor, mut stream: &TcpStream, mut transcript: Transcript, survey: Survey) -> Result<Served> {
+    let offered = frame::write_control(&mut stream, Kind::PluginOffer, &offer(donor, survey))?;
+    if let Some(secret) = &donor.settings.peering.secret {
+        transcript.add(&offered);
+        let proof = Proof { hmac: transcript.prove(&secret.current(), Side::Donor) };
+        frame::write_control(&mut stream, Kind::Proof, &proof)?;
+    }
+    let heartbeat = HEARTBEAT.min(donor.settings.peering.stall_timeout / 3).max(Duration::from_millis(100));
+    while !speaks(stream, heartbeat)? {
+        frame::write_control(&mut stream, Kind::Heartbeat, &Heartbeat { bytes: 0 })?;
+    }
+    let mut input = DeadlineReader::new(stream, Instant::now() + MESSAGE_LIMIT);
+    let header = frame::read_header(&mut input)?;
+    let body = frame::read_body(&mut input, header)?;
+    if header.kind != Kind::Copied {
+        bail!("the recipient sent a {:?} message while it was to copy", header.kind);
+    }
+    let Copied { bytes } = frame::parse(Kind::Copied, &body)?;
+    Ok(Served { bytes, sent: bytes })
+}
+
+/// Whether there is something to read, an end too, within so long.
+fn speaks(stream: &TcpStream, within: Duration) -> Result<bool> {
+    let mut descriptor = [PollFd::new(stream, PollFlags::IN | PollFlags::RDHUP)];
+    let within = Timespec { tv_sec: within.as_secs() as i64, tv_nsec: within.subsec_nanos().into() };
+    match poll(&mut descriptor, Some(&within)) {
+        Ok(count) => Ok(count > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn offer(donor: &Donor, survey: Survey) -> PluginOffer {
+    let (snapshot, settings) = (donor.status.get(), &donor.settings);
+    let facts = survey.plugin.unwrap_or_default();
+    PluginOffer {
+        pod: snapshot.pod,
+        ordinal: settings.member.ordinal.0,
+        server_port: facts.port,
+        user: settings.plugin_user.clone(),
+        server: snapshot.server.unwrap_or_default(),
+        by_gtid: facts.by_gtid,
+        settings: facts.settings,
+        libraries: facts.libraries,
+        rate_limit: settings.rate_limit,
+        compressed: settings.peering.wire_compression == WireCompression::On,
+        expected_bytes: Some(survey.bytes),
+        set_id: snapshot.set_id,
+        lineage: snapshot.lineage,
+        heartbeat_seconds: HEARTBEAT.as_secs(),
+    }
+}

@@ -1,0 +1,89 @@
+//! A clone by MySQL's CLONE plugin: a server of our own fetches it from the donor's server, while the connection to the
+//! donor's sidecar stands.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tracing::{debug, info};
+
+use super::{Received, Setback};
+use crate::clone_plugin::{Fetch, Program, Trouble, release};
+use crate::datadir::journal::PluginCopy;
+use crate::mysql::plugin::PositionIn;
+use crate::ordinal::Ordinal;
+use crate::peer::{Asker, Lease};
+use crate::secret::Password;
+use crate::settings::HostPort;
+use crate::wire::auth;
+use crate::wire::frame::{self, Kind};
+use crate::wire::message::{Copied, PluginOffer};
+
+/// Fetches all of it. Where it stands in what was fetched will be seen when a server is started on it.
+pub fn receive(
+    asker: &Asker<'_>,
+    donor: &HostPort,
+    lease: Lease,
+    program: &Program,
+    stage: &dyn Fn() -> anyhow::Result<PathBuf>,
+) -> Result<Received, Setback> {
+    let Lease { offer, stream } = lease;
+    let started = Instant::now();
+    info!(
+        pod = offer.pod,
+        server = offer.server,
+        own_server = program.version,
+        expected_bytes = offer.expected_bytes,
+        "receiving by the CLONE plugin"
+    );
+    let data = stage().map_err(Setback::Fatal)?;
+    let secret = asker.peering.secret.as_ref().map(Password::current);
+    let fetch = Fetch {
+        program,
+        offer: &offer,
+        server: HostPort { host: donor.host.clone(), port: offer.server_port },
+        password: auth::password_of_plugin(secret.as_ref(), &asker.member.set),
+        lease: &stream,
+        data: &data,
+    };
+    let fetched = fetch.run();
+    let bytes = fetched.as_ref().map_or(0, |fetched| fetched.bytes);
+    tell(&stream, fetched.is_ok().then_some(Copied { bytes }));
+    fetched.map_err(|trouble| match trouble {
+        Trouble::Broken { why, bytes } => Setback::Broken { why, bytes },
+        Trouble::Fatal(error) => Setback::Fatal(error),
+    })?;
+    let seconds = started.elapsed().as_secs_f64();
+    info!(bytes, seconds, "received, whole by the server's word");
+    Ok(Received {
+        donor: donor.clone(),
+        tool: format!("CLONE plugin of {}", program.version),
+        plugin: Some(PluginCopy { position_in: position_in(&offer), settings: offer.settings }),
+        donor_pod: offer.pod,
+        set_id: offer.set_id,
+        lineage: offer.lineage,
+        bytes,
+        seconds,
+        position: None,
+    })
+}
+
+fn position_in(offer: &PluginOffer) -> PositionIn {
+    if offer.by_gtid {
+        PositionIn::GtidExecuted
+    } else if Ordinal(offer.ordinal) == Ordinal::PRIMARY {
+        PositionIn::CloneStatus
+    } else {
+        PositionIn::ReplicationTables
+    }
+}
+
+/// Gives the donor's turn back. That it isn't heard is the donor's concern.
+fn tell(mut stream: &TcpStream, copied: Option<Copied>) {
+    if let Some(copied) = copied
+        && let Err(error) = frame::write_control(&mut stream, Kind::Copied, &copied)
+    {
+        debug!("the donor does not hear that it was copied: {error}");
+    }
+    release(stream);
+}
