@@ -6,7 +6,9 @@ use mysqlset::secret::Secret;
 use mysqlset::wire::auth::{Side, Transcript};
 use mysqlset::wire::data::DataReader;
 use mysqlset::wire::frame::{self, CONTROL_LIMIT, DATA_LIMIT, HEADER_LENGTH, Kind, WireError};
-use mysqlset::wire::message::{Challenge, End, Failed, Heartbeat, Hello, Offer, Proof, Refusal, Report};
+use mysqlset::wire::message::{
+    Challenge, Copied, End, Failed, Heartbeat, Hello, Offer, PluginOffer, Proof, Refusal, Report,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -50,7 +52,7 @@ pub fn messages(data: &[u8]) {
     bytes[0] = *kind;
     let mut rest = bytes.as_slice();
     let Ok(header) = frame::read_header(&mut rest) else {
-        assert!(body.is_empty() || body.len() > CONTROL_LIMIT || !b"HCPORADZBEF".contains(kind));
+        assert!(body.is_empty() || body.len() > CONTROL_LIMIT || !b"HCPOQKRADZBEF".contains(kind));
         return;
     };
     let Ok(body) = frame::read_body(&mut rest, header) else {
@@ -63,6 +65,8 @@ pub fn messages(data: &[u8]) {
         Kind::Challenge => drop(understood::<Challenge>(Kind::Challenge, &body)),
         Kind::Proof => drop(understood::<Proof>(Kind::Proof, &body).map(proves_what_is_right)),
         Kind::Offer => drop(understood::<Offer>(Kind::Offer, &body)),
+        Kind::PluginOffer => drop(understood::<PluginOffer>(Kind::PluginOffer, &body)),
+        Kind::Copied => drop(understood::<Copied>(Kind::Copied, &body)),
         Kind::Refusal => drop(understood::<Refusal>(Kind::Refusal, &body)),
         Kind::Report => drop(understood::<Report>(Kind::Report, &body)),
         Kind::Heartbeat => drop(understood::<Heartbeat>(Kind::Heartbeat, &body)),
