@@ -132,6 +132,24 @@ impl Dialect {
         }
     }
 
+    /// A position of that form.
+    pub fn position_by_gtid(self, gtid: String) -> Position {
+        match self {
+            Dialect::Mariadb => Position::MariadbGtid { slave_pos: gtid },
+            Dialect::Mysql { .. } => Position::MysqlGtid { executed: gtid },
+        }
+    }
+
+    /// Whether its replicas can always go by GTID, whatever a backup of it says. MySQL's can where it is turned on.
+    pub fn is_always_by_gtid(self) -> bool {
+        self == Dialect::Mariadb
+    }
+
+    /// The query by which a source tells the GTID position of a place in its log; `None` where none does.
+    pub fn gtid_at(self, file: &str, offset: u64) -> Option<String> {
+        (self == Dialect::Mariadb).then(|| format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(file)))
+    }
+
     /// Declares which transactions the data hold.
     pub fn set_reached_gtid(self, position: &Position) -> Vec<Statement> {
         match position {

@@ -17,10 +17,8 @@ pub struct Progress {
 /// How far a server has come: by GTID where it has any, a replica else by its source's file and offset.
 pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -> Result<Progress> {
     let reached = server.value(server.dialect.reached_gtid()).await?.unwrap_or_default();
-    let by_gtid = |gtid: String| match server.dialect {
-        Dialect::Mariadb => Position::MariadbGtid { slave_pos: gtid },
-        Dialect::Mysql { .. } => Position::MysqlGtid { executed: gtid },
-    };
+    let dialect = server.dialect;
+    let by_gtid = |gtid: String| dialect.position_by_gtid(gtid);
     let fetched_gtid = status.map(|status| status.fetched_gtid.as_str()).unwrap_or_default();
     let in_log = |file: &str, offset| Position::BinlogFile { file: file.to_owned(), offset };
     Ok(match (server.dialect, status) {

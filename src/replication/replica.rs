@@ -27,7 +27,7 @@ use crate::datadir::journal::{Journal, State};
 use crate::exit::Reason;
 use crate::mysql::dialect::Dialect;
 use crate::mysql::status::{ReplicationStatus, Thread};
-use crate::mysql::{Server, literal, replication_status};
+use crate::mysql::{Server, replication_status};
 use crate::position::{Position, history};
 use crate::settings::Sidecar;
 use crate::status::Status;
@@ -133,10 +133,11 @@ async fn keep_source(
     primary: &mut Primary,
     known: &Status,
 ) -> Result<()> {
-    let by_own_gtid = server_keeps_gtid(server.dialect);
+    // "Go on where you are".
+    let by_own_gtid = server.dialect.position_by_gtid(String::new());
     match status {
         Some(status) if status.follows(&settings.source, &settings.replication.user) => {
-            if status.stands_still() && server.dialect == Dialect::Mariadb && !status.by_gtid {
+            if status.stands_still() && server.dialect.is_always_by_gtid() && !status.by_gtid {
                 let (file, offset) = (status.applied_file.clone(), status.applied_offset);
                 let here = Position::BinlogFile { file, offset };
                 let position = by_gtid_where_it_can_be(&here, server, settings, primary, known).await?;
@@ -224,35 +225,25 @@ async fn by_gtid_where_it_can_be(
     primary: &mut Primary,
     known: &Status,
 ) -> Result<Position> {
-    let (Position::BinlogFile { file, offset }, Dialect::Mariadb) = (position, server.dialect) else {
-        return Ok(position.clone());
-    };
+    let Position::BinlogFile { file, offset } = position else { return Ok(position.clone()) };
+    let Some(query) = server.dialect.gtid_at(file, *offset) else { return Ok(position.clone()) };
     // Another database has another history under the same names.
     match primary.identity(server, None, known).await? {
         Identity::Same | Identity::Trusted => {}
         Identity::Different(why) | Identity::Unknown(why) => bail!("where the clone ends can't be looked up: {why}"),
     }
     let mut source = Server::connect(&settings.source, &settings.replication).await?;
-    let query = format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(file));
-    let slave_pos = source.value(&query).await?;
+    let gtid = source.value(&query).await?;
     source.close().await;
-    let slave_pos = slave_pos.ok_or_else(|| {
+    let gtid = gtid.ok_or_else(|| {
         Reason::NoPosition.error(format!(
             "the source {} no longer has {file}:{offset}, where the clone ends: empty the volume to clone again",
             settings.source
         ))
     })?;
-    Ok(Position::MariadbGtid { slave_pos })
+    Ok(server.dialect.position_by_gtid(gtid))
 }
 
 fn is_by_gtid(position: &Position, dialect: Dialect) -> bool {
-    dialect == Dialect::Mariadb || !matches!(position, Position::BinlogFile { .. })
-}
-
-/// "Go on where you are", in the form that sets a source by GTID.
-fn server_keeps_gtid(dialect: Dialect) -> Position {
-    match dialect {
-        Dialect::Mariadb => Position::MariadbGtid { slave_pos: String::new() },
-        Dialect::Mysql { .. } => Position::MysqlGtid { executed: String::new() },
-    }
+    dialect.is_always_by_gtid() || !matches!(position, Position::BinlogFile { .. })
 }
