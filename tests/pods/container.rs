@@ -138,6 +138,13 @@ fn user_of(container: &Container, world: &World<'_>) -> (u32, u32) {
     (own.run_as_user.unwrap_or(world.user.run_as_user), own.run_as_group.unwrap_or(world.user.run_as_group))
 }
 
+/// A file that says the container's memory limit as the kernel does.
+fn memory_max(container: &Container, world: &World<'_>) -> Result<PathBuf> {
+    let path = world.logs.join(format!("{}.memory.max", container.name));
+    std::fs::write(&path, container.resources.limits.memory_max()?)?;
+    Ok(path)
+}
+
 fn bubblewrap(
     container: &Container,
     (user, group): (u32, u32),
@@ -174,6 +181,7 @@ fn bubblewrap(
         .args(["--proc", "/proc", "--dev", "/dev", "--clearenv", "--chdir", "/"]);
     world.images.add_root(&mut command, &image, is_read_only);
     command.arg("--bind").arg(termination_log).arg("/dev/termination-log");
+    command.arg("--ro-bind").arg(memory_max(container, world)?).arg("/sys/fs/cgroup/memory.max");
     command.arg("--ro-bind").arg(&world.hosts).arg("/etc/hosts");
     command.arg("--ro-bind").arg(&world.resolv_conf).arg("/etc/resolv.conf");
     for mount in &container.volume_mounts {

@@ -163,9 +163,8 @@ pub struct Container {
     pub ports: Vec<Port>,
     #[serde(default)]
     pub volume_mounts: Vec<VolumeMount>,
-    /// Asked for, never enforced.
-    #[serde(rename = "resources")]
-    _resources: Ignored,
+    #[serde(default)]
+    pub resources: Resources,
     pub lifecycle: Option<Lifecycle>,
     /// Of init containers only: "Always" makes one a sidecar.
     pub restart_policy: Option<String>,
@@ -180,6 +179,33 @@ impl Container {
     /// An init container that goes on beside the others.
     pub fn is_sidecar(&self) -> bool {
         self.restart_policy.as_deref() == Some("Always")
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resources {
+    /// Asked for, never enforced.
+    #[serde(rename = "requests")]
+    _requests: Ignored,
+    pub limits: Limits,
+}
+
+/// Shown to the container, never enforced.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub memory: Option<String>,
+}
+
+impl Limits {
+    /// As the kernel says it: bytes, or `max`.
+    pub fn memory_max(&self) -> Result<String> {
+        let Some(memory) = &self.memory else { return Ok("max".to_owned()) };
+        let units = [("Ki", 10), ("Mi", 20), ("Gi", 30)];
+        let said = units.iter().find_map(|(unit, bits)| Some((memory.strip_suffix(unit)?, *bits)));
+        let (number, bits) = said.with_context(|| format!("{memory}: not in Ki, Mi or Gi"))?;
+        Ok((number.parse::<u64>()? << bits).to_string())
     }
 }
 

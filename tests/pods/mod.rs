@@ -2,9 +2,10 @@
 //! Kubernetes' rules.
 //!
 //! What differs from Kubernetes: failed containers start again after half a second instead of ten, and are killed at once
-//! where their liveness probe fails; probes are asked ten times as often; requests, limits and network policies are not
-//! enforced; a changed Secret is there at once; [`Cluster::change`] takes changes of fields that a StatefulSet refuses;
-//! all pods are on one node and one network; and images are roots made of Debian packages (`images.rs`).
+//! where their liveness probe fails; probes are asked ten times as often; containers see their memory limit, but limits,
+//! requests and network policies are not enforced; a changed Secret is there at once; [`Cluster::change`] takes changes of
+//! fields that a StatefulSet refuses; all pods are on one node and one network; and images are roots made of Debian
+//! packages (`images.rs`).
 //!
 //! Everything that a cluster starts dies with the test process, however that ends: it lives in namespaces that are
 //! held by a pipe from the test, and none of them has a name that could outlive it.
