@@ -1,5 +1,7 @@
 //! Child processes: each has an owner, is killed with all that it started, and is reaped, on every path.
 
+mod memory;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -12,6 +14,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tracing::{debug, info};
+
+pub use memory::Ceiling;
+use memory::Watch;
 
 /// Children that somebody waits for. Whoever reaps strangers ([`crate::pid1`]) leaves these alone.
 static OWNED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
@@ -27,6 +32,7 @@ pub struct Running {
     name: String,
     child: Child,
     narrator: Option<JoinHandle<Tail>>,
+    watch: Option<Watch>,
     reaped: bool,
 }
 
@@ -39,6 +45,8 @@ pub struct Tail(VecDeque<String>);
 pub struct Ended {
     pub status: ExitStatus,
     pub tail: Tail,
+    /// What it was killed for by us, where it was.
+    outgrown: Option<Ceiling>,
 }
 
 impl Running {
@@ -55,7 +63,17 @@ impl Running {
             let name = name.to_owned();
             std::thread::spawn(move || narrate(&name, lines))
         });
-        Ok(Running { name: name.to_owned(), child, narrator, reaped: false })
+        Ok(Running { name: name.to_owned(), child, narrator, watch: None, reaped: false })
+    }
+
+    /// Kills the child from now on where it uses more memory. Without a ceiling, or where the kernel can't have it
+    /// watched, that is left to the kernel.
+    pub fn below(mut self, ceiling: Option<Ceiling>) -> Running {
+        self.watch = ceiling.and_then(|ceiling| {
+            let watch = Watch::begin(self.child.id(), ceiling);
+            watch.inspect_err(|error| debug!(tool = %self.name, "its memory is not watched: {error}")).ok()
+        });
+        self
     }
 
     /// The child's process id.
@@ -103,7 +121,8 @@ impl Running {
         // What the child started, and left behind, would keep its standard error open.
         self.kill();
         let tail = self.narrator.take().and_then(|narrator| narrator.join().ok()).unwrap_or_default();
-        Ended { status, tail }
+        let outgrown = self.watch.take().and_then(Watch::finish).filter(|_| is_kill(status));
+        Ended { status, tail, outgrown }
     }
 }
 
@@ -120,19 +139,24 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// The end in words: `ended with 1`, `was killed by signal 9`.
+    /// The end in words: `ended with 1`, `was killed by signal 15`.
     pub fn in_words(&self) -> String {
-        match (self.status.code(), self.status.signal()) {
-            (Some(code), _) => format!("ended with {code}"),
-            (None, Some(signal)) => format!("was killed by signal {signal}"),
-            (None, None) => "ended".to_owned(),
+        match (self.outgrown, self.status.code(), self.status.signal()) {
+            (Some(ceiling), ..) => ceiling.in_words(),
+            (None, Some(code), _) => format!("ended with {code}"),
+            (None, None, Some(signal)) => format!("was killed by signal {signal}"),
+            (None, None, None) => "ended".to_owned(),
         }
     }
 
-    /// Whether the kernel or somebody killed it, as it does to whoever takes too much memory.
+    /// Whether somebody else killed it, as the kernel does to whoever takes too much memory.
     pub fn was_killed(&self) -> bool {
-        self.status.signal() == Some(Signal::KILL.as_raw())
+        self.outgrown.is_none() && is_kill(self.status)
     }
+}
+
+fn is_kill(status: ExitStatus) -> bool {
+    status.signal() == Some(Signal::KILL.as_raw())
 }
 
 impl Tail {

@@ -149,8 +149,9 @@ impl BackupTool {
             // mariadb-backup would wait for a moment in which nobody writes, which a busy server never has.
             command.arg(format!("--ftwrl-wait-timeout={}", backup.lock_wait.as_secs()));
         }
-        Running::start(&mut command, &self.name(), Stdio::piped())
-            .with_context(|| format!("starting {}", self.program.display()))
+        let running = Running::start(&mut command, &self.name(), Stdio::piped())
+            .with_context(|| format!("starting {}", self.program.display()))?;
+        Ok(running.below(memory::ceiling()))
     }
 
     fn name(&self) -> String {

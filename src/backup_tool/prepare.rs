@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tracing::{info, warn};
 
 use super::left_files::{self, Checkpoints};
-use super::{BackupTool, path_option};
+use super::{BackupTool, memory, path_option};
 use crate::child::Running;
 use crate::exit::Reason;
 use crate::progress::Progress;
@@ -35,7 +35,7 @@ pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64) -> Result<Prepa
         .current_dir(directory);
     let (started, progress) = (Instant::now(), Progress::of("preparing"));
     let ended = Running::start(&mut command, &tool.name(), Stdio::null())
-        .and_then(Running::wait)
+        .and_then(|running| running.below(memory::ceiling()).wait())
         .with_context(|| format!("running {}", tool.program.display()))?;
     drop(progress);
     if !ended.status.success() {

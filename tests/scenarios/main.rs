@@ -17,6 +17,7 @@ mod first_start;
 mod harness;
 mod interruptions;
 mod locks;
+mod memory;
 mod moving;
 mod passwords;
 mod preflight;

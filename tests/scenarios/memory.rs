@@ -1,0 +1,68 @@
+//! A backup tool that would take its container with it is killed alone: whoever started it goes on.
+//!
+//! Containers here see their memory limit, and nobody keeps them to it.
+
+use anyhow::Result;
+
+use crate::pods::Cluster;
+use crate::pods::manifest::Manifests;
+use crate::set;
+
+/// A gibibyte that is used; it ends after a while where nobody kills it.
+const OUTGROW: &str = "exec dd if=/dev/zero of=/dev/null bs=1G count=20";
+
+const KILLED: &str =
+    "was killed at 480 MiB of memory, before all of the container would have been at its limit of 512 MiB";
+
+/// One pod with data. In `container` the tool outgrows its limit where `when` holds of its arguments.
+fn primary(container: &str, when: &str) -> Result<Cluster> {
+    let cluster = set::start(1, |manifests| use_tool(manifests, container, when))?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    Ok(cluster)
+}
+
+fn use_tool(manifests: &mut Manifests, name: &str, when: &str) {
+    let tool = format!("#!/bin/sh\nif {when}; then {OUTGROW}; fi\nexec /usr/bin/mariadb-backup \"$@\"\n");
+    manifests.set_env(name, "TOOL", &tool);
+    let script = format!(
+        "mkdir /tmp/tool && printf %s \"$TOOL\" > /tmp/tool/mariadb-backup && chmod +x /tmp/tool/* && \
+         PATH=/tmp/tool:$PATH exec /mysqlset/mysqlset {name}"
+    );
+    let container = manifests.container(name);
+    container.command = Some(["sh", "-c", &script].map(str::to_owned).into());
+    container.security_context.read_only_root_filesystem = false;
+    container.resources.limits.memory = Some("512Mi".to_owned());
+}
+
+fn starts(cluster: &Cluster, pod: &str, container: &str) -> usize {
+    cluster.logs(pod, container).matches(&format!("---- {container} starts")).count()
+}
+
+#[test]
+fn a_prepare_that_outgrows_its_container_is_tried_again_with_half_by_the_same_clone() -> Result<()> {
+    let cluster = primary("clone", "[ \"$1 $2\" = '--prepare --use-memory=268435456' ]")?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    let log = cluster.logs("mysql-1", "clone");
+    assert!(log.contains(KILLED) && log.contains("memory_bytes=134217728"), "{log}");
+    assert_eq!(starts(&cluster, "mysql-1", "clone"), 1, "{log}");
+    assert_eq!(set::clones(&cluster, "mysql-1"), 1);
+    Ok(())
+}
+
+#[test]
+fn a_backup_that_outgrows_its_container_leaves_the_sidecar_alone() -> Result<()> {
+    let once = "case \"$*\" in *--backup*) mkdir /tmp/once 2>/dev/null;; *) false;; esac";
+    let cluster = primary("sidecar", once)?;
+    let sidecar = cluster.pid("mysql-0", "sidecar")?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    let log = cluster.logs("mysql-0", "sidecar");
+    assert!(log.contains(KILLED), "{log}");
+    assert_eq!(cluster.pid("mysql-0", "sidecar")?, sidecar, "{log}");
+    assert_eq!(starts(&cluster, "mysql-0", "sidecar"), 1, "{log}");
+    Ok(())
+}
