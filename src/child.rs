@@ -3,6 +3,7 @@
 mod memory;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -186,10 +187,9 @@ impl Tail {
     }
 }
 
-/// The program that a name stands for in `PATH`.
-pub fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let mut candidates = std::env::split_paths(&path).map(|directory| directory.join(name));
+/// The program that a name stands for in directories that are separated as in `PATH`.
+pub fn in_path(path: &OsStr, name: &str) -> Option<PathBuf> {
+    let mut candidates = std::env::split_paths(path).map(|directory| directory.join(name));
     candidates.find(|candidate| access(candidate, Access::EXEC_OK).is_ok() && candidate.is_file())
 }
 

@@ -3,12 +3,15 @@
 //! The tools' options and behaviour are those of XtraBackup 2.3 … 9 and mariadb-backup 10.6 … 11.8. Nothing outside
 //! this module knows which tool it is dealing with.
 
+mod backup_options;
 pub mod left_files;
 pub mod memory;
 mod options_file;
 mod own_options;
 mod prepare;
+mod version;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,6 +28,7 @@ use crate::unpack::Format;
 use options_file::OptionsFile;
 pub use own_options::OwnOption;
 pub use prepare::{Prepared, prepare};
+use version::Version;
 
 /// The tools by the names that they are installed under, the preferred first.
 const PROGRAMS: [(&str, Family); 3] =
@@ -41,7 +45,7 @@ enum Family {
 pub struct BackupTool {
     program: PathBuf,
     family: Family,
-    version: String,
+    version: Version,
 }
 
 impl fmt::Display for BackupTool {
@@ -67,10 +71,15 @@ pub struct Backup<'a> {
 impl BackupTool {
     /// Looks for a tool in `PATH` and asks it for its version.
     pub fn find() -> Result<BackupTool> {
+        BackupTool::find_in(&std::env::var_os("PATH").unwrap_or_default())
+    }
+
+    /// The same in directories that are separated as in `PATH`.
+    pub fn find_in(path: &OsStr) -> Result<BackupTool> {
         for (name, family) in PROGRAMS {
-            if let Some(program) = child::in_path(name) {
+            if let Some(program) = child::in_path(path, name) {
                 let version = version(&program, family)?;
-                debug!(program = %program.display(), version, "backup tool");
+                debug!(program = %program.display(), %version, "backup tool");
                 return Ok(BackupTool { program, family, version });
             }
         }
@@ -82,22 +91,13 @@ impl BackupTool {
 
     /// The series that this version is of, within which backups can be prepared by each other: `10.11`.
     pub fn series(&self) -> String {
-        series_of(&self.version)
+        self.version.series()
     }
 
-    /// Whether this tool is made for a server of this version. XtraBackup 2.x copies the series before 5.7 too.
-    pub fn fits(&self, server: &str) -> bool {
-        let of_mariadb = server.contains("MariaDB");
-        let server = series_of(server);
-        match self.family {
-            Family::Mariadb => of_mariadb && server == self.series(),
-            Family::Percona if of_mariadb => false,
-            Family::Percona => match self.series().as_str() {
-                "2.3" => matches!(server.as_str(), "5.1" | "5.5" | "5.6"),
-                "2.4" => matches!(server.as_str(), "5.1" | "5.5" | "5.6" | "5.7"),
-                own => own == server,
-            },
-        }
+    /// Why this tool can't copy a server of this version, with both; `None` where it can.
+    pub fn misfit(&self, server: &str) -> Option<String> {
+        let why = self.version.misfit(self.family, server)?;
+        Some(format!("{self} does not fit the server {server}: {why}"))
     }
 
     /// The container format that this tool writes.
@@ -108,9 +108,10 @@ impl BackupTool {
         }
     }
 
-    /// The container formats whose backups this tool can prepare: those of its own family.
+    /// The container formats whose backups this tool can prepare: those that its own series writes.
     pub fn formats(&self) -> &'static [Format] {
         match self.family {
+            Family::Percona if self.version.is_from([8, 0, 0]) => &[Format::XbstreamPercona],
             Family::Percona => &[Format::XbstreamPercona, Format::Tar],
             Family::Mariadb => &[Format::XbstreamMariaDb],
         }
@@ -135,20 +136,8 @@ impl BackupTool {
         let mut command = Command::new(&self.program);
         command
             .arg(options.argument())
-            .args(["--backup", "--stream=xbstream", "--slave-info"])
-            .arg(format!("--host={}", backup.server.host))
-            .arg(format!("--port={}", backup.server.port))
-            .arg(path_option("--datadir=", backup.data_dir))
-            .arg(path_option("--target-dir=", &backup.scratch.join("target")))
-            .arg(path_option("--tmpdir=", backup.scratch))
-            .arg(format!("--parallel={}", backup.threads))
+            .args(backup_options::of(self.family, &self.version, backup))
             .current_dir(backup.scratch);
-        if self.family == Family::Percona {
-            // Else it asks a host of its maker whether there is a newer version.
-            command.arg("--no-version-check");
-            // mariadb-backup would wait for a moment in which nobody writes, which a busy server never has.
-            command.arg(format!("--ftwrl-wait-timeout={}", backup.lock_wait.as_secs()));
-        }
         let running = Running::start(&mut command, &self.name(), Stdio::piped())
             .with_context(|| format!("starting {}", self.program.display()))?;
         Ok(running.below(memory::ceiling()))
@@ -167,67 +156,19 @@ pub fn writer_of(format: Format) -> Writer {
     }
 }
 
-/// The first two numbers of a version.
-fn series_of(version: &str) -> String {
-    version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
-}
-
 fn path_option(option: &str, path: &Path) -> std::ffi::OsString {
     let mut argument = std::ffi::OsString::from(option);
     argument.push(path);
     argument
 }
 
-fn version(program: &Path, family: Family) -> Result<String> {
+fn version(program: &Path, family: Family) -> Result<Version> {
     let output = child::output(Command::new(program).arg("--version"))
         .with_context(|| format!("asking {} for its version", program.display()))
         .map_err(|error| Reason::NoBackupTool.because(error))?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
-    parse_version(&text, family).ok_or_else(|| {
+    Version::parse(&text, family).ok_or_else(|| {
         Reason::NoBackupTool.error(format!("{} --version says {:?}: no version in it", program.display(), text.trim()))
     })
-}
-
-/// `xtrabackup version 8.0.35-30 based on …`, `mariadb-backup based on MariaDB server 10.11.19-MariaDB …`.
-fn parse_version(text: &str, family: Family) -> Option<String> {
-    let marker = match family {
-        Family::Percona => "xtrabackup version ",
-        Family::Mariadb => "MariaDB server ",
-    };
-    let (_, rest) = text.split_once(marker)?;
-    let version: String =
-        rest.chars().take_while(|character| character.is_ascii_digit() || *character == '.').collect();
-    version.starts_with(|first: char| first.is_ascii_digit()).then_some(version)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tool_fits_servers_of_its_series() {
-        let tool = |family, version: &str| BackupTool { program: "x".into(), family, version: version.to_owned() };
-        let mariadb = tool(Family::Mariadb, "10.11.19");
-        assert!(mariadb.fits("10.11.6-MariaDB-1:10.11.6+maria~ubu2204") && mariadb.series() == "10.11");
-        assert!(!mariadb.fits("10.6.16-MariaDB") && !mariadb.fits("8.0.36"));
-        assert!(tool(Family::Percona, "2.4.29").fits("5.7.44-log"));
-        assert!(tool(Family::Percona, "8.0.35").fits("8.0.36") && !tool(Family::Percona, "8.0.35").fits("8.4.0"));
-        assert!(
-            !tool(Family::Percona, "8.0.35").fits("5.7.44") && !tool(Family::Percona, "2.4.29").fits("10.1-MariaDB")
-        );
-    }
-
-    #[test]
-    fn reads_the_versions_that_the_tools_print() {
-        let percona = |text| parse_version(text, Family::Percona);
-        let text = "xtrabackup version 8.0.35-30 based on MySQL server 8.0.35 Linux (x86_64) (revision id: 6beb4b49)";
-        assert_eq!(percona(text).as_deref(), Some("8.0.35"));
-        let text =
-            "xtrabackup: recognized server arguments: --datadir=/var/lib/mysql\nxtrabackup version 2.4.29 based on x";
-        assert_eq!(percona(text).as_deref(), Some("2.4.29"));
-        let text = "mariadb-backup based on MariaDB server 10.11.19-MariaDB debian-linux-gnu (x86_64)";
-        assert_eq!(parse_version(text, Family::Mariadb).as_deref(), Some("10.11.19"));
-        assert_eq!(percona("sh: not found"), None);
-    }
 }

@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::Family;
+use super::version::Version;
 use crate::child;
 use crate::unpack::compressed::Compression;
 
@@ -32,7 +33,7 @@ fn groups(family: Family) -> &'static [&'static str] {
 }
 
 /// Asks the tool.
-pub fn own_option(program: &Path, family: Family, version: &str) -> Result<Option<OwnOption>> {
+pub fn own_option(program: &Path, family: Family, version: &Version) -> Result<Option<OwnOption>> {
     let mut printed = String::new();
     for group in groups(family) {
         let mut command = Command::new(program);
@@ -47,10 +48,9 @@ pub fn own_option(program: &Path, family: Family, version: &str) -> Result<Optio
 
 /// What `compress` without a value stands for. mariadb-backup knows QuickLZ only, and XtraBackup had it until
 /// 8.0.34-29, whose notes say that zstd takes its place.
-fn bare_compress(family: Family, version: &str) -> Compression {
-    let numbers: Vec<u32> = version.split('.').filter_map(|number| number.parse().ok()).collect();
+fn bare_compress(family: Family, version: &Version) -> Compression {
     match family {
-        Family::Percona if numbers.as_slice() >= [8, 0, 34].as_slice() => Compression::Zstd,
+        Family::Percona if version.is_from([8, 0, 34]) => Compression::Zstd,
         _ => Compression::Quicklz,
     }
 }
@@ -84,6 +84,10 @@ mod tests {
 
     use super::*;
 
+    fn mariadb(version: &str) -> Version {
+        Version::parse(&format!("mariadb-backup based on MariaDB server {version}"), Family::Mariadb).unwrap()
+    }
+
     fn found(printed: &str) -> Option<(String, Option<Compression>)> {
         let printed = format!("xtrabackup would have been started with the following arguments:\n{printed} \n");
         find(&printed, Compression::Zstd).map(|own| (own.option, own.compression))
@@ -106,17 +110,21 @@ mod tests {
 
     #[test]
     fn compress_without_a_value_is_what_the_version_makes_of_it() {
-        for (family, version, expected) in [
-            (Family::Percona, "2.4.29", Compression::Quicklz),
-            (Family::Percona, "8.0.33", Compression::Quicklz),
-            (Family::Percona, "8.0.34", Compression::Zstd),
-            (Family::Percona, "8.0.35", Compression::Zstd),
-            (Family::Percona, "8.4.0", Compression::Zstd),
-            (Family::Percona, "9.1.0", Compression::Zstd),
-            (Family::Mariadb, "10.11.19", Compression::Quicklz),
-            (Family::Mariadb, "11.8.9", Compression::Quicklz),
+        for (version, expected) in [
+            ("xtrabackup version 2.4.29 based on MySQL server 5.7.44", Compression::Quicklz),
+            ("xtrabackup version 8.0.14 based on MySQL server 8.0.21", Compression::Quicklz),
+            ("xtrabackup version 8.0.33-28 based on MySQL server 8.0.33", Compression::Quicklz),
+            ("xtrabackup version 8.0.34-29 based on MySQL server 8.0.34", Compression::Zstd),
+            ("xtrabackup version 8.0.35-31 based on MySQL server 8.0.35", Compression::Zstd),
+            ("xtrabackup version 8.4.0-1 based on MySQL server 8.4.0", Compression::Zstd),
+            ("xtrabackup version 9.1.0-1 based on MySQL server 9.1.0", Compression::Zstd),
         ] {
-            assert_eq!(bare_compress(family, version), expected, "{version}");
+            let known = Version::parse(version, Family::Percona).unwrap();
+            assert_eq!(bare_compress(Family::Percona, &known), expected, "{version}");
+        }
+        for version in ["10.11.19-MariaDB", "11.8.9-MariaDB"] {
+            let known = mariadb(version);
+            assert_eq!(bare_compress(Family::Mariadb, &known), Compression::Quicklz, "{version}");
         }
     }
 
@@ -128,7 +136,7 @@ mod tests {
         let script = format!("#!/bin/sh\nexec mariadb-backup --defaults-file={} \"$@\"\n", file.display());
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-        own_option(&program, Family::Mariadb, "10.11.19").unwrap()
+        own_option(&program, Family::Mariadb, &mariadb("10.11.19-MariaDB")).unwrap()
     }
 
     #[test]

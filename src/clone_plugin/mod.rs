@@ -30,7 +30,7 @@ pub fn copies_server(method: Method, tool: Option<&BackupTool>, server: &str) ->
         && match method {
             Method::ClonePlugin => true,
             Method::BackupTool => false,
-            Method::Auto => tool.is_none_or(|tool| !tool.fits(server)),
+            Method::Auto => tool.is_none_or(|tool| tool.misfit(server).is_some()),
         }
 }
 

@@ -34,7 +34,7 @@ pub struct Program {
 impl Program {
     /// Looks for one in `PATH`; `None` where there is none, or one without the plugin.
     pub fn find() -> Result<Option<Program>> {
-        let Some(path) = child::in_path(NAME) else { return Ok(None) };
+        let Some(path) = child::in_path(&std::env::var_os("PATH").unwrap_or_default(), NAME) else { return Ok(None) };
         let output = child::output(Command::new(&path).arg("--version"))
             .with_context(|| format!("running {} --version", path.display()))?;
         let Some(version) = version_in(&String::from_utf8_lossy(&output.stdout)) else {

@@ -40,10 +40,8 @@ pub fn choose<'a>(donor: &'a Donor, hello: &Hello) -> Result<Way<'a>, Refusal> {
 
 fn why_not_by_tool(tool: &BackupTool, server: &str, hello: &Hello) -> Option<String> {
     let format = tool.format().to_string();
-    if !tool.fits(server) {
-        return Some(format!(
-            "{tool} does not fit the server {server}: the donor needs the tool of its server's series"
-        ));
+    if let Some(why) = tool.misfit(server) {
+        return Some(why);
     }
     if !hello.formats.contains(&format) {
         let takes =

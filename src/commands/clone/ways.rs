@@ -39,7 +39,7 @@ impl Ways {
             None
         });
         match (tool, server) {
-            (Ok(tool), Some(server)) if !tool.fits(&server.version) => {
+            (Ok(tool), Some(server)) if tool.misfit(&server.version).is_some() => {
                 info!(%tool, server = server.version, "the backup tool does not fit the server: the CLONE plugin does it");
                 Ok(Ways { tool: None, server: Some(server) })
             }
