@@ -4,6 +4,7 @@
 //! `*_binlog_info` holds the donor's *own* coordinates, right when the donor was the primary. The forms, by tool and
 //! version, are those of XtraBackup 2.3 … 9 and mariadb-backup 10.2 … 11.8, checked against files that they wrote.
 
+mod gtid;
 pub mod history;
 
 use std::fmt;
@@ -48,13 +49,13 @@ pub fn parse_binlog_info(text: &str, writer: Writer) -> Result<Position> {
     let current = if writer == Writer::MariadbBackup { text.lines().next_back().unwrap_or(text) } else { text };
     let mut columns = current.splitn(3, '\t');
     let (file, offset) = (columns.next().unwrap_or_default(), columns.next());
-    let gtid = columns.next().map(without_spaces);
+    let gtid = columns.next().map(str::trim);
 
     match (writer, gtid) {
         // It is the server's gtid_current_pos, which knows nothing of what was logged under another server id: empty
         // says nothing, while file and offset can be looked up at the source.
-        (Writer::MariadbBackup, Some(slave_pos)) if !slave_pos.is_empty() => return mariadb_gtid(&slave_pos),
-        (Writer::XtraBackup, Some(executed)) if !executed.is_empty() => return mysql_gtid(&executed),
+        (Writer::MariadbBackup, Some(slave_pos)) if !slave_pos.is_empty() => return gtid::mariadb(slave_pos),
+        (Writer::XtraBackup, Some(executed)) if !executed.is_empty() => return gtid::mysql(executed),
         _ => {}
     }
     let Some(offset) = offset else { bail!("{current:?} is not FILE, tab, OFFSET") };
@@ -64,41 +65,39 @@ pub fn parse_binlog_info(text: &str, writer: Writer) -> Result<Position> {
 /// Reads the statements of `*_slave_info`: at most one `SET GLOBAL …`, then one `CHANGE …` for each connection, of
 /// which there may be only one and only the unnamed.
 pub fn parse_slave_info(text: &str) -> Result<Position> {
-    let mut gtid = None;
-    let mut sources = Vec::new();
-    for statement in statements(text) {
-        let words = Words(&statement);
+    let (mut gtids, mut changes) = (Vec::new(), Vec::new());
+    // The `;` after the last statement is missing in XtraBackup 2.3.
+    let statements = split_outside_quotes(text, |character| matches!(character, ';' | '\n'));
+    for statement in statements.into_iter().filter(|statement| !statement.is_empty()) {
+        let words = Words(statement);
         if let Some(rest) = words.after(&["SET", "GLOBAL"]) {
-            gtid = Some(parse_gtid_assignment(rest)?);
+            gtids.push(parse_gtid_assignment(rest)?);
         } else if let Some(rest) =
             words.after(&["CHANGE", "MASTER"]).or_else(|| words.after(&["CHANGE", "REPLICATION", "SOURCE"]))
         {
-            sources.push(parse_change(rest)?);
+            changes.push(rest);
         } else {
             bail!("unknown statement {statement:?}");
         }
     }
-    ensure!(sources.len() <= 1, "the donor replicates from {} sources; mysqlset knows sets with one", sources.len());
-    match (gtid, sources.pop().flatten()) {
+    ensure!(changes.len() <= 1, "the donor replicates from {} sources; mysqlset knows sets with one", changes.len());
+    ensure!(gtids.len() <= 1, "{} GTID positions in {text:?}", gtids.len());
+    let by_file = changes.pop().map(parse_change).transpose()?.flatten();
+    match (gtids.pop(), by_file) {
         (_, Some(by_file)) => Ok(by_file),
         (Some(gtid), None) => Ok(gtid),
         (None, None) => bail!("neither a GTID nor a file and offset in {text:?}"),
     }
 }
 
-/// Splits at line ends and semicolons outside quotes, so that a GTID set may hold a line end. The `;` after the last
-/// statement is missing in XtraBackup 2.3.
-fn statements(text: &str) -> Vec<String> {
-    let mut statements = vec![String::new()];
-    let mut quoted = false;
-    for character in text.chars() {
-        quoted ^= character == '\'';
-        match statements.last_mut() {
-            Some(last) if quoted || !matches!(character, ';' | '\n') => last.push(character),
-            _ => statements.push(String::new()),
-        }
-    }
-    statements.iter().map(|statement| statement.trim().to_owned()).filter(|statement| !statement.is_empty()).collect()
+/// What lies between separators, without the space around it; quotes may hold separators, as a GTID set does a line end.
+fn split_outside_quotes(text: &str, is_separator: impl Fn(char) -> bool) -> Vec<&str> {
+    let mut is_quoted = false;
+    let separates = |character: char| {
+        is_quoted ^= character == '\'';
+        !is_quoted && is_separator(character)
+    };
+    text.split(separates).map(str::trim).collect()
 }
 
 /// A statement whose first words are compared without case or spacing.
@@ -124,10 +123,10 @@ impl<'a> Words<'a> {
 /// `gtid_purged='…'` or `gtid_slave_pos = '…'`.
 fn parse_gtid_assignment(text: &str) -> Result<Position> {
     let Some((name, value)) = text.split_once('=') else { bail!("{text:?} assigns nothing") };
-    let value = without_spaces(unquoted(value)?);
+    let value = unquoted(value)?;
     match name.trim().to_ascii_lowercase().as_str() {
-        "gtid_purged" => mysql_gtid(&value),
-        "gtid_slave_pos" => mariadb_gtid(&value),
+        "gtid_purged" => gtid::mysql(value),
+        "gtid_slave_pos" => gtid::mariadb(value),
         other => bail!("unknown variable {other:?}"),
     }
 }
@@ -137,27 +136,41 @@ fn parse_change(text: &str) -> Result<Option<Position>> {
     let Some(settings) = Words(text).after(&["TO"]) else {
         bail!("the donor replicates over a named connection ({text:?}); mysqlset knows sets with one unnamed source");
     };
-    let (mut file, mut offset, mut by_gtid) = (None, None, false);
-    for setting in settings.split(',') {
+    let (mut file, mut offset, mut by_gtid) = (None, None, None);
+    for setting in split_outside_quotes(settings, |character| character == ',') {
         let Some((name, value)) = setting.split_once('=') else { bail!("{setting:?} in {text:?} sets nothing") };
-        ensure!(
-            !value.to_ascii_uppercase().contains("FOR CHANNEL") || value.trim_end().ends_with("''"),
-            "the donor replicates over a named channel ({}); mysqlset knows sets with one unnamed source",
-            value.trim()
-        );
-        let value = value.split_whitespace().next().unwrap_or_default();
+        let value = without_channel(value)?;
         match name.trim().to_ascii_uppercase().as_str() {
-            "MASTER_LOG_FILE" | "SOURCE_LOG_FILE" => file = Some(unquoted(value)?.to_owned()),
-            "MASTER_LOG_POS" | "SOURCE_LOG_POS" => offset = Some(value.to_owned()),
-            "MASTER_AUTO_POSITION" | "SOURCE_AUTO_POSITION" | "MASTER_USE_GTID" => by_gtid = true,
+            "MASTER_LOG_FILE" | "SOURCE_LOG_FILE" => file = Some(unquoted(value)?),
+            "MASTER_LOG_POS" | "SOURCE_LOG_POS" => offset = Some(value),
+            "MASTER_AUTO_POSITION" | "SOURCE_AUTO_POSITION" | "MASTER_USE_GTID" => by_gtid = Some(value),
             other => bail!("unknown setting {other:?}"),
         }
     }
+    let says_no = |value: &str| value == "0" || value.eq_ignore_ascii_case("no");
     match (file, offset, by_gtid) {
-        (Some(file), Some(offset), false) => binlog_file(&file, &offset).map(Some),
-        (None, None, true) => Ok(None),
+        (Some(file), Some(offset), by_gtid) if by_gtid.is_none_or(says_no) => binlog_file(file, offset).map(Some),
+        (None, None, Some(by_gtid)) if !says_no(by_gtid) => Ok(None),
         _ => bail!("{text:?} is neither a file with its offset nor a GTID"),
     }
+}
+
+/// A setting's value; the last is followed by its channel, where it has one, which must be the unnamed.
+fn without_channel(text: &str) -> Result<&str> {
+    let text = text.trim();
+    let end = match text.strip_prefix('\'') {
+        Some(rest) => rest.find('\'').map(|end| end + 2),
+        None => text.find(char::is_whitespace),
+    };
+    let (value, rest) = text.split_at(end.unwrap_or(text.len()));
+    match Words(rest).after(&["FOR", "CHANNEL"]) {
+        Some("''") => {}
+        Some(channel) => {
+            bail!("the donor replicates over a named channel ({channel}); mysqlset knows sets with one unnamed source")
+        }
+        None => ensure!(rest.trim().is_empty(), "{rest:?} after {value:?}"),
+    }
+    Ok(value)
 }
 
 fn unquoted(value: &str) -> Result<&str> {
@@ -175,42 +188,6 @@ fn binlog_file(file: &str, offset: &str) -> Result<Position> {
     ensure!(plain, "{file:?} is not the name of a binary log");
     let Ok(offset) = offset.parse() else { bail!("{offset:?} is not an offset in a binary log") };
     Ok(Position::BinlogFile { file: file.to_owned(), offset })
-}
-
-/// `domain-server-sequence`, separated by commas; may be empty.
-fn mariadb_gtid(slave_pos: &str) -> Result<Position> {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let valid = |gtid: &str| gtid.split('-').count() == 3 && gtid.split('-').all(number);
-    ensure!(slave_pos.is_empty() || slave_pos.split(',').all(valid), "{slave_pos:?} is not a MariaDB GTID position");
-    Ok(Position::MariadbGtid { slave_pos: slave_pos.to_owned() })
-}
-
-/// `uuid[:tag]:first[-last][:…]`, separated by commas; tags since MySQL 8.3.
-fn mysql_gtid(executed: &str) -> Result<Position> {
-    ensure!(!executed.is_empty() && executed.split(',').all(is_uuid_set), "{executed:?} is not a MySQL GTID set");
-    Ok(Position::MysqlGtid { executed: executed.to_owned() })
-}
-
-fn is_uuid_set(text: &str) -> bool {
-    let mut parts = text.split(':');
-    let uuid = parts.next().unwrap_or_default();
-    let is_uuid = uuid.len() == 36 && uuid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    let is_tag = |part: &str| {
-        part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    let is_interval = |part: &str| {
-        let mut ends = part.splitn(2, '-');
-        ends.all(|end| !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let parts: Vec<&str> = parts.collect();
-    is_uuid
-        && parts.last().is_some_and(|last| is_interval(last))
-        && parts.iter().all(|part| is_tag(part) || is_interval(part))
-}
-
-fn without_spaces(text: &str) -> String {
-    text.chars().filter(|character| !character.is_whitespace()).collect()
 }
 
 #[cfg(test)]

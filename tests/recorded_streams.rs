@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use mysqlset::backup_tool::{left_files, writer_of};
+use mysqlset::position::Position;
 use mysqlset::unpack::{Format, Summary, UnpackError, unpack};
 use sha2::{Digest, Sha256};
 
@@ -119,6 +121,32 @@ fn each_stream_unpacks_to_the_files_of_its_manifest() {
         summary.require_backup_metadata().unwrap();
         assert_eq!(summary.files, expected.len() as u64, "{name}");
         assert_eq!(files(directory.path()), expected, "{name}");
+    }
+}
+
+#[test]
+fn each_stream_says_where_replication_starts_and_which_tool_made_it() {
+    let by_file = |file: &str, offset| Position::BinlogFile { file: file.to_owned(), offset };
+    let by_gtid = |slave_pos: &str| Position::MariadbGtid { slave_pos: slave_pos.to_owned() };
+    for (name, position, series) in [
+        ("primary-5.6.xbstream", by_file("mysql-bin.000003", 1385), "2.3"),
+        ("replica-5.6.xbstream", by_file("mysql-bin.000003", 1575), "2.3"),
+        ("primary-5.6.tar", by_file("mysql-bin.000003", 1385), "2.3"),
+        ("mariadb-10.11-primary.xbstream", by_gtid("0-100-7"), "10.11"),
+        ("mariadb-10.11-replica.xbstream", by_file("mysql-bin.000001", 1766), "10.11"),
+        ("mariadb-11.8-replica-gtid.xbstream", by_gtid("0-100-9"), "11.8"),
+    ] {
+        let (directory, result) = unpack_some(name, &stream(name));
+        result.unwrap();
+        let data = directory.path();
+        let found = match name.contains("replica") {
+            true => left_files::position_of_source(data),
+            false => left_files::position_of_primary(data, writer_of(format_of(name))),
+        };
+        assert_eq!(found.unwrap(), position, "{name}");
+        assert_eq!(left_files::series_of_maker(data).unwrap().as_deref(), Some(series), "{name}");
+        assert_eq!(left_files::checkpoints(data).unwrap(), Some(left_files::Checkpoints::Unprepared), "{name}");
+        assert!(left_files::last_lsn(data).unwrap().is_some_and(|last| last > 0), "{name}");
     }
 }
 

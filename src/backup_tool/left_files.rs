@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::version::series_of;
 use crate::exit::{self, Reason};
 use crate::position::{self, Position, Writer};
 
@@ -59,6 +60,13 @@ pub fn last_lsn(directory: &Path) -> Result<Option<u64>> {
     Ok(text.and_then(|text| value_of(&text, "last_lsn")?.parse().ok()))
 }
 
+/// The series of the tool that made a backup, as the backup records it.
+pub fn series_of_maker(directory: &Path) -> Result<Option<String>> {
+    let text = read(directory, "info")?;
+    Ok(text.and_then(|text| value_of(&text, "tool_version").map(series_of)).filter(|series| !series.is_empty()))
+}
+
+/// A value may go on in further lines, which are never asked for: those of `binlog_pos` with two UUIDs do.
 fn value_of<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once('=')?;
@@ -148,10 +156,105 @@ mod tests {
         }
     }
 
+    fn with(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        directory
+    }
+
+    #[test]
+    fn checkpoints_of_each_series() {
+        for (unprepared, prepared, last) in [
+            // 2.3.5, as recorded.
+            (
+                "backup_type = full-backuped\nfrom_lsn = 0\nto_lsn = 1625994\nlast_lsn = 1642299\ncompact = 0\n\
+                 recover_binlog_info = 0\n",
+                "full-prepared",
+                1642299,
+            ),
+            // 2.4.
+            (
+                "backup_type = full-backuped\nfrom_lsn = 0\nto_lsn = 2742083\nlast_lsn = 2742092\ncompact = 0\n\
+                 recover_binlog_info = 0\nflushed_lsn = 2742092\n",
+                "full-prepared",
+                2742092,
+            ),
+            // 8.0 and later.
+            (
+                "backup_type = full-backuped\nfrom_lsn = 0\nto_lsn = 18446744073709551614\nlast_lsn = 18446744073709551615\n\
+                 flushed_lsn = 18446744073709551615\nredo_memory = 0\nredo_frames = 0\n",
+                "full-prepared",
+                u64::MAX,
+            ),
+            // mariadb-backup 10.11 and 11.8, as recorded.
+            (
+                "backup_type = full-backuped\nfrom_lsn = 0\nto_lsn = 44586\nlast_lsn = 48263\n\
+                 recover_binlog_info = 0\n",
+                "log-applied",
+                48263,
+            ),
+        ] {
+            for prefix in PREFIXES {
+                let name = format!("{prefix}checkpoints");
+                let found = with(&[(&name, unprepared)]);
+                assert_eq!(checkpoints(found.path()).unwrap(), Some(Checkpoints::Unprepared), "{unprepared}");
+                assert_eq!(last_lsn(found.path()).unwrap(), Some(last), "{unprepared}");
+                let found = with(&[(&name, &unprepared.replace("full-backuped", prepared))]);
+                assert_eq!(checkpoints(found.path()).unwrap(), Some(Checkpoints::Prepared), "{prepared}");
+            }
+        }
+        for text in ["", "backup_type\n", "backup_type = incremental\n", "backup_type = full-preparedx\n"] {
+            let found = with(&[("xtrabackup_checkpoints", text)]);
+            assert_eq!(checkpoints(found.path()).unwrap(), Some(Checkpoints::Unprepared), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_made_a_backup_is_read_from_what_it_records() {
+        let of_235 = "uuid = 15c068ba-e75b-11f1-b227-02fc00000001\nname = \ntool_name = xtrabackup\n\
+            tool_command = --backup --password=... --stream=xbstream\ntool_version = 2.3.5\nibbackup_version = 2.3.5\n\
+            server_version = 5.6.24-log\nbinlog_pos = filename 'b.2', position '7', GTID of the last change 'x:1-10,\n\
+            y:1-2'\ninnodb_from_lsn = 0\n";
+        for (name, text, series) in [
+            ("xtrabackup_info", of_235, Some("2.3")),
+            ("xtrabackup_info", "tool_version = 8.0.35-31\nserver_version = 8.0.36\n", Some("8.0")),
+            ("xtrabackup_info", "tool_version = 8.4.0-1\nserver_flavor = MySQL\n", Some("8.4")),
+            ("xtrabackup_info", "tool_version = 10.11.19-MariaDB\n", Some("10.11")),
+            ("mariadb_backup_info", "tool_version = 11.8.9-MariaDB\n", Some("11.8")),
+            ("xtrabackup_info", "tool_version = \n", None),
+            ("xtrabackup_info", "", None),
+            ("other", "tool_version = 2.3.5", None),
+        ] {
+            assert_eq!(series_of_maker(with(&[(name, text)]).path()).unwrap().as_deref(), series, "{text}");
+        }
+    }
+
     #[test]
     fn a_backup_without_a_position_says_what_is_missing() {
-        let directory = tempfile::tempdir().unwrap();
-        let error = position_of_primary(directory.path(), Writer::XtraBackup).unwrap_err();
-        assert!(error.to_string().contains("log_bin"), "{error}");
+        for files in [&[][..], &[("xtrabackup_binlog_info", "")], &[("mariadb_backup_binlog_info", "\n")]] {
+            let error = position_of_primary(with(files).path(), Writer::XtraBackup).unwrap_err();
+            assert!(error.to_string().contains("log_bin"), "{error}");
+            assert_eq!(exit::reason_of(&error), Some(Reason::NoPosition));
+        }
+        // XtraBackup since 2.4 writes an empty file where 2.3 and mariadb-backup write none.
+        for files in [&[][..], &[("xtrabackup_slave_info", "")], &[("mariadb_backup_slave_info", "\n")]] {
+            let directory = with(files);
+            assert!(!has_source(directory.path()).unwrap());
+            let error = position_of_source(directory.path()).unwrap_err();
+            assert!(error.to_string().contains("has no source"), "{error}");
+            assert_eq!(exit::reason_of(&error), Some(Reason::NoPosition));
+        }
+        let named = [("xtrabackup_slave_info", "CHANGE MASTER 'a' TO master_use_gtid = slave_pos;\n")];
+        let error = position_of_source(with(&named).path()).unwrap_err();
+        assert!(format!("{error:#}").contains("a named connection"), "{error:#}");
+        assert_eq!(exit::reason_of(&error), Some(Reason::NoPosition));
+    }
+
+    #[test]
+    fn what_is_far_too_long_is_not_read() {
+        let long = "x".repeat(SIZE_LIMIT as usize + 1);
+        assert!(position_of_primary(with(&[("xtrabackup_binlog_info", &long)]).path(), Writer::XtraBackup).is_err());
     }
 }

@@ -104,7 +104,7 @@ fn numbers(version: &str) -> Vec<u32> {
 }
 
 /// The first two numbers of a version.
-fn series_of(version: &str) -> String {
+pub fn series_of(version: &str) -> String {
     leading_numbers(version).splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
 }
 
@@ -243,6 +243,8 @@ mod tests {
         for server in ["10.6.16-MariaDB", "11.8.9-MariaDB-0+deb13u1", "10.1.48-MariaDB", "8.0.36", "10.11.19", ""] {
             assert!(tool.misfit(Family::Mariadb, server).is_some(), "{server}");
         }
-        assert!(mariadb("11.8.9-MariaDB").misfit(Family::Mariadb, "10.11.19-MariaDB").is_some());
+        let tool = mariadb("11.8.9-MariaDB");
+        assert_eq!(tool.misfit(Family::Mariadb, "11.8.9-MariaDB-0+deb13u1 from Debian-log"), None);
+        assert!(tool.misfit(Family::Mariadb, "10.11.19-MariaDB").is_some());
     }
 }

@@ -93,7 +93,7 @@ fn intervals(set: &str) -> BTreeMap<String, Vec<(u64, u64)>> {
         let mut name = uuid.to_owned();
         for part in parts {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            match (first.parse(), last.parse()) {
+            match (first.trim().parse(), last.trim().parse()) {
                 (Ok(first), Ok(last)) => sources.entry(name.clone()).or_default().push((first, last)),
                 _ => name = format!("{uuid}:{part}"),
             }
@@ -149,6 +149,35 @@ mod tests {
         assert!(covers("b:1,a:1-9", "a:3:5") && covers("a:1-9:tg:1-2", "a:tg:2"));
         assert!(!covers("a:1-3:5-9", "a:1-9") && !covers("a:1-9", "a:1,b:1") && !covers("a:1-9", "a:tg:1"));
         assert!(!covers("", "a:1"));
+    }
+
+    #[test]
+    fn mysql_by_tags() {
+        let covers = |reached: &str, wanted: &str| {
+            let (a, b) = ("3e11fa47-71ca-11e1-9e33-c80aa9429562", "4e11fa47-71ca-11e1-9e33-c80aa9429562");
+            mysql_covers(&reached.replace('A', a).replace('B', b), &wanted.replace('A', a).replace('B', b))
+        };
+        // A tag holds for all intervals behind it, until the next.
+        let reached = "A:1-9:blue:1-3:5:green:7,B:_x:1-2";
+        for wanted in [
+            "A:1-9",
+            "A:blue:1-3",
+            "A:blue:5",
+            "A:blue:2:5",
+            "A:green:7",
+            "A:4:blue:3:green:7,B:_x:2",
+            "A:bLUE:1-3",
+            "A:Green:7",
+        ] {
+            assert!(covers(reached, wanted), "{wanted}");
+        }
+        for wanted in ["A:blue:4", "A:blue:1-5", "A:green:5", "A:10", "A:red:1", "B:1", "B:blue:1", "A:_x:1"] {
+            assert!(!covers(reached, wanted), "{wanted}");
+        }
+        // In any order and spelling: the servers write it in one way, users in others.
+        assert!(covers("A:green:7,A:blue:5,A:blue:1-3,A:1-9", "A:1-9:blue:1-3:5:green:7"));
+        assert!(covers("A:1-9 ,\n B : blue : 1 - 3", "B:blue:2"));
+        assert!(mysql_covers("3E11FA47-71CA-11E1-9E33-C80AA9429562:1-9", "3e11fa47-71ca-11e1-9e33-c80aa9429562:9"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{Means, Received, Setback, position_of, setback_of};
 use crate::backup_tool::{self, left_files};
+use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal};
 use crate::peer::{self, Asker};
 use crate::position::Position;
@@ -55,6 +56,7 @@ pub fn receive(
     let bytes = stream.bytes();
     let summary = unpacked.map_err(|error| setback_of(error, bytes))?;
     summary.require_backup_metadata().map_err(|error| Setback::Broken { why: error.to_string(), bytes })?;
+    check_maker(asker.site.tool_series.as_deref(), &directory).map_err(Setback::Unusable)?;
     let position = position_from(donor, asker.member, format, &directory).map_err(Setback::Unusable)?;
     let seconds = started.elapsed().as_secs_f64();
     info!(bytes, seconds, files = summary.files, %position, "received, whole as far as can be seen");
@@ -69,6 +71,16 @@ pub fn receive(
         position: Some(position),
         plugin: None,
     })
+}
+
+/// Nobody could compare the tools before.
+fn check_maker(own_series: Option<&str>, data: &Path) -> anyhow::Result<()> {
+    match (own_series, left_files::series_of_maker(data)?) {
+        (Some(ours), Some(theirs)) if ours != theirs => Err(Reason::Refused.error(format!(
+            "the donor copies with a backup tool of {theirs}, and this side would prepare with one of {ours}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// By the donor's name, where that is a pod's of this set. Else by the tutorial's rule: a backup that says where its
@@ -97,6 +109,17 @@ mod tests {
         }
         let donor = HostPort { host: donor.to_owned(), port: 3307 };
         position_from(&donor, &Member::from_hostname("mysql-3")?, Format::XbstreamMariaDb, directory.path())
+    }
+
+    #[test]
+    fn a_backup_of_another_series_is_not_prepared() {
+        let directory = tempfile::tempdir().unwrap();
+        check_maker(Some("8.0"), directory.path()).unwrap();
+        std::fs::write(directory.path().join("xtrabackup_info"), "tool_version = 2.4.29\n").unwrap();
+        check_maker(Some("2.4"), directory.path()).unwrap();
+        check_maker(None, directory.path()).unwrap();
+        let error = check_maker(Some("8.0"), directory.path()).unwrap_err().to_string();
+        assert!(error.contains("of 2.4") && error.contains("of 8.0"), "{error}");
     }
 
     #[test]

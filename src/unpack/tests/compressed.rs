@@ -5,6 +5,8 @@ use std::io::Write;
 use lz4_flex::frame::{FrameEncoder, FrameInfo};
 
 use super::*;
+use crate::backup_tool::left_files;
+use crate::position::{Position, Writer};
 
 fn zst(data: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
@@ -49,6 +51,25 @@ fn members_become_the_files_that_they_were() {
     let (outer, result) = unpacked(PERCONA, Dripping(&interleaved, None));
     result.unwrap();
     assert!(tree(&outer.path().join("stage"))["a/b.ibd"] == data);
+}
+
+/// All but the checkpoints are, and each becomes what it was.
+#[test]
+fn positions_are_found_where_they_are_compressed() {
+    let by_gtid = b"SET GLOBAL gtid_slave_pos = '0-100-9';\nCHANGE MASTER TO master_use_gtid = slave_pos;\n";
+    let own = b"mysql-bin.000001\t746\t0-100-9\n";
+    for prefix in ["xtrabackup_", "mariadb_backup_"] {
+        let stream = [
+            file(&format!("{prefix}slave_info.zst"), &zst(by_gtid)),
+            file(&format!("{prefix}binlog_info.lz4"), &lz4(own)),
+        ];
+        let (outer, result) = unpacked(PERCONA, stream.concat().as_slice());
+        result.unwrap();
+        let data = outer.path().join("stage");
+        let position = Position::MariadbGtid { slave_pos: "0-100-9".into() };
+        assert_eq!(left_files::position_of_source(&data).unwrap(), position);
+        assert_eq!(left_files::position_of_primary(&data, Writer::MariadbBackup).unwrap(), position);
+    }
 }
 
 #[test]
