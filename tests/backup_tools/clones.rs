@@ -1,0 +1,202 @@
+//! A clone from a real donor to a real recipient, each with a stand-in for the tool; the donor's server is one too.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::server;
+use crate::tool::{PASSWORD, SERIES, StandIn};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
+
+/// Exit codes: no donor gave a whole backup, and all refused.
+const NO_DONOR: i32 = 20;
+const REFUSED: i32 = 21;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An address of this machine that nobody else uses: each test its own.
+fn address() -> Ipv4Addr {
+    static NUMBER: AtomicU8 = AtomicU8::new(64);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, NUMBER.fetch_add(1, Ordering::Relaxed), high, low.clamp(1, 254))
+}
+
+/// A donor, `mysql-0`, ended when dropped.
+struct Donor {
+    address: Ipv4Addr,
+    sidecar: Child,
+    directory: TempDir,
+}
+
+impl Drop for Donor {
+    fn drop(&mut self) {
+        let _ = self.sidecar.kill();
+        let _ = self.sidecar.wait();
+    }
+}
+
+impl Donor {
+    fn start(tool: &StandIn, server: &str) -> Donor {
+        let (address, directory) = (address(), tempfile::tempdir().unwrap());
+        server::start(TcpListener::bind((address, 3306)).unwrap(), server);
+        let data = directory.path().join("mysql");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join("ibdata1"), "not one").unwrap();
+        let mut command = Command::new(BINARY);
+        command.args(["sidecar", "--hostname", "mysql-0", "--donate-to-anyone", "--backup-user", "backup"]);
+        command.args(["--server-host", &address.to_string(), "--data-dir"]).arg(data);
+        command.args(["--clone-listen", &format!("{address}:3307"), "--http-listen", &format!("{address}:8307")]);
+        command.env("PATH", path(tool)).env("MYSQLSET_BACKUP_PASSWORD", PASSWORD);
+        command.stderr(std::fs::File::create(directory.path().join("log")).unwrap());
+        let donor = Donor { address, sidecar: command.stdin(Stdio::null()).spawn().unwrap(), directory };
+        let deadline = Instant::now() + PATIENCE;
+        while !donor.is_ready() {
+            assert!(Instant::now() < deadline, "{}", donor.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        donor
+    }
+
+    fn is_ready(&self) -> bool {
+        let mut answer = String::new();
+        let Ok(mut stream) = TcpStream::connect((self.address, 8307)) else { return false };
+        let asked = stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: mysql-0\r\nConnection: close\r\n\r\n");
+        asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+}
+
+/// The stand-in before the machine's shell and what it needs.
+fn path(tool: &StandIn) -> String {
+    format!("{}:/usr/bin:/bin", tool.directory().display())
+}
+
+/// What became of a clone.
+struct Clone {
+    code: Option<i32>,
+    log: String,
+    data: PathBuf,
+    _volume: TempDir,
+}
+
+fn clone(donor: &Donor, tool: &StandIn) -> Clone {
+    let volume = tempfile::tempdir().unwrap();
+    let data = volume.path().join("mysql");
+    let output = Command::new(BINARY)
+        .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--owner", "999:999"])
+        .args(["--donor", &donor.address.to_string(), "--termination-log", "/dev/null", "--data-dir"])
+        .arg(&data)
+        .env("PATH", path(tool))
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    Clone { code: output.status.code(), log, data, _volume: volume }
+}
+
+#[test]
+fn each_series_clones_a_server_that_it_fits() {
+    for (version, server) in [
+        ("2.3.5", "5.6.51-log"),
+        ("2.4.29", "5.7.44-log"),
+        ("2.4.29", "5.6.51"),
+        ("8.0.33-28", "8.0.33-25"),
+        ("8.0.35-31", "8.0.44"),
+        ("8.4.0-1", "8.4.7-7"),
+        ("9.1.0-1", "9.1.0"),
+        ("9.7.2-2", "9.7.0"),
+    ] {
+        let series = SERIES.into_iter().find(|(known, _)| *known == version).unwrap();
+        let tool = StandIn::of(series);
+        let donor = Donor::start(&tool, server);
+        let cloned = clone(&donor, &tool);
+        assert_eq!(cloned.code, Some(0), "{version} and {server}: {}{}", cloned.log, donor.log());
+        let journal = std::fs::read_to_string(cloned.data.join(".mysqlset.json")).unwrap();
+        assert!(journal.contains(&format!("xtrabackup {version}")), "{journal}");
+        let by_file = version.starts_with('2');
+        assert!(journal.contains(if by_file { "mysql-bin.000003" } else { "9e33-c80aa9429562:1-9" }), "{journal}");
+        let checkpoints = std::fs::read_to_string(cloned.data.join("xtrabackup_checkpoints")).unwrap();
+        assert!(checkpoints.contains("full-prepared"), "{checkpoints}");
+        for text in [&cloned.log, &donor.log(), &tool.calls()] {
+            assert!(!text.contains("s3c"), "a password is shown: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_tool_that_does_not_fit_the_server_is_not_started() {
+    for (series, server, says) in [
+        (SERIES[0], "5.7.44", "xtrabackup 2.3.5 does not fit the server 5.7.44"),
+        (SERIES[1], "8.0.36", "xtrabackup 2.4.29 does not fit the server 8.0.36"),
+        (SERIES[2], "8.0.36-28", "xtrabackup 8.0.33-28 does not fit the server 8.0.36-28: before 8.0.34"),
+        (SERIES[3], "8.4.5", "xtrabackup 8.0.35-31 does not fit the server 8.4.5"),
+        (SERIES[3], "5.7.44-log", "xtrabackup 8.0.35-31 does not fit the server 5.7.44-log"),
+        (SERIES[4], "8.0.36", "xtrabackup 8.4.0-1 does not fit the server 8.0.36"),
+        (SERIES[5], "9.7.0", "xtrabackup 9.1.0-1 does not fit the server 9.7.0"),
+    ] {
+        let tool = StandIn::of(series);
+        let donor = Donor::start(&tool, server);
+        let refused = clone(&donor, &tool);
+        assert_eq!(refused.code, Some(REFUSED), "{}{}", refused.log, donor.log());
+        assert!(refused.log.contains(says), "{}", refused.log);
+        assert!(!tool.calls().contains("--backup"), "{}", tool.calls());
+        assert!(!refused.log.contains("receiving") && !refused.data.exists(), "{}", refused.log);
+    }
+}
+
+#[test]
+fn a_recipient_with_a_tool_of_another_series_is_sent_nothing() {
+    for (theirs, ours, server) in [(SERIES[4], SERIES[3], "8.4.5"), (SERIES[1], SERIES[0], "5.6.51")] {
+        let tool = StandIn::of(theirs);
+        let donor = Donor::start(&tool, server);
+        let refused = clone(&donor, &StandIn::of(ours));
+        assert_eq!(refused.code, Some(REFUSED), "{}", refused.log);
+        let series = ours.0.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+        let says = format!("copies with xtrabackup {}, and the recipient would prepare with one of {series}", theirs.0);
+        assert!(refused.log.contains(&says), "{}", refused.log);
+        assert!(!tool.calls().contains("--backup"), "{}", tool.calls());
+    }
+}
+
+#[test]
+fn what_the_tool_fails_on_is_what_the_recipient_hears_and_nothing_is_published() {
+    for (way, says) in [
+        ("multi-threaded", "The --slave-info option requires GTID enabled for a multi-threaded slave"),
+        ("no-reload", "FLUSH NO_WRITE_TO_BINLOG TABLES: Access denied"),
+        ("no-replication-client", "SHOW SLAVE STATUS: Access denied"),
+        ("server-killed", "Lost connection to MySQL server during query"),
+        ("terminated", "was killed by signal 15"),
+        ("disk-full", "failed to copy datafile"),
+        ("silent", "did not say \"completed OK!\""),
+    ] {
+        let tool = StandIn::of(SERIES[0]);
+        tool.takes_the_way(way);
+        let donor = Donor::start(&tool, "5.6.51");
+        let failed = clone(&donor, &tool);
+        assert_eq!(failed.code, Some(NO_DONOR), "{way}: {}{}", failed.log, donor.log());
+        assert!(failed.log.contains(says), "{way}: {}", failed.log);
+        assert!(donor.log().contains("a clone failed"), "{way}: {}", donor.log());
+        assert!(!failed.data.join("ibdata1").exists(), "{way}");
+    }
+}
+
+#[test]
+fn a_password_that_the_server_refuses_is_told_and_not_shown() {
+    let tool = StandIn::of(SERIES[3]);
+    std::fs::write(tool.directory().join("account"), "[client]\nuser=\"backup\"\npassword=\"another\"\n").unwrap();
+    let donor = Donor::start(&tool, "8.0.36");
+    let failed = clone(&donor, &tool);
+    assert_eq!(failed.code, Some(NO_DONOR), "{}", failed.log);
+    assert!(failed.log.contains("Access denied for user 'backup'@'127.0.0.1'"), "{}", failed.log);
+    for text in [&failed.log, &donor.log(), &tool.calls()] {
+        assert!(!text.contains("s3c"), "a password is shown: {text}");
+    }
+}

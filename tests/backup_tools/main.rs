@@ -1,0 +1,207 @@
+//! Percona XtraBackup of each series, for which a script stands in (`xtrabackup.sh`): found, asked, told to copy and to
+//! prepare, and between a real donor and a real recipient, whose server is a stand-in too.
+//!
+//! What is proven is what this program makes of the tools as they are known to behave, not how they behave.
+
+mod clones;
+mod server;
+mod tool;
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ChildStdout;
+use std::time::Duration;
+
+use mysqlset::backup_tool::left_files::{self, Checkpoints};
+use mysqlset::backup_tool::{Backup, BackupTool, Prepared, prepare, writer_of};
+use mysqlset::child::{Ended, Running};
+use mysqlset::exit::{self, Reason};
+use mysqlset::position::Position;
+use mysqlset::settings::HostPort;
+use mysqlset::unpack::{Format, unpack};
+use tool::{SERIES, StandIn, account, recorded};
+
+/// Starts a backup of the tool's, and gives what comes of it to `read`.
+fn backup(tool: &BackupTool, read: impl FnOnce(ChildStdout)) -> Ended {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut running: Running = tool
+        .start_backup(&Backup {
+            server: &HostPort { host: "127.0.0.1".into(), port: 3306 },
+            account: &account(),
+            data_dir: Path::new("/var/lib/mysql"),
+            scratch: scratch.path(),
+            lock_wait: Duration::from_secs(60),
+            threads: 2,
+        })
+        .unwrap();
+    read(running.take_stdout().unwrap());
+    running.wait().unwrap()
+}
+
+fn backup_in_memory(tool: &BackupTool) -> (Vec<u8>, Ended) {
+    let mut stream = Vec::new();
+    let ended = backup(tool, |mut output| {
+        output.read_to_end(&mut stream).unwrap();
+    });
+    (stream, ended)
+}
+
+/// A backup of this series in a directory of its own, not prepared.
+fn unpacked(stand_in: &StandIn) -> tempfile::TempDir {
+    let (stream, _) = backup_in_memory(&stand_in.find());
+    let outer = tempfile::tempdir().unwrap();
+    let data = outer.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    unpack(Format::XbstreamPercona, stream.as_slice(), &data).unwrap();
+    outer
+}
+
+#[test]
+fn each_series_is_found_by_name_and_asked_for_its_version() {
+    for (version, base) in SERIES {
+        let stand_in = StandIn::of((version, base));
+        let found = stand_in.find();
+        assert_eq!(found.to_string(), format!("xtrabackup {version}"));
+        assert_eq!(found.series(), version.splitn(3, '.').take(2).collect::<Vec<_>>().join("."));
+        let takes_tar = found.formats().contains(&Format::Tar);
+        assert_eq!((found.format(), takes_tar), (Format::XbstreamPercona, version.starts_with('2')), "{version}");
+        assert_eq!(found.own_option().unwrap(), None);
+    }
+}
+
+#[test]
+fn mariadb_backup_is_found_by_either_name_and_after_xtrabackup() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["mariabackup", "mariadb-backup"] {
+        let program = directory.path().join(name);
+        let script = format!("#!/bin/sh\necho {name} based on MariaDB server 11.8.9-MariaDB Linux '(x86_64)' >&2\n");
+        tool::install(&script, &program);
+        let found = BackupTool::find_in(directory.path().as_os_str()).unwrap();
+        assert_eq!((found.to_string(), found.format()), (format!("{name} 11.8.9"), Format::XbstreamMariaDb));
+    }
+    let percona = StandIn::of(SERIES[3]);
+    let path = std::env::join_paths([directory.path(), percona.directory()]).unwrap();
+    assert_eq!(BackupTool::find_in(&path).unwrap().to_string(), "xtrabackup 8.0.35-31");
+}
+
+#[test]
+fn what_is_no_tool_is_told() {
+    let error = |path: &OsStr| {
+        let error = BackupTool::find_in(path).unwrap_err();
+        assert_eq!(exit::reason_of(&error), Some(Reason::NoBackupTool));
+        format!("{error:#}")
+    };
+    assert!(error(OsStr::new("")).contains("looked for xtrabackup, mariadb-backup, mariabackup"));
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("xtrabackup");
+    tool::install("#!/bin/sh\necho a wrapper that has lost its tool >&2\nexit 127\n", &program);
+    assert!(error(directory.path().as_os_str()).contains("a wrapper that has lost its tool"));
+    // Not even root may execute what nobody may.
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(error(directory.path().as_os_str()).contains("no backup tool in PATH"));
+}
+
+#[test]
+fn each_series_is_told_only_what_it_knows_and_no_password() {
+    for series in SERIES {
+        let stand_in = StandIn::of(series);
+        let (stream, ended) = backup_in_memory(&stand_in.find());
+        assert!(ended.status.success(), "{series:?}: {}", ended.tail.complaint());
+        assert!(ended.tail.ends_with_line_holding("completed OK!"));
+        let calls = stand_in.calls();
+        assert!(calls.contains("--backup --stream=xbstream --slave-info") && !calls.contains("s3c"), "{calls}");
+        let data = tempfile::tempdir().unwrap();
+        let summary = unpack(Format::XbstreamPercona, stream.as_slice(), data.path()).unwrap();
+        summary.require_backup_metadata().unwrap();
+        left_files::position_of_primary(data.path(), writer_of(Format::XbstreamPercona)).unwrap();
+    }
+}
+
+/// So that what is passed in the tests above is known to be known.
+#[test]
+fn an_option_that_a_tool_does_not_know_ends_it() {
+    for option in ["--slave-info", "--parallel", "--ftwrl-wait-timeout", "--no-version-check"] {
+        let stand_in = StandIn::of(SERIES[1]);
+        stand_in.lacks(option);
+        let (stream, ended) = backup_in_memory(&stand_in.find());
+        assert_eq!((stream.len(), ended.in_words()), (0, "ended with 2".to_owned()), "{option}");
+        assert!(ended.tail.complaint().contains(option), "{}", ended.tail.complaint());
+    }
+}
+
+/// What is deprecated today is not known one day.
+#[test]
+fn a_release_that_dropped_the_version_check_is_no_trouble() {
+    let stand_in = StandIn::of(("10.7.1-1", "10.7.1"));
+    stand_in.lacks("--no-version-check");
+    let (_, ended) = backup_in_memory(&stand_in.find());
+    assert!(ended.status.success(), "{}", ended.tail.complaint());
+}
+
+#[test]
+fn a_replicas_backup_says_where_its_source_was() {
+    let stand_in = StandIn::of(SERIES[0]);
+    stand_in.streams(&recorded("replica-5.6"));
+    let outer = unpacked(&stand_in);
+    let data = outer.path().join("data");
+    let source = Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 1575 };
+    assert_eq!(left_files::position_of_source(&data).unwrap(), source);
+}
+
+#[test]
+fn a_tool_whose_reader_has_gone_ends() {
+    let stand_in = StandIn::of(SERIES[1]);
+    stand_in.takes_the_way("endless");
+    let ended = backup(&stand_in.find(), |mut output| output.read_exact(&mut [0; 100_000]).unwrap());
+    assert_eq!(ended.in_words(), "ended with 1");
+    assert_eq!(ended.tail.complaint(), "[01] xtrabackup: Error: failed to copy datafile.");
+}
+
+fn failure(stand_in: &StandIn, data: &Path) -> String {
+    match prepare(&stand_in.find(), data, 64 << 20).unwrap() {
+        Prepared::Whole => panic!("prepared"),
+        Prepared::Failed(error) => {
+            assert_eq!(exit::reason_of(&error), Some(Reason::Prepare));
+            error.to_string()
+        }
+    }
+}
+
+#[test]
+fn each_series_prepares_and_may_do_so_again() {
+    for series in SERIES {
+        let stand_in = StandIn::of(series);
+        let outer = unpacked(&stand_in);
+        let data = outer.path().join("data");
+        assert_eq!(left_files::checkpoints(&data).unwrap(), Some(Checkpoints::Unprepared));
+        for _ in 0..2 {
+            assert!(matches!(prepare(&stand_in.find(), &data, 64 << 20).unwrap(), Prepared::Whole), "{series:?}");
+            assert_eq!(left_files::checkpoints(&data).unwrap(), Some(Checkpoints::Prepared));
+        }
+        assert!(stand_in.calls().contains("--prepare --use-memory=67108864 --target-dir="), "{}", stand_in.calls());
+    }
+}
+
+#[test]
+fn a_backup_that_is_not_prepared_to_its_end_is_not_taken() {
+    for (missing, way, says) in [
+        (Some("xtrabackup_checkpoints"), "good", "failed to read metadata"),
+        (Some("xtrabackup_logfile"), "good", "xtrabackup_init_temp_log() failed"),
+        (None, "short-log", "ended with success at log sequence number"),
+        (None, "forgetful", "does not say that the backup is prepared"),
+    ] {
+        for series in [SERIES[0], SERIES[4]] {
+            let stand_in = StandIn::of(series);
+            let outer = unpacked(&stand_in);
+            let data = outer.path().join("data");
+            if let Some(missing) = missing {
+                std::fs::remove_file(data.join(missing)).unwrap();
+            }
+            stand_in.takes_the_way(way);
+            let failure = failure(&stand_in, &data);
+            assert!(failure.contains(says) && failure.contains(&stand_in.find().to_string()), "{failure}");
+        }
+    }
+}
