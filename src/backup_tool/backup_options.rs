@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | `--stream=xbstream` | yes | yes | yes, the same as `mbstream` |
 //! | `--stream=tar` | yes, without `--parallel` | "Invalid --stream argument: tar" | refused |
-//! | `--slave-info` | yes | yes | yes |
+//! | `--slave-info` | yes, but see below | yes, but see below | yes |
 //! | `--parallel` | yes | yes | yes |
 //! | `--no-version-check` | yes | deprecated since 8.4.0-8 and 9.7.2-2 | yes, without a meaning |
 //! | `--ftwrl-wait-timeout` | yes | yes | yes, with another meaning |
@@ -13,19 +13,24 @@
 //! | `--safe-slave-backup` | yes | yes | yes |
 //! | one that it doesn't know | is ignored | ends it (`--strict`, the default) | ends it |
 //!
-//! Seen with 2.3.5, and with mariadb-backup 10.11. Of the others: xtrabackup.cc (`xb_client_options`, `handle_options`) of
-//! percona/percona-xtrabackup, and Percona's option references and release notes of 2.4, 8.0, 8.4 and 9.7.
+//! XtraBackup refuses `--slave-info` where its server has several applier threads and no GTID, whether that is a replica or
+//! not; MySQL has several by default since 8.0.27. A primary's backup needs no such file.
+//!
+//! Seen with 2.3.5, and with mariadb-backup 10.11. Of the others: xtrabackup.cc (`xb_client_options`, `handle_options`) and
+//! backup_mysql.cc (`detect_mysql_capabilities_for_backup`) of percona/percona-xtrabackup, and Percona's option references
+//! and release notes of 2.4, 8.0, 8.4 and 9.7.
 //!
 //! What much advice says and is not done:
 //!
 //! - `--no-server-version-check`: [`super::version`] refuses before the tool would, and what only this option lets pass may
 //!   be damaged.
 //! - `--safe-slave-backup`: stops the replica's applier, since 8.0.22-15 for as long as the copy takes. It is for temporary
-//!   tables in statement-based logs, and for multi-threaded replicas without GTID, which the tool refuses to copy else:
-//!   then the primary is copied.
+//!   tables in statement-based logs, and makes the tool take multi-threaded replicas without GTID: there is the primary
+//!   to be copied instead.
 //! - `--lock-ddl`: has DDL wait for as long as the copy takes. Where it is not the default the tool gives up by itself when
-//!   DDL came in its way, and is started again.
+//!   DDL came in its way, and the recipient asks again.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::version::Version;
@@ -36,7 +41,6 @@ pub fn of(family: Family, version: &Version, backup: &Backup<'_>) -> Vec<OsStrin
     let mut options: Vec<OsString> = vec![
         "--backup".into(),
         "--stream=xbstream".into(),
-        "--slave-info".into(),
         format!("--host={}", backup.server.host).into(),
         format!("--port={}", backup.server.port).into(),
         path_option("--datadir=", backup.data_dir),
@@ -44,6 +48,9 @@ pub fn of(family: Family, version: &Version, backup: &Backup<'_>) -> Vec<OsStrin
         path_option("--tmpdir=", backup.scratch),
         format!("--parallel={}", backup.threads).into(),
     ];
+    if backup.of_replica {
+        options.push("--slave-info".into());
+    }
     if family == Family::Percona {
         // Else it asks a host of its maker whether there is a newer version. A release to come will not know the option.
         let may_be_unknown = version.is_from([8, 0, 0]);
@@ -52,6 +59,19 @@ pub fn of(family: Family, version: &Version, backup: &Backup<'_>) -> Vec<OsStrin
         options.push(format!("--ftwrl-wait-timeout={}", backup.lock_wait.as_secs()).into());
     }
     options
+}
+
+/// Why the tool would not say where a replica's source is, by the server's variables; `None` where it would.
+pub fn why_without_source(family: Family, version: &Version, variables: &BTreeMap<String, String>) -> Option<String> {
+    let is = |name: &str, value: &str| variables.get(name).is_some_and(|is| is.eq_ignore_ascii_case(value));
+    let threads: u32 = variables.get("slave_parallel_workers").and_then(|count| count.parse().ok()).unwrap_or_default();
+    let most = if version.is_from([8, 0, 0]) { 1 } else { 0 };
+    (family == Family::Percona && threads > most && !is("gtid_mode", "ON")).then(|| {
+        format!(
+            "XtraBackup copies no replica with {threads} applier threads and without GTID: set gtid_mode, or let it have \
+             {most} (slave_parallel_workers, replica_parallel_workers)"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -72,14 +92,15 @@ mod tests {
             scratch: Path::new("/scratch"),
             lock_wait: Duration::from_secs(60),
             threads: 4,
+            of_replica: true,
         };
         let words = |family, version: &str| {
             let version = Version::parse(version, family).unwrap();
             let words = of(family, &version, &backup).into_iter().map(|word| word.into_string().unwrap());
             words.collect::<Vec<_>>().join(" ")
         };
-        let common = "--backup --stream=xbstream --slave-info --host=127.0.0.1 --port=3306 --datadir=/var/lib/mysql \
-                      --target-dir=/scratch/target --tmpdir=/scratch --parallel=4";
+        let common = "--backup --stream=xbstream --host=127.0.0.1 --port=3306 --datadir=/var/lib/mysql \
+                      --target-dir=/scratch/target --tmpdir=/scratch --parallel=4 --slave-info";
         for version in ["10.6.16-MariaDB", "10.11.19-MariaDB", "11.8.9-MariaDB"] {
             let text = format!("mariadb-backup based on MariaDB server {version}");
             assert_eq!(words(Family::Mariadb, &text), common);
@@ -93,5 +114,32 @@ mod tests {
         ] {
             assert_eq!(words(Family::Percona, &format!("xtrabackup version {version}")), format!("{common} {more}"));
         }
+    }
+
+    #[test]
+    fn a_multi_threaded_replica_needs_gtid() {
+        let why = |family, version: &str, workers: &str, gtid_mode: &str| {
+            let version = Version::parse(version, family).unwrap();
+            let variables = [("slave_parallel_workers", workers), ("gtid_mode", gtid_mode)];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            why_without_source(family, &version, &variables)
+        };
+        let (old, new) = ("xtrabackup version 2.4.29", "xtrabackup version 8.4.0-1 based on MySQL server 8.4.0");
+        for (version, workers, gtid_mode, is_copied) in [
+            (old, "0", "OFF", true),
+            (old, "1", "OFF", false),
+            (old, "4", "ON", true),
+            (new, "1", "OFF", true),
+            (new, "4", "OFF", false),
+            (new, "4", "ON_PERMISSIVE", false),
+            (new, "4", "ON", true),
+        ] {
+            let why = why(Family::Percona, version, workers, gtid_mode);
+            assert_eq!(why.is_none(), is_copied, "{version} {workers} {gtid_mode}: {why:?}");
+        }
+        assert_eq!(why(Family::Mariadb, "mariadb-backup based on MariaDB server 10.11.19-MariaDB", "4", ""), None);
+        let nothing_known =
+            why_without_source(Family::Percona, &Version::parse(new, Family::Percona).unwrap(), &BTreeMap::new());
+        assert_eq!(nothing_known, None);
     }
 }

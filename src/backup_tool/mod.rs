@@ -11,6 +11,7 @@ mod own_options;
 mod prepare;
 mod version;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,8 @@ pub struct Backup<'a> {
     pub lock_wait: Duration,
     /// How many tables it copies at a time.
     pub threads: u16,
+    /// Whether the backup is to say where its server's source is.
+    pub of_replica: bool,
 }
 
 impl BackupTool {
@@ -98,6 +101,12 @@ impl BackupTool {
     pub fn misfit(&self, server: &str) -> Option<String> {
         let why = self.version.misfit(self.family, server)?;
         Some(format!("{self} does not fit the server {server}: {why}"))
+    }
+
+    /// Why this tool would not say where a replica's source is; `None` where it would. `variables` are the server's, by
+    /// their names in small letters.
+    pub fn why_without_source(&self, variables: &BTreeMap<String, String>) -> Option<String> {
+        backup_options::why_without_source(self.family, &self.version, variables)
     }
 
     /// The container format that this tool writes.

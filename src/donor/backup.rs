@@ -17,6 +17,7 @@ use super::{Donor, Turn};
 use crate::backup_tool::{Backup, BackupTool};
 use crate::child::{Ended, Running};
 use crate::mysql::{Server, aria};
+use crate::ordinal::Role;
 use crate::scratch;
 use crate::wire::auth::{Side, Transcript};
 use crate::wire::data::DataWriter;
@@ -108,6 +109,7 @@ impl<'a> RunningTool<'a> {
             scratch: scratch.path(),
             lock_wait: settings.lock_wait,
             threads: settings.tool_threads,
+            of_replica: settings.member.role() == Role::Replica,
         };
         let running = tool.start_backup(&backup)?;
         let sessions =

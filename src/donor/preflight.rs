@@ -59,6 +59,11 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
     };
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
     check_storage(&storage, hello)?;
+    if let (Way::Tool(tool), Role::Replica) = (way, donor.settings.member.role())
+        && let Some(why) = tool.why_without_source(&storage.variables)
+    {
+        return Err(refusal(Why::Unsupported, why, None));
+    }
     let bytes = copied_bytes(&donor.settings.data_dir, &storage)?;
     let own_room = if matches!(way, Way::Plugin) { OWN_SERVERS_ROOM } else { 0 };
     check_room(bytes, own_room, &storage, hello)?;

@@ -34,6 +34,7 @@ fn backup(tool: &BackupTool, read: impl FnOnce(ChildStdout)) -> Ended {
             scratch: scratch.path(),
             lock_wait: Duration::from_secs(60),
             threads: 2,
+            of_replica: true,
         })
         .unwrap();
     read(running.take_stdout().unwrap());
@@ -111,7 +112,8 @@ fn each_series_is_told_only_what_it_knows_and_no_password() {
         assert!(ended.status.success(), "{series:?}: {}", ended.tail.complaint());
         assert!(ended.tail.ends_with_line_holding("completed OK!"));
         let calls = stand_in.calls();
-        assert!(calls.contains("--backup --stream=xbstream --slave-info") && !calls.contains("s3c"), "{calls}");
+        assert!(calls.contains("--backup --stream=xbstream ") && calls.contains(" --slave-info"), "{calls}");
+        assert!(!calls.contains("s3c"), "{calls}");
         let data = tempfile::tempdir().unwrap();
         let summary = unpack(Format::XbstreamPercona, stream.as_slice(), data.path()).unwrap();
         summary.require_backup_metadata().unwrap();
@@ -148,6 +150,15 @@ fn a_replicas_backup_says_where_its_source_was() {
     let data = outer.path().join("data");
     let source = Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 1575 };
     assert_eq!(left_files::position_of_source(&data).unwrap(), source);
+}
+
+#[test]
+fn a_multi_threaded_replica_without_gtid_is_not_copied() {
+    let stand_in = StandIn::of(SERIES[4]);
+    stand_in.takes_the_way("multi-threaded");
+    let (stream, ended) = backup_in_memory(&stand_in.find());
+    assert_eq!((stream.len(), ended.in_words()), (0, "ended with 1".to_owned()));
+    assert!(ended.tail.complaint().contains("requires GTID"), "{}", ended.tail.complaint());
 }
 
 #[test]

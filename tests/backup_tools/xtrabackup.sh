@@ -31,7 +31,7 @@ case $1 in
     ;;
 esac
 
-mode='' stream='' target='' defaults='' number=0
+mode='' stream='' target='' defaults='' slave_info='' number=0
 for option; do
     number=$((number + 1))
     value=${option#*=}
@@ -51,7 +51,8 @@ for option; do
     --backup | --prepare) mode=$plain ;;
     --stream) stream=$value ;;
     --target-dir) target=$value ;;
-    --slave-info | --host | --port | --datadir | --tmpdir | --parallel | --ftwrl-wait-timeout) ;;
+    --slave-info) slave_info=yes ;;
+    --host | --port | --datadir | --tmpdir | --parallel | --ftwrl-wait-timeout) ;;
     --no-version-check | --use-memory) ;;
     *)
         say "xtrabackup: [ERROR] unknown option '$option'."
@@ -87,9 +88,9 @@ if ! cmp -s "$defaults" "$here/account"; then
 fi
 query="Error: failed to execute query"
 lacking="Access denied; you need (at least one of) the"
-case $way in
-multi-threaded) fail "The --slave-info option requires GTID enabled for a multi-threaded slave." ;;
-esac
+if [ "$way" = multi-threaded ] && [ "$slave_info" ]; then
+    fail "The --slave-info option requires GTID enabled for a multi-threaded slave."
+fi
 say "[01] Streaming ./ibdata1"
 case $way in
 no-reload)
