@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::geteuid;
 use tracing::debug;
 
+use crate::backup_tool::memory;
 use crate::child::{self, Running};
 use crate::exit::Reason;
 use crate::mysql::Server;
@@ -99,7 +100,7 @@ impl Setup<'_> {
         let mut command = self.command();
         command.arg("--initialize-insecure");
         let ended = Running::start(&mut command, NAME, Stdio::null())
-            .and_then(Running::wait)
+            .and_then(|running| running.below(memory::ceiling()).wait())
             .with_context(|| format!("running {}", self.program.path.display()))?;
         if !ended.status.success() {
             return Err(Reason::OwnServer.error(format!(
@@ -124,7 +125,8 @@ impl Setup<'_> {
         let mut command = self.command();
         command.arg(format!("--plugin-load-add={LIBRARY}"));
         let mut running = Running::start(&mut command, NAME, Stdio::null())
-            .with_context(|| format!("running {}", self.program.path.display()))?;
+            .with_context(|| format!("running {}", self.program.path.display()))?
+            .below(memory::ceiling());
         loop {
             if running.has_ended()? {
                 let ended = running.wait()?;

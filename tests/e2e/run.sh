@@ -1,7 +1,7 @@
 #!/bin/sh
 # The steps of the page "Run a Replicated Stateful Application", on the cluster that kubectl points to: `make e2e`.
 #
-#   E2E_OVERLAY    mariadb (default), mysql-percona or mysql-5.7
+#   E2E_OVERLAY    mariadb (default), mysql, mysql-percona or mysql-5.7
 #   E2E_IMAGE      the image of mysqlset, as your nodes pull it; as the overlay has it by default
 #   E2E_NAMESPACE  mysqlset-e2e; made, and deleted at the end with all that is in it
 #   E2E_TIMEOUT    seconds that a step may take, 600
@@ -18,10 +18,10 @@ timeout=${E2E_TIMEOUT:-600}
 case "$overlay" in
 # MariaDB's client asks for a certificate that it knows, from 11.4 on; without a password there is none.
 mariadb) client="mariadb --skip-ssl-verify-server-cert" replica=SLAVE ;;
-mysql-percona) client=mysql replica=REPLICA ;;
+mysql | mysql-percona) client=mysql replica=REPLICA ;;
 mysql-5.7) client=mysql replica=SLAVE ;;
 *)
-    echo "E2E_OVERLAY=$overlay: it is one of mariadb, mysql-percona and mysql-5.7, whose root has no password" >&2
+    echo "E2E_OVERLAY=$overlay: it is one of mariadb, mysql, mysql-percona and mysql-5.7, whose root has no password" >&2
     exit 2
     ;;
 esac
