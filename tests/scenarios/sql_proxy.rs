@@ -67,8 +67,8 @@ pub struct SqlProxy {
 pub fn use_sql_proxy(manifests: &mut Manifests) {
     manifests.set_env("sidecar", "MYSQLSET_SERVER_HOST", &BRIDGE.to_string());
     manifests.set_env("sidecar", "MYSQLSET_SERVER_PORT", &PORT.to_string());
-    // What can't be read along can't be passed on, and the proxy is a stranger where MariaDB's tool asks for TLS.
-    manifests.server_files().for_each(|file| file.insert_str(0, "[mariadb-backup]\nskip_ssl\n\n"));
+    // The proxy is a stranger to MariaDB's tool where that asks for a certificate.
+    manifests.server_files().for_each(|file| file.insert_str(0, "[mariadb-backup]\nskip_ssl_verify_server_cert\n\n"));
 }
 
 impl SqlProxy {
@@ -160,6 +160,12 @@ fn pass_on_statements(
 ) -> Result<()> {
     loop {
         let packet = read_packet(&mut sidecar)?;
+        if asks_for_tls(&packet) {
+            // A backup tool, which nobody holds.
+            server.write_all(&packet)?;
+            std::io::copy(&mut sidecar, &mut server)?;
+            return Ok(());
+        }
         let held = statement_of(&packet).and_then(|statement| note(statement, pod, state));
         match held {
             None => server.write_all(&packet)?,
@@ -214,6 +220,11 @@ fn read_packet(stream: &mut impl Read) -> Result<Vec<u8>> {
     packet.resize(HEADER + length, 0);
     stream.read_exact(&mut packet[HEADER..])?;
     Ok(packet)
+}
+
+/// Only a client's first packet can, which ends right after its capabilities, a limit, a character set and a filler.
+fn asks_for_tls(packet: &[u8]) -> bool {
+    packet[3] == 1 && packet.len() == HEADER + 32 && packet[HEADER + 1] & 0x08 != 0
 }
 
 fn statement_of(packet: &[u8]) -> Option<String> {
