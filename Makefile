@@ -15,8 +15,18 @@ BESIDE_A_SERVER := dash coreutils sed grep strace e2fsprogs mount
 MARIADB_11_8 := mariadb-server-core mariadb-client-core mariadb-backup $(BESIDE_A_SERVER)
 MYSQL_9_7 := mysql-server-core mysql-client-core $(BESIDE_A_SERVER)
 
+# Where tests that are left out on a server are noted, and those of servers that aren't there.
+NOT_TESTED := $(CURDIR)/target/not-tested
+
 CARGO ?= cargo
 TEST_THREADS ?= 4
+
+# The servers that `make test` runs the scenarios that tell most on, beside the machine's own, and those that
+# `make test-family` runs all of them on.
+ALSO ?= mariadb-11.8
+FAMILY ?= mariadb-10.11 mariadb-11.8
+
+ON_SERVERS = CARGO=$(CARGO) TEST_THREADS=$(TEST_THREADS) NOT_TESTED=$(NOT_TESTED) tests/on-servers.sh
 
 # A stable toolchain does; no sanitizer, since what is fuzzed has no unsafe code and is an assertion's business.
 FUZZ_BUILD := --sanitizer none --target-dir target/fuzz
@@ -33,8 +43,15 @@ demo: packages ## Three pods from the shipped manifest, scaled, deleted, cloned 
 	@$(CARGO) test --quiet --locked --release --test demo
 
 .PHONY: test
-test: packages ## All tests.
-	@$(CARGO) test --locked --release -- --test-threads=$(TEST_THREADS)
+test: servers ## All tests on MariaDB 10.11; first start, scale and crash points on other servers: ALSO=name.
+	@rm -f $(NOT_TESTED)
+	@NOT_TESTED=$(NOT_TESTED) $(CARGO) test --locked --release -- --test-threads=$(TEST_THREADS)
+	@$(ON_SERVERS) "first_start scale::" $(ALSO)
+
+.PHONY: test-family
+test-family: servers ## Scenarios and crash points on all servers, or on some: FAMILY="mariadb-11.8 mysql-9.7:off".
+	@rm -f $(NOT_TESTED)
+	@$(ON_SERVERS) "" $(FAMILY)
 
 .PHONY: check
 check: packages ## The manifests against Kubernetes' schemas and the program's own flags; the Dockerfile's lints.

@@ -290,14 +290,16 @@ impl Server {
 }
 
 /// Whether a test has to be left out; then that is said, past the test runner's capture, and noted in the file that
-/// `LEFT_OUT` names.
+/// `NOT_TESTED` names, for tests/on-servers.sh.
 pub fn left_out(test: &str, needs: Needs) -> bool {
     let Some(why) = tested().lacks(needs) else { return false };
-    let line = format!("left out on {}: {test}: {why}\n", tested().title());
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    if let Some(path) = std::env::var_os("LEFT_OUT") {
+    let because = format!("left out on {}, for {why}", tested().title());
+    let _ = writeln!(std::io::stderr(), "{test}: {because}");
+    if let Some(path) = std::env::var_os("NOT_TESTED") {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file that LEFT_OUT names");
+        // In one piece: other tests write to it too.
+        let line = format!("{because}\t{test}\n");
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file that NOT_TESTED names");
     }
     true
 }

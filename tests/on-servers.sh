@@ -1,0 +1,47 @@
+#!/bin/sh
+# Runs scenarios and crash points on servers beside the machine's own, and says last what was not tested, by name.
+#   on-servers.sh SCENARIOS SERVER...
+# SCENARIOS are words in the names of the scenarios, or nothing for all. A SERVER is a name of tests/pods/servers.rs;
+# NAME:off is MySQL without GTIDs. The file NOT_TESTED has a line for each test: why not, a tab, its name.
+set -eu
+cd "$(dirname "$0")/.."
+cargo=${CARGO:-cargo}
+threads=${TEST_THREADS:-4}
+export NOT_TESTED="${NOT_TESTED:-$PWD/target/not-tested}"
+
+scenarios=$1
+shift
+
+# names PROGRAM WORD...: of the tests that would be run
+names() {
+    program=$1
+    shift
+    "$cargo" test --quiet --locked --release --test "$program" -- --list "$@" | sed -n 's/: test$//p' | sed "s/^/$program::/"
+}
+
+for server in "$@"; do
+    name=${server%:off}
+    gtid=
+    [ "$name" = "$server" ] || gtid=off
+    if [ "$name" != mariadb-10.11 ] && [ ! -e "target/servers/$name/fetched" ]; then
+        # shellcheck disable=SC2086 # words
+        { names scenarios $scenarios; names crash_points; } |
+            sed "s/^/skipped on $server, for its packages could not be fetched	/" >>"$NOT_TESTED"
+        continue
+    fi
+    echo "on $server"
+    export SERVER="$name" GTID="$gtid"
+    # shellcheck disable=SC2086 # words
+    "$cargo" test --locked --release --test scenarios -- --test-threads="$threads" $scenarios
+    "$cargo" test --locked --release --test crash_points -- --test-threads="$threads"
+done
+
+if [ -s "$NOT_TESTED" ]; then
+    echo "All that was run passed. Not run:"
+    sort "$NOT_TESTED" | awk -F '\t' '
+        $1 != why { if (why) print ""; printf "  %s: %s", $1, $2; why = $1; next }
+        { printf ", %s", $2 }
+        END { print "" }'
+else
+    echo "All that was run passed; nothing was left out or skipped."
+fi
