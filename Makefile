@@ -23,8 +23,8 @@ TEST_THREADS ?= 4
 
 # The servers that `make test` runs the scenarios that tell most on, beside the machine's own, and those that
 # `make test-family` runs all of them on.
-ALSO ?= mariadb-11.8
-FAMILY ?= mariadb-10.11 mariadb-11.8
+ALSO ?= mariadb-11.8 mysql-9.7 mysql-9.7:off
+FAMILY ?= mariadb-10.11 mariadb-11.8 mysql-9.7 mysql-9.7:off
 
 ON_SERVERS = CARGO=$(CARGO) TEST_THREADS=$(TEST_THREADS) NOT_TESTED=$(NOT_TESTED) tests/on-servers.sh
 
@@ -38,7 +38,7 @@ help: ## Says what there is.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 .PHONY: demo
-demo: packages ## Three pods from the shipped manifest, scaled, deleted, cloned again: watch it.
+demo: $(if $(SERVER),servers,packages) ## Three pods from the shipped manifest, scaled, deleted, cloned again: watch it; SERVER=mysql.
 	@$(CARGO) test --locked --release --test demo --no-run
 	@$(CARGO) test --quiet --locked --release --test demo
 

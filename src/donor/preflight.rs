@@ -191,12 +191,18 @@ fn look(data_dir: &Path, uncopied_logs: &[String], socket: Option<&str>) -> std:
         let is_uncopied = UNCOPIED.iter().any(|start| name.starts_with(start))
             || uncopied_logs.iter().any(|start| name.starts_with(start.as_str()));
         // MySQL's images leave a link to the server's socket there, at each start.
-        let is_socket = socket.is_some() && entry.path().read_link().ok().as_deref() == socket.map(Path::new);
+        let is_socket = socket.is_some() && entry.path().read_link().ok().map(in_run) == socket.map(in_run);
         if !is_uncopied && !is_socket {
             add(&mut found, &entry.path(), data_dir);
         }
     }
     Ok(found)
+}
+
+/// `/var/run` has long been another name of `/run`; whether this container has both says nothing about the server's.
+fn in_run(path: impl Into<PathBuf>) -> PathBuf {
+    let path = path.into();
+    path.strip_prefix("/var/run").map(|rest| Path::new("/run").join(rest)).unwrap_or(path)
 }
 
 /// Files come and go while a server runs.
@@ -301,6 +307,7 @@ mod tests {
         symlink("/run/mysqld/mysqld.sock", "mysql.sock");
         let link = |socket| look(directory.path(), &[], socket).unwrap().link;
         assert_eq!(link(Some("/run/mysqld/mysqld.sock")), None);
+        assert_eq!(link(Some("/var/run/mysqld/mysqld.sock")), None);
         assert!(link(Some("/tmp/mysql.sock")).is_some_and(|link| link.ends_with("mysql.sock")));
         symlink("/elsewhere/u.ibd", "app/u.ibd");
         assert!(link(Some("/run/mysqld/mysqld.sock")).is_some_and(|link| link.ends_with("app/u.ibd")));

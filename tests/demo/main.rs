@@ -36,7 +36,11 @@ fn main() -> ExitCode {
 }
 
 fn run(narrator: &Narrator) -> Result<()> {
-    narrator.title("Three pods from the shipped manifest (k8s/), on real MariaDB servers");
+    narrator.title(&format!(
+        "Three pods from the shipped manifest (k8s/overlays/{}), on real servers: {}",
+        servers::tested().overlay,
+        servers::tested().title()
+    ));
     let cluster = Cluster::start(set::BINARY, Some(narrator.events()), |_| {})?;
     let started = Instant::now();
     cluster.wait_ready(3)?;

@@ -1,6 +1,6 @@
 //! The servers that the tests can run on, and all in which they differ.
 //!
-//! `SERVER` names the one that is tested, by default the machine's own MariaDB; `make servers` unpacks the others below
+//! `SERVER` names the one that is tested, or its kind, by default the machine's own MariaDB; `make servers` unpacks the others below
 //! target/. `GTID=off` has MySQL do without; MariaDB's replicas always go by GTID.
 
 use std::io::Write as _;
@@ -80,7 +80,8 @@ fn from_environment() -> Result<Server> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let name = variable("SERVER").unwrap_or_else(|| ALL[0].name.to_owned());
     let names = ALL.map(|server| server.name).join(", ");
-    let found = ALL.into_iter().find(|server| server.name == name);
+    let is_meant = |server: &Server| server.name == name || server.name.split('-').next() == Some(&name);
+    let found = ALL.into_iter().find(is_meant);
     let mut server = found.with_context(|| format!("SERVER={name}: it is one of {names}"))?;
     match (variable("GTID").as_deref(), &mut server.family) {
         (None | Some("on"), _) => {}
@@ -269,6 +270,11 @@ impl Server {
         let lines = ["log_bin", "log_slave_updates"];
         let kept = file.split_inclusive('\n').filter(|line| !lines.iter().any(|name| line.starts_with(name)));
         kept.chain(if self.is_mariadb() { None } else { Some("skip_log_bin\n") }).collect()
+    }
+
+    /// What stands before a statement of root's that a replica takes from nobody else.
+    pub fn let_root_write(&self) -> &'static str {
+        if self.is_mariadb() { "" } else { "SET GLOBAL super_read_only = OFF; " }
     }
 
     /// How a statement has it that ends both threads of a replica. The servers know both words.

@@ -34,7 +34,7 @@ fn purge_while_away(cluster: &Cluster) -> Result<()> {
     cluster.scale(2);
     cluster.wait_for("mysql-1 to say what is wrong", PATIENCE, || {
         let (code, why) = cluster.http_get("mysql-1", 8307, "/readyz")?;
-        Ok(code == 503 && why.contains("replication can't go on (source-purged): error 1236"))
+        Ok(code == 503 && why.contains("replication can't go on (source-purged): error ") && why.contains("1236"))
     })
 }
 

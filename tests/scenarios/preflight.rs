@@ -90,7 +90,7 @@ fn a_replica_with_rows_of_its_own_donates_to_nobody() -> Result<()> {
     let cluster = set::start(2, |_| {})?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
-    cluster.sql("mysql-1", "CREATE TABLE app.own (n INT)")?;
+    cluster.sql("mysql-1", &format!("{}CREATE TABLE app.own (n INT)", tested().let_root_write()))?;
     cluster.scale(3);
     cluster.wait_ready(3)?;
     let log = cluster.logs("mysql-2", "clone");
