@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal};
 use tracing::{debug, info};
 
 pub use memory::Ceiling;
@@ -187,6 +187,20 @@ impl Tail {
     }
 }
 
+/// Has a child killed when the thread that starts it ends, however that comes. A backup tool notices by its pipe that
+/// nobody wants what it makes; a server goes on for ever, and keeps the data directory locked.
+#[allow(unsafe_code, reason = "the child itself has to ask for it, between fork and exec")]
+pub fn end_with_this_thread(command: &mut Command) {
+    let parent = getpid();
+    let ask = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have ended in between.
+        if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: it makes two system calls, takes no memory and no lock (fork(2), signal-safety(7)).
+    unsafe { command.pre_exec(ask) };
+}
+
 /// The program that a name stands for in directories that are separated as in `PATH`.
 pub fn in_path(path: &OsStr, name: &str) -> Option<PathBuf> {
     let mut candidates = std::env::split_paths(path).map(|directory| directory.join(name));
@@ -331,6 +345,17 @@ mod tests {
         std::fs::remove_file(&marker).unwrap();
         assert!(running.join().unwrap().unwrap().status.success());
         assert!(!is_owned(pid));
+    }
+
+    #[test]
+    fn a_child_ends_with_its_thread_where_it_was_told_to() {
+        let child = std::thread::spawn(|| {
+            let mut command = Command::new("sleep");
+            end_with_this_thread(command.arg("1000"));
+            command.spawn().unwrap()
+        });
+        let status = child.join().unwrap().wait().unwrap();
+        assert!(is_kill(status), "{status}");
     }
 
     #[test]

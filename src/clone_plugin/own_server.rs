@@ -88,6 +88,7 @@ impl Setup<'_> {
             .args(self.settings.iter().filter(is_safe_setting).map(|(name, value)| format!("--{name}={value}")))
             .args(&self.more)
             .current_dir(self.directory);
+        child::end_with_this_thread(&mut command);
         command
     }
 

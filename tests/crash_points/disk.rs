@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::lab::Lab;
 use crate::volume::{Place, Volume};
 
-const BYTES: u64 = 160 << 20;
+const BYTES: u64 = 320 << 20;
 
 /// A mounted disk.
 pub struct Disk<'a> {

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::demands::{Look, at_the_kill, of_a_finished_clone, of_going_on, of_the_next_start};
 use crate::lab::Lab;
+use crate::needs;
 use crate::points::{self, FILES, NAMES, Point, SYNCS};
 use crate::volume::{Place, Volume};
 
@@ -43,6 +44,7 @@ fn files_inside() -> Result<()> {
 /// The second start, which throws away or goes on with what the first one left, is killed as well.
 #[test]
 fn killed_twice() -> Result<()> {
+    needs!(BackupTool);
     let lab = Lab::start()?;
     for place in [Place::Beside, Place::Inside] {
         for (first, seconds) in [

@@ -11,6 +11,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use crate::lab::Lab;
+use crate::pods::servers::tested;
 use crate::volume::Volume;
 
 /// Calls that give names, take them and move them.
@@ -160,8 +161,11 @@ fn count(log: &Path) -> Result<BTreeMap<String, usize>> {
 
 fn spread(call: &str, count: usize) -> Vec<Point> {
     let of_many = count > OFTEN;
-    let numbers =
+    let mut numbers =
         if of_many { vec![1, 2, count / 4, count / 2, count / 4 * 3, count - 1, count] } else { (1..=count).collect() };
+    if !tested().is_quick() && numbers.len() > 3 {
+        numbers = vec![1, numbers[numbers.len() / 2], count];
+    }
     // Pieces of a file that wait for the disk are written together: how many of them do is the disk's affair.
     let varies = |number: usize| of_many || (call == "pwritev" && number > 1);
     numbers.into_iter().map(|number| Point { call: call.to_owned(), number, of_many: varies(number) }).collect()

@@ -86,7 +86,13 @@ impl Volume {
             Some(journal) => Some(journal),
             None => journal(&self.stage())?,
         };
-        journal.map(|journal| Ok((state_in(&journal)?, journal["clone"].clone()))).transpose()
+        let record = |journal: Value| {
+            let mut clone = journal["clone"].clone();
+            // It may come to be known later.
+            clone.as_object_mut().map(|clone| clone.remove("position"));
+            Ok((state_in(&journal)?, clone))
+        };
+        journal.map(record).transpose()
     }
 
     /// Nothing of ours lies about but the journal, and everything is the server's.
