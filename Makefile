@@ -46,7 +46,7 @@ demo: $(if $(SERVER),servers,packages) ## Three pods from the shipped manifest, 
 test: servers ## All tests on MariaDB 10.11; first start, scale and crash points on other servers: ALSO=name.
 	@rm -f $(NOT_TESTED)
 	@NOT_TESTED=$(NOT_TESTED) $(CARGO) test --locked --release -- --test-threads=$(TEST_THREADS)
-	@$(ON_SERVERS) "first_start scale::" $(ALSO)
+	@$(ON_SERVERS) "first_start scale:: plugin::" $(ALSO)
 
 .PHONY: test-family
 test-family: servers ## Scenarios and crash points on all servers, or on some: FAMILY="mariadb-11.8 mysql-9.7:off".

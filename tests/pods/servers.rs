@@ -60,6 +60,8 @@ const ALL: [Server; 3] = [
 pub enum Needs {
     /// A tool beside the server, by whose stream, options, locks and sessions a clone can break.
     BackupTool,
+    /// A server that can copy another by itself.
+    ClonePlugin,
     /// Replicas that find their place in another primary's log, and know what it has that they haven't.
     Gtid,
     /// What MariaDB keeps of a replica's place: two files and `gtid_slave_pos`.
@@ -295,6 +297,8 @@ impl Server {
 
     fn lacks(&self, needs: Needs) -> Option<&'static str> {
         match (needs, self.family) {
+            (Needs::ClonePlugin, Family::Mysql { .. }) => None,
+            (Needs::ClonePlugin, Family::Mariadb) => Some("it is about MySQL's CLONE plugin"),
             (Needs::Tutorial, _) if self.is_the_machines => None,
             (Needs::Tutorial, _) => Some("the tutorial's pods in it know mariadb-backup 10.11 only"),
             (_, Family::Mariadb) | (Needs::Gtid, Family::Mysql { gtid: true }) => None,

@@ -20,6 +20,7 @@ mod locks;
 mod memory;
 mod moving;
 mod passwords;
+mod plugin;
 mod preflight;
 mod prepare;
 mod primary_loss;

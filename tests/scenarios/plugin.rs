@@ -1,0 +1,135 @@
+//! Clones by MySQL's CLONE plugin: what it is not asked to copy, whom it lets in, and what becomes of a broken one.
+
+use anyhow::Result;
+use rustix::process::Signal;
+
+use crate::needs;
+use crate::pods::PATIENCE;
+use crate::pods::manifest::Manifests;
+use crate::set::{self, end_of_clone};
+
+/// Takes the lines out that begin with a word.
+fn without(manifests: &mut Manifests, word: &str) {
+    for file in manifests.server_files() {
+        *file = file.split_inclusive('\n').filter(|line| !line.starts_with(word)).collect();
+    }
+}
+
+#[test]
+fn a_table_that_is_not_innodbs_is_refused_by_name() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(1, |manifests| without(manifests, "disabled_storage_engines"))?;
+    cluster.wait_ready(1)?;
+    cluster.sql("mysql-0", "CREATE DATABASE app; CREATE TABLE app.old (n INT) ENGINE = MyISAM")?;
+    cluster.scale(2);
+    let end = end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.contains("app.old is of MyISAM"), "{end:?}");
+    cluster.sql("mysql-0", "ALTER TABLE app.old ENGINE = InnoDB")?;
+    cluster.wait_ready(2)
+}
+
+#[test]
+fn the_shipped_configuration_makes_no_such_table() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    let made = cluster.sql("mysql-0", "CREATE DATABASE app; CREATE TABLE app.old (n INT) ENGINE = MyISAM");
+    assert!(made.unwrap_err().to_string().contains("disabled"));
+    Ok(())
+}
+
+#[test]
+fn a_secret_is_the_accounts_password_and_lets_nobody_else_in() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(3, |manifests| {
+        for container in ["clone", "sidecar"] {
+            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "geheim-und-lang");
+        }
+        manifests.set_env("sidecar", "MYSQLSET_DONATE_TO_ANYONE", "false");
+    })?;
+    cluster.wait_ready(3)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
+    let known = "SELECT GROUP_CONCAT(Host) FROM mysql.user WHERE User = 'mysqlset-clone'";
+    assert_eq!(cluster.value("mysql-2", known)?, "%");
+    // What anybody can work out where there is no secret.
+    let guessed = mysqlset::wire::auth::password_of_plugin(None, "mysql");
+    for password in ["", "geheim-und-lang", guessed.reveal()] {
+        assert!(cluster.sql_as("mysql-0", "mysqlset-clone", password, "SELECT 1").is_err(), "{password:?}");
+    }
+    for (pod, container) in [("mysql-0", "sidecar"), ("mysql-1", "clone"), ("mysql-1", "sidecar")] {
+        assert!(!cluster.logs(pod, container).contains("geheim"), "{pod} {container}");
+        assert!(!cluster.logs(pod, container).contains("Aa1!"), "{pod} {container}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_plugin_is_installed_where_no_configuration_loads_it() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(3, |manifests| without(manifests, "plugin_load_add"))?;
+    cluster.wait_ready(3)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
+    assert_eq!(set::journal(&cluster, "mysql-2")?["clone"]["donor_pod"], "mysql-1");
+    Ok(())
+}
+
+/// The donor's source would be followed from where the donor was, by a server that starts replication by itself.
+#[test]
+fn a_copy_of_a_replica_knows_no_source_before_it_is_given_one() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(2, |manifests| without(manifests, "skip_replica_start"))?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    let writer = set::Writer::start(&cluster)?;
+    cluster.scale(3);
+    cluster.wait_ready(3)?;
+    writer.finish()?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
+    assert_eq!(set::journal(&cluster, "mysql-2")?["clone"]["donor_pod"], "mysql-1");
+    let log = cluster.logs("mysql-2", "mysql");
+    let first = log.lines().find(|line| line.contains("connected to source"));
+    assert!(!log.contains("relay log initialization"), "it began with the donor's settings:\n{log}");
+    assert!(first.is_some_and(|line| line.contains("mysql-0.mysql")), "{log}");
+    Ok(())
+}
+
+#[test]
+fn a_donors_sidecar_that_dies_ends_the_clone_and_the_next_one_is_whole() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_RATE_LIMIT", "8M"))?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    set::fill_much(&cluster, 16)?;
+    cluster.scale(2);
+    cluster.wait_for("a copy that has begun", PATIENCE, || {
+        Ok(cluster.volume("mysql-1").join(".mysqlset-mysql-stage/data/ibdata1").exists())
+    })?;
+    cluster.signal("mysql-0", "sidecar", Signal::KILL)?;
+    set::wait_for_log(&cluster, "mysql-1", "clone", "broke after")?;
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    set::assert_no_leftovers(&cluster, "mysql-1")?;
+    let (_, metrics) = cluster.http_get("mysql-0", 8307, "/metrics")?;
+    assert!(metrics.contains("mysqlset_donor_clones_total{outcome=\"served\"} 1"), "{metrics}");
+    Ok(())
+}
+
+#[test]
+fn a_method_that_cannot_be_had_is_refused_on_either_side() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(1, |manifests| manifests.set_env("clone", "MYSQLSET_METHOD", "backup-tool"))?;
+    cluster.wait_ready(1)?;
+    cluster.scale(2);
+    let end = end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 40, "{end:?}");
+    let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_METHOD", "backup-tool"))?;
+    cluster.wait_ready(1)?;
+    cluster.scale(2);
+    let end = end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.contains("no backup tool; it gives none by the CLONE plugin (--method)"), "{end:?}");
+    Ok(())
+}
