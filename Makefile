@@ -23,7 +23,7 @@ TEST_THREADS ?= 4
 
 # The servers that `make test` runs the scenarios that tell most on, beside the machine's own, and those that
 # `make test-family` runs all of them on.
-ALSO ?= mariadb-11.8 mysql-9.7 mysql-9.7:off
+ALSO ?= mariadb-11.8 mysql-9.7
 FAMILY ?= mariadb-10.11 mariadb-11.8 mysql-9.7 mysql-9.7:off
 
 ON_SERVERS = CARGO=$(CARGO) TEST_THREADS=$(TEST_THREADS) NOT_TESTED=$(NOT_TESTED) tests/on-servers.sh

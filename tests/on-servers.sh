@@ -29,11 +29,15 @@ for server in "$@"; do
             sed "s/^/skipped on $server, for its packages could not be fetched	/" >>"$NOT_TESTED"
         continue
     fi
+    # A clone of MySQL takes many times as long as one of MariaDB: where not all is run, few of its crash points are.
+    crash_points=
+    case "$name" in mysql-*) crash_points=${scenarios:+kills::names_beside power_loss::lost_when_all_is_done} ;; esac
     echo "on $server"
     export SERVER="$name" GTID="$gtid"
     # shellcheck disable=SC2086 # words
     "$cargo" test --locked --release --test scenarios -- --test-threads="$threads" $scenarios
-    "$cargo" test --locked --release --test crash_points -- --test-threads="$threads"
+    # shellcheck disable=SC2086 # words
+    "$cargo" test --locked --release --test crash_points -- --test-threads="$threads" $crash_points
 done
 
 if [ -s "$NOT_TESTED" ]; then
