@@ -50,6 +50,8 @@ impl Donor {
         std::fs::write(data.join("ibdata1"), "not one").unwrap();
         let mut command = Command::new(BINARY);
         command.args(["sidecar", "--hostname", "mysql-0", "--donate-to-anyone", "--backup-user", "backup"]);
+        // Where the tool doesn't fit, the plugin would take its place.
+        command.args(["--method", "backup-tool"]);
         command.args(["--server-host", &address.to_string(), "--data-dir"]).arg(data);
         command.args(["--clone-listen", &format!("{address}:3307"), "--http-listen", &format!("{address}:8307")]);
         command.env("PATH", path(tool)).env("MYSQLSET_BACKUP_PASSWORD", PASSWORD);
