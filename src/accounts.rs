@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::backup_tool::BackupTool;
 use crate::clone_plugin;
+use crate::mysql::dialect::Dialect;
 use crate::mysql::{Server, TurnedAway};
 use crate::secret::{Password, Secret};
 use crate::settings::{Account, ManagedAccount, Purpose, Sidecar};
@@ -44,6 +45,9 @@ impl Accounts {
         let tool = BackupTool::find().ok();
         self.has_plugin = clone_plugin::copies_server(self.settings.peering.method, tool.as_ref(), &server.version);
         self.looked = Some(Instant::now());
+        if self.plugin_account().is_none() {
+            self.drop_plugin_account(server).await?;
+        }
         self.keep_all(server).await
     }
 
@@ -81,6 +85,19 @@ impl Accounts {
             }
         }
         first
+    }
+
+    /// One of an earlier start, under other flags: without a secret its password is no secret.
+    async fn drop_plugin_account(&self, server: &mut Server) -> Result<()> {
+        let user = &self.settings.plugin_user;
+        if !server.dialect.has_clone_plugin() || server.value(&Dialect::knows_user(user)).await?.is_none() {
+            return Ok(());
+        }
+        for statement in server.dialect.drop_account(Purpose::Plugin, user) {
+            server.execute(&statement).await?;
+        }
+        info!(account = user, "the account is gone: no copies are made by the CLONE plugin");
+        Ok(())
     }
 
     /// The account that the CLONE plugin needs; none where nobody is given anything.

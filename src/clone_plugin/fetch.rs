@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::own_server::{OwnServer, Program, Setup, loading};
+use super::own_server::{LEAST_POOL, OwnServer, Program, Setup, is_about_space, loading};
 use crate::durable;
-use crate::exit;
+use crate::exit::{self, Reason};
 use crate::mysql::{Server, plugin};
 use crate::progress::Progress;
 use crate::secret::Secret;
@@ -18,11 +18,11 @@ use crate::settings::HostPort;
 use crate::wire::frame::{self, Kind, WireError};
 use crate::wire::message::{Failed, Heartbeat, PluginOffer};
 
+/// The longest text of a server's that is kept, in characters.
+const TEXT_LIMIT: usize = 1000;
+
 /// Between two looks at how much has come.
 const PERIOD: Duration = Duration::from_secs(1);
-
-/// What the server that fetches needs for itself.
-const MEMORY: u64 = 64 << 20;
 
 /// A copy to be fetched.
 pub struct Fetch<'a> {
@@ -60,7 +60,7 @@ impl Fetch<'_> {
             directory: stage,
             data_dir: own.clone(),
             settings: &self.offer.settings,
-            memory: MEMORY,
+            pool: LEAST_POOL,
             more: loading(&self.offer.libraries).chain(["--loose-innodb-redo-log-capacity=8M".to_owned()]).collect(),
         };
         setup.initialise().map_err(Trouble::Fatal)?;
@@ -75,7 +75,7 @@ impl Fetch<'_> {
 
     async fn fetch_with(&self, own_server: OwnServer) -> Result<Fetched, Trouble> {
         let mut watching = own_server.connect().await.map_err(Trouble::Fatal)?;
-        let OwnServer { server: mut fetching, .. } = own_server;
+        let mut fetching = own_server.connect().await.map_err(Trouble::Fatal)?;
         for setting in plugin::settings(&self.server, self.offer.rate_limit, self.offer.compressed) {
             fetching.execute(&setting).await.map_err(Trouble::Fatal)?;
         }
@@ -91,8 +91,17 @@ impl Fetch<'_> {
             () = follow(&mut watching, &progress) => unreachable!("it is followed for ever"),
         };
         let bytes = bytes_so_far(&mut watching).await.unwrap_or_else(|| progress.done());
-        outcome.map(|()| Fetched { bytes }).map_err(|why| Trouble::Broken { why, bytes })
+        let outcome = outcome.map_err(|why| one_line(&own_server.end_in_words().unwrap_or(why)));
+        outcome.map(|()| Fetched { bytes }).map_err(|why| match is_about_space(&why) {
+            true => Trouble::Fatal(Reason::DiskFull.error(why)),
+            false => Trouble::Broken { why, bytes },
+        })
     }
+}
+
+/// The donor's server may be quoted in it.
+fn one_line(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).take(TEXT_LIMIT).collect()
 }
 
 /// Reads heartbeats until the donor says something else, or nothing any more.

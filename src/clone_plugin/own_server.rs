@@ -11,13 +11,24 @@ use rustix::process::geteuid;
 use tracing::debug;
 
 use crate::backup_tool::memory;
-use crate::child::{self, Running};
-use crate::exit::Reason;
+use crate::child::{self, Ended, Running};
+use crate::durable;
+use crate::exit::{self, Reason};
 use crate::mysql::Server;
 use crate::mysql::dialect::Dialect;
 use crate::mysql::plugin::{LIBRARY, SHARED_SETTINGS};
 
 const NAME: &str = "mysqld";
+
+/// It serves nobody but us: half of the memory that it would take beside InnoDB's buffer pool is for others.
+const SMALL: [&str; 4] =
+    ["--max-connections=8", "--table-open-cache=64", "--table-definition-cache=400", "--innodb-log-buffer-size=8M"];
+
+/// What it takes beside the buffer pool all the same. (256 MB with 9.7)
+pub const BESIDE_POOL: u64 = 256 << 20;
+
+/// The least buffer pool that it is given.
+pub const LEAST_POOL: u64 = 64 << 20;
 
 /// Between two tries to reach a server that is starting.
 const PERIOD: Duration = Duration::from_millis(50);
@@ -61,7 +72,7 @@ pub struct Setup<'a> {
     /// The donor's, by name.
     pub settings: &'a BTreeMap<String, String>,
     /// Bytes of InnoDB's buffer pool.
-    pub memory: u64,
+    pub pool: u64,
     pub more: Vec<String>,
 }
 
@@ -83,8 +94,9 @@ impl Setup<'_> {
             .args(["--secure-file-priv=NULL", "--skip-name-resolve", "--loose-auto-generate-certs=OFF"])
             .args(["--loose-sha256-password-auto-generate-rsa-keys=OFF"])
             .args(["--loose-caching-sha2-password-auto-generate-rsa-keys=OFF"])
+            .args(SMALL)
             .arg("--log-error-verbosity=2")
-            .arg(format!("--innodb-buffer-pool-size={}", self.memory))
+            .arg(format!("--innodb-buffer-pool-size={}", self.pool))
             .args(self.settings.iter().filter(is_safe_setting).map(|(name, value)| format!("--{name}={value}")))
             .args(&self.more)
             .current_dir(self.directory);
@@ -104,12 +116,23 @@ impl Setup<'_> {
             .and_then(|running| running.below(memory::ceiling()).wait())
             .with_context(|| format!("running {}", self.program.path.display()))?;
         if !ended.status.success() {
-            return Err(Reason::OwnServer.error(format!(
+            return Err(reason_of(&ended).error(format!(
                 "initialising a server of our own: {NAME} {} {}: {}",
                 self.program.version,
                 ended.in_words(),
                 ended.tail.complaint()
             )));
+        }
+        Ok(())
+    }
+
+    /// What a killed one left: the number in its lock may be another process's by now. That nobody uses them is known by our
+    /// own lock.
+    fn forget_an_earlier_one(&self) -> Result<()> {
+        for name in ["own.sock", "own.sock.lock", "own.pid"] {
+            let path = self.directory.join(name);
+            durable::remove_if_there(&path)
+                .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))?;
         }
         Ok(())
     }
@@ -123,6 +146,7 @@ impl Setup<'_> {
                 socket.display()
             )));
         }
+        self.forget_an_earlier_one()?;
         let mut command = self.command();
         command.arg(format!("--plugin-load-add={LIBRARY}"));
         let mut running = Running::start(&mut command, NAME, Stdio::null())
@@ -132,7 +156,7 @@ impl Setup<'_> {
             if running.has_ended()? {
                 let ended = running.wait()?;
                 let hint = if ended.was_killed() { " (out of memory?)" } else { "" };
-                return Err(Reason::OwnServer.error(format!(
+                return Err(reason_of(&ended).error(format!(
                     "a server of our own did not start: {NAME} {} {}{hint}: {}",
                     self.program.version,
                     ended.in_words(),
@@ -155,6 +179,15 @@ pub struct OwnServer {
 }
 
 impl OwnServer {
+    /// How it ended, where it has.
+    pub fn end_in_words(mut self) -> Option<String> {
+        if !self.running.has_ended().ok()? {
+            return None;
+        }
+        let ended = self.running.wait().ok()?;
+        Some(format!("the server that copies {}: {}", ended.in_words(), ended.tail.complaint()))
+    }
+
     /// Another connection.
     pub async fn connect(&self) -> Result<Server> {
         Server::connect_to_own(&self.socket).await
@@ -166,7 +199,7 @@ impl OwnServer {
         server.shut_down().await?;
         let ended = running.wait()?;
         if !ended.status.success() {
-            return Err(Reason::OwnServer.error(format!(
+            return Err(reason_of(&ended).error(format!(
                 "a server of our own did not stop well: it {}: {}",
                 ended.in_words(),
                 ended.tail.complaint()
@@ -176,10 +209,20 @@ impl OwnServer {
     }
 }
 
-/// A donor's word goes no further than the settings that it is asked for.
+/// Whether what a server says tells that the volume is full.
+pub fn is_about_space(text: &str) -> bool {
+    ["errno 28", "errno: 28", "No space left on device"].iter().any(|words| text.contains(words))
+}
+
+fn reason_of(ended: &Ended) -> Reason {
+    if ended.tail.lines().any(is_about_space) { Reason::DiskFull } else { Reason::OwnServer }
+}
+
+/// A donor's word goes no further than the settings that it is asked for, and none of those leads out of the stage.
 fn is_safe_setting((name, value): &(&String, &String)) -> bool {
     SHARED_SETTINGS.contains(&name.as_str())
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:;.,-/".contains(&byte))
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:;.,-".contains(&byte))
+        && !value.contains("..")
 }
 
 fn path_option(option: &str, path: &Path) -> OsString {
@@ -223,6 +266,8 @@ mod tests {
     fn a_donor_sets_nothing_else_here() {
         let pass = |name: &str, value: &str| is_safe_setting(&(&name.to_owned(), &value.to_owned()));
         assert!(pass("innodb_page_size", "16384") && pass("innodb_data_file_path", "ibdata1:12M:autoextend"));
+        assert!(!pass("innodb_data_file_path", "../../mysql/ibdata1:12M") && !pass("innodb_data_file_path", "/x:12M"));
+        assert!(!pass("innodb_data_file_path", "..:12M"));
         assert!(!pass("init_file", "/tmp/x.sql") && !pass("collation_server", "x y") && !pass("plugin_dir", "/tmp"));
         let libraries = ["mysql_clone.so", "auth_socket.so", "../evil.so", "x.so --init-file=/x"].map(str::to_owned);
         assert_eq!(loading(&libraries).collect::<Vec<_>>(), ["--plugin-load-add=auth_socket.so"]);

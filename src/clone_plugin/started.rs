@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use tokio::runtime::Handle;
 
-use super::own_server::{OwnServer, Program, Setup};
+use super::own_server::{BESIDE_POOL, LEAST_POOL, OwnServer, Program, Setup};
 use crate::datadir::journal::PluginCopy;
 use crate::mysql::plugin;
 use crate::position::Position;
@@ -23,11 +23,16 @@ impl StartedCopy {
             directory: data.parent().unwrap_or(data),
             data_dir: data.to_owned(),
             settings: &copy.settings,
-            memory,
+            pool: memory.saturating_sub(BESIDE_POOL).max(LEAST_POOL),
             more: vec!["--skip-grant-tables".to_owned()],
         };
         let own_server = Handle::current().block_on(setup.start())?;
         Ok(StartedCopy { own_server })
+    }
+
+    /// What it lacks of the donor's, in words: made while it was copied.
+    pub fn what_it_lacks(&mut self) -> Result<Option<String>> {
+        Handle::current().block_on(plugin::what_is_not_copied(&mut self.own_server.server))
     }
 
     /// Where replication would start from it.

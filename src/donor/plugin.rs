@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
 
 use super::Donor;
 use super::admission::Admitted;
@@ -34,6 +35,9 @@ fn run(donor: &Donor, mut stream: &TcpStream, mut transcript: Transcript, survey
         let proof = Proof { hmac: transcript.prove(&secret.current(), Side::Donor) };
         frame::write_control(&mut stream, Kind::Proof, &proof)?;
     }
+    // Heartbeats fill no buffer: that nobody takes them is known by what the other end confirms.
+    let stall = donor.settings.peering.stall_timeout.as_millis().try_into().unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(stream, stall)?;
     let heartbeat = HEARTBEAT.min(donor.settings.peering.stall_timeout / 3).max(Duration::from_millis(100));
     while !speaks(stream, heartbeat)? {
         frame::write_control(&mut stream, Kind::Heartbeat, &Heartbeat { bytes: 0 })?;

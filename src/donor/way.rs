@@ -1,9 +1,10 @@
-//! By what a recipient gets its clone: by the backup tool where the two have one that fits, else by MySQL's CLONE plugin
-//! where both servers have that.
+//! By what a recipient gets its clone: by the donor's backup tool where that fits its server and the recipient has one too,
+//! by MySQL's CLONE plugin where the donor has no such tool and both servers have the plugin.
 
 use super::Donor;
 use crate::backup_tool::BackupTool;
 use crate::cli::Method;
+use crate::clone_plugin;
 use crate::mysql::dialect::Dialect;
 use crate::wire::message::{Hello, Refusal, Why};
 
@@ -29,7 +30,8 @@ pub fn choose<'a>(donor: &'a Donor, hello: &Hello) -> Result<Way<'a>, Refusal> {
         Ok(tool) => return Ok(Way::Tool(tool)),
         Err(why) => why,
     };
-    match why_not_by_plugin(method, &server, hello.plugin_server.as_deref()) {
+    let is_used = clone_plugin::copies_server(method, donor.tool().ok(), &server);
+    match why_not_by_plugin(method, is_used, &server, hello.plugin_server.as_deref()) {
         None => Ok(Way::Plugin),
         Some(no_plugin) => {
             let text = format!("{no_tool}; {no_plugin}");
@@ -56,12 +58,14 @@ fn why_not_by_tool(tool: &BackupTool, server: &str, hello: &Hello) -> Option<Str
     }
 }
 
-fn why_not_by_plugin(method: Method, server: &str, recipient: Option<&str>) -> Option<String> {
+fn why_not_by_plugin(method: Method, is_used: bool, server: &str, recipient: Option<&str>) -> Option<String> {
     let own = Dialect::of(server).ok();
     match (method, own, recipient) {
         (Method::BackupTool, ..) => Some("it gives none by the CLONE plugin (--method)".to_owned()),
         (_, Some(own), _) if !own.has_clone_plugin() => Some(format!("its server {server} has no CLONE plugin")),
         (_, None, _) => Some("its server's version is not known".to_owned()),
+        // Nobody has made the account that the plugin needs.
+        _ if !is_used => Some("it gives none by the CLONE plugin, for it has a backup tool (--method)".to_owned()),
         (_, _, None) => Some("the recipient has no server that could copy by the CLONE plugin".to_owned()),
         (_, Some(own), Some(theirs)) => match Dialect::of(theirs) {
             Ok(recipient) if recipient.can_copy(own) => None,
@@ -76,7 +80,11 @@ mod tests {
 
     #[test]
     fn what_keeps_from_the_plugin_is_named() {
-        let why = |method, server: &str, recipient| why_not_by_plugin(method, server, recipient).unwrap_or_default();
+        let why =
+            |method, server: &str, recipient| why_not_by_plugin(method, true, server, recipient).unwrap_or_default();
+        assert!(
+            why_not_by_plugin(Method::Auto, false, "9.7.4", Some("9.7.4")).unwrap().contains("it has a backup tool")
+        );
         assert_eq!(why(Method::Auto, "9.7.4-2", Some("9.7.3")), "");
         assert!(why(Method::Auto, "9.7.4-2", Some("9.6.0")).contains("9.6.0 can't copy one of 9.7.4-2"));
         assert!(why(Method::Auto, "10.11.19-MariaDB", Some("9.6.0")).contains("no CLONE plugin"));

@@ -51,6 +51,17 @@ impl Dialect {
         statements
     }
 
+    /// Asks whether there is an account of this name, from wherever.
+    pub fn knows_user(user: &str) -> String {
+        format!("SELECT 1 FROM mysql.user WHERE User = {} LIMIT 1", literal(user))
+    }
+
+    /// Takes an account away.
+    pub fn drop_account(self, purpose: Purpose, user: &str) -> Vec<Statement> {
+        let of = |host: String| Statement::new(format!("DROP USER IF EXISTS {}", account(user, &host)), "DROP USER");
+        self.hosts(purpose).into_iter().map(of).collect()
+    }
+
     /// Whether an account has the privileges that it needs, by what it says of itself in `SHOW GRANTS`.
     pub fn has_privileges(self, purpose: Purpose, grants: &[String]) -> bool {
         self.privileges(purpose).iter().all(|(privileges, on)| {

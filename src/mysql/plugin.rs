@@ -60,8 +60,9 @@ pub struct Facts {
     pub libraries: Vec<String>,
 }
 
-/// Why a server can't be copied by the plugin, in words; `None` where it can.
-pub async fn why_not(server: &mut Server, storage: &Storage) -> Result<Option<String>> {
+/// What a server holds that the plugin doesn't copy, or copies to elsewhere, in words. Asked of the donor before, and of
+/// the copy after: tables may have been made meanwhile.
+pub async fn what_is_not_copied(server: &mut Server) -> Result<Option<String>> {
     let query = format!(
         "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME, ' is of ', ENGINE) FROM information_schema.TABLES \
          WHERE TABLE_TYPE = 'BASE TABLE' AND ENGINE NOT IN ({FLEETING}) AND TABLE_SCHEMA NOT IN ({OWN_SCHEMAS}) LIMIT 1"
@@ -70,8 +71,14 @@ pub async fn why_not(server: &mut Server, storage: &Storage) -> Result<Option<St
         return Ok(Some(format!("the CLONE plugin copies InnoDB's tables only, and {table}: change it to InnoDB")));
     }
     let outside = "SELECT PATH FROM information_schema.INNODB_DATAFILES WHERE PATH LIKE '/%' LIMIT 1";
-    if let Some(path) = server.value(outside).await? {
-        return Ok(Some(format!("the donor keeps data outside its data directory ({path})")));
+    let path = server.value(outside).await?;
+    Ok(path.map(|path| format!("the donor keeps data outside its data directory ({path})")))
+}
+
+/// Why a server can't be copied by the plugin, in words; `None` where it can.
+pub async fn why_not(server: &mut Server, storage: &Storage) -> Result<Option<String>> {
+    if let Some(what) = what_is_not_copied(server).await? {
+        return Ok(Some(what));
     }
     if let Some(what) = &storage.encrypted {
         return Ok(Some(format!(
@@ -82,7 +89,13 @@ pub async fn why_not(server: &mut Server, storage: &Storage) -> Result<Option<St
     let is_parallel = setting(["replica_parallel_workers", "slave_parallel_workers"])
         .is_some_and(|workers| !matches!(workers, "0" | "1"));
     let keeps_order = setting(["replica_preserve_commit_order", "slave_preserve_commit_order"]) == Some("ON");
-    if has_source(server).await? && !has_gtid(storage) && is_parallel && !keeps_order {
+    if has_gtid(storage) || !has_source(server).await? {
+        return Ok(None);
+    }
+    if let Err(error) = position(server, PositionIn::ReplicationTables).await {
+        return Ok(Some(format!("{error:#}")));
+    }
+    if is_parallel && !keeps_order {
         return Ok(Some(
             "the donor is a replica that applies in parallel and out of order, without GTID: set replica_preserve_commit_order"
                 .to_owned(),
@@ -123,8 +136,13 @@ pub async fn make_ready(server: &mut Server) -> Result<()> {
             format!("the CLONE plugin is not active: set plugin_load_add = {LIBRARY} in the server's configuration")
         })?;
     }
-    let impatient = "SET GLOBAL clone_donor_timeout_after_network_failure = 0";
-    server.execute(&Statement::new(impatient, impatient)).await
+    // Since 8.0.24.
+    let known = "SHOW GLOBAL VARIABLES LIKE 'clone_donor_timeout_after_network_failure'";
+    if server.value(known).await?.is_some() {
+        let impatient = "SET GLOBAL clone_donor_timeout_after_network_failure = 0";
+        server.execute(&Statement::new(impatient, impatient)).await?;
+    }
+    Ok(())
 }
 
 /// What a recipient's own server is told before it copies.

@@ -51,7 +51,8 @@ impl Transcript {
 }
 
 /// The password of the account that copies by MySQL's CLONE plugin come as: whoever knows the set's clone secret knows it,
-/// and it never crosses the wire. Without a secret anybody may have a copy, and this is no secret either. It has a
+/// and the secret itself never crosses the wire. (What the plugin does with it is MySQL's: it sends it to the donor's server,
+/// inside TLS, whose certificate nobody proves.) Without a secret anybody may have a copy, and this is no secret either. It has a
 /// character of each kind, which a server's rules for passwords may ask for.
 pub fn password_of_plugin(secret: Option<&Secret>, set: &str) -> Secret {
     let mut mac = keyed(secret.map_or(&[][..], |secret| secret.reveal().as_bytes()));

@@ -264,7 +264,7 @@ fn a_full_disk_is_named_and_nothing_is_published() -> Result<()> {
         cluster.scale(2);
         cluster.wait_for("the clone to begin", PATIENCE, || Ok(receiving() > before))?;
         let filler = cluster.volume("mysql-1").join("filler");
-        fill_up(&filler)?;
+        set::fill_up(&filler)?;
         proxy.set(Fault::None);
         let end = set::end_of_clone_where(&cluster, "mysql-1", |end| end.exit_code != 0)?;
         assert_eq!(end.exit_code, 50, "{held_at}: {end:?}");
@@ -274,15 +274,6 @@ fn a_full_disk_is_named_and_nothing_is_published() -> Result<()> {
         cluster.wait_ready(2)?;
         set::assert_same_rows(&cluster, &["mysql-1"])?;
         set::assert_no_leftovers(&cluster, "mysql-1")?;
-    }
-    Ok(())
-}
-
-/// Writes until nothing more fits.
-fn fill_up(path: &std::path::Path) -> Result<()> {
-    let mut file = std::fs::File::create(path)?;
-    for size in [1 << 20, 4096, 1] {
-        while std::io::Write::write_all(&mut file, &vec![1; size]).is_ok() {}
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Clones by MySQL's CLONE plugin: what it is not asked to copy, whom it lets in, and what becomes of a broken one.
 
 use anyhow::Result;
+use mysqlset::secret::Secret;
 use rustix::process::Signal;
 
 use crate::needs;
@@ -27,6 +28,45 @@ fn a_table_that_is_not_innodbs_is_refused_by_name() -> Result<()> {
     assert!(end.message.contains("app.old is of MyISAM"), "{end:?}");
     cluster.sql("mysql-0", "ALTER TABLE app.old ENGINE = InnoDB")?;
     cluster.wait_ready(2)
+}
+
+#[test]
+fn a_table_that_is_made_while_the_copy_is_made_is_not_lost_without_a_word() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(1, |manifests| {
+        without(manifests, "disabled_storage_engines");
+        manifests.set_env("sidecar", "MYSQLSET_RATE_LIMIT", "8M");
+    })?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    cluster.scale(2);
+    cluster.wait_for("a copy that has begun", PATIENCE, || {
+        Ok(cluster.volume("mysql-1").join(".mysqlset-mysql-stage/data/ibdata1").exists())
+    })?;
+    cluster.sql("mysql-0", "CREATE TABLE app.late (n INT) ENGINE = MyISAM; INSERT INTO app.late VALUES (1)")?;
+    let end = end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(cluster.logs("mysql-1", "clone").contains("app.late is of MyISAM"));
+    assert_eq!(set::clones(&cluster, "mysql-1"), 0);
+    cluster.sql("mysql-0", "ALTER TABLE app.late ENGINE = InnoDB")?;
+    cluster.wait_ready(2)?;
+    assert_eq!(cluster.value("mysql-1", "SELECT COUNT(*) FROM app.late")?, "1");
+    Ok(())
+}
+
+#[test]
+fn the_account_goes_where_nobody_is_to_have_a_copy() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    let known = "SELECT COUNT(*) FROM mysql.user WHERE User = 'mysqlset-clone'";
+    assert_eq!(cluster.value("mysql-0", known)?, "1");
+    let mut manifests = (*cluster.shared.manifests()).clone();
+    manifests.set_env("sidecar", "MYSQLSET_DONATE_TO_ANYONE", "false");
+    cluster.change(manifests);
+    cluster.wait_rolled_out(1)?;
+    assert_eq!(cluster.value("mysql-0", known)?, "0");
+    Ok(())
 }
 
 #[test]
@@ -58,6 +98,8 @@ fn a_secret_is_the_accounts_password_and_lets_nobody_else_in() -> Result<()> {
     for password in ["", "geheim-und-lang", guessed.reveal()] {
         assert!(cluster.sql_as("mysql-0", "mysqlset-clone", password, "SELECT 1").is_err(), "{password:?}");
     }
+    let right = mysqlset::wire::auth::password_of_plugin(Some(&Secret::new("geheim-und-lang")), "mysql");
+    assert!(cluster.sql_as("mysql-0", "mysqlset-clone", right.reveal(), "SELECT 1").is_ok());
     for (pod, container) in [("mysql-0", "sidecar"), ("mysql-1", "clone"), ("mysql-1", "sidecar")] {
         assert!(!cluster.logs(pod, container).contains("geheim"), "{pod} {container}");
         assert!(!cluster.logs(pod, container).contains("Aa1!"), "{pod} {container}");
@@ -115,6 +157,28 @@ fn a_donors_sidecar_that_dies_ends_the_clone_and_the_next_one_is_whole() -> Resu
     let (_, metrics) = cluster.http_get("mysql-0", 8307, "/metrics")?;
     assert!(metrics.contains("mysqlset_donor_clones_total{outcome=\"served\"} 1"), "{metrics}");
     Ok(())
+}
+
+#[test]
+fn a_volume_that_fills_up_meanwhile_is_named_and_nothing_is_published() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_RATE_LIMIT", "8M"))?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    set::fill_much(&cluster, 16)?;
+    cluster.limit_volume("mysql-1", 600 << 20);
+    cluster.scale(2);
+    let stage = cluster.volume("mysql-1").join(".mysqlset-mysql-stage");
+    cluster.wait_for("a copy that has begun", PATIENCE, || Ok(stage.join("data/ibdata1").exists()))?;
+    let filler = cluster.volume("mysql-1").join("filler");
+    set::fill_up(&filler)?;
+    let end = set::end_of_clone_where(&cluster, "mysql-1", |end| end.exit_code != 0)?;
+    assert_eq!(end.exit_code, 50, "{end:?}");
+    assert!(!cluster.volume("mysql-1").join("mysql/mysql").exists());
+    std::fs::remove_file(&filler)?;
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    set::assert_no_leftovers(&cluster, "mysql-1")
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A set with data in it, and what all its members must have in common.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -78,6 +79,15 @@ pub fn fill_much(cluster: &Cluster, megabytes: u32) -> Result<()> {
     cluster.sql("mysql-0", "CREATE TABLE app.bulk (id INT PRIMARY KEY, data LONGBLOB)")?;
     for id in 0..megabytes {
         cluster.sql("mysql-0", &format!("INSERT INTO app.bulk VALUES ({id}, REPEAT(SHA2(RAND(), 512), 8192))"))?;
+    }
+    Ok(())
+}
+
+/// Writes until nothing more fits.
+pub fn fill_up(path: &Path) -> Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    for size in [1 << 20, 4096, 1] {
+        while file.write_all(&vec![1; size]).is_ok() {}
     }
     Ok(())
 }

@@ -186,6 +186,11 @@ impl Copying<'_> {
         let mut outcome = Prepared::Failed(
             Reason::Prepare.error("earlier starts tried to prepare the backup, and failed or were killed"),
         );
+        // A tool that isn't here is no try.
+        match journal.clone.as_ref().and_then(|clone| clone.plugin.as_ref()) {
+            Some(_) => self.ways.needed_server().map(drop)?,
+            None => self.ways.needed_tool().map(drop)?,
+        }
         while journal.prepare_attempts < PREPARE_TRIES {
             let memory = full >> journal.prepare_attempts;
             *journal = journal.entering(State::Preparing);
@@ -213,6 +218,11 @@ impl Copying<'_> {
             Ok(running) => running,
             Err(error) => return Ok(Prepared::Failed(error)),
         };
+        if let Some(what) = running.what_it_lacks()? {
+            // No other try changes that.
+            journal.prepare_attempts = PREPARE_TRIES;
+            return Ok(Prepared::Failed(Reason::Refused.error(format!("made while the copy was made: {what}"))));
+        }
         let clone = journal.clone.as_mut().context("the journal says preparing, but not what")?;
         if clone.position.is_none() {
             match running.position(copy) {
