@@ -163,8 +163,8 @@ fn spread(call: &str, count: usize) -> Vec<Point> {
     let of_many = count > OFTEN;
     let mut numbers =
         if of_many { vec![1, 2, count / 4, count / 2, count / 4 * 3, count - 1, count] } else { (1..=count).collect() };
-    if !tested().is_quick() && numbers.len() > 3 {
-        numbers = vec![1, numbers[numbers.len() / 2], count];
+    if !tested().is_quick() && numbers.len() > 2 {
+        numbers = vec![numbers[numbers.len() / 2], count];
     }
     // Pieces of a file that wait for the disk are written together: how many of them do is the disk's affair.
     let varies = |number: usize| of_many || (call == "pwritev" && number > 1);
