@@ -22,9 +22,10 @@
 //!     │◀──────────────────────────────────────────────────│
 //! ```
 //!
-//! **By the CLONE plugin.** Where the two have no backup tool in common and both MySQL's CLONE plugin, a plugin offer comes
-//! in the offer's place, and no data after it: the recipient's own server fetches the copy from the donor's, under an
-//! account whose password both know by the secret, while this connection says that both ends are still there.
+//! **By the CLONE plugin.** Where the donor has no backup tool that fits its server, and both servers have MySQL's
+//! CLONE plugin, a plugin offer comes in the offer's place, and no data after it: the recipient's own server fetches
+//! the copy from the donor's, under an account whose password both know by the secret, while this connection says that
+//! both ends are still there.
 //!
 //! ```text
 //!     │    plugin offer: server's port, account, settings │   or  refusal, and the end
