@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::backup_tool::BackupTool;
 use crate::clone_plugin;
@@ -46,7 +46,7 @@ impl Accounts {
         self.has_plugin = clone_plugin::copies_server(self.settings.peering.method, tool.as_ref(), &server.version);
         self.looked = Some(Instant::now());
         if self.plugin_account().is_none() {
-            self.drop_plugin_account(server).await?;
+            self.drop_plugin_account(server).await;
         }
         self.keep_all(server).await
     }
@@ -87,17 +87,24 @@ impl Accounts {
         first
     }
 
-    /// One of an earlier start, under other flags: without a secret its password is no secret.
-    async fn drop_plugin_account(&self, server: &mut Server) -> Result<()> {
+    /// One of an earlier start, under other flags: without a secret its password is no secret. Who may not look for it has
+    /// not made it either.
+    async fn drop_plugin_account(&self, server: &mut Server) {
         let user = &self.settings.plugin_user;
-        if !server.dialect.has_clone_plugin() || server.value(&Dialect::knows_user(user)).await?.is_none() {
-            return Ok(());
+        if !server.dialect.has_clone_plugin() {
+            return;
+        }
+        match server.value(&Dialect::knows_user(user)).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return,
+            Err(error) => return debug!("whether there is an account {user:?} can't be seen: {error:#}"),
         }
         for statement in server.dialect.drop_account(Purpose::Plugin, user) {
-            server.execute(&statement).await?;
+            if let Err(error) = server.execute(&statement).await {
+                return warn!("the account {user:?}, which nobody is to use any more, can't be dropped: {error:#}");
+            }
         }
         info!(account = user, "the account is gone: no copies are made by the CLONE plugin");
-        Ok(())
     }
 
     /// The account that the CLONE plugin needs; none where nobody is given anything.
