@@ -3,10 +3,10 @@
 mod memory;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -199,6 +199,13 @@ pub fn end_with_this_thread(command: &mut Command) {
     };
     // SAFETY: it makes two system calls, takes no memory and no lock (fork(2), signal-safety(7)).
     unsafe { command.pre_exec(ask) };
+}
+
+/// `--option=` and a path, which need not be text.
+pub fn path_option(option: &str, path: &Path) -> OsString {
+    let mut argument = OsString::from(option);
+    argument.push(path);
+    argument
 }
 
 /// The program that a name stands for in directories that are separated as in `PATH`.

@@ -40,6 +40,8 @@ for server in "$@"; do
     "$cargo" test --locked --release --test crash_points -- --test-threads="$threads" $crash_points
 done
 
+[ -z "$scenarios" ] ||
+    echo "On these servers only scenarios of $scenarios and some crash points were run: make test-family runs all."
 if [ -s "$NOT_TESTED" ]; then
     echo "All that was run passed. Not run:"
     sort "$NOT_TESTED" | awk -F '\t' '

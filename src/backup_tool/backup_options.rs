@@ -34,7 +34,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::version::Version;
-use super::{Backup, Family, path_option};
+use super::{Backup, Family};
+use crate::child::path_option;
 
 /// All options but the one that must be the first.
 pub fn of(family: Family, version: &Version, backup: &Backup<'_>) -> Vec<OsString> {

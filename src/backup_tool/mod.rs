@@ -165,12 +165,6 @@ pub fn writer_of(format: Format) -> Writer {
     }
 }
 
-fn path_option(option: &str, path: &Path) -> std::ffi::OsString {
-    let mut argument = std::ffi::OsString::from(option);
-    argument.push(path);
-    argument
-}
-
 fn version(program: &Path, family: Family) -> Result<Version> {
     let output = child::output(Command::new(program).arg("--version"))
         .with_context(|| format!("asking {} for its version", program.display()))

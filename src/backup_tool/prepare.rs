@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use tracing::{info, warn};
 
 use super::left_files::{self, Checkpoints};
-use super::{BackupTool, memory, path_option};
-use crate::child::Running;
+use super::{BackupTool, memory};
+use crate::child::{Running, path_option};
 use crate::exit::Reason;
 use crate::progress::Progress;
 

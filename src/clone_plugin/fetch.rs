@@ -16,10 +16,7 @@ use crate::progress::Progress;
 use crate::secret::Secret;
 use crate::settings::HostPort;
 use crate::wire::frame::{self, Kind, WireError};
-use crate::wire::message::{Failed, Heartbeat, PluginOffer};
-
-/// The longest text of a server's that is kept, in characters.
-const TEXT_LIMIT: usize = 1000;
+use crate::wire::message::{Failed, Heartbeat, PluginOffer, in_one_line};
 
 /// Between two looks at how much has come.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -91,17 +88,12 @@ impl Fetch<'_> {
             () = follow(&mut watching, &progress) => unreachable!("it is followed for ever"),
         };
         let bytes = bytes_so_far(&mut watching).await.unwrap_or_else(|| progress.done());
-        let outcome = outcome.map_err(|why| one_line(&own_server.end_in_words().unwrap_or(why)));
+        let outcome = outcome.map_err(|why| in_one_line(&own_server.end_in_words().unwrap_or(why)));
         outcome.map(|()| Fetched { bytes }).map_err(|why| match is_about_space(&why) {
             true => Trouble::Fatal(Reason::DiskFull.error(why)),
             false => Trouble::Broken { why, bytes },
         })
     }
-}
-
-/// The donor's server may be quoted in it.
-fn one_line(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).take(TEXT_LIMIT).collect()
 }
 
 /// Reads heartbeats until the donor says something else, or nothing any more.

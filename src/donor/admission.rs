@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use serde::Serialize;
 use tokio::runtime::Handle;
 use tracing::{debug, info};
 
@@ -90,6 +91,20 @@ pub fn refuse(mut stream: &TcpStream, refusal: &Refusal) {
     }
 }
 
+/// Gives an admitted peer what it asked for, with the proof that we know the secret too, where there is one.
+pub fn answer(
+    donor: &Donor,
+    mut stream: &TcpStream,
+    mut transcript: Transcript,
+    kind: Kind,
+    message: &impl Serialize,
+) -> Result<(), WireError> {
+    transcript.add(&frame::write_control(&mut stream, kind, message)?);
+    let Some(secret) = &donor.settings.peering.secret else { return Ok(()) };
+    let proof = Proof { hmac: transcript.prove(&secret.current(), Side::Donor) };
+    frame::write_control(&mut stream, Kind::Proof, &proof).map(drop)
+}
+
 /// Ends our side, and gives the peer a moment to read what was sent.
 pub fn let_it_read(stream: &TcpStream) {
     if stream.shutdown(Shutdown::Write).is_ok() {
@@ -99,16 +114,10 @@ pub fn let_it_read(stream: &TcpStream) {
 }
 
 /// Answers who asks what this pod is. That it isn't heard is the peer's concern.
-fn give_report(donor: &Donor, mut stream: &TcpStream, hello: &Hello, mut transcript: Transcript) {
+fn give_report(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Transcript) {
     let report = report::report(donor, hello);
     debug!(to = hello.pod(), "reporting");
-    let given = frame::write_control(&mut stream, Kind::Report, &report).and_then(|reported| {
-        let Some(secret) = &donor.settings.peering.secret else { return Ok(()) };
-        transcript.add(&reported);
-        let proof = Proof { hmac: transcript.prove(&secret.current(), Side::Donor) };
-        frame::write_control(&mut stream, Kind::Proof, &proof).map(drop)
-    });
-    match given {
+    match answer(donor, stream, transcript, Kind::Report, &report) {
         Ok(()) => let_it_read(stream),
         Err(error) => debug!("a report was not taken: {error}"),
     }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use super::admission::{Admitted, refuse};
+use super::admission::{Admitted, answer, refuse};
 use super::preflight::Survey;
 use super::relay::{self, Relayed};
 use super::sessions::{Sessions, Watch};
@@ -19,10 +19,10 @@ use crate::child::{Ended, Running};
 use crate::mysql::{Server, aria};
 use crate::ordinal::Role;
 use crate::scratch;
-use crate::wire::auth::{Side, Transcript};
+use crate::wire::auth::Transcript;
 use crate::wire::data::DataWriter;
-use crate::wire::frame::{self, Kind};
-use crate::wire::message::{Hello, Offer, Proof, Refusal, Why};
+use crate::wire::frame::Kind;
+use crate::wire::message::{Hello, Offer, Refusal, Why};
 
 /// How long a statement may keep an Aria table open before the donor gives up for now.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
@@ -67,7 +67,7 @@ fn run(
     tool: &BackupTool,
     stream: &TcpStream,
     hello: &Hello,
-    mut transcript: Transcript,
+    transcript: Transcript,
     survey: &Survey,
 ) -> Result<Served> {
     let mut running = match RunningTool::start(donor, tool) {
@@ -75,12 +75,7 @@ fn run(
         Err(error) => return give_up(stream, error),
     };
     let offer = offer(donor, tool, hello, survey);
-    let offered = frame::write_control(&mut &*stream, Kind::Offer, &offer)?;
-    if let Some(secret) = &donor.settings.peering.secret {
-        transcript.add(&offered);
-        let proof = Proof { hmac: transcript.prove(&secret.current(), Side::Donor) };
-        frame::write_control(&mut &*stream, Kind::Proof, &proof)?;
-    }
+    answer(donor, stream, transcript, Kind::Offer, &offer)?;
     let writer = DataWriter::covering(offer.digest, stream);
     let (writer, cut) = relay(donor, tool, writer, offer.packing.is_some(), &mut running)?;
     end(running, writer, cut)

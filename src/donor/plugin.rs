@@ -9,15 +9,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
 use super::Donor;
-use super::admission::Admitted;
+use super::admission::{Admitted, answer};
 use super::backup::{Served, in_turn};
 use super::preflight::Survey;
-use super::relay::HEARTBEAT;
+use super::relay::{self, HEARTBEAT};
 use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
-use crate::wire::auth::{Side, Transcript};
+use crate::wire::auth::Transcript;
 use crate::wire::frame::{self, Kind};
-use crate::wire::message::{Copied, Heartbeat, PluginOffer, Proof};
+use crate::wire::message::{Copied, Heartbeat, PluginOffer};
 
 /// A recipient that has begun to say something says all of it in this time.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
@@ -28,17 +28,12 @@ pub fn serve(donor: &Donor, recipient: Admitted) {
     in_turn(donor, &hello.pod(), turn, || run(donor, &stream, transcript, survey));
 }
 
-fn run(donor: &Donor, mut stream: &TcpStream, mut transcript: Transcript, survey: Survey) -> Result<Served> {
-    let offered = frame::write_control(&mut stream, Kind::PluginOffer, &offer(donor, survey))?;
-    if let Some(secret) = &donor.settings.peering.secret {
-        transcript.add(&offered);
-        let proof = Proof { hmac: transcript.prove(&secret.current(), Side::Donor) };
-        frame::write_control(&mut stream, Kind::Proof, &proof)?;
-    }
+fn run(donor: &Donor, mut stream: &TcpStream, transcript: Transcript, survey: Survey) -> Result<Served> {
+    answer(donor, stream, transcript, Kind::PluginOffer, &offer(donor, survey))?;
     // Heartbeats fill no buffer: that nobody takes them is known by what the other end confirms.
     let stall = donor.settings.peering.stall_timeout.as_millis().try_into().unwrap_or(u32::MAX);
     sockopt::set_tcp_user_timeout(stream, stall)?;
-    let heartbeat = HEARTBEAT.min(donor.settings.peering.stall_timeout / 3).max(Duration::from_millis(100));
+    let heartbeat = relay::heartbeat(donor.settings.peering.stall_timeout);
     while !speaks(stream, heartbeat)? {
         frame::write_control(&mut stream, Kind::Heartbeat, &Heartbeat { bytes: 0 })?;
     }

@@ -25,6 +25,11 @@ use crate::wire::packing::ZSTD;
 /// The longest that the recipient hears nothing.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// The same for peers that are given up after so long.
+pub fn heartbeat(stall: Duration) -> Duration {
+    HEARTBEAT.min(stall / 3).max(Duration::from_millis(100))
+}
+
 /// How passing on ended.
 pub enum Relayed {
     /// The tool closed its output; whether it succeeded is another question.
@@ -60,7 +65,7 @@ pub fn relay(
 ) -> Relayed {
     pipe::enlarge(&output);
     let stall = settings.peering.stall_timeout;
-    let heartbeat = HEARTBEAT.min(stall / 3).max(Duration::from_millis(100));
+    let heartbeat = heartbeat(stall);
     let choice = Choice::new(settings.peering.wire_compression, may_pack);
     if let Err(error) = writer.set_packing(choice.packs()) {
         return Relayed::OutputBroken(error.to_string());

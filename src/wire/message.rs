@@ -16,9 +16,13 @@ const TEXT_LIMIT: usize = 1000;
 
 /// A text of a peer, made fit for a log line and a termination message: nobody has proven anything when he refuses.
 fn one_line<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
-    let text = String::deserialize(input)?;
+    Ok(in_one_line(&String::deserialize(input)?))
+}
+
+/// The same of a text that comes in no message: a peer's server may be quoted in what our own says.
+pub fn in_one_line(text: &str) -> String {
     let plain = |character: char| if character.is_control() { ' ' } else { character };
-    Ok(text.chars().take(TEXT_LIMIT).map(plain).collect())
+    text.chars().take(TEXT_LIMIT).map(plain).collect()
 }
 
 fn one_line_if_any<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {

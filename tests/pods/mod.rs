@@ -12,6 +12,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part of the harness")]
 
+mod changes;
 pub mod container;
 mod controller;
 pub mod dns;

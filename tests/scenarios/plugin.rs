@@ -5,8 +5,8 @@ use mysqlset::secret::Secret;
 use rustix::process::Signal;
 
 use crate::needs;
-use crate::pods::PATIENCE;
 use crate::pods::manifest::Manifests;
+use crate::pods::{Cluster, PATIENCE};
 use crate::set::{self, end_of_clone};
 
 /// Takes the lines out that begin with a word.
@@ -14,6 +14,12 @@ fn without(manifests: &mut Manifests, word: &str) {
     for file in manifests.server_files() {
         *file = file.split_inclusive('\n').filter(|line| !line.starts_with(word)).collect();
     }
+}
+
+fn wait_for_a_copy_that_has_begun(cluster: &Cluster) -> Result<()> {
+    cluster.wait_for("a copy that has begun", PATIENCE, || {
+        Ok(cluster.volume("mysql-1").join(".mysqlset-mysql-stage/data/ibdata1").exists())
+    })
 }
 
 #[test]
@@ -40,9 +46,7 @@ fn a_table_that_is_made_while_the_copy_is_made_is_not_lost_without_a_word() -> R
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
     cluster.scale(2);
-    cluster.wait_for("a copy that has begun", PATIENCE, || {
-        Ok(cluster.volume("mysql-1").join(".mysqlset-mysql-stage/data/ibdata1").exists())
-    })?;
+    wait_for_a_copy_that_has_begun(&cluster)?;
     cluster.sql("mysql-0", "CREATE TABLE app.late (n INT) ENGINE = MyISAM; INSERT INTO app.late VALUES (1)")?;
     let end = end_of_clone(&cluster, "mysql-1")?;
     assert_eq!(end.exit_code, 21, "{end:?}");
@@ -146,9 +150,7 @@ fn a_donors_sidecar_that_dies_ends_the_clone_and_the_next_one_is_whole() -> Resu
     set::fill(&cluster)?;
     set::fill_much(&cluster, 16)?;
     cluster.scale(2);
-    cluster.wait_for("a copy that has begun", PATIENCE, || {
-        Ok(cluster.volume("mysql-1").join(".mysqlset-mysql-stage/data/ibdata1").exists())
-    })?;
+    wait_for_a_copy_that_has_begun(&cluster)?;
     cluster.signal("mysql-0", "sidecar", Signal::KILL)?;
     set::wait_for_log(&cluster, "mysql-1", "clone", "broke after")?;
     cluster.wait_ready(2)?;
@@ -168,8 +170,7 @@ fn a_volume_that_fills_up_meanwhile_is_named_and_nothing_is_published() -> Resul
     set::fill_much(&cluster, 16)?;
     cluster.limit_volume("mysql-1", 600 << 20);
     cluster.scale(2);
-    let stage = cluster.volume("mysql-1").join(".mysqlset-mysql-stage");
-    cluster.wait_for("a copy that has begun", PATIENCE, || Ok(stage.join("data/ibdata1").exists()))?;
+    wait_for_a_copy_that_has_begun(&cluster)?;
     let filler = cluster.volume("mysql-1").join("filler");
     set::fill_up(&filler)?;
     let end = set::end_of_clone_where(&cluster, "mysql-1", |end| end.exit_code != 0)?;

@@ -1,0 +1,32 @@
+//! What a test may change in manifests before they are applied. Their form is [`super::manifest`]'s.
+
+use std::collections::BTreeMap;
+
+use super::manifest::{Container, EnvVar, Manifests};
+
+impl Manifests {
+    /// A container of the pod template, for a test to change.
+    pub fn container(&mut self, name: &str) -> &mut Container {
+        let spec = &mut self.stateful_set.spec.template.spec;
+        let mut all = spec.init_containers.iter_mut().chain(&mut spec.containers);
+        all.find(|container| container.name == name).unwrap_or_else(|| panic!("no container {name} in the manifest"))
+    }
+
+    /// The servers' configuration files, by name.
+    pub fn server_config(&mut self) -> &mut BTreeMap<String, String> {
+        let mut maps = self.config_maps.iter_mut().map(|map| &mut map.data);
+        maps.find(|files| files.keys().any(|name| name.ends_with(".cnf"))).expect("the servers' configuration")
+    }
+
+    /// The same without their names.
+    pub fn server_files(&mut self) -> impl Iterator<Item = &mut String> {
+        self.server_config().values_mut()
+    }
+
+    /// Sets a variable of one container.
+    pub fn set_env(&mut self, container: &str, name: &str, value: &str) {
+        let env = &mut self.container(container).env;
+        env.retain(|variable| variable.name != name);
+        env.push(EnvVar { name: name.to_owned(), value: value.to_owned() });
+    }
+}
