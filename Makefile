@@ -19,7 +19,7 @@ MYSQL_9_7 := mysql-server-core mysql-client-core $(BESIDE_A_SERVER)
 NOT_TESTED := $(CURDIR)/target/not-tested
 
 CARGO ?= cargo
-TEST_THREADS ?= 4
+TEST_THREADS ?= 6
 
 # The servers that `make test` runs the scenarios that tell most on, beside the machine's own, and those that
 # `make test-family` runs all of them on.

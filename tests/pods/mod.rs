@@ -26,6 +26,7 @@ mod probes;
 pub mod servers;
 mod spawner;
 mod volumes;
+mod work_directory;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -46,6 +47,7 @@ use manifest::Manifests;
 use network::Network;
 use pod::{Pod, PodStatus};
 use volumes::Claims;
+pub use work_directory::work_directory;
 
 /// As the images have it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -379,23 +381,4 @@ impl Drop for Cluster {
             let _ = std::fs::remove_dir_all(&self.shared.directory);
         }
     }
-}
-
-/// A directory that every user can pass, named for this process. Those of processes that are gone are removed.
-pub fn work_directory() -> Result<PathBuf> {
-    static NUMBERS: AtomicU64 = AtomicU64::new(0);
-    let parent = std::env::temp_dir().join("mysqlset-pods");
-    std::fs::create_dir_all(&parent)?;
-    rustix::fs::chmod(&parent, 0o755.into())?;
-    for entry in std::fs::read_dir(&parent)?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.split('-').next().unwrap_or_default().to_owned();
-        if !Path::new("/proc").join(owner).exists() {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-    let directory = parent.join(format!("{}-{}", std::process::id(), NUMBERS.fetch_add(1, Ordering::Relaxed)));
-    std::fs::create_dir_all(&directory)?;
-    rustix::fs::chmod(&directory, 0o755.into())?;
-    Ok(directory)
 }
