@@ -99,9 +99,14 @@ impl Running {
     }
 
     /// Waits for the child's end, at most so long; then kills it, which is seen in the status.
-    pub fn wait_at_most(mut self, limit: Duration) -> io::Result<Ended> {
+    pub fn wait_at_most(self, limit: Duration) -> io::Result<Ended> {
         let deadline = Instant::now() + limit;
-        while Instant::now() < deadline {
+        self.wait_while(|| Instant::now() < deadline)
+    }
+
+    /// Waits for the child's end as long as it is wanted; then kills it, which is seen in the status.
+    pub fn wait_while(mut self, is_wanted: impl Fn() -> bool) -> io::Result<Ended> {
+        while is_wanted() {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(self.ended(status));
             }

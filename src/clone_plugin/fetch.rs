@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -60,14 +61,23 @@ impl Fetch<'_> {
             pool: LEAST_POOL,
             more: loading(&self.offer.libraries).chain(["--loose-innodb-redo-log-capacity=8M".to_owned()]).collect(),
         };
-        setup.initialise().map_err(Trouble::Fatal)?;
+        let is_wanted = || !is_over(self.lease);
+        setup.initialise(&is_wanted).map_err(|error| self.trouble(error))?;
         let fetched = Handle::current().block_on(async {
-            let own_server = setup.start().await.map_err(Trouble::Fatal)?;
+            let own_server = setup.start(&is_wanted).await.map_err(|error| self.trouble(error))?;
             self.fetch_with(own_server).await
         })?;
         // The server is gone: killed, for it has nothing that anybody needs.
         remove(&own).map_err(Trouble::Fatal)?;
         Ok(fetched)
+    }
+
+    /// Nothing was copied yet. Our server is not to blame where it was given up because the donor had gone.
+    fn trouble(&self, error: anyhow::Error) -> Trouble {
+        match is_over(self.lease) {
+            true => Trouble::Broken { why: how_it_ends(self.lease).to_string(), bytes: 0 },
+            false => Trouble::Fatal(error),
+        }
     }
 
     async fn fetch_with(&self, own_server: OwnServer) -> Result<Fetched, Trouble> {
@@ -135,6 +145,12 @@ fn remove(own: &Path) -> Result<()> {
     std::fs::remove_dir_all(own)
         .and_then(|()| durable::sync_directory(own.parent().unwrap_or(own)))
         .map_err(|error| exit::disk_error(error, format!("removing {}", own.display())))
+}
+
+/// Whether the donor has closed its end of a lease.
+fn is_over(lease: &TcpStream) -> bool {
+    let mut descriptor = [PollFd::new(lease, PollFlags::RDHUP)];
+    poll(&mut descriptor, Some(&Timespec::default())).is_ok_and(|count| count > 0)
 }
 
 /// Ends a lease, and with it whoever reads it.

@@ -107,12 +107,12 @@ impl Setup<'_> {
         self.directory.join("own.sock")
     }
 
-    /// Makes a new database.
-    pub fn initialise(&self) -> Result<()> {
+    /// Makes a new database, unless that isn't wanted any more before it is done.
+    pub fn initialise(&self, is_wanted: &dyn Fn() -> bool) -> Result<()> {
         let mut command = self.command();
         command.arg("--initialize-insecure");
         let ended = Running::start(&mut command, NAME, Stdio::null())
-            .and_then(|running| running.below(memory::ceiling()).wait())
+            .and_then(|running| running.below(memory::ceiling()).wait_while(is_wanted))
             .with_context(|| format!("running {}", self.program.path.display()))?;
         if !ended.status.success() {
             return Err(reason_of(&ended).error(format!(
@@ -136,8 +136,8 @@ impl Setup<'_> {
         Ok(())
     }
 
-    /// Starts it, and waits until it answers: on a copy that is recovered, for as long as that takes.
-    pub async fn start(&self) -> Result<OwnServer> {
+    /// Starts it, and waits until it answers: on a copy that is recovered, for as long as that takes and is wanted.
+    pub async fn start(&self, is_wanted: &dyn Fn() -> bool) -> Result<OwnServer> {
         let socket = self.socket();
         if socket.as_os_str().len() > LONGEST_SOCKET {
             return Err(Reason::OwnServer.error(format!(
@@ -164,6 +164,7 @@ impl Setup<'_> {
             }
             match Server::connect_to_own(&socket).await {
                 Ok(server) => return Ok(OwnServer { running, socket, server }),
+                Err(error) if !is_wanted() => return Err(error.context("a server of our own was not waited for")),
                 Err(_) => tokio::time::sleep(PERIOD).await,
             }
         }

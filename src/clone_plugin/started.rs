@@ -26,7 +26,7 @@ impl StartedCopy {
             pool: memory.saturating_sub(BESIDE_POOL).max(LEAST_POOL),
             more: vec!["--skip-grant-tables".to_owned()],
         };
-        let own_server = Handle::current().block_on(setup.start())?;
+        let own_server = Handle::current().block_on(setup.start(&|| true))?;
         Ok(StartedCopy { own_server })
     }
 
