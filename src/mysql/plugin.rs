@@ -145,6 +145,18 @@ pub async fn make_ready(server: &mut Server) -> Result<()> {
     Ok(())
 }
 
+/// Whether a server is being copied right now, by sessions of the account that is for it; `None` where we may not see
+/// others' sessions.
+pub async fn is_used(server: &mut Server, user: &str) -> Result<Option<bool>> {
+    let may_see = "SELECT 1 FROM information_schema.USER_PRIVILEGES \
+                   WHERE PRIVILEGE_TYPE = 'PROCESS' AND REPLACE(GRANTEE, '''', '') = CURRENT_USER() LIMIT 1";
+    if server.value(may_see).await?.is_none() {
+        return Ok(None);
+    }
+    let sessions = server.rows("SHOW PROCESSLIST").await?;
+    Ok(Some(sessions.iter().any(|session| session.get("User").is_some_and(|name| name.as_deref() == Some(user)))))
+}
+
 /// What a recipient's own server is told before it copies.
 pub fn settings(donor: &HostPort, rate_limit: Option<u64>, compressed: bool) -> Vec<Statement> {
     let mut settings = vec![
