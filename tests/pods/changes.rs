@@ -29,4 +29,16 @@ impl Manifests {
         env.retain(|variable| variable.name != name);
         env.push(EnvVar { name: name.to_owned(), value: value.to_owned() });
     }
+
+    /// Has `clone` or `sidecar` find a script where it looks for a program.
+    pub fn stand_in(&mut self, container: &str, program: &str, script: &str) {
+        self.set_env(container, "STAND_IN", script);
+        let start = format!(
+            "mkdir /tmp/bin && printf %s \"$STAND_IN\" > /tmp/bin/{program} && chmod +x /tmp/bin/* && \
+             PATH=/tmp/bin:$PATH exec /mysqlset/mysqlset {container}"
+        );
+        let container = self.container(container);
+        container.command = Some(["sh", "-c", &start].map(str::to_owned).into());
+        container.security_context.read_only_root_filesystem = false;
+    }
 }

@@ -20,6 +20,8 @@ pub struct Server {
     name: &'static str,
     /// The overlay that ships it.
     pub overlay: &'static str,
+    /// The same with passwords.
+    pub overlay_with_passwords: &'static str,
     image: &'static str,
     is_the_machines: bool,
     family: Family,
@@ -35,6 +37,7 @@ const ALL: [Server; 3] = [
     Server {
         name: "mariadb-10.11",
         overlay: "mariadb",
+        overlay_with_passwords: "mariadb-secrets",
         image: "mariadb:10.11",
         is_the_machines: true,
         family: Family::Mariadb,
@@ -42,6 +45,7 @@ const ALL: [Server; 3] = [
     Server {
         name: "mariadb-11.8",
         overlay: "mariadb",
+        overlay_with_passwords: "mariadb-secrets",
         image: "mariadb:11.8",
         is_the_machines: false,
         family: Family::Mariadb,
@@ -49,6 +53,7 @@ const ALL: [Server; 3] = [
     Server {
         name: "mysql-9.7",
         overlay: "mysql",
+        overlay_with_passwords: "mysql-secrets",
         image: "mysql:9.7",
         is_the_machines: false,
         family: Family::Mysql { gtid: true },
@@ -66,8 +71,10 @@ pub enum Needs {
     Gtid,
     /// What MariaDB keeps of a replica's place: two files and `gtid_slave_pos`.
     MariadbsPlaces,
-    /// Accounts set apart, with MariaDB's privileges.
-    Passwords,
+    /// Replicas that find their place in their primary's log by its file and offset.
+    PlacesInTheLog,
+    /// Statements for accounts in MariaDB's words, or an image that upgrades accounts' tables with a server of its own.
+    MariadbsAccounts,
     /// The tutorial's pipeline, in words of one version of MariaDB's tool.
     Tutorial,
 }
@@ -231,13 +238,13 @@ impl Server {
         if self.is_mariadb() { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" }
     }
 
-    /// Has a replica wait up to half a minute for the end of its primary's log; the answer is 1 where it was reached.
+    /// Has a replica wait up to two minutes for the end of its primary's log; the answer is 1 where it was reached.
     pub fn reach(&self, end_of_log: &[String]) -> Result<String> {
         Ok(match (self.family, end_of_log) {
-            (Family::Mariadb, [position]) => format!("SELECT MASTER_GTID_WAIT('{position}', 30) = 0"),
-            (Family::Mysql { gtid: true }, [set]) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', 30) = 0"),
+            (Family::Mariadb, [position]) => format!("SELECT MASTER_GTID_WAIT('{position}', 120) = 0"),
+            (Family::Mysql { gtid: true }, [set]) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', 120) = 0"),
             (Family::Mysql { gtid: false }, [file, offset, ..]) => {
-                format!("SELECT SOURCE_POS_WAIT('{file}', {offset}, 30) >= 0")
+                format!("SELECT SOURCE_POS_WAIT('{file}', {offset}, 120) >= 0")
             }
             _ => bail!("{end_of_log:?} is no end of a log"),
         })
@@ -297,15 +304,16 @@ impl Server {
 
     fn lacks(&self, needs: Needs) -> Option<&'static str> {
         match (needs, self.family) {
-            (Needs::ClonePlugin, Family::Mysql { .. }) => None,
+            (Needs::ClonePlugin, Family::Mysql { .. }) | (Needs::PlacesInTheLog, Family::Mysql { gtid: false }) => None,
+            (Needs::PlacesInTheLog, _) => Some("it is about MySQL without GTID"),
             (Needs::ClonePlugin, Family::Mariadb) => Some("it is about MySQL's CLONE plugin"),
             (Needs::Tutorial, _) if self.is_the_machines => None,
             (Needs::Tutorial, _) => Some("the tutorial's pods in it know mariadb-backup 10.11 only"),
             (_, Family::Mariadb) | (Needs::Gtid, Family::Mysql { gtid: true }) => None,
             (Needs::BackupTool, _) => Some("it is about a backup tool and its stream, and this server has none"),
-            (Needs::Gtid, _) => Some("only by GTID can a replica follow another primary"),
+            (Needs::Gtid, _) => Some("only GTIDs tell what another server has"),
             (Needs::MariadbsPlaces, _) => Some("this server keeps a replica's place elsewhere"),
-            (Needs::Passwords, _) => Some("the accounts in it are MariaDB's"),
+            (Needs::MariadbsAccounts, _) => Some("what it does to accounts' tables is MariaDB's"),
         }
     }
 }

@@ -102,12 +102,7 @@ fn a_tool_that_would_wait_for_ever_is_ended() -> Result<()> {
     let cluster = primary(|manifests| {
         manifests.set_env("sidecar", "MYSQLSET_LOCK_WAIT", "1");
         let tool = "#!/bin/sh\nexec /usr/bin/mariadb-backup \"$@\" --ftwrl-wait-timeout=0\n";
-        let script = "mkdir /tmp/tool && printf \"$TOOL\" > /tmp/tool/mariadb-backup && chmod +x /tmp/tool/* && \
-                      PATH=/tmp/tool:$PATH exec /mysqlset/mysqlset sidecar";
-        manifests.set_env("sidecar", "TOOL", tool);
-        let sidecar = manifests.container("sidecar");
-        sidecar.command = Some(["sh", "-c", script].map(str::to_owned).into());
-        sidecar.security_context.read_only_root_filesystem = false;
+        manifests.stand_in("sidecar", "mariadb-backup", tool);
     })?;
     let locked = LockedTable::new(&cluster)?;
     cluster.scale(2);

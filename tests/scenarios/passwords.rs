@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use crate::faults::tools_below;
 use crate::needs;
 use crate::pods::manifest::Manifests;
+use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
@@ -23,7 +24,7 @@ const PASSWORDS: [(&str, &str); 5] = [
 ];
 
 fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
-    set::start_from("mariadb-secrets", &[], replicas, |manifests| {
+    set::start_from(tested().overlay_with_passwords, &[], replicas, |manifests| {
         let keys = PASSWORDS.map(|(key, value)| (key.to_owned(), value.to_owned()));
         manifests.secrets.insert(SECRET.to_owned(), keys.into());
         change(manifests);
@@ -98,14 +99,13 @@ fn assert_not_in_arguments(cluster: &Cluster, pod: &str) -> Result<()> {
 
 #[test]
 fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Result<()> {
-    needs!(Passwords);
     let cluster = start(2, |_| {})?;
     cluster.wait_ready(2)?;
     root(&cluster, "r00t", "mysql-0", ONE_ROW)?;
     wait_for_rows(&cluster, &["mysql-1"], "r00t", 1)?;
 
     // Each account may do what it is for, and no more.
-    cluster.sql_as("mysql-1", "monitoring", "m0nitoring", "SHOW SLAVE STATUS")?;
+    cluster.sql_as("mysql-1", "monitoring", "m0nitoring", "SHOW REPLICA STATUS")?;
     let denied = cluster.sql_as("mysql-0", "monitoring", "m0nitoring", "SELECT * FROM app.rows").unwrap_err();
     assert!(denied.to_string().contains("denied"), "{denied}");
     let denied = cluster.sql_as("mysql-0", "replication", "it's replication", "SELECT * FROM app.rows").unwrap_err();
@@ -124,7 +124,7 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
     assert_not_in_arguments(&cluster, "mysql-0")?;
 
     // A restart writes nothing: what the accounts have is what they should have.
-    let position = |cluster: &Cluster| root(cluster, "r00t", "mysql-0", "SELECT @@gtid_binlog_pos");
+    let position = |cluster: &Cluster| root(cluster, "r00t", "mysql-0", tested().end_of_log());
     let before = position(&cluster)?;
     cluster.signal("mysql-0", "sidecar", rustix::process::Signal::KILL)?;
     cluster.wait_for("the sidecar's second start", PATIENCE, || {
@@ -142,7 +142,7 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
     })?;
     assert!(root(&cluster, "r00t", "mysql-0", "SELECT 1").is_err(), "the old password is still good");
     // Replicas that connect anew, and a clone that is made, with what is good now.
-    root(&cluster, "r00t2", "mysql-1", "STOP SLAVE IO_THREAD; START SLAVE IO_THREAD")?;
+    root(&cluster, "r00t2", "mysql-1", "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")?;
     cluster.scale(3);
     cluster.wait_ready(3)?;
     root(&cluster, "r00t2", "mysql-0", "INSERT INTO app.rows VALUES (2)")?;
@@ -154,7 +154,7 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
 /// keep it out.
 #[test]
 fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
-    needs!(Passwords);
+    needs!(MariadbsAccounts);
     let cluster = start(2, |manifests| manifests.set_env("mysql", "MARIADB_AUTO_UPGRADE", "1"))?;
     cluster.wait_ready(2)?;
     for pod in ["mysql-1", "mysql-0"] {

@@ -16,6 +16,12 @@ fn without(manifests: &mut Manifests, word: &str) {
     }
 }
 
+/// A server of its own is being made.
+fn wait_for_a_recipient_that_has_begun(cluster: &Cluster) -> Result<()> {
+    let own = cluster.volume("mysql-1").join(".mysqlset-mysql-stage/own");
+    cluster.wait_for("a recipient that has begun", PATIENCE, || Ok(own.exists()))
+}
+
 fn wait_for_a_copy_that_has_begun(cluster: &Cluster) -> Result<()> {
     cluster.wait_for("a copy that has begun", PATIENCE, || {
         Ok(cluster.volume("mysql-1").join(".mysqlset-mysql-stage/data/ibdata1").exists())
@@ -150,14 +156,63 @@ fn a_donors_sidecar_that_dies_ends_the_clone_and_the_next_one_is_whole() -> Resu
     set::fill(&cluster)?;
     set::fill_much(&cluster, 16)?;
     cluster.scale(2);
-    wait_for_a_copy_that_has_begun(&cluster)?;
+    wait_for_a_recipient_that_has_begun(&cluster)?;
     cluster.signal("mysql-0", "sidecar", Signal::KILL)?;
     set::wait_for_log(&cluster, "mysql-1", "clone", "broke after")?;
+    wait_for_a_copy_that_has_begun(&cluster)?;
+    cluster.signal("mysql-0", "sidecar", Signal::KILL)?;
+    let broken = || cluster.logs("mysql-1", "clone").matches("broke after").count();
+    cluster.wait_for("another broken clone", PATIENCE, || Ok(broken() > 1))?;
     cluster.wait_ready(2)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     set::assert_no_leftovers(&cluster, "mysql-1")?;
     let (_, metrics) = cluster.http_get("mysql-0", 8307, "/metrics")?;
     assert!(metrics.contains("mysqlset_donor_clones_total{outcome=\"served\"} 1"), "{metrics}");
+    Ok(())
+}
+
+/// Its kernel confirms what the donor sends, and it does nothing.
+#[test]
+fn a_recipient_that_stands_still_loses_its_turn() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_STALL_TIMEOUT", "2"))?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    cluster.scale(2);
+    wait_for_a_recipient_that_has_begun(&cluster)?;
+    cluster.signal("mysql-1", "clone", Signal::STOP)?;
+    set::wait_for_log(&cluster, "mysql-0", "sidecar", "the recipient is there, but nothing was copied for 2")?;
+    cluster.signal("mysql-1", "clone", Signal::CONT)?;
+    set::wait_for_log(&cluster, "mysql-1", "clone", "the donor gave up: nothing was copied for 2")?;
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
+/// Where it stands in the primary's log is told by tables that are emptied before it is published.
+#[test]
+fn a_copy_of_a_replica_that_is_killed_once_its_source_is_forgotten_keeps_its_place() -> Result<()> {
+    needs!(PlacesInTheLog);
+    let cluster = set::start(2, |manifests| {
+        let held = "[ $(uname -n) = mysql-2 ] && mkdir /volume/held && sleep 1000";
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *--skip-grant-tables*) /usr/sbin/mysqld \"$@\"; {held}; exit 0;; esac\n\
+             exec /usr/sbin/mysqld \"$@\"\n"
+        );
+        manifests.stand_in("clone", "mysqld", &script);
+    })?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    let writer = set::Writer::start(&cluster)?;
+    cluster.scale(3);
+    let held = cluster.volume("mysql-2").join("held");
+    cluster.wait_for("a server of mysql-2's own that has stopped", PATIENCE, || Ok(held.exists()))?;
+    cluster.signal("mysql-2", "clone", Signal::KILL)?;
+    cluster.wait_ready(3)?;
+    writer.finish()?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
+    let journal = set::journal(&cluster, "mysql-2")?;
+    assert_eq!((&journal["clone"]["donor_pod"], &journal["prepare_attempts"]), (&"mysql-1".into(), &2.into()));
+    assert_eq!(journal["clone"]["position"]["by"], "binlog-file");
     Ok(())
 }
 

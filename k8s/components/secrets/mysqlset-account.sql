@@ -1,8 +1,18 @@
 -- The sidecar's own account, run by the server's image at a first start: let in through the socket without a password,
 -- for who runs as the server's user. It makes the other accounts, so it has what they need, and may change any account: who
--- is in the sidecar can become root.
-CREATE USER IF NOT EXISTS mysql@localhost IDENTIFIED VIA unix_socket;
-GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE, REPLICATION SLAVE ADMIN,
-    REPLICATION MASTER ADMIN, READ_ONLY ADMIN, CREATE USER ON *.* TO mysql@localhost WITH GRANT OPTION;
+-- is in the sidecar can become root. Each kind of server takes what stands behind its own mark for a statement, and what
+-- stands behind the other's for a comment.
+
+/*M!100600 CREATE USER IF NOT EXISTS mysql@localhost IDENTIFIED VIA unix_socket */;
+/*M!100600 GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE, REPLICATION SLAVE ADMIN,
+    REPLICATION MASTER ADMIN, READ_ONLY ADMIN, CREATE USER ON *.* TO mysql@localhost WITH GRANT OPTION */;
+
+-- MySQL shows names of tables, and which engine each has, to who could use them: SHOW VIEW is the least that does.
+/*!80000 CREATE USER IF NOT EXISTS mysql@localhost IDENTIFIED WITH auth_socket */;
+/*!80000 GRANT RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT, REPLICATION SLAVE, SHOW VIEW, CREATE USER, SYSTEM_USER,
+    BACKUP_ADMIN, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.* TO mysql@localhost WITH GRANT OPTION */;
+/*!80000 GRANT SELECT ON mysql.slave_relay_log_info TO mysql@localhost */;
+/*!80000 GRANT SELECT ON mysql.slave_worker_info TO mysql@localhost */;
+
 GRANT SELECT ON performance_schema.* TO mysql@localhost WITH GRANT OPTION;
 GRANT SELECT ON mysql.user TO mysql@localhost;
