@@ -236,7 +236,8 @@ pub enum OnLostPrimary {
 pub enum OnBrokenReplica {
     /// Leave the data alone; the pod starts, and is not ready.
     Keep,
-    /// Clone beside them, and put the whole clone in their place; at most once a day.
+    /// Clone beside them where GTIDs tell that the primary has all of them, and put the whole clone in their place; at most
+    /// once a day.
     CloneAgain,
 }
 

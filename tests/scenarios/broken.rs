@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
+use crate::needs;
 use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
@@ -61,8 +62,20 @@ fn a_replica_whose_source_was_purged_says_so_and_keeps_its_data() -> Result<()> 
     Ok(())
 }
 
+/// A log of the same name may have other transactions in it: where the source was restored from an older snapshot.
+#[test]
+fn it_is_not_cloned_again_where_nothing_tells_what_its_source_has() -> Result<()> {
+    needs!(PlacesInTheLog);
+    let cluster = purged_replica(Some("clone-again"))?;
+    delete_pod_and_wait_for_another(&cluster)?;
+    set::wait_for_log(&cluster, "mysql-1", "clone", "only GTIDs tell whether mysql-0 has all of mysql-bin.")?;
+    assert_eq!(set::clones(&cluster, "mysql-1"), 1);
+    Ok(())
+}
+
 #[test]
 fn it_is_cloned_again_where_the_user_says_so_and_not_again_the_same_day() -> Result<()> {
+    needs!(Gtid);
     let cluster = purged_replica(Some("clone-again"))?;
     delete_pod_and_wait_for_another(&cluster)?;
     cluster.wait_ready(2)?;
@@ -82,6 +95,7 @@ fn it_is_cloned_again_where_the_user_says_so_and_not_again_the_same_day() -> Res
 /// The old data stay until the new ones are whole, whenever the clone is killed.
 #[test]
 fn a_clone_in_the_place_of_a_broken_replica_may_be_killed_at_any_time() -> Result<()> {
+    needs!(Gtid);
     let cluster = purged_replica(Some("clone-again"))?;
     let data_dir = cluster.volume("mysql-1").join("mysql");
     for phase in ["receiving", "received", "preparing", "publishing"] {
