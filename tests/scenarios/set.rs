@@ -186,6 +186,9 @@ pub fn end_of_clone_where(
     end().context("an end")
 }
 
+/// Between two rows of each table: a replica on a busy machine must be able to follow.
+const BETWEEN_ROWS: Duration = Duration::from_millis(20);
+
 /// Writes rows into tables of the primary, one transaction each, until it is stopped.
 pub struct Writer {
     stop: Arc<AtomicBool>,
@@ -216,7 +219,7 @@ impl Writer {
                         .context("the primary is gone")?;
                 }
                 input.flush()?;
-                std::thread::sleep(Duration::from_millis(4));
+                std::thread::sleep(BETWEEN_ROWS);
             }
             Ok(())
         });

@@ -196,7 +196,9 @@ fn the_tutorials_recipient_fails_where_our_tool_is_killed_or_nothing_is_given() 
     let sidecar = cluster.pid("mysql-0", "sidecar")?;
     let (directory, other) = (work_directory()?, work_directory()?);
     let go = other.join("go");
-    let held = format!("(head -c 1000000; while [ ! -e {} ]; do sleep 0.05; done; cat) | mbstream -x -C", go.display());
+    // More than one chunk of the tool's, less than the database.
+    let held =
+        format!("(head -c 25000000; while [ ! -e {} ]; do sleep 0.05; done; cat) | mbstream -x -C", go.display());
     let recipient = pipeline(&cluster, &held, &directory)?;
     let tool = || tools_below(sidecar);
     cluster.wait_for("the backup tool to be in the middle", PATIENCE, || {
