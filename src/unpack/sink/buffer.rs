@@ -56,18 +56,18 @@ pub struct Pool {
     /// Handed to the writer and not back yet.
     away: usize,
     returned: Receiver<Buffer>,
-    give_back: Sender<Buffer>,
 }
 
 impl Pool {
     pub fn new() -> Pool {
-        let (give_back, returned) = channel();
-        Pool { free: Vec::new(), large_ones: 0, away: 0, returned, give_back }
+        Pool { free: Vec::new(), large_ones: 0, away: 0, returned: channel().1 }
     }
 
-    /// Where the writer gives buffers back.
-    pub fn return_address(&self) -> Sender<Buffer> {
-        self.give_back.clone()
+    /// Where the writer gives buffers back, from now on. Only the writer has it: that it is gone is noticed.
+    pub fn return_address(&mut self) -> Sender<Buffer> {
+        let (give_back, returned) = channel();
+        self.returned = returned;
+        give_back
     }
 
     /// A buffer to fill. Waits for the writer where it has all that files don't hold; where files hold all, they are so
@@ -81,9 +81,11 @@ impl Pool {
             return Buffer::new(LARGE);
         }
         while self.free.is_empty() && self.away > 0 {
-            // The pool has a sender of its own, so this can't fail.
-            let Ok(buffer) = self.returned.recv() else { break };
-            self.came_back(buffer);
+            match self.returned.recv() {
+                Ok(buffer) => self.came_back(buffer),
+                // The writer is gone, with what it had: whoever gives it the next piece is told so.
+                Err(_) => self.away = 0,
+            }
         }
         self.free.pop().unwrap_or_else(|| Buffer::new(SMALL))
     }
@@ -135,11 +137,21 @@ mod tests {
         assert!(held.iter().all(|buffer| buffer.size() == LARGE));
         assert_eq!(pool.take().size(), SMALL);
         let written = held.pop().unwrap();
-        pool.went_away(&written);
         let give_back = pool.return_address();
+        pool.went_away(&written);
         let writer = std::thread::spawn(move || give_back.send(written).unwrap());
         assert_eq!(pool.take().size(), LARGE);
         writer.join().unwrap();
+        assert_eq!(pool.take().size(), SMALL);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_writer_that_is_gone() {
+        let mut pool = Pool::new();
+        let give_back = pool.return_address();
+        let away: Vec<Buffer> = (0..LARGE_ONES).map(|_| pool.take()).collect();
+        away.iter().for_each(|buffer| pool.went_away(buffer));
+        drop((give_back, away));
         assert_eq!(pool.take().size(), SMALL);
     }
 }

@@ -76,12 +76,15 @@ impl Output {
     fn writer(&mut self) -> Result<&Writer, UnpackError> {
         let writer = match self.writer.take() {
             Some(writer) => writer,
-            None => self.start().map_err(|source| UnpackError::Output { path: self.path.clone(), source })?,
+            None => {
+                let started = self.start();
+                started.map_err(|source| UnpackError::Output { path: self.path.clone(), source })?
+            }
         };
         Ok(self.writer.insert(writer))
     }
 
-    fn start(&self) -> std::io::Result<Writer> {
+    fn start(&mut self) -> std::io::Result<Writer> {
         let fault = Arc::<Fault>::default();
         let flusher = Flusher::start(File::from(self.directory.try_clone()?), self.path.clone(), fault.clone())?;
         Writer::start(self.pool.return_address(), flusher, fault, self.writing == Writing::Direct)
