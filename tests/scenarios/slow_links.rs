@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::needs;
 use crate::pods::Cluster;
+use crate::pods::manifest::Manifests;
 use crate::set;
 
 /// Bytes of the stream, bytes on the wire and seconds of the clone that mysql-0 served.
@@ -18,11 +19,15 @@ fn served(cluster: &Cluster) -> Result<(u64, u64, f64)> {
 }
 
 fn clone_with(variables: &[(&str, &str, &str)], megabytes: u32) -> Result<Cluster> {
-    let cluster = set::start(1, |manifests| {
+    clone_after(megabytes, |manifests| {
         for (container, name, value) in variables {
             manifests.set_env(container, name, value);
         }
-    })?;
+    })
+}
+
+fn clone_after(megabytes: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
+    let cluster = set::start(1, change)?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
     set::fill_much(&cluster, megabytes)?;
@@ -58,6 +63,26 @@ fn a_donor_keeps_to_its_rate_and_the_recipient_tells_how_far_it_is() -> Result<(
     let is_progress = |line: &&str| line.contains("receiving ") && line.contains(" of about ") && line.contains(" %, ");
     let line = log.lines().find(is_progress).with_context(|| format!("no word of progress:\n{log}"))?;
     ensure!(line.contains("MB/s") && line.contains(" left") && line.contains("percent="), "{line}");
+    Ok(())
+}
+
+/// As a container with `tty: true` has it.
+#[test]
+fn on_a_terminal_one_line_is_drawn_again_and_again() -> Result<()> {
+    const WIPE: &str = "\r\x1b[K";
+    needs!(BackupTool);
+    let cluster = clone_after(8, |manifests| {
+        manifests.set_env("sidecar", "MYSQLSET_RATE_LIMIT", "8M");
+        let command = ["script", "--quiet", "--return", "--command", "/mysqlset/mysqlset clone", "/dev/null"];
+        manifests.container("clone").command = Some(command.map(str::to_owned).into());
+        manifests.container("clone").args = None;
+    })?;
+    let log = cluster.logs("mysql-1", "clone");
+    let drawn: Vec<&str> = log.split(WIPE).filter(|text| text.starts_with("receiving ")).collect();
+    ensure!(drawn.len() > 2 && drawn.iter().any(|line| line.contains(" of about ")), "{log:?}");
+    // Nothing is left of it below the last line.
+    ensure!(log.lines().last().is_some_and(|line| line.contains("the clone is published")), "{log:?}");
+    ensure!(!log.contains("percent="), "{log:?}");
     Ok(())
 }
 
