@@ -1,6 +1,7 @@
 //! Our unpacking compared with the real `mbstream`'s, byte for byte: what it packs, and what a generator makes of all that
 //! the format allows ([`legal`]). And what it doesn't allow: every break is refused by us ([`breaks`], [`framed`], [`hostile`]),
-//! whatever the real one makes of it ([`compared`]).
+//! whatever the real one makes of it ([`compared`]); nor does what is allowed take more memory than there is for it
+//! ([`memory`]).
 //!
 //! `SEED=n` repeats a run whose failure named it.
 
@@ -17,6 +18,7 @@ mod generator;
 mod hostile;
 mod legal;
 mod mbstream;
+mod memory;
 mod sample;
 mod tree;
 mod whole;
