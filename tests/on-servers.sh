@@ -2,7 +2,7 @@
 # Runs scenarios and crash points on servers beside the machine's own, and says last what was not tested, by name.
 #   on-servers.sh SCENARIOS SERVER...
 # SCENARIOS are words in the names of the scenarios, or nothing for all. A SERVER is a name of tests/pods/servers.rs;
-# NAME:off is MySQL without GTIDs. The file NOT_TESTED has a line for each test: why not, a tab, its name.
+# NAME:off is MySQL without GTIDs. One that fails keeps no other from being run. The file NOT_TESTED has a line for each test: why not, a tab, its name.
 set -eu
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
@@ -11,6 +11,7 @@ export NOT_TESTED="${NOT_TESTED:-$PWD/target/not-tested}"
 
 scenarios=$1
 shift
+failed=
 
 # names PROGRAM WORD...: of the tests that would be run
 names() {
@@ -35,11 +36,16 @@ for server in "$@"; do
     echo "on $server"
     export SERVER="$name" GTID="$gtid"
     # shellcheck disable=SC2086 # words
-    "$cargo" test --locked --release --test scenarios -- --test-threads="$threads" $scenarios
+    "$cargo" test --locked --release --test scenarios -- --test-threads="$threads" $scenarios || failed="$failed $server"
     # shellcheck disable=SC2086 # words
-    "$cargo" test --locked --release --test crash_points -- --test-threads="$threads" $crash_points
+    "$cargo" test --locked --release --test crash_points -- --test-threads="$threads" $crash_points ||
+        failed="$failed $server"
 done
 
+if [ -n "$failed" ]; then
+    echo "FAILED on:$failed"
+    exit 1
+fi
 [ -z "$scenarios" ] ||
     echo "On these servers only scenarios of $scenarios and some crash points were run: make test-family runs all."
 if [ -s "$NOT_TESTED" ]; then
