@@ -16,12 +16,15 @@ pub struct Progress {
 
 /// How far a server has come: by GTID where it has any, a replica else by its source's file and offset.
 pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -> Result<Progress> {
-    let reached = server.value(server.dialect.reached_gtid()).await?.unwrap_or_default();
     let dialect = server.dialect;
+    let reached = match has_gtid(server).await? {
+        true => server.value(dialect.reached_gtid()).await?.unwrap_or_default(),
+        false => String::new(),
+    };
     let by_gtid = |gtid: String| dialect.position_by_gtid(gtid);
     let fetched_gtid = status.map(|status| status.fetched_gtid.as_str()).unwrap_or_default();
     let in_log = |file: &str, offset| Position::BinlogFile { file: file.to_owned(), offset };
-    Ok(match (server.dialect, status) {
+    Ok(match (dialect, status) {
         (Dialect::Mariadb, Some(_)) => {
             let fetched = (!fetched_gtid.is_empty()).then(|| by_gtid(fetched_gtid.to_owned()));
             Progress { applied: Some(by_gtid(reached)), fetched }
@@ -41,6 +44,14 @@ pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -
             Progress { applied: Some(Position::MariadbGtid { slave_pos: current }), fetched: None }
         }
         (Dialect::Mysql { .. }, None) => Progress::default(),
+    })
+}
+
+/// Whether all transactions have GTIDs. A MySQL server that once had them keeps those that it knew.
+async fn has_gtid(server: &mut Server) -> Result<bool> {
+    Ok(match server.dialect {
+        Dialect::Mariadb => true,
+        Dialect::Mysql { .. } => server.value("SELECT @@GLOBAL.gtid_mode").await?.is_some_and(|mode| mode == "ON"),
     })
 }
 

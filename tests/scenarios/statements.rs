@@ -26,6 +26,7 @@ fn a_sidecar_killed_at_each_change_after_a_clone_from_the_primary() -> Result<()
 #[test]
 fn a_sidecar_killed_at_each_question() -> Result<()> {
     let lab = Lab::start(2, |_| {})?;
+    // On a slow server at some of them.
     let every = if tested().is_quick() { 1 } else { 3 };
     for point in before_questions(&lab.undisturbed()?).into_iter().step_by(every) {
         lab.kill_at(&[point], &["sidecar"])?;

@@ -267,7 +267,10 @@ pub fn why_to_keep(old: &Journal, primary: &Report) -> Option<String> {
         Some(format!("the data of {} are another set's", primary.pod))
     } else if let Some(place) = broken.reached.iter().find(|position| matches!(position, Position::BinlogFile { .. })) {
         // A source that was restored and wrote on has a log of that name too, with other transactions.
-        Some(format!("only GTIDs tell whether {} has all of {place}, which the broken replica holds", primary.pod))
+        Some(format!(
+            "only GTIDs tell whether {} has all of {place}, which the broken replica holds; if it has, delete this volume",
+            primary.pod
+        ))
     } else if let Some(missing) = broken.reached.iter().find(|position| !has(position)) {
         Some(format!("{} does not have all of {missing}, which the broken replica holds", primary.pod))
     } else {
