@@ -8,11 +8,11 @@
     REPLICATION MASTER ADMIN, READ_ONLY ADMIN, CREATE USER ON *.* TO mysql@localhost WITH GRANT OPTION */;
 
 -- MySQL shows names of tables, and which engine each has, to who could use them: SHOW VIEW is the least that does.
-/*!80000 CREATE USER IF NOT EXISTS mysql@localhost IDENTIFIED WITH auth_socket */;
-/*!80000 GRANT RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT, REPLICATION SLAVE, SHOW VIEW, CREATE USER, SYSTEM_USER,
+/*!80016 CREATE USER IF NOT EXISTS mysql@localhost IDENTIFIED WITH auth_socket */;
+/*!80016 GRANT RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT, REPLICATION SLAVE, SHOW VIEW, CREATE USER, SYSTEM_USER,
     BACKUP_ADMIN, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.* TO mysql@localhost WITH GRANT OPTION */;
-/*!80000 GRANT SELECT ON mysql.slave_relay_log_info TO mysql@localhost */;
-/*!80000 GRANT SELECT ON mysql.slave_worker_info TO mysql@localhost */;
+/*!80016 GRANT SELECT ON mysql.slave_relay_log_info TO mysql@localhost */;
+/*!80016 GRANT SELECT ON mysql.slave_worker_info TO mysql@localhost */;
 
 GRANT SELECT ON performance_schema.* TO mysql@localhost WITH GRANT OPTION;
 GRANT SELECT ON mysql.user TO mysql@localhost;

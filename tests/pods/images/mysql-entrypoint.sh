@@ -34,7 +34,7 @@ SQL
     for script in /docker-entrypoint-initdb.d/*; do
         case "$script" in
         *.sh) . "$script" ;;
-        *.sql) MYSQL_PWD="${MYSQL_ROOT_PASSWORD:-}" mysql --socket="$socket" -u root <"$script" ;;
+        *.sql) MYSQL_PWD="${MYSQL_ROOT_PASSWORD:-}" mysql --comments --socket="$socket" -u root <"$script" ;;
         esac
     done
     kill "$server"
