@@ -1,23 +1,22 @@
 //! Fetching a copy into the stage, by a server that is thrown away afterwards.
 
-use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use anyhow::Result;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::own_server::{LEAST_POOL, OwnServer, Program, Setup, is_about_space, loading};
+use super::turn::HeldTurn;
 use crate::durable;
 use crate::exit::{self, Reason};
-use crate::mysql::{Server, plugin};
+use crate::mysql::Server;
+use crate::mysql::plugin::{self, Fetching};
 use crate::progress::Progress;
 use crate::secret::Secret;
 use crate::settings::HostPort;
-use crate::wire::frame::{self, Kind, WireError};
-use crate::wire::message::{Failed, Heartbeat, PluginOffer, in_one_line};
+use crate::wire::message::{PluginOffer, in_one_line};
 
 /// Between two looks at how much has come.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -29,8 +28,10 @@ pub struct Fetch<'a> {
     /// The donor's server.
     pub server: HostPort,
     pub password: Secret,
-    /// The connection to the donor's sidecar, which lasts as long as the offer does.
-    pub lease: &'a TcpStream,
+    /// The offer lasts as long as this is held.
+    pub turn: &'a HeldTurn,
+    /// Where nothing has come for so long, nothing is taken to come any more.
+    pub patience: Duration,
     /// The directory that the copy is to be in. It is there, and empty.
     pub data: &'a Path,
 }
@@ -61,7 +62,7 @@ impl Fetch<'_> {
             pool: LEAST_POOL,
             more: loading(&self.offer.libraries).chain(["--loose-innodb-redo-log-capacity=8M".to_owned()]).collect(),
         };
-        let is_wanted = || !is_over(self.lease);
+        let is_wanted = || self.turn.end().is_none();
         setup.initialise(&is_wanted).map_err(|error| self.trouble(error))?;
         let fetched = Handle::current().block_on(async {
             let own_server = setup.start(&is_wanted).await.map_err(|error| self.trouble(error))?;
@@ -74,9 +75,9 @@ impl Fetch<'_> {
 
     /// Nothing was copied yet. Our server is not to blame where it was given up because the donor had gone.
     fn trouble(&self, error: anyhow::Error) -> Trouble {
-        match is_over(self.lease) {
-            true => Trouble::Broken { why: how_it_ends(self.lease).to_string(), bytes: 0 },
-            false => Trouble::Fatal(error),
+        match self.turn.end() {
+            Some(why) => Trouble::Broken { why, bytes: 0 },
+            None => Trouble::Fatal(error),
         }
     }
 
@@ -90,70 +91,42 @@ impl Fetch<'_> {
             .map_err(|error| Trouble::Fatal(exit::disk_error(error, format!("removing {}", self.data.display()))))?;
         let statement = plugin::copy(&self.server, &self.offer.user, &self.password, &self.data.to_string_lossy());
         let progress = Progress::of_bytes("receiving", self.offer.expected_bytes);
-        let lease = self.lease.try_clone().context("the connection to the donor").map_err(Trouble::Fatal)?;
-        let mut lost = tokio::task::spawn_blocking(move || how_it_ends(&lease));
         let outcome = tokio::select! {
             copied = fetching.execute_at_length(&statement) => copied.map_err(|error| format!("{error:#}")),
-            why = &mut lost => Err(why.map_or_else(|error| error.to_string(), |why| why.to_string())),
-            () = follow(&mut watching, &progress) => unreachable!("it is followed for ever"),
+            why = self.turn.ended() => Err(why),
+            why = self.follow(&mut watching, &progress) => Err(why),
         };
-        let bytes = bytes_so_far(&mut watching).await.unwrap_or_else(|| progress.done());
+        if outcome.is_ok()
+            && let Ok(seen) = plugin::fetching(&mut watching).await
+        {
+            progress.set(seen.bytes);
+        }
+        let bytes = progress.done();
         let outcome = outcome.map_err(|why| in_one_line(&own_server.end_in_words().unwrap_or(why)));
         outcome.map(|()| Fetched { bytes }).map_err(|why| match is_about_space(&why) {
             true => Trouble::Fatal(Reason::DiskFull.error(why)),
             false => Trouble::Broken { why, bytes },
         })
     }
-}
 
-/// Reads heartbeats until the donor says something else, or nothing any more.
-fn how_it_ends(mut lease: &TcpStream) -> WireError {
-    loop {
-        let next =
-            frame::read_header(&mut lease).and_then(|header| Ok((header.kind, frame::read_body(&mut lease, header)?)));
-        match next {
-            Ok((Kind::Heartbeat, body)) => match frame::parse::<Heartbeat>(Kind::Heartbeat, &body) {
-                Ok(_) => {}
-                Err(error) => return error,
-            },
-            Ok((Kind::Failed, body)) => {
-                return match frame::parse::<Failed>(Kind::Failed, &body) {
-                    Ok(failed) => WireError::Malformed(format!("the donor gave up: {}", failed.text)),
-                    Err(error) => error,
-                };
+    /// Looks at it for as long as something comes. A sync moves nothing, and takes as long as the disk takes.
+    async fn follow(&self, server: &mut Server, progress: &Progress) -> String {
+        let (mut last, mut moved) = (Fetching::default(), Instant::now());
+        while moved.elapsed() < self.patience {
+            sleep(PERIOD).await;
+            let Ok(seen) = plugin::fetching(server).await else { continue };
+            progress.set(seen.bytes);
+            self.turn.note(seen.bytes);
+            if seen != last || seen.is_syncing {
+                (last, moved) = (seen, Instant::now());
             }
-            Ok((other, _)) => return WireError::Malformed(format!("a {other:?} message while the copy is fetched")),
-            Err(error) => return error,
         }
+        format!("nothing has come for {} seconds", self.patience.as_secs())
     }
-}
-
-async fn follow(server: &mut Server, progress: &Progress) {
-    loop {
-        sleep(PERIOD).await;
-        if let Some(bytes) = bytes_so_far(server).await {
-            progress.set(bytes);
-        }
-    }
-}
-
-async fn bytes_so_far(server: &mut Server) -> Option<u64> {
-    server.value(plugin::PROGRESS).await.ok()??.parse().ok()
 }
 
 fn remove(own: &Path) -> Result<()> {
     std::fs::remove_dir_all(own)
         .and_then(|()| durable::sync_directory(own.parent().unwrap_or(own)))
         .map_err(|error| exit::disk_error(error, format!("removing {}", own.display())))
-}
-
-/// Whether the donor has closed its end of a lease.
-fn is_over(lease: &TcpStream) -> bool {
-    let mut descriptor = [PollFd::new(lease, PollFlags::RDHUP)];
-    poll(&mut descriptor, Some(&Timespec::default())).is_ok_and(|count| count > 0)
-}
-
-/// Ends a lease, and with it whoever reads it.
-pub fn release(lease: &TcpStream) {
-    let _ = lease.shutdown(Shutdown::Both);
 }

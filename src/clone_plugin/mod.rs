@@ -14,10 +14,12 @@
 mod fetch;
 mod own_server;
 mod started;
+mod turn;
 
-pub use fetch::{Fetch, Fetched, Trouble, release};
+pub use fetch::{Fetch, Fetched, Trouble};
 pub use own_server::Program;
 pub use started::StartedCopy;
+pub use turn::HeldTurn;
 
 use crate::backup_tool::BackupTool;
 use crate::cli::Method;

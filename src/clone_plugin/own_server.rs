@@ -164,7 +164,7 @@ impl Setup<'_> {
             }
             match Server::connect_to_own(&socket).await {
                 Ok(server) => return Ok(OwnServer { running, socket, server }),
-                Err(error) if !is_wanted() => return Err(error.context("a server of our own was not waited for")),
+                Err(error) if !is_wanted() => return Err(error),
                 Err(_) => tokio::time::sleep(PERIOD).await,
             }
         }

@@ -6,9 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt;
-use tokio::runtime::Handle;
-use tracing::debug;
 
 use super::Donor;
 use super::admission::{Admitted, answer};
@@ -17,7 +14,6 @@ use super::preflight::Survey;
 use super::relay::{self, HEARTBEAT};
 use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
-use crate::mysql::{Server, plugin};
 use crate::wire::auth::Transcript;
 use crate::wire::frame::{self, Kind};
 use crate::wire::message::{Copied, Failed, Heartbeat, PluginOffer};
@@ -25,40 +21,47 @@ use crate::wire::message::{Copied, Failed, Heartbeat, PluginOffer};
 /// A recipient that has begun to say something says all of it in this time.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A recipient that is there and copies nothing keeps the turn for so many stall timeouts: first it makes a server.
-const STALLS: u32 = 10;
-
 /// Lets one admitted recipient copy the server. The turn is given back when this returns.
 pub fn serve(donor: &Donor, recipient: Admitted) {
     let Admitted { stream, hello, transcript, turn, survey } = recipient;
     in_turn(donor, &hello.pod(), turn, || run(donor, &stream, transcript, survey));
 }
 
-fn run(donor: &Donor, mut stream: &TcpStream, transcript: Transcript, survey: Survey) -> Result<Served> {
+fn run(donor: &Donor, stream: &TcpStream, transcript: Transcript, survey: Survey) -> Result<Served> {
     answer(donor, stream, transcript, Kind::PluginOffer, &offer(donor, survey))?;
-    // Heartbeats fill no buffer: that nobody takes them is known by what the other end confirms.
-    let stall = donor.settings.peering.stall_timeout.as_millis().try_into().unwrap_or(u32::MAX);
-    sockopt::set_tcp_user_timeout(stream, stall)?;
-    let heartbeat = relay::heartbeat(donor.settings.peering.stall_timeout);
-    let mut copied = Instant::now();
-    while !speaks(stream, heartbeat)? {
-        if is_copied(donor) {
-            copied = Instant::now();
-        } else if copied.elapsed() > donor.settings.peering.stall_timeout * STALLS {
-            let text = format!("nothing was copied for {} seconds", copied.elapsed().as_secs());
-            frame::write_control(&mut stream, Kind::Failed, &Failed { text: text.clone() })?;
-            bail!("the recipient is there, but {text}");
+    let stall = donor.settings.peering.stall_timeout;
+    let period = relay::heartbeat(stall);
+    let (mut beat, mut heard) = (Instant::now() + period, Instant::now());
+    while heard.elapsed() < stall {
+        if speaks(stream, beat.saturating_duration_since(Instant::now()))? {
+            heard = Instant::now();
+            if let Some(Copied { bytes }) = read_word(stream)? {
+                return Ok(Served { bytes, sent: bytes });
+            }
         }
-        frame::write_control(&mut stream, Kind::Heartbeat, &Heartbeat { bytes: 0 })?;
+        if Instant::now() >= beat {
+            frame::write_control(&mut &*stream, Kind::Heartbeat, &Heartbeat { bytes: 0 })?;
+            beat = Instant::now() + period;
+        }
     }
+    let text = format!("the recipient was silent for {} seconds", stall.as_secs());
+    let _ = frame::write_control(&mut &*stream, Kind::Failed, &Failed { text: text.clone() });
+    bail!(text)
+}
+
+/// What the recipient says: that it is there, or that it has all.
+fn read_word(stream: &TcpStream) -> Result<Option<Copied>> {
     let mut input = DeadlineReader::new(stream, Instant::now() + MESSAGE_LIMIT);
     let header = frame::read_header(&mut input)?;
     let body = frame::read_body(&mut input, header)?;
-    if header.kind != Kind::Copied {
-        bail!("the recipient sent a {:?} message while it was to copy", header.kind);
+    match header.kind {
+        Kind::Heartbeat => {
+            frame::parse::<Heartbeat>(Kind::Heartbeat, &body)?;
+            Ok(None)
+        }
+        Kind::Copied => Ok(Some(frame::parse(Kind::Copied, &body)?)),
+        other => bail!("the recipient sent a {other:?} message while it was to copy"),
     }
-    let Copied { bytes } = frame::parse(Kind::Copied, &body)?;
-    Ok(Served { bytes, sent: bytes })
 }
 
 /// Whether there is something to read, an end too, within so long.
@@ -70,22 +73,6 @@ fn speaks(stream: &TcpStream, within: Duration) -> Result<bool> {
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Whether the plugin's account is being used, or may be: a server that doesn't tell says nothing against the recipient.
-fn is_copied(donor: &Donor) -> bool {
-    let settings = &donor.settings;
-    let used = async {
-        let mut server = Server::connect(&settings.server, &settings.sql).await?;
-        let is_used = plugin::is_used(&mut server, &settings.plugin_user).await?;
-        server.close().await;
-        anyhow::Ok(is_used)
-    };
-    let used = Handle::current().block_on(used).unwrap_or_else(|error| {
-        debug!("whether the recipient copies is not known: {error:#}");
-        None
-    });
-    used.unwrap_or(true)
 }
 
 fn offer(donor: &Donor, survey: Survey) -> PluginOffer {

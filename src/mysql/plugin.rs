@@ -145,18 +145,6 @@ pub async fn make_ready(server: &mut Server) -> Result<()> {
     Ok(())
 }
 
-/// Whether a server is being copied right now, by sessions of the account that is for it; `None` where we may not see
-/// others' sessions.
-pub async fn is_used(server: &mut Server, user: &str) -> Result<Option<bool>> {
-    let may_see = "SELECT 1 FROM information_schema.USER_PRIVILEGES \
-                   WHERE PRIVILEGE_TYPE = 'PROCESS' AND REPLACE(GRANTEE, '''', '') = CURRENT_USER() LIMIT 1";
-    if server.value(may_see).await?.is_none() {
-        return Ok(None);
-    }
-    let sessions = server.rows("SHOW PROCESSLIST").await?;
-    Ok(Some(sessions.iter().any(|session| session.get("User").is_some_and(|name| name.as_deref() == Some(user)))))
-}
-
 /// What a recipient's own server is told before it copies.
 pub fn settings(donor: &HostPort, rate_limit: Option<u64>, compressed: bool) -> Vec<Statement> {
     let mut settings = vec![
@@ -183,8 +171,30 @@ pub fn copy(donor: &HostPort, user: &str, password: &Secret, directory: &str) ->
     Statement::new(text, "CLONE INSTANCE")
 }
 
-/// Asks how many bytes have come.
-pub const PROGRESS: &str = "SELECT CAST(SUM(NETWORK) AS UNSIGNED) FROM performance_schema.clone_progress";
+/// How far a copy has come that a server fetches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fetching {
+    /// Over the network.
+    pub bytes: u64,
+    pub stages_done: u64,
+    /// All is there, and is being written out.
+    pub is_syncing: bool,
+}
+
+/// Asks how far it has come.
+pub async fn fetching(server: &mut Server) -> Result<Fetching> {
+    let query = "SELECT CAST(SUM(NETWORK) AS UNSIGNED) AS bytes, \
+                 CAST(SUM(STATE = 'Completed') AS UNSIGNED) AS stages_done, \
+                 CAST(SUM(STAGE = 'FILE SYNC' AND STATE = 'In Progress') AS UNSIGNED) AS syncing \
+                 FROM performance_schema.clone_progress";
+    let rows = server.rows(query).await?;
+    let number = |name| rows.first()?.get(name)?.as_deref()?.parse().ok();
+    Ok(Fetching {
+        bytes: number("bytes").unwrap_or(0),
+        stages_done: number("stages_done").unwrap_or(0),
+        is_syncing: number("syncing").unwrap_or(0) > 0,
+    })
+}
 
 /// Where the position of a copy stands in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -1,14 +1,14 @@
 //! A clone by MySQL's CLONE plugin: a server of our own fetches it from the donor's server, while the connection to the
 //! donor's sidecar stands.
 
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use tracing::{debug, info};
+use anyhow::Context;
+use tracing::info;
 
 use super::{Received, Setback};
-use crate::clone_plugin::{Fetch, Program, Trouble, release};
+use crate::clone_plugin::{Fetch, HeldTurn, Program, Trouble};
 use crate::datadir::journal::PluginCopy;
 use crate::mysql::plugin::PositionIn;
 use crate::ordinal::Ordinal;
@@ -16,8 +16,10 @@ use crate::peer::{Asker, Lease};
 use crate::secret::Password;
 use crate::settings::HostPort;
 use crate::wire::auth;
-use crate::wire::frame::{self, Kind};
 use crate::wire::message::{Copied, PluginOffer};
+
+/// Nothing comes for so many stall timeouts: the donor waits for locks meanwhile, its server for clone_ddl_timeout (5 minutes).
+const STALLS: u32 = 20;
 
 /// Fetches all of it. Where it stands in what was fetched will be seen when a server is started on it.
 pub fn receive(
@@ -29,6 +31,7 @@ pub fn receive(
 ) -> Result<Received, Setback> {
     let Lease { offer, stream } = lease;
     let started = Instant::now();
+    let turn = HeldTurn::hold(stream).context("the connection to the donor").map_err(Setback::Fatal)?;
     info!(
         pod = offer.pod,
         server = offer.server,
@@ -43,12 +46,13 @@ pub fn receive(
         offer: &offer,
         server: HostPort { host: donor.host.clone(), port: offer.server_port },
         password: auth::password_of_plugin(secret.as_ref(), &asker.member.set),
-        lease: &stream,
+        turn: &turn,
+        patience: asker.peering.stall_timeout * STALLS,
         data: &data,
     };
     let fetched = fetch.run();
     let bytes = fetched.as_ref().map_or(0, |fetched| fetched.bytes);
-    tell(&stream, fetched.is_ok().then_some(Copied { bytes }));
+    turn.give_back(fetched.is_ok().then_some(Copied { bytes }));
     fetched.map_err(|trouble| match trouble {
         Trouble::Broken { why, bytes } => Setback::Broken { why, bytes },
         Trouble::Fatal(error) => Setback::Fatal(error),
@@ -76,14 +80,4 @@ fn position_in(offer: &PluginOffer) -> PositionIn {
     } else {
         PositionIn::ReplicationTables
     }
-}
-
-/// Gives the donor's turn back. That it isn't heard is the donor's concern.
-fn tell(mut stream: &TcpStream, copied: Option<Copied>) {
-    if let Some(copied) = copied
-        && let Err(error) = frame::write_control(&mut stream, Kind::Copied, &copied)
-    {
-        debug!("the donor does not hear that it was copied: {error}");
-    }
-    release(stream);
 }

@@ -288,10 +288,10 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Donor → recipient: still there.
+/// Donor → recipient: still there. And back, while a copy is fetched by the plugin.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// Bytes of the backup stream sent so far.
+    /// Bytes of the backup stream sent so far, or of the copy that have come; 0 from a donor that doesn't see it.
     pub bytes: u64,
 }
 

@@ -32,15 +32,17 @@
 //!     │◀──────────────────────────────────────────────────│
 //!     │                    proof: HMAC, where needed      │
 //!     │◀──────────────────────────────────────────────────│
-//!     │                      heartbeat … heartbeat        │   or  failed: why
+//!     │                                        heartbeat  │   or  failed: why
 //!     │◀──────────────────────────────────────────────────│
+//!     │  heartbeat: bytes that have come                  │   and so on
+//!     │──────────────────────────────────────────────────▶│
 //!     │  copied: the copy is whole                        │   or  its end
 //!     │──────────────────────────────────────────────────▶│
 //! ```
 //!
 //! A recipient whose hello asks for a report gets that in the offer's place, and nothing after it but the donor's proof.
-//! Once it has proven itself the recipient says nothing more, but that a copy by the plugin is whole: what else comes from
-//! it, its end included, ends the clone.
+//! Once it has proven itself the recipient says nothing more, but for a copy by the plugin that it is there, and that it
+//! has all: what else comes from it, its end included, ends the clone.
 //!
 //! # Bytes
 //!
@@ -72,7 +74,7 @@
 //! | `K` 4b | copied | recipient | JSON |
 //! | `A` 41 | report | donor | JSON |
 //! | `R` 52 | refusal | donor | JSON |
-//! | `B` 42 | heartbeat | donor | JSON |
+//! | `B` 42 | heartbeat | both | JSON |
 //! | `E` 45 | end | donor | JSON |
 //! | `F` 46 | failed | donor | JSON |
 //! | `D` 44 | data | donor | bytes of the backup stream, 1 … 1 MiB |
@@ -91,8 +93,9 @@
 //! CRC-32 is in the chunk's head, which is covered, and the recipient compares it: so each byte is covered by the
 //! digest, or by a checksum that is.
 //!
-//! **Heartbeats** come when nothing else was sent for `heartbeat_seconds` of the offer. Neither side has a limit on how
-//! long a clone takes, both on how long the other may be silent.
+//! **Heartbeats** come when nothing else was sent for `heartbeat_seconds` of the offer; while a copy is fetched by the
+//! plugin the recipient answers each. Neither side has a limit on how long a clone takes, both on how long the other may be
+//! silent.
 //!
 //! **Proof** ([`auth`]). Where the donor has a secret, the recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1
 //! recipient" ‖ T), T being the SHA-256 of the frames before it (hello, challenge; headers and bodies), and the donor's

@@ -1,9 +1,10 @@
 //! Clones by MySQL's CLONE plugin: what it is not asked to copy, whom it lets in, and what becomes of a broken one.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use mysqlset::secret::Secret;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
+use crate::faults::tools_below;
 use crate::needs;
 use crate::pods::manifest::Manifests;
 use crate::pods::{Cluster, PATIENCE};
@@ -175,17 +176,45 @@ fn a_donors_sidecar_that_dies_ends_the_clone_and_the_next_one_is_whole() -> Resu
 #[test]
 fn a_recipient_that_stands_still_loses_its_turn() -> Result<()> {
     needs!(ClonePlugin);
-    let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_STALL_TIMEOUT", "2"))?;
-    cluster.wait_ready(1)?;
-    set::fill(&cluster)?;
+    let cluster = set_with_stall_timeout(2)?;
     cluster.scale(2);
     wait_for_a_recipient_that_has_begun(&cluster)?;
     cluster.signal("mysql-1", "clone", Signal::STOP)?;
-    set::wait_for_log(&cluster, "mysql-0", "sidecar", "the recipient is there, but nothing was copied for 2")?;
+    set::wait_for_log(&cluster, "mysql-0", "sidecar", "the recipient was silent for 2 seconds")?;
     cluster.signal("mysql-1", "clone", Signal::CONT)?;
-    set::wait_for_log(&cluster, "mysql-1", "clone", "the donor gave up: nothing was copied for 2")?;
+    set::wait_for_log(&cluster, "mysql-1", "clone", "the donor gave up: the recipient was silent for 2 seconds")?;
     cluster.wait_ready(2)?;
     set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
+/// It is there, and its server isn't: as on a disk that hangs.
+#[test]
+fn a_copy_that_stands_still_is_given_up_by_the_recipient() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set_with_stall_timeout(2)?;
+    set::fill_much(&cluster, 16)?;
+    cluster.scale(2);
+    wait_for_a_copy_that_has_begun(&cluster)?;
+    for server in tools_below(cluster.pid("mysql-1", "clone")?) {
+        let server = Pid::from_raw(server.parse()?).context("a process id")?;
+        rustix::process::kill_process(server, Signal::STOP)?;
+    }
+    set::wait_for_log(&cluster, "mysql-1", "clone", "nothing has come for 40 seconds")?;
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    set::assert_no_leftovers(&cluster, "mysql-1")
+}
+
+/// One pod, with rows; peers are given up after so many seconds of silence.
+fn set_with_stall_timeout(stall_timeout: u32) -> Result<Cluster> {
+    let cluster = set::start(1, |manifests| {
+        for container in ["clone", "sidecar"] {
+            manifests.set_env(container, "MYSQLSET_STALL_TIMEOUT", &stall_timeout.to_string());
+        }
+    })?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    Ok(cluster)
 }
 
 /// Where it stands in the primary's log is told by tables that are emptied before it is published.
