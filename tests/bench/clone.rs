@@ -1,4 +1,5 @@
-//! A clone with the real tool: from an empty pod to a running replica, ours and the tutorial's, and the tool alone.
+//! A clone with the real tool: from an empty pod to a running replica, ours and the tutorial's; the tool alone, and a
+//! bare copy of the files.
 //!
 //! The walls of the copies end when all is synced; prepare and the replica's start are measured apart.
 
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::copy;
 use crate::data::Database;
 use crate::disk::{self, settle, warm};
 use crate::donor::Donor;
@@ -23,7 +25,7 @@ use crate::server::{IDLE, Server, backup_arguments, option};
 /// Databases whose files are the same in every clone.
 const SAME: &str = "app";
 
-/// Tutorial, tool and we take turns.
+/// Tutorial, tool, copy and we take turns.
 pub fn measure(database: &Database, work: &Path, runs: usize, figures: &mut Figures) -> Result<()> {
     let cloning = Cloning {
         database,
@@ -34,6 +36,7 @@ pub fn measure(database: &Database, work: &Path, runs: usize, figures: &mut Figu
     for run in 1..=runs {
         let expected = cloning.tutorial(run, figures)?;
         cloning.tool(run, figures)?;
+        cloning.bare_copy(run, figures)?;
         cloning.ours(run, figures, &expected)?;
     }
     cloning.donor.stop()
@@ -85,6 +88,15 @@ impl Cloning<'_> {
         Ok(())
     }
 
+    /// Of the tables, from disk to disk.
+    fn bare_copy(&self, run: usize, figures: &mut Figures) -> Result<()> {
+        self.prepare()?;
+        let wall = copy::run(&self.database.data_dir, self.work)?;
+        println!("clone {run}: copy     {wall:6.2} s");
+        figures.peer("clone.wall_vs_copy", wall);
+        Ok(())
+    }
+
     fn ours(&self, run: usize, figures: &mut Figures, expected: &Manifest) -> Result<()> {
         let volume = Volume::new(self.work)?;
         self.prepare()?;
@@ -101,6 +113,7 @@ impl Cloning<'_> {
         );
         figures.ours("clone.wall_vs_tutorial", received.wall);
         figures.ours("clone.wall_vs_tool", received.wall);
+        figures.ours("clone.wall_vs_copy", received.wall);
         figures.ours("clone.cpu_per_gb", cpu);
         figures.ours("clone.prepare_wall", prepare);
         figures.ours("clone.start_wall", start);

@@ -6,6 +6,7 @@
 //! samples with the machine's description in `target/bench-raw.json`. A missed bar ends it with exit code 1.
 
 mod clone;
+mod copy;
 mod data;
 mod disk;
 mod donor;

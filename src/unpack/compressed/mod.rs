@@ -120,6 +120,21 @@ impl Decoder {
     }
 }
 
+/// All of a member, fed in pieces of this size.
+#[cfg(test)]
+fn decompressed(compression: Compression, packed: &[u8], step: usize) -> Result<Vec<u8>, UnpackError> {
+    let mut decoder = Decoder::new(compression, &Memory::default())?;
+    let mut plain = Vec::new();
+    for piece in packed.chunks(step) {
+        decoder.feed(piece, &mut |data| {
+            plain.extend_from_slice(data);
+            Ok(())
+        })?;
+    }
+    decoder.finish()?;
+    Ok(plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

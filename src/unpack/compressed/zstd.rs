@@ -118,7 +118,7 @@ fn fault<T>(code: usize) -> Result<T, UnpackError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memory::Memory;
+    use super::super::{Compression, Memory};
     use super::*;
     use zstd::zstd_safe::{CCtx, CParameter};
 
@@ -142,16 +142,7 @@ mod tests {
     }
 
     fn decompressed(packed: &[u8], step: usize) -> Result<Vec<u8>, UnpackError> {
-        let mut decoder = Decoder::new(Memory::default().share());
-        let mut plain = Vec::new();
-        for piece in packed.chunks(step) {
-            decoder.feed(piece, &mut |data| {
-                plain.extend_from_slice(data);
-                Ok(())
-            })?;
-        }
-        super::super::Decoder::Zstd(decoder).finish()?;
-        Ok(plain)
+        super::super::decompressed(Compression::Zstd, packed, step)
     }
 
     fn refusal(packed: &[u8]) -> String {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
-use super::super::memory::Memory;
+use super::super::{Compression, Memory};
 use super::*;
 
 fn packed(info: FrameInfo, data: &[u8]) -> Vec<u8> {
@@ -31,16 +31,7 @@ fn data() -> Vec<u8> {
 }
 
 fn decompressed(packed: &[u8], step: usize) -> Result<Vec<u8>, UnpackError> {
-    let mut decoder = Decoder::new(Memory::default().share());
-    let mut plain = Vec::new();
-    for piece in packed.chunks(step) {
-        decoder.feed(piece, &mut |data| {
-            plain.extend_from_slice(data);
-            Ok(())
-        })?;
-    }
-    super::super::Decoder::Lz4(decoder).finish()?;
-    Ok(plain)
+    super::super::decompressed(Compression::Lz4, packed, step)
 }
 
 fn refusal(packed: &[u8]) -> String {
