@@ -170,3 +170,17 @@ fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
     root(&cluster, "r00t", "mysql-0", ONE_ROW)?;
     wait_for_rows(&cluster, &["mysql-1"], "r00t", 1)
 }
+
+/// Each step of it by the accounts that are set apart.
+#[test]
+fn a_lost_primary_is_recovered_where_root_has_a_password() -> Result<()> {
+    needs!(Gtid);
+    let cluster = start(2, |manifests| manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", "recover"))?;
+    cluster.wait_ready(2)?;
+    root(&cluster, "r00t", "mysql-0", ONE_ROW)?;
+    wait_for_rows(&cluster, &["mysql-1"], "r00t", 1)?;
+    cluster.delete_volume("mysql-0")?;
+    cluster.wait_ready(2)?;
+    root(&cluster, "r00t", "mysql-0", "INSERT INTO app.rows VALUES (2)")?;
+    wait_for_rows(&cluster, &["mysql-0", "mysql-1"], "r00t", 2)
+}
