@@ -255,5 +255,11 @@ fn hold(state: &Mutex<State>) {
 
 /// A statement without its literals, which differ from run to run.
 pub fn shape(statement: &str) -> String {
-    statement.split('\'').step_by(2).collect::<Vec<_>>().join("…")
+    let without_texts = statement.split('\'').step_by(2).collect::<Vec<_>>().join("…");
+    match without_texts.split_once("_LOG_POS = ") {
+        None => without_texts,
+        Some((before, place)) => {
+            format!("{before}_LOG_POS = …{}", place.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
+    }
 }
