@@ -1,5 +1,7 @@
 //! Where what the tests make lies until they end.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +31,10 @@ pub fn work_directory() -> Result<PathBuf> {
 
 /// Of processes that were killed.
 fn remove_what_is_left(parent: &Path) {
+    let is_ours = |found: &Metadata| found.is_dir() && found.uid() == rustix::process::getuid().as_raw();
+    if !parent.symlink_metadata().is_ok_and(|found| is_ours(&found)) {
+        return;
+    }
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owner = name.split('-').next().unwrap_or_default().to_owned();
