@@ -1,11 +1,11 @@
 //! Fetching a copy into the stage, by a server that is thrown away afterwards.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::runtime::Handle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::own_server::{LEAST_POOL, OwnServer, Program, Setup, is_about_space, loading};
 use super::turn::HeldTurn;
@@ -21,6 +21,9 @@ use crate::wire::message::{PluginOffer, in_one_line};
 /// Between two looks at how much has come.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// How long one that is over is asked for its bytes.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
 /// A copy to be fetched.
 pub struct Fetch<'a> {
     pub program: &'a Program,
@@ -30,8 +33,6 @@ pub struct Fetch<'a> {
     pub password: Secret,
     /// The offer lasts as long as this is held.
     pub turn: &'a HeldTurn,
-    /// Where nothing has come for so long, nothing is taken to come any more.
-    pub patience: Duration,
     /// The directory that the copy is to be in. It is there, and empty.
     pub data: &'a Path,
 }
@@ -64,6 +65,7 @@ impl Fetch<'_> {
         };
         let is_wanted = || self.turn.end().is_none();
         setup.initialise(&is_wanted).map_err(|error| self.trouble(error))?;
+        self.turn.moved(0);
         let fetched = Handle::current().block_on(async {
             let own_server = setup.start(&is_wanted).await.map_err(|error| self.trouble(error))?;
             self.fetch_with(own_server).await
@@ -94,14 +96,16 @@ impl Fetch<'_> {
         let outcome = tokio::select! {
             copied = fetching.execute_at_length(&statement) => copied.map_err(|error| format!("{error:#}")),
             why = self.turn.ended() => Err(why),
-            why = self.follow(&mut watching, &progress) => Err(why),
+            () = self.follow(&own_server, &mut watching, &progress) => unreachable!("it is followed for ever"),
         };
-        if outcome.is_ok()
-            && let Ok(seen) = plugin::fetching(&mut watching).await
-        {
+        if let Ok(Ok(seen)) = timeout(LAST_LOOK, plugin::fetching(&mut watching)).await {
             progress.set(seen.bytes);
         }
         let bytes = progress.done();
+        if outcome.is_err() {
+            // Before our server is killed: one that hangs in a disk's hands would keep the turn with it.
+            self.turn.let_go();
+        }
         let outcome = outcome.map_err(|why| in_one_line(&own_server.end_in_words().unwrap_or(why)));
         outcome.map(|()| Fetched { bytes }).map_err(|why| match is_about_space(&why) {
             true => Trouble::Fatal(Reason::DiskFull.error(why)),
@@ -109,19 +113,26 @@ impl Fetch<'_> {
         })
     }
 
-    /// Looks at it for as long as something comes. A sync moves nothing, and takes as long as the disk takes.
-    async fn follow(&self, server: &mut Server, progress: &Progress) -> String {
-        let (mut last, mut moved) = (Fetching::default(), Instant::now());
-        while moved.elapsed() < self.patience {
+    /// Tells how far it has come, here and to the donor.
+    async fn follow(&self, own_server: &OwnServer, server: &mut Server, progress: &Progress) {
+        let mut last = Fetching::default();
+        loop {
             sleep(PERIOD).await;
-            let Ok(seen) = plugin::fetching(server).await else { continue };
-            progress.set(seen.bytes);
-            self.turn.note(seen.bytes);
-            if seen != last || seen.is_syncing {
-                (last, moved) = (seen, Instant::now());
+            match plugin::fetching(server).await {
+                Ok(seen) if seen != last => {
+                    last = seen;
+                    progress.set(seen.bytes);
+                    self.turn.moved(seen.bytes);
+                }
+                Ok(_) => {}
+                // The connection may be of no use any more.
+                Err(_) => {
+                    if let Ok(another) = own_server.connect().await {
+                        *server = another;
+                    }
+                }
             }
         }
-        format!("nothing has come for {} seconds", self.patience.as_secs())
     }
 }
 

@@ -31,16 +31,22 @@ fn run(donor: &Donor, stream: &TcpStream, transcript: Transcript, survey: Survey
     answer(donor, stream, transcript, Kind::PluginOffer, &offer(donor, survey))?;
     let stall = donor.settings.peering.stall_timeout;
     let period = relay::heartbeat(stall);
-    let (mut beat, mut heard) = (Instant::now() + period, Instant::now());
-    while heard.elapsed() < stall {
+    let mut beat = Instant::now() + period;
+    // The oldest heartbeat that was not answered yet.
+    let mut asked: Option<Instant> = None;
+    loop {
         if speaks(stream, beat.saturating_duration_since(Instant::now()))? {
-            heard = Instant::now();
             if let Some(Copied { bytes }) = read_word(stream)? {
                 return Ok(Served { bytes, sent: bytes });
             }
+            asked = None;
+        } else if asked.is_some_and(|asked| asked.elapsed() >= stall) {
+            break;
         }
         if Instant::now() >= beat {
-            frame::write_control(&mut &*stream, Kind::Heartbeat, &Heartbeat { bytes: 0 })?;
+            // Where it can't be said, what the recipient said before is still to be read.
+            let _ = frame::write_control(&mut &*stream, Kind::Heartbeat, &Heartbeat { bytes: 0 });
+            asked.get_or_insert_with(Instant::now);
             beat = Instant::now() + period;
         }
     }

@@ -17,7 +17,7 @@ pub struct Progress {
 /// How far a server has come: by GTID where it has any, a replica else by its source's file and offset.
 pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -> Result<Progress> {
     let dialect = server.dialect;
-    let reached = match has_gtid(server).await? {
+    let reached = match goes_by_gtid(server, status).await? {
         true => server.value(dialect.reached_gtid()).await?.unwrap_or_default(),
         false => String::new(),
     };
@@ -47,12 +47,13 @@ pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -
     })
 }
 
-/// Whether all transactions have GTIDs. A MySQL server that once had them keeps those that it knew.
-async fn has_gtid(server: &mut Server) -> Result<bool> {
-    Ok(match server.dialect {
-        Dialect::Mariadb => true,
-        Dialect::Mysql { .. } => server.value("SELECT @@GLOBAL.gtid_mode").await?.is_some_and(|mode| mode == "ON"),
-    })
+/// Whether GTIDs say how far a server has come. One that once had them keeps those that it knew.
+async fn goes_by_gtid(server: &mut Server, status: Option<&ReplicationStatus>) -> Result<bool> {
+    let dialect = server.dialect;
+    if dialect == Dialect::Mariadb || status.is_some_and(|status| status.by_gtid) {
+        return Ok(true);
+    }
+    Ok(server.value("SELECT @@GLOBAL.gtid_mode").await?.is_some_and(|mode| mode == "ON"))
 }
 
 /// Why no replica can start from `position` on this server; `None` where one can.

@@ -177,23 +177,16 @@ pub struct Fetching {
     /// Over the network.
     pub bytes: u64,
     pub stages_done: u64,
-    /// All is there, and is being written out.
-    pub is_syncing: bool,
 }
 
 /// Asks how far it has come.
 pub async fn fetching(server: &mut Server) -> Result<Fetching> {
     let query = "SELECT CAST(SUM(NETWORK) AS UNSIGNED) AS bytes, \
-                 CAST(SUM(STATE = 'Completed') AS UNSIGNED) AS stages_done, \
-                 CAST(SUM(STAGE = 'FILE SYNC' AND STATE = 'In Progress') AS UNSIGNED) AS syncing \
-                 FROM performance_schema.clone_progress";
+                 CAST(SUM(STATE = 'Completed') AS UNSIGNED) AS stages_done FROM performance_schema.clone_progress";
     let rows = server.rows(query).await?;
     let number = |name| rows.first()?.get(name)?.as_deref()?.parse().ok();
-    Ok(Fetching {
-        bytes: number("bytes").unwrap_or(0),
-        stages_done: number("stages_done").unwrap_or(0),
-        is_syncing: number("syncing").unwrap_or(0) > 0,
-    })
+    let fetching = || Some(Fetching { bytes: number("bytes")?, stages_done: number("stages_done")? });
+    fetching().context("the server says nothing of a copy")
 }
 
 /// Where the position of a copy stands in it.

@@ -18,8 +18,10 @@ use crate::settings::HostPort;
 use crate::wire::auth;
 use crate::wire::message::{Copied, PluginOffer};
 
-/// Nothing comes for so many stall timeouts: the donor waits for locks meanwhile, its server for clone_ddl_timeout (5 minutes).
-const STALLS: u32 = 20;
+/// A copy that hasn't moved for so many stall timeouts is given up: 20 minutes by default. Our server is made in that time,
+/// the donor's waits for its locks (clone_ddl_timeout, 5 minutes) and names its files, and a disk writes out what it has
+/// taken.
+const STALLS: u32 = 40;
 
 /// Fetches all of it. Where it stands in what was fetched will be seen when a server is started on it.
 pub fn receive(
@@ -31,7 +33,8 @@ pub fn receive(
 ) -> Result<Received, Setback> {
     let Lease { offer, stream } = lease;
     let started = Instant::now();
-    let turn = HeldTurn::hold(stream).context("the connection to the donor").map_err(Setback::Fatal)?;
+    let patience = asker.peering.stall_timeout * STALLS;
+    let turn = HeldTurn::hold(stream, patience).context("the connection to the donor").map_err(Setback::Fatal)?;
     info!(
         pod = offer.pod,
         server = offer.server,
@@ -47,16 +50,14 @@ pub fn receive(
         server: HostPort { host: donor.host.clone(), port: offer.server_port },
         password: auth::password_of_plugin(secret.as_ref(), &asker.member.set),
         turn: &turn,
-        patience: asker.peering.stall_timeout * STALLS,
         data: &data,
     };
-    let fetched = fetch.run();
-    let bytes = fetched.as_ref().map_or(0, |fetched| fetched.bytes);
-    turn.give_back(fetched.is_ok().then_some(Copied { bytes }));
-    fetched.map_err(|trouble| match trouble {
+    let fetched = fetch.run().map_err(|trouble| match trouble {
         Trouble::Broken { why, bytes } => Setback::Broken { why, bytes },
         Trouble::Fatal(error) => Setback::Fatal(error),
     })?;
+    let bytes = fetched.bytes;
+    turn.give_back(&Copied { bytes });
     let seconds = started.elapsed().as_secs_f64();
     info!(bytes, seconds, "received, whole by the server's word");
     Ok(Received {

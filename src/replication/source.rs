@@ -6,6 +6,7 @@
 //! then the receiver is stopped until the answer is there, before it tries again by itself. Only while no sidecar runs
 //! is nobody there to stop it; the next one asks at its start.
 
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -263,7 +264,10 @@ async fn beyond(
         return Ok((began_at.covers(&position) != Some(true)).then_some(position));
     }
     let Progress { applied, fetched } = history::progress(server, replication).await?;
-    let is_beyond = |position: &Position| began_at.covers(position) == Some(false);
+    // One by GTID and one by file and offset can't be compared.
+    let is_another_kind = |position: &Position| discriminant(began_at) != discriminant(position);
+    let is_beyond =
+        |position: &Position| began_at.covers(position).map_or_else(|| is_another_kind(position), |covers| !covers);
     Ok(applied.into_iter().chain(fetched).find(is_beyond))
 }
 

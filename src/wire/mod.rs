@@ -93,8 +93,8 @@
 //! CRC-32 is in the chunk's head, which is covered, and the recipient compares it: so each byte is covered by the
 //! digest, or by a checksum that is.
 //!
-//! **Heartbeats** come when nothing else was sent for `heartbeat_seconds` of the offer; while a copy is fetched by the
-//! plugin the recipient answers each. Neither side has a limit on how long a clone takes, both on how long the other may be
+//! **Heartbeats** come when nothing else was sent for `heartbeat_seconds` of the offer; from a plugin
+//! offer on the recipient answers each, as long as its copy moves. Neither side has a limit on how long a clone takes, both on how long the other may be
 //! silent.
 //!
 //! **Proof** ([`auth`]). Where the donor has a secret, the recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1
