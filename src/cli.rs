@@ -202,7 +202,7 @@ pub struct CloneArgs {
           value_parser = BoolishValueParser::new())]
     pub take_unproven_stream: bool,
 
-    /// Memory for prepare, in bytes, or with K, M or G; by default taken from the container's memory limit.
+    /// Memory for prepare, in bytes, or with K, M or G; by default by the container's memory limit and the length of the log.
     #[arg(long, env = "MYSQLSET_PREPARE_MEMORY", value_name = "BYTES")]
     pub prepare_memory: Option<String>,
 

@@ -36,6 +36,12 @@ pub fn is_log_of_backup(log: &Path) -> bool {
     read.is_ok() && &header[CREATOR..] == BACKUP
 }
 
+/// The length of the InnoDB log that was copied with a backup: XtraBackup's file, or mariadb-backup's.
+pub fn log_bytes(directory: &Path) -> u64 {
+    let length = |name: &&str| std::fs::metadata(directory.join(name)).ok().map(|found| found.len());
+    ["xtrabackup_logfile", "ib_logfile0"].iter().find_map(length).unwrap_or_default()
+}
+
 /// How far a backup has come, by its own word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checkpoints {
@@ -229,6 +235,14 @@ mod tests {
         ] {
             assert_eq!(series_of_maker(with(&[(name, text)]).path()).unwrap().as_deref(), series, "{text}");
         }
+    }
+
+    #[test]
+    fn the_log_is_found_by_either_name() {
+        assert_eq!(log_bytes(with(&[]).path()), 0);
+        assert_eq!(log_bytes(with(&[("ib_logfile0", "12345")]).path()), 5);
+        // An earlier prepare has begun to make the server's own.
+        assert_eq!(log_bytes(with(&[("ib_logfile0", "12345"), ("xtrabackup_logfile", "123")]).path()), 3);
     }
 
     #[test]

@@ -136,8 +136,8 @@ mod tests {
     /// 10.11, with 350 MiB of log); we use 30.
     #[test]
     fn what_prepare_needs_is_below() {
-        for limit in [128 * MIB, 256 * MIB, 512 * MIB, 2048 * MIB] {
-            let needed = (limit / 2).clamp(64 * MIB, 1024 * MIB) + (17 + 30) * MIB;
+        for limit in [128, 256, 512, 2048, 16384].map(|limit| limit * MIB) {
+            let needed = (limit / 2).clamp(64 * MIB, 8192 * MIB) + (17 + 30) * MIB;
             assert!(needed < Ceiling::below(limit).bytes(), "{limit}");
         }
     }

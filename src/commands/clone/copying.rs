@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use tracing::{info, warn};
 
 use super::ways::Ways;
-use crate::backup_tool::{self, Prepared, memory};
+use crate::backup_tool::{self, Prepared, left_files, memory};
 use crate::clone_plugin::StartedCopy;
 use crate::datadir::journal::{FILE_NAME, Journal, PluginCopy, State, now};
 use crate::datadir::layout::Layout;
@@ -182,7 +182,8 @@ impl Copying<'_> {
     /// Received, or interrupted while preparing → prepared. An attempt is counted before it is made: one that takes
     /// the whole container down with it counts too.
     fn prepare(&self, journal: &mut Journal) -> Result<Prepared> {
-        let full = self.settings.prepare_memory.unwrap_or_else(memory::for_prepare);
+        let by_log = || memory::for_prepare(left_files::log_bytes(&self.layout.staged_data()));
+        let full = self.settings.prepare_memory.unwrap_or_else(by_log);
         let mut outcome = Prepared::Failed(
             Reason::Prepare.error("earlier starts tried to prepare the backup, and failed or were killed"),
         );
