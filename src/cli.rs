@@ -346,7 +346,7 @@ pub struct SidecarArgs {
     pub lock_wait: u64,
 
     /// Threads of the backup tool that copy tables: while one waits for the recipient, the others read on.
-    #[arg(long, env = "MYSQLSET_TOOL_THREADS", default_value_t = 2, value_name = "COUNT",
+    #[arg(long, env = "MYSQLSET_TOOL_THREADS", default_value_t = 4, value_name = "COUNT",
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub tool_threads: u16,
 
