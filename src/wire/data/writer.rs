@@ -11,8 +11,10 @@ use crate::wire::packing::Packer;
 pub struct DataWriter<W> {
     output: W,
     tally: Tally,
-    /// A frame's header, and a body that is being gathered.
+    /// Room for a frame's header and its body, made as long as was ever needed.
     frame: Vec<u8>,
+    /// Bytes of a body that are in it.
+    gathered: usize,
     /// The longest body that is gathered.
     limit: usize,
     packer: Option<Packer>,
@@ -31,6 +33,7 @@ impl<W: Write> DataWriter<W> {
             output,
             tally: Tally::new(coverage),
             frame: vec![0; HEADER_LENGTH],
+            gathered: 0,
             limit: DATA_LIMIT,
             packer: None,
             is_packing: false,
@@ -82,10 +85,11 @@ impl<W: Write> DataWriter<W> {
     /// doesn't fit any more is sent before.
     pub fn gather(&mut self, piece: &[u8], checksummed: bool) -> Result<(), WireError> {
         for part in piece.chunks(self.limit) {
-            if self.gathered() + part.len() > self.limit {
+            if self.gathered + part.len() > self.limit {
                 self.flush()?;
             }
-            self.frame.extend_from_slice(part);
+            self.room_for(part.len()).copy_from_slice(part);
+            self.gathered += part.len();
         }
         if checksummed {
             self.tally.add_checksummed(piece)
@@ -97,12 +101,21 @@ impl<W: Write> DataWriter<W> {
 
     /// Bytes that were gathered and not sent yet.
     pub fn gathered(&self) -> usize {
-        self.frame.len() - HEADER_LENGTH
+        self.gathered
+    }
+
+    /// So many bytes behind those that were gathered.
+    fn room_for(&mut self, length: usize) -> &mut [u8] {
+        let from = HEADER_LENGTH + self.gathered;
+        if self.frame.len() < from + length {
+            self.frame.resize(from + length, 0);
+        }
+        &mut self.frame[from..from + length]
     }
 
     /// Sends what was gathered.
     pub fn flush(&mut self) -> Result<(), WireError> {
-        if self.gathered() > 0 {
+        if self.gathered > 0 {
             self.send_with(0)?;
         }
         Ok(())
@@ -119,29 +132,30 @@ impl<W: Write> DataWriter<W> {
 
     /// How many bytes the frame can take beside what was gathered.
     pub fn room(&self) -> usize {
-        self.limit.saturating_sub(self.gathered())
+        self.limit.saturating_sub(self.gathered)
     }
 
     fn send_with(&mut self, unseen: usize) -> Result<(), WireError> {
         if self.is_packing && unseen == 0 && self.send_packed()? {
             return Ok(());
         }
-        let length = self.gathered() + unseen;
+        let gathered = std::mem::take(&mut self.gathered);
+        let length = gathered + unseen;
         self.frame[..HEADER_LENGTH].copy_from_slice(&frame::header_bytes(Kind::Data, length));
-        let written = self.output.write_all(&self.frame);
-        self.frame.truncate(HEADER_LENGTH);
+        let written = self.output.write_all(&self.frame[..HEADER_LENGTH + gathered]);
         self.sent += (HEADER_LENGTH + length) as u64;
         written.map_err(WireError::Io)
     }
 
     /// Sends what was gathered packed, unless that would be longer.
     fn send_packed(&mut self) -> Result<bool, WireError> {
-        let packed = self.packer.as_mut().and_then(|packer| packer.pack(&self.frame[HEADER_LENGTH..]));
+        let body = &self.frame[HEADER_LENGTH..][..self.gathered];
+        let packed = self.packer.as_mut().and_then(|packer| packer.pack(body));
         let Some(body) = packed else { return Ok(false) };
         let header = frame::header_bytes(Kind::Packed, body.len());
         let written = self.output.write_all(&header).and_then(|()| self.output.write_all(body));
         self.sent += (HEADER_LENGTH + body.len()) as u64;
-        self.frame.truncate(HEADER_LENGTH);
+        self.gathered = 0;
         written.map(|()| true).map_err(WireError::Io)
     }
 
@@ -151,17 +165,15 @@ impl<W: Write> DataWriter<W> {
         if let Err(error) = self.flush() {
             return Ok(Err(error));
         }
-        self.frame.resize(HEADER_LENGTH + self.limit, 0);
-        let read = loop {
-            match input.read(&mut self.frame[HEADER_LENGTH..]) {
+        let room = self.room_for(self.limit);
+        let count = loop {
+            match input.read(room) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
+                result => break result?,
             }
         };
-        let count = *read.as_ref().unwrap_or(&0);
-        self.frame.truncate(HEADER_LENGTH + count);
-        read?;
-        self.tally.add(&self.frame[HEADER_LENGTH..]);
+        self.tally.add(&self.frame[HEADER_LENGTH..][..count]);
+        self.gathered = count;
         Ok(self.flush().map(|()| count))
     }
 
