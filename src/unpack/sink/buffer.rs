@@ -2,6 +2,9 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use bytes::{Buf, BytesMut};
+use rustix::mm::{Advice, madvise};
+
 /// Bytes of a large buffer, and of a write: few system calls, and the disk is kept busy by one of them at a time.
 pub const LARGE: usize = 1 << 20;
 
@@ -14,19 +17,33 @@ const LARGE_ONES: usize = 10;
 /// What O_DIRECT wants of addresses, offsets and lengths on every usual disk: the largest logical block. (open(2))
 pub const ALIGNMENT: usize = 4096;
 
+/// A huge page of x86-64, and of arm64 with pages of 4 KiB.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// Bytes at an aligned address.
 pub struct Buffer {
     /// As long as was ever needed; its capacity is there from the beginning, so that it never moves.
-    memory: Vec<u8>,
-    start: usize,
+    memory: BytesMut,
     size: usize,
 }
 
 impl Buffer {
-    fn new(size: usize) -> Buffer {
-        let memory: Vec<u8> = Vec::with_capacity(size + ALIGNMENT);
-        let start = memory.as_ptr().addr().next_multiple_of(ALIGNMENT) - memory.as_ptr().addr();
-        Buffer { memory, start, size }
+    /// Of which nothing is touched before it is needed: there may be very many.
+    fn small() -> Buffer {
+        let mut memory = BytesMut::with_capacity(SMALL + ALIGNMENT);
+        let before = memory.as_ptr().align_offset(ALIGNMENT);
+        memory.resize(before, 0);
+        memory.advance(before);
+        Buffer { memory, size: SMALL }
+    }
+
+    /// All large ones, side by side, of which nothing was touched yet: memory of that size comes zeroed from the kernel.
+    fn large_ones() -> Vec<Buffer> {
+        let mut memory = BytesMut::zeroed(LARGE_ONES * LARGE + HUGE_PAGE);
+        memory.advance(memory.as_ptr().align_offset(HUGE_PAGE));
+        memory.truncate(LARGE_ONES * LARGE);
+        prefer_huge_pages(&mut memory);
+        (0..LARGE_ONES).map(|_| Buffer { memory: memory.split_to(LARGE), size: LARGE }).collect()
     }
 
     /// How much it holds.
@@ -36,23 +53,32 @@ impl Buffer {
 
     /// So many of its bytes.
     pub fn bytes(&self, length: usize) -> &[u8] {
-        &self.memory[self.start..][..length]
+        &self.memory[..length]
     }
 
     /// So many of its bytes from a place on, to be filled.
     pub fn room(&mut self, from: usize, length: usize) -> &mut [u8] {
-        let end = self.start + from + length.min(self.size - from);
+        let end = from + length.min(self.size - from);
         if self.memory.len() < end {
             self.memory.resize(end, 0);
         }
-        &mut self.memory[self.start + from..end]
+        &mut self.memory[from..end]
     }
+}
+
+/// Has the kernel take huge pages for memory, where it has some: a write of one is one piece for the disk instead of 256,
+/// each of which is looked up and pinned. A kernel without them does without.
+#[allow(unsafe_code, reason = "what is advised is about an address")]
+fn prefer_huge_pages(memory: &mut BytesMut) {
+    // SAFETY: the range is ours alone, and this advice leaves what is in it as it is.
+    let _ = unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), Advice::LinuxHugepage) };
 }
 
 /// Where buffers come from and go back to.
 pub struct Pool {
+    /// Large ones that were never used.
+    fresh: Vec<Buffer>,
     free: Vec<Buffer>,
-    large_ones: usize,
     /// Handed to the writer and not back yet.
     away: usize,
     returned: Receiver<Buffer>,
@@ -60,7 +86,7 @@ pub struct Pool {
 
 impl Pool {
     pub fn new() -> Pool {
-        Pool { free: Vec::new(), large_ones: 0, away: 0, returned: channel().1 }
+        Pool { fresh: Buffer::large_ones(), free: Vec::new(), away: 0, returned: channel().1 }
     }
 
     /// Where the writer gives buffers back, from now on. Only the writer has it: that it is gone is noticed.
@@ -76,9 +102,8 @@ impl Pool {
         while let Ok(buffer) = self.returned.try_recv() {
             self.came_back(buffer);
         }
-        if self.free.is_empty() && self.large_ones < LARGE_ONES {
-            self.large_ones += 1;
-            return Buffer::new(LARGE);
+        if let Some(buffer) = self.free.pop().or_else(|| self.fresh.pop()) {
+            return buffer;
         }
         while self.free.is_empty() && self.away > 0 {
             match self.returned.recv() {
@@ -87,7 +112,7 @@ impl Pool {
                 Err(_) => self.away = 0,
             }
         }
-        self.free.pop().unwrap_or_else(|| Buffer::new(SMALL))
+        self.free.pop().unwrap_or_else(Buffer::small)
     }
 
     /// Takes note of a buffer that the writer is given.
@@ -118,16 +143,26 @@ mod tests {
 
     #[test]
     fn buffers_are_aligned_and_hold_what_they_say() {
-        for size in [SMALL, LARGE] {
-            let mut buffer = Buffer::new(size);
+        for (mut buffer, size) in [(Buffer::small(), SMALL), (Pool::new().take(), LARGE)] {
+            let place = buffer.memory.as_ptr();
+            assert!(place.addr().is_multiple_of(ALIGNMENT));
             for (from, length) in [(0, 1), (1, size / 2), (0, size), (size - 1, size)] {
-                let before = buffer.memory.as_ptr();
                 assert_eq!(buffer.room(from, length).len(), length.min(size - from));
-                assert!(buffer.bytes(1).as_ptr().addr().is_multiple_of(ALIGNMENT));
-                assert_eq!(buffer.memory.as_ptr(), before);
+                assert_eq!(buffer.memory.as_ptr(), place);
             }
             assert_eq!((buffer.size(), buffer.bytes(size).len()), (size, size));
         }
+    }
+
+    #[test]
+    fn large_ones_lie_side_by_side_in_what_can_be_huge_pages() {
+        let buffers = Buffer::large_ones();
+        let first = buffers[0].bytes(1).as_ptr().addr();
+        assert!(first.is_multiple_of(HUGE_PAGE));
+        for (number, buffer) in buffers.iter().enumerate() {
+            assert_eq!((buffer.bytes(1).as_ptr().addr(), buffer.size()), (first + number * LARGE, LARGE));
+        }
+        assert_eq!(buffers.len(), LARGE_ONES);
     }
 
     #[test]
