@@ -17,7 +17,7 @@ const TOOL: &str = "#!/bin/sh\necho 'xtrabackup version 8.0.35-31 based on MySQL
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// KiB of the whole process.
+/// KiB of the whole process, but for its program.
 const ALLOWED: u64 = 32 << 10;
 
 /// As long as a name may be.
@@ -74,19 +74,26 @@ fn send_to_all(listener: TcpListener, stream: Vec<u8>) {
     });
 }
 
-/// KiB at most, until the process is gone. (VmHWM, proc_pid_status(5))
+/// KiB at most, until the process is gone, without what it maps of files: of its program, which a debug build makes long,
+/// the kernel maps as much as it likes. (VmHWM and RssFile, proc_pid_status(5))
 fn watch_peak(process: u32) -> JoinHandle<u64> {
     std::thread::spawn(move || {
         let (mut peak, deadline) = (0, Instant::now() + PATIENCE);
         while Instant::now() < deadline {
             let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let Some(line) = line else { return peak };
-            peak = peak.max(line.trim().trim_end_matches(" kB").parse().unwrap());
+            let (Some(most), Some(of_files)) = (kibibytes(&text, "VmHWM:"), kibibytes(&text, "RssFile:")) else {
+                return peak;
+            };
+            peak = peak.max(most.saturating_sub(of_files));
             std::thread::sleep(Duration::from_millis(5));
         }
         panic!("the clone has not ended after {} seconds", PATIENCE.as_secs())
     })
+}
+
+fn kibibytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().trim_end_matches(" kB").parse().unwrap())
 }
 
 /// By another process: a child that a test starts meanwhile would have the file open for a moment, and nobody could run it.
