@@ -1,5 +1,6 @@
 //! A backup that waits for the server's locks: bounded, retried, and never outlived by its session.
 
+use std::cell::OnceCell;
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -146,8 +147,14 @@ fn a_replica_replicates_on_after_a_backup_that_was_broken_off() -> Result<()> {
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     for _ in 0..3 {
-        let mut stream = cluster.connect("mysql-1", 3307)?;
-        crate::faults::greet(&mut stream)?;
+        let asked = OnceCell::new();
+        // The turn of the one before ends once its tool is gone.
+        cluster.wait_for("a turn", PATIENCE, || {
+            let mut stream = cluster.connect("mysql-1", 3307)?;
+            crate::faults::greet(&mut stream)?;
+            Ok(asked.set(stream).is_ok())
+        })?;
+        let mut stream = asked.into_inner().context("nobody was asked")?;
         let _ = stream.read(&mut [0; 100_000]);
         drop(stream);
         cluster.sql("mysql-0", "INSERT INTO app.keyless (n) VALUES (7)")?;
