@@ -67,11 +67,6 @@ impl Volume {
     pub fn remove(&self) -> Result<()> {
         disk::remove(&self.0)
     }
-
-    /// Gives it another name.
-    pub fn put_aside(self, name: &Path) -> Result<()> {
-        Ok(std::fs::rename(&self.0, name)?)
-    }
 }
 
 impl Recipient {

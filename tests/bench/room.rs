@@ -4,7 +4,7 @@
 //! set's names can mean this machine, and whatever was started dies with the bench, however that ends: the outer bench
 //! is watched by `setpriv`, that by `unshare`, and the kernel ends all processes of a namespace with its first.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::disk;
 use crate::process::run;
+use crate::server::option;
 
 /// Says to the bench that it is the inner one.
 const INSIDE: &str = "MYSQLSET_BENCH_INSIDE";
@@ -19,9 +20,8 @@ const INSIDE: &str = "MYSQLSET_BENCH_INSIDE";
 /// The pods' names in their set.
 const HOSTS: &str = "127.0.0.1 localhost mysql-0.mysql\n127.0.0.2 mysql-1.mysql\n";
 
-/// A disk as fast as memory, where `DISK=memory` asks for it: a file in memory, with the file system that most volumes
-/// have. Sparse, so only what is written counts.
-const MEMORY_DISK: &str = "16G";
+/// Bytes of the pods' disk, a file: two clones and what is needed besides.
+const DISK: u64 = 12 << 30;
 
 /// Runs the bench inside and returns how that ended, or `None` where this is the inside.
 pub fn enter(work: &Path) -> Result<Option<ExitCode>> {
@@ -43,10 +43,8 @@ pub fn enter(work: &Path) -> Result<Option<ExitCode>> {
 }
 
 fn furnish(work: &Path) -> Result<()> {
-    if is_in_memory()? {
-        std::fs::create_dir_all(work)?;
-        mount_memory(work)?;
-    }
+    std::fs::create_dir_all(work)?;
+    mount_disk(work)?;
     std::fs::create_dir_all(work.join("tmp"))?;
     let hosts = work.join("hosts");
     std::fs::write(&hosts, HOSTS)?;
@@ -64,12 +62,34 @@ pub fn is_in_memory() -> Result<bool> {
     }
 }
 
-fn mount_memory(work: &Path) -> Result<()> {
-    run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(work))?;
-    let file = work.join("disk");
-    std::fs::File::create(&file)?;
-    run(Command::new("truncate").args(["--size", MEMORY_DISK]).arg(&file))?;
-    run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&file))?;
-    run(Command::new("mount").args(["-o", "loop,discard"]).arg(&file).arg(work))?;
-    Ok(())
+/// Gives the pods a file system of their own: ext4 with a journal, as most volumes have, whatever this machine's is, on a
+/// file in memory or on this machine's disk.
+fn mount_disk(work: &Path) -> Result<()> {
+    let file = if is_in_memory()? {
+        run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(work))?;
+        let file = work.join("disk");
+        std::fs::File::create(&file)?.set_len(DISK)?;
+        file
+    } else {
+        written_file(&work.with_file_name("disk"))?
+    };
+    run(Command::new("mkfs.ext4").args(["-q", "-F", "-E", "nodiscard,lazy_itable_init=0"]).arg(&file))?;
+    // In memory what is deleted is to be given back, and there is no direct I/O.
+    let (how, options) = if is_in_memory()? { ("--direct-io=off", "discard") } else { ("--direct-io=on", "nodiscard") };
+    let device = run(Command::new("losetup").args([how, "--show", "--find"]).arg(&file))?;
+    let mounted = run(Command::new("mount").args(["-t", "ext4", "-o", options, device.trim()]).arg(work));
+    // Once it is mounted it goes with the mount.
+    run(Command::new("losetup").args(["--detach", device.trim()]))?;
+    mounted.map(drop)
+}
+
+/// A file that was written to its end, once, and is kept: what lies below finds room for a block when that is written
+/// first, which can take longer than the writing, and does so by turns for them and for us.
+fn written_file(file: &Path) -> Result<PathBuf> {
+    if std::fs::metadata(file).is_ok_and(|metadata| metadata.len() == DISK) {
+        return Ok(file.to_owned());
+    }
+    let fill = ["if=/dev/zero", "bs=1M", "oflag=direct", "status=none"];
+    run(Command::new("dd").args(fill).arg(format!("count={}", DISK >> 20)).arg(option("of=", file)))?;
+    Ok(file.to_owned())
 }

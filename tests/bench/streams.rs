@@ -13,11 +13,10 @@ use crate::manifest::Manifest;
 use crate::pipeline::{self, Serving};
 use crate::process::quoted;
 use crate::recipient::{Received, Recipient, Volume};
-use crate::room;
 
 /// The large database's stream, its bare loop included.
 pub fn transfer(database: &Database, work: &Path, runs: usize, figures: &mut Figures) -> Result<()> {
-    let streams = Streams::start(database, work, After::Remove)?;
+    let streams = Streams::start(database, work)?;
     let gigabytes = streams.gigabytes;
     for run in 1..=runs {
         let (piped, received) = streams.pair("transfer", run)?;
@@ -41,10 +40,7 @@ pub fn transfer(database: &Database, work: &Path, runs: usize, figures: &mut Fig
 
 /// The stream of 20,000 tables.
 pub fn small_files(database: &Database, work: &Path, runs: usize, figures: &mut Figures) -> Result<()> {
-    // ext4 looks long for the inode of a new file where many were deleted in the minute before, whoever deleted them: up
-    // to the whole time of a sample again. In memory there is no room to keep all, and nothing to look for on a disk.
-    let after = if room::is_in_memory()? { After::Remove } else { After::Keep };
-    let streams = Streams::start(database, work, after)?;
+    let streams = Streams::start(database, work)?;
     for run in 1..=runs {
         let (piped, received) = streams.pair("small_files", run)?;
         figures.peer("small_files.wall", piped.wall);
@@ -56,13 +52,6 @@ pub fn small_files(database: &Database, work: &Path, runs: usize, figures: &mut 
     streams.donor.stop()
 }
 
-/// What becomes of a sample's files; all that is kept goes with the bench.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum After {
-    Remove,
-    Keep,
-}
-
 struct Streams<'a> {
     database: &'a Database,
     work: &'a Path,
@@ -70,21 +59,20 @@ struct Streams<'a> {
     programs: PathBuf,
     donor: Donor,
     gigabytes: f64,
-    after: After,
 }
 
 impl<'a> Streams<'a> {
-    fn start(database: &'a Database, work: &'a Path, after: After) -> Result<Streams<'a>> {
+    fn start(database: &'a Database, work: &'a Path) -> Result<Streams<'a>> {
         let programs = donor::stand_in(&database.stream, work)?;
         let donor = Donor::start(database, work, Some(&programs))?;
         let gigabytes = std::fs::metadata(&database.stream)?.len() as f64 / 1e9;
         println!("{} has {gigabytes:.2} GB", quoted(&database.stream));
-        Ok(Streams { database, work, programs, donor, gigabytes, after })
+        Ok(Streams { database, work, programs, donor, gigabytes })
     }
 
     /// One sample of each side; in the first run all that arrived is compared.
     fn pair(&self, part: &str, run: usize) -> Result<(pipeline::Piped, Received)> {
-        let directory = self.work.join(format!("piped-{run}"));
+        let directory = self.work.join("piped");
         std::fs::create_dir(&directory)?;
         self.prepare()?;
         let piped = pipeline::run(&Serving::Recorded(&self.database.stream), &directory, self.work)?;
@@ -93,9 +81,7 @@ impl<'a> Streams<'a> {
             piped.wall, piped.recipient_cpu, piped.relay_cpu
         );
         let expected = (run == 1).then(|| Manifest::of_content(&directory)).transpose()?;
-        if self.after == After::Remove {
-            disk::remove(&directory)?;
-        }
+        disk::remove(&directory)?;
 
         let volume = Volume::new(self.work)?;
         self.prepare()?;
@@ -109,10 +95,7 @@ impl<'a> Streams<'a> {
         if let Some(expected) = expected {
             Manifest::demand_same(&Manifest::of_content(&volume.staged_data())?, &expected)?;
         }
-        match self.after {
-            After::Remove => volume.remove()?,
-            After::Keep => volume.put_aside(&self.work.join(format!("volume-{run}")))?,
-        }
+        volume.remove()?;
         Ok((piped, received))
     }
 
