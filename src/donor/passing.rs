@@ -22,11 +22,15 @@ const READ_AHEAD: usize = 8 << 10;
 /// Less than this is copied: it costs less than a frame of its own.
 const LEAST_TO_SPLICE: usize = 32 << 10;
 
-/// As long as there is less in the pipe, and more to come, it is given a moment to fill.
-const WORTH_MOVING: u64 = 512 << 10;
+/// As long as there is less in the pipe, and more to come, it is given time to fill.
+const WORTH_MOVING: usize = 512 << 10;
 
-/// That moment: at the speed of a fast disk it brings about as much.
+/// At most that long: a slow disk brings about as much meanwhile.
 const GATHERING: Duration = Duration::from_millis(1);
+
+/// After which it is looked at again. The pipe holds a mebibyte, which a fast tool writes in a quarter of a millisecond;
+/// where it had to wait for the rest of the whole time it was the slowest part of a clone.
+const GLANCE: Duration = Duration::from_micros(200);
 
 /// What is copied at once.
 const COPY_SIZE: usize = 64 << 10;
@@ -128,13 +132,15 @@ impl<'a, 'w> Passing<'a, 'w> {
             return Ok(0);
         }
         self.wait()?;
-        let there = pipe::there(&self.output)?;
-        if there as u64 >= wanted.min(WORTH_MOVING) {
-            return Ok(there);
-        }
+        let worth = usize::try_from(wanted).unwrap_or(usize::MAX).min(WORTH_MOVING);
+        let mut there = pipe::there(&self.output)?;
         // A moment's wait makes one large frame of what would be many small ones, each of which wakes both ends.
-        std::thread::sleep(GATHERING);
-        pipe::there(&self.output)
+        let began = Instant::now();
+        while there < worth && began.elapsed() < GATHERING {
+            std::thread::sleep(GLANCE);
+            there = pipe::there(&self.output)?;
+        }
+        Ok(there)
     }
 
     /// Moves bytes that are there.
