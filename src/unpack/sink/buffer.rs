@@ -1,5 +1,6 @@
 //! Memory that data is received into and written from, without being moved in between.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::{Buf, BytesMut};
@@ -38,7 +39,7 @@ impl Buffer {
     }
 
     /// All large ones, side by side, of which nothing was touched yet: memory of that size comes zeroed from the kernel.
-    fn large_ones() -> Vec<Buffer> {
+    fn large_ones() -> VecDeque<Buffer> {
         let mut memory = BytesMut::zeroed(LARGE_ONES * LARGE + HUGE_PAGE);
         memory.advance(memory.as_ptr().align_offset(HUGE_PAGE));
         memory.truncate(LARGE_ONES * LARGE);
@@ -75,10 +76,12 @@ fn prefer_huge_pages(memory: &mut BytesMut) {
 }
 
 /// Where buffers come from and go back to.
+///
+/// The large ones go round, always in the order in which they lie: what is written at once lies side by side for the
+/// disk, too, and what a buffer held is long gone from the caches of whoever has read it there. To take the one that
+/// came back last costs twice as much of the processor now and then, where that is a host's thread on another core.
 pub struct Pool {
-    /// Large ones that were never used.
-    fresh: Vec<Buffer>,
-    free: Vec<Buffer>,
+    free: VecDeque<Buffer>,
     /// Handed to the writer and not back yet.
     away: usize,
     returned: Receiver<Buffer>,
@@ -86,7 +89,7 @@ pub struct Pool {
 
 impl Pool {
     pub fn new() -> Pool {
-        Pool { fresh: Buffer::large_ones(), free: Vec::new(), away: 0, returned: channel().1 }
+        Pool { free: Buffer::large_ones(), away: 0, returned: channel().1 }
     }
 
     /// Where the writer gives buffers back, from now on. Only the writer has it: that it is gone is noticed.
@@ -102,9 +105,6 @@ impl Pool {
         while let Ok(buffer) = self.returned.try_recv() {
             self.came_back(buffer);
         }
-        if let Some(buffer) = self.free.pop().or_else(|| self.fresh.pop()) {
-            return buffer;
-        }
         while self.free.is_empty() && self.away > 0 {
             match self.returned.recv() {
                 Ok(buffer) => self.came_back(buffer),
@@ -112,7 +112,7 @@ impl Pool {
                 Err(_) => self.away = 0,
             }
         }
-        self.free.pop().unwrap_or_else(Buffer::small)
+        self.free.pop_front().unwrap_or_else(Buffer::small)
     }
 
     /// Takes note of a buffer that the writer is given.
@@ -122,18 +122,18 @@ impl Pool {
         }
     }
 
-    /// Takes a buffer back that was not written.
+    /// Takes a buffer back that was not given to the writer: it is the next one still.
     pub fn put_back(&mut self, buffer: Buffer) {
         if buffer.size() == LARGE {
-            self.free.push(buffer);
+            self.free.push_front(buffer);
         }
     }
 
     fn came_back(&mut self, buffer: Buffer) {
         if buffer.size() == LARGE {
             self.away -= 1;
+            self.free.push_back(buffer);
         }
-        self.put_back(buffer);
     }
 }
 
@@ -163,6 +163,22 @@ mod tests {
             assert_eq!((buffer.bytes(1).as_ptr().addr(), buffer.size()), (first + number * LARGE, LARGE));
         }
         assert_eq!(buffers.len(), LARGE_ONES);
+    }
+
+    #[test]
+    fn large_ones_go_round_in_the_order_in_which_they_lie() {
+        let mut pool = Pool::new();
+        let give_back = pool.return_address();
+        let first = pool.take();
+        let place = |buffer: &Buffer| buffer.bytes(0).as_ptr().addr();
+        let begin = place(&first);
+        pool.put_back(first);
+        for turn in 0..2 * LARGE_ONES + 1 {
+            let buffer = pool.take();
+            assert_eq!(place(&buffer), begin + turn % LARGE_ONES * LARGE);
+            pool.went_away(&buffer);
+            give_back.send(buffer).unwrap();
+        }
     }
 
     #[test]
