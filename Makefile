@@ -68,7 +68,7 @@ torture: packages ## Random kills: ROUNDS=200 SEED=n, or one round again with SE
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) ROUND=$(ROUND) $(CARGO) test --quiet --locked --release --test torture
 
 .PHONY: bench
-bench: ## A clone against the tutorial's pipeline: RUNS=3; parts alone with ONLY=transfer,clone; DISK=memory.
+bench: ## A clone against the tutorial's pipeline: RUNS=5; parts alone with ONLY=transfer,clone; DISK=memory.
 	@tests/install-packages.sh $(BENCH_PACKAGES)
 	@RUNS=$(RUNS) ONLY=$(ONLY) DISK=$(DISK) $(CARGO) test --quiet --locked --release --test bench
 

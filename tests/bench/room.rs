@@ -20,7 +20,7 @@ const INSIDE: &str = "MYSQLSET_BENCH_INSIDE";
 /// The pods' names in their set.
 const HOSTS: &str = "127.0.0.1 localhost mysql-0.mysql\n127.0.0.2 mysql-1.mysql\n";
 
-/// Bytes of the pods' disk, a file: two clones and what is needed besides.
+/// Bytes of that file system's file: two clones and what is needed besides.
 const DISK: u64 = 12 << 30;
 
 /// Runs the bench inside and returns how that ended, or `None` where this is the inside.
@@ -62,8 +62,8 @@ pub fn is_in_memory() -> Result<bool> {
     }
 }
 
-/// Gives the pods a file system of their own: ext4 with a journal, as most volumes have, whatever this machine's is, on a
-/// file in memory or on this machine's disk.
+/// Gives the recipient a file system of its own, which in memory is the donor's, too: ext4 with a journal, as most volumes
+/// have, whatever this machine's is, on a file in memory or on this machine's disk.
 fn mount_disk(work: &Path) -> Result<()> {
     let file = if is_in_memory()? {
         run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(work))?;
