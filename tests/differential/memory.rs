@@ -26,10 +26,13 @@ fn name(number: usize, suffix: &str) -> Vec<u8> {
     format!("{number:0digits$}{suffix}").into_bytes()
 }
 
-/// A member of 24 MiB that needs a window of 8 MiB, the largest that is taken.
-fn packed() -> Vec<u8> {
+/// Logarithms of windows that members may need at once: the largest that is taken, and two more beside it.
+const WINDOWS: [u32; 3] = [23, 20, 20];
+
+/// A member of 24 MiB that needs such a window.
+fn packed(window_log: u32) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
-    encoder.window_log(23).unwrap();
+    encoder.window_log(window_log).unwrap();
     let mut state = 1u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -42,17 +45,21 @@ fn packed() -> Vec<u8> {
 
 /// A stream that is right in all its parts: refused only at its end, for what is missing.
 fn stream() -> Vec<u8> {
-    let (packed, wide) = (packed(), name(0, ".ibd.zst"));
-    let (begun, rest) = packed.split_at(packed.len() / 2);
-    let mut chunks = vec![payload(0, &wide, 0, begun)];
+    let packed = WINDOWS.map(packed);
+    let packed_name = |number| name(number, ".ibd.zst");
+    let halves = packed.each_ref().map(|packed| packed.split_at(packed.len() / 2));
+    let mut chunks = Vec::new();
+    chunks.extend((0..).zip(halves).map(|(number, (begun, _))| payload(0, &packed_name(number), 0, begun)));
     // All files that may be open, filled in turn, so that each holds memory.
     let piece = vec![7; 100_003];
     for round in 0..3 {
-        chunks.extend((1..OPEN_FILES).map(|number| payload(0, &name(number, ""), round * 100_003, &piece)));
+        chunks.extend((WINDOWS.len()..OPEN_FILES).map(|number| payload(0, &name(number, ""), round * 100_003, &piece)));
     }
-    chunks.push(payload(0, &wide, begun.len() as u64, rest));
-    chunks.extend((1..OPEN_FILES).map(|number| end(&name(number, ""))));
-    chunks.push(end(&wide));
+    for (number, (begun, rest)) in (0..).zip(halves) {
+        chunks.push(payload(0, &packed_name(number), begun.len() as u64, rest));
+    }
+    chunks.extend((WINDOWS.len()..OPEN_FILES).map(|number| end(&name(number, ""))));
+    chunks.extend((0..WINDOWS.len()).map(|number| end(&packed_name(number))));
     // A hole at every other byte, as many as there may be in a chunk; a chunk larger than the memory; many names.
     chunks.extend([sparse(b"holes", 0, &vec![(1, 1); 1 << 16], &vec![7; 1 << 16]), end(b"holes")]);
     chunks.extend(file(b"large", &vec![7; 40 << 20]));

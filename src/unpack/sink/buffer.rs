@@ -12,8 +12,10 @@ pub const LARGE: usize = 1 << 20;
 /// For files that find no large one free: as many as there may be open files.
 const SMALL: usize = 32 << 10;
 
-/// Large buffers at once. One is filled while others wait or are written; the tools fill few files at a time.
-const LARGE_ONES: usize = 10;
+/// Large buffers at once. One is filled while others wait or are written; the tools fill few files at a time. More of
+/// them bridge more of the moments in which either side waits; these, small ones for all files that may be open, and what
+/// decoders may have stay together below 32 MiB.
+const LARGE_ONES: usize = 14;
 
 /// What O_DIRECT wants of addresses, offsets and lengths on every usual disk: the largest logical block. (open(2))
 pub const ALIGNMENT: usize = 4096;
