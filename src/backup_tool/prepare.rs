@@ -8,10 +8,15 @@ use anyhow::{Context, Result};
 use tracing::{info, warn};
 
 use super::left_files::{self, Checkpoints};
-use super::{BackupTool, memory};
+use super::{BackupTool, Family, memory};
 use crate::child::{Running, path_option};
 use crate::exit::Reason;
 use crate::progress::Progress;
+
+/// Linux AIO instead of io_uring, which mariadb-backup takes where it has both and the container may: a prepare of 79,000
+/// pages took 9.7 s with io_uring and 8.7 without, whether its files were in the page cache or not (10.11 on Linux 6.18).
+/// Releases before MDEV-36234 warn that they don't know it; where the kernel refuses, the tool goes on without either.
+const LINUX_AIO: &str = "--loose-innodb-linux-aio=aio";
 
 /// The outcome of one try.
 pub enum Prepared {
@@ -33,6 +38,9 @@ pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64) -> Result<Prepa
         // On the volume, in the directory that goes when the clone is published: the root may be read-only.
         .arg(path_option("--tmpdir=", directory.parent().unwrap_or(directory)))
         .current_dir(directory);
+    if tool.family == Family::Mariadb {
+        command.arg(LINUX_AIO);
+    }
     let (started, progress) = (Instant::now(), Progress::of("preparing"));
     let ended = Running::start(&mut command, &tool.name(), Stdio::null())
         .and_then(|running| running.below(memory::ceiling()).wait())
