@@ -181,11 +181,14 @@ impl Tail {
         self.0.iter().map(String::as_str)
     }
 
-    /// The line that most likely tells why the tool failed: the last that speaks of an error, else the last.
+    /// The line that most likely tells why the tool failed: the last that speaks of an error, else the last. What is
+    /// marked as less isn't it.
     pub fn complaint(&self) -> &str {
         let speaks_of_error = |line: &&String| {
             let line = line.to_ascii_lowercase();
-            ["error", "fail", "denied", "cannot", "can't", "no space"].iter().any(|word| line.contains(word))
+            let is_less = ["[warning]", "[note]"].iter().any(|mark| line.contains(mark));
+            !is_less
+                && ["error", "fail", "denied", "cannot", "can't", "no space"].iter().any(|word| line.contains(word))
         };
         let complaint = self.0.iter().rev().find(speaks_of_error).or(self.0.back());
         complaint.map_or("it said nothing", String::as_str)
@@ -304,7 +307,8 @@ mod tests {
     #[test]
     fn keeps_the_last_lines_and_the_status() {
         let ended = shell(
-            "for i in $(seq 150); do echo line $i >&2; done; echo 'Error: no such thing' >&2; echo bye >&2; exit 3",
+            "for i in $(seq 150); do echo line $i >&2; done; echo 'Error: no such thing' >&2
+             echo '0 [Warning] InnoDB: native AIO failed: falling back' >&2; echo bye >&2; exit 3",
         );
         let ended = ended.wait().unwrap();
         assert_eq!(ended.in_words(), "ended with 3");

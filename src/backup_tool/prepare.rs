@@ -1,5 +1,6 @@
 //! Prepare: the backup tool turns what it copied while the server wrote into data that a server can start on.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -15,7 +16,8 @@ use crate::progress::Progress;
 
 /// Linux AIO instead of io_uring, which mariadb-backup takes where it has both and the container may: a prepare of 79,000
 /// pages took 9.7 s with io_uring and 8.7 without, whether its files were in the page cache or not (10.11 on Linux 6.18).
-/// Releases before MDEV-36234 warn that they don't know it; where the kernel refuses, the tool goes on without either.
+/// Releases before MDEV-36234 don't know it; newer ones of them warn. Where there is no Linux AIO (a build without, a
+/// kernel that refuses, a node's `fs.aio-max-nr` used up) the tool goes on with threads of its own.
 const LINUX_AIO: &str = "--loose-innodb-linux-aio=aio";
 
 /// The outcome of one try.
@@ -29,18 +31,10 @@ pub enum Prepared {
 /// Prepares a backup in place. Interrupted, it can be started again on the same directory (seen with XtraBackup 2.3
 /// and mariadb-backup 10.11), but for a few moments at its end, after which it fails and says so: mariadb-backup killed
 /// before it has filled its new log finds that one too small.
-pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64) -> Result<Prepared> {
+pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64, earlier_tries: u32) -> Result<Prepared> {
     info!(tool = %tool, memory_bytes = memory, "preparing");
     let mut command = Command::new(&tool.program);
-    command
-        .args(["--prepare", &format!("--use-memory={memory}")])
-        .arg(path_option("--target-dir=", directory))
-        // On the volume, in the directory that goes when the clone is published: the root may be read-only.
-        .arg(path_option("--tmpdir=", directory.parent().unwrap_or(directory)))
-        .current_dir(directory);
-    if tool.family == Family::Mariadb {
-        command.arg(LINUX_AIO);
-    }
+    command.args(options(tool.family, directory, memory, earlier_tries)).current_dir(directory);
     let (started, progress) = (Instant::now(), Progress::of("preparing"));
     let ended = Running::start(&mut command, &tool.name(), Stdio::null())
         .and_then(|running| running.below(memory::ceiling()).wait())
@@ -74,6 +68,21 @@ pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64) -> Result<Prepa
     })
 }
 
+fn options(family: Family, directory: &Path, memory: u64, earlier_tries: u32) -> Vec<OsString> {
+    let mut options: Vec<OsString> = vec![
+        "--prepare".into(),
+        format!("--use-memory={memory}").into(),
+        path_option("--target-dir=", directory),
+        // On the volume, in the directory that goes when the clone is published: the root may be read-only.
+        path_option("--tmpdir=", directory.parent().unwrap_or(directory)),
+    ];
+    // Whatever may have been wrong with it where it failed: the tool chooses by itself then.
+    if family == Family::Mariadb && earlier_tries == 0 {
+        options.push(LINUX_AIO.into());
+    }
+    options
+}
+
 /// The log sequence number that a prepare has reached, as the tools say it: InnoDB of MariaDB since 10.8 and of MySQL,
 /// and XtraBackup itself. The tools end with success when the log's end is missing (seen with mariadb-backup 10.11 and
 /// XtraBackup 2.3).
@@ -89,6 +98,18 @@ fn reached_lsn<'a>(lines: impl Iterator<Item = &'a str>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_mariadbs_tool_is_told_of_linux_aio_and_only_at_first() {
+        let words = |family, earlier_tries| {
+            let options = options(family, Path::new("/stage/data"), 1000, earlier_tries);
+            options.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
+        };
+        let common = "--prepare --use-memory=1000 --target-dir=/stage/data --tmpdir=/stage";
+        assert_eq!(words(Family::Percona, 0), common);
+        assert_eq!(words(Family::Mariadb, 1), common);
+        assert_eq!(words(Family::Mariadb, 0), format!("{common} --loose-innodb-linux-aio=aio"));
+    }
 
     #[test]
     fn the_number_reached_is_the_largest_that_the_tool_names() {

@@ -171,7 +171,7 @@ fn a_tool_whose_reader_has_gone_ends() {
 }
 
 fn failure(stand_in: &StandIn, data: &Path) -> String {
-    match prepare(&stand_in.find(), data, 64 << 20).unwrap() {
+    match prepare(&stand_in.find(), data, 64 << 20, 0).unwrap() {
         Prepared::Whole => panic!("prepared"),
         Prepared::Failed(error) => {
             assert_eq!(exit::reason_of(&error), Some(Reason::Prepare));
@@ -188,7 +188,7 @@ fn each_series_prepares_and_may_do_so_again() {
         let data = outer.path().join("data");
         assert_eq!(left_files::checkpoints(&data).unwrap(), Some(Checkpoints::Unprepared));
         for _ in 0..2 {
-            assert!(matches!(prepare(&stand_in.find(), &data, 64 << 20).unwrap(), Prepared::Whole), "{series:?}");
+            assert!(matches!(prepare(&stand_in.find(), &data, 64 << 20, 0).unwrap(), Prepared::Whole), "{series:?}");
             assert_eq!(left_files::checkpoints(&data).unwrap(), Some(Checkpoints::Prepared));
         }
         assert!(stand_in.calls().contains("--prepare --use-memory=67108864 --target-dir="), "{}", stand_in.calls());

@@ -20,7 +20,7 @@ const INSIDE: &str = "MYSQLSET_BENCH_INSIDE";
 /// The pods' names in their set.
 const HOSTS: &str = "127.0.0.1 localhost mysql-0.mysql\n127.0.0.2 mysql-1.mysql\n";
 
-/// Bytes of that file system's file: two clones and what is needed besides.
+/// Bytes of the file that holds the recipient's file system: two clones and what is needed besides.
 const DISK: u64 = 12 << 30;
 
 /// Runs the bench inside and returns how that ended, or `None` where this is the inside.

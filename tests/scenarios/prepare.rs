@@ -54,7 +54,7 @@ fn a_log_that_ends_too_early_is_noticed_after_prepare() -> Result<()> {
     assert_eq!(code, Some(0), "{log}");
     assert!(volume.path().join("mysql/ibdata1").exists());
     assert!(!log.contains("is not checked"), "{log}");
-    // What the tool takes by itself where it may; it says nothing of an option that it doesn't know by this name.
+    // What the tool takes by itself where it may.
     assert!(!log.contains("Using io_uring"), "{log}");
 
     let volume = tempfile::tempdir()?;

@@ -193,13 +193,14 @@ impl Copying<'_> {
             None => self.ways.needed_tool().map(drop)?,
         }
         while journal.prepare_attempts < PREPARE_TRIES {
-            let memory = full >> journal.prepare_attempts;
+            let earlier = journal.prepare_attempts;
+            let memory = full >> earlier;
             *journal = journal.entering(State::Preparing);
             journal.prepare_attempts += 1;
             self.write(journal)?;
             outcome = match journal.clone.as_ref().and_then(|clone| clone.plugin.clone()) {
                 Some(copy) => self.prepare_copy(journal, &copy, memory)?,
-                None => backup_tool::prepare(self.ways.needed_tool()?, &self.layout.staged_data(), memory)?,
+                None => backup_tool::prepare(self.ways.needed_tool()?, &self.layout.staged_data(), memory, earlier)?,
             };
             match &outcome {
                 Prepared::Whole => break,
