@@ -75,6 +75,11 @@ impl Member {
         Ok(data)
     }
 
+    /// What comes next may be of other members.
+    pub fn pause(&mut self) -> Result<(), UnpackError> {
+        self.file.pass_on_if_full()
+    }
+
     /// The file, where the stream holds it as it is: no tool seeks or leaves holes in a compressed member.
     pub fn plain(&mut self) -> Result<&mut SinkFile, UnpackError> {
         match &self.compressed {

@@ -5,11 +5,8 @@ use std::collections::HashMap;
 use super::compressed::{Compression, Memory};
 use super::member::Member;
 use super::path::MemberPath;
-use super::sink::{Open, Sink};
+use super::sink::{OPEN_FILES, Open, Sink};
 use super::{UnpackError, malformed};
-
-/// Files that may be open at once. The tools keep one for each of their threads.
-pub const OPEN_FILES: usize = 128;
 
 /// All of them, by the names of the files that they become.
 pub struct Members<'a> {

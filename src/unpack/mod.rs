@@ -2,8 +2,15 @@
 //!
 //! The two container formats are [`xbstream`] and [`tar`]; both put their members through [`path::MemberPath`], which
 //! refuses hostile names, and [`sink::Sink`], which makes the files. Lengths are bounded before memory is taken:
-//! whatever a stream says, unpacking needs a few large buffers, and one small one for each of at most
-//! [`members::OPEN_FILES`] files, and 12 MiB to decompress members in ([`compressed`]).
+//! whatever a stream says, unpacking needs less than 32 MiB. Those are:
+//!
+//! | | MiB |
+//! |---|---|
+//! | buffers, the same ones again and again | 16 |
+//! | what members are decompressed in ([`compressed`]) | 12 |
+//! | a frame packed with zstd, and what it holds | 2.2 |
+//! | where the holes of a sparse chunk are | 0.5 |
+//! | all else of the process | 0.5 |
 
 pub mod compressed;
 pub mod member;

@@ -7,7 +7,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::members::OPEN_FILES;
+use super::sink::OPEN_FILES;
 use super::*;
 
 mod compressed;

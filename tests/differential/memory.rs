@@ -1,13 +1,21 @@
 //! A backup that asks for as much memory as it can, from a donor that proves nothing, to a real recipient.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mysqlset::unpack::members::OPEN_FILES;
+use mysqlset::unpack::Format;
+use mysqlset::unpack::compressed::Compression;
+use mysqlset::unpack::sink::OPEN_FILES;
+use mysqlset::wire::data::DataWriter;
+use mysqlset::wire::digest::Coverage;
+use mysqlset::wire::frame::{self, DATA_LIMIT, Kind, WireError};
+use mysqlset::wire::message::{Challenge, Offer};
+use mysqlset::wire::packing::ZSTD;
+use mysqlset::wire::preface;
 
 use crate::sample::scratch;
 use crate::xbstream::write::{end, file, payload, sparse};
@@ -43,6 +51,17 @@ fn packed(window_log: u32) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// What zstd makes little of, but shorter.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let noise = std::iter::repeat_with(&mut next).take(length);
+    noise.enumerate().map(|(at, byte)| if at % 64 == 0 { 0 } else { byte }).collect()
+}
+
 /// A stream that is right in all its parts: refused only at its end, for what is missing.
 fn stream() -> Vec<u8> {
     let packed = WINDOWS.map(packed);
@@ -55,30 +74,66 @@ fn stream() -> Vec<u8> {
     for round in 0..3 {
         chunks.extend((WINDOWS.len()..OPEN_FILES).map(|number| payload(0, &name(number, ""), round * 100_003, &piece)));
     }
+    // Meanwhile, a hole at every other byte, as many as there may be in a chunk, and what fills frames that are packed.
+    let last = name(OPEN_FILES - 1, "");
+    let (map, noise) = (vec![(1, 1); 1 << 16], noise(4 << 20));
+    chunks.push(sparse(&last, 300_009, &map, &vec![7; map.len()]));
+    chunks.push(payload(0, &last, 300_009 + 2 * map.len() as u64, &noise));
     for (number, (begun, rest)) in (0..).zip(halves) {
         chunks.push(payload(0, &packed_name(number), begun.len() as u64, rest));
     }
     chunks.extend((WINDOWS.len()..OPEN_FILES).map(|number| end(&name(number, ""))));
     chunks.extend((0..WINDOWS.len()).map(|number| end(&packed_name(number))));
-    // A hole at every other byte, as many as there may be in a chunk; a chunk larger than the memory; many names.
-    chunks.extend([sparse(b"holes", 0, &vec![(1, 1); 1 << 16], &vec![7; 1 << 16]), end(b"holes")]);
+    // A chunk larger than the memory; many names.
     chunks.extend(file(b"large", &vec![7; 40 << 20]));
     chunks.extend((0..3000).flat_map(|number| file(&[b"many/".as_slice(), &name(number, "")].concat(), b"x")));
     chunks.concat()
 }
 
-/// Sends it to whoever comes, and lets nobody go before all of it has surely been looked at.
-fn send_to_all(listener: TcpListener, stream: Vec<u8>) {
+/// Does this to whoever comes.
+fn serve(listener: TcpListener, donate: impl Fn(&TcpStream) -> Result<(), WireError> + Send + 'static) {
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
-            if connection.write_all(&stream).is_ok() {
+            if donate(&connection).is_ok() {
+                // Nobody goes before all of it has surely been looked at.
                 std::thread::sleep(Duration::from_millis(300));
                 let _ = connection.shutdown(Shutdown::Write);
                 let _ = connection.read(&mut [0]);
             }
         }
     });
+}
+
+/// A donor in every respect, whose frames are packed where that makes them shorter.
+fn offer_packed(mut connection: &TcpStream, stream: &[u8]) -> Result<(), WireError> {
+    preface::receive(&mut connection)?;
+    let header = frame::read_header(&mut connection)?;
+    frame::read_body(&mut connection, header)?;
+    preface::send(&mut connection)?;
+    let challenge = Challenge { nonce: "00".repeat(32), proof: false };
+    frame::write_control(&mut connection, Kind::Challenge, &challenge)?;
+    let offer = Offer {
+        pod: "mysql-0".into(),
+        ordinal: 0,
+        format: Format::XbstreamPercona,
+        digest: Coverage::Whole,
+        members: Some(Compression::Zstd),
+        packing: Some(ZSTD.into()),
+        expected_bytes: None,
+        tool: "xtrabackup 8.0.35-31".into(),
+        server: "8.0.35".into(),
+        set_id: None,
+        lineage: None,
+        heartbeat_seconds: 5,
+    };
+    frame::write_control(&mut connection, Kind::Offer, &offer)?;
+    let mut writer = DataWriter::new(connection);
+    writer.set_packing(true)?;
+    for piece in stream.chunks(DATA_LIMIT) {
+        writer.gather(piece, false)?;
+    }
+    writer.end(None).map(drop)
 }
 
 /// KiB at most, until the process is gone, without what it maps of files: of its program, which a debug build makes long,
@@ -110,25 +165,15 @@ fn install(script: &str, program: &Path) {
     assert!(Command::new("install").args(["-m", "755"]).args([&text, program]).status().unwrap().success());
 }
 
-#[test]
-fn no_stream_takes_more_memory_than_is_allowed() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let (address, place) = (listener.local_addr().unwrap(), scratch());
-    send_to_all(listener, stream());
+/// A recipient's peak in KiB, and its log.
+fn clone_from(donor: SocketAddr, more: &[&str]) -> (u64, String) {
+    let place = scratch();
     install(TOOL, &place.path().join("xtrabackup"));
     let clone = Command::new(env!("CARGO_BIN_EXE_mysqlset"))
-        .args([
-            "clone",
-            "--hostname",
-            "mysql-1",
-            "--give-up-after",
-            "0",
-            "--owner",
-            "999:999",
-            "--take-unproven-stream",
-        ])
-        .args(["--donor", &address.to_string(), "--termination-log", "/dev/null", "--data-dir"])
+        .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--owner", "999:999"])
+        .args(["--donor", &donor.to_string(), "--termination-log", "/dev/null", "--data-dir"])
         .arg(place.path().join("mysql"))
+        .args(more)
         .env("PATH", format!("{}:/usr/bin:/bin", place.path().display()))
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
@@ -136,8 +181,28 @@ fn no_stream_takes_more_memory_than_is_allowed() {
         .unwrap();
     let peak = watch_peak(clone.id());
     let output = clone.wait_with_output().unwrap();
-    let (peak, log) = (peak.join().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
+    (peak.join().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn no_stream_takes_more_memory_than_is_allowed() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = stream();
+    serve(listener, move |mut connection| connection.write_all(&stream).map_err(WireError::Io));
+    let (peak, log) = clone_from(address, &["--take-unproven-stream"]);
     // To its end: nothing in it was refused.
+    assert!(log.contains("the backup has no "), "{log}");
+    assert!(peak <= ALLOWED, "{peak} KiB were taken, {ALLOWED} are allowed");
+}
+
+#[test]
+fn frames_that_are_packed_take_no_more_memory_than_is_allowed() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = stream();
+    serve(listener, move |connection| offer_packed(connection, &stream));
+    let (peak, log) = clone_from(address, &["--wire-compression", "on"]);
     assert!(log.contains("the backup has no "), "{log}");
     assert!(peak <= ALLOWED, "{peak} KiB were taken, {ALLOWED} are allowed");
 }

@@ -50,10 +50,11 @@ impl SinkFile {
     /// Reads up to `limit` bytes from `input` straight behind what is pending, and passes whole buffers on to be
     /// written. Returns the bytes read for a look at them, empty at the input's end.
     pub fn fill_from(&mut self, input: &mut impl Read, limit: u64) -> Result<&[u8], UnpackError> {
-        if self.buffer.as_ref().is_some_and(|buffer| self.room(buffer) == 0) {
-            self.flush(false)?;
-        }
-        let mut buffer = self.buffer.take().unwrap_or_else(|| self.output.borrow_mut().pool.take());
+        self.pass_on_if_full()?;
+        let mut buffer = match self.buffer.take() {
+            Some(buffer) => buffer,
+            None => self.output.borrow_mut().buffer()?,
+        };
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX).min(self.room(&buffer));
         let read = read_some(input, buffer.room(self.pending, wanted));
         let buffer = self.buffer.insert(buffer);
@@ -61,6 +62,14 @@ impl SinkFile {
         self.pending += read.map_err(UnpackError::Input)?;
         self.longest = self.longest.max(self.start + self.pending as u64);
         Ok(&buffer.bytes(self.pending)[old..])
+    }
+
+    /// Passes a buffer on that has no more room, where nothing may come for long: other files need it.
+    pub fn pass_on_if_full(&mut self) -> Result<(), UnpackError> {
+        match &self.buffer {
+            Some(buffer) if self.room(buffer) == 0 => self.flush(false),
+            _ => Ok(()),
+        }
     }
 
     /// Puts bytes that came another way than from an input behind what is pending.
@@ -113,9 +122,10 @@ impl SinkFile {
             self.target.write_at_once(buffer.bytes(length), self.start)?;
             output.pool.put_back(buffer);
         } else {
-            output.pool.went_away(&buffer);
+            let size = buffer.size();
             let piece = Piece { buffer, length, at: self.start, is_whole_file };
             output.writer()?.write(self.target.clone(), piece)?;
+            output.pool.went_away(size);
             self.is_begun = true;
         }
         self.start += length as u64;
@@ -130,5 +140,30 @@ pub fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::buffer::LARGE;
+    use super::super::{OPEN_FILES, Open, Sink, Writing};
+    use crate::unpack::path::MemberPath;
+
+    #[test]
+    fn files_that_wait_hold_no_full_buffer() {
+        let directory = tempfile::tempdir().unwrap();
+        let sink = Sink::new(directory.path(), Writing::Cached).unwrap();
+        let whole = vec![7; LARGE];
+        let files: Vec<_> = (0..OPEN_FILES / 4)
+            .map(|number| {
+                let path = MemberPath::new(format!("f{number}").as_bytes()).unwrap();
+                let mut file = sink.create(&path, Open::New).unwrap();
+                file.write(&whole).unwrap();
+                file.pass_on_if_full().unwrap();
+                file
+            })
+            .collect();
+        assert_eq!(sink.output.borrow_mut().buffer().unwrap().size(), LARGE);
+        files.into_iter().for_each(|file| file.finish().unwrap());
     }
 }

@@ -24,7 +24,7 @@ use rustix::io::Errno;
 
 use super::path::MemberPath;
 use super::{UnpackError, malformed};
-use buffer::Pool;
+use buffer::{Buffer, Pool};
 pub use file::{SinkFile, read_some};
 use flusher::Flusher;
 use target::Target;
@@ -35,6 +35,9 @@ const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o770);
 
 /// Directories that are kept open: databases, of which the tools copy one after the other.
 const KNOWN_DIRECTORIES: usize = 16;
+
+/// Files that may be open at once. The tools keep one for each of their threads.
+pub const OPEN_FILES: usize = 128;
 
 /// How files are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +85,12 @@ impl Output {
             }
         };
         Ok(self.writer.insert(writer))
+    }
+
+    /// A buffer to fill.
+    fn buffer(&mut self) -> Result<Buffer, UnpackError> {
+        let gone = || std::io::Error::other("the thread that writes is gone");
+        self.pool.take().ok_or_else(|| UnpackError::Output { path: self.path.clone(), source: gone() })
     }
 
     fn start(&mut self) -> std::io::Result<Writer> {

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn piece(pool: &mut Pool, byte: u8, length: usize, at: u64) -> Piece {
-        let mut buffer = pool.take();
+        let mut buffer = pool.take().unwrap();
         buffer.room(0, length).fill(byte);
         Piece { buffer, length, at, is_whole_file: false }
     }

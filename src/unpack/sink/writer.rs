@@ -17,7 +17,7 @@ use super::flusher::Flusher;
 use super::target::{Piece, Target};
 use crate::unpack::UnpackError;
 
-/// Jobs that may wait. Most of them hold a buffer, of which there are fewer.
+/// Jobs that may wait. Nearly all of them hold a buffer, of which the large ones are fewer.
 const QUEUE: usize = 64;
 
 /// Pieces that are written at once. Many disks, those of clouds above all, take their time for a write of whatever size,

@@ -97,6 +97,7 @@ impl<S: Source> Unpacker<'_, S> {
         check_place(member, path, data.offset, data.length)?;
         let mut hasher = Hasher::new();
         copy(&mut self.input, member, &mut self.piece, path, data.length, &mut hasher)?;
+        member.pause()?;
         check_crc(path, data, hasher)
     }
 
@@ -119,6 +120,7 @@ impl<S: Source> Unpacker<'_, S> {
             member.plain()?.skip(hole)?;
             copy(&mut self.input, member, &mut self.piece, path, length, &mut hasher)?;
         }
+        member.pause()?;
         check_crc(path, data, hasher)
     }
 
