@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use rustix::mm::{Advice, madvise};
 
 use super::OPEN_FILES;
@@ -28,7 +28,11 @@ pub const ALIGNMENT: usize = 4096;
 const HUGE_PAGE: usize = 2 << 20;
 
 /// Bytes at an aligned address, which never move.
-pub struct Buffer(BytesMut);
+pub struct Buffer {
+    /// As long as was ever needed: what wasn't is not touched. Its capacity is there from the beginning.
+    memory: BytesMut,
+    size: usize,
+}
 
 impl Buffer {
     fn large_ones() -> VecDeque<Buffer> {
@@ -39,43 +43,50 @@ impl Buffer {
         Buffer::side_by_side(SMALL_ONES, SMALL, ALIGNMENT, |_| {}).collect()
     }
 
-    /// So many buffers of a size, of which nothing was touched yet: memory of that length comes zeroed from the kernel.
+    /// So many buffers of a size in one piece of memory.
     fn side_by_side(
         count: usize,
         size: usize,
         alignment: usize,
         prepare: fn(&mut BytesMut),
     ) -> impl Iterator<Item = Buffer> {
-        let mut memory = BytesMut::zeroed(count * size + alignment);
-        memory.advance(memory.as_ptr().align_offset(alignment));
-        memory.truncate(count * size);
+        let mut all = BytesMut::with_capacity(count * size + alignment);
+        let mut memory = all.split_off(all.as_ptr().align_offset(alignment));
         prepare(&mut memory);
-        (0..count).map(move |_| Buffer(memory.split_to(size)))
+        (0..count).map(move |_| {
+            let rest = memory.split_off(size);
+            Buffer { memory: std::mem::replace(&mut memory, rest), size }
+        })
     }
 
     /// How much it holds.
     pub fn size(&self) -> usize {
-        self.0.len()
+        self.size
     }
 
-    /// So many of its bytes.
+    /// So many of its bytes, of those that were filled.
     pub fn bytes(&self, length: usize) -> &[u8] {
-        &self.0[..length]
+        &self.memory[..length]
     }
 
     /// So many of its bytes from a place on, to be filled.
     pub fn room(&mut self, from: usize, length: usize) -> &mut [u8] {
-        let end = from + length.min(self.size() - from);
-        &mut self.0[from..end]
+        let end = from + length.min(self.size - from);
+        if self.memory.len() < end {
+            self.memory.resize(end, 0);
+        }
+        &mut self.memory[from..end]
     }
 }
 
 /// Has the kernel take huge pages for memory, where it has some: a write of one is one piece for the disk instead of 256,
-/// each of which is looked up and pinned. A kernel without them does without.
+/// each of which is looked up and pinned. A kernel without them does without. Only whole ones are meant, which the memory
+/// has from its beginning on.
 #[allow(unsafe_code, reason = "what is advised is about an address")]
 fn prefer_huge_pages(memory: &mut BytesMut) {
+    let length = memory.capacity() / HUGE_PAGE * HUGE_PAGE;
     // SAFETY: the range is ours alone, and this advice leaves what is in it as it is.
-    let _ = unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), Advice::LinuxHugepage) };
+    let _ = unsafe { madvise(memory.as_mut_ptr().cast(), length, Advice::LinuxHugepage) };
 }
 
 /// Where buffers come from and go back to. There are so many and no more, whatever a stream does with its files.
