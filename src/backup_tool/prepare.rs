@@ -31,6 +31,8 @@ pub enum Prepared {
 /// Prepares a backup in place. Interrupted, it can be started again on the same directory (seen with XtraBackup 2.3
 /// and mariadb-backup 10.11), but for a few moments at its end, after which it fails and says so: mariadb-backup killed
 /// before it has filled its new log finds that one too small.
+///
+/// `memory` is in bytes; a backup that was tried before (`earlier_tries`) leaves more of the choices to the tool.
 pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64, earlier_tries: u32) -> Result<Prepared> {
     info!(tool = %tool, memory_bytes = memory, "preparing");
     let mut command = Command::new(&tool.program);

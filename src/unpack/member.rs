@@ -75,7 +75,7 @@ impl Member {
         Ok(data)
     }
 
-    /// What comes next may be of other members.
+    /// Keeps nothing that others need: what comes next may be theirs.
     pub fn pause(&mut self) -> Result<(), UnpackError> {
         self.file.pass_on_if_full()
     }

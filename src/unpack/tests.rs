@@ -12,6 +12,7 @@ use super::*;
 
 mod compressed;
 mod tar;
+mod turns;
 
 fn head(flags: u8, kind: u8, path: &[u8]) -> Vec<u8> {
     [b"XBSTCK01", [flags, kind].as_slice(), &(path.len() as u32).to_le_bytes(), path].concat()

@@ -80,8 +80,8 @@ impl Buffer {
 }
 
 /// Has the kernel take huge pages for memory, where it has some: a write of one is one piece for the disk instead of 256,
-/// each of which is looked up and pinned. A kernel without them does without. Only whole ones are meant, which the memory
-/// has from its beginning on.
+/// each of which is looked up and pinned. A kernel without them does without. The memory begins where a huge page does; what
+/// is no whole one at its end is left out.
 #[allow(unsafe_code, reason = "what is advised is about an address")]
 fn prefer_huge_pages(memory: &mut BytesMut) {
     let length = memory.capacity() / HUGE_PAGE * HUGE_PAGE;

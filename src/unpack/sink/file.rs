@@ -64,7 +64,7 @@ impl SinkFile {
         Ok(&buffer.bytes(self.pending)[old..])
     }
 
-    /// Passes a buffer on that has no more room, where nothing may come for long: other files need it.
+    /// Passes the buffer on where it has no more room: other files may need it before more comes of this one.
     pub fn pass_on_if_full(&mut self) -> Result<(), UnpackError> {
         match &self.buffer {
             Some(buffer) if self.room(buffer) == 0 => self.flush(false),
@@ -140,30 +140,5 @@ pub fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::buffer::LARGE;
-    use super::super::{OPEN_FILES, Open, Sink, Writing};
-    use crate::unpack::path::MemberPath;
-
-    #[test]
-    fn files_that_wait_hold_no_full_buffer() {
-        let directory = tempfile::tempdir().unwrap();
-        let sink = Sink::new(directory.path(), Writing::Cached).unwrap();
-        let whole = vec![7; LARGE];
-        let files: Vec<_> = (0..OPEN_FILES / 4)
-            .map(|number| {
-                let path = MemberPath::new(format!("f{number}").as_bytes()).unwrap();
-                let mut file = sink.create(&path, Open::New).unwrap();
-                file.write(&whole).unwrap();
-                file.pass_on_if_full().unwrap();
-                file
-            })
-            .collect();
-        assert_eq!(sink.output.borrow_mut().buffer().unwrap().size(), LARGE);
-        files.into_iter().for_each(|file| file.finish().unwrap());
     }
 }

@@ -36,7 +36,7 @@ const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o770);
 /// Directories that are kept open: databases, of which the tools copy one after the other.
 const KNOWN_DIRECTORIES: usize = 16;
 
-/// Files that may be open at once. The tools keep one for each of their threads.
+/// Files that may be open at once, which whoever creates them sees to. The tools keep one for each of their threads.
 pub const OPEN_FILES: usize = 128;
 
 /// How files are written.
@@ -89,8 +89,7 @@ impl Output {
 
     /// A buffer to fill.
     fn buffer(&mut self) -> Result<Buffer, UnpackError> {
-        let gone = || std::io::Error::other("the thread that writes is gone");
-        self.pool.take().ok_or_else(|| UnpackError::Output { path: self.path.clone(), source: gone() })
+        self.pool.take().ok_or_else(|| UnpackError::Output { path: self.path.clone(), source: writer::gone() })
     }
 
     fn start(&mut self) -> std::io::Result<Writer> {

@@ -59,6 +59,11 @@ impl Fault {
     }
 }
 
+/// What nobody knows the reason of.
+pub fn gone() -> io::Error {
+    io::Error::other("the thread that writes is gone")
+}
+
 /// The receiving side's hold on the writer. Dropped, it waits until nothing is written any more.
 pub struct Writer {
     jobs: Option<SyncSender<Job>>,
@@ -89,7 +94,7 @@ impl Writer {
         let (answer, settled) = sync_channel(1);
         self.ask(Job::Settle(answer))?;
         if settled.recv().is_err() {
-            self.fault.note(PathBuf::new(), io::Error::other("the thread that writes is gone"));
+            self.fault.note(PathBuf::new(), gone());
         }
         self.fault.check()
     }
@@ -106,7 +111,7 @@ impl Writer {
         if let Some(jobs) = &self.jobs
             && jobs.send(job).is_err()
         {
-            self.fault.note(PathBuf::new(), io::Error::other("the thread that writes is gone"));
+            self.fault.note(PathBuf::new(), gone());
         }
         self.fault.check()
     }
