@@ -7,6 +7,8 @@
 
 #[path = "../dice/mod.rs"]
 mod dice;
+#[path = "../donor/mod.rs"]
+mod donor;
 #[path = "../xbstream/mod.rs"]
 #[allow(dead_code, reason = "the fuzz targets use the rest")]
 mod xbstream;

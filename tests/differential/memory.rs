@@ -1,7 +1,8 @@
-//! A backup that asks for as much memory as it can, from a donor that proves nothing, to a real recipient.
+//! A backup that asks for as much memory as it can, to a real recipient: from a donor that proves nothing, and from one
+//! that packs its frames.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
@@ -11,12 +12,12 @@ use mysqlset::unpack::Format;
 use mysqlset::unpack::compressed::Compression;
 use mysqlset::unpack::sink::OPEN_FILES;
 use mysqlset::wire::data::DataWriter;
-use mysqlset::wire::digest::Coverage;
 use mysqlset::wire::frame::{self, DATA_LIMIT, Kind, WireError};
-use mysqlset::wire::message::{Challenge, Offer};
+use mysqlset::wire::message::Offer;
 use mysqlset::wire::packing::ZSTD;
-use mysqlset::wire::preface;
 
+use crate::dice::Dice;
+use crate::donor;
 use crate::sample::scratch;
 use crate::xbstream::write::{end, file, payload, sparse};
 
@@ -37,29 +38,24 @@ fn name(number: usize, suffix: &str) -> Vec<u8> {
 /// Logarithms of windows that members may need at once: the largest that is taken, and two more beside it.
 const WINDOWS: [u32; 3] = [23, 20, 20];
 
+/// The same bytes in every run.
+fn random(length: usize) -> impl Iterator<Item = u8> {
+    let mut dice = Dice::new(0, 0);
+    std::iter::repeat_with(move || dice.next().to_le_bytes()).flatten().take(length)
+}
+
 /// A member of 24 MiB that needs such a window.
 fn packed(window_log: u32) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(window_log).unwrap();
-    let mut state = 1u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8 & 0x3f
-    };
-    let content: Vec<u8> = std::iter::repeat_with(&mut next).take(24 << 20).collect();
+    let content: Vec<u8> = random(24 << 20).map(|byte| byte & 0x3f).collect();
     encoder.write_all(&content).unwrap();
     encoder.finish().unwrap()
 }
 
 /// What zstd makes little of, but shorter.
 fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    let noise = std::iter::repeat_with(&mut next).take(length);
-    noise.enumerate().map(|(at, byte)| if at % 64 == 0 { 0 } else { byte }).collect()
+    random(length).enumerate().map(|(at, byte)| if at % 64 == 0 { 0 } else { byte }).collect()
 }
 
 /// A stream that is right in all its parts: refused only at its end, for what is missing.
@@ -107,26 +103,9 @@ fn serve(listener: TcpListener, donate: impl Fn(&TcpStream) -> Result<(), WireEr
 
 /// A donor in every respect, whose frames are packed where that makes them shorter.
 fn offer_packed(mut connection: &TcpStream, stream: &[u8]) -> Result<(), WireError> {
-    preface::receive(&mut connection)?;
-    let header = frame::read_header(&mut connection)?;
-    frame::read_body(&mut connection, header)?;
-    preface::send(&mut connection)?;
-    let challenge = Challenge { nonce: "00".repeat(32), proof: false };
-    frame::write_control(&mut connection, Kind::Challenge, &challenge)?;
-    let offer = Offer {
-        pod: "mysql-0".into(),
-        ordinal: 0,
-        format: Format::XbstreamPercona,
-        digest: Coverage::Whole,
-        members: Some(Compression::Zstd),
-        packing: Some(ZSTD.into()),
-        expected_bytes: None,
-        tool: "xtrabackup 8.0.35-31".into(),
-        server: "8.0.35".into(),
-        set_id: None,
-        lineage: None,
-        heartbeat_seconds: 5,
-    };
+    donor::greet(connection)?;
+    let offer = donor::offer(Format::XbstreamPercona, "xtrabackup 8.0.35-31", "8.0.35");
+    let offer = Offer { members: Some(Compression::Zstd), packing: Some(ZSTD.into()), ..offer };
     frame::write_control(&mut connection, Kind::Offer, &offer)?;
     let mut writer = DataWriter::new(connection);
     writer.set_packing(true)?;
@@ -165,15 +144,18 @@ fn install(script: &str, program: &Path) {
     assert!(Command::new("install").args(["-m", "755"]).args([&text, program]).status().unwrap().success());
 }
 
-/// A recipient's peak in KiB, and its log.
-fn clone_from(donor: SocketAddr, more: &[&str]) -> (u64, String) {
+/// Clones with these flags from a donor that does this, and looks at the peak.
+fn stays_below(flags: &[&str], donate: impl Fn(&TcpStream) -> Result<(), WireError> + Send + 'static) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let donor = listener.local_addr().unwrap();
+    serve(listener, donate);
     let place = scratch();
     install(TOOL, &place.path().join("xtrabackup"));
     let clone = Command::new(env!("CARGO_BIN_EXE_mysqlset"))
         .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--owner", "999:999"])
         .args(["--donor", &donor.to_string(), "--termination-log", "/dev/null", "--data-dir"])
         .arg(place.path().join("mysql"))
-        .args(more)
+        .args(flags)
         .env("PATH", format!("{}:/usr/bin:/bin", place.path().display()))
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
@@ -181,28 +163,20 @@ fn clone_from(donor: SocketAddr, more: &[&str]) -> (u64, String) {
         .unwrap();
     let peak = watch_peak(clone.id());
     let output = clone.wait_with_output().unwrap();
-    (peak.join().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-#[test]
-fn no_stream_takes_more_memory_than_is_allowed() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    let stream = stream();
-    serve(listener, move |mut connection| connection.write_all(&stream).map_err(WireError::Io));
-    let (peak, log) = clone_from(address, &["--take-unproven-stream"]);
+    let (peak, log) = (peak.join().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
     // To its end: nothing in it was refused.
     assert!(log.contains("the backup has no "), "{log}");
     assert!(peak <= ALLOWED, "{peak} KiB were taken, {ALLOWED} are allowed");
 }
 
 #[test]
-fn frames_that_are_packed_take_no_more_memory_than_is_allowed() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
+fn no_stream_takes_more_memory_than_is_allowed() {
     let stream = stream();
-    serve(listener, move |connection| offer_packed(connection, &stream));
-    let (peak, log) = clone_from(address, &["--wire-compression", "on"]);
-    assert!(log.contains("the backup has no "), "{log}");
-    assert!(peak <= ALLOWED, "{peak} KiB were taken, {ALLOWED} are allowed");
+    stays_below(&["--take-unproven-stream"], move |mut recipient| recipient.write_all(&stream).map_err(WireError::Io));
+}
+
+#[test]
+fn frames_that_are_packed_take_no_more_memory_than_is_allowed() {
+    let stream = stream();
+    stays_below(&["--wire-compression", "on"], move |recipient| offer_packed(recipient, &stream));
 }

@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 use mysqlset::datadir::journal::SetId;
 use mysqlset::unpack::Format;
 use mysqlset::wire::data::DataWriter;
-use mysqlset::wire::digest::Coverage;
 use mysqlset::wire::frame::{self, Kind};
-use mysqlset::wire::message::{Challenge, Hello, Offer};
+use mysqlset::wire::message::Hello;
 use mysqlset::wire::preface;
 
+use crate::donor;
 use crate::needs;
 use crate::pods::{Cluster, PATIENCE};
 use crate::proxy::{Fault, PORT, Proxy, use_proxy};
@@ -94,25 +94,8 @@ fn a_hostile_stream_writes_nothing_outside_its_stage() -> Result<()> {
 /// A donor in every respect but what it sends: a good member, then one with a bad name.
 fn offer_hostile_backup(mut stream: &TcpStream, path: &str) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    preface::receive(&mut stream)?;
-    let header = frame::read_header(&mut stream)?;
-    let _: Hello = frame::parse(Kind::Hello, &frame::read_body(&mut stream, header)?)?;
-    preface::send(&mut stream)?;
-    frame::write_control(&mut stream, Kind::Challenge, &Challenge { nonce: "00".repeat(32), proof: false })?;
-    let offer = Offer {
-        pod: "mysql-0".into(),
-        ordinal: 0,
-        format: Format::XbstreamMariaDb,
-        digest: Coverage::Whole,
-        members: None,
-        packing: None,
-        expected_bytes: None,
-        tool: "mariadb-backup 10.11.19".into(),
-        server: "10.11.19-MariaDB".into(),
-        set_id: None,
-        lineage: None,
-        heartbeat_seconds: 5,
-    };
+    donor::greet(stream)?;
+    let offer = donor::offer(Format::XbstreamMariaDb, "mariadb-backup 10.11.19", "10.11.19-MariaDB");
     frame::write_control(&mut stream, Kind::Offer, &offer)?;
     let mut writer = DataWriter::new(stream);
     for name in ["ibdata1", path] {

@@ -2,6 +2,8 @@
 //!
 //! Needs root, and Debian's mariadb-server, mariadb-backup, bubblewrap and iproute2; `make test` installs them.
 
+#[path = "../donor/mod.rs"]
+mod donor;
 #[path = "../pods/mod.rs"]
 mod pods;
 #[path = "../torture/rounds.rs"]
