@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
+use super::gathering::GatheringStream;
 use super::{Asker, Place, Questions, Silence};
 use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
@@ -30,7 +31,7 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
 /// A donor that has offered, and the stream that it is sending.
 pub struct Incoming {
     pub offer: Offer,
-    pub data: DataReader<TcpStream>,
+    pub data: DataReader<GatheringStream>,
 }
 
 /// A donor that has offered to be copied by the plugin, for as long as the connection lasts.
@@ -63,7 +64,7 @@ pub fn ask_for_clone(asker: &Asker<'_>, donor: &HostPort) -> Result<Answer, Sile
     let offer: Offer = answered.parse()?;
     check_offer(&offer, asker.formats, &packings(asker.peering)).map_err(Silence::Unacceptable)?;
     stream.set_read_timeout(Some(stall)).map_err(|error| Silence::Unreachable(error.to_string()))?;
-    let mut data = DataReader::covering(offer.digest, stream);
+    let mut data = DataReader::covering(offer.digest, GatheringStream::new(stream));
     if offer.packing.is_some() {
         data = data.allow_packed().map_err(|error| Silence::Fatal(error.into()))?;
     }
