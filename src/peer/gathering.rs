@@ -16,14 +16,15 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::wire::data::READ_AHEAD;
 
-/// Reads of no more than this are answered with whatever is there: they ask for what may come, not for what must.
+/// Reads of no more than this are answered with whatever is there: they may ask for more than will come.
 const SMALL: usize = READ_AHEAD;
 
 /// What is gathered for one read, in bytes. Of twice that a read is no cheaper.
 const ENOUGH: usize = 256 << 10;
 
 /// How long it may take until enough has come. Then what is there is taken: a slow link brings less, and kernels before
-/// 4.18 don't make room for what they are told to wait for. To be woken a hundred times a second costs nothing.
+/// 4.18 don't make room for what they are told to wait for (tcp_set_rcvlowat). To be woken a hundred times a second costs
+/// nothing.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// A socket whose larger reads wait for more than the first byte. Whoever reads more than [`SMALL`] bytes at once says so
@@ -42,9 +43,9 @@ impl GatheringStream {
         GatheringStream { stream, patience: PATIENCE, low_water_mark: 1 }
     }
 
-    /// What there is once so much has come, or the end, or the time is up; `None` where that is nothing.
+    /// Waits until what the kernel was told has come, or the end, or the time is up, and takes what is there: `Some(0)` at
+    /// the end, `None` where nothing is.
     fn gather(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        self.wake_for(buffer.len().min(ENOUGH))?;
         let patience = Timespec::try_from(self.patience).map_err(io::Error::other)?;
         poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&patience))?;
         match recv(&self.stream, buffer, RecvFlags::DONTWAIT) {
@@ -65,7 +66,9 @@ impl GatheringStream {
 
 impl Read for GatheringStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // A sandbox may forbid the option; then there is nothing to gather, and all is read as it comes.
         if buffer.len() > SMALL
+            && self.wake_for(buffer.len().min(ENOUGH)).is_ok()
             && let Some(count) = self.gather(buffer)?
         {
             return Ok(count);
@@ -101,6 +104,8 @@ mod tests {
     use rustix::io::ioctl_fionread;
 
     use super::*;
+    use crate::wire::data::{DataReader, DataWriter};
+    use crate::wire::frame::WireError;
 
     const LONG: Duration = Duration::from_secs(20);
     const MOMENT: Duration = Duration::from_millis(1);
@@ -116,11 +121,11 @@ mod tests {
     }
 
     /// What is read without a timeout's help.
-    fn promptly(read: impl FnOnce() -> io::Result<usize>) -> usize {
+    fn promptly<T>(read: impl FnOnce() -> io::Result<T>) -> T {
         let begun = Instant::now();
-        let count = read().unwrap();
+        let result = read().unwrap();
         assert!(begun.elapsed() < LONG, "it took as long as the timeout");
-        count
+        result
     }
 
     #[test]
@@ -134,7 +139,7 @@ mod tests {
             peer
         });
         let mut buffer = [0; 50_000];
-        assert_eq!(stream.read(&mut buffer).unwrap(), 50_000);
+        assert_eq!(promptly(|| stream.read(&mut buffer)), 50_000);
         assert!(buffer.chunks(1000).enumerate().all(|(number, piece)| piece == [number as u8; 1000]));
         writing.join().unwrap();
     }
@@ -163,7 +168,7 @@ mod tests {
     #[test]
     fn nothing_when_the_time_is_up_is_waited_for_on() {
         let (mut peer, mut stream) = connected(MOMENT);
-        let reading = thread::spawn(move || stream.read(&mut [0; 50_000]).unwrap());
+        let reading = thread::spawn(move || promptly(|| stream.read(&mut [0; 50_000])));
         thread::sleep(20 * MOMENT);
         peer.write_all(&[7; 10]).unwrap();
         assert_eq!(reading.join().unwrap(), 10);
@@ -173,8 +178,37 @@ mod tests {
     fn a_small_read_behind_a_large_one_takes_one_byte() {
         let (mut peer, mut stream) = connected(LONG);
         peer.write_all(&[7; 50_001]).unwrap();
-        assert_eq!(stream.read(&mut [0; 50_000]).unwrap(), 50_000);
+        assert_eq!(promptly(|| stream.read(&mut [0; 50_000])), 50_000);
         assert_eq!(promptly(|| stream.read(&mut [0; SMALL])), 1);
+    }
+
+    #[test]
+    fn no_frame_is_waited_for_in_vain() {
+        let (peer, stream) = connected(LONG);
+        let (large, small, packed) = (vec![1; 2 * ENOUGH], vec![2; 2 * SMALL], vec![3; ENOUGH]);
+        let content = [large.as_slice(), &small, &packed].concat();
+        let writing = thread::spawn(move || -> Result<TcpStream, WireError> {
+            let mut writer = DataWriter::new(&peer);
+            writer.heartbeat()?;
+            for frame in [large, small] {
+                writer.gather(&frame, false)?;
+                writer.flush()?;
+                writer.heartbeat()?;
+            }
+            writer.set_packing(true)?;
+            writer.gather(&packed, false)?;
+            writer.end(None)?;
+            Ok(peer)
+        });
+        let mut reader = DataReader::new(stream).allow_packed().unwrap();
+        let (mut read, mut buffer) = (Vec::new(), vec![0; 4 * ENOUGH]);
+        while read.len() < content.len() {
+            let count = promptly(|| reader.read(&mut buffer));
+            read.extend_from_slice(&buffer[..count]);
+        }
+        promptly(|| reader.finish().map_err(io::Error::other));
+        assert!(read == content);
+        writing.join().unwrap().unwrap();
     }
 
     #[test]
@@ -201,11 +235,7 @@ mod tests {
         let (mut peer, mut stream) = connected(LONG);
         rustix::net::sockopt::set_socket_recv_buffer_size(&stream.stream, 32 << 10).unwrap();
         let writing = thread::spawn(move || peer.write_all(&[7; 2 * ENOUGH]));
-        let mut all = vec![0; 2 * ENOUGH];
-        let mut filled = 0;
-        while filled < all.len() {
-            filled += stream.read(&mut all[filled..]).unwrap();
-        }
+        promptly(|| stream.read_exact(&mut vec![0; 2 * ENOUGH]));
         writing.join().unwrap().unwrap();
     }
 }

@@ -8,8 +8,8 @@ use crate::wire::frame::{self, Header, Kind, WireError};
 use crate::wire::message::{End, Failed, Heartbeat};
 use crate::wire::packing::Unpacker;
 
-/// What is read at once, in bytes, where little is asked for: frame headers, chunk heads, small files. Larger reads go
-/// past it, straight to where the bytes are wanted; they ask for no more than a frame's header has promised.
+/// What is read at once, in bytes, where less is asked for: frame headers, chunk heads, small files. Larger reads go past
+/// it, straight to where the bytes are wanted; they ask for no more than a frame's header has promised.
 pub const READ_AHEAD: usize = 8 << 10;
 
 /// The recipient's side: the stream's bytes as a [`Read`] whose end is reported only once the end frame was checked
