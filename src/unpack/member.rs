@@ -75,7 +75,7 @@ impl Member {
         Ok(data)
     }
 
-    /// Keeps nothing that others need: what comes next may be theirs.
+    /// Passes a full buffer on: what comes next may be of other members, which need it.
     pub fn pause(&mut self) -> Result<(), UnpackError> {
         self.file.pass_on_if_full()
     }

@@ -59,7 +59,7 @@ impl Fault {
     }
 }
 
-/// What nobody knows the reason of.
+/// The error where the thread that writes is gone, and hasn't said why.
 pub fn gone() -> io::Error {
     io::Error::other("the thread that writes is gone")
 }
