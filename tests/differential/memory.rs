@@ -14,7 +14,7 @@ use mysqlset::unpack::sink::OPEN_FILES;
 use mysqlset::wire::data::DataWriter;
 use mysqlset::wire::frame::{self, DATA_LIMIT, Kind, WireError};
 use mysqlset::wire::message::Offer;
-use mysqlset::wire::packing::ZSTD;
+use mysqlset::wire::packing::{Packer, ZSTD};
 
 use crate::dice::Dice;
 use crate::donor;
@@ -55,7 +55,7 @@ fn packed(window_log: u32) -> Vec<u8> {
 
 /// What zstd makes little of, but shorter.
 fn noise(length: usize) -> Vec<u8> {
-    random(length).enumerate().map(|(at, byte)| if at % 64 == 0 { 0 } else { byte }).collect()
+    random(length).enumerate().map(|(at, byte)| if at % 8 == 0 { 0 } else { byte }).collect()
 }
 
 /// A stream that is right in all its parts: refused only at its end, for what is missing.
@@ -91,11 +91,14 @@ fn serve(listener: TcpListener, donate: impl Fn(&TcpStream) -> Result<(), WireEr
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
-            if donate(&connection).is_ok() {
-                // Nobody goes before all of it has surely been looked at.
-                std::thread::sleep(Duration::from_millis(300));
-                let _ = connection.shutdown(Shutdown::Write);
-                let _ = connection.read(&mut [0]);
+            match donate(&connection) {
+                Ok(()) => {
+                    // Nobody goes before all of it has surely been looked at.
+                    std::thread::sleep(Duration::from_millis(300));
+                    let _ = connection.shutdown(Shutdown::Write);
+                    let _ = connection.read(&mut [0]);
+                }
+                Err(error) => eprintln!("the donor: {error}"),
             }
         }
     });
@@ -128,6 +131,8 @@ fn watch_peak(process: u32) -> JoinHandle<u64> {
             peak = peak.max(most.saturating_sub(of_files));
             std::thread::sleep(Duration::from_millis(5));
         }
+        let process = rustix::process::Pid::from_raw(process as i32).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
         panic!("the clone has not ended after {} seconds", PATIENCE.as_secs())
     })
 }
@@ -177,6 +182,9 @@ fn no_stream_takes_more_memory_than_is_allowed() {
 
 #[test]
 fn frames_that_are_packed_take_no_more_memory_than_is_allowed() {
+    // Frames that need memory for themselves and for as much again that they hold.
+    let packed = Packer::new().unwrap().pack(&noise(DATA_LIMIT)).map(<[u8]>::len);
+    assert!(packed.is_some_and(|length| length > DATA_LIMIT / 10 * 9), "{packed:?}");
     let stream = stream();
     stays_below(&["--wire-compression", "on"], move |recipient| offer_packed(recipient, &stream));
 }
