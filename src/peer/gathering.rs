@@ -3,7 +3,7 @@
 //! A thread that waits in `read` is woken for every packet or two, and copies little each time. In a virtual machine to
 //! wake it can be dear: a third of what receiving cost on one, while on another nothing was gained. So the kernel is told
 //! how much is worth waking for (`SO_RCVLOWAT`, socket(7)), and is asked by `poll` whether it has that much: `read` itself
-//! would copy what is there and then wait for as much again, which may never come.
+//! would copy what is there and then wait for as much again, which may never come. What the bytes mean is read elsewhere.
 
 use std::ffi::c_int;
 use std::io::{self, ErrorKind, Read};
@@ -23,8 +23,7 @@ const SMALL: usize = READ_AHEAD;
 const ENOUGH: usize = 256 << 10;
 
 /// How long it may take until enough has come. Then what is there is taken: a slow link brings less, and kernels before
-/// 4.18 don't make room for what they are told to wait for (tcp_set_rcvlowat). To be woken a hundred times a second costs
-/// nothing.
+/// 4.18 don't make room for what they are told to wait for (tcp_set_rcvlowat).
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// A socket whose larger reads wait for more than the first byte. Whoever reads more than [`SMALL`] bytes at once says so
