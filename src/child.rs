@@ -224,7 +224,22 @@ pub fn in_path(path: &OsStr, name: &str) -> Option<PathBuf> {
 
 /// Runs a short command to its end and returns all that it wrote.
 pub fn output(command: &mut Command) -> io::Result<Output> {
-    let child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    output_of(spawn_piped(command)?)
+}
+
+/// The same for several, side by side.
+pub fn outputs(commands: &mut [Command]) -> io::Result<Vec<Output>> {
+    let children: Vec<_> = commands.iter_mut().map(spawn_piped).collect();
+    // All are waited for, also where one could not be started.
+    let outputs: Vec<_> = children.into_iter().map(|child| output_of(child?)).collect();
+    outputs.into_iter().collect()
+}
+
+fn spawn_piped(command: &mut Command) -> io::Result<Child> {
+    spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
+
+fn output_of(child: Child) -> io::Result<Output> {
     let pid = child.id();
     let output = child.wait_with_output();
     disown(pid);

@@ -2,7 +2,8 @@
 //!
 //! The tool is asked, for only it knows which files it reads: `--print-defaults` prints the options of its server's
 //! groups, and of one group more with `--defaults-group` (seen with mariadb-backup 10.11; XtraBackup 2.4 lists both
-//! options in its help). The other groups have to be asked for one by one.
+//! options in its help). Each of the other groups has to be asked for, which is done for all of them at once: a recipient
+//! waits.
 
 use std::path::Path;
 use std::process::Command;
@@ -35,15 +36,19 @@ fn groups(family: Family) -> &'static [&'static str] {
 /// Asks the tool.
 pub fn own_option(program: &Path, family: Family, version: &Version) -> Result<Option<OwnOption>> {
     let mut printed = String::new();
-    for group in groups(family) {
-        let mut command = Command::new(program);
-        command.arg("--print-defaults").arg(format!("--defaults-group={group}"));
-        let output = child::output(&mut command).with_context(|| format!("starting {}", program.display()))?;
+    let mut questions: Vec<Command> = groups(family).iter().map(|group| question(program, group)).collect();
+    for output in child::outputs(&mut questions).with_context(|| format!("starting {}", program.display()))? {
         // Not a word of the output: there may be a password in it.
         ensure!(output.status.success(), "{} can't read its options files", program.display());
         printed.push_str(&String::from_utf8_lossy(&output.stdout));
     }
     Ok(find(&printed, bare_compress(family, version)))
+}
+
+fn question(program: &Path, group: &str) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--print-defaults").arg(format!("--defaults-group={group}"));
+    command
 }
 
 /// What `compress` without a value stands for. mariadb-backup knows QuickLZ only, and XtraBackup had it until

@@ -78,3 +78,26 @@ fn a_child_that_does_not_end_is_killed_at_the_limit() {
     let ended = shell("sleep 1000").wait_at_most(Duration::from_millis(50)).unwrap();
     assert!(ended.was_killed());
 }
+
+#[test]
+fn commands_side_by_side_answer_in_their_order_and_are_all_waited_for() {
+    let shell_command = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    };
+    // The first one waits for the second.
+    let directory = tempfile::tempdir().unwrap();
+    let there = directory.path().join("there");
+    let slow = format!("for i in $(seq 500); do [ -e {} ] && echo slow && exit; sleep 0.01; done", there.display());
+    let quick = format!("touch {}; echo quick", there.display());
+    let outputs = outputs(&mut [shell_command(&slow), shell_command(&quick)]).unwrap();
+    let said: Vec<_> = outputs.iter().map(|output| String::from_utf8_lossy(&output.stdout)).collect();
+    assert_eq!(said, ["slow\n", "quick\n"]);
+
+    let marker = directory.path().join("marker");
+    let last = format!("sleep 0.1; touch {}", marker.display());
+    let error = super::outputs(&mut [Command::new("/no/such/program"), shell_command(&last)]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert!(marker.exists());
+}

@@ -1,6 +1,6 @@
 //! By what a clone can be made here: a backup tool, a server with the CLONE plugin, or either.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use tracing::{info, warn};
 
 use crate::backup_tool::BackupTool;
@@ -29,7 +29,13 @@ impl Ways {
                 })?;
                 Ok(Ways { tool: None, server: Some(server) })
             }
-            Method::Auto => Ways::either(BackupTool::find(), Program::find()),
+            Method::Auto => {
+                let (tool, server) = std::thread::scope(|scope| {
+                    let server = scope.spawn(Program::find);
+                    (BackupTool::find(), server.join())
+                });
+                Ways::either(tool, server.unwrap_or_else(|_| Err(anyhow!("who looked for it has failed"))))
+            }
         }
     }
 
