@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
@@ -15,7 +16,7 @@ const EVERY: u64 = 256 << 20;
 
 /// A thread that syncs a file system when it is told that enough was written.
 pub struct Flusher {
-    unsynced: u64,
+    written: AtomicU64,
     wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -32,18 +33,17 @@ impl Flusher {
                 }
             }
         })?;
-        Ok(Flusher { unsynced: 0, wake: Some(wake), thread: Some(thread) })
+        Ok(Flusher { written: AtomicU64::new(0), wake: Some(wake), thread: Some(thread) })
     }
 
     /// Takes note of bytes written.
-    pub fn written(&mut self, bytes: u64) {
-        self.unsynced += bytes;
-        if self.unsynced >= EVERY
+    pub fn written(&self, bytes: u64) {
+        let before = self.written.fetch_add(bytes, Ordering::Relaxed);
+        if before / EVERY < (before + bytes) / EVERY
             && let Some(wake) = &self.wake
         {
             // It may still be at it; then it goes on right afterwards.
             let _ = wake.try_send(());
-            self.unsynced = 0;
         }
     }
 }

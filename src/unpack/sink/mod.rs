@@ -1,6 +1,6 @@
 //! Where members become files: made by us, below one directory, through no link.
 //!
-//! What was received into a [`buffer`] is written from it, by a thread of its own ([`writer`]); and what was written is
+//! What was received into a [`buffer`] is written from it, by threads of their own ([`writer`]); and what was written is
 //! synced before long ([`flusher`]). A fault of theirs is seen at the next write, or at the latest when the sink is
 //! finished.
 
@@ -10,7 +10,7 @@ mod flusher;
 mod target;
 mod writer;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -54,6 +54,8 @@ pub struct Sink {
     path: PathBuf,
     top: Rc<OwnedFd>,
     known: RefCell<HashMap<OsString, Rc<OwnedFd>>>,
+    /// How many files.
+    made: Cell<usize>,
     output: Rc<RefCell<Output>>,
 }
 
@@ -115,6 +117,7 @@ impl Sink {
             path: directory.to_owned(),
             top: Rc::new(top),
             known: RefCell::default(),
+            made: Cell::default(),
             output: Rc::new(RefCell::new(output)),
         })
     }
@@ -135,7 +138,7 @@ impl Sink {
             Err(Errno::LOOP | Errno::ISDIR) => return malformed(format!("{member} is in the way of itself")),
             Err(error) => return Err(self.failed(member, error)),
         };
-        let target = Target::new(file, self.path.join(member.as_os_str()));
+        let target = Target::new(file, self.path.join(member.as_os_str()), self.made.replace(self.made.get() + 1));
         Ok(SinkFile::new(target, self.output.clone()))
     }
 

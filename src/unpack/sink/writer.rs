@@ -1,4 +1,7 @@
-//! The thread that writes, so that the next bytes are received meanwhile.
+//! The threads that write, so that the next bytes are received meanwhile.
+//!
+//! Each file is written by one of them, in the order in which its pieces came. The backup tools send several files by
+//! turns, a piece of each: while the disk is at one, it has the next one's already.
 //!
 //! Large files are written past the page cache (O_DIRECT) where the file system takes that: filling the cache was the
 //! dearest part of receiving a backup, and what is in it has to be written all the same before it counts. Small
@@ -6,6 +9,7 @@
 //! slower than the network finds several pieces of a file waiting, and gets them at once.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
@@ -17,7 +21,10 @@ use super::flusher::Flusher;
 use super::target::{Piece, Target};
 use crate::unpack::UnpackError;
 
-/// Jobs that may wait. Nearly all of them hold a buffer, of which the large ones are fewer.
+/// As many as the files that the donor's tool reads at once, unless it is told otherwise.
+const THREADS: usize = 4;
+
+/// Jobs that may wait for a thread. Nearly all of them hold a buffer, of which the large ones are fewer.
 const QUEUE: usize = 64;
 
 /// Pieces that are written at once. Many disks, those of clouds above all, take their time for a write of whatever size,
@@ -59,58 +66,81 @@ impl Fault {
     }
 }
 
-/// The error where the thread that writes is gone, and hasn't said why.
+/// The error where a thread that writes is gone, and hasn't said why.
 pub fn gone() -> io::Error {
-    io::Error::other("the thread that writes is gone")
+    io::Error::other("a thread that writes is gone")
 }
 
-/// The receiving side's hold on the writer. Dropped, it waits until nothing is written any more.
+/// The receiving side's hold on the threads. Dropped, it waits until nothing is written any more.
 pub struct Writer {
-    jobs: Option<SyncSender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<Writing>,
     fault: Arc<Fault>,
 }
 
+/// One of them, and the way to it.
+struct Writing {
+    jobs: SyncSender<Job>,
+    thread: JoinHandle<()>,
+}
+
 impl Writer {
-    /// Starts the thread. With `direct` large files go past the page cache where that can be.
+    /// Starts the threads. With `direct` large files go past the page cache where that can be.
     pub fn start(give_back: Sender<Buffer>, flusher: Flusher, fault: Arc<Fault>, direct: bool) -> io::Result<Writer> {
-        let (jobs, waiting) = sync_channel(QUEUE);
-        let work = Work { jobs: waiting, next: None, give_back, flusher, fault: fault.clone(), may_be_direct: direct };
-        let thread = Builder::new().name("writer".into()).spawn(move || work.run())?;
-        Ok(Writer { jobs: Some(jobs), thread: Some(thread), fault })
+        let mut writer = Writer { threads: Vec::new(), fault };
+        let flusher = Arc::new(flusher);
+        for _ in 0..THREADS {
+            let (jobs, waiting) = sync_channel(QUEUE);
+            let work = Work {
+                jobs: waiting,
+                next: None,
+                give_back: give_back.clone(),
+                flusher: flusher.clone(),
+                fault: writer.fault.clone(),
+                may_be_direct: direct,
+            };
+            let thread = Builder::new().name("writer".into()).spawn(move || work.run())?;
+            writer.threads.push(Writing { jobs, thread });
+        }
+        Ok(writer)
     }
 
     pub fn write(&self, target: Arc<Target>, piece: Piece) -> Result<(), UnpackError> {
-        self.ask(Job::Write(target, piece))
+        self.ask(self.thread_of(&target), Job::Write(target, piece))
     }
 
     /// Makes a file `least` bytes long where it is shorter once all is written: it ends in a hole.
     pub fn lengthen(&self, target: Arc<Target>, least: u64) -> Result<(), UnpackError> {
-        self.ask(Job::Lengthen(target, least))
+        self.ask(self.thread_of(&target), Job::Lengthen(target, least))
     }
 
     /// Waits until all is written, and says whether it was.
     pub fn settle(&self) -> Result<(), UnpackError> {
-        let (answer, settled) = sync_channel(1);
-        self.ask(Job::Settle(answer))?;
-        if settled.recv().is_err() {
+        let (answer, settled) = sync_channel(THREADS);
+        for thread in &self.threads {
+            self.ask(thread, Job::Settle(answer.clone()))?;
+        }
+        drop(answer);
+        if settled.iter().count() < self.threads.len() {
             self.fault.note(PathBuf::new(), gone());
         }
         self.fault.check()
     }
 
-    /// Ends both threads, and says whether all went well.
+    /// Ends all threads, and says whether all went well.
     pub fn finish(self) -> Result<(), UnpackError> {
         let fault = self.fault.clone();
         drop(self);
         fault.check()
     }
 
-    fn ask(&self, job: Job) -> Result<(), UnpackError> {
+    /// Files made one after the other are written by different ones.
+    fn thread_of(&self, target: &Target) -> &Writing {
+        &self.threads[target.number() % self.threads.len()]
+    }
+
+    fn ask(&self, thread: &Writing, job: Job) -> Result<(), UnpackError> {
         self.fault.check()?;
-        if let Some(jobs) = &self.jobs
-            && jobs.send(job).is_err()
-        {
+        if thread.jobs.send(job).is_err() {
             self.fault.note(PathBuf::new(), gone());
         }
         self.fault.check()
@@ -119,22 +149,23 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            self.fault.note(PathBuf::new(), io::Error::other("the thread that writes has failed"));
+        // Each ends when it has nobody to wait for, and all do so at once.
+        let threads: Vec<JoinHandle<()>> = self.threads.drain(..).map(|writing| writing.thread).collect();
+        for thread in threads {
+            if thread.join().is_err() {
+                self.fault.note(PathBuf::new(), gone());
+            }
         }
     }
 }
 
-/// What the thread works with.
+/// What a thread works with.
 struct Work {
     jobs: Receiver<Job>,
     /// Taken from the queue already.
     next: Option<Job>,
     give_back: Sender<Buffer>,
-    flusher: Flusher,
+    flusher: Arc<Flusher>,
     fault: Arc<Fault>,
     may_be_direct: bool,
 }
@@ -182,7 +213,9 @@ impl Work {
     }
 
     fn write(&mut self, target: &Target, run: &[Piece]) {
-        match target.write(run, &mut self.may_be_direct) {
+        // Also of a fault that nobody thought of the buffers must come back: whoever waits for one doesn't look elsewhere.
+        let written = catch_unwind(AssertUnwindSafe(|| target.write(run, &mut self.may_be_direct)));
+        match written.unwrap_or_else(|_| Err(io::Error::other("the thread that writes it has failed"))) {
             Ok(()) => self.flusher.written(run.iter().map(|piece| piece.length as u64).sum()),
             Err(error) => self.fault.note(target.path().to_owned(), error),
         }
@@ -191,4 +224,85 @@ impl Work {
 
 fn goes_on(run: &[Piece], next: &Piece) -> bool {
     run.last().is_some_and(|last| last.goes_on_with(next))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::Duration;
+
+    use super::super::buffer::{LARGE, Pool};
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// A directory, the pool, and what writes from it.
+    fn started() -> (tempfile::TempDir, Pool, Writer) {
+        let directory = tempfile::tempdir().unwrap();
+        let fault = Arc::<Fault>::default();
+        let flusher = Flusher::start(File::open(&directory).unwrap(), directory.path().into(), fault.clone()).unwrap();
+        let mut pool = Pool::new();
+        let writer = Writer::start(pool.return_address(), flusher, fault, true).unwrap();
+        (directory, pool, writer)
+    }
+
+    fn filled(pool: &mut Pool, byte: u8, at: u64) -> Piece {
+        let mut buffer = pool.take().unwrap();
+        assert_eq!(buffer.size(), LARGE);
+        buffer.room(0, LARGE).fill(byte);
+        pool.went_away(LARGE);
+        Piece { buffer, length: LARGE, at, is_whole_file: false }
+    }
+
+    #[test]
+    fn each_file_has_its_pieces_in_their_order() {
+        let (directory, mut pool, writer) = started();
+        let files = 2 * THREADS + 1;
+        let path = |number: usize| directory.path().join(number.to_string());
+        let targets: Vec<Arc<Target>> = (0..files)
+            .map(|number| Arc::new(Target::new(File::create_new(path(number)).unwrap(), path(number), number)))
+            .collect();
+        // Every piece but the last is written over by the next.
+        for turn in 0..10 {
+            for (number, target) in targets.iter().enumerate() {
+                writer.write(target.clone(), filled(&mut pool, 10 * turn + number as u8, LARGE as u64)).unwrap();
+            }
+        }
+        for target in &targets {
+            writer.lengthen(target.clone(), 3 * LARGE as u64).unwrap();
+        }
+        writer.settle().unwrap();
+        for number in 0..files {
+            let expected = [vec![0; LARGE], vec![90 + number as u8; LARGE], vec![0; LARGE]].concat();
+            assert!(std::fs::read(path(number)).unwrap() == expected, "{number}");
+        }
+        writer.finish().unwrap();
+    }
+
+    #[test]
+    fn files_made_one_after_the_other_have_a_thread_each() {
+        let (_directory, _pool, writer) = started();
+        let thread_of = |number| {
+            let target = Target::new(tempfile::tempfile().unwrap(), PathBuf::new(), number);
+            writer.thread_of(&target) as *const Writing
+        };
+        let threads: std::collections::BTreeSet<_> = (100..100 + THREADS).map(thread_of).collect();
+        assert_eq!(threads.len(), THREADS);
+    }
+
+    #[test]
+    fn a_thread_that_fails_gives_back_what_it_has() {
+        let (directory, mut pool, writer) = started();
+        let path = directory.path().join("file");
+        let target = Arc::new(Target::new(File::create_new(&path).unwrap(), path, 0));
+        // Of which nothing is filled.
+        let piece = Piece { buffer: pool.take().unwrap(), length: LARGE, at: 0, is_whole_file: false };
+        pool.went_away(LARGE);
+        writer.write(target, piece).unwrap();
+        let (answer, answered) = sync_channel(1);
+        std::thread::spawn(move || answer.send((0..20).map(|_| pool.take().unwrap().size()).sum::<usize>()));
+        assert!(answered.recv_timeout(LONG).unwrap() > 0);
+        let error = writer.finish().unwrap_err();
+        assert!(error.to_string().contains("has failed"), "{error}");
+    }
 }
