@@ -237,4 +237,49 @@ mod tests {
         promptly(|| stream.read_exact(&mut vec![0; 2 * ENOUGH]));
         writing.join().unwrap().unwrap();
     }
+
+    #[test]
+    fn where_the_option_is_forbidden_all_is_read_as_it_comes() {
+        let (mut peer, mut stream) = connected(LONG);
+        let reading = thread::spawn(move || {
+            forbid_low_water_marks();
+            let forbidden = set_low_water_mark(&stream.stream, 1).unwrap_err();
+            assert_eq!(forbidden.kind(), ErrorKind::PermissionDenied);
+            promptly(|| stream.read(&mut [0; 50_000]))
+        });
+        peer.write_all(&[7; 10]).unwrap();
+        assert_eq!(reading.join().unwrap(), 10);
+    }
+
+    /// To this thread, as a container's seccomp profile may. (seccomp(2))
+    #[allow(unsafe_code, reason = "no library is worth it for one test")]
+    fn forbid_low_water_marks() {
+        const NUMBER: u32 = std::mem::offset_of!(libc::seccomp_data, nr) as u32;
+        const OPTION: u32 = std::mem::offset_of!(libc::seccomp_data, args) as u32 + 2 * size_of::<u64>() as u32;
+        // Half of an argument is looked at: the lower one.
+        const LOWER: u32 = if cfg!(target_endian = "big") { 4 } else { 0 };
+        let load =
+            |at| libc::sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: at };
+        let skip_unless = |value, jf| libc::sock_filter {
+            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+            jt: 0,
+            jf,
+            k: value,
+        };
+        let answer = |k| libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k };
+        let mut filter = [
+            load(NUMBER),
+            skip_unless(libc::SYS_setsockopt as u32, 3),
+            load(OPTION + LOWER),
+            skip_unless(libc::SO_RCVLOWAT as u32, 1),
+            answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+            answer(libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: the filter outlives the calls, and the kernel has a copy of it then.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+        }
+    }
 }
