@@ -227,10 +227,10 @@ pub fn output(command: &mut Command) -> io::Result<Output> {
     output_of(spawn_piped(command)?)
 }
 
-/// The same for several, side by side.
+/// The same for several, side by side; what they wrote comes in their order. Where one fails the others are waited for all
+/// the same.
 pub fn outputs(commands: &mut [Command]) -> io::Result<Vec<Output>> {
     let children: Vec<_> = commands.iter_mut().map(spawn_piped).collect();
-    // All are waited for, also where one could not be started.
     let outputs: Vec<_> = children.into_iter().map(|child| output_of(child?)).collect();
     outputs.into_iter().collect()
 }

@@ -95,6 +95,7 @@ fn set_low_water_mark(stream: &TcpStream, bytes: usize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::c_ulong;
     use std::io::Write;
     use std::net::TcpListener;
     use std::thread;
@@ -278,8 +279,9 @@ mod tests {
         let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
         // SAFETY: the filter outlives the calls, and the kernel has a copy of it then.
         unsafe {
-            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+            let (on, none, mode) = (1 as c_ulong, 0 as c_ulong, c_ulong::from(libc::SECCOMP_MODE_FILTER));
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, on, none, none, none), 0);
+            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0);
         }
     }
 }

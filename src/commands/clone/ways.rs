@@ -1,5 +1,7 @@
 //! By what a clone can be made here: a backup tool, a server with the CLONE plugin, or either.
 
+use std::thread::Builder;
+
 use anyhow::{Result, anyhow};
 use tracing::{info, warn};
 
@@ -31,10 +33,15 @@ impl Ways {
             }
             Method::Auto => {
                 let (tool, server) = std::thread::scope(|scope| {
-                    let server = scope.spawn(Program::find);
-                    (BackupTool::find(), server.join())
+                    match Builder::new().name("server".into()).spawn_scoped(scope, Program::find) {
+                        Ok(server) => (BackupTool::find(), server.join()),
+                        Err(_) => (BackupTool::find(), Ok(Program::find())),
+                    }
                 });
-                Ways::either(tool, server.unwrap_or_else(|_| Err(anyhow!("who looked for it has failed"))))
+                Ways::either(
+                    tool,
+                    server.unwrap_or_else(|_| Err(anyhow!("the thread that looked for it has panicked"))),
+                )
             }
         }
     }
