@@ -1,8 +1,9 @@
 //! Where a clone can be killed: at which system call, by its name and number.
 //!
-//! strace kills on the way into a call: all calls before it have happened, this one has not. It counts each kind of
-//! call by thread; all work of `clone` on the disk is done by one thread, so the order is that of its story. Children
-//! are let go when they become another program.
+//! strace kills on the way into a call: all calls of that thread before it have happened, this one has not. It counts
+//! each kind of call by thread. What the receiving thread does comes in the order of its story. Others write large files
+//! meanwhile: which of them has which file, and how far each is, differs from run to run, so their calls are certain only
+//! as far as the first. Children are let go when they become another program.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -8,7 +8,7 @@ use rustix::mm::{Advice, madvise};
 
 use super::OPEN_FILES;
 
-/// Bytes of a large buffer, and of a write: few system calls, and the disk is kept busy by one of them at a time.
+/// Bytes of a large buffer, and of most writes: few system calls, each long enough for a disk.
 pub const LARGE: usize = 1 << 20;
 
 /// For files that find no large one free.
@@ -116,7 +116,8 @@ impl Pool {
     }
 
     /// A buffer to fill. Waits for the writer where it has all that files don't hold; where files hold all large ones,
-    /// they are so many that a small one has to do. `None` where the writer is gone, with all that it had.
+    /// they are so many that a small one has to do. `None` where all of its threads are gone, with all that
+    /// they had.
     pub fn take(&mut self) -> Option<Buffer> {
         while let Ok(buffer) = self.returned.try_recv() {
             self.came_back(buffer);

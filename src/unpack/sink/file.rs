@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Output;
 use super::buffer::Buffer;
 use super::target::{Piece, Target};
+use super::writer::Assigned;
 use crate::unpack::UnpackError;
 
 /// Not worth the way to another thread, in bytes, as long as that has nothing of the file.
@@ -21,8 +22,8 @@ pub struct SinkFile {
     buffer: Option<Buffer>,
     pending: usize,
     start: u64,
-    /// Whether the writer was given a part of it.
-    is_begun: bool,
+    /// Who writes it, once a part of it was passed on.
+    writer: Option<Assigned>,
     /// One past the last byte that the file must have, holes included.
     longest: u64,
     has_holes: bool,
@@ -36,7 +37,7 @@ impl SinkFile {
             buffer: None,
             pending: 0,
             start: 0,
-            is_begun: false,
+            writer: None,
             longest: 0,
             has_holes: false,
         }
@@ -99,10 +100,10 @@ impl SinkFile {
     /// Passes on what is left, and has the file given its length where it ends in a hole.
     pub fn finish(mut self) -> Result<(), UnpackError> {
         self.flush(true)?;
-        match (self.has_holes, self.is_begun) {
+        match (self.has_holes, &self.writer) {
             (false, _) => Ok(()),
-            (true, false) => self.target.lengthen(self.longest),
-            (true, true) => self.output.borrow_mut().writer()?.lengthen(self.target.clone(), self.longest),
+            (true, None) => self.target.lengthen(self.longest),
+            (true, Some(by)) => self.output.borrow_mut().writer()?.lengthen(by, self.target.clone(), self.longest),
         }
     }
 
@@ -115,18 +116,19 @@ impl SinkFile {
         let Some(buffer) = self.buffer.take() else { return Ok(()) };
         let mut output = self.output.borrow_mut();
         let length = std::mem::take(&mut self.pending);
-        let is_whole_file = is_last && !self.is_begun && self.start == 0;
+        let is_whole_file = is_last && self.writer.is_none() && self.start == 0;
         if length == 0 {
             output.pool.put_back(buffer);
-        } else if !self.is_begun && length <= SMALL_PIECE {
+        } else if self.writer.is_none() && length <= SMALL_PIECE {
             self.target.write_at_once(buffer.bytes(length), self.start)?;
             output.pool.put_back(buffer);
         } else {
             let size = buffer.size();
             let piece = Piece { buffer, length, at: self.start, is_whole_file };
-            output.writer()?.write(self.target.clone(), piece)?;
+            let writer = output.writer()?;
+            let by = self.writer.get_or_insert_with(|| writer.assign());
+            writer.write(by, self.target.clone(), piece)?;
             output.pool.went_away(size);
-            self.is_begun = true;
         }
         self.start += length as u64;
         Ok(())

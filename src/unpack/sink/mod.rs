@@ -10,7 +10,7 @@ mod flusher;
 mod target;
 mod writer;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -54,8 +54,6 @@ pub struct Sink {
     path: PathBuf,
     top: Rc<OwnedFd>,
     known: RefCell<HashMap<OsString, Rc<OwnedFd>>>,
-    /// How many files.
-    made: Cell<usize>,
     output: Rc<RefCell<Output>>,
 }
 
@@ -117,7 +115,6 @@ impl Sink {
             path: directory.to_owned(),
             top: Rc::new(top),
             known: RefCell::default(),
-            made: Cell::default(),
             output: Rc::new(RefCell::new(output)),
         })
     }
@@ -138,12 +135,12 @@ impl Sink {
             Err(Errno::LOOP | Errno::ISDIR) => return malformed(format!("{member} is in the way of itself")),
             Err(error) => return Err(self.failed(member, error)),
         };
-        let target = Target::new(file, self.path.join(member.as_os_str()), self.made.replace(self.made.get() + 1));
+        let target = Target::new(file, self.path.join(member.as_os_str()));
         Ok(SinkFile::new(target, self.output.clone()))
     }
 
     /// Ends the threads, and says whether all that was passed on is written. What the flusher was told by the kernel nobody
-    /// is told again, so it must have ended before it is asked.
+    /// is told again, so that must have ended before whoever syncs last asks.
     pub fn finish(self) -> Result<(), UnpackError> {
         let writer = self.output.borrow_mut().writer.take();
         writer.map_or(Ok(()), Writer::finish)
@@ -228,5 +225,28 @@ impl Sink {
 
     fn failed(&self, member: &MemberPath, error: Errno) -> UnpackError {
         UnpackError::Output { path: self.path.join(member.as_os_str()), source: error.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_takes_anothers_place_gets_nothing_of_what_waits_for_that() {
+        let directory = tempfile::tempdir().unwrap();
+        let sink = Sink::new(directory.path(), Writing::Cached).unwrap();
+        let member = MemberPath::new(b"a").unwrap();
+        let [old, new] = [vec![1; 6 << 20], vec![2; 2 << 20]];
+        for _ in 0..10 {
+            for content in [&old, &new] {
+                let mut file = sink.create(&member, Open::Replace).unwrap();
+                file.write(content).unwrap();
+                file.finish().unwrap();
+            }
+            sink.settle().unwrap();
+            assert!(std::fs::read(directory.path().join("a")).unwrap() == new);
+        }
+        sink.finish().unwrap();
     }
 }

@@ -16,8 +16,6 @@ use crate::unpack::UnpackError;
 pub struct Target {
     file: File,
     path: PathBuf,
-    /// How many were made before it.
-    number: usize,
     /// Whether it was set to go past the page cache; of concern to the thread that writes it only.
     is_direct: AtomicBool,
 }
@@ -50,16 +48,12 @@ impl Piece {
 }
 
 impl Target {
-    pub fn new(file: File, path: PathBuf, number: usize) -> Target {
-        Target { file, path, number, is_direct: AtomicBool::new(false) }
+    pub fn new(file: File, path: PathBuf) -> Target {
+        Target { file, path, is_direct: AtomicBool::new(false) }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    pub fn number(&self) -> usize {
-        self.number
     }
 
     /// Writes without the thread, which must have nothing of this file.
@@ -157,7 +151,7 @@ mod tests {
         const LENGTH: usize = 16 * ALIGNMENT;
         for mut may_be_direct in [true, false] {
             let file = tempfile::NamedTempFile::new().unwrap();
-            let target = Target::new(file.reopen().unwrap(), file.path().to_owned(), 0);
+            let target = Target::new(file.reopen().unwrap(), file.path().to_owned());
             let mut pool = Pool::new();
             let at = ALIGNMENT as u64;
             let run = [

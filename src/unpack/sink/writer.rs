@@ -1,16 +1,19 @@
 //! The threads that write, so that the next bytes are received meanwhile.
 //!
-//! Each file is written by one of them, in the order in which its pieces came. The backup tools send several files by
-//! turns, a piece of each: while the disk is at one, it has the next one's already.
+//! Each file is written by one of them, in the order in which its pieces came. The backup tools send several files by turns,
+//! a piece of each: with one thread the disk had nothing to do between two writes, with several the next one is there
+//! already, of another file.
 //!
 //! Large files are written past the page cache (O_DIRECT) where the file system takes that: filling the cache was the
 //! dearest part of receiving a backup, and what is in it has to be written all the same before it counts. Small
 //! files, and the odd ends of large ones, go through the cache, where many of them become few writes. A disk that is
 //! slower than the network finds several pieces of a file waiting, and gets them at once.
 
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,20 +76,30 @@ pub fn gone() -> io::Error {
 
 /// The receiving side's hold on the threads. Dropped, it waits until nothing is written any more.
 pub struct Writer {
-    threads: Vec<Writing>,
+    hands: Vec<Hand>,
+    /// Who is asked first to take a file.
+    next: Cell<usize>,
     fault: Arc<Fault>,
 }
 
-/// One of them, and the way to it.
-struct Writing {
+/// A thread that writes, and the queue to it.
+struct Hand {
     jobs: SyncSender<Job>,
     thread: JoinHandle<()>,
+    /// Has a clone for each file that is with it.
+    files: Rc<()>,
+}
+
+/// Says by which thread a file is written. It counts as that one's as long as this is there.
+pub struct Assigned {
+    hand: usize,
+    _file: Rc<()>,
 }
 
 impl Writer {
-    /// Starts the threads. With `direct` large files go past the page cache where that can be.
+    /// Starts the threads, or as many as can be had. With `direct` large files go past the page cache where that can be.
     pub fn start(give_back: Sender<Buffer>, flusher: Flusher, fault: Arc<Fault>, direct: bool) -> io::Result<Writer> {
-        let mut writer = Writer { threads: Vec::new(), fault };
+        let mut writer = Writer { hands: Vec::new(), next: Cell::default(), fault };
         let flusher = Arc::new(flusher);
         for _ in 0..THREADS {
             let (jobs, waiting) = sync_channel(QUEUE);
@@ -98,29 +111,41 @@ impl Writer {
                 fault: writer.fault.clone(),
                 may_be_direct: direct,
             };
-            let thread = Builder::new().name("writer".into()).spawn(move || work.run())?;
-            writer.threads.push(Writing { jobs, thread });
+            match Builder::new().name("writer".into()).spawn(move || work.run()) {
+                Ok(thread) => writer.hands.push(Hand { jobs, thread, files: Rc::default() }),
+                Err(error) if writer.hands.is_empty() => return Err(error),
+                Err(_) => break,
+            }
         }
         Ok(writer)
     }
 
-    pub fn write(&self, target: Arc<Target>, piece: Piece) -> Result<(), UnpackError> {
-        self.ask(self.thread_of(&target), Job::Write(target, piece))
+    /// Who is to write a file: one with the fewest of them, by turns where several have as few.
+    pub fn assign(&self) -> Assigned {
+        let count = self.hands.len();
+        let by_turns = (0..count).map(|step| (self.next.get() + step) % count);
+        let hand = by_turns.min_by_key(|hand| Rc::strong_count(&self.hands[*hand].files)).unwrap_or_default();
+        self.next.set(hand + 1);
+        Assigned { hand, _file: self.hands[hand].files.clone() }
+    }
+
+    pub fn write(&self, by: &Assigned, target: Arc<Target>, piece: Piece) -> Result<(), UnpackError> {
+        self.ask(&self.hands[by.hand], Job::Write(target, piece))
     }
 
     /// Makes a file `least` bytes long where it is shorter once all is written: it ends in a hole.
-    pub fn lengthen(&self, target: Arc<Target>, least: u64) -> Result<(), UnpackError> {
-        self.ask(self.thread_of(&target), Job::Lengthen(target, least))
+    pub fn lengthen(&self, by: &Assigned, target: Arc<Target>, least: u64) -> Result<(), UnpackError> {
+        self.ask(&self.hands[by.hand], Job::Lengthen(target, least))
     }
 
     /// Waits until all is written, and says whether it was.
     pub fn settle(&self) -> Result<(), UnpackError> {
-        let (answer, settled) = sync_channel(THREADS);
-        for thread in &self.threads {
-            self.ask(thread, Job::Settle(answer.clone()))?;
+        let (answer, settled) = sync_channel(self.hands.len());
+        for hand in &self.hands {
+            self.ask(hand, Job::Settle(answer.clone()))?;
         }
         drop(answer);
-        if settled.iter().count() < self.threads.len() {
+        if settled.iter().count() < self.hands.len() {
             self.fault.note(PathBuf::new(), gone());
         }
         self.fault.check()
@@ -133,14 +158,9 @@ impl Writer {
         fault.check()
     }
 
-    /// Files made one after the other are written by different ones.
-    fn thread_of(&self, target: &Target) -> &Writing {
-        &self.threads[target.number() % self.threads.len()]
-    }
-
-    fn ask(&self, thread: &Writing, job: Job) -> Result<(), UnpackError> {
+    fn ask(&self, hand: &Hand, job: Job) -> Result<(), UnpackError> {
         self.fault.check()?;
-        if thread.jobs.send(job).is_err() {
+        if hand.jobs.send(job).is_err() {
             self.fault.note(PathBuf::new(), gone());
         }
         self.fault.check()
@@ -149,8 +169,8 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Each ends when it has nobody to wait for, and all do so at once.
-        let threads: Vec<JoinHandle<()>> = self.threads.drain(..).map(|writing| writing.thread).collect();
+        // A thread ends when its queue is closed and empty. All are closed before the first is waited for.
+        let threads: Vec<JoinHandle<()>> = self.hands.drain(..).map(|hand| hand.thread).collect();
         for thread in threads {
             if thread.join().is_err() {
                 self.fault.note(PathBuf::new(), gone());
@@ -213,9 +233,10 @@ impl Work {
     }
 
     fn write(&mut self, target: &Target, run: &[Piece]) {
-        // Also of a fault that nobody thought of the buffers must come back: whoever waits for one doesn't look elsewhere.
+        // Where this panics the buffers must be given back all the same: the other threads keep the channel open, and
+        // whoever waits for one would wait for ever.
         let written = catch_unwind(AssertUnwindSafe(|| target.write(run, &mut self.may_be_direct)));
-        match written.unwrap_or_else(|_| Err(io::Error::other("the thread that writes it has failed"))) {
+        match written.unwrap_or_else(|_| Err(io::Error::other("a fault of the program while it was written"))) {
             Ok(()) => self.flusher.written(run.iter().map(|piece| piece.length as u64).sum()),
             Err(error) => self.fault.note(target.path().to_owned(), error),
         }
@@ -228,6 +249,7 @@ fn goes_on(run: &[Piece], next: &Piece) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs::File;
     use std::time::Duration;
 
@@ -260,16 +282,18 @@ mod tests {
         let files = 2 * THREADS + 1;
         let path = |number: usize| directory.path().join(number.to_string());
         let targets: Vec<Arc<Target>> = (0..files)
-            .map(|number| Arc::new(Target::new(File::create_new(path(number)).unwrap(), path(number), number)))
+            .map(|number| Arc::new(Target::new(File::create_new(path(number)).unwrap(), path(number))))
             .collect();
+        let hands: Vec<Assigned> = targets.iter().map(|_| writer.assign()).collect();
         // Every piece but the last is written over by the next.
         for turn in 0..10 {
             for (number, target) in targets.iter().enumerate() {
-                writer.write(target.clone(), filled(&mut pool, 10 * turn + number as u8, LARGE as u64)).unwrap();
+                let piece = filled(&mut pool, 10 * turn + number as u8, LARGE as u64);
+                writer.write(&hands[number], target.clone(), piece).unwrap();
             }
         }
-        for target in &targets {
-            writer.lengthen(target.clone(), 3 * LARGE as u64).unwrap();
+        for (target, hand) in targets.iter().zip(&hands) {
+            writer.lengthen(hand, target.clone(), 3 * LARGE as u64).unwrap();
         }
         writer.settle().unwrap();
         for number in 0..files {
@@ -280,29 +304,35 @@ mod tests {
     }
 
     #[test]
-    fn files_made_one_after_the_other_have_a_thread_each() {
+    fn a_file_goes_to_a_thread_with_the_fewest() {
         let (_directory, _pool, writer) = started();
-        let thread_of = |number| {
-            let target = Target::new(tempfile::tempfile().unwrap(), PathBuf::new(), number);
-            writer.thread_of(&target) as *const Writing
-        };
-        let threads: std::collections::BTreeSet<_> = (100..100 + THREADS).map(thread_of).collect();
-        assert_eq!(threads.len(), THREADS);
+        let mut held: Vec<Assigned> = (0..2 * THREADS).map(|_| writer.assign()).collect();
+        let hands: Vec<usize> = held.iter().map(|assigned| assigned.hand).collect();
+        assert_eq!(hands, (0..THREADS).chain(0..THREADS).collect::<Vec<_>>());
+        for free in [2, 0, 3] {
+            held.retain(|assigned| assigned.hand != free);
+            held.extend([writer.assign(), writer.assign()]);
+            assert!(held[held.len() - 2..].iter().all(|assigned| assigned.hand == free));
+        }
+        held.clear();
+        // Those that are short are finished before the next one comes.
+        let hands: BTreeSet<usize> = (0..THREADS).map(|_| writer.assign().hand).collect();
+        assert_eq!(hands.len(), THREADS);
     }
 
     #[test]
     fn a_thread_that_fails_gives_back_what_it_has() {
         let (directory, mut pool, writer) = started();
         let path = directory.path().join("file");
-        let target = Arc::new(Target::new(File::create_new(&path).unwrap(), path, 0));
+        let target = Arc::new(Target::new(File::create_new(&path).unwrap(), path));
         // Of which nothing is filled.
         let piece = Piece { buffer: pool.take().unwrap(), length: LARGE, at: 0, is_whole_file: false };
         pool.went_away(LARGE);
-        writer.write(target, piece).unwrap();
+        writer.write(&writer.assign(), target, piece).unwrap();
         let (answer, answered) = sync_channel(1);
         std::thread::spawn(move || answer.send((0..20).map(|_| pool.take().unwrap().size()).sum::<usize>()));
         assert!(answered.recv_timeout(LONG).unwrap() > 0);
         let error = writer.finish().unwrap_err();
-        assert!(error.to_string().contains("has failed"), "{error}");
+        assert!(error.to_string().contains("a fault of the program"), "{error}");
     }
 }
