@@ -1,3 +1,5 @@
+//! Real programs, started and waited for: what they said, and that none is left over.
+
 use super::*;
 
 fn shell(script: &str) -> Running {

@@ -116,8 +116,8 @@ impl Pool {
     }
 
     /// A buffer to fill. Waits for the writer where it has all that files don't hold; where files hold all large ones,
-    /// they are so many that a small one has to do. `None` where all of its threads are gone, with all that
-    /// they had.
+    /// they are so many that a small one has to do. `None` where all of its threads are gone, with
+    /// all that they had.
     pub fn take(&mut self) -> Option<Buffer> {
         while let Ok(buffer) = self.returned.try_recv() {
             self.came_back(buffer);
