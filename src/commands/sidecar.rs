@@ -15,7 +15,7 @@ use tracing::{error, info};
 use super::{Outcome, runtime};
 use crate::child;
 use crate::datadir::layout::Layout;
-use crate::donor::{self, Donor};
+use crate::donor::{self, ClonePort, Donor};
 use crate::http::{self, Pages};
 use crate::metrics::Metrics;
 use crate::pid1;
@@ -38,7 +38,7 @@ pub fn run(settings: Sidecar) -> Result<Outcome> {
 
 async fn live(settings: Arc<Sidecar>) -> Result<Outcome> {
     let stop = Stop::listen()?;
-    let clones = donor::bind(settings.clone_listen).await?;
+    let clones = ClonePort::open(settings.clone_listen).await?;
     let http = Arc::new(http::bind(settings.http_listen).await?);
     let scratch = scratch_directory(&settings)?;
     scratch::clean(&scratch);

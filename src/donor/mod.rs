@@ -8,6 +8,7 @@ mod admission;
 mod backup;
 mod bare;
 mod choice;
+mod congestion;
 mod pace;
 mod passing;
 mod pipe;
@@ -18,7 +19,8 @@ mod report;
 mod sessions;
 mod way;
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -35,6 +37,7 @@ use crate::exit::Reason;
 use crate::metrics::Metrics;
 use crate::settings::Sidecar;
 use crate::status::Status;
+use congestion::SetAside;
 
 /// Connections that are looked at, at once. A stranger who opens more waits in the kernel's queue.
 const CONNECTIONS: usize = 16;
@@ -101,16 +104,35 @@ impl Drop for Turn {
     }
 }
 
-/// Binds the port that clones are served on.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listening for clones on {address}"))
-        .map_err(|error| Reason::Listen.because(error))
+/// The port that clones are served on.
+pub struct ClonePort {
+    listener: TcpListener,
+    set_aside: SetAside,
+}
+
+impl ClonePort {
+    /// Binds it; nobody is answered yet.
+    pub async fn open(address: SocketAddr) -> Result<ClonePort> {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("listening for clones on {address}"))
+            .map_err(|error| Reason::Listen.because(error))?;
+        let set_aside = SetAside::by(&listener);
+        Ok(ClonePort { listener, set_aside })
+    }
+
+    /// The next connection, to be read and written by a thread that may wait.
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.listener.accept().await?;
+        let stream = stream.into_std()?;
+        stream.set_nonblocking(false)?;
+        self.set_aside.give_back_unless_nearby(&stream);
+        Ok((stream, peer))
+    }
 }
 
 /// Serves until `stop` completes; then lets a running clone finish, within the drain timeout.
-pub async fn serve(donor: Arc<Donor>, listener: TcpListener, stop: impl Future<Output = ()>) {
+pub async fn serve(donor: Arc<Donor>, port: ClonePort, stop: impl Future<Output = ()>) {
     announce(&donor);
     let tidying = tokio::spawn(end_orphans(donor.clone()));
     let mut sessions = JoinSet::new();
@@ -119,11 +141,11 @@ pub async fn serve(donor: Arc<Donor>, listener: TcpListener, stop: impl Future<O
     loop {
         tokio::select! {
             () = &mut stop => break,
-            () = accept_one(&donor, &listener, &places, &mut sessions) => {}
+            () = accept_one(&donor, &port, &places, &mut sessions) => {}
         }
         while sessions.try_join_next().is_some() {}
     }
-    drop(listener);
+    drop(port);
     tidying.abort();
     drain(&donor, sessions).await;
 }
@@ -137,14 +159,9 @@ async fn end_orphans(donor: Arc<Donor>) {
 }
 
 /// The place is taken before `accept`, so that the kernel's queue, not this process, holds who is too many.
-async fn accept_one(donor: &Arc<Donor>, listener: &TcpListener, places: &Arc<Semaphore>, sessions: &mut JoinSet<()>) {
+async fn accept_one(donor: &Arc<Donor>, port: &ClonePort, places: &Arc<Semaphore>, sessions: &mut JoinSet<()>) {
     let Ok(place) = places.clone().acquire_owned().await else { return };
-    let accepted = listener.accept().await.and_then(|(stream, peer)| {
-        let stream = stream.into_std()?;
-        stream.set_nonblocking(false)?;
-        Ok((stream, peer))
-    });
-    match accepted {
+    match port.accept().await {
         Ok((stream, peer)) => {
             let donor = donor.clone();
             sessions.spawn_blocking(move || {
