@@ -4,6 +4,7 @@
 //! this module knows which tool it is dealing with.
 
 mod backup_options;
+mod huge_pages;
 pub mod left_files;
 pub mod memory;
 mod options_file;
@@ -12,7 +13,7 @@ mod prepare;
 mod version;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -142,14 +143,17 @@ impl BackupTool {
     /// Starts a backup whose stream is the child's standard output.
     pub fn start_backup(&self, backup: &Backup<'_>) -> Result<Running> {
         let options = OptionsFile::new(backup.account).context("passing the backup tool its account")?;
-        let mut command = Command::new(&self.program);
-        command
-            .arg(options.argument())
-            .args(backup_options::of(self.family, &self.version, backup))
-            .current_dir(backup.scratch);
+        let mut command = self.backup_command(backup, options.argument());
         let running = Running::start(&mut command, &self.name(), Stdio::piped())
             .with_context(|| format!("starting {}", self.program.display()))?;
         Ok(running.below(memory::ceiling()))
+    }
+
+    fn backup_command(&self, backup: &Backup<'_>, account: OsString) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(account).args(backup_options::of(self.family, &self.version, backup)).current_dir(backup.scratch);
+        huge_pages::prefer(&mut command);
+        command
     }
 
     fn name(&self) -> String {
