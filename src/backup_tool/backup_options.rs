@@ -93,6 +93,7 @@ mod tests {
             scratch: Path::new("/scratch"),
             lock_wait: Duration::from_secs(60),
             threads: 4,
+            mean_file_bytes: 1 << 20,
             of_replica: true,
         };
         let words = |family, version: &str| {

@@ -68,6 +68,8 @@ pub struct Backup<'a> {
     pub lock_wait: Duration,
     /// How many tables it copies at a time.
     pub threads: u16,
+    /// Of the data directory's files, on average.
+    pub mean_file_bytes: u64,
     /// Whether the backup is to say where its server's source is.
     pub of_replica: bool,
 }
@@ -152,7 +154,9 @@ impl BackupTool {
     fn backup_command(&self, backup: &Backup<'_>, account: OsString) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(account).args(backup_options::of(self.family, &self.version, backup)).current_dir(backup.scratch);
-        huge_pages::prefer(&mut command);
+        if huge_pages::pay(backup.mean_file_bytes) {
+            huge_pages::prefer(&mut command);
+        }
         command
     }
 

@@ -19,9 +19,6 @@ use crate::mysql::plugin::{LIBRARY, SHARED_SETTINGS};
 
 const NAME: &str = "mysqld";
 
-/// Which MariaDB has for a link to its own.
-const MARIADB: &str = "mariadbd";
-
 /// It serves nobody but us. (9.7 with a buffer pool of 64 MB: 487 MB resident of its own without these, 320 with.)
 const SMALL: [&str; 4] =
     ["--max-connections=8", "--table-open-cache=64", "--table-definition-cache=400", "--innodb-log-buffer-size=8M"];
@@ -49,7 +46,8 @@ impl Program {
     /// Looks for one in `PATH`; `None` where there is none, or one without the plugin.
     pub fn find() -> Result<Option<Program>> {
         let Some(path) = child::in_path(&std::env::var_os("PATH").unwrap_or_default(), NAME) else { return Ok(None) };
-        if is_mariadbs(&path) {
+        // MariaDB's takes its time to say who it is.
+        if Dialect::of_program(&path).is_some_and(|dialect| !dialect.has_clone_plugin()) {
             return Ok(None);
         }
         let output = child::output(Command::new(&path).arg("--version"))
@@ -60,11 +58,6 @@ impl Program {
         debug!(program = %path.display(), version, "server");
         Ok(Dialect::of(&version)?.has_clone_plugin().then_some(Program { path, version }))
     }
-}
-
-/// Whether that is a link to MariaDB's server, which has no such plugin and takes its time to say who it is.
-fn is_mariadbs(program: &Path) -> bool {
-    program.canonicalize().is_ok_and(|path| path.file_name().is_some_and(|name| name == MARIADB))
 }
 
 /// `mysqld  Ver 8.4.3 for Linux on x86_64 (MySQL Community Server - GPL)` → `8.4.3`.
@@ -248,20 +241,6 @@ pub fn loading(libraries: &[String]) -> impl Iterator<Item = String> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mariadbs_server_is_known_by_what_its_link_leads_to() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        std::fs::write(path("mariadbd"), "").unwrap();
-        std::os::unix::fs::symlink("mariadbd", path("mysqld")).unwrap();
-        std::fs::write(path("mysqld-8.4"), "").unwrap();
-        std::os::unix::fs::symlink("mysqld-8.4", path("mysqld-link")).unwrap();
-        assert!(is_mariadbs(&path("mysqld")));
-        for other in ["mysqld-8.4", "mysqld-link", "missing"] {
-            assert!(!is_mariadbs(&path(other)), "{other}");
-        }
-    }
 
     #[test]
     fn versions_as_the_servers_say_them() {

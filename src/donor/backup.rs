@@ -70,7 +70,7 @@ fn run(
     transcript: Transcript,
     survey: &Survey,
 ) -> Result<Served> {
-    let mut running = match RunningTool::start(donor, tool) {
+    let mut running = match RunningTool::start(donor, tool, survey) {
         Ok(running) => running,
         Err(error) => return give_up(stream, error),
     };
@@ -92,7 +92,7 @@ pub struct RunningTool<'a> {
 }
 
 impl<'a> RunningTool<'a> {
-    pub fn start(donor: &Donor, tool: &'a BackupTool) -> Result<RunningTool<'a>> {
+    pub fn start(donor: &Donor, tool: &'a BackupTool, survey: &Survey) -> Result<RunningTool<'a>> {
         if tool.loses_unflushed_aria() {
             Handle::current().block_on(flush_aria(donor))?;
         }
@@ -104,6 +104,7 @@ impl<'a> RunningTool<'a> {
             scratch: scratch.path(),
             lock_wait: settings.lock_wait,
             threads: settings.tool_threads,
+            mean_file_bytes: survey.mean_file_bytes,
             of_replica: settings.member.role() == Role::Replica,
         };
         let running = tool.start_backup(&backup)?;

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::admission::{self, Ended};
 use super::backup::{self, RunningTool, Served};
 use super::pace::Pace;
+use super::preflight::Survey;
 use super::way::Way;
 use super::{Donor, pipe};
 use crate::backup_tool::BackupTool;
@@ -44,7 +45,9 @@ pub fn is_silent(stream: &TcpStream) -> bool {
 pub fn serve(donor: &Donor, stream: &TcpStream) {
     warn!("the peer says nothing: it gets the data all the same (--donate-unproven-stream-to-anyone)");
     match admission::take_turn(donor, &nobody(donor)) {
-        Ok((turn, Way::Tool(tool), _)) => backup::in_turn(donor, NAME, turn, || run(donor, tool, stream)),
+        Ok((turn, Way::Tool(tool), survey)) => {
+            backup::in_turn(donor, NAME, turn, || run(donor, tool, stream, &survey));
+        }
         Ok((_, Way::Plugin, _)) => info!("nothing was given: it needs a backup tool's stream"),
         Err(Ended::Refused(Refusal { why, text, .. })) => {
             info!(why = why.name(), "refused: {text}");
@@ -66,8 +69,8 @@ fn nobody(donor: &Donor) -> Hello {
     }
 }
 
-fn run(donor: &Donor, tool: &BackupTool, stream: &TcpStream) -> Result<Served> {
-    let started = RunningTool::start(donor, tool);
+fn run(donor: &Donor, tool: &BackupTool, stream: &TcpStream, survey: &Survey) -> Result<Served> {
+    let started = RunningTool::start(donor, tool, survey);
     let mut running = started.inspect_err(|error| spoil(stream, &format!("{error:#}")))?;
     let output = running.take_output()?;
     let mut bytes = 0;

@@ -107,7 +107,7 @@ impl Drop for Turn {
 /// The port that clones are served on.
 pub struct ClonePort {
     listener: TcpListener,
-    set_aside: SetAside,
+    set_aside: Option<SetAside>,
 }
 
 impl ClonePort {
@@ -126,7 +126,9 @@ impl ClonePort {
         let (stream, peer) = self.listener.accept().await?;
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
-        self.set_aside.give_back_unless_nearby(&stream);
+        if let Some(set_aside) = &self.set_aside {
+            set_aside.give_back_unless_nearby(&stream);
+        }
         Ok((stream, peer))
     }
 }

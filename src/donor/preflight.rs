@@ -40,6 +40,8 @@ pub struct Survey {
     pub members: Option<Compression>,
     /// About how long it will be, if they are not.
     pub bytes: u64,
+    /// Of the files that are copied, on average.
+    pub mean_file_bytes: u64,
     /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
     pub plugin: Option<plugin::Facts>,
 }
@@ -64,7 +66,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
     {
         return Err(refusal(Why::Unsupported, why, None));
     }
-    let bytes = copied_bytes(&donor.settings.data_dir, &storage)?;
+    let (bytes, files) = copied(&donor.settings.data_dir, &storage)?;
     let own_room = if matches!(way, Way::Plugin) { OWN_SERVERS_ROOM } else { 0 };
     check_room(bytes, own_room, &storage, hello)?;
     let plugin = match way {
@@ -77,7 +79,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         _ => {}
     }
     server.close().await;
-    Ok(Survey { members, bytes, plugin })
+    Ok(Survey { members, bytes, mean_file_bytes: bytes / files.max(1), plugin })
 }
 
 /// Has the plugin ready, where all that the server holds can be copied by it.
@@ -144,7 +146,8 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
 }
 
 /// Space taken by what a backup copies, all of which must lie in the data directory.
-fn copied_bytes(data_dir: &Path, storage: &Storage) -> Result<u64, Refusal> {
+/// How many bytes are copied, and how many files.
+fn copied(data_dir: &Path, storage: &Storage) -> Result<(u64, u64), Refusal> {
     let unknown = |error: std::io::Error| {
         refusal(Why::NotReady, format!("looking at {}: {error}", data_dir.display()), Some(RETRY_AFTER))
     };
@@ -154,7 +157,7 @@ fn copied_bytes(data_dir: &Path, storage: &Storage) -> Result<u64, Refusal> {
             let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
             Err(refusal(Why::Unsupported, text, None))
         }
-        None => Ok(found.bytes),
+        None => Ok((found.bytes, found.files)),
     }
 }
 
@@ -178,6 +181,7 @@ fn check_room(bytes: u64, own_room: u64, storage: &Storage, hello: &Hello) -> Re
 struct Lying {
     /// Space taken by what a backup copies.
     bytes: u64,
+    files: u64,
     /// A file that stands for one elsewhere.
     link: Option<PathBuf>,
 }
@@ -220,6 +224,7 @@ fn add(found: &mut Lying, path: &Path, data_dir: &Path) {
     } else {
         // Blocks of 512 bytes, whatever the file system's are. (stat(2))
         found.bytes += metadata.blocks() * 512;
+        found.files += 1;
     }
 }
 
@@ -300,7 +305,7 @@ mod tests {
         std::fs::create_dir(directory.path().join("app")).unwrap();
         write("app/t.ibd");
         let found = look(directory.path(), &["mysql-bin.".to_owned()], None).unwrap();
-        assert_eq!((found.bytes, found.link), (16384, None));
+        assert_eq!((found.bytes, found.files, found.link), (16384, 2, None));
         let symlink = |target: &str, name: &str| {
             std::os::unix::fs::symlink(target, directory.path().join(name)).unwrap();
         };

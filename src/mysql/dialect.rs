@@ -9,6 +9,7 @@
 //! MySQL 8.4 dropped the old words. (MySQL reference manual, "CHANGE REPLICATION SOURCE TO"; MariaDB knowledge base,
 //! "CHANGE MASTER TO".)
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -42,6 +43,12 @@ impl Statement {
 }
 
 impl Dialect {
+    /// Recognises a program that needn't be asked: MariaDB's server, to which its packages link `mysqld`.
+    pub fn of_program(program: &Path) -> Option<Dialect> {
+        let leads_to = program.canonicalize().ok()?;
+        (leads_to.file_name()? == "mariadbd").then_some(Dialect::Mariadb)
+    }
+
     /// Recognises a server by `VERSION()`: `10.11.19-MariaDB-0+deb12u1`, `8.0.36`.
     pub fn of(version: &str) -> Result<Dialect> {
         if version.contains("MariaDB") {
@@ -269,6 +276,20 @@ mod tests {
 
     fn mysql(major: u16, minor: u16, patch: u16) -> Dialect {
         Dialect::Mysql { version: (major, minor, patch) }
+    }
+
+    #[test]
+    fn mariadbs_server_is_known_by_what_a_link_leads_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("mariadbd"), "").unwrap();
+        std::os::unix::fs::symlink("mariadbd", path("mysqld")).unwrap();
+        std::fs::write(path("mysqld-8.4"), "").unwrap();
+        std::os::unix::fs::symlink("mysqld-8.4", path("mysqld-link")).unwrap();
+        assert_eq!(Dialect::of_program(&path("mysqld")), Some(Dialect::Mariadb));
+        for other in ["mysqld-8.4", "mysqld-link", "missing"] {
+            assert_eq!(Dialect::of_program(&path(other)), None, "{other}");
+        }
     }
 
     #[test]

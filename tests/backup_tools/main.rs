@@ -34,6 +34,7 @@ fn backup(tool: &BackupTool, read: impl FnOnce(ChildStdout)) -> Ended {
             scratch: scratch.path(),
             lock_wait: Duration::from_secs(60),
             threads: 2,
+            mean_file_bytes: 1 << 20,
             of_replica: true,
         })
         .unwrap();
