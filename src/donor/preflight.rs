@@ -145,8 +145,7 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
     }
 }
 
-/// Space taken by what a backup copies, all of which must lie in the data directory.
-/// How many bytes are copied, and how many files.
+/// Bytes and number of the files that a backup copies, all of which must lie in the data directory.
 fn copied(data_dir: &Path, storage: &Storage) -> Result<(u64, u64), Refusal> {
     let unknown = |error: std::io::Error| {
         refusal(Why::NotReady, format!("looking at {}: {error}", data_dir.display()), Some(RETRY_AFTER))
