@@ -1,6 +1,7 @@
 //! A server that we run ourselves: found, initialised, started and stopped.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -45,7 +46,12 @@ pub struct Program {
 impl Program {
     /// Looks for one in `PATH`; `None` where there is none, or one without the plugin.
     pub fn find() -> Result<Option<Program>> {
-        let Some(path) = child::in_path(&std::env::var_os("PATH").unwrap_or_default(), NAME) else { return Ok(None) };
+        Program::find_in(&std::env::var_os("PATH").unwrap_or_default())
+    }
+
+    /// The same in directories that are separated as in `PATH`.
+    fn find_in(path: &OsStr) -> Result<Option<Program>> {
+        let Some(path) = child::in_path(path, NAME) else { return Ok(None) };
         // MariaDB's takes its time to say who it is.
         if Dialect::of_program(&path).is_some_and(|dialect| !dialect.has_clone_plugin()) {
             return Ok(None);
@@ -240,7 +246,22 @@ pub fn loading(libraries: &[String]) -> impl Iterator<Item = String> + '_ {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use super::*;
+
+    #[test]
+    fn a_server_that_is_mariadbs_by_its_name_is_not_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let [linked, link] = ["mariadbd", NAME].map(|name| directory.path().join(name));
+        std::fs::write(&linked, "#!/not/there\n").unwrap();
+        std::fs::set_permissions(&linked, PermissionsExt::from_mode(0o755)).unwrap();
+        symlink(&linked, &link).unwrap();
+        let find = || Program::find_in(directory.path().as_os_str());
+        assert!(find().unwrap().is_none());
+        std::fs::rename(&linked, &link).unwrap();
+        assert!(find().unwrap_err().to_string().contains("mysqld --version"));
+    }
 
     #[test]
     fn versions_as_the_servers_say_them() {
