@@ -126,14 +126,14 @@ fn give_report(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Tra
 fn admit<'a>(donor: &'a Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Given<'a>), Ended> {
     let mut input = DeadlineReader::new(stream, Instant::now() + HANDSHAKE_LIMIT);
     let mut transcript = Transcript::default();
-    if let Err(error) = preface::receive(&mut input)?.common_version() {
+    let theirs = preface::receive(&mut input)?;
+    preface::send(&mut stream)?;
+    if let Err(error) = theirs.common_version() {
         // The recipient sees by our versions what is wrong, and does not come again.
-        preface::send(&mut stream)?;
         let_it_read(stream);
         return Err(error.into());
     }
     let hello: Hello = expect(&mut input, Kind::Hello, &mut transcript)?;
-    preface::send(&mut stream)?;
 
     prove(donor, &hello, &mut input, stream, &mut transcript)?;
     check_set(donor, &hello)?;
@@ -154,6 +154,10 @@ pub fn take_turn<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Turn, Way<'a>, 
     let fit = match hello.wants {
         Wants::Recovery => snapshot.fit_for_recovery(),
         Wants::Clone | Wants::Report => snapshot.fit_to_donate(donor.settings.max_donor_lag),
+        Wants::Unknown => {
+            let text = "the recipient asks for something that this donor's version doesn't know";
+            return Err(refused(Why::Unsupported, text, None));
+        }
     };
     fit.map_err(|why| refused(Why::NotReady, &why, Some(RETRY_AFTER)))?;
     let way = way::choose(donor, hello).map_err(Ended::Refused)?;

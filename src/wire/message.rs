@@ -96,6 +96,9 @@ pub enum Wants {
     Recovery,
     /// Only to be told what the other is: a [`Report`] and no clone.
     Report,
+    /// Something that this version doesn't know. It is refused.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What a sidecar says about its pod.

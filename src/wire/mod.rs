@@ -93,9 +93,10 @@
 //! CRC-32 is in the chunk's head, which is covered, and the recipient compares it: so each byte is covered by the
 //! digest, or by a checksum that is.
 //!
-//! **Heartbeats** come when nothing else was sent for `heartbeat_seconds` of the offer; from a plugin
-//! offer on the recipient answers each, as long as its copy moves. Neither side has a limit on how long a clone takes, both on how long the other may be
-//! silent.
+//! **Heartbeats** come when nothing else was sent for `heartbeat_seconds` of the offer, until the end; from a plugin
+//! offer on the recipient answers each, as long as its copy moves. Neither side has a limit on how long a clone takes,
+//! both on how long the other may be silent: a recipient's is at least twice what the offer says, of which up to a minute
+//! counts.
 //!
 //! **Proof** ([`auth`]). Where the donor has a secret, the recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1
 //! recipient" ‖ T), T being the SHA-256 of the frames before it (hello, challenge; headers and bodies), and the donor's
@@ -107,11 +108,14 @@
 //! # An older and a newer peer
 //!
 //! Both use the lower of the two highest versions; where that is below one's lowest, there is no clone. The donor sends
-//! its preface in any case, and the recipient sees by it that trying again is of no use.
+//! its preface as soon as it has the recipient's, whatever that says, and the recipient sees by it that trying again is of
+//! no use. A hello comes before the recipient knows which versions the donor speaks: it begins as it does here in all of
+//! them.
 //!
 //! Within a version, messages grow: whoever reads a JSON object ignores members that it doesn't know, and takes one that
 //! is missing as the table says. A donor does only what the hello has named; a recipient takes no offer of what it did
-//! not name. So a member or a name can be added without a new version, and a change of what is there can't.
+//! not name, and a donor refuses, as `unsupported`, a hello that `wants` what it doesn't know. So a member or a name can
+//! be added without a new version, and a change of what is there can't.
 //!
 //! **The tutorial's peers** know nothing of this. Its donor answers the preface with the first chunk of a backup,
 //! "XBSTCK01" in place of "MYSQLSET": a recipient that may take such a stream connects anew and says nothing. Its
@@ -134,3 +138,6 @@ pub mod frame;
 pub mod message;
 pub mod packing;
 pub mod preface;
+
+#[cfg(test)]
+mod tests;

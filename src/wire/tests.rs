@@ -1,0 +1,130 @@
+//! What version 1 puts on the wire, byte by byte. Where one of these fails, a peer of an earlier release is not
+//! understood any more: what is here may be added to, not changed.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, from_str, to_value};
+
+use super::auth::{Side, Transcript, password_of_plugin};
+use super::data::DataWriter;
+use super::frame::{self, Kind};
+use super::message::{
+    Challenge, Copied, End, Failed, Heartbeat, Hello, Offer, PluginOffer, Proof, Refusal, Report, Wants, Why,
+};
+use super::preface;
+use crate::secret::Secret;
+
+/// A message with all that it can have is read, and written as it came.
+fn is_kept<T: Serialize + DeserializeOwned>(json: &str) {
+    let read: T = from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
+    assert_eq!(to_value(&read).unwrap(), from_str::<Value>(json).unwrap());
+}
+
+#[test]
+fn messages_have_the_members_that_they_had() {
+    is_kept::<Hello>(
+        r#"{"set":"mysql","ordinal":1,"nonce":"00ff","formats":["xbstream-percona","xbstream-mariadb","tar"],
+        "members":["zstd","lz4"],"set_id":"00112233445566778899aabbccddeeff","tool_series":"10.11","free_bytes":1,
+        "plugin_server":"8.4.3","page_size":16384,"keyring":true,"digests":["heads"],"packing":["zstd"],
+        "wants":"report","about":{"by":"mariadb-gtid","slave_pos":"0-100-7"},"history":"0-100-7"}"#,
+    );
+    is_kept::<Challenge>(r#"{"nonce":"00ff","proof":true}"#);
+    is_kept::<Proof>(r#"{"hmac":"00ff"}"#);
+    is_kept::<Offer>(
+        r#"{"pod":"mysql-0","ordinal":0,"format":"xbstream-percona","digest":"heads","members":"zstd",
+        "packing":"zstd","expected_bytes":7,"tool":"xtrabackup 8.4.0-1","server":"8.4.3",
+        "set_id":"00112233445566778899aabbccddeeff","lineage":{"id":"00112233445566778899aabbccddeeff",
+        "began_at":{"by":"mysql-gtid","executed":""}},"heartbeat_seconds":5}"#,
+    );
+    is_kept::<PluginOffer>(
+        r#"{"pod":"mysql-0","ordinal":0,"server_port":3306,"user":"mysqlset_clone","server":"8.4.3","by_gtid":true,
+        "settings":{"innodb_page_size":"16384"},"libraries":["mysql_clone.so"],"rate_limit":1048576,"compressed":true,
+        "expected_bytes":7,"set_id":"00112233445566778899aabbccddeeff","lineage":{
+        "id":"00112233445566778899aabbccddeeff","began_at":{"by":"binlog-file","file":"b.000001","offset":4}},
+        "heartbeat_seconds":5}"#,
+    );
+    is_kept::<Copied>(r#"{"bytes":7}"#);
+    is_kept::<Report>(
+        r#"{"pod":"mysql-0","ordinal":0,"set_id":"00112233445566778899aabbccddeeff","lineage":{
+        "id":"00112233445566778899aabbccddeeff","began_at":{"by":"mariadb-gtid","slave_pos":""}},"has_data":true,
+        "server":"8.4.3","applied":{"by":"mysql-gtid","executed":""},"fetched":{"by":"mysql-gtid","executed":""},
+        "cannot_follow":"","unknown_history":""}"#,
+    );
+    is_kept::<Refusal>(r#"{"why":"busy","text":"x","retry_after":2}"#);
+    is_kept::<Heartbeat>(r#"{"bytes":7}"#);
+    is_kept::<End>(r#"{"bytes":7,"digest":"00ff","tool_status":0,"position":"x"}"#);
+    is_kept::<Failed>(r#"{"text":"x"}"#);
+    for why in ["busy", "not-ready", "stopping", "wrong-set", "unauthorised", "unsupported", "no-room"] {
+        let known: Why = from_str(&format!("\"{why}\"")).unwrap();
+        assert_eq!((known.name(), known == Why::Other), (why, false));
+    }
+    for wants in ["clone", "recovery", "report"] {
+        is_kept::<Wants>(&format!("\"{wants}\""));
+    }
+}
+
+/// As the first release of this version would have had them, that knew of nothing which came later.
+#[test]
+fn messages_with_no_more_than_they_must_have_are_read() {
+    let hello: Hello = from_str(r#"{"set":"mysql","ordinal":1,"nonce":"00","formats":["tar"]}"#).unwrap();
+    assert_eq!((hello.wants, hello.keyring, hello.digests.len(), hello.packing.len()), (Wants::Clone, false, 0, 0));
+    let offer = r#"{"pod":"a-0","ordinal":0,"format":"tar","tool":"","server":"","heartbeat_seconds":5}"#;
+    let offer: Offer = from_str(offer).unwrap();
+    assert_eq!((offer.digest.name(), offer.members, offer.packing, offer.expected_bytes), ("whole", None, None, None));
+    assert_eq!(from_str::<Refusal>(r#"{"why":"busy","text":""}"#).unwrap().retry_after, None);
+    // What a later one may want.
+    assert_eq!(from_str::<Wants>("\"something-new\"").unwrap(), Wants::Unknown);
+}
+
+/// HMACs and hash from Python's `hmac` and from `xxhsum`.
+#[test]
+fn the_bytes_are_what_they_were() {
+    let mut sent = Vec::new();
+    preface::send(&mut sent).unwrap();
+    assert_eq!(sent, b"MYSQLSET\x01\0\x01\0");
+
+    let failed = Failed { text: "x".into() };
+    assert_eq!(frame::write_control(&mut sent, Kind::Failed, &failed).unwrap(), b"F\0\0\0\x0c\0\0\0{\"text\":\"x\"}");
+
+    let mut stream = Vec::new();
+    let mut writer = DataWriter::new(&mut stream);
+    writer.gather(b"abc", false).unwrap();
+    writer.end(None).unwrap();
+    let end = r#"{"bytes":3,"digest":"06b05ab6733a618578af5f94892f3950","tool_status":0}"#;
+    let expected = [b"D\0\0\0\x03\0\0\0abcE\0\0\0", &(end.len() as u32).to_le_bytes()[..], end.as_bytes()].concat();
+    assert_eq!(String::from_utf8_lossy(&stream), String::from_utf8_lossy(&expected));
+
+    let mut said = Transcript::default();
+    said.add(b"hello");
+    said.add(b"challenge");
+    let secret = Secret::new("geheim");
+    for (side, proof) in [
+        (Side::Recipient, "b53333049fe9de4ed35cfb990f3a9d985bca5b69d8992a8f5a1de3b243271100"),
+        (Side::Donor, "4edba696f955684ba3ce0227f22ef40a7668b9fc3a3bb270737e50ccb16bce9a"),
+    ] {
+        assert_eq!(said.prove(&secret, side), proof);
+    }
+    let password = password_of_plugin(Some(&secret), "mysql");
+    assert_eq!(password.reveal(), "Aa1!67eadefaaff92bc3078757cfedaf83ccce4817b63016d4b03e44a3318e339ec5");
+}
+
+#[test]
+fn kinds_have_the_letters_that_they_had() {
+    for (kind, letter) in [
+        (Kind::Hello, b'H'),
+        (Kind::Challenge, b'C'),
+        (Kind::Proof, b'P'),
+        (Kind::Offer, b'O'),
+        (Kind::PluginOffer, b'Q'),
+        (Kind::Copied, b'K'),
+        (Kind::Report, b'A'),
+        (Kind::Refusal, b'R'),
+        (Kind::Heartbeat, b'B'),
+        (Kind::End, b'E'),
+        (Kind::Failed, b'F'),
+        (Kind::Data, b'D'),
+        (Kind::Packed, b'Z'),
+    ] {
+        assert_eq!(frame::header_bytes(kind, 0x0102)[..], [letter, 0, 0, 0, 2, 1, 0, 0]);
+    }
+}
