@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal};
@@ -98,14 +98,8 @@ impl Running {
         Ok(self.ended(status))
     }
 
-    /// Waits for the child's end, at most so long; then kills it, which is seen in the status.
-    pub fn wait_at_most(self, limit: Duration) -> io::Result<Ended> {
-        let deadline = Instant::now() + limit;
-        self.wait_while(|| Instant::now() < deadline)
-    }
-
     /// Waits for the child's end as long as it is wanted; then kills it, which is seen in the status.
-    pub fn wait_while(mut self, is_wanted: impl Fn() -> bool) -> io::Result<Ended> {
+    pub fn wait_while(mut self, mut is_wanted: impl FnMut() -> bool) -> io::Result<Ended> {
         while is_wanted() {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(self.ended(status));

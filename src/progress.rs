@@ -163,7 +163,7 @@ impl Pace {
 
     fn left(&self, rate: f64) -> Option<Duration> {
         let left = self.expected?.checked_sub(self.done).filter(|left| *left > 0)?;
-        (rate >= 1.0).then(|| Duration::from_secs_f64(left as f64 / rate))
+        Duration::try_from_secs_f64(left as f64 / rate).ok().filter(|_| rate >= 1.0)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tracing::{debug, info};
@@ -58,7 +59,7 @@ impl From<WireError> for Ended {
 /// One connection, from its first byte to its last.
 pub fn handle(donor: &Donor, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
-    let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
+    limit_silence(&stream, donor.settings.peering.stall_timeout);
     if donor.settings.donate_unproven_stream && bare::is_silent(&stream) {
         return bare::serve(donor, &stream);
     }
@@ -81,6 +82,13 @@ pub fn handle(donor: &Donor, stream: TcpStream) {
             donor.metrics.broken_handshake();
         }
     }
+}
+
+/// Has a peer given up that takes nothing for so long, or acknowledges nothing of what it was sent: heartbeats go into a
+/// buffer, whether anybody is there or not. (TCP_USER_TIMEOUT, tcp(7))
+fn limit_silence(stream: &TcpStream, stall: Duration) {
+    let _ = stream.set_write_timeout(Some(stall));
+    let _ = set_tcp_user_timeout(stream, u32::try_from(stall.as_millis()).unwrap_or(u32::MAX));
 }
 
 /// Sends a refusal, and waits for the peer to read it: closing with unread bytes would take it away again.

@@ -78,7 +78,7 @@ fn run(
     answer(donor, stream, transcript, Kind::Offer, &offer)?;
     let writer = DataWriter::covering(offer.digest, stream);
     let (writer, cut) = relay(donor, tool, writer, offer.packing.is_some(), &mut running)?;
-    end(running, writer, cut)
+    end(running, writer, cut, relay::heartbeat(donor.settings.peering.stall_timeout))
 }
 
 /// The backup tool at work, its sessions on the server watched.
@@ -129,10 +129,16 @@ impl<'a> RunningTool<'a> {
     }
 
     /// Waits for the end of a tool that has closed its output. Either it ended with success, by its status and by its
-    /// own last word, or the inner error says why what it wrote is worth nothing.
-    pub fn finish(self) -> Result<Result<Ended, String>> {
+    /// own last word, or the inner error says why what it wrote is worth nothing. As long as it takes, `meanwhile` is done
+    /// every few milliseconds.
+    pub fn finish(self, mut meanwhile: impl FnMut()) -> Result<Result<Ended, String>> {
         let RunningTool { tool, running, watch, lock_wait, _scratch, .. } = self;
-        let ended = running.wait_at_most(EXIT_LIMIT).with_context(|| format!("waiting for {tool}"))?;
+        let deadline = Instant::now() + EXIT_LIMIT;
+        let goes_on = || {
+            meanwhile();
+            Instant::now() < deadline
+        };
+        let ended = running.wait_while(goes_on).with_context(|| format!("waiting for {tool}"))?;
         Ok(match fault(tool, &ended) {
             None => Ok(ended),
             Some(_) if watch.has_struck() => {
@@ -176,7 +182,7 @@ fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, survey: &Survey) -> Of
         server: snapshot.server.unwrap_or_default(),
         set_id: snapshot.set_id,
         lineage: snapshot.lineage,
-        heartbeat_seconds: relay::HEARTBEAT.as_secs(),
+        heartbeat_seconds: relay::heartbeat_seconds(donor.settings.peering.stall_timeout),
     }
 }
 
@@ -209,9 +215,17 @@ fn relay<'a>(
 }
 
 /// Only here is an end frame sent: the tool has ended with success, and its stream is whole.
-fn end(running: RunningTool<'_>, writer: Writer<'_>, cut: Option<String>) -> Result<Served> {
+fn end(running: RunningTool<'_>, mut writer: Writer<'_>, cut: Option<String>, heartbeat: Duration) -> Result<Served> {
     let tool = running.tool;
-    let whole = running.finish()?.and_then(|ended| match cut {
+    let mut beat = Instant::now() + heartbeat;
+    let tell = || {
+        if Instant::now() >= beat {
+            // Whether anybody heard it is seen at the end.
+            let _ = writer.heartbeat();
+            beat = Instant::now() + heartbeat;
+        }
+    };
+    let whole = running.finish(tell)?.and_then(|ended| match cut {
         None => Ok(ended),
         Some(what) => Err(format!("{tool} ended with success, but its stream is not whole: {what}")),
     });

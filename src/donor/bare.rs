@@ -89,7 +89,7 @@ fn run(donor: &Donor, tool: &BackupTool, stream: &TcpStream, survey: &Survey) ->
             bail!(fault);
         }
     }
-    let finished = running.finish().inspect_err(|error| spoil(stream, &format!("{error:#}")))?;
+    let finished = running.finish(|| {}).inspect_err(|error| spoil(stream, &format!("{error:#}")))?;
     if let Err(fault) = finished {
         spoil(stream, &fault);
         bail!(fault);

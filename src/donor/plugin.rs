@@ -11,7 +11,7 @@ use super::Donor;
 use super::admission::{Admitted, answer};
 use super::backup::{Served, in_turn};
 use super::preflight::Survey;
-use super::relay::{self, HEARTBEAT};
+use super::relay;
 use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
 use crate::wire::auth::Transcript;
@@ -98,6 +98,6 @@ fn offer(donor: &Donor, survey: Survey) -> PluginOffer {
         expected_bytes: Some(survey.bytes),
         set_id: snapshot.set_id,
         lineage: snapshot.lineage,
-        heartbeat_seconds: HEARTBEAT.as_secs(),
+        heartbeat_seconds: relay::heartbeat_seconds(donor.settings.peering.stall_timeout),
     }
 }

@@ -23,11 +23,16 @@ use crate::wire::frame::WireError;
 use crate::wire::packing::ZSTD;
 
 /// The longest that the recipient hears nothing.
-pub const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// The same for peers that are given up after so long.
 pub fn heartbeat(stall: Duration) -> Duration {
     HEARTBEAT.min(stall / 3).max(Duration::from_millis(100))
+}
+
+/// The same in whole seconds, as an offer says it.
+pub fn heartbeat_seconds(stall: Duration) -> u64 {
+    heartbeat(stall).as_millis().div_ceil(1000) as u64
 }
 
 /// How passing on ended.

@@ -28,6 +28,9 @@ pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// For all that the donor says before its offer; it may have to start the backup tool meanwhile.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
 
+/// What a donor announces as its longest silence counts up to here, in seconds.
+const LONGEST_SILENCE: u64 = 60;
+
 /// A donor that has offered, and the stream that it is sending.
 pub struct Incoming {
     pub offer: Offer,
@@ -58,17 +61,27 @@ pub fn ask_for_clone(asker: &Asker<'_>, donor: &HostPort) -> Result<Answer, Sile
         if asker.site.plugin_server.is_none() {
             return Err(Silence::Unacceptable("the donor offers a copy by the CLONE plugin, unasked".into()));
         }
-        stream.set_read_timeout(Some(stall)).map_err(|error| Silence::Unreachable(error.to_string()))?;
-        return Ok(Answer::Plugin(Box::new(Lease { offer: answered.parse()?, stream })));
+        let offer: PluginOffer = answered.parse()?;
+        set_patience(&stream, patience(stall, offer.heartbeat_seconds))?;
+        return Ok(Answer::Plugin(Box::new(Lease { offer, stream })));
     }
     let offer: Offer = answered.parse()?;
     check_offer(&offer, asker.formats, &packings(asker.peering)).map_err(Silence::Unacceptable)?;
-    stream.set_read_timeout(Some(stall)).map_err(|error| Silence::Unreachable(error.to_string()))?;
+    set_patience(&stream, patience(stall, offer.heartbeat_seconds))?;
     let mut data = DataReader::covering(offer.digest, GatheringStream::new(stream));
     if offer.packing.is_some() {
         data = data.allow_packed().map_err(|error| Silence::Fatal(error.into()))?;
     }
     Ok(Answer::Stream(Box::new(Incoming { offer, data })))
+}
+
+/// How long a donor may be silent: it is not given up for a silence that it has announced, nor for a heartbeat that is late.
+fn patience(stall: Duration, heartbeat_seconds: u64) -> Duration {
+    stall.max(2 * Duration::from_secs(heartbeat_seconds.min(LONGEST_SILENCE)))
+}
+
+fn set_patience(stream: &TcpStream, patience: Duration) -> Result<(), Silence> {
+    stream.set_read_timeout(Some(patience)).map_err(|error| Silence::Unreachable(error.to_string()))
 }
 
 /// A donor sends what was asked for.
@@ -231,6 +244,13 @@ fn expect(input: &mut DeadlineReader<'_>, kinds: &[Kind], transcript: &mut Trans
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_donor_is_given_up_for_a_silence_that_it_has_announced() {
+        let seconds = |stall, heartbeat| patience(Duration::from_secs(stall), heartbeat).as_secs();
+        assert_eq!((seconds(30, 5), seconds(3, 5), seconds(30, 20)), (30, 10, 40));
+        assert_eq!((seconds(1, 0), seconds(1, u64::MAX)), (1, 120));
+    }
 
     #[test]
     fn an_offer_of_what_was_not_asked_for_is_not_taken() {

@@ -147,7 +147,9 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, writing: W
         packing = offer.packing,
         "receiving"
     );
-    let progress = Progress::of_bytes("receiving", offer.expected_bytes);
+    // It is about what lies in the donor's data directory: members that are compressed have less.
+    let expected = offer.expected_bytes.filter(|_| offer.members.is_none());
+    let progress = Progress::of_bytes("receiving", expected);
     let unpacked = unpack::unpack_by(writing, offer.format, progress.watch(&mut data), directory);
     drop(progress);
     let bytes = data.bytes();

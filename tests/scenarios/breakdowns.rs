@@ -15,7 +15,9 @@ use crate::set::{self, Writer};
 fn clone_in_its_middle() -> Result<(Cluster, Proxy, Writer)> {
     let cluster = set::start(1, |manifests| {
         use_proxy(manifests);
-        manifests.set_env("clone", "MYSQLSET_STALL_TIMEOUT", "3");
+        for container in ["clone", "sidecar"] {
+            manifests.set_env(container, "MYSQLSET_STALL_TIMEOUT", "3");
+        }
     })?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;

@@ -65,7 +65,11 @@ fn a_flipped_bit_is_never_published() -> Result<()> {
 #[test]
 fn a_silent_network_is_given_up_and_tried_again() -> Result<()> {
     needs!(BackupTool);
-    let cluster = primary_with_data(|manifests| manifests.set_env("clone", "MYSQLSET_STALL_TIMEOUT", "2"))?;
+    let cluster = primary_with_data(|manifests| {
+        for container in ["clone", "sidecar"] {
+            manifests.set_env(container, "MYSQLSET_STALL_TIMEOUT", "2");
+        }
+    })?;
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::SilenceAfter(5_000_000))?;
     cluster.scale(2);
     set::wait_for_log(&cluster, "mysql-1", "clone", "silent for too long")?;

@@ -34,6 +34,7 @@ mod scale;
 mod set;
 mod shapes;
 mod signals;
+mod silence;
 mod slow_links;
 mod sql_proxy;
 mod statements;

@@ -1,0 +1,57 @@
+//! Peers that say nothing for a while: those that are there are waited for, those that are gone are not.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::needs;
+use crate::set;
+
+const STALL: &str = "MYSQLSET_STALL_TIMEOUT";
+
+/// A tool that has written everything, and takes so many seconds more to end.
+fn slow_to_end(seconds: u32) -> String {
+    format!(
+        "#!/bin/sh\ncase \"$*\" in *--backup*) ;; *) exec /usr/bin/mariadb-backup \"$@\";; esac\n\
+         /usr/bin/mariadb-backup \"$@\"; code=$?; exec >&-; sleep {seconds}; exit $code\n"
+    )
+}
+
+#[test]
+fn a_donor_is_not_given_up_for_a_silence_that_it_has_announced() -> Result<()> {
+    needs!(BackupTool);
+    // The donor is heard every 5 seconds; and every second, which is more often than its tool ends.
+    for (of_donor, of_recipient, silence) in [("30", "1", 3), ("3", "1", 4)] {
+        let cluster = set::start(1, |manifests| {
+            manifests.set_env("sidecar", STALL, of_donor);
+            manifests.set_env("clone", STALL, of_recipient);
+            manifests.stand_in("sidecar", "mariadb-backup", &slow_to_end(silence));
+        })?;
+        cluster.wait_ready(1)?;
+        set::fill(&cluster)?;
+        cluster.scale(2);
+        cluster.wait_ready(2)?;
+        set::assert_same_rows(&cluster, &["mysql-1"])?;
+        let log = cluster.logs("mysql-1", "clone");
+        ensure!(log.matches("receiving pod=").count() == 1, "{of_donor}, {of_recipient}, {silence}:\n{log}");
+    }
+    Ok(())
+}
+
+/// So little is sent that all of it finds room on the donor's side.
+#[test]
+fn a_recipient_that_is_gone_is_noticed_where_little_is_sent() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = set::start(1, |manifests| {
+        manifests.set_env("sidecar", STALL, "3");
+        manifests.set_env("sidecar", "MYSQLSET_RATE_LIMIT", "16K");
+    })?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "receiving pod=")?;
+    cluster.set_network("mysql-1", false)?;
+    cluster.wait_for("the donor to notice", Duration::from_secs(20), || {
+        Ok(cluster.logs("mysql-0", "sidecar").contains("the recipient went away"))
+    })
+}
