@@ -16,7 +16,7 @@ use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
 use crate::wire::auth::Transcript;
 use crate::wire::frame::{self, Kind};
-use crate::wire::message::{Copied, Failed, Heartbeat, PluginOffer};
+use crate::wire::message::{Copied, Failed, Heartbeat, Hello, PluginOffer};
 
 /// A recipient that has begun to say something says all of it in this time.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
@@ -24,11 +24,11 @@ const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
 /// Lets one admitted recipient copy the server. The turn is given back when this returns.
 pub fn serve(donor: &Donor, recipient: Admitted) {
     let Admitted { stream, hello, transcript, turn, survey } = recipient;
-    in_turn(donor, &hello.pod(), turn, || run(donor, &stream, transcript, survey));
+    in_turn(donor, &hello.pod(), turn, || run(donor, &stream, &hello, transcript, survey));
 }
 
-fn run(donor: &Donor, stream: &TcpStream, transcript: Transcript, survey: Survey) -> Result<Served> {
-    answer(donor, stream, transcript, Kind::PluginOffer, &offer(donor, survey))?;
+fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Transcript, survey: Survey) -> Result<Served> {
+    answer(donor, stream, transcript, Kind::PluginOffer, &offer(donor, hello, survey))?;
     let stall = donor.settings.peering.stall_timeout;
     let period = relay::heartbeat(stall);
     let mut beat = Instant::now() + period;
@@ -81,7 +81,7 @@ fn speaks(stream: &TcpStream, within: Duration) -> Result<bool> {
     }
 }
 
-fn offer(donor: &Donor, survey: Survey) -> PluginOffer {
+fn offer(donor: &Donor, hello: &Hello, survey: Survey) -> PluginOffer {
     let (snapshot, settings) = (donor.status.get(), &donor.settings);
     let facts = survey.plugin.unwrap_or_default();
     PluginOffer {
@@ -94,10 +94,31 @@ fn offer(donor: &Donor, survey: Survey) -> PluginOffer {
         settings: facts.settings,
         libraries: facts.libraries,
         rate_limit: settings.rate_limit,
-        compressed: settings.peering.wire_compression == WireCompression::On,
+        compressed: is_compressed(settings.peering.wire_compression, &hello.packing),
         expected_bytes: Some(survey.bytes),
         set_id: snapshot.set_id,
         lineage: snapshot.lineage,
         heartbeat_seconds: relay::heartbeat_seconds(donor.settings.peering.stall_timeout),
+    }
+}
+
+/// The plugin packs all of it or nothing, and doesn't find out what pays: where the donor says so and the recipient takes
+/// packed streams. (clone_enable_compression)
+fn is_compressed(setting: WireCompression, asked_for: &[String]) -> bool {
+    setting == WireCompression::On && relay::packing(setting, asked_for).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::packing::ZSTD;
+
+    #[test]
+    fn it_is_compressed_where_both_say_so() {
+        let takes = [ZSTD.to_owned()];
+        assert!(is_compressed(WireCompression::On, &takes));
+        assert!(!is_compressed(WireCompression::On, &[]));
+        assert!(!is_compressed(WireCompression::Auto, &takes));
+        assert!(!is_compressed(WireCompression::Off, &takes));
     }
 }
