@@ -68,6 +68,7 @@ impl Members<'_> {
         self.sink.rename(from, to)
     }
 
+    /// A table, a database with all that is in it, or partitions by a pattern.
     pub fn remove(&self, path: &MemberPath) -> Result<(), UnpackError> {
         self.must_be_closed(path)?;
         self.sink.remove(path)
@@ -82,10 +83,9 @@ impl Members<'_> {
     }
 
     fn must_be_closed(&self, path: &MemberPath) -> Result<(), UnpackError> {
-        if self.open.contains_key(path) {
-            malformed(format!("{path} is renamed or removed before its end"))
-        } else {
-            Ok(())
+        match self.open.keys().filter(|open| path.means(open)).min() {
+            Some(open) => malformed(format!("{open} is renamed or removed before its end")),
+            None => Ok(()),
         }
     }
 }

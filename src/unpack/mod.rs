@@ -161,12 +161,16 @@ const METADATA: [[&str; 2]; 2] =
 impl Summary {
     fn ended(&mut self, path: &MemberPath) {
         self.files += 1;
-        let name = path.to_string();
-        if let Some(known) = METADATA.iter().flatten().find(|known| **known == name)
+        if let Some(known) = METADATA.iter().flatten().find(|known| path.as_os_str() == **known)
             && !self.metadata.contains(known)
         {
             self.metadata.push(known);
         }
+    }
+
+    /// What was written last, and shows that all came, isn't there any more.
+    fn gone(&mut self, path: &MemberPath) {
+        self.metadata.retain(|known| path.as_os_str() != *known);
     }
 
     /// Whether the files that a backup tool writes last, when all else went well, are there: a stream that was cut

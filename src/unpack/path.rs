@@ -59,6 +59,21 @@ impl MemberPath {
         }
     }
 
+    /// What names in its directory begin with that are meant by it, where it is a pattern: mariadb-backup says so that all
+    /// partitions of a table were dropped. No file's name holds a `*`: the server writes it as `@002a`.
+    pub fn prefix(&self) -> Option<&[u8]> {
+        let prefix = self.split().1.as_bytes().strip_suffix(b"*")?;
+        prefix.ends_with(b"#P#").then_some(prefix)
+    }
+
+    /// Whether the other one is meant by it: is it, lies below it, or is among those that a pattern means.
+    pub fn means(&self, other: &MemberPath) -> bool {
+        let is_below = other.0.strip_prefix(&self.0[..]).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        let is_like =
+            |prefix: &[u8]| other.split().0 == self.split().0 && other.split().1.as_bytes().starts_with(prefix);
+        is_below || self.prefix().is_some_and(is_like)
+    }
+
     /// From the top directory down to the name itself.
     pub fn components(&self) -> impl Iterator<Item = &OsStr> {
         self.0.split(|byte| *byte == b'/').map(OsStr::from_bytes)

@@ -11,6 +11,7 @@ use super::sink::OPEN_FILES;
 use super::*;
 
 mod compressed;
+mod dropped;
 mod tar;
 mod turns;
 
@@ -286,35 +287,6 @@ fn a_seek_overwrites_and_the_file_keeps_its_length() {
     let stream = [payload("a", 0, b"0123456789"), seek("a", 2), payload("a", 2, b"xx"), end("a")].concat();
     assert_eq!(files_of(MARIADB, &stream)["a"], b"01xx456789");
     assert!(refusal(MARIADB, &seek("a", 0)).contains("not open"));
-}
-
-#[test]
-fn renamed_and_removed_names_are_free_again() {
-    let stream = [file("a", b"1"), rename("a", b"b"), file("a", b"2"), file("c", b"3"), remove("c"), file("c", b"4")];
-    let files = files_of(MARIADB, &stream.concat());
-    assert_eq!((&files["a"][..], &files["b"][..], &files["c"][..]), (&b"2"[..], &b"1"[..], &b"4"[..]));
-    let over = [file("t", b"old"), file("new", b"new"), rename("new", b"t")].concat();
-    assert_eq!(files_of(MARIADB, &over), BTreeMap::from([("t".into(), b"new".to_vec())]));
-}
-
-#[test]
-fn only_finished_files_are_renamed_or_removed() {
-    for stream in [rename("a", b"b"), remove("a")] {
-        assert!(refusal(MARIADB, &stream).contains("never came"));
-        assert!(refusal(MARIADB, &[payload("a", 0, b"x"), stream].concat()).contains("before its end"));
-    }
-    let onto_open = [file("a", b"x"), payload("b", 0, b"x"), rename("a", b"b")].concat();
-    assert!(refusal(MARIADB, &onto_open).contains("before its end"));
-}
-
-#[test]
-fn directories_are_not_renamed_nor_renamed_over() {
-    let onto_its_own = [file("d/a", b"x"), rename("d/a", b"d")].concat();
-    let onto_another = [file("d/a", b"x"), file("b", b"x"), rename("b", b"d")].concat();
-    for stream in [onto_its_own, onto_another] {
-        assert!(refusal(MARIADB, &stream).contains("which is a directory"));
-    }
-    assert!(refusal(MARIADB, &[file("d/a", b"x"), rename("d", b"e")].concat()).contains("is no file"));
 }
 
 #[test]

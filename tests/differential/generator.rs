@@ -60,8 +60,15 @@ impl<'a> Generator<'a> {
             14 => self.empty_file(),
             15..18 if !maria_db => self.sparse(),
             15 if maria_db => self.seek(),
-            16 if maria_db => self.rename(),
-            17 if maria_db => self.remove(),
+            16 if maria_db => match self.dice.below(5) {
+                0 => self.rename_what_never_came(),
+                _ => self.rename(),
+            },
+            17 if maria_db => match self.dice.below(5) {
+                0 => self.remove_what_never_came(),
+                1 => self.remove_directory(),
+                _ => self.remove(),
+            },
             18 if maria_db => self.rewrite(),
             _ => {}
         }
@@ -170,6 +177,36 @@ impl<'a> Generator<'a> {
             self.chunks.push(remove(name.as_bytes()));
             self.ended.remove(&name);
         }
+    }
+
+    /// The server's log says it, whether the table was copied or not.
+    fn rename_what_never_came(&mut self) {
+        let (from, to) = (tree::name(self.dice), tree::name(self.dice));
+        if self.was_never(&from) && !self.directories.contains(&to) && !self.open.contains_key(&to) {
+            self.chunks.push(rename(from.as_bytes(), to.as_bytes()));
+            self.renamed_since_payload = true;
+        }
+    }
+
+    fn remove_what_never_came(&mut self) {
+        let name = tree::name(self.dice);
+        if self.was_never(&name) {
+            self.chunks.push(remove(name.as_bytes()));
+        }
+    }
+
+    fn remove_directory(&mut self) {
+        let directories: Vec<_> = self.directories.iter().filter(|name| !name.is_empty()).cloned().collect();
+        let Some(directory) = pick(self.dice, directories.into_iter()) else { return };
+        if !self.open.keys().any(|name| directory_of(name) == directory) {
+            self.chunks.push(remove(directory.as_bytes()));
+            self.ended.retain(|name| directory_of(name) != directory);
+            self.directories.remove(&directory);
+        }
+    }
+
+    fn was_never(&self, name: &str) -> bool {
+        self.is_free(name) && !self.directories.contains(name)
     }
 
     fn open_name(&mut self) -> Option<String> {

@@ -12,6 +12,7 @@ mod rounds;
 mod adopted;
 mod breakdowns;
 mod broken;
+mod ddl;
 mod donors;
 mod e2e;
 mod faults;

@@ -178,7 +178,13 @@ pub fn files(format: Format, stream: &[u8]) -> BTreeMap<Vec<u8>, Contents> {
                     ended.insert(chunk.bytes(stream, Field::NewPath).to_vec(), file);
                 }
             }
-            (b'D', _) => drop(ended.remove(path)),
+            (b'D', _) => {
+                // The file, or all of a directory, or all partitions.
+                let partitions = path.strip_suffix(b"*").filter(|prefix| prefix.ends_with(b"#P#"));
+                let below = [path, b"/"].concat();
+                let is_meant = |name: &[u8]| name == path || name.starts_with(partitions.unwrap_or(&below));
+                ended.retain(|name, _| !is_meant(name));
+            }
             _ => drop(ended.insert(path.to_vec(), open.remove(path).unwrap_or_default())),
         }
     }

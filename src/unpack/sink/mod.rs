@@ -7,6 +7,7 @@
 mod buffer;
 mod file;
 mod flusher;
+mod removal;
 mod target;
 mod writer;
 
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, openat, renameat, statat};
 use rustix::io::Errno;
 
 use super::path::MemberPath;
@@ -125,7 +126,7 @@ impl Sink {
             // What is still to be written of the file that gives way must not land in the new one.
             self.settle()?;
         }
-        let directory = self.directory_of(member, true)?;
+        let directory = self.directory_of(member)?;
         let (_, name) = member.split();
         let new = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let flags = new | if how == Open::New { OFlags::EXCL } else { OFlags::TRUNC };
@@ -154,18 +155,19 @@ impl Sink {
         }
     }
 
-    /// Gives a finished file another name, replacing what has it.
+    /// Gives a finished file another name, replacing what has it. One that never came has nothing to be renamed.
     pub fn rename(&self, from: &MemberPath, to: &MemberPath) -> Result<(), UnpackError> {
-        let (from_directory, to_directory) = (self.directory_of(from, false)?, self.directory_of(to, true)?);
+        let Some(from_directory) = self.directory_if_there(from)? else { return Ok(()) };
         match statat(&*from_directory, from.split().1, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile => {
                 return malformed(format!("{from} is renamed but is no file"));
             }
+            Err(Errno::NOENT) => return Ok(()),
             _ => {}
         }
+        let to_directory = self.directory_of(to)?;
         match renameat(&*from_directory, from.split().1, &*to_directory, to.split().1) {
             Ok(()) => Ok(()),
-            Err(Errno::NOENT) => malformed(format!("{from} is renamed but never came")),
             Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {
                 malformed(format!("{from} is renamed to {to}, which is a directory"))
             }
@@ -173,34 +175,44 @@ impl Sink {
         }
     }
 
-    /// Removes a finished file.
+    /// Removes what a name or a pattern means, of which nothing need ever have come.
     pub fn remove(&self, member: &MemberPath) -> Result<(), UnpackError> {
-        let directory = self.directory_of(member, false)?;
-        match unlinkat(&*directory, member.split().1, AtFlags::empty()) {
-            Ok(()) => Ok(()),
-            Err(Errno::NOENT) => malformed(format!("{member} is removed but never came")),
-            Err(Errno::ISDIR | Errno::PERM) => malformed(format!("{member} is removed but is a directory")),
-            Err(error) => Err(self.failed(member, error)),
-        }
+        let Some(directory) = self.directory_if_there(member)? else { return Ok(()) };
+        let removed = match member.prefix() {
+            Some(prefix) => removal::all_beginning_with(&directory, prefix),
+            None => removal::whatever_is_there(&directory, member.split().1),
+        };
+        // Among those that are known may be what was a directory.
+        self.known.borrow_mut().clear();
+        removed.map_err(|error| self.failed(member, error))
     }
 
-    /// The directory of a member. Only this sink makes directories there, so one that was opened stays what it is.
-    fn directory_of(&self, member: &MemberPath, make: bool) -> Result<Rc<OwnedFd>, UnpackError> {
-        let Some(path) = member.split().0 else { return Ok(self.top.clone()) };
+    /// The directory of a member, made where it isn't there.
+    fn directory_of(&self, member: &MemberPath) -> Result<Rc<OwnedFd>, UnpackError> {
+        self.directory(member, true)?.ok_or_else(|| self.failed(member, Errno::NOENT))
+    }
+
+    fn directory_if_there(&self, member: &MemberPath) -> Result<Option<Rc<OwnedFd>>, UnpackError> {
+        self.directory(member, false)
+    }
+
+    /// Only this sink makes and removes directories there, so one that was opened stays what it is.
+    fn directory(&self, member: &MemberPath, make: bool) -> Result<Option<Rc<OwnedFd>>, UnpackError> {
+        let Some(path) = member.split().0 else { return Ok(Some(self.top.clone())) };
         if let Some(known) = self.known.borrow().get(path) {
-            return Ok(known.clone());
+            return Ok(Some(known.clone()));
         }
-        let directory = Rc::new(self.walk_to(path, member, make)?);
+        let Some(directory) = self.walk_to(path, member, make)?.map(Rc::new) else { return Ok(None) };
         let mut known = self.known.borrow_mut();
         if known.len() == KNOWN_DIRECTORIES {
             known.clear();
         }
         known.insert(path.to_owned(), directory.clone());
-        Ok(directory)
+        Ok(Some(directory))
     }
 
     /// Opens a directory step by step, so that no link on the way is followed.
-    fn walk_to(&self, path: &OsStr, member: &MemberPath, make: bool) -> Result<OwnedFd, UnpackError> {
+    fn walk_to(&self, path: &OsStr, member: &MemberPath, make: bool) -> Result<Option<OwnedFd>, UnpackError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut directory =
             openat(&*self.top, ".", flags, Mode::empty()).map_err(|error| self.failed(member, error))?;
@@ -216,11 +228,11 @@ impl Sink {
                 Err(Errno::NOTDIR | Errno::LOOP) => {
                     return malformed(format!("a directory of {member} is a file or a link"));
                 }
-                Err(Errno::NOENT) => return malformed(format!("the directory of {member} never came")),
+                Err(Errno::NOENT) if !make => return Ok(None),
                 Err(error) => return Err(self.failed(member, error)),
             };
         }
-        Ok(directory)
+        Ok(Some(directory))
     }
 
     fn failed(&self, member: &MemberPath, error: Errno) -> UnpackError {

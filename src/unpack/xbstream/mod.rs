@@ -17,6 +17,10 @@
 //! must be the sum so far; each ends with its `E`, after which its name must not come again, unless the chunk says
 //! rewrite (MariaDB), or the name was renamed away or removed. The real tools accept a stream that stops between two
 //! chunks; here it is an error as long as a file is open.
+//!
+//! What mariadb-backup says of what was renamed and dropped while it copied it has from the server's log of such
+//! statements, whether it had copied that or not (ddl_log.cc): a name that never came is nothing, one of a database is all
+//! that lies in it, and `t#P#*` is all partitions of a table.
 
 pub mod chunk;
 
@@ -80,8 +84,14 @@ impl<S: Source> Unpacker<'_, S> {
             }
             Body::Sparse { data, map } => self.sparse(&path, compression, data, &map),
             Body::Seek(offset) => self.seek(&path, compression, offset),
-            Body::Rename(to) => self.members.rename(&path, &to),
-            Body::Remove => self.members.remove(&path),
+            Body::Rename(to) => {
+                self.summary.gone(&path);
+                self.members.rename(&path, &to)
+            }
+            Body::Remove => {
+                self.summary.gone(&path);
+                self.members.remove(&path)
+            }
             Body::End => self.end(&path, compression),
         }
     }

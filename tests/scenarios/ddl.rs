@@ -1,0 +1,54 @@
+//! Tables that are made, renamed and dropped while a backup is taken: the tool says so in its stream, of those that it
+//! has copied and of those that it has not.
+
+use anyhow::{Result, ensure};
+
+use crate::needs;
+use crate::set;
+
+#[test]
+fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_RATE_LIMIT", "5M"))?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    set::fill_much(&cluster, 15)?;
+    let on_primary = |statement: &str| cluster.sql("mysql-0", statement);
+    on_primary("CREATE DATABASE gone")?;
+    on_primary("CREATE TABLE gone.a (id INT PRIMARY KEY) ENGINE=Aria")?;
+    let partitions = "ENGINE=MyISAM PARTITION BY HASH (id) PARTITIONS 3";
+    on_primary(&format!("CREATE TABLE app.dropped (id INT PRIMARY KEY) {partitions}"))?;
+    on_primary(&format!("CREATE TABLE app.renamed (id INT PRIMARY KEY) {partitions}"))?;
+    on_primary("INSERT INTO app.renamed VALUES (1), (2), (3)")?;
+
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "receiving pod=")?;
+    for statement in [
+        "CREATE TABLE app.brief (id INT PRIMARY KEY) ENGINE=Aria",
+        "DROP TABLE app.brief",
+        "CREATE TABLE app.young (id INT PRIMARY KEY) ENGINE=Aria",
+        "RENAME TABLE app.young TO app.older",
+        "INSERT INTO app.older VALUES (1), (2)",
+        "RENAME TABLE app.renamed TO app.called",
+        "DROP TABLE app.dropped",
+        "DROP DATABASE gone",
+    ] {
+        on_primary(statement)?;
+    }
+    ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone was over before all was said");
+    cluster.wait_ready(2)?;
+    let log = cluster.logs("mysql-1", "clone");
+    ensure!(log.matches("receiving pod=").count() == 1, "{log}");
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    for question in
+        ["SHOW DATABASES", "SHOW TABLES IN app", "SELECT * FROM app.older", "SELECT * FROM app.called ORDER BY id"]
+    {
+        assert_eq!(cluster.sql("mysql-1", question)?, on_primary(question)?, "{question}");
+    }
+    let left: Vec<_> = std::fs::read_dir(cluster.volume("mysql-1").join("mysql/app"))?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_>>()?;
+    let is_left = |name: &String| ["brief", "young", "dropped", "renamed"].iter().any(|gone| name.starts_with(gone));
+    ensure!(!left.iter().any(is_left) && !cluster.volume("mysql-1").join("mysql/gone").exists(), "{left:?}");
+    Ok(())
+}
