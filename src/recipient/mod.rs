@@ -5,6 +5,7 @@ mod rounds;
 mod unproven;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -186,9 +187,34 @@ fn position_of(donor: Ordinal, format: Format, data: &Path) -> anyhow::Result<Po
 /// A full disk is ours; everything else is the stream's or its donor's.
 fn setback_of(error: UnpackError, bytes: u64) -> Setback {
     match error {
+        // It is the donor that says how long a file gets: another one may know better.
+        UnpackError::Output { ref source, .. } if source.kind() == ErrorKind::FileTooLarge => {
+            Setback::Broken { why: error.to_string(), bytes }
+        }
         UnpackError::Output { path, source } => {
             Setback::Fatal(exit::disk_error(source, format!("writing {}", path.display())))
         }
         other => Setback::Broken { why: other.to_string(), bytes },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_file_longer_than_there_can_be_is_one_donors_fault_and_a_full_disk_is_nobodys() {
+        let written = |kind: ErrorKind| {
+            let path = PathBuf::from("/volume/a");
+            setback_of(UnpackError::Output { path, source: io::Error::from(kind) }, 7)
+        };
+        let too_large = written(ErrorKind::FileTooLarge);
+        assert!(matches!(&too_large, Setback::Broken { bytes: 7, .. }), "{too_large}");
+        assert!(too_large.to_string().contains("writing /volume/a"), "{too_large}");
+        for ours in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::PermissionDenied] {
+            assert!(matches!(written(ours), Setback::Fatal(_)), "{ours}");
+        }
     }
 }
