@@ -1,57 +1,81 @@
 //! The whole chain of a clone: a backup in the frames of the wire, with its digest and end mark, through
-//! [`DataReader`] into files. Every break of it is refused.
+//! [`DataReader`] into files. Every break of it is refused, whether the digest covers the whole stream or, as between
+//! today's peers, the heads of its chunks.
 
 use std::ops::Range;
 use std::path::Path;
 
-use mysqlset::unpack::{Format, unpack};
+use mysqlset::unpack::{Format, Writing, unpack_by};
 use mysqlset::wire::data::{DataReader, DataWriter};
+use mysqlset::wire::digest::Coverage;
 use mysqlset::wire::frame::HEADER_LENGTH;
 
 use crate::sample::{FORMATS, backup, scratch};
 use crate::tree::Tree;
+use crate::xbstream::{self, Field};
+
+const COVERAGES: [Coverage; 2] = [Coverage::Whole, Coverage::Heads];
 
 /// A backup as a donor sends it, a chunk in each frame, heartbeats between them.
-fn sent(chunks: &[Vec<u8>]) -> Vec<u8> {
+fn sent(coverage: Coverage, format: Format, chunks: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut writer = DataWriter::new(&mut bytes);
+    let mut writer = DataWriter::covering(coverage, &mut bytes);
     for (number, chunk) in chunks.iter().enumerate() {
         if number % 7 == 0 {
             writer.heartbeat().unwrap();
         }
-        writer.relay_once(&mut chunk.as_slice()).unwrap().unwrap();
+        match coverage {
+            Coverage::Whole => drop(writer.relay_once(&mut chunk.as_slice()).unwrap().unwrap()),
+            Coverage::Heads => gather_chunks(&mut writer, format, chunk),
+        }
     }
     writer.end(Some("binlog.000001 4".into())).unwrap();
     bytes
 }
 
+/// What has a checksum is told from what has none.
+fn gather_chunks(writer: &mut DataWriter<&mut Vec<u8>>, format: Format, chunks: &[u8]) {
+    for chunk in xbstream::chunks(format, chunks) {
+        let data = chunk.find(Field::Data).unwrap_or(chunk.at.end..chunk.at.end);
+        writer.gather(&chunks[chunk.at.start..data.start], false).unwrap();
+        writer.gather(&chunks[data.clone()], true).unwrap();
+        writer.gather(&chunks[data.end..chunk.at.end], false).unwrap();
+    }
+    writer.flush().unwrap();
+}
+
 /// What a recipient makes of what arrives.
-fn received(format: Format, bytes: &[u8]) -> Result<Tree, String> {
+fn received(coverage: Coverage, format: Format, bytes: &[u8]) -> Result<Tree, String> {
     let directory = scratch();
-    received_into(directory.path(), format, bytes)?;
+    received_into(directory.path(), coverage, format, bytes)?;
     Ok(Tree::read(directory.path()))
 }
 
-fn received_into(directory: &Path, format: Format, bytes: &[u8]) -> Result<(), String> {
-    let mut data = DataReader::new(bytes);
-    let summary = unpack(format, &mut data, directory).map_err(|error| error.to_string())?;
+fn received_into(directory: &Path, coverage: Coverage, format: Format, bytes: &[u8]) -> Result<(), String> {
+    let mut data = DataReader::covering(coverage, bytes);
+    let unpacked = unpack_by(Writing::default(), format, &mut data, directory);
+    let summary = unpacked.map_err(|error| error.to_string())?;
     data.finish().map_err(|error| error.to_string())?;
     summary.require_backup_metadata().map_err(|error| error.to_string())
 }
 
 /// A backup of a donor that means it: the digest is right.
 pub fn from_a_donor(directory: &Path, format: Format, chunks: &[Vec<u8>]) -> Result<(), String> {
-    received_into(directory, format, &sent(chunks))
+    received_into(directory, Coverage::Whole, format, &sent(Coverage::Whole, format, chunks))
 }
 
 /// A backup that was another one when the donor digested it.
 #[track_caller]
 pub fn must_refuse(format: Format, digested: &[u8], arrived: &[u8]) {
     let end_of = |bytes: &[u8]| frames(bytes).pop().unwrap();
-    let (digested, arrived) = (sent(&[digested.to_vec()]), sent(&[arrived.to_vec()]));
-    let damaged = [&arrived[..end_of(&arrived).start], &digested[end_of(&digested)]].concat();
-    let error = received(format, &damaged).expect_err("another backup than the one that was sent");
-    assert!(error.contains("damaged"), "{error}");
+    // Of which it may be that no head can be told from data any more: only its end mark has a digest.
+    let arrived = sent(Coverage::Whole, format, &[arrived.to_vec()]);
+    for coverage in COVERAGES {
+        let digested = sent(coverage, format, &[digested.to_vec()]);
+        let damaged = [&arrived[..end_of(&arrived).start], &digested[end_of(&digested)]].concat();
+        let error = received(coverage, format, &damaged).expect_err("another backup than the one that was sent");
+        assert!(error.contains("damaged"), "{error}");
+    }
 }
 
 /// Where each frame lies.
@@ -68,27 +92,28 @@ fn frames(bytes: &[u8]) -> Vec<Range<usize>> {
 }
 
 /// Each sample as it is sent, and its frames.
-fn samples() -> impl Iterator<Item = (Format, Vec<u8>, Vec<Range<usize>>)> {
-    FORMATS.into_iter().map(|format| {
-        let bytes = sent(&backup(format));
+fn samples() -> impl Iterator<Item = (Coverage, Format, Vec<u8>, Vec<Range<usize>>)> {
+    let each = COVERAGES.into_iter().flat_map(|coverage| FORMATS.map(|format| (coverage, format)));
+    each.map(|(coverage, format)| {
+        let bytes = sent(coverage, format, &backup(format));
         let frames = frames(&bytes);
-        (format, bytes, frames)
+        (coverage, format, bytes, frames)
     })
 }
 
 #[test]
 fn the_samples_come_whole() {
-    for (format, bytes, frames) in samples() {
+    for (coverage, format, bytes, frames) in samples() {
         assert_eq!(frames.last().unwrap().end, bytes.len());
-        assert_eq!(received(format, &bytes), crate::sample::unpacked(format, &backup(format).concat()));
+        assert_eq!(received(coverage, format, &bytes), crate::sample::unpacked(format, &backup(format).concat()));
     }
 }
 
 fn cuts(places: impl Fn(&Range<usize>) -> Range<usize>) {
-    for (format, bytes, frames) in samples() {
+    for (coverage, format, bytes, frames) in samples() {
         for at in frames.iter().flat_map(&places) {
-            let error = received(format, &bytes[..at]).expect_err("a cut");
-            assert!(error.contains("hung up"), "{format}, cut at {at}: {error}");
+            let error = received(coverage, format, &bytes[..at]).expect_err("a cut");
+            assert!(error.contains("hung up"), "{coverage:?}, {format}, cut at {at}: {error}");
         }
     }
 }
@@ -110,14 +135,17 @@ fn cut_inside_each_body() {
 
 /// Flips each bit at these places of the frames of some kinds. `harmless` says whether one that makes no difference is borne.
 fn flips(kinds: &[u8], places: impl Fn(&Range<usize>) -> Range<usize>, harmless: bool) {
-    for (format, bytes, frames) in samples() {
-        let good = received(format, &bytes);
+    for (coverage, format, bytes, frames) in samples() {
+        let good = received(coverage, format, &bytes);
         for frame in frames.iter().filter(|frame| kinds.contains(&bytes[frame.start])) {
             for (at, bit) in places(frame).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 1 << bit;
-                let received = received(format, &damaged);
-                assert!(received.is_err() || (harmless && received == good), "{format}: bit {bit} at {at}");
+                let received = received(coverage, format, &damaged);
+                assert!(
+                    received.is_err() || (harmless && received == good),
+                    "{coverage:?}, {format}: bit {bit} at {at}"
+                );
             }
         }
     }
@@ -150,8 +178,8 @@ fn a_bit_of_a_heartbeat_or_of_the_end_mark_is_refused_where_it_makes_a_differenc
 
 /// Sends the frames in another order, or number; where that makes a difference, it has to be refused.
 fn rearranged(change: impl Fn(&mut Vec<Range<usize>>, usize)) {
-    for (format, bytes, frames) in samples() {
-        let good = received(format, &bytes);
+    for (coverage, format, bytes, frames) in samples() {
+        let good = received(coverage, format, &bytes);
         for number in 0..frames.len() {
             let mut changed = frames.clone();
             change(&mut changed, number);
@@ -161,11 +189,11 @@ fn rearranged(change: impl Fn(&mut Vec<Range<usize>>, usize)) {
                 read.map(|frame| bytes[frame.clone()].to_vec()).collect::<Vec<_>>()
             };
             let arrived: Vec<u8> = changed.iter().flat_map(|frame| bytes[frame.clone()].to_vec()).collect();
-            let received = received(format, &arrived);
+            let received = received(coverage, format, &arrived);
             if data(&changed) == data(&frames) {
-                assert_eq!(received, good, "{format}: frame {number}, a heartbeat or behind the end");
+                assert_eq!(received, good, "{coverage:?}, {format}: frame {number}, a heartbeat or behind the end");
             } else {
-                assert!(received.is_err(), "{format}: frame {number}");
+                assert!(received.is_err(), "{coverage:?}, {format}: frame {number}");
             }
         }
     }
