@@ -237,6 +237,7 @@ fn end(running: RunningTool<'_>, mut writer: Writer<'_>, cut: Option<String>, he
         }
     };
     let position = ended.tail.line_holding("binlog position").map(str::to_owned);
+    writer.flush()?;
     let sent = writer.sent();
     Ok(Served { bytes: writer.end(position)?, sent })
 }

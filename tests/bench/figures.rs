@@ -123,20 +123,20 @@ impl Samples {
     pub fn medians(&self) -> Medians {
         Medians { ours: median(&self.ours), peer: (!self.peer.is_empty()).then(|| median(&self.peer)) }
     }
+
+    /// Whether the bar is met, where there is one: a ratio's by the medians, ours alone by each sample.
+    pub fn meets(&self, bar: Bar) -> Option<bool> {
+        match bar {
+            Bar::None => None,
+            Bar::Ratio(bar) => Some(self.medians().ratio().is_some_and(|ratio| ratio <= bar)),
+            Bar::Ours(bar) => Some(self.ours.iter().all(|ours| *ours <= bar)),
+        }
+    }
 }
 
 impl Medians {
     pub fn ratio(&self) -> Option<f64> {
         self.peer.map(|peer| self.ours / peer)
-    }
-
-    /// Whether the bar is met, where there is one.
-    pub fn meets(&self, bar: Bar) -> Option<bool> {
-        match bar {
-            Bar::None => None,
-            Bar::Ratio(bar) => Some(self.ratio().is_some_and(|ratio| ratio <= bar)),
-            Bar::Ours(bar) => Some(self.ours <= bar),
-        }
     }
 }
 

@@ -22,6 +22,7 @@ pub fn describe(work: &Path) -> Result<Value> {
         "cpu": line_of("/proc/cpuinfo", "model name")?,
         "memory": line_of("/proc/meminfo", "MemTotal")?,
         "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+        "congestion_control": std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?.trim(),
         "file_system": file_system.trim(),
         "mysqlset": version(env!("CARGO_BIN_EXE_mysqlset"), "--version")?,
         "server": version("mariadbd", "--version")?,

@@ -55,7 +55,7 @@ fn a_donor_keeps_to_its_rate_and_the_recipient_tells_how_far_it_is() -> Result<(
     needs!(BackupTool);
     const RATE: u64 = 2 << 20;
     let cluster = clone_with(&[("sidecar", "MYSQLSET_RATE_LIMIT", "2M")], 8)?;
-    let (_, sent, seconds) = served(&cluster)?;
+    let (bytes, sent, seconds) = served(&cluster)?;
     let rate = sent as f64 / seconds;
     ensure!(rate < 1.1 * RATE as f64, "{rate} bytes a second were sent, {RATE} are allowed");
     ensure!(seconds > 10.5, "a clone of {sent} bytes in {seconds} s says nothing of its progress");
@@ -63,6 +63,23 @@ fn a_donor_keeps_to_its_rate_and_the_recipient_tells_how_far_it_is() -> Result<(
     let is_progress = |line: &&str| line.contains("receiving ") && line.contains(" of about ") && line.contains(" %, ");
     let line = log.lines().find(is_progress).with_context(|| format!("no word of progress:\n{log}"))?;
     ensure!(line.contains("MB/s") && line.contains(" left") && line.contains("percent="), "{line}");
+    // And no more than one in ten seconds.
+    let lines = log.lines().filter(|line| line.contains("receiving ") && line.contains("seconds=")).count();
+    ensure!(lines as f64 <= seconds / 10.0 + 1.0, "{lines} lines in {seconds} s:\n{log}");
+    // Nothing is packed unless somebody says so.
+    ensure!(sent > bytes, "{sent} of {bytes} bytes were sent");
+    Ok(())
+}
+
+#[test]
+fn a_prepare_that_takes_its_time_is_told_about() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = clone_after(1, |manifests| {
+        let slow = "#!/bin/sh\ncase \"$*\" in *--prepare*) sleep 11;; esac\nexec /usr/bin/mariadb-backup \"$@\"\n";
+        manifests.stand_in("clone", "mariadb-backup", slow);
+    })?;
+    let log = cluster.logs("mysql-1", "clone");
+    ensure!(log.contains("preparing, for 10 s"), "{log}");
     Ok(())
 }
 
