@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::compressed::{Compression, Memory};
+use super::lost::Lost;
 use super::member::Member;
 use super::path::MemberPath;
 use super::sink::{OPEN_FILES, Open, Sink};
@@ -13,11 +14,12 @@ pub struct Members<'a> {
     sink: &'a Sink,
     open: HashMap<MemberPath, Member>,
     memory: Memory,
+    lost: Lost,
 }
 
 impl Members<'_> {
     pub fn new(sink: &Sink) -> Members<'_> {
-        Members { sink, open: HashMap::new(), memory: Memory::default() }
+        Members { sink, open: HashMap::new(), memory: Memory::default(), lost: Lost::default() }
     }
 
     /// The member of a chunk that brings bytes; its file is made with the first of them.
@@ -57,28 +59,34 @@ impl Members<'_> {
             None => Member::create(self.sink, path, compression, Open::New, &self.memory)?,
         };
         member.check_compression(compression)?;
+        self.lost.came(path);
         member.finish()
     }
 
     /// Replaces what has the new name: a table that is copied, altered and renamed over comes so.
-    pub fn rename(&self, from: &MemberPath, to: &MemberPath) -> Result<(), UnpackError> {
+    pub fn rename(&mut self, from: &MemberPath, to: &MemberPath) -> Result<(), UnpackError> {
         for name in [from, to] {
             self.must_be_closed(name)?;
         }
-        self.sink.rename(from, to)
+        if self.sink.rename(from, to)? || self.sink.has(to)? {
+            self.lost.came(to);
+            return Ok(());
+        }
+        self.lost.renamed(from, to)
     }
 
     /// A table, a database with all that is in it, or partitions by a pattern.
-    pub fn remove(&self, path: &MemberPath) -> Result<(), UnpackError> {
+    pub fn remove(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
         self.must_be_closed(path)?;
+        self.lost.removed(path);
         self.sink.remove(path)
     }
 
-    /// At the stream's end none may be open.
-    pub fn must_all_be_closed(&self) -> Result<(), UnpackError> {
+    /// At the stream's end none may be open, and none lost.
+    pub fn must_all_have_come(&self) -> Result<(), UnpackError> {
         match self.open.keys().min() {
             Some(path) => malformed(format!("it ends before the end of {path}")),
-            None => Ok(()),
+            None => self.lost.check(),
         }
     }
 

@@ -13,6 +13,7 @@
 //! | all else of the process | 0.5 |
 
 pub mod compressed;
+mod lost;
 pub mod member;
 pub mod members;
 pub mod path;

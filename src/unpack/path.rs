@@ -59,6 +59,10 @@ impl MemberPath {
         }
     }
 
+    pub fn ends_with(&self, suffix: &[u8]) -> bool {
+        self.0.ends_with(suffix)
+    }
+
     /// What names in its directory begin with that are meant by it, where it is a pattern: mariadb-backup says so that all
     /// partitions of a table were dropped. No file's name holds a `*`: the server writes it as `@002a`.
     pub fn prefix(&self) -> Option<&[u8]> {

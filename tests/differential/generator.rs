@@ -185,6 +185,10 @@ impl<'a> Generator<'a> {
         if self.was_never(&from) && !self.directories.contains(&to) && !self.open.contains_key(&to) {
             self.chunks.push(rename(from.as_bytes(), to.as_bytes()));
             self.renamed_since_payload = true;
+            // What comes by neither name would be missed by us.
+            if !self.ended.contains(&to) {
+                self.chunks.push(remove(to.as_bytes()));
+            }
         }
     }
 

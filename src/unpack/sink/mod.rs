@@ -155,19 +155,25 @@ impl Sink {
         }
     }
 
-    /// Gives a finished file another name, replacing what has it. One that never came has nothing to be renamed.
-    pub fn rename(&self, from: &MemberPath, to: &MemberPath) -> Result<(), UnpackError> {
-        let Some(from_directory) = self.directory_if_there(from)? else { return Ok(()) };
+    /// Whether something has this name.
+    pub fn has(&self, member: &MemberPath) -> Result<bool, UnpackError> {
+        let Some(directory) = self.directory_if_there(member)? else { return Ok(false) };
+        Ok(statat(&*directory, member.split().1, AtFlags::SYMLINK_NOFOLLOW).is_ok())
+    }
+
+    /// Gives a finished file another name, replacing what has it. Says whether there was one.
+    pub fn rename(&self, from: &MemberPath, to: &MemberPath) -> Result<bool, UnpackError> {
+        let Some(from_directory) = self.directory_if_there(from)? else { return Ok(false) };
         match statat(&*from_directory, from.split().1, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile => {
                 return malformed(format!("{from} is renamed but is no file"));
             }
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(false),
             _ => {}
         }
         let to_directory = self.directory_of(to)?;
         match renameat(&*from_directory, from.split().1, &*to_directory, to.split().1) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
             Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {
                 malformed(format!("{from} is renamed to {to}, which is a directory"))
             }

@@ -41,10 +41,12 @@ fn what_never_came_is_neither_renamed_nor_removed() {
         remove("e"),
         remove("e/a.MAD"),
         remove("e/t#P#*"),
-        rename("d/a.MAD", b"d/b.MAD"),
-        rename("d/a.MAD", b"e/a.MAD"),
-        rename("e/a.MAD", b"d/a.MAD"),
         rename("d/a.MAD", b"d/kept"),
+        rename("e/a.MAD", b"d/kept"),
+        rename("d/a.ARM", b"d/b.ARM"),
+        [rename("d/a.MAD", b"d/b.MAD"), remove("d/b.MAD")].concat(),
+        [rename("d/a.MAD", b"e/a.MAD"), remove("e")].concat(),
+        [rename("d/a.MYD", b"d/b.MYD"), rename("d/b.MYD", b"d/c.MYD"), remove("d/c.MYD")].concat(),
     ] {
         let (outer, result) = unpacked(MARIADB, &[file("d/kept", b"x"), chunk].concat()[..]);
         result.unwrap();
@@ -52,6 +54,24 @@ fn what_never_came_is_neither_renamed_nor_removed() {
         assert_eq!(tree(&stage), kept);
         assert!(!stage.join("e").exists());
     }
+}
+
+#[test]
+fn what_is_renamed_and_comes_by_neither_name_is_missed() {
+    let renamed = rename("d/young.MAD", b"d/older.MAD");
+    for lost in [renamed.clone(), [renamed.clone(), rename("d/older.MAD", b"d/oldest.MAD")].concat()] {
+        let why = refusal(MARIADB, &lost);
+        assert!(why.contains("lacks d/old") && why.contains("renamed while the backup was taken"), "{why}");
+    }
+    for came in [
+        [file("d/older.MAD", b"x"), renamed.clone()],
+        [renamed.clone(), file("d/older.MAD", b"x")],
+        [renamed, [file("a", b"x"), rename("a", b"d/older.MAD")].concat()],
+    ] {
+        assert_eq!(files_of(MARIADB, &came.concat()), BTreeMap::from([("d/older.MAD".into(), b"x".to_vec())]));
+    }
+    let many = (0..1000).map(|number| rename("a", format!("{number}").as_bytes())).collect::<Vec<_>>().concat();
+    assert!(refusal(MARIADB, &many).contains("more than 256 files"));
 }
 
 #[test]

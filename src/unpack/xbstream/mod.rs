@@ -20,7 +20,7 @@
 //!
 //! What mariadb-backup says of what was renamed and dropped while it copied it has from the server's log of such
 //! statements, whether it had copied that or not (ddl_log.cc): a name that never came is nothing, one of a database is all
-//! that lies in it, and `t#P#*` is all partitions of a table.
+//! that lies in it, and `t#P#*` is all partitions of a table. But what never came by its new name either is lost.
 
 pub mod chunk;
 
@@ -60,7 +60,7 @@ pub fn unpack(input: impl Source, sink: &Sink, flavour: Flavour) -> Result<Summa
     while let Some(chunk) = unpacker.input.next_chunk()? {
         unpacker.chunk(chunk)?;
     }
-    unpacker.members.must_all_be_closed()?;
+    unpacker.members.must_all_have_come()?;
     Ok(unpacker.summary)
 }
 
