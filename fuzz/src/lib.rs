@@ -3,6 +3,7 @@
 //! `make fuzz TARGET=name` feeds it at random, `cargo test --test corpus` with what is kept in `corpus/`, on stable Rust.
 //! A function here is a target there, and vice versa ([`TARGETS`]).
 
+mod compressed;
 mod memory;
 mod stage;
 mod tar;
@@ -13,6 +14,7 @@ mod xbstream;
 #[allow(dead_code, reason = "the differential tests use the rest")]
 mod plain;
 
+pub use compressed::compressed_members;
 pub use tar::tar;
 pub use wire::{frames, messages, packed_frames, preface};
 pub use xbstream::{xbstream_mariadb, xbstream_percona};
@@ -21,7 +23,7 @@ pub use xbstream::{xbstream_mariadb, xbstream_percona};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("preface", preface),
     ("messages", messages),
     ("frames", frames),
@@ -29,4 +31,5 @@ pub const TARGETS: [Target; 7] = [
     ("xbstream_percona", xbstream_percona),
     ("xbstream_mariadb", xbstream_mariadb),
     ("tar", tar),
+    ("compressed_members", compressed_members),
 ];
