@@ -127,7 +127,7 @@
 //! | `formats` | `format` | – | container formats, by name |
 //! | `members` | `members` | none is compressed | how the tool itself compresses members: `zstd`, `lz4` |
 //! | `digests` | `digest` | `whole` | what a digest may cover beside the whole: `heads` |
-//! | `packing` | `packing` | no `Z` frame | how frames may be packed: `zstd` |
+//! | `packing` | `packing` | no `Z` frame | how frames may be packed: `zstd`; with any, the plugin may compress |
 //! | `plugin_server` | a plugin offer | no plugin | the version of the recipient's own server |
 //! | – | `expected_bytes` | not known | about how long the stream will be; for people only |
 

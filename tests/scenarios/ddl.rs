@@ -4,18 +4,25 @@
 use anyhow::{Result, ensure};
 
 use crate::needs;
+use crate::pods::Cluster;
 use crate::set;
 
 /// Engines whose tables the tool has its own log of.
 const ENGINES: [&str; 3] = ["Aria", "MyISAM", "CSV"];
 
-#[test]
-fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()> {
-    needs!(BackupTool);
+/// A clone of it takes some ten seconds: time for statements.
+fn primary_with_slow_clones() -> Result<Cluster> {
     let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_RATE_LIMIT", "5M"))?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
     set::fill_much(&cluster, 15)?;
+    Ok(cluster)
+}
+
+#[test]
+fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = primary_with_slow_clones()?;
     let on_primary = |statement: &str| cluster.sql("mysql-0", statement);
     on_primary("CREATE DATABASE gone")?;
     on_primary("CREATE TABLE gone.a (id INT PRIMARY KEY) ENGINE=Aria")?;
@@ -55,10 +62,7 @@ fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()
 #[test]
 fn what_is_made_and_renamed_meanwhile_is_there_in_the_end() -> Result<()> {
     needs!(BackupTool);
-    let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_RATE_LIMIT", "5M"))?;
-    cluster.wait_ready(1)?;
-    set::fill(&cluster)?;
-    set::fill_much(&cluster, 15)?;
+    let cluster = primary_with_slow_clones()?;
     cluster.scale(2);
     set::wait_for_log(&cluster, "mysql-1", "clone", "receiving pod=")?;
     for engine in ENGINES {
