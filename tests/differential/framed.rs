@@ -1,6 +1,6 @@
 //! The whole chain of a clone: a backup in the frames of the wire, with its digest and end mark, through
 //! [`DataReader`] into files. Every break of it is refused, whether the digest covers the whole stream or, as between
-//! today's peers, the heads of its chunks.
+//! today's peers, the heads of its chunks. (A tar's is always of the whole: nothing else vouches for its data.)
 
 use std::ops::Range;
 use std::path::Path;
@@ -93,8 +93,8 @@ fn frames(bytes: &[u8]) -> Vec<Range<usize>> {
 
 /// Each sample as it is sent, and its frames.
 fn samples() -> impl Iterator<Item = (Coverage, Format, Vec<u8>, Vec<Range<usize>>)> {
-    let each = COVERAGES.into_iter().flat_map(|coverage| FORMATS.map(|format| (coverage, format)));
-    each.map(|(coverage, format)| {
+    let xbstreams = COVERAGES.into_iter().flat_map(|coverage| FORMATS.map(|format| (coverage, format)));
+    xbstreams.chain([(Coverage::Whole, Format::Tar)]).map(|(coverage, format)| {
         let bytes = sent(coverage, format, &backup(format));
         let frames = frames(&bytes);
         (coverage, format, bytes, frames)
@@ -133,12 +133,17 @@ fn cut_inside_each_body() {
     cuts(|frame| frame.start + HEADER_LENGTH..frame.end);
 }
 
+/// Those of a byte that are flipped: of a tar, which is long by its padding, one.
+fn bits(format: Format, at: usize) -> Range<usize> {
+    if format == Format::Tar { at % 8..at % 8 + 1 } else { 0..8 }
+}
+
 /// Flips each bit at these places of the frames of some kinds. `harmless` says whether one that makes no difference is borne.
 fn flips(kinds: &[u8], places: impl Fn(&Range<usize>) -> Range<usize>, harmless: bool) {
     for (coverage, format, bytes, frames) in samples() {
         let good = received(coverage, format, &bytes);
         for frame in frames.iter().filter(|frame| kinds.contains(&bytes[frame.start])) {
-            for (at, bit) in places(frame).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            for (at, bit) in places(frame).flat_map(|at| bits(format, at).map(move |bit| (at, bit))) {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 1 << bit;
                 let received = received(coverage, format, &damaged);

@@ -1,4 +1,4 @@
-//! Two small backups with every type of chunk in them, which the breaks are made of; and what unpacking says.
+//! Small backups with every type of chunk in them, which the breaks are made of; and what unpacking says.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,9 +10,15 @@ use crate::xbstream::write::{REWRITE, end, file, payload, remove, rename, seek, 
 
 pub const FORMATS: [Format; 2] = [Format::XbstreamMariaDb, Format::XbstreamPercona];
 
+const METADATA: [&str; 2] = ["xtrabackup_checkpoints", "xtrabackup_info"];
+
 /// A whole backup, chunk by chunk.
 pub fn backup(format: Format) -> Vec<Vec<u8>> {
-    let special = if format == Format::XbstreamMariaDb { maria_db() } else { percona() };
+    let special = match format {
+        Format::XbstreamMariaDb => maria_db(),
+        Format::XbstreamPercona => percona(),
+        Format::Tar => return tar(),
+    };
     let interleaved = vec![
         payload(0, b"db/t.ibd", 0, b"the first of t, "),
         payload(0, b"ibdata1", 0, b"of the system"),
@@ -22,7 +28,7 @@ pub fn backup(format: Format) -> Vec<Vec<u8>> {
         end(b"ibdata1"),
         end(b"db/empty.MYD"),
     ];
-    let metadata = ["xtrabackup_checkpoints", "xtrabackup_info"].map(|name| file(name.as_bytes(), b"x = y"));
+    let metadata = METADATA.map(|name| file(name.as_bytes(), b"x = y"));
     [interleaved, special, metadata.concat()].concat()
 }
 
@@ -53,6 +59,23 @@ fn percona() -> Vec<Vec<u8>> {
         sparse(b"db/s.ibd", 68, &[(0, 1), (15, 0)], b"x"),
         end(b"db/s.ibd"),
     ]
+}
+
+/// Headers, data and the end, each by itself.
+fn tar() -> Vec<Vec<u8>> {
+    let members = [("ibdata1", "of the system"), ("db/t.ibd", "a table")].into_iter();
+    let members = members.chain(METADATA.map(|name| (name, "x = y"))).flat_map(|(name, data)| {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(name).unwrap();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o660);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_cksum();
+        let mut block = [0; 512];
+        block[..data.len()].copy_from_slice(data.as_bytes());
+        [header.as_bytes().to_vec(), block.to_vec()]
+    });
+    members.chain([vec![0; 1024]]).collect()
 }
 
 /// A directory for the many small trees that the breaks make.
