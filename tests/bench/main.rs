@@ -3,7 +3,8 @@
 //! `RUNS=n` is how often each is measured, `ONLY=transfer,clone` measures parts alone. Within a run the peer and we take
 //! turns, so that a machine that gets slower does so for both. `DISK=memory` has both pods' volumes in memory, so that
 //! what the programs take is seen and not what this machine's disk does. The medians are in `target/bench.json`, all
-//! samples with the machine's description in `target/bench-raw.json`. A missed bar ends it with exit code 1.
+//! samples with the machine's description in `target/bench-raw.json`; those of parts alone, of fewer than three runs and in
+//! memory are in `target/bench-part.json` and `target/bench-part-raw.json`. A missed bar ends it with exit code 1.
 
 mod clone;
 mod copy;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode> {
     let (runs, parts) = (runs()?, parts()?);
+    let is_whole = runs >= FEWEST_RUNS && parts.len() == PARTS.len();
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     let (kept, work) = (target.join("bench"), target.join("bench/work"));
     if let Some(ended) = room::enter(&work)? {
@@ -74,9 +76,10 @@ fn run() -> Result<ExitCode> {
     if runs < FEWEST_RUNS {
         println!("Fewer than {FEWEST_RUNS} runs say little.");
     }
-    write(&target.join("bench.json"), &figures.medians())?;
+    let name = if is_whole && !room::is_in_memory()? { "bench" } else { "bench-part" };
+    write(&target.join(format!("{name}.json")), &figures.medians())?;
     let raw = json!({"runs": runs, "machine": machine::describe(&work)?, "samples": figures.raw()});
-    write(&target.join("bench-raw.json"), &raw)?;
+    write(&target.join(format!("{name}-raw.json")), &raw)?;
     if missed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
