@@ -117,7 +117,12 @@ pub fn ask_for_report(
     place: &Place,
     questions: &Questions,
 ) -> Result<Report, Silence> {
-    let asker = Asker {
+    handshake::ask_for_report(&reporting(member, peering), place, questions, REPORT_LIMIT)
+}
+
+/// Who wants no more than a report.
+fn reporting<'a>(member: &'a Member, peering: &'a Peering) -> Asker<'a> {
+    Asker {
         member,
         peering,
         wants: Wants::Report,
@@ -125,6 +130,5 @@ pub fn ask_for_report(
         site: Site::default(),
         set_id: None,
         takes_unproven: false,
-    };
-    handshake::ask_for_report(&asker, place, questions, REPORT_LIMIT)
+    }
 }
