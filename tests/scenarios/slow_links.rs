@@ -8,7 +8,7 @@ use crate::pods::manifest::Manifests;
 use crate::set;
 
 /// Bytes of the stream, bytes on the wire and seconds of the clone that mysql-0 served.
-fn served(cluster: &Cluster) -> Result<(u64, u64, f64)> {
+pub fn served(cluster: &Cluster) -> Result<(u64, u64, f64)> {
     let log = cluster.logs("mysql-0", "sidecar");
     let line = log.lines().find(|line| line.contains("a clone was served")).context("no clone was served")?;
     let value = |name: &str| -> Result<f64> {

@@ -11,6 +11,7 @@ use crate::pods::manifest::Manifests;
 use crate::pods::{Cluster, PATIENCE, work_directory};
 use crate::proxy::{Fault, Proxy, use_proxy};
 use crate::set;
+use crate::slow_links::served;
 
 /// The tutorial's donor on pod 0, until a file says that the pod is moved over. Other files have it send less: so many
 /// bytes of what the tool writes, which breaks the tool, or what was recorded.
@@ -142,6 +143,27 @@ fn the_tutorials_recipient_gets_a_whole_backup_from_ours() -> Result<()> {
     let log = cluster.logs("mysql-0", "sidecar");
     assert!(log.contains("a clone was served") && log.contains("the peer says nothing"), "{log}");
     set::assert_no_leftovers(&cluster, "mysql-0")
+}
+
+#[test]
+fn the_tutorials_recipient_is_sent_no_more_than_the_donors_rate() -> Result<()> {
+    needs!(Tutorial);
+    const RATE: u64 = 4 << 20;
+    let cluster = set::start(1, |manifests| {
+        donate_unproven_stream(manifests);
+        manifests.set_env("sidecar", "MYSQLSET_RATE_LIMIT", "4M");
+    })?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    wait_for_readyz(&cluster, "mysql-0")?;
+    let directory = work_directory()?;
+    let output = pipeline(&cluster, "mbstream -x -C", &directory)?.wait_with_output()?;
+    ensure!(output.status.success() && directory.join("xtrabackup_info").exists(), "{output:?}");
+    set::wait_for_log(&cluster, "mysql-0", "sidecar", "a clone was served")?;
+    let (_, sent, seconds) = served(&cluster)?;
+    ensure!(sent as f64 / seconds < 1.1 * RATE as f64, "{sent} bytes were sent in {seconds} s");
+    std::fs::remove_dir_all(&directory)?;
+    Ok(())
 }
 
 #[test]
