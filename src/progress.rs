@@ -132,14 +132,15 @@ impl Pace {
 
     /// Takes note of how far it has come, and says it in words.
     fn line(&mut self, done: u64, now: Instant) -> String {
+        if done == 0 {
+            // The time before the first byte says nothing of how fast they come.
+            self.last = now;
+            return format!("{}, for {}", self.phase, in_words(now - self.began));
+        }
         let seconds = (now - self.last).as_secs_f64().max(0.001);
         let latest = (done - self.done) as f64 / seconds;
         let rate = self.rate.map_or(latest, |rate| rate + FRESHNESS * (latest - rate));
         (self.done, self.last, self.rate) = (done, now, Some(rate));
-        let time = in_words(now - self.began);
-        if done == 0 {
-            return format!("{}, for {time}", self.phase);
-        }
         let amount = match self.expected {
             Some(expected) => format!("{} of about {}", size(done), size(expected)),
             None => size(done),
@@ -195,15 +196,16 @@ mod tests {
         let began = pace.began;
         let at = |seconds| began + Duration::from_secs(seconds);
         assert_eq!(pace.line(0, at(5)), "receiving, for 5 s");
-        let line = pace.line(1_000_000_000, at(15));
-        assert!(line.starts_with("receiving 1.00 GB of about 4.00 GB, 25 %, "), "{line}");
-        for step in 2..=3 {
-            pace.line(step * 1_000_000_000, at(5 + step * 10));
+        for (bytes, seconds, says) in [
+            (1_000_000_000, 15, "1.00 GB of about 4.00 GB, 25 %, 100 MB/s, 30 s left"),
+            (2_000_000_000, 25, "2.00 GB of about 4.00 GB, 50 %, 100 MB/s, 20 s left"),
+            // Twice as fast for a while.
+            (3_000_000_000, 30, "3.00 GB of about 4.00 GB, 75 %, 130 MB/s, 7 s left"),
+            (3_500_000_000, 35, "3.50 GB of about 4.00 GB, 87 %, 121 MB/s, 4 s left"),
+            (4_200_000_000, 45, "4.20 GB of about 4.00 GB, 99 %, 106 MB/s"),
+        ] {
+            assert_eq!(pace.line(bytes, at(seconds)), format!("receiving {says}"));
         }
-        let line = pace.line(3_500_000_000, at(40));
-        assert!(line.contains(", 87 %, ") && line.ends_with(" s left"), "{line}");
-        let line = pace.line(4_200_000_000, at(50));
-        assert!(line.contains("4.20 GB of about 4.00 GB, 99 %") && line.ends_with("MB/s"), "{line}");
     }
 
     #[test]
