@@ -55,6 +55,13 @@ mod tests {
     }
 
     #[test]
+    fn a_time_in_which_nothing_came_is_not_made_up_for() {
+        let mut pace = Pace::new(Some(1000));
+        pace.spent(1000, Instant::now() + Duration::from_secs(60));
+        assert!(pace.wait() > Duration::from_secs(60));
+    }
+
+    #[test]
     fn without_a_limit_nothing_waits() {
         let mut pace = Pace::new(None);
         pace.spent(u64::MAX, Instant::now());

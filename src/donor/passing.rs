@@ -292,8 +292,10 @@ impl Read for Passing<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::TcpListener;
-    use std::process::{Command, Stdio};
+    use std::os::fd::OwnedFd;
+    use std::thread::JoinHandle;
 
     use super::*;
     use crate::cli::WireCompression;
@@ -302,26 +304,76 @@ mod tests {
     use crate::unpack::xbstream::chunk::Chunks;
     use crate::wire::digest::Coverage;
 
+    /// A connection whose recipient reads all that comes.
+    fn connection() -> (TcpStream, JoinHandle<u64>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut recipient = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let reading = std::thread::spawn(move || io::copy(&mut recipient, &mut io::sink()).unwrap());
+        (listener.accept().unwrap().0, reading)
+    }
+
+    /// A tool that has written all this already, and ended: no more than a pipe holds.
+    fn written(stream: &[u8]) -> ChildStdout {
+        let (output, mut input) = io::pipe().unwrap();
+        let output = ChildStdout::from(OwnedFd::from(output));
+        pipe::enlarge(&output);
+        input.write_all(stream).unwrap();
+        output
+    }
+
+    fn sending(bytes_a_second: Option<u64>) -> Sending {
+        let minute = Duration::from_secs(60);
+        let choice = Choice::new(WireCompression::Off, false);
+        Sending { pace: Pace::new(bytes_a_second), choice, heartbeat: minute, stall: minute }
+    }
+
     #[test]
     fn a_stream_that_ends_inside_a_map_longer_than_the_buffer_is_cut() {
         let entries: u32 = 20_000;
         let head = [b"XBSTCK01\0S".as_slice(), &1u32.to_le_bytes(), b"a", &entries.to_le_bytes(), &[0; 20]].concat();
-        let stream = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(stream.path(), [head, vec![0; 9000]].concat()).unwrap();
-        let mut tool = Command::new("cat").arg(stream.path()).stdout(Stdio::piped()).spawn().unwrap();
-
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let recipient = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (connection, _) = listener.accept().unwrap();
+        let (connection, _reading) = connection();
         let mut writer = DataWriter::covering(Coverage::Heads, &connection);
-        let second = Duration::from_secs(1);
-        let choice = Choice::new(WireCompression::Off, false);
-        let sending = Sending { pace: Pace::new(None), choice, heartbeat: second, stall: second };
-        let mut passing = Passing::new(tool.stdout.take().unwrap(), &mut writer, sending);
+        let output = written(&[head, vec![0; 9000]].concat());
+        let mut passing = Passing::new(output, &mut writer, sending(None));
         let cut = Chunks::new(&mut passing, Flavour::Percona).next_chunk();
         assert!(matches!(cut, Err(UnpackError::Malformed(_))), "{cut:?}");
         assert!(passing.has_ended());
-        drop(recipient);
-        tool.wait().unwrap();
+    }
+
+    /// What was copied went through the buffer.
+    #[test]
+    fn data_with_a_checksum_go_by_unseen() {
+        const LENGTH: usize = 600 << 10;
+        let (connection, _reading) = connection();
+        let mut writer = DataWriter::covering(Coverage::Heads, &connection);
+        let mut passing = Passing::new(written(&[7; LENGTH]), &mut writer, sending(None));
+        passing.pass(LENGTH as u64).unwrap();
+        assert!(passing.buffer.iter().all(|byte| *byte == 0));
+        assert_eq!(writer.bytes(), LENGTH as u64);
+    }
+
+    #[test]
+    fn the_pace_is_kept_whichever_way_the_bytes_go() {
+        const LENGTH: usize = 256 << 10;
+        type Pass = fn(&mut Passing<'_, '_>) -> io::Result<()>;
+        let ways: [(Coverage, Pass); 3] = [
+            (Coverage::Whole, |passing| passing.pass_all()),
+            (Coverage::Heads, |passing| passing.pass(LENGTH as u64)),
+            (Coverage::Heads, |passing| io::copy(passing, &mut io::sink()).map(drop)),
+        ];
+        std::thread::scope(|scope| {
+            for (number, (coverage, pass)) in ways.into_iter().enumerate() {
+                scope.spawn(move || {
+                    let (connection, _reading) = connection();
+                    let mut writer = DataWriter::covering(coverage, &connection);
+                    let began = Instant::now();
+                    let mut passing = Passing::new(written(&[7; LENGTH]), &mut writer, sending(Some(LENGTH as u64)));
+                    pass(&mut passing).unwrap();
+                    // All but the last eighth of a second is waited for.
+                    let took = began.elapsed();
+                    assert!(took > Duration::from_millis(800), "way {number} took {took:?}");
+                });
+            }
+        });
     }
 }

@@ -275,6 +275,10 @@ fn sparse_chunks_that_make_no_sense() {
     assert!(refusal(PERCONA, &sparse("a", 0, &[], b"")).contains("0 entries"));
     assert!(refusal(PERCONA, &sparse("a", 0, &[(0, 5)], b"four")).contains("map and length differ"));
     assert!(refusal(PERCONA, &sparse("a", 1, &[(0, 4)], b"four")).contains("comes at 0"));
+    // Half a mebibyte of a map is kept in memory, and no more.
+    let map = |entries: u32| [sparse("a", 0, &vec![(0, 1); entries as usize], &vec![7; entries as usize]), end("a")];
+    assert_eq!(files_of(PERCONA, &map(65_536).concat())["a"].len(), 65_536);
+    assert!(refusal(PERCONA, &map(65_537).concat()).contains("65537 entries"));
     let huge = [head(0, b'S', b"a"), u32::MAX.to_le_bytes().to_vec(), vec![0; 20]].concat();
     assert!(refusal(PERCONA, &huge).contains("4294967295 entries"));
     let mut damaged = [sparse("a", 0, &[(8, 4)], b"four"), end("a")].concat();

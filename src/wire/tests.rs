@@ -1,12 +1,15 @@
 //! What version 1 puts on the wire, byte by byte. Where one of these fails, a peer of an earlier release is not
 //! understood any more: what is here may be added to, not changed.
 
+use std::io::Read;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, from_str, to_value};
 
 use super::auth::{Side, Transcript, password_of_plugin};
-use super::data::DataWriter;
+use super::data::{DataReader, DataWriter};
+use super::digest::Coverage;
 use super::frame::{self, Kind};
 use super::message::{
     Challenge, Copied, End, Failed, Heartbeat, Hello, Offer, PluginOffer, Proof, Refusal, Report, Wants, Why,
@@ -106,6 +109,39 @@ fn the_bytes_are_what_they_were() {
     }
     let password = password_of_plugin(Some(&secret), "mysql");
     assert_eq!(password.reveal(), "Aa1!67eadefaaff92bc3078757cfedaf83ccce4817b63016d4b03e44a3318e339ec5");
+}
+
+/// The digest from `xxhsum -H2` of the heads, the packed frame from `zstd -1`.
+#[test]
+fn digests_of_heads_and_packed_frames_are_what_they_were() {
+    let mut stream = Vec::new();
+    let mut writer = DataWriter::covering(Coverage::Heads, &mut stream);
+    for (bytes, has_checksum) in [(b"head", false), (b"data", true), (b"HEAD", false), (b"DATA", true)] {
+        writer.gather(bytes, has_checksum).unwrap();
+    }
+    writer.end(None).unwrap();
+    let end = r#"{"bytes":16,"digest":"d8abd03e8561dc0f8da3ecaf1b9ea00b","tool_status":0}"#;
+    assert!(stream.ends_with(end.as_bytes()), "{}", String::from_utf8_lossy(&stream));
+
+    let packed = b"\x28\xb5\x2f\xfd\x20\x70\x1d\x01\0\xe0pages much like each other, \x01\0\xc4\x4f\xd3\x09";
+    let body = [&112u32.to_le_bytes(), packed.as_slice()].concat();
+    let frame = [b"Z\0\0\0", &(body.len() as u32).to_le_bytes()[..], &body].concat();
+    let mut reader = DataReader::new(frame.as_slice()).allow_packed().unwrap();
+    let mut content = [0; 112];
+    reader.read_exact(&mut content).unwrap();
+    assert_eq!(String::from_utf8_lossy(&content), "pages much like each other, ".repeat(4));
+}
+
+#[test]
+fn frames_may_be_as_long_as_they_might_be() {
+    for (kinds, limit) in [(&b"DZ"[..], 1_048_576u32), (b"HCPOQKRABEF", 65_536)] {
+        for kind in kinds {
+            let header = |length: u32| [&[*kind, 0, 0, 0], &length.to_le_bytes()[..]].concat();
+            let read = |length| frame::read_header(&mut header(length).as_slice());
+            assert_eq!(read(limit).unwrap().length, limit as usize, "{}", *kind as char);
+            assert!(read(limit + 1).is_err() && read(u32::MAX).is_err() && read(0).is_err(), "{}", *kind as char);
+        }
+    }
 }
 
 #[test]

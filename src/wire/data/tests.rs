@@ -5,7 +5,7 @@ use std::io::Read;
 use super::*;
 use crate::unpack::Source;
 use crate::wire::digest::Coverage;
-use crate::wire::frame::WireError;
+use crate::wire::frame::{self, Kind, WireError};
 
 fn stream(content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -53,6 +53,25 @@ fn every_flipped_bit_is_noticed() {
             assert!(read(&damaged).map_or(true, |read| read == content), "byte {at}, bit {bit}");
         }
     }
+}
+
+/// One thing of the end mark is wrong, the rest is right.
+#[test]
+fn an_end_mark_that_lies_is_refused() {
+    let ended_with = |bytes: u64, digest: &str, tool_status: i32| {
+        let mut stream = b"D\0\0\0\x03\0\0\0abc".to_vec();
+        let end = serde_json::json!({ "bytes": bytes, "digest": digest, "tool_status": tool_status });
+        stream.extend(frame::write_control(&mut Vec::new(), Kind::End, &end).unwrap());
+        read(&stream)
+    };
+    let digest = "06b05ab6733a618578af5f94892f3950";
+    assert_eq!(ended_with(3, digest, 0).unwrap(), b"abc");
+    for bytes in [2, 4, 0, u64::MAX] {
+        assert!(ended_with(bytes, digest, 0).unwrap_err().contains(&format!("{bytes} bytes were sent, 3 came")));
+    }
+    assert!(ended_with(3, "06b05ab6733a618578af5f94892f3951", 0).unwrap_err().contains("its digest is"));
+    assert!(ended_with(3, "", 0).unwrap_err().contains("its digest is"));
+    assert!(ended_with(3, digest, 1).unwrap_err().contains("the backup tool ended with 1"));
 }
 
 #[test]
