@@ -55,12 +55,15 @@ pub enum Answer {
 
 /// Connects, proves, has the donor prove, and returns its offer and what comes behind it.
 pub fn ask_for_clone(asker: &Asker<'_>, donor: &HostPort) -> Result<Answer, Silence> {
+    ask_within(Limits { challenge: CHALLENGE_LIMIT, all: OFFER_LIMIT }, asker, donor)
+}
+
+pub(super) fn ask_within(limits: Limits, asker: &Asker<'_>, donor: &HostPort) -> Result<Answer, Silence> {
     let stream = connect(&Place::Name(donor.clone()), CONNECT_LIMIT)?;
     let stall = asker.peering.stall_timeout;
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(stall));
     let hello = hello(asker, &Questions::default())?;
-    let limits = Limits { challenge: CHALLENGE_LIMIT, all: OFFER_LIMIT };
     let answered = converse(asker, hello, &stream, &[Kind::Offer, Kind::PluginOffer], limits)?;
     if answered.kind == Kind::PluginOffer {
         if asker.site.plugin_server.is_none() {
@@ -161,9 +164,9 @@ impl Answered {
 }
 
 /// How long it may take until the challenge has come, and until all has.
-struct Limits {
-    challenge: Duration,
-    all: Duration,
+pub(super) struct Limits {
+    pub challenge: Duration,
+    pub all: Duration,
 }
 
 /// The whole handshake, up to an answer of one of these kinds.
@@ -256,53 +259,13 @@ fn expect(input: &mut DeadlineReader<'_>, kinds: &[Kind], transcript: &mut Trans
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
-    use super::super::reporting;
     use super::*;
-    use crate::cli::Method;
-    use crate::ordinal::{Member, Ordinal};
 
     #[test]
     fn no_donor_is_given_up_for_a_silence_that_it_has_announced() {
         let seconds = |stall, heartbeat| patience(Duration::from_secs(stall), heartbeat).as_secs();
         assert_eq!((seconds(30, 5), seconds(3, 5), seconds(30, 20)), (30, 10, 40));
         assert_eq!((seconds(1, 0), seconds(1, u64::MAX)), (1, 120));
-    }
-
-    /// A donor that has challenged, and takes its time for what comes then.
-    fn answered_after(pause: Duration, limits: Limits) -> Result<Answered, Silence> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let donor = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            preface::receive(&mut stream).unwrap();
-            preface::send(&mut stream).unwrap();
-            let hello = frame::read_header(&mut stream).unwrap();
-            frame::read_body(&mut stream, hello).unwrap();
-            let challenge = Challenge { nonce: auth::nonce().unwrap(), proof: false };
-            frame::write_control(&mut stream, Kind::Challenge, &challenge).unwrap();
-            std::thread::sleep(pause);
-            let _ = frame::write_control(&mut stream, Kind::Report, &serde_json::json!({}));
-        });
-        let peering = Peering {
-            secret: None,
-            stall_timeout: Duration::from_secs(30),
-            wire_compression: WireCompression::Off,
-            method: Method::Auto,
-        };
-        let member = Member { set: "mysql".into(), ordinal: Ordinal(1) };
-        let answered = converse(&reporting(&member, &peering), Hello::default(), &stream, &[Kind::Report], limits);
-        donor.join().unwrap();
-        answered
-    }
-
-    #[test]
-    fn a_donor_that_has_challenged_may_take_its_time_for_the_offer() {
-        let limits =
-            |challenge, all| Limits { challenge: Duration::from_secs(challenge), all: Duration::from_secs(all) };
-        assert!(answered_after(Duration::from_millis(3200), limits(3, 60)).is_ok());
-        assert!(matches!(answered_after(Duration::from_millis(1200), limits(30, 1)), Err(Silence::Unreachable(_))));
     }
 
     #[test]

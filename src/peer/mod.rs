@@ -3,6 +3,8 @@
 mod bare;
 mod gathering;
 mod handshake;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -117,12 +119,7 @@ pub fn ask_for_report(
     place: &Place,
     questions: &Questions,
 ) -> Result<Report, Silence> {
-    handshake::ask_for_report(&reporting(member, peering), place, questions, REPORT_LIMIT)
-}
-
-/// Who wants no more than a report.
-fn reporting<'a>(member: &'a Member, peering: &'a Peering) -> Asker<'a> {
-    Asker {
+    let asker = Asker {
         member,
         peering,
         wants: Wants::Report,
@@ -130,5 +127,6 @@ fn reporting<'a>(member: &'a Member, peering: &'a Peering) -> Asker<'a> {
         site: Site::default(),
         set_id: None,
         takes_unproven: false,
-    }
+    };
+    handshake::ask_for_report(&asker, place, questions, REPORT_LIMIT)
 }
