@@ -3,23 +3,25 @@
 use std::collections::HashMap;
 
 use super::compressed::{Compression, Memory};
-use super::lost::Lost;
+use super::lost::{self, Lost};
 use super::member::Member;
 use super::path::MemberPath;
 use super::sink::{OPEN_FILES, Open, Sink};
+use super::xbstream::Flavour;
 use super::{UnpackError, malformed};
 
 /// All of them, by the names of the files that they become.
 pub struct Members<'a> {
     sink: &'a Sink,
+    flavour: Flavour,
     open: HashMap<MemberPath, Member>,
     memory: Memory,
     lost: Lost,
 }
 
 impl Members<'_> {
-    pub fn new(sink: &Sink) -> Members<'_> {
-        Members { sink, open: HashMap::new(), memory: Memory::default(), lost: Lost::default() }
+    pub fn new(sink: &Sink, flavour: Flavour) -> Members<'_> {
+        Members { sink, flavour, open: HashMap::new(), memory: Memory::default(), lost: Lost::default() }
     }
 
     /// The member of a chunk that brings bytes; its file is made with the first of them.
@@ -56,38 +58,81 @@ impl Members<'_> {
     pub fn end(&mut self, path: &MemberPath, compression: Option<Compression>) -> Result<(), UnpackError> {
         let member = match self.open.remove(path) {
             Some(member) => member,
-            None => Member::create(self.sink, path, compression, Open::New, &self.memory)?,
+            None => Member::create(self.sink, path, compression, self.how_empty(path)?, &self.memory)?,
         };
         member.check_compression(compression)?;
         self.lost.came(path);
         member.finish()
     }
 
-    /// Replaces what has the new name: a table that is copied, altered and renamed over comes so.
+    /// mariadb-backup says of the data of a file that it copies again that they replace what came before, and of an empty
+    /// one nothing. It copies again when the table's definition has come.
+    fn how_empty(&self, path: &MemberPath) -> Result<Open, UnpackError> {
+        let (Flavour::MariaDb, Some(definition)) = (self.flavour, lost::definition_of(path)) else {
+            return Ok(Open::New);
+        };
+        let is_copied_again = self.sink.has(path)? && self.sink.has(&definition)?;
+        Ok(if is_copied_again { Open::Replace } else { Open::New })
+    }
+
+    /// Nothing may have the new name: the log of renames that it is from has what had it removed or renamed before.
     pub fn rename(&mut self, from: &MemberPath, to: &MemberPath) -> Result<(), UnpackError> {
         for name in [from, to] {
             self.must_be_closed(name)?;
         }
-        if self.sink.rename(from, to)? || self.sink.has(to)? {
-            self.lost.came(to);
+        let (has_from, has_to) = (self.sink.has(from)?, self.sink.has(to)?);
+        if has_from && has_to {
+            return malformed(format!(
+                "{from} is renamed to {to}, and both are there: tables were renamed and made while the backup was taken, \
+                 another backup has them"
+            ));
+        }
+        if has_to {
+            self.lost.found(from, to);
             return Ok(());
         }
-        self.lost.renamed(from, to)
+        if !self.sink.rename(from, to)? {
+            return self.lost.renamed(from, to);
+        }
+        let definition = lost::definition_of(from).filter(|definition| definition != from);
+        let is_defined = definition.map_or(Ok(false), |definition| self.sink.has(&definition))?;
+        self.lost.moved(from, to, is_defined)
     }
 
     /// A table, a database with all that is in it, or partitions by a pattern.
     pub fn remove(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
         self.must_be_closed(path)?;
         self.lost.removed(path);
-        self.sink.remove(path)
+        let mut gone = false;
+        self.sink.remove(path, &mut |file| {
+            gone = true;
+            self.lost.gone(&file)
+        })?;
+        match lost::definition_of(path) {
+            Some(definition) if gone && *path != definition && self.sink.has(&definition)? => {
+                self.lost.emptied(definition)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// At the stream's end none may be open, and none lost.
     pub fn must_all_have_come(&self) -> Result<(), UnpackError> {
-        match self.open.keys().min() {
-            Some(path) => malformed(format!("it ends before the end of {path}")),
-            None => self.lost.check(),
+        if let Some(path) = self.open.keys().min() {
+            return malformed(format!("it ends before the end of {path}"));
         }
+        self.lost.check()?;
+        for definition in self.lost.without_data() {
+            if self.sink.has(definition)?
+                && !self.sink.has_beside(definition, |path| lost::is_data_of(definition, path))?
+            {
+                return malformed(format!(
+                    "it lacks the data of {definition}, whose engine was changed while the backup was taken: another backup \
+                     has them"
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn must_be_closed(&self, path: &MemberPath) -> Result<(), UnpackError> {

@@ -49,16 +49,6 @@ impl MemberPath {
         Ok(path)
     }
 
-    /// The path without a suffix of its last component, where it has that suffix and something before it.
-    pub fn without_suffix(&self, suffix: &[u8]) -> Result<Option<MemberPath>, UnpackError> {
-        match self.0.strip_suffix(suffix) {
-            None => Ok(None),
-            Some(rest) if rest.is_empty() || rest.ends_with(b"/") => Ok(None),
-            // What is left may be `..`.
-            Some(rest) => MemberPath::new(rest).map(Some),
-        }
-    }
-
     pub fn ends_with(&self, suffix: &[u8]) -> bool {
         self.0.ends_with(suffix)
     }

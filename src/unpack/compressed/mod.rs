@@ -60,27 +60,35 @@ impl fmt::Display for Compression {
 }
 
 /// The file that a member becomes, and how the member is compressed; an error where it can't be decompressed here.
-pub fn plain_name(member: MemberPath) -> Result<(MemberPath, Option<Compression>), UnpackError> {
-    if member.without_suffix(b".xbcrypt")?.is_some() {
+pub fn plain_name(name: &[u8]) -> Result<(MemberPath, Option<Compression>), UnpackError> {
+    if without_suffix(name, b".xbcrypt").is_some() {
+        let member = MemberPath::new(name)?;
         return malformed(format!(
             "{member} is encrypted, and can't be decrypted here: remove `encrypt` from the options files that the \
              donor's backup tool reads"
         ));
     }
     for compression in Compression::ALL {
-        match member.without_suffix(compression.suffix())? {
+        match without_suffix(name, compression.suffix()) {
             None => {}
             Some(_) if !Compression::TAKEN.contains(&compression) => {
+                let member = MemberPath::new(name)?;
                 return malformed(format!(
                     "{member} is compressed with {compression}, which can't be decompressed here: remove `compress` \
                      from the options files that the donor's backup tool reads, or set it to zstd or lz4 where the \
                      tool can"
                 ));
             }
-            Some(plain) => return Ok((plain, Some(compression))),
+            // Of a name that is as long as one may be, the member's is longer.
+            Some(plain) => return Ok((MemberPath::new(plain)?, Some(compression))),
         }
     }
-    Ok((member, None))
+    Ok((MemberPath::new(name)?, None))
+}
+
+/// A name without a suffix of its last component, where it has that suffix and something before it.
+fn without_suffix<'a>(name: &'a [u8], suffix: &[u8]) -> Option<&'a [u8]> {
+    name.strip_suffix(suffix).filter(|rest| !rest.is_empty() && !rest.ends_with(b"/"))
 }
 
 /// Where decompressed bytes go.
@@ -140,7 +148,7 @@ mod tests {
     use super::*;
 
     fn plain(name: &str) -> Result<(String, Option<Compression>), UnpackError> {
-        let (path, compression) = plain_name(MemberPath::new(name.as_bytes())?)?;
+        let (path, compression) = plain_name(name.as_bytes())?;
         Ok((path.to_string(), compression))
     }
 

@@ -16,11 +16,12 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, openat, renameat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat};
 use rustix::io::Errno;
 
 use super::path::MemberPath;
@@ -28,6 +29,7 @@ use super::{UnpackError, malformed};
 use buffer::{Buffer, Pool};
 pub use file::{SinkFile, read_some};
 use flusher::Flusher;
+use removal::{Removal, Stopped};
 use target::Target;
 use writer::{Fault, Writer};
 
@@ -181,16 +183,41 @@ impl Sink {
         }
     }
 
-    /// Removes what a name or a pattern means, of which nothing need ever have come.
-    pub fn remove(&self, member: &MemberPath) -> Result<(), UnpackError> {
+    /// Whether one like this lies in the directory of a member.
+    pub fn has_beside(&self, member: &MemberPath, like: impl Fn(&MemberPath) -> bool) -> Result<bool, UnpackError> {
+        let Some(directory) = self.directory_if_there(member)? else { return Ok(false) };
+        let entries = Dir::read_from(&*directory).map_err(|error| self.failed(member, error))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| self.failed(member, error))?;
+            let path =
+                Path::new(member.split().0.unwrap_or_default()).join(OsStr::from_bytes(entry.file_name().to_bytes()));
+            if MemberPath::new(path.as_os_str().as_bytes()).is_ok_and(|path| like(&path)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes what a name or a pattern means, of which nothing need ever have come, and tells of each file that goes.
+    pub fn remove(
+        &self,
+        member: &MemberPath,
+        gone: &mut dyn FnMut(MemberPath) -> Result<(), UnpackError>,
+    ) -> Result<(), UnpackError> {
         let Some(directory) = self.directory_if_there(member)? else { return Ok(()) };
-        let removed = match member.prefix() {
-            Some(prefix) => removal::all_beginning_with(&directory, prefix),
-            None => removal::whatever_is_there(&directory, member.split().1),
-        };
-        // Among those that are known may be what was a directory.
+        // Among those that are known may be what is a directory.
         self.known.borrow_mut().clear();
-        removed.map_err(|error| self.failed(member, error))
+        let (place, name) = member.split();
+        let mut removal = Removal { gone: &mut |path| gone(MemberPath::new(path.as_os_str().as_bytes())?) };
+        let place = Path::new(place.unwrap_or_default());
+        let removed = match member.prefix() {
+            Some(prefix) => removal.all_beginning_with(&*directory, prefix, place),
+            None => removal.whatever_is_there(&*directory, name, place),
+        };
+        removed.map_err(|fault| match fault {
+            Stopped::System(error) => self.failed(member, error),
+            Stopped::Told(error) => error,
+        })
     }
 
     /// The directory of a member, made where it isn't there.

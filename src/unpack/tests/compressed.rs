@@ -141,6 +141,16 @@ fn it_is_renamed_removed_and_rewritten_as_any() {
     assert!(refusal(MARIADB, &open).contains("before its end"));
 }
 
+/// A table of 50 Chinese characters: five bytes of each in a file's name.
+#[test]
+fn names_that_are_long_without_the_suffix_pass() {
+    for (length, passes) in [(251, true), (255, true), (256, false)] {
+        let name = format!("d/{}.zst", "n".repeat(length));
+        let (_outer, result) = unpacked(PERCONA, &file(&name, &zst(b"x"))[..]);
+        assert_eq!(result.is_ok(), passes, "{length} bytes");
+    }
+}
+
 #[test]
 fn what_is_left_of_a_hostile_name_is_refused() {
     for name in ["..zst", "a/...zst", "d/..lz4"] {

@@ -7,8 +7,19 @@ fn renamed_and_removed_names_are_free_again() {
     let stream = [file("a", b"1"), rename("a", b"b"), file("a", b"2"), file("c", b"3"), remove("c"), file("c", b"4")];
     let files = files_of(MARIADB, &stream.concat());
     assert_eq!((&files["a"][..], &files["b"][..], &files["c"][..]), (&b"2"[..], &b"1"[..], &b"4"[..]));
-    let over = [file("t", b"old"), file("new", b"new"), rename("new", b"t")].concat();
+    let over = [file("t", b"old"), file("new", b"new"), remove("t"), rename("new", b"t")].concat();
     assert_eq!(files_of(MARIADB, &over), BTreeMap::from([("t".into(), b"new".to_vec())]));
+}
+
+/// The other's copy is younger than the rename, and it is not known whether this one's is.
+#[test]
+fn nothing_is_renamed_to_what_has_come() {
+    let stream = [file("d/t.MYD", b"young"), file("d/old.MYD", b"old"), rename("d/t.MYD", b"d/old.MYD")].concat();
+    let why = refusal(MARIADB, &stream);
+    assert!(
+        why.contains("d/t.MYD is renamed to d/old.MYD, and both are there") && why.contains("another backup"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -27,7 +38,7 @@ fn directories_are_not_renamed_nor_renamed_over() {
     let onto_its_own = [file("d/a", b"x"), rename("d/a", b"d")].concat();
     let onto_another = [file("d/a", b"x"), file("b", b"x"), rename("b", b"d")].concat();
     for stream in [onto_its_own, onto_another] {
-        assert!(refusal(MARIADB, &stream).contains("which is a directory"));
+        assert!(refusal(MARIADB, &stream).contains("and both are there"));
     }
     assert!(refusal(MARIADB, &[file("d/a", b"x"), rename("d", b"e")].concat()).contains("is no file"));
 }
@@ -66,12 +77,97 @@ fn what_is_renamed_and_comes_by_neither_name_is_missed() {
     for came in [
         [file("d/older.MAD", b"x"), renamed.clone()],
         [renamed.clone(), file("d/older.MAD", b"x")],
-        [renamed, [file("a", b"x"), rename("a", b"d/older.MAD")].concat()],
+        [renamed.clone(), [file("a", b"x"), rename("a", b"d/older.MAD")].concat()],
+        // Of a chain only the last name is there.
+        [[file("d/older.MAD", b"x"), rename("d/e.MAD", b"d/f.MAD")].concat(), rename("d/f.MAD", b"d/older.MAD")],
+        [[rename("d/e.MAD", b"d/f.MAD"), rename("d/f.MAD", b"d/older.MAD")].concat(), file("d/older.MAD", b"x")],
     ] {
         assert_eq!(files_of(MARIADB, &came.concat()), BTreeMap::from([("d/older.MAD".into(), b"x".to_vec())]));
     }
     let many = (0..1000).map(|number| rename("a", format!("{number}").as_bytes())).collect::<Vec<_>>().concat();
     assert!(refusal(MARIADB, &many).contains("more than 256 files"));
+}
+
+/// A table that has a definition is there when no table can be made or dropped any more.
+#[test]
+fn a_table_is_missed_whose_definition_came_and_is_removed() {
+    let table = |data: &[u8]| [file("d/t.MYD", data), file("d/t.MYI", data), file("d/t.frm", data)].concat();
+    let dropped = ["d/t.MYD", "d/t.MYI", "d/t.frm"].map(remove).concat();
+    let view = [file("d/t.frm", b"TYPE=VIEW"), remove("d/t.MYD"), remove("d/t.MYI"), remove("d/t.frm")].concat();
+    let database = [file("d/t.frm", b"x"), file("d/t.new", b"x"), remove("d"), file("d/db.opt", b"x")].concat();
+    let twice = [table(b"x"), dropped.clone(), dropped.clone()].concat();
+    for lost in [[table(b"x"), dropped.clone()].concat(), view, database, twice] {
+        let why = refusal(MARIADB, &lost);
+        assert!(why.contains("lacks d/t.frm, whose table was dropped and made again"), "{why}");
+    }
+    let again = [table(b"old"), dropped.clone(), table(b"new")].concat();
+    assert!(files_of(MARIADB, &again).values().all(|data| data == b"new"));
+    let many = (0..300).map(|number| file(&format!("d/{number}.frm"), b"x")).collect::<Vec<_>>().concat();
+    assert!(refusal(MARIADB, &[many, remove("d")].concat()).contains("lacks more than 256 files"));
+}
+
+/// The name has another table in the end: by its definition, which is the last of that name.
+#[test]
+fn data_that_are_renamed_from_a_name_in_use_must_come_again() {
+    let data = |name: &str, data: &[u8]| file(&format!("d/{name}.MYD"), data);
+    let defined =
+        |names: &[&str]| names.iter().flat_map(|name| file(&format!("d/{name}.frm"), b"x")).collect::<Vec<_>>();
+    let renamed = |from: &str, to: &str| rename(&format!("d/{from}.MYD"), format!("d/{to}.MYD").as_bytes());
+    let other = "it may have other data for d/";
+
+    // Rotated: it was copied before, and comes again; or it is not known.
+    let rotated = [data("t", b"old"), defined(&["t", "t_old"]), renamed("t", "t_old")].concat();
+    assert!(refusal(MARIADB, &rotated).contains(other));
+    let again = [rotated, payload_flagged(2, "d/t.MYD", 0, b"new"), end("d/t.MYD")].concat();
+    let files = files_of(MARIADB, &again);
+    assert_eq!((&files["d/t.MYD"][..], &files["d/t_old.MYD"][..]), (&b"new"[..], &b"old"[..]));
+
+    // Rotated and dropped.
+    let brief = [data("t", b"new"), defined(&["t"]), renamed("t", "brief"), remove("d/brief.MYD")].concat();
+    assert!(refusal(MARIADB, &brief).contains(other));
+
+    // Replaced, by one that was copied by its old name.
+    let [old, new] = [data("t", b"old"), data("new", b"new")];
+    let replaced = [old, new, defined(&["t", "t_old"]), renamed("t", "t_old"), renamed("new", "t")].concat();
+    let files = files_of(MARIADB, &replaced);
+    assert_eq!((&files["d/t.MYD"][..], &files["d/t_old.MYD"][..]), (&b"new"[..], &b"old"[..]));
+
+    // Swapped: right or wrong, the stream is the same.
+    let [a, b] = [data("a", b"1"), data("b", b"2")];
+    let swapped = [a, b, defined(&["a", "b"]), renamed("a", "c"), renamed("b", "a"), renamed("c", "b")].concat();
+    assert!(refusal(MARIADB, &swapped).contains(other));
+    let again = ["d/a.MYD", "d/b.MYD"].map(|name| [payload_flagged(2, name, 0, b"3"), end(name)].concat()).concat();
+    assert_eq!(files_of(MARIADB, &[swapped, again].concat()).len(), 4);
+}
+
+#[test]
+fn data_are_missed_whose_definition_stays() {
+    let aria = [file("d/t.MAD", b"x"), file("d/t.MAI", b"x"), file("d/t.frm", b"x")].concat();
+    let emptied = [aria, remove("d/t.MAD"), remove("d/t.MAI"), file("d/tt.MAD", b"x"), file("d/t.TRG", b"x")].concat();
+    let why = refusal(MARIADB, &emptied);
+    assert!(why.contains("lacks the data of d/t.frm, whose engine was changed"), "{why}");
+    for data in ["d/t.ibd", "d/t.new", "d/t#P#p0.ibd", "d/t.MAD", "d/t.MYD"] {
+        for there in [[file(data, b"x"), emptied.clone()], [emptied.clone(), file(data, b"x")]] {
+            // What is removed of it doesn't count.
+            if there[0] != emptied && data.ends_with(".MAD") {
+                continue;
+            }
+            assert!(files_of(MARIADB, &there.concat()).contains_key(data));
+        }
+    }
+    let partitions =
+        [file("d/t#P#p0.MYD", b"x"), file("d/t.frm", b"x"), file("d/t.par", b"x"), remove("d/t#P#*")].concat();
+    assert!(refusal(MARIADB, &partitions).contains("lacks the data of d/t.frm"));
+    assert_eq!(files_of(MARIADB, &[partitions, file("d/t#P#p1.MYD", b"x")].concat()).len(), 3);
+}
+
+#[test]
+fn what_is_copied_again_may_have_become_empty() {
+    let copied = [file("d/t.MAD", b"old"), file("d/t.frm", b"x")].concat();
+    assert_eq!(files_of(MARIADB, &[copied.clone(), end("d/t.MAD")].concat())["d/t.MAD"], b"");
+    assert!(refusal(PERCONA, &[copied, end("d/t.MAD")].concat()).contains("comes twice"));
+    assert!(refusal(MARIADB, &[file("d/t.MAD", b"old"), end("d/t.MAD")].concat()).contains("comes twice"));
+    assert!(refusal(MARIADB, &[file("ibdata1", b"old"), end("ibdata1")].concat()).contains("comes twice"));
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl<R: Read> Chunks<R> {
         let mut bytes = [0; PATH_LIMIT as usize];
         let bytes = &mut bytes[..length as usize];
         self.exactly(bytes)?;
-        plain_name(MemberPath::new(bytes)?)
+        plain_name(bytes)
     }
 
     fn u32(&mut self) -> Result<u32, UnpackError> {

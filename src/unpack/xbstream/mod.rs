@@ -53,7 +53,7 @@ pub enum Flavour {
 pub fn unpack(input: impl Source, sink: &Sink, flavour: Flavour) -> Result<Summary, UnpackError> {
     let mut unpacker = Unpacker {
         input: Chunks::new(input, flavour),
-        members: Members::new(sink),
+        members: Members::new(sink, flavour),
         piece: Vec::new(),
         summary: Summary::default(),
     };
