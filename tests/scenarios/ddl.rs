@@ -58,6 +58,39 @@ fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()
     Ok(())
 }
 
+/// Of which the tool takes the new for the old, with success.
+#[test]
+fn whose_name_is_taken_again_meanwhile_is_there_in_the_end() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = primary_with_slow_clones()?;
+    let on_primary = |statement: &str| cluster.sql("mysql-0", statement);
+    let make = |table: &str, row: u32| {
+        let engine = if table == "reborn.inno" { "InnoDB" } else { "MyISAM" };
+        on_primary(&format!("CREATE TABLE {table} (id INT) ENGINE={engine}; INSERT INTO {table} VALUES ({row})"))
+    };
+    on_primary("CREATE DATABASE reborn")?;
+    for (row, table) in ["app.again", "app.log", "app.one", "app.other", "reborn.inno"].iter().enumerate() {
+        make(table, row as u32)?;
+    }
+
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "receiving pod=")?;
+    on_primary("DROP TABLE app.again")?;
+    make("app.again", 10)?;
+    on_primary("RENAME TABLE app.log TO app.older_log")?;
+    make("app.log", 11)?;
+    on_primary("RENAME TABLE app.one TO app.third, app.other TO app.one, app.third TO app.other")?;
+    on_primary("DROP DATABASE reborn; CREATE DATABASE reborn")?;
+    make("reborn.inno", 12)?;
+    ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone was over before all was said");
+    cluster.wait_ready(2)?;
+    for table in ["app.again", "app.log", "app.older_log", "app.one", "app.other", "reborn.inno"] {
+        let question = format!("SELECT * FROM {table}");
+        assert_eq!(cluster.sql("mysql-1", &question)?, on_primary(&question)?, "{table}");
+    }
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
 /// Which the tool may have lost, with success: then another backup has it.
 #[test]
 fn what_is_made_and_renamed_meanwhile_is_there_in_the_end() -> Result<()> {
