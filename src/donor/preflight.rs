@@ -12,6 +12,7 @@ use crate::mysql::storage::Storage;
 use crate::mysql::{Server, history, plugin, replication_status};
 use crate::ordinal::Role;
 use crate::peer::{self, Place, Questions};
+use crate::unpack::Format;
 use crate::unpack::compressed::Compression;
 use crate::unpack::path::OUR_PREFIX;
 use crate::wire::message::{Hello, Refusal, Wants, Why};
@@ -66,7 +67,9 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
     {
         return Err(refusal(Why::Unsupported, why, None));
     }
-    let (bytes, files) = copied(&donor.settings.data_dir, &storage)?;
+    // mariadb-backup sends the holes of `page_compressed` tables as zeros, and zeros they become.
+    let fills_holes = matches!(way, Way::Tool(tool) if tool.format() == Format::XbstreamMariaDb);
+    let (bytes, files) = copied(&donor.settings.data_dir, &storage, fills_holes)?;
     let own_room = if matches!(way, Way::Plugin) { OWN_SERVERS_ROOM } else { 0 };
     check_room(bytes, own_room, &storage, hello)?;
     let plugin = match way {
@@ -146,7 +149,7 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
 }
 
 /// Bytes and number of the files that a backup copies, all of which must lie in the data directory.
-fn copied(data_dir: &Path, storage: &Storage) -> Result<(u64, u64), Refusal> {
+fn copied(data_dir: &Path, storage: &Storage, fills_holes: bool) -> Result<(u64, u64), Refusal> {
     let unknown = |error: std::io::Error| {
         refusal(Why::NotReady, format!("looking at {}: {error}", data_dir.display()), Some(RETRY_AFTER))
     };
@@ -156,7 +159,7 @@ fn copied(data_dir: &Path, storage: &Storage) -> Result<(u64, u64), Refusal> {
             let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
             Err(refusal(Why::Unsupported, text, None))
         }
-        None => Ok((found.bytes, found.files)),
+        None => Ok((if fills_holes { found.bytes_with_holes } else { found.bytes }, found.files)),
     }
 }
 
@@ -180,6 +183,8 @@ fn check_room(bytes: u64, own_room: u64, storage: &Storage, hello: &Hello) -> Re
 struct Lying {
     /// Space taken by what a backup copies.
     bytes: u64,
+    /// The same where holes in files are filled.
+    bytes_with_holes: u64,
     files: u64,
     /// A file that stands for one elsewhere.
     link: Option<PathBuf>,
@@ -222,7 +227,9 @@ fn add(found: &mut Lying, path: &Path, data_dir: &Path) {
         }
     } else {
         // Blocks of 512 bytes, whatever the file system's are. (stat(2))
-        found.bytes += metadata.blocks() * 512;
+        let taken = metadata.blocks() * 512;
+        found.bytes += taken;
+        found.bytes_with_holes += taken.max(metadata.len());
         found.files += 1;
     }
 }
@@ -304,7 +311,10 @@ mod tests {
         std::fs::create_dir(directory.path().join("app")).unwrap();
         write("app/t.ibd");
         let found = look(directory.path(), &["mysql-bin.".to_owned()], None).unwrap();
-        assert_eq!((found.bytes, found.files, found.link), (16384, 2, None));
+        assert_eq!((found.bytes, found.bytes_with_holes, found.files, found.link), (16384, 16384, 2, None));
+        std::fs::File::create(directory.path().join("app/holes.ibd")).unwrap().set_len(1 << 20).unwrap();
+        let found = look(directory.path(), &["mysql-bin.".to_owned()], None).unwrap();
+        assert_eq!((found.bytes, found.bytes_with_holes, found.files), (16384, 16384 + (1 << 20), 3));
         let symlink = |target: &str, name: &str| {
             std::os::unix::fs::symlink(target, directory.path().join(name)).unwrap();
         };
