@@ -43,7 +43,7 @@ demo: $(if $(SERVER),servers,packages) ## Three pods from the shipped manifest, 
 	@$(CARGO) test --quiet --locked --release --test demo
 
 .PHONY: test
-test: servers ## All tests on MariaDB 10.11; first start, scale and some crash points on other servers: ALSO=name.
+test: servers ## All tests on MariaDB 10.11; first start, scale, plugin, some crash points on others: ALSO=name.
 	@rm -f $(NOT_TESTED)
 	@NOT_TESTED=$(NOT_TESTED) $(CARGO) test --locked --release -- --test-threads=$(TEST_THREADS)
 	@$(ON_SERVERS) "first_start scale:: plugin::" $(ALSO)

@@ -96,14 +96,16 @@
 //! **Heartbeats** come when nothing else was sent for `heartbeat_seconds` of the offer, until the end; from a plugin
 //! offer on the recipient answers each, as long as its copy moves. Neither side has a limit on how long a clone takes,
 //! both on how long the other may be silent: a recipient's is at least twice what the offer says, of which up to a minute
-//! counts. The handshake has limits: 10 seconds for the recipient's half of it, 20 for the donor's challenge, 80 for all.
+//! counts. The handshake has limits: 10 seconds for the recipient's half of it, 20 for the donor's challenge, 80 for
+//! all; for a report 5, and 5 for connecting.
 //!
 //! **Proof** ([`auth`]). Where the donor has a secret, the recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1
 //! recipient" ‖ T), T being the SHA-256 of the frames before it (hello, challenge; headers and bodies), and the donor's
 //! is HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′), T′ being the same with the recipient's proof and the offer or
 //! report. The nonces of both sides are in hello and challenge, so no proof is good for a second connection; the secret
 //! never crosses the wire. A recipient that has a secret takes nothing from a donor that doesn't ask for proof. What
-//! follows is neither encrypted nor authenticated.
+//! follows is neither encrypted nor authenticated. The password of the plugin offer's account is "Aa1!" and, in
+//! hexadecimal, HMAC-SHA-256(secret, "mysqlset clone plugin 1" ‖ set), the secret being empty where there is none.
 //!
 //! # An older and a newer peer
 //!
@@ -130,6 +132,11 @@
 //! | `packing` | `packing` | no `Z` frame | how frames may be packed: `zstd`; with any, the plugin may compress |
 //! | `plugin_server` | a plugin offer | no plugin | the version of the recipient's own server |
 //! | – | `expected_bytes` | not known | about how long the stream will be; for people only |
+//! | `wants` | – | a clone | what is asked for: `clone`, `recovery`, `report` |
+//! | `free_bytes`, `tool_series`, `page_size` | – | not compared | what the recipient has: room, a tool, a page size |
+//! | `keyring` | – | no | whether it reaches the keys of encrypted data |
+//! | `set_id` | `set_id`, `lineage` | no identity | whose data the recipient had, and whose these are |
+//! | `about`, `history` | – | nothing to say of it | of a report: a position, and transactions, to be compared |
 
 pub mod auth;
 pub mod data;
