@@ -4,7 +4,6 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mysqlset::datadir::journal::SetId;
 use mysqlset::unpack::Format;
 use mysqlset::wire::data::DataWriter;
 use mysqlset::wire::frame::{self, Kind};
@@ -166,12 +165,12 @@ pub fn greet(stream: &mut TcpStream) -> Result<()> {
     greet_as(stream, &hello())
 }
 
-fn hello() -> Hello {
+pub fn hello() -> Hello {
     let formats = Format::ALL.iter().map(ToString::to_string).collect();
     Hello { set: "mysql".into(), ordinal: 7, nonce: "00".repeat(32), formats, ..Hello::default() }
 }
 
-fn greet_as(mut stream: &TcpStream, hello: &impl Serialize) -> Result<()> {
+pub fn greet_as(mut stream: &TcpStream, hello: &impl Serialize) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     preface::send(&mut stream)?;
     frame::write_control(&mut stream, Kind::Hello, hello)?;
@@ -185,64 +184,6 @@ fn greet_as(mut stream: &TcpStream, hello: &impl Serialize) -> Result<()> {
             other => bail!("{other:?}: {}", String::from_utf8_lossy(&body)),
         }
     }
-}
-
-#[test]
-fn a_recipient_of_another_set_gets_nothing() -> Result<()> {
-    needs!(BackupTool);
-    let cluster = set::start(1, |_| {})?;
-    cluster.wait_ready(1)?;
-    for (set, set_id) in [("mysql", Some(SetId::random()?)), ("other", None)] {
-        let hello = Hello { set: set.into(), set_id, ..hello() };
-        let refused = greet_as(&cluster.connect("mysql-0", 3307)?, &hello).err().context("a clone was offered")?;
-        assert!(refused.to_string().contains("wrong-set"), "{refused}");
-    }
-    Ok(())
-}
-
-/// What it wants is a name that this version doesn't know.
-#[test]
-fn a_newer_recipient_is_told_that_this_donor_does_not_know_what_it_wants() -> Result<()> {
-    let cluster = set::start(1, |_| {})?;
-    cluster.wait_ready(1)?;
-    let mut hello = serde_json::to_value(hello())?;
-    hello["wants"] = "something-new".into();
-    let refused = greet_as(&cluster.connect("mysql-0", 3307)?, &hello).err().context("a clone was offered")?;
-    assert!(refused.to_string().contains("unsupported") && refused.to_string().contains("version"), "{refused}");
-    Ok(())
-}
-
-#[test]
-fn garbage_and_silence_on_the_open_port_end_nothing() -> Result<()> {
-    let cluster = set::start(1, |_| {})?;
-    cluster.wait_ready(1)?;
-    let sidecar = cluster.pid("mysql-0", "sidecar")?;
-    let silent: Vec<TcpStream> = (0..8).map(|_| cluster.connect("mysql-0", 3307)).collect::<Result<_>>()?;
-    for (garbage, expected) in [
-        (&b""[..], &b""[..]),
-        (b"GET / HTTP/1.1\r\n\r\n", b""),
-        (b"MYSQLSET", b""),
-        (b"MYSQLSET\x01\0\x01\0H\0\0\0\xff\xff\xff\xff", b"MYSQLSET\x01\0\x01\0"),
-        (&[0xff; 100_000], b""),
-    ] {
-        let mut stream = cluster.connect("mysql-0", 3307)?;
-        let _ = std::io::Write::write_all(&mut stream, garbage);
-        let _ = stream.shutdown(std::net::Shutdown::Write);
-        let mut answer = Vec::new();
-        let _ = std::io::Read::read_to_end(&mut stream, &mut answer);
-        assert_eq!(answer, expected, "to {garbage:?}");
-    }
-    // Who speaks later versions only is told ours, so that it sees that there is no use in coming again.
-    let mut newer = cluster.connect("mysql-0", 3307)?;
-    std::io::Write::write_all(&mut newer, b"MYSQLSET\x09\0\x08\0and more that nobody reads")?;
-    let mut answer = Vec::new();
-    std::io::Read::read_to_end(&mut newer, &mut answer)?;
-    assert_eq!(answer, b"MYSQLSET\x01\0\x01\0");
-    cluster.scale(2);
-    cluster.wait_ready(2)?;
-    drop(silent);
-    assert_eq!(cluster.pid("mysql-0", "sidecar")?, sidecar);
-    Ok(())
 }
 
 /// Half of the backup has come, or nearly all of it, when somebody else fills the volume.

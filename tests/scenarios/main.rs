@@ -39,5 +39,6 @@ mod silence;
 mod slow_links;
 mod sql_proxy;
 mod statements;
+mod strangers;
 mod torture;
 mod tutorial_peers;

@@ -272,6 +272,7 @@ fn a_stream_of_the_tutorials_that_breaks_is_never_taken_for_whole() -> Result<()
         use_proxy(manifests);
         take_unproven_stream(manifests);
         follow_unproven_primary(manifests);
+        manifests.set_env("clone", "MYSQLSET_STALL_TIMEOUT", "5");
     })?;
     let volume = cluster.volume("mysql-0");
     let is_unpublished = || set::state(&cluster, "mysql-1").is_none_or(|state| state == "receiving");
@@ -287,6 +288,10 @@ fn a_stream_of_the_tutorials_that_breaks_is_never_taken_for_whole() -> Result<()
     assert!(is_unpublished());
     proxy.set(Fault::FlipAt(3_333_333));
     set::wait_for_log(&cluster, "mysql-1", "clone", "has checksum")?;
+    assert!(is_unpublished());
+
+    proxy.set(Fault::SilenceAfter(3_333_333));
+    set::wait_for_log(&cluster, "mysql-1", "clone", "silent for too long")?;
     assert!(is_unpublished());
 
     // The tool itself breaks in the middle; ncat ends the connection as ever.

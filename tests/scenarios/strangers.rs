@@ -1,0 +1,171 @@
+//! Who connects to the open port and gets nothing: of another set, of another version, without the secret, or nobody at all.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use mysqlset::datadir::journal::SetId;
+use mysqlset::secret::Secret;
+use mysqlset::wire::auth::{Side, Transcript};
+use mysqlset::wire::frame::{self, Kind};
+use mysqlset::wire::message::{Challenge, Hello, Proof};
+use mysqlset::wire::preface;
+
+use crate::faults::{greet_as, hello};
+use crate::needs;
+use crate::pods::Cluster;
+use crate::set;
+
+#[test]
+fn a_recipient_of_another_set_gets_nothing() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    for (set, set_id) in [("mysql", Some(SetId::random()?)), ("other", None)] {
+        let hello = Hello { set: set.into(), set_id, ..hello() };
+        let refused = greet_as(&cluster.connect("mysql-0", 3307)?, &hello).err().context("a clone was offered")?;
+        assert!(refused.to_string().contains("wrong-set"), "{refused}");
+    }
+    Ok(())
+}
+
+/// What it wants is a name that this version doesn't know.
+#[test]
+fn a_newer_recipient_is_told_that_this_donor_does_not_know_what_it_wants() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    let mut hello = serde_json::to_value(hello())?;
+    hello["wants"] = "something-new".into();
+    let refused = greet_as(&cluster.connect("mysql-0", 3307)?, &hello).err().context("a clone was offered")?;
+    assert!(refused.to_string().contains("unsupported") && refused.to_string().contains("version"), "{refused}");
+    Ok(())
+}
+
+#[test]
+fn garbage_and_silence_on_the_open_port_end_nothing() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    let sidecar = cluster.pid("mysql-0", "sidecar")?;
+    let silent: Vec<TcpStream> = (0..8).map(|_| cluster.connect("mysql-0", 3307)).collect::<Result<_>>()?;
+    for (garbage, expected) in [
+        (&b""[..], &b""[..]),
+        (b"GET / HTTP/1.1\r\n\r\n", b""),
+        (b"MYSQLSET", b""),
+        (b"MYSQLSET\x01\0\x01\0H\0\0\0\xff\xff\xff\xff", b"MYSQLSET\x01\0\x01\0"),
+        (&[0xff; 100_000], b""),
+    ] {
+        let mut stream = cluster.connect("mysql-0", 3307)?;
+        let _ = stream.write_all(garbage);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert_eq!(answer, expected, "to {garbage:?}");
+    }
+    // Who speaks later versions only is told ours, so that it sees that there is no use in coming again.
+    let mut newer = cluster.connect("mysql-0", 3307)?;
+    newer.write_all(b"MYSQLSET\x09\0\x08\0")?;
+    frame::write_control(&mut newer, Kind::Hello, &hello())?;
+    let mut answer = Vec::new();
+    newer.read_to_end(&mut answer)?;
+    assert_eq!(answer, b"MYSQLSET\x01\0\x01\0");
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    drop(silent);
+    assert_eq!(cluster.pid("mysql-0", "sidecar")?, sidecar);
+    Ok(())
+}
+
+/// What the donor's tool writes it can't unpack.
+#[test]
+fn a_recipient_that_takes_another_format_is_sent_nothing() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    for formats in [vec!["xbstream-percona".to_owned(), "tar".to_owned()], vec!["cpio".to_owned()], Vec::new()] {
+        let hello = Hello { formats, ..hello() };
+        let refused = greet_as(&cluster.connect("mysql-0", 3307)?, &hello).err().context("a clone was offered")?;
+        assert!(refused.to_string().contains("unsupported") && refused.to_string().contains("xbstream"), "{refused}");
+    }
+    Ok(())
+}
+
+/// What was said in a handshake that somebody overheard.
+struct Overheard {
+    challenge: Challenge,
+    said: Transcript,
+}
+
+/// A hello, and the donor's challenge.
+fn be_challenged(mut stream: &TcpStream) -> Result<Overheard> {
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    preface::send(&mut stream)?;
+    let mut said = Transcript::default();
+    said.add(&frame::write_control(&mut stream, Kind::Hello, &hello())?);
+    preface::receive(&mut stream)?;
+    let header = frame::read_header(&mut stream)?;
+    let body = frame::read_body(&mut stream, header)?;
+    said.add(&frame::header_bytes(header.kind, body.len()));
+    said.add(&body);
+    Ok(Overheard { challenge: frame::parse(Kind::Challenge, &body)?, said })
+}
+
+/// What the donor says to a proof.
+fn prove(mut stream: &TcpStream, hmac: String) -> Result<(Kind, String)> {
+    frame::write_control(&mut stream, Kind::Proof, &Proof { hmac })?;
+    let header = frame::read_header(&mut stream)?;
+    let body = frame::read_body(&mut stream, header)?;
+    Ok((header.kind, String::from_utf8_lossy(&body).into_owned()))
+}
+
+#[test]
+fn a_proof_that_was_overheard_proves_nothing() -> Result<()> {
+    needs!(BackupTool);
+    const SECRET: &str = "geheim-und-lang";
+    let cluster = set::start(1, |manifests| {
+        manifests.container("sidecar").env.retain(|variable| variable.name != "MYSQLSET_DONATE_TO_ANYONE");
+        manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", SECRET);
+    })?;
+    cluster.wait_ready(1)?;
+    let connect = || cluster.connect("mysql-0", 3307);
+    let (first, second) = (connect()?, connect()?);
+    let [one, other] = [be_challenged(&first)?, be_challenged(&second)?];
+    assert!(one.challenge.proof && one.challenge.nonce.len() == 64, "{:?}", one.challenge);
+    assert_ne!(one.challenge.nonce, other.challenge.nonce);
+    let right = |said: &Transcript| said.prove(&Secret::new(SECRET), Side::Recipient);
+    for wrong in [right(&one.said), other.said.prove(&Secret::new(SECRET), Side::Donor)] {
+        let stream = connect()?;
+        be_challenged(&stream)?;
+        let (kind, text) = prove(&stream, wrong)?;
+        assert!(kind == Kind::Refusal && text.contains("unauthorised"), "{kind:?}: {text}");
+    }
+    let (kind, text) = prove(&first, right(&one.said))?;
+    assert_eq!(kind, Kind::Offer, "{text}");
+    Ok(())
+}
+
+/// More than are looked at, at once: the rest wait in the kernel's queue, and all are gone after the handshake's time.
+#[test]
+fn who_connects_and_says_nothing_keeps_others_waiting_for_a_moment() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    let threads = |cluster: &Cluster| -> Result<usize> {
+        let sidecar = cluster.pid("mysql-0", "sidecar")?;
+        Ok(std::fs::read_dir(format!("/proc/{sidecar}/task"))?.count())
+    };
+    let before = threads(&cluster)?;
+    let silent = (0..20).map(|_| cluster.connect("mysql-0", 3307)).collect::<Result<Vec<TcpStream>>>()?;
+    let began = Instant::now();
+    // It is heard when some of those before it have been given up.
+    let stream = cluster.connect("mysql-0", 3307)?;
+    let hello = Hello { wants: mysqlset::wire::message::Wants::Unknown, ..hello() };
+    let answer = greet_as(&stream, &hello).err().context("a clone was offered")?;
+    let waited = began.elapsed();
+    ensure!(answer.to_string().contains("unsupported"), "{answer}");
+    ensure!(waited > Duration::from_secs(5), "more than 16 are looked at: {waited:?}");
+    let (now, most) = (threads(&cluster)?, before + 16);
+    ensure!(now <= most, "{now} threads, {most} at most");
+    drop(silent);
+    Ok(())
+}
