@@ -143,6 +143,20 @@ fn a_multi_threaded_primary_without_gtid_is_copied() {
     assert_eq!(cloned.code, Some(0), "{}{}", cloned.log, donor.log());
 }
 
+/// By the donor's options files; they come out as they were.
+#[test]
+fn members_that_the_tool_compresses_are_decompressed() {
+    let tool = StandIn::of(SERIES[4]);
+    tool.compresses();
+    let donor = Donor::start(&tool, "8.4.7");
+    let cloned = clone(&donor, &tool);
+    assert_eq!(cloned.code, Some(0), "{}{}", cloned.log, donor.log());
+    for name in ["ibdata1", "mysql.ibd"] {
+        assert_eq!(std::fs::read(cloned.data.join(name)).unwrap(), b"not one", "{name}");
+        assert!(!cloned.data.join(format!("{name}.zst")).exists());
+    }
+}
+
 #[test]
 fn a_tool_that_does_not_fit_the_server_is_not_started() {
     for (series, server, says) in [
@@ -187,6 +201,8 @@ fn what_the_tool_fails_on_is_what_the_recipient_hears_and_nothing_is_published()
         ("terminated", "was killed by signal 15"),
         ("disk-full", "failed to copy datafile"),
         ("silent", "did not say \"completed OK!\""),
+        ("cut", "ended with success, but its stream is not whole"),
+        ("garbage", "the stream of xtrabackup"),
     ] {
         let tool = StandIn::of(SERIES[0]);
         tool.takes_the_way(way);

@@ -50,6 +50,17 @@ impl StandIn {
         self.write("way", format!("{way}\n").as_bytes());
     }
 
+    /// As its options files say: zstd, of all but the files that it writes last.
+    pub fn compresses(&self) {
+        let packed = zstd::encode_all(&b"not one"[..], 1).unwrap();
+        let data = ["ibdata1.zst", "mysql.ibd.zst"].map(|name| member(name, &packed)).concat();
+        let stream = std::fs::read(self.path("stream")).unwrap();
+        let head = member("xtrabackup_binlog_info", b"")[..36].to_vec();
+        let metadata = stream.windows(head.len()).position(|bytes| bytes == head).unwrap();
+        self.takes_the_way("compressed");
+        self.streams(&[&data, &stream[metadata..]].concat());
+    }
+
     /// An option that it doesn't know.
     pub fn lacks(&self, option: &str) {
         self.write("without", format!("{option}\n").as_bytes());

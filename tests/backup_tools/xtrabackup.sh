@@ -26,7 +26,9 @@ case $1 in
     exit 0
     ;;
 --print-defaults)
-    printf 'xtrabackup would have been started with the following arguments:\n--datadir=/var/lib/mysql \n'
+    compress=''
+    [ "$way" != compressed ] || compress=' --compress=zstd'
+    printf 'xtrabackup would have been started with the following arguments:\n--datadir=/var/lib/mysql%s \n' "$compress"
     exit 0
     ;;
 esac
@@ -114,6 +116,19 @@ disk-full)
     say "xb_stream_write_data() failed."
     say "xtrabackup: Error writing file 'UNOPENED' (Errcode: 28 - No space left on device)"
     fail "[01] xtrabackup: Error: failed to copy datafile."
+    ;;
+cut)
+    head -c "$(($(wc -c <"$here/half") + 9))" "$here/stream"
+    say "xtrabackup: MySQL binlog position: filename 'mysql-bin.000003', position '1385'"
+    say "261125 11:26:00 completed OK!"
+    exit 0
+    ;;
+garbage)
+    cat "$here/half"
+    echo "it is no chunk that begins so, and this is longer than its head"
+    cat "$here/stream"
+    say "261125 11:26:00 completed OK!"
+    exit 0
     ;;
 endless)
     trap '' PIPE
