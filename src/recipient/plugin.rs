@@ -40,6 +40,7 @@ pub fn receive(
         server = offer.server,
         own_server = program.version,
         expected_bytes = offer.expected_bytes,
+        rate_limit = offer.rate_limit,
         "receiving by the CLONE plugin"
     );
     let data = stage().map_err(Setback::Fatal)?;
