@@ -6,12 +6,17 @@
 //! either name; and where the name of one that was renamed has been taken by another before that was copied, the other is
 //! renamed instead. InnoDB's tables are lost so, too, with a database that was dropped and made again.
 //!
-//! The stream shows it, for a definition (`.frm`) is copied when no table can be made or dropped any more: there is a
-//! table for each that comes. So a definition that is removed has to come again, and data that are removed or renamed while
-//! their definition stays: as data that are copied once more because they were too old, or by a rename from a name that
-//! nothing has any more, which was copied before it was renamed.
+//! The stream shows it, for definitions (`.frm`) are copied when no table can be made or dropped any more: there is a
+//! table for each that comes. So
+//!
+//! - a definition that is removed has to come again;
+//! - data that are removed while their definition stays have to come again, or by a rename;
+//! - data that are renamed from a name that had another table too, later or in the end, may be that one's. They are right
+//!   where the other's come again, for then what was there was too old; else nobody knows.
+//!
+//! A good backup of tables that have one name in turns may look like that, and is refused with the bad ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -19,29 +24,39 @@ use super::path::MemberPath;
 use super::{UnpackError, malformed};
 
 /// A server that changes more tables in the time of a backup has to wait for a quieter one.
-const MOST: usize = 256;
+const MOST: usize = 1024;
 
 /// What is renamed and never need be there: ARCHIVE has it only while it optimises a table.
 const PASSING: &[u8] = b".ARM";
 
 const DEFINITION: &[u8] = b".frm";
 
-/// What lies beside a definition and is no data.
-const BESIDE: [&[u8]; 3] = [b".frm", b".par", b".TRG"];
+/// What is copied with the definitions, and not once more when a table is.
+const WITH_DEFINITIONS: [&[u8]; 4] = [DEFINITION, b".par", b".TRG", b".TRN"];
+
+/// What tells prepare of InnoDB's tables that they were dropped or renamed: what lies there by that name is a left-over.
+pub const NOTES: [&[u8]; 2] = [b".del", b".ren"];
 
 /// Names by which something has to come yet.
 #[derive(Default)]
 pub struct Lost {
     /// New names of what never came.
     renamed: BTreeSet<MemberPath>,
-    /// Definitions that came and were removed.
+    /// What came with the definitions and was removed.
     dropped: BTreeSet<MemberPath>,
     /// Definitions of tables whose data came and were removed.
     emptied: BTreeSet<MemberPath>,
-    /// Definitions of tables whose data were renamed: the table of that name is another.
-    reused: BTreeSet<MemberPath>,
-    /// Definitions of tables whose data were renamed from such a name: they may be the other's.
+    /// Definitions of tables whose data may be another's.
     doubtful: BTreeSet<MemberPath>,
+    /// Files that were renamed, by the names that they came by.
+    moves: BTreeMap<MemberPath, Move>,
+}
+
+struct Move {
+    /// The name that the file has now.
+    now: MemberPath,
+    /// Whether the name that it had is another table's in the end.
+    is_reused: bool,
 }
 
 impl Lost {
@@ -49,9 +64,20 @@ impl Lost {
     pub fn came(&mut self, path: &MemberPath) {
         self.renamed.remove(path);
         self.dropped.remove(path);
-        for names in [&mut self.emptied, &mut self.reused] {
-            names.retain(|definition| !is_data_of(definition, path));
+        self.moves.retain(|_, file| file.now != *path);
+        if let Some(definition) = definition_of(path).filter(|definition| is_data_of(definition, path)) {
+            self.emptied.remove(&definition);
+            self.doubtful.remove(&definition);
         }
+    }
+
+    /// Something was said of what had this name, or of all below it: where a file was renamed from there, there was another.
+    pub fn said_of(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
+        let again = self.moves.iter().filter(|(old, _)| path.means(old));
+        for definition in again.filter_map(|(_, file)| definition_of(&file.now)) {
+            note(&mut self.doubtful, definition)?;
+        }
+        Ok(())
     }
 
     /// What never came has another name now, of which nothing is there either.
@@ -67,20 +93,32 @@ impl Lost {
     }
 
     /// A file that had come has another name now; of the table whose name it had there may be a definition.
-    pub fn moved(&mut self, from: &MemberPath, to: &MemberPath, is_defined: bool) -> Result<(), UnpackError> {
+    pub fn moved(&mut self, from: &MemberPath, to: &MemberPath, is_reused: bool) -> Result<(), UnpackError> {
         self.found(from, to);
         let (Some(old), Some(new)) = (definition_of(from), definition_of(to)) else { return Ok(()) };
         self.emptied.remove(&new);
-        let is_doubtful = is_defined || self.doubtful.contains(&old);
-        if is_defined {
-            note(&mut self.reused, old)?;
+        let was_doubtful = self.doubtful.contains(&old);
+        let returns = !was_doubtful && self.moves.get(to).is_some_and(|file| file.now == *from);
+        let mut is_clean = !is_reused && !was_doubtful;
+        for file in self.moves.values_mut().filter(|file| file.now == *from) {
+            is_clean &= !file.is_reused;
+            file.now = to.clone();
         }
-        if is_doubtful {
-            note(&mut self.doubtful, new)
-        } else {
-            self.reused.remove(&new);
-            Ok(())
+        if returns {
+            self.moves.remove(to);
+            self.doubtful.remove(&new);
+            return Ok(());
         }
+        self.moves.insert(from.clone(), Move { now: to.clone(), is_reused });
+        if is_reused {
+            note(&mut self.doubtful, old)?;
+        }
+        if was_doubtful {
+            note(&mut self.doubtful, new)?;
+        } else if is_clean {
+            self.doubtful.remove(&new);
+        }
+        if self.moves.len() > MOST { too_many() } else { Ok(()) }
     }
 
     /// What was dropped in the end isn't missed.
@@ -90,7 +128,9 @@ impl Lost {
 
     /// A file that had come is gone.
     pub fn gone(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
-        if path.ends_with(DEFINITION) { note(&mut self.dropped, path.clone()) } else { Ok(()) }
+        self.moves.retain(|_, file| file.now != *path);
+        let came_late = WITH_DEFINITIONS.iter().any(|suffix| path.ends_with(suffix));
+        if came_late { note(&mut self.dropped, path.clone()) } else { Ok(()) }
     }
 
     /// Data that had come are gone, and the definition of their table is there.
@@ -103,6 +143,11 @@ impl Lost {
         self.emptied.iter()
     }
 
+    /// Definitions beside which there may be another's data, where they are no table of InnoDB's.
+    pub fn doubtful(&self) -> impl Iterator<Item = &MemberPath> {
+        self.doubtful.iter()
+    }
+
     /// At the stream's end nothing may be lost.
     pub fn check(&self) -> Result<(), UnpackError> {
         let lost = |path: &MemberPath, how: &str| {
@@ -110,26 +155,21 @@ impl Lost {
                 "it lacks {path}, whose table was {how} while the backup was taken: another backup has it"
             ))
         };
-        match (self.renamed.first(), self.dropped.first(), self.reused.first()) {
-            (Some(path), ..) => lost(path, "made and renamed"),
-            (_, Some(path), _) => lost(path, "dropped and made again"),
-            (.., Some(path)) => malformed(format!(
-                "it may have other data for {path}, whose name was given from table to table while the backup was taken: \
-                 another backup has the right ones"
-            )),
-            _ => Ok(()),
+        match (self.renamed.first(), self.dropped.first()) {
+            (Some(path), _) => lost(path, "made and renamed"),
+            (None, Some(path)) => lost(path, "dropped and made again"),
+            (None, None) => Ok(()),
         }
     }
 }
 
 fn note(names: &mut BTreeSet<MemberPath>, path: MemberPath) -> Result<(), UnpackError> {
     names.insert(path);
-    if names.len() > MOST {
-        return malformed(format!(
-            "it lacks more than {MOST} files of tables that were renamed or dropped while it was taken"
-        ));
-    }
-    Ok(())
+    if names.len() > MOST { too_many() } else { Ok(()) }
+}
+
+fn too_many() -> Result<(), UnpackError> {
+    malformed(format!("more than {MOST} files of tables were renamed or dropped while it was taken"))
 }
 
 /// The definition of the table that a file is of: no `.` and no `#` are in a table's name, the server writes them as
@@ -142,7 +182,8 @@ pub fn definition_of(path: &MemberPath) -> Option<MemberPath> {
     MemberPath::new(&[directory, b"/", &name[..length], DEFINITION].concat()).ok()
 }
 
-/// Whether a file is of the table that is defined there, and more than its definition.
+/// Whether a file is of the table that is defined there, and its data.
 pub fn is_data_of(definition: &MemberPath, path: &MemberPath) -> bool {
-    !BESIDE.iter().any(|suffix| path.ends_with(suffix)) && definition_of(path).as_ref() == Some(definition)
+    let is_beside = |suffix: &&[u8]| path.ends_with(suffix);
+    !WITH_DEFINITIONS.iter().chain(&NOTES).any(is_beside) && definition_of(path).as_ref() == Some(definition)
 }

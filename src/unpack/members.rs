@@ -80,6 +80,7 @@ impl Members<'_> {
         for name in [from, to] {
             self.must_be_closed(name)?;
         }
+        self.lost.said_of(from)?;
         let (has_from, has_to) = (self.sink.has(from)?, self.sink.has(to)?);
         if has_from && has_to {
             return malformed(format!(
@@ -95,13 +96,14 @@ impl Members<'_> {
             return self.lost.renamed(from, to);
         }
         let definition = lost::definition_of(from).filter(|definition| definition != from);
-        let is_defined = definition.map_or(Ok(false), |definition| self.sink.has(&definition))?;
-        self.lost.moved(from, to, is_defined)
+        let is_reused = definition.map_or(Ok(false), |definition| self.sink.has(&definition))?;
+        self.lost.moved(from, to, is_reused)
     }
 
     /// A table, a database with all that is in it, or partitions by a pattern.
     pub fn remove(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
         self.must_be_closed(path)?;
+        self.lost.said_of(path)?;
         self.lost.removed(path);
         let mut gone = false;
         self.sink.remove(path, &mut |file| {
@@ -123,16 +125,46 @@ impl Members<'_> {
         }
         self.lost.check()?;
         for definition in self.lost.without_data() {
-            if self.sink.has(definition)?
-                && !self.sink.has_beside(definition, |path| lost::is_data_of(definition, path))?
-            {
+            if self.sink.has(definition)? && !self.has_data(definition)? {
                 return malformed(format!(
-                    "it lacks the data of {definition}, whose engine was changed while the backup was taken: another backup \
-                     has them"
+                    "it lacks the data of {definition}, whose engine or partitions were changed while the backup was taken: \
+                     another backup has them"
+                ));
+            }
+        }
+        for definition in self.lost.doubtful() {
+            if self.sink.has(definition)? && !self.is_innodbs(definition)? {
+                return malformed(format!(
+                    "it may have another table's data for {definition}, whose name was given from table to table while the \
+                     backup was taken: another backup has the right ones"
                 ));
             }
         }
         Ok(())
+    }
+
+    /// Whether there are data of a table, and not only InnoDB's of one that had its name.
+    fn has_data(&self, definition: &MemberPath) -> Result<bool, UnpackError> {
+        let is_stale = self.has_notes(definition)?;
+        let counts = |path: &MemberPath| lost::is_data_of(definition, path) && !(is_stale && path.ends_with(b".ibd"));
+        self.sink.has_beside(definition, counts)
+    }
+
+    /// InnoDB's tables aren't in the log that the tool goes through.
+    fn is_innodbs(&self, definition: &MemberPath) -> Result<bool, UnpackError> {
+        let is_stale = self.has_notes(definition)?;
+        let is_its = |path: &MemberPath| {
+            lost::is_data_of(definition, path) && (path.ends_with(b".new") || !is_stale && path.ends_with(b".ibd"))
+        };
+        self.sink.has_beside(definition, is_its)
+    }
+
+    fn has_notes(&self, definition: &MemberPath) -> Result<bool, UnpackError> {
+        let is_note = |path: &MemberPath| {
+            lost::NOTES.iter().any(|note| path.ends_with(note))
+                && lost::definition_of(path).as_ref() == Some(definition)
+        };
+        self.sink.has_beside(definition, is_note)
     }
 
     fn must_be_closed(&self, path: &MemberPath) -> Result<(), UnpackError> {

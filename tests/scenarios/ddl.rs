@@ -58,37 +58,56 @@ fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()
     Ok(())
 }
 
-/// Of which the tool takes the new for the old, with success.
-#[test]
-fn whose_name_is_taken_again_meanwhile_is_there_in_the_end() -> Result<()> {
-    needs!(BackupTool);
+/// Tables that are there with a row, statements while they are copied, and the tables that are there in the end.
+fn comes_right(made: &[&str], meanwhile: &str, tables: &[&str]) -> Result<()> {
     let cluster = primary_with_slow_clones()?;
     let on_primary = |statement: &str| cluster.sql("mysql-0", statement);
-    let make = |table: &str, row: u32| {
-        let engine = if table == "reborn.inno" { "InnoDB" } else { "MyISAM" };
-        on_primary(&format!("CREATE TABLE {table} (id INT) ENGINE={engine}; INSERT INTO {table} VALUES ({row})"))
-    };
     on_primary("CREATE DATABASE reborn")?;
-    for (row, table) in ["app.again", "app.log", "app.one", "app.other", "reborn.inno"].iter().enumerate() {
-        make(table, row as u32)?;
+    for (row, table) in made.iter().enumerate() {
+        on_primary(&format!("CREATE TABLE {table} (id INT) ENGINE=MyISAM; INSERT INTO {table} VALUES ({row})"))?;
     }
-
     cluster.scale(2);
     set::wait_for_log(&cluster, "mysql-1", "clone", "receiving pod=")?;
-    on_primary("DROP TABLE app.again")?;
-    make("app.again", 10)?;
-    on_primary("RENAME TABLE app.log TO app.older_log")?;
-    make("app.log", 11)?;
-    on_primary("RENAME TABLE app.one TO app.third, app.other TO app.one, app.third TO app.other")?;
-    on_primary("DROP DATABASE reborn; CREATE DATABASE reborn")?;
-    make("reborn.inno", 12)?;
+    on_primary(meanwhile)?;
     ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone was over before all was said");
     cluster.wait_ready(2)?;
-    for table in ["app.again", "app.log", "app.older_log", "app.one", "app.other", "reborn.inno"] {
+    for table in tables {
         let question = format!("SELECT * FROM {table}");
         assert_eq!(cluster.sql("mysql-1", &question)?, on_primary(&question)?, "{table}");
     }
     set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
+/// The tool, which ends with success, would leave none.
+#[test]
+fn what_is_dropped_and_made_again_meanwhile_is_there_in_the_end() -> Result<()> {
+    needs!(BackupTool);
+    let again =
+        "DROP TABLE app.again; CREATE TABLE app.again (id INT) ENGINE=MyISAM; INSERT INTO app.again VALUES (10)";
+    comes_right(&["app.again"], again, &["app.again"])
+}
+
+#[test]
+fn a_database_that_is_made_again_meanwhile_is_there_in_the_end() -> Result<()> {
+    needs!(BackupTool);
+    let again = "DROP DATABASE reborn; CREATE DATABASE reborn; CREATE TABLE reborn.inno (id INT); INSERT INTO reborn.inno VALUES (10)";
+    comes_right(&["reborn.inno"], again, &["reborn.inno"])
+}
+
+/// Each would have the other's rows.
+#[test]
+fn tables_that_swap_their_names_meanwhile_have_their_rows() -> Result<()> {
+    needs!(BackupTool);
+    let swap = "RENAME TABLE app.one TO app.third, app.other TO app.one, app.third TO app.other";
+    comes_right(&["app.one", "app.other"], swap, &["app.one", "app.other"])
+}
+
+/// The one in use is made again under the name that the older one had.
+#[test]
+fn a_table_that_is_rotated_meanwhile_has_its_rows() -> Result<()> {
+    needs!(BackupTool);
+    let rotate = "RENAME TABLE app.log TO app.older; CREATE TABLE app.log (id INT) ENGINE=MyISAM; INSERT INTO app.log VALUES (10)";
+    comes_right(&["app.log"], rotate, &["app.log", "app.older"])
 }
 
 /// Which the tool may have lost, with success: then another backup has it.

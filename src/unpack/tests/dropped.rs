@@ -84,8 +84,8 @@ fn what_is_renamed_and_comes_by_neither_name_is_missed() {
     ] {
         assert_eq!(files_of(MARIADB, &came.concat()), BTreeMap::from([("d/older.MAD".into(), b"x".to_vec())]));
     }
-    let many = (0..1000).map(|number| rename("a", format!("{number}").as_bytes())).collect::<Vec<_>>().concat();
-    assert!(refusal(MARIADB, &many).contains("more than 256 files"));
+    let many = (0..2000).map(|number| rename("a", format!("{number}").as_bytes())).collect::<Vec<_>>().concat();
+    assert!(refusal(MARIADB, &many).contains("more than 1024 files"));
 }
 
 /// A table that has a definition is there when no table can be made or dropped any more.
@@ -96,14 +96,16 @@ fn a_table_is_missed_whose_definition_came_and_is_removed() {
     let view = [file("d/t.frm", b"TYPE=VIEW"), remove("d/t.MYD"), remove("d/t.MYI"), remove("d/t.frm")].concat();
     let database = [file("d/t.frm", b"x"), file("d/t.new", b"x"), remove("d"), file("d/db.opt", b"x")].concat();
     let twice = [table(b"x"), dropped.clone(), dropped.clone()].concat();
+    let trigger = [table(b"x"), file("d/t.TRG", b"x"), remove("d"), table(b"x")].concat();
+    assert!(refusal(MARIADB, &trigger).contains("lacks d/t.TRG"));
     for lost in [[table(b"x"), dropped.clone()].concat(), view, database, twice] {
         let why = refusal(MARIADB, &lost);
         assert!(why.contains("lacks d/t.frm, whose table was dropped and made again"), "{why}");
     }
     let again = [table(b"old"), dropped.clone(), table(b"new")].concat();
     assert!(files_of(MARIADB, &again).values().all(|data| data == b"new"));
-    let many = (0..300).map(|number| file(&format!("d/{number}.frm"), b"x")).collect::<Vec<_>>().concat();
-    assert!(refusal(MARIADB, &[many, remove("d")].concat()).contains("lacks more than 256 files"));
+    let many = (0..1100).map(|number| file(&format!("d/{number}.frm"), b"x")).collect::<Vec<_>>().concat();
+    assert!(refusal(MARIADB, &[many, remove("d")].concat()).contains("more than 1024 files"));
 }
 
 /// The name has another table in the end: by its definition, which is the last of that name.
@@ -113,7 +115,7 @@ fn data_that_are_renamed_from_a_name_in_use_must_come_again() {
     let defined =
         |names: &[&str]| names.iter().flat_map(|name| file(&format!("d/{name}.frm"), b"x")).collect::<Vec<_>>();
     let renamed = |from: &str, to: &str| rename(&format!("d/{from}.MYD"), format!("d/{to}.MYD").as_bytes());
-    let other = "it may have other data for d/";
+    let other = "it may have another table's data for d/";
 
     // Rotated: it was copied before, and comes again; or it is not known.
     let rotated = [data("t", b"old"), defined(&["t", "t_old"]), renamed("t", "t_old")].concat();
@@ -132,6 +134,30 @@ fn data_that_are_renamed_from_a_name_in_use_must_come_again() {
     let files = files_of(MARIADB, &replaced);
     assert_eq!((&files["d/t.MYD"][..], &files["d/t_old.MYD"][..]), (&b"new"[..], &b"old"[..]));
 
+    // By one that was made again, copied, and dropped.
+    let made_again = [replaced, remove("d/new.MYD"), remove("d/new.frm")].concat();
+    assert!(refusal(MARIADB, &made_again).contains("data for d/t.frm"));
+    let [old, new] = [data("t", b"?"), data("new", b"?")];
+    let dropped = [old, new, defined(&["t"]), remove("d/t.MYD"), remove("d/t.frm"), renamed("new", "t")].concat();
+    let dropped = [dropped, payload_flagged(2, "d/t.frm", 0, b"x"), end("d/t.frm")].concat();
+    assert_eq!(files_of(MARIADB, &dropped).len(), 2);
+    for again in [remove("d/new.MYD"), remove("d"), renamed("new", "newer")] {
+        let again = refusal(MARIADB, &[dropped.clone(), again].concat());
+        assert!(again.contains("for d/t.frm") || again.contains("lacks d/"), "{again}");
+    }
+
+    // Away and back.
+    let back = [data("t", b"x"), defined(&["t"]), renamed("t", "u"), renamed("u", "t")].concat();
+    assert_eq!(files_of(MARIADB, &[&back[..], &renamed("t", "u"), &renamed("u", "t")].concat()).len(), 2);
+    let between = [data("t", b"x"), defined(&["t"]), renamed("t", "u"), remove("d/t.MYD"), renamed("u", "t")].concat();
+    assert!(refusal(MARIADB, &between).contains(other));
+
+    // Its name is InnoDB's now, in whose place there was no other but before.
+    let innodbs = [data("t", b"old"), file("d/t.new", b"x"), defined(&["t", "u"]), renamed("t", "u")].concat();
+    assert_eq!(files_of(MARIADB, &innodbs).len(), 4);
+    let left_over = [file("d/t.ibd", b"x"), data("t", b"?"), defined(&["t"]), renamed("t", "u"), file("d/t.del", b"")];
+    assert!(refusal(MARIADB, &left_over.concat()).contains(other));
+
     // Swapped: right or wrong, the stream is the same.
     let [a, b] = [data("a", b"1"), data("b", b"2")];
     let swapped = [a, b, defined(&["a", "b"]), renamed("a", "c"), renamed("b", "a"), renamed("c", "b")].concat();
@@ -145,7 +171,7 @@ fn data_are_missed_whose_definition_stays() {
     let aria = [file("d/t.MAD", b"x"), file("d/t.MAI", b"x"), file("d/t.frm", b"x")].concat();
     let emptied = [aria, remove("d/t.MAD"), remove("d/t.MAI"), file("d/tt.MAD", b"x"), file("d/t.TRG", b"x")].concat();
     let why = refusal(MARIADB, &emptied);
-    assert!(why.contains("lacks the data of d/t.frm, whose engine was changed"), "{why}");
+    assert!(why.contains("lacks the data of d/t.frm, whose engine or partitions were changed"), "{why}");
     for data in ["d/t.ibd", "d/t.new", "d/t#P#p0.ibd", "d/t.MAD", "d/t.MYD"] {
         for there in [[file(data, b"x"), emptied.clone()], [emptied.clone(), file(data, b"x")]] {
             // What is removed of it doesn't count.
