@@ -2,9 +2,9 @@
 
 use std::io;
 use std::io::Read;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ const FRESHNESS: f64 = 0.3;
 
 /// A phase that is under way. Dropped, it tells no more.
 pub struct Progress {
-    done: Arc<AtomicU64>,
+    done: Arc<Done>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -37,7 +37,7 @@ impl Progress {
 
     /// A phase that moves bytes, about so many where that is known.
     pub fn of_bytes(phase: &'static str, expected: Option<u64>) -> Progress {
-        let done = Arc::new(AtomicU64::new(0));
+        let done = Arc::<Done>::default();
         let (stop, stopped) = channel();
         let mut pace = Pace::new(phase, expected);
         let period = if terminal::is_drawn_on() { LIVELY } else { CALM };
@@ -45,7 +45,7 @@ impl Progress {
         // Without a thread the phase goes on all the same.
         let thread = std::thread::Builder::new().name("progress".into()).spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(period) {
-                pace.tell(counted.load(Ordering::Relaxed), Instant::now());
+                pace.tell(counted.bytes(), counted.first.get().copied(), Instant::now());
             }
             terminal::clear();
         });
@@ -54,12 +54,12 @@ impl Progress {
 
     /// Takes note of how many bytes have been moved in all, where somebody else moves them.
     pub fn set(&self, bytes: u64) {
-        self.done.store(bytes, Ordering::Relaxed);
+        self.done.set(bytes);
     }
 
     /// Bytes so far.
     pub fn done(&self) -> u64 {
-        self.done.load(Ordering::Relaxed)
+        self.done.bytes()
     }
 
     /// Counts what is read from a source.
@@ -77,16 +77,41 @@ impl Drop for Progress {
     }
 }
 
+/// Bytes so far, and when the first of them was there.
+#[derive(Default)]
+struct Done {
+    bytes: AtomicU64,
+    first: OnceLock<Instant>,
+}
+
+impl Done {
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, count: usize) {
+        self.set(self.bytes() + count as u64);
+    }
+
+    /// One thread does it.
+    fn set(&self, bytes: u64) {
+        if bytes > 0 {
+            self.first.get_or_init(Instant::now);
+        }
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
 /// A source whose bytes are counted.
 pub struct Watched<S> {
     source: S,
-    done: Arc<AtomicU64>,
+    done: Arc<Done>,
 }
 
 impl<S: Source> Read for Watched<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
-        self.done.fetch_add(count as u64, Ordering::Relaxed);
+        self.done.add(count);
         Ok(count)
     }
 }
@@ -94,7 +119,7 @@ impl<S: Source> Read for Watched<S> {
 impl<S: Source> Source for Watched<S> {
     fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read_checksummed(buffer)?;
-        self.done.fetch_add(count as u64, Ordering::Relaxed);
+        self.done.add(count);
         Ok(count)
     }
 }
@@ -116,7 +141,11 @@ impl Pace {
         Pace { phase, expected, began: now, last: now, done: 0, rate: None }
     }
 
-    fn tell(&mut self, done: u64, now: Instant) {
+    fn tell(&mut self, done: u64, first: Option<Instant>, now: Instant) {
+        if let (None, Some(first)) = (self.rate, first) {
+            // The time before the first byte says nothing of how fast they come.
+            self.last = first;
+        }
         let line = self.line(done, now);
         if terminal::is_drawn_on() {
             terminal::draw(&line);
@@ -133,8 +162,6 @@ impl Pace {
     /// Takes note of how far it has come, and says it in words.
     fn line(&mut self, done: u64, now: Instant) -> String {
         if done == 0 {
-            // The time before the first byte says nothing of how fast they come.
-            self.last = now;
             return format!("{}, for {}", self.phase, in_words(now - self.began));
         }
         let seconds = (now - self.last).as_secs_f64().max(0.001);
@@ -195,7 +222,9 @@ mod tests {
         let mut pace = Pace::new("receiving", Some(4_000_000_000));
         let began = pace.began;
         let at = |seconds| began + Duration::from_secs(seconds);
+        pace.tell(0, None, at(4));
         assert_eq!(pace.line(0, at(5)), "receiving, for 5 s");
+        pace.last = at(5);
         for (bytes, seconds, says) in [
             (1_000_000_000, 15, "1.00 GB of about 4.00 GB, 25 %, 100 MB/s, 30 s left"),
             (2_000_000_000, 25, "2.00 GB of about 4.00 GB, 50 %, 100 MB/s, 20 s left"),
@@ -235,6 +264,6 @@ mod tests {
         let mut watched = progress.watch(Plain(b"some bytes"));
         watched.read_exact(&mut [0; 4]).unwrap();
         assert_eq!(watched.read_checksummed(&mut [0; 99]).unwrap(), 6);
-        assert_eq!(progress.done.load(Ordering::Relaxed), 10);
+        assert_eq!(progress.done(), 10);
     }
 }
