@@ -183,7 +183,7 @@ fn check_room(bytes: u64, own_room: u64, storage: &Storage, hello: &Hello) -> Re
 struct Lying {
     /// Space taken by what a backup copies.
     bytes: u64,
-    /// The same where holes in files are filled.
+    /// The same where holes in tables are filled.
     bytes_with_holes: u64,
     files: u64,
     /// A file that stands for one elsewhere.
@@ -229,7 +229,8 @@ fn add(found: &mut Lying, path: &Path, data_dir: &Path) {
         // Blocks of 512 bytes, whatever the file system's are. (stat(2))
         let taken = metadata.blocks() * 512;
         found.bytes += taken;
-        found.bytes_with_holes += taken.max(metadata.len());
+        let has_pages = path.extension().is_some_and(|extension| extension == "ibd");
+        found.bytes_with_holes += if has_pages { taken.max(metadata.len()) } else { taken };
         found.files += 1;
     }
 }
@@ -315,6 +316,8 @@ mod tests {
         std::fs::File::create(directory.path().join("app/holes.ibd")).unwrap().set_len(1 << 20).unwrap();
         let found = look(directory.path(), &["mysql-bin.".to_owned()], None).unwrap();
         assert_eq!((found.bytes, found.bytes_with_holes, found.files), (16384, 16384 + (1 << 20), 3));
+        std::fs::File::create(directory.path().join("core")).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(look(directory.path(), &[], None).unwrap().bytes_with_holes, 16384 + 8192 + (1 << 20));
         let symlink = |target: &str, name: &str| {
             std::os::unix::fs::symlink(target, directory.path().join(name)).unwrap();
         };
