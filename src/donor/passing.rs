@@ -317,6 +317,7 @@ mod tests {
         let (output, mut input) = io::pipe().unwrap();
         let output = ChildStdout::from(OwnedFd::from(output));
         pipe::enlarge(&output);
+        assert!(rustix::pipe::fcntl_getpipe_size(&output).unwrap() >= stream.len(), "a pipe that holds so much");
         input.write_all(stream).unwrap();
         output
     }

@@ -168,8 +168,8 @@ fn nothing_is_taken_that_was_not_asked_for() {
         ("format", "xbstream-percona", "the donor sends xbstream-percona, which was not asked for"),
         ("packing", "zstd", "packs what it sends with zstd, which was not asked for"),
         ("members", "quicklz", "compressed with quicklz, which was not asked for"),
-        ("format", "cpio", ""),
-        ("digest", "nothing", ""),
+        ("format", "cpio", "makes no sense"),
+        ("digest", "nothing", "makes no sense"),
     ] {
         must_not_take(None, says, offering(member, value));
     }

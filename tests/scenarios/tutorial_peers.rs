@@ -290,8 +290,10 @@ fn a_stream_of_the_tutorials_that_breaks_is_never_taken_for_whole() -> Result<()
     set::wait_for_log(&cluster, "mysql-1", "clone", "has checksum")?;
     assert!(is_unpublished());
 
+    let silent = || cluster.logs("mysql-1", "clone").matches("silent for too long").count();
+    let before = silent();
     proxy.set(Fault::SilenceAfter(3_333_333));
-    set::wait_for_log(&cluster, "mysql-1", "clone", "silent for too long")?;
+    cluster.wait_for("a stream that fell silent", PATIENCE, || Ok(silent() > before))?;
     assert!(is_unpublished());
 
     // The tool itself breaks in the middle; ncat ends the connection as ever.
