@@ -31,7 +31,9 @@ fn main() {
     write("frames", framed(false));
     write("packed_frames", framed(true));
     write("xbstream_percona", percona.into_iter().chain(special_percona()).chain(special()));
-    write("xbstream_mariadb", maria_db.into_iter().chain(special_maria_db()).chain(special()));
+    let all_maria_db = || maria_db.iter().cloned().chain(special_maria_db()).chain(special());
+    write("xbstream_mariadb", all_maria_db());
+    write("framed_xbstream", all_maria_db());
     write("tar", members());
     write("compressed_members", compressed());
 }

@@ -4,6 +4,7 @@
 //! A function here is a target there, and vice versa ([`TARGETS`]).
 
 mod compressed;
+mod framed;
 mod memory;
 mod stage;
 mod tar;
@@ -15,6 +16,7 @@ mod xbstream;
 mod plain;
 
 pub use compressed::compressed_members;
+pub use framed::framed_xbstream;
 pub use tar::tar;
 pub use wire::{frames, messages, packed_frames, preface};
 pub use xbstream::{xbstream_mariadb, xbstream_percona};
@@ -23,13 +25,14 @@ pub use xbstream::{xbstream_mariadb, xbstream_percona};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("preface", preface),
     ("messages", messages),
     ("frames", frames),
     ("packed_frames", packed_frames),
     ("xbstream_percona", xbstream_percona),
     ("xbstream_mariadb", xbstream_mariadb),
+    ("framed_xbstream", framed_xbstream),
     ("tar", tar),
     ("compressed_members", compressed_members),
 ];

@@ -32,8 +32,16 @@ struct Stage {
 /// Unpacks, and has a look at the outcome before it is removed. Fails where something outside was touched, too much memory
 /// was taken, or a stream is said to have broken the disk.
 pub fn unpacked(format: Format, data: &[u8], look: impl FnOnce(&Summary, &Path)) -> Result<(), UnpackError> {
+    unpacked_by(|stage| unpack(format, data, stage), look)
+}
+
+/// The same of what is unpacked in a way of its own.
+pub fn unpacked_by(
+    unpack: impl FnOnce(&Path) -> Result<Summary, UnpackError>,
+    look: impl FnOnce(&Summary, &Path),
+) -> Result<(), UnpackError> {
     STAGE.with(|stage| {
-        let result = memory::within(MEMORY, || unpack(format, data, &stage.stage));
+        let result = memory::within(MEMORY, || unpack(&stage.stage));
         stage.must_be_untouched_around();
         match &result {
             Ok(summary) => look(summary, &stage.stage),
