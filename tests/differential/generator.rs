@@ -235,9 +235,10 @@ impl<'a> Generator<'a> {
         there.then_some(name)
     }
 
-    /// By a definition of a table we know whether one was lost, which the real tool doesn't ask for.
+    /// By a definition of a table or trigger we know whether one was lost, which the real tool doesn't ask for.
     fn is_free(&self, name: &str) -> bool {
-        let is_asked_for = self.format == Format::XbstreamMariaDb && name.ends_with(".frm");
+        let is_definition = [".frm", ".par", ".TRG", ".TRN"].iter().any(|suffix| name.ends_with(suffix));
+        let is_asked_for = self.format == Format::XbstreamMariaDb && is_definition;
         !is_asked_for && !self.open.contains_key(name) && !self.ended.contains(name)
     }
 }
