@@ -224,7 +224,8 @@ mod tests {
         let at = |seconds| began + Duration::from_secs(seconds);
         pace.tell(0, None, at(4));
         assert_eq!(pace.line(0, at(5)), "receiving, for 5 s");
-        pace.last = at(5);
+        // The first byte comes; its time is what counts from here on.
+        pace.tell(0, Some(at(5)), at(5));
         for (bytes, seconds, says) in [
             (1_000_000_000, 15, "1.00 GB of about 4.00 GB, 25 %, 100 MB/s, 30 s left"),
             (2_000_000_000, 25, "2.00 GB of about 4.00 GB, 50 %, 100 MB/s, 20 s left"),
