@@ -1,11 +1,13 @@
 //! `mysqlset install` and `mysqlset probe` as containers run them. Real servers are probed in the scenarios.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
@@ -62,6 +64,14 @@ fn alive(server: SocketAddr) -> (Option<i32>, String, String) {
     run(Command::new(BINARY).args(["probe", "alive", "--timeout", "2", "--server-port", &port]))
 }
 
+/// A port that nobody listens on, and that no other test gets as long as this is held.
+fn closed() -> (OwnedFd, SocketAddr) {
+    let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&held, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = getsockname(&held).unwrap().try_into().unwrap();
+    (held, address)
+}
+
 #[test]
 fn what_is_installed_is_the_same_program_and_installs_itself_over_one_that_runs() {
     let directory = TempDir::new().unwrap();
@@ -108,7 +118,7 @@ fn ready_may_depend_on_the_lag() {
 
 #[test]
 fn a_sidecar_that_is_away_or_no_sidecar_is_not_ready() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_held, closed) = closed();
     for sidecar in [closed, answering(vec![b"SSH-2.0-x\r\n".to_vec()])] {
         let (code, answer, log) = ready(sidecar, &[]);
         assert_eq!(code, Some(1), "{log}");
@@ -131,7 +141,7 @@ fn a_server_that_is_away_or_silent_is_not_alive_and_the_containers_message_is_le
     let message = directory.path().join("message");
     std::fs::write(&message, "the server's own").unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_held, away) = closed();
     for server in [away, silent.local_addr().unwrap()] {
         let port = server.port().to_string();
         let mut command = Command::new(BINARY);
