@@ -36,6 +36,8 @@ pub enum State {
     Received,
     /// The backup tool works on the stage.
     Preparing,
+    /// The backup tool is done, as far as its output tells; the copy is being proven.
+    Prepared,
     /// A prepared copy is being moved into the data directory.
     Publishing,
     /// A prepared copy is in the data directory; replication was never started from it.
@@ -54,6 +56,7 @@ impl fmt::Display for State {
             State::Receiving => "receiving",
             State::Received => "received",
             State::Preparing => "preparing",
+            State::Prepared => "prepared",
             State::Publishing => "publishing",
             State::Published => "published",
             State::Configured => "configured",
@@ -225,7 +228,7 @@ impl Journal {
 
     /// Whether what it speaks for is a whole backup that is not in the data directory yet.
     pub fn has_whole_backup(&self) -> bool {
-        matches!(self.state, State::Received | State::Preparing | State::Publishing)
+        matches!(self.state, State::Received | State::Preparing | State::Prepared | State::Publishing)
     }
 
     /// Reads the journal of a directory; `None` where there is none.

@@ -1,11 +1,11 @@
 //! The data directory: what is in it, what an interrupted run left, and how a clone gets into it.
 //!
 //! ```text
-//!              nothing there                    end mark checked     tool says so        moved, synced
-//!   empty ───────────────────▶ receiving ──────▶ received ─▶ preparing ─▶ publishing ─▶ published
-//!     │ ordinal 0                  ▲  discard what was staged  │ twice failed │              │ position set
-//!     ▼                            └───────────────────────────┘              │              ▼
-//!   initialising ─▶ complete                                     replay moves ┘         configured ─▶ replicating
+//!              nothing there              end mark checked      tool says so    proven        moved, synced
+//!   empty ───────────────────▶ receiving ──▶ received ─▶ preparing ─▶ prepared ─▶ publishing ─▶ published
+//!     │ ordinal 0                  ▲  discard what was staged │ failed    │ not whole   │            │ position set
+//!     ▼                            └──────────────────────────┴───────────┘             │            ▼
+//!   initialising ─▶ complete                                               replay moves ┘       configured ─▶ replicating
 //!        (the sidecar, when the server first answers)                          (the sidecar, see replication)
 //! ```
 //!
@@ -23,6 +23,7 @@
 //! While a server runs, nothing of ours is in its data directory but the journal.
 
 pub mod contents;
+pub mod earlier_life;
 pub mod first_start;
 pub mod journal;
 pub mod layout;

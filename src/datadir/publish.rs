@@ -2,12 +2,11 @@
 //!
 //! Each line here may be the last one that runs. What the next start sees is written beside the steps.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use tracing::info;
 
 use super::contents::Contents;
 use super::journal::{self, Journal, State};
@@ -44,7 +43,7 @@ fn publish_beside(
     let staged = layout.staged_data();
     sync_everything(&staged)?;
     publishing.write(&layout.stage())?;
-    prepare_to_move(&staged, ownership)?;
+    ownership.give_tree(&staged)?;
     published.write(&staged)?;
     ownership.give(&staged.join(journal::FILE_NAME))?;
     sync_everything(&staged)?;
@@ -64,7 +63,7 @@ fn publish_inside(layout: &Layout, publishing: &Journal, published: &Journal, ow
         sync_everything(&staged)?;
         publishing.write(&layout.data_dir)?;
         ownership.give(&layout.data_dir.join(journal::FILE_NAME))?;
-        prepare_to_move(&staged, ownership)?;
+        ownership.give_tree(&staged)?;
         sync_everything(&staged)?;
         move_entries(&staged, &layout.data_dir)?;
     }
@@ -97,42 +96,6 @@ fn rename_over_nothing(source: &Path, target: &Path) -> std::io::Result<()> {
         Err(Errno::INVAL) => std::fs::rename(source, target),
         result => result.map_err(Into::into),
     }
-}
-
-/// Removes what an earlier life of the copied server left, and gives the rest to the server's user.
-fn prepare_to_move(staged: &Path, ownership: Ownership) -> Result<()> {
-    for path in remains_of_an_earlier_life(staged)? {
-        durable::remove_if_there(&path)
-            .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))?;
-        info!(file = %path.display(), "removed a file of the copied server's earlier life");
-    }
-    ownership.give_tree(staged)
-}
-
-/// The copied server's UUID (a replica needs its own), its replication settings in files, and its binary and relay
-/// logs with their indexes: they describe another server's past.
-fn remains_of_an_earlier_life(staged: &Path) -> Result<Vec<PathBuf>> {
-    let mut remains = Vec::new();
-    for name in Contents::of(staged)?.foreign_names() {
-        let path = staged.join(name);
-        let settings = name.ends_with(".info")
-            && ["master", "relay-log", "multi-master"].iter().any(|stem| name.starts_with(stem));
-        if name == "auto.cnf" || settings {
-            remains.push(path);
-        } else if let Some(log) = name.strip_suffix(".index") {
-            remains.extend(indexed_files(&path)?);
-            remains.extend([staged.join(format!("{log}.state")), path]);
-        }
-    }
-    Ok(remains)
-}
-
-/// The logs that an index lists, where they lie beside it.
-fn indexed_files(index: &Path) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read(index).map_err(|error| exit::disk_error(error, format!("reading {}", index.display())))?;
-    let text = String::from_utf8_lossy(&text);
-    let names = text.lines().filter_map(|line| Path::new(line.trim()).file_name());
-    Ok(names.map(|name| index.with_file_name(name)).filter(|path| path.is_file()).collect())
 }
 
 fn sync_everything(directory: &Path) -> Result<()> {
@@ -175,12 +138,10 @@ mod tests {
         let ownership = Ownership::decide(&layout, Some(owner)).unwrap();
         let data = stage::open(&layout, ownership).unwrap();
         std::fs::create_dir(data.join("mysql")).unwrap();
-        for name in ["ibdata1", "auto.cnf", "mysql-bin.000007", "aria_log.00000001", "mysql/user.frm", "relay-log.info"]
-        {
+        for name in ["ibdata1", "aria_log.00000001", "mysql/user.frm"] {
             std::fs::write(data.join(name), name).unwrap();
         }
-        std::fs::write(data.join("mysql-bin.index"), "./mysql-bin.000007\n").unwrap();
-        (volume, layout, ownership, Journal::new(State::Preparing))
+        (volume, layout, ownership, Journal::new(State::Prepared))
     }
 
     fn names(directory: &Path) -> Vec<String> {

@@ -57,15 +57,17 @@ fn journalled(layout: &Layout, journal: Journal, contents: &Contents) -> Result<
         State::Initialising if contents.is_empty() => Ok(Found::Announced),
         State::Initialising if first_start::is_done(&layout.data_dir) => Ok(Found::Settled(journal)),
         State::Initialising => Ok(Found::HalfInitialised),
-        State::Receiving | State::Received | State::Preparing => match contents.foreign_names().next() {
-            None => Ok(Found::Interrupted(journal)),
-            Some(name) => Err(Reason::HalfMade.error(format!(
-                "{} holds {name:?}, which nobody may write while a clone is {} there: \
+        State::Receiving | State::Received | State::Preparing | State::Prepared => {
+            match contents.foreign_names().next() {
+                None => Ok(Found::Interrupted(journal)),
+                Some(name) => Err(Reason::HalfMade.error(format!(
+                    "{} holds {name:?}, which nobody may write while a clone is {} there: \
                  move it away, or empty the directory to clone again",
-                layout.data_dir.display(),
-                journal.state
-            ))),
-        },
+                    layout.data_dir.display(),
+                    journal.state
+                ))),
+            }
+        }
         State::Publishing => Ok(Found::Interrupted(journal)),
         State::Complete | State::Published | State::Configured | State::Replicating => {
             match contents.foreign_names().next() {

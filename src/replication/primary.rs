@@ -24,7 +24,7 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path, first_starts_are_marked
     }
     let journal = journal.unwrap_or_else(|| Journal::new(State::Initialising));
     match journal.state {
-        State::Receiving | State::Received | State::Preparing | State::Publishing => {
+        State::Receiving | State::Received | State::Preparing | State::Prepared | State::Publishing => {
             return Err(Reason::Journal.error(format!(
                 "the server runs on data whose journal says {}: stop it, and let `mysqlset clone` finish",
                 journal.state

@@ -6,6 +6,9 @@
 
 mod copying;
 mod judge;
+mod preparing;
+mod proving;
+mod usefulness;
 mod ways;
 
 use anyhow::Result;
@@ -89,7 +92,7 @@ fn why_to_keep_now(settings: &Clone, old: &Journal) -> Option<String> {
     let place = Place::Name(settings.primary.clone());
     let questions = Questions { about: None, history: old.broken.as_ref().map(|broken| broken.history.clone()) };
     match peer::ask_for_report(&settings.member, &settings.peering, &place, &questions) {
-        Ok(report) => copying::why_to_keep(old, &report),
+        Ok(report) => usefulness::why_to_keep(old, &report),
         Err(silence) => Some(format!("the primary does not say whether it has all that it holds: {silence}")),
     }
 }

@@ -1,0 +1,71 @@
+//! Whether a copy is still of use when it is whole: its set may have moved on while it was made.
+
+use anyhow::Result;
+use tracing::warn;
+
+use super::copying::Copying;
+use crate::datadir::journal::Journal;
+use crate::exit::Reason;
+use crate::peer::{self, Place, Questions};
+use crate::position::Position;
+use crate::wire::message::Report;
+
+impl Copying<'_> {
+    /// Asks the primary once more before a copy is published for a replica: its log may have been purged, and itself
+    /// replaced, while the copy was made. A primary that doesn't answer says nothing against it.
+    pub(super) fn why_useless(&self, journal: &Journal) -> Result<Option<String>> {
+        let (Some(primary), Some(clone)) = (&self.from.primary, &journal.clone) else { return Ok(None) };
+        let history = self.replacing.as_ref().and_then(|old| Some(old.broken.as_ref()?.history.clone()));
+        let questions = Questions { about: clone.position.clone(), history };
+        let place = Place::Name(primary.clone());
+        let report = match peer::ask_for_report(&self.settings.member, &self.settings.peering, &place, &questions) {
+            Ok(report) => report,
+            Err(silence) if self.replacing.is_some() => {
+                let why =
+                    format!("the primary can't be asked whether it has all that the broken replica has: {silence}");
+                return Err(Reason::Refused.error(why));
+            }
+            Err(silence) => {
+                warn!(%primary, "the primary can't be asked whether its log still begins before the clone: {silence}");
+                return Ok(None);
+            }
+        };
+        if let (Some(theirs), Some(ours)) = (&report.set_id, &journal.set_id)
+            && theirs != ours
+        {
+            return Err(Reason::Refused.error(format!(
+                "{} gave data of set identity {ours}, but the primary's are of {theirs}: it has lost its data, or the \
+                 donor belongs to another set",
+                clone.donor_pod
+            )));
+        }
+        if let Some(why) = self.replacing.as_ref().and_then(|old| why_to_keep(old, &report)) {
+            return Err(Reason::Refused.error(why));
+        }
+        let cannot = report.cannot_follow.filter(|why| !why.is_empty());
+        Ok(cannot.map(|why| format!("replication can't start from the clone's position any more: {why}")))
+    }
+}
+
+/// Why a broken replica's data must stay: nobody else may have what they hold.
+pub fn why_to_keep(old: &Journal, primary: &Report) -> Option<String> {
+    let broken = old.broken.as_ref()?;
+    let has = |position: &Position| primary.applied.as_ref().and_then(|there| there.covers(position)) == Some(true);
+    if primary.set_id != old.set_id {
+        Some(format!("the data of {} are another set's", primary.pod))
+    } else if let Some(place) = broken.reached.iter().find(|position| matches!(position, Position::BinlogFile { .. })) {
+        // A source that was restored and wrote on has a log of that name too, with other transactions.
+        Some(format!(
+            "only GTIDs tell whether {} has all of {place}, which the broken replica holds; if it has, delete this volume",
+            primary.pod
+        ))
+    } else if let Some(missing) = broken.reached.iter().find(|position| !has(position)) {
+        Some(format!("{} does not have all of {missing}, which the broken replica holds", primary.pod))
+    } else {
+        match primary.unknown_history.as_deref() {
+            Some("") => None,
+            Some(extra) => Some(format!("{} does not have {extra}, which the broken replica holds", primary.pod)),
+            None => Some(format!("{} does not say whether it has all that the broken replica holds", primary.pod)),
+        }
+    }
+}
