@@ -72,7 +72,7 @@ fn run(
 ) -> Result<Served> {
     let mut running = match RunningTool::start(donor, tool, survey) {
         Ok(running) => running,
-        Err(error) => return give_up(stream, error),
+        Err(error) => return give_up(donor, stream, transcript, error),
     };
     let offer = offer(donor, tool, hello, survey);
     answer(donor, stream, transcript, Kind::Offer, &offer)?;
@@ -163,8 +163,9 @@ async fn flush_aria(donor: &Donor) -> Result<()> {
 }
 
 /// Refuses after all, with a reason that may pass.
-fn give_up(stream: &TcpStream, error: anyhow::Error) -> Result<Served> {
-    refuse(stream, &Refusal { why: Why::NotReady, text: format!("{error:#}"), retry_after: Some(10) });
+fn give_up(donor: &Donor, stream: &TcpStream, said: Transcript, error: anyhow::Error) -> Result<Served> {
+    let refusal = Refusal { why: Why::NotReady, text: format!("{error:#}"), retry_after: Some(10) };
+    refuse(donor, stream, Some(said), &refusal);
     Err(error)
 }
 

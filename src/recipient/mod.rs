@@ -89,7 +89,7 @@ impl From<Silence> for Setback {
     fn from(silence: Silence) -> Setback {
         match silence {
             Silence::Unreachable(why) => Setback::Unreachable(why),
-            Silence::Refused(refusal) => Setback::Refused(refusal),
+            Silence::Refused(refused) => Setback::Refused(refused.refusal),
             Silence::Unacceptable(why) => Setback::Unacceptable(why),
             Silence::Bare => Setback::Unacceptable(unproven::REFUSED.to_owned()),
             Silence::Fatal(error) => Setback::Fatal(error),
