@@ -42,3 +42,4 @@ mod statements;
 mod strangers;
 mod torture;
 mod tutorial_peers;
+mod wrong_set;
