@@ -133,6 +133,9 @@ impl Surroundings {
             if let Some(position) = &report.applied {
                 let _ = write!(text, ", up to {position}");
             }
+            if let Some(fault) = &report.applier_fault {
+                let _ = write!(text, ", and its applier stopped with {fault}");
+            }
             words.push(text);
         }
         for (address, silence) in &self.silent {
@@ -160,7 +163,19 @@ impl Surroundings {
             }
         }
         let has_all = |position: &Position| candidates.iter().all(|(_, other)| position.covers(other) == Some(true));
-        match candidates.iter().find(|(_, position)| has_all(position)) {
+        let furthest: Vec<_> = candidates.iter().filter(|(_, position)| has_all(position)).collect();
+        if let Some((peer, _)) = furthest.first()
+            && let Some(fault) = &peer.report.applier_fault
+            && furthest.iter().all(|(peer, _)| peer.report.applier_fault.is_some())
+        {
+            return Err(format!(
+                "{} has come furthest, but its applier stopped with {fault}, so that its data differ from the lost \
+                 primary's: mend it, or have it skip that place; found: {}",
+                peer.report.pod,
+                self.in_words()
+            ));
+        }
+        match furthest.into_iter().find(|(peer, _)| peer.report.applier_fault.is_none()) {
             Some((peer, position)) => Ok((HostPort { host: peer.address.to_string(), port }, (*position).clone())),
             None => Err(format!("no replica has all that the others have: {}", self.in_words())),
         }
@@ -185,6 +200,7 @@ mod tests {
             fetched: fetched.map(position),
             cannot_follow: None,
             unknown_history: None,
+            applier_fault: None,
         };
         Peer { address: [10, 0, 0, ordinal as u8].into(), report }
     }
@@ -199,6 +215,19 @@ mod tests {
         assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.2:3307");
         let apart = surroundings(vec![replica(1, "0-100-9", None), replica(2, "0-100-7,1-1-1", None)]);
         assert!(apart.most_advanced(3307).unwrap_err().contains("no replica has all"));
+    }
+
+    #[test]
+    fn a_replica_whose_applier_stopped_is_no_source_of_recovery() {
+        let mut faulty = replica(1, "0-100-7", Some("0-100-9"));
+        faulty.report.applier_fault = Some("error 1062 after GTID 0-100-7".into());
+        let found = surroundings(vec![faulty, replica(2, "0-100-9", None)]);
+        assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.2:3307");
+        let mut further = replica(1, "0-100-7", Some("0-100-10"));
+        further.report.applier_fault = Some("error 1062 after GTID 0-100-7".into());
+        let found = surroundings(vec![further, replica(2, "0-100-9", None)]);
+        let why = found.most_advanced(3307).unwrap_err();
+        assert!(why.contains("mysql-1 has come furthest, but its applier stopped with error 1062"), "{why}");
     }
 
     #[test]

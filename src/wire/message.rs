@@ -131,6 +131,9 @@ pub struct Report {
     /// Of the history asked about, what isn't known here; empty where all is, absent as above.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub unknown_history: Option<String>,
+    /// Where its applier stopped at an error, until it has applied beyond that place.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
+    pub applier_fault: Option<String>,
 }
 
 /// Donor → recipient: what must be proven before anything is given.
