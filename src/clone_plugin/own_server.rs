@@ -14,6 +14,7 @@ use crate::backup_tool::memory;
 use crate::child::{self, Ended, Running, path_option};
 use crate::durable;
 use crate::exit::{self, Reason};
+use crate::limits::Descriptors;
 use crate::mysql::Server;
 use crate::mysql::dialect::Dialect;
 use crate::mysql::plugin::{LIBRARY, SHARED_SETTINGS};
@@ -86,7 +87,7 @@ pub struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    fn command(&self) -> Command {
+    fn command(&self) -> Result<Command> {
         let mut command = Command::new(&self.program.path);
         command.arg("--no-defaults");
         if geteuid().is_root() {
@@ -110,7 +111,8 @@ impl Setup<'_> {
             .args(&self.more)
             .current_dir(self.directory);
         child::end_with_this_thread(&mut command);
-        command
+        Descriptors::for_server().map_err(|too_few| Reason::Limit.because(too_few))?.give_to(&mut command);
+        Ok(command)
     }
 
     fn socket(&self) -> PathBuf {
@@ -119,7 +121,7 @@ impl Setup<'_> {
 
     /// Makes a new database, unless that isn't wanted any more before it is done.
     pub fn initialise(&self, is_wanted: &dyn Fn() -> bool) -> Result<()> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.arg("--initialize-insecure");
         let ended = Running::start(&mut command, NAME, Stdio::null())
             .and_then(|running| running.below(memory::ceiling()).wait_while(is_wanted))
@@ -156,7 +158,7 @@ impl Setup<'_> {
             )));
         }
         self.forget_an_earlier_one()?;
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.arg(format!("--plugin-load-add={LIBRARY}"));
         let mut running = Running::start(&mut command, NAME, Stdio::null())
             .with_context(|| format!("running {}", self.program.path.display()))?
