@@ -1,7 +1,7 @@
 //! Files that are either wholly there or not at all, whatever happens in between.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -58,6 +58,16 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
 /// for each of a backup's files. Linux reports write errors through it since 5.8.
 pub fn sync_file_system(directory: &Path) -> io::Result<()> {
     rustix::fs::syncfs(File::open(directory)?).map_err(io::Error::from)
+}
+
+/// Reads a file of at most so many bytes; `None` where it has more, or is no file at all. Who wrote it need not be trusted.
+pub fn read_bounded(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    if !std::fs::symlink_metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
 }
 
 /// Bytes that an ordinary user can still write to the file system that holds `path`.

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::version::series_of;
+use crate::durable;
 use crate::exit::{self, Reason};
 use crate::position::{self, Position, Writer};
 
@@ -72,6 +73,12 @@ pub fn series_of_maker(directory: &Path) -> Result<Option<String>> {
     Ok(text.and_then(|text| value_of(&text, "tool_version").map(series_of)).filter(|series| !series.is_empty()))
 }
 
+/// The name of the binary log that the copied server was writing, as the backup records it.
+pub fn binlog_name(directory: &Path) -> Result<Option<String>> {
+    let text = read(directory, "binlog_info")?;
+    Ok(text.and_then(|text| text.split_whitespace().next().map(str::to_owned)))
+}
+
 /// A value may go on in further lines, which are never asked for: those of `binlog_pos` with two UUIDs do.
 fn value_of<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
@@ -116,18 +123,11 @@ pub fn has_source(directory: &Path) -> Result<bool> {
 fn read(directory: &Path, suffix: &str) -> Result<Option<String>> {
     for prefix in PREFIXES {
         let path = directory.join(format!("{prefix}{suffix}"));
-        match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.len() > SIZE_LIMIT => {
-                return Err(Reason::HalfMade.error(format!(
-                    "{} has {} bytes: not what its name says",
-                    path.display(),
-                    metadata.len()
-                )));
-            }
-            Ok(_) => {
-                let bytes = std::fs::read(&path)
-                    .map_err(|error| exit::disk_error(error, format!("reading {}", path.display())))?;
-                return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
+        match durable::read_bounded(&path, SIZE_LIMIT) {
+            Ok(Some(bytes)) => return Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Ok(None) => {
+                return Err(Reason::HalfMade
+                    .error(format!("{} has more than {SIZE_LIMIT} bytes: not what its name says", path.display())));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(exit::disk_error(error, format!("reading {}", path.display()))),

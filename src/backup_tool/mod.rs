@@ -32,6 +32,7 @@ use options_file::OptionsFile;
 pub use own_options::OwnOption;
 pub use prepare::{Prepared, prepare};
 use version::Version;
+pub use version::series_of;
 
 /// The tools by the names that they are installed under, the preferred first.
 const PROGRAMS: [(&str, Family); 3] =

@@ -1,15 +1,17 @@
 //! What lies in a directory that no journal speaks for: nothing, a database, or half of one.
 //!
 //! The signs of a half copy are those that the backup tools and the servers leave (XtraBackup 2.3 … 9,
-//! mariadb-backup 10.6 … 11.8; the order in which a backup stream brings its files decides what a cut one lacks).
+//! mariadb-backup 10.6 … 11.8; the order in which a backup stream brings its files decides what a cut one lacks). Where a
+//! whole database has its system tablespace and its log, the server's configuration says.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use crate::backup_tool::left_files::{self, Checkpoints};
-use crate::exit;
+use crate::exit::{self, Reason};
+use crate::server_config::{Place, ServerConfig};
 use crate::unpack::path::OUR_PREFIX;
 
 const LOST_AND_FOUND: &str = "lost+found";
@@ -25,7 +27,7 @@ pub enum Foreign {
     /// A database: a server's own, a restored volume, or the tutorial's finished clone.
     Complete,
     /// Something that no server may be started on, and how that is known.
-    HalfMade(&'static str),
+    HalfMade(String),
 }
 
 impl Contents {
@@ -55,10 +57,10 @@ impl Contents {
         self.names.iter().map(String::as_str).filter(move |name| !ours(name))
     }
 
-    /// Judges data that no journal speaks for.
-    pub fn judge(&self, directory: &Path) -> Result<Foreign> {
+    /// Judges data that no journal speaks for, by the configuration that the server would be started with.
+    pub fn judge(&self, directory: &Path, config: &ServerConfig) -> Result<Foreign> {
         let has = |name: &str| self.names.contains(name);
-        let half = |why| Ok(Foreign::HalfMade(why));
+        let half = |why: &str| Ok(Foreign::HalfMade(why.to_owned()));
         let prepared = match left_files::checkpoints(directory)? {
             Some(Checkpoints::Unprepared) => return half("a backup that was never prepared"),
             Some(Checkpoints::Prepared) => true,
@@ -67,18 +69,47 @@ impl Contents {
         if !has("mysql") && !has("mysql.ibd") {
             return half("files, but no system schema `mysql`");
         }
-        if !has("ibdata1") {
-            return half("no InnoDB system tablespace `ibdata1`: a backup that was cut before its end");
+        if let Some(missing) = missing_data_file(directory, config)? {
+            return Ok(Foreign::HalfMade(format!(
+                "no InnoDB system tablespace `{missing}`: a backup that was cut before its end"
+            )));
         }
-        if !has("ib_logfile0") && !has("#innodb_redo") {
+        let logs = config.place("innodb_log_group_home_dir", directory);
+        let logs = seen(directory, &logs, "innodb_log_group_home_dir")?;
+        if !["ib_logfile0", "#innodb_redo"].iter().any(|name| logs.join(name).exists()) {
             return half("no InnoDB log: a backup that was cut before its end");
         }
         let of_backup = left_files::BEFORE_CHECKPOINTS.iter().any(|name| has(name))
-            || left_files::is_log_of_backup(&directory.join("ib_logfile0"));
+            || left_files::is_log_of_backup(&logs.join("ib_logfile0"));
         if !prepared && of_backup {
             return half("a backup that was cut before its end");
         }
         Ok(Foreign::Complete)
+    }
+}
+
+/// A file of InnoDB's system tablespace that isn't there.
+fn missing_data_file(directory: &Path, config: &ServerConfig) -> Result<Option<String>> {
+    for (file, place) in config.data_file_places(directory) {
+        let setting = format!("innodb_data_file_path, {file}");
+        if !seen(directory, &place, &setting)?.join(Path::new(&file).file_name().unwrap_or_default()).exists() {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
+
+/// The directory that a place is here. What lies on a volume that isn't mounted can't be judged.
+fn seen(directory: &Path, place: &Place, setting: &str) -> Result<PathBuf> {
+    match place {
+        Place::Below(below) => Ok(directory.join(below)),
+        Place::Outside(outside) if outside.is_dir() => Ok(outside.clone()),
+        Place::Outside(outside) => Err(Reason::HalfMade.error(format!(
+            "{} holds a database that mysqlset did not make, and whether it is whole can't be seen: {setting} leads to {}, \
+             which is not here; mount it in this container too",
+            directory.display(),
+            outside.display()
+        ))),
     }
 }
 
@@ -102,8 +133,41 @@ mod tests {
     }
 
     fn judged(names: &[&str], checkpoints: Option<&str>) -> Foreign {
+        judged_by("", names, checkpoints)
+    }
+
+    fn judged_by(config: &str, names: &[&str], checkpoints: Option<&str>) -> Foreign {
         let directory = directory(names, checkpoints);
-        Contents::of(directory.path()).unwrap().judge(directory.path()).unwrap()
+        let config = ServerConfig::of_text(config);
+        Contents::of(directory.path()).unwrap().judge(directory.path(), &config).unwrap()
+    }
+
+    #[test]
+    fn the_configuration_says_where_a_whole_database_has_what() {
+        let two = "innodb_data_file_path = sys1:12M;sys2:12M:autoextend";
+        assert_eq!(judged_by(two, &["mysql/", "sys1", "sys2", "ib_logfile0"], None), Foreign::Complete);
+        for (config, names) in [
+            (two, &["mysql/", "sys1", "ib_logfile0"][..]),
+            (two, &["mysql/", "ibdata1", "ib_logfile0"]),
+            ("", &["mysql/", "sys1", "sys2", "ib_logfile0"]),
+            ("innodb_log_group_home_dir = redo", &["mysql/", "ibdata1", "ib_logfile0", "redo/"]),
+            ("innodb_data_home_dir = home", &["mysql/", "ibdata1", "ib_logfile0", "home/"]),
+        ] {
+            assert!(matches!(judged_by(config, names, None), Foreign::HalfMade(_)), "{config} {names:?}");
+        }
+        let places = "innodb_data_home_dir = home\ninnodb_log_group_home_dir = ./redo/";
+        let whole = ["mysql/", "home/", "home/ibdata1", "redo/", "redo/ib_logfile0"];
+        assert_eq!(judged_by(places, &whole, None), Foreign::Complete);
+        let cut = [&whole[..], &["xtrabackup_binlog_info"]].concat();
+        assert!(matches!(judged_by(places, &cut, None), Foreign::HalfMade(_)));
+    }
+
+    #[test]
+    fn what_lies_on_a_volume_that_is_not_here_is_not_judged() {
+        let directory = directory(&["mysql/", "ib_logfile0"], None);
+        let config = ServerConfig::of_text("innodb_data_home_dir = /nowhere/at/all");
+        let error = Contents::of(directory.path()).unwrap().judge(directory.path(), &config).unwrap_err();
+        assert!(error.to_string().contains("innodb_data_file_path, ibdata1 leads to /nowhere/at/all"), "{error}");
     }
 
     #[test]
@@ -133,7 +197,8 @@ mod tests {
         for (creator, expected) in [("Backup 10.11.19", true), ("MariaDB 10.11.19", false)] {
             let header = [&[0; 16][..], creator.as_bytes(), &[0; 480]].concat();
             std::fs::write(directory.path().join("ib_logfile0"), header).unwrap();
-            let judged = Contents::of(directory.path()).unwrap().judge(directory.path()).unwrap();
+            let config = ServerConfig::default();
+            let judged = Contents::of(directory.path()).unwrap().judge(directory.path(), &config).unwrap();
             assert_eq!(judged != Foreign::Complete, expected, "{creator}");
         }
     }

@@ -1,5 +1,8 @@
 //! What an earlier life of the copied server left in a copy, and must not be published: its UUID, its replication settings
 //! in files, its logs.
+//!
+//! A server follows the index of its logs, and purges what it lists, wherever that lies. So an index goes without being read,
+//! and a log by its own name: that of the log in the backup's position or in this server's configuration, with a number.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +10,23 @@ use anyhow::Result;
 use tracing::info;
 
 use super::contents::Contents;
+use crate::backup_tool::left_files;
 use crate::durable;
 use crate::exit;
+use crate::server_config::ServerConfig;
+
+/// Directories below a copy's top in which logs may lie: no server has them deeper than its data directory's databases.
+const DEPTH: usize = 4;
+
+/// Digits of a log's number, at least.
+const DIGITS: usize = 6;
+
+/// Numbered files that are no logs of replication.
+const ARIA: &str = "aria_log";
 
 /// Removes it from a copy that was prepared. Again and again does no harm.
-pub fn remove(staged: &Path) -> Result<()> {
-    for path in remains(staged)? {
+pub fn remove(staged: &Path, config: &ServerConfig) -> Result<()> {
+    for path in remains(staged, &logs(staged, config)?)? {
         durable::remove_if_there(&path)
             .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))?;
         info!(file = %path.display(), "removed a file of the copied server's earlier life");
@@ -20,46 +34,116 @@ pub fn remove(staged: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What the names of logs begin with.
+fn logs(staged: &Path, config: &ServerConfig) -> Result<Vec<String>> {
+    let configured = ["log_bin", "relay_log"].into_iter().filter_map(|name| config.get(name));
+    let configured = configured.filter_map(|path| Some(Path::new(path).file_name()?.to_string_lossy().into_owned()));
+    let copied = left_files::binlog_name(staged)?;
+    let names = configured.chain(copied.and_then(|name| Some(numbered(&name)?.to_owned())));
+    Ok(names.filter(|name| name != ARIA).collect())
+}
+
+/// What stands before a log's number; `None` where the name is no log's.
+fn numbered(name: &str) -> Option<&str> {
+    let (base, number) = name.rsplit_once('.')?;
+    let is_number = number.len() >= DIGITS && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && !base.is_empty()).then_some(base)
+}
+
 /// The copied server's UUID (a replica needs its own), its replication settings in files, and its binary and relay
 /// logs with their indexes: they describe another server's past.
-fn remains(staged: &Path) -> Result<Vec<PathBuf>> {
+fn remains(staged: &Path, logs: &[String]) -> Result<Vec<PathBuf>> {
     let mut remains = Vec::new();
     for name in Contents::of(staged)?.foreign_names() {
-        let path = staged.join(name);
         let settings = name.ends_with(".info")
             && ["master", "relay-log", "multi-master"].iter().any(|stem| name.starts_with(stem));
         if name == "auto.cnf" || settings {
-            remains.push(path);
-        } else if let Some(log) = name.strip_suffix(".index") {
-            remains.extend(indexed_files(&path)?);
-            remains.extend([staged.join(format!("{log}.state")), path]);
+            remains.push(staged.join(name));
         }
     }
+    add_logs(staged, logs, DEPTH, &mut remains)?;
     Ok(remains)
 }
 
-/// The logs that an index lists, where they lie beside it.
-fn indexed_files(index: &Path) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read(index).map_err(|error| exit::disk_error(error, format!("reading {}", index.display())))?;
-    let text = String::from_utf8_lossy(&text);
-    let names = text.lines().filter_map(|line| Path::new(line.trim()).file_name());
-    Ok(names.map(|name| index.with_file_name(name)).filter(|path| path.is_file()).collect())
+fn add_logs(directory: &Path, logs: &[String], depth: usize, remains: &mut Vec<PathBuf>) -> Result<()> {
+    let failed = |error| exit::disk_error(error, format!("listing {}", directory.display()));
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type().map_err(failed)?.is_dir() {
+            if depth > 0 {
+                add_logs(&entry.path(), logs, depth - 1, remains)?;
+            }
+            continue;
+        }
+        let is_log = numbered(&name).is_some_and(|base| logs.iter().any(|log| log == base));
+        let is_state = name.strip_suffix(".state").is_some_and(|base| logs.iter().any(|log| log == base));
+        if is_log || is_state || name.ends_with(".index") {
+            remains.push(entry.path());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn copy(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = copy.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        copy
+    }
+
+    /// What is left, twice removed.
+    fn left(copy: &tempfile::TempDir, config: &str) -> Vec<String> {
+        let config = ServerConfig::of_text(config);
+        remove(copy.path(), &config).unwrap();
+        remove(copy.path(), &config).unwrap();
+        Contents::of(copy.path()).unwrap().foreign_names().map(str::to_owned).collect()
+    }
+
     #[test]
     fn uuid_settings_and_logs_go() {
-        let copy = tempfile::tempdir().unwrap();
-        for name in ["ibdata1", "auto.cnf", "mysql-bin.000007", "aria_log.00000001", "relay-log.info"] {
-            std::fs::write(copy.path().join(name), name).unwrap();
+        let copy = copy(&[
+            ("ibdata1", ""),
+            ("auto.cnf", ""),
+            ("mysql-bin.000007", ""),
+            ("mysql-bin.1000000", ""),
+            ("mysql-bin.index", "./mysql-bin.000007\n"),
+            ("mysql-bin.state", ""),
+            ("relay.000001", ""),
+            ("relay-log.info", ""),
+            ("multi-master.info", ""),
+            ("aria_log.00000001", ""),
+            ("binlogs/mysql-bin.000001", ""),
+            ("binlogs/mysql-bin.index", ""),
+            ("xtrabackup_binlog_info", "mysql-bin.000007\t330\t0-100-7\n"),
+        ]);
+        let kept = ["aria_log.00000001", "binlogs", "ibdata1", "xtrabackup_binlog_info"];
+        assert_eq!(left(&copy, "relay_log = relay/relay"), kept);
+        assert_eq!(std::fs::read_dir(copy.path().join("binlogs")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_an_index_lists_stays_and_no_index_is_read() {
+        let copy = copy(&[("ibdata1", ""), ("x.index", "ibdata1\n./aria_log.00000001\n"), ("aria_log.00000001", "")]);
+        let boom = std::fs::File::create(copy.path().join("boom.index")).unwrap();
+        boom.set_len(3000 << 20).unwrap();
+        assert_eq!(left(&copy, ""), ["aria_log.00000001", "ibdata1"]);
+    }
+
+    #[test]
+    fn only_numbered_names_of_a_known_log_are_logs() {
+        for name in ["mysql-bin.00001", "mysql-bin.x00001", "mysql-bin.000001.ibd", "other.000001", "mysql-bin"] {
+            let copy = copy(&[(name, "")]);
+            assert_eq!(left(&copy, "log_bin = mysql-bin"), [name]);
         }
-        std::fs::write(copy.path().join("mysql-bin.index"), "./mysql-bin.000007\n").unwrap();
-        remove(copy.path()).unwrap();
-        let left: Vec<String> = Contents::of(copy.path()).unwrap().foreign_names().map(str::to_owned).collect();
-        assert_eq!(left, ["aria_log.00000001", "ibdata1"]);
-        remove(copy.path()).unwrap();
+        let copy = copy(&[("aria_log.00000001", ""), ("xtrabackup_binlog_info", "aria_log.000001\t4\n")]);
+        assert_eq!(left(&copy, "log_bin = aria_log"), ["aria_log.00000001", "xtrabackup_binlog_info"]);
     }
 }

@@ -28,6 +28,7 @@ pub mod first_start;
 pub mod journal;
 pub mod layout;
 pub mod lock;
+pub mod named_places;
 pub mod ownership;
 pub mod publish;
 pub mod stage;

@@ -126,7 +126,12 @@ fn moving(from: &Path, to: &Path, error: std::io::Error) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datadir::state::{Found, look};
+    use crate::datadir::state::{self, Found};
+    use crate::server_config::ServerConfig;
+
+    fn look(layout: &Layout) -> Result<Found> {
+        state::look(layout, || Ok(ServerConfig::default()))
+    }
 
     fn staged(place: Place) -> (tempfile::TempDir, Layout, Ownership, Journal) {
         let volume = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use crate::durable;
 use crate::exit::{self, Reason};
 
 /// For the server's user and group only.
-const DIRECTORY_MODE: u32 = 0o770;
+pub(super) const DIRECTORY_MODE: u32 = 0o770;
 
 /// Throws away what an earlier try left and makes an empty stage. The journal says `receiving`, on disk, before
 /// this returns; so the first byte of a backup can't arrive unannounced.

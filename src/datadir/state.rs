@@ -7,6 +7,7 @@ use super::first_start;
 use super::journal::{Journal, State};
 use super::layout::{Layout, Place};
 use crate::exit::Reason;
+use crate::server_config::ServerConfig;
 
 /// What a start finds.
 #[derive(Debug)]
@@ -24,11 +25,11 @@ pub enum Found {
     /// Data without a journal, a whole database.
     ForeignComplete,
     /// Data without a journal that no server may be started on, and why.
-    ForeignHalfMade(&'static str),
+    ForeignHalfMade(String),
 }
 
-/// Looks at a data directory and its stage.
-pub fn look(layout: &Layout) -> Result<Found> {
+/// Looks at a data directory and its stage. The server's configuration is asked for where only that can tell what lies there.
+pub fn look(layout: &Layout, config: impl FnOnce() -> Result<ServerConfig>) -> Result<Found> {
     if !layout.data_dir.exists() {
         return interrupted_or_empty(layout);
     }
@@ -36,7 +37,7 @@ pub fn look(layout: &Layout) -> Result<Found> {
     match Journal::read(&layout.data_dir)? {
         Some(journal) => journalled(layout, journal, &contents),
         None if contents.is_empty() => interrupted_or_empty(layout),
-        None => Ok(match contents.judge(&layout.data_dir)? {
+        None => Ok(match contents.judge(&layout.data_dir, &config()?)? {
             Foreign::Complete => Found::ForeignComplete,
             Foreign::HalfMade(why) => Found::ForeignHalfMade(why),
         }),
@@ -87,6 +88,10 @@ fn journalled(layout: &Layout, journal: Journal, contents: &Contents) -> Result<
 mod tests {
     use super::*;
     use crate::exit::reason_of;
+
+    fn look(layout: &Layout) -> Result<Found> {
+        super::look(layout, || Ok(ServerConfig::default()))
+    }
 
     fn volume() -> (tempfile::TempDir, Layout) {
         let volume = tempfile::tempdir().unwrap();

@@ -13,6 +13,7 @@
 //! | all else of the process | 0.5 |
 
 pub mod compressed;
+pub mod forbidden;
 mod lost;
 pub mod member;
 pub mod members;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-use super::{UnpackError, malformed};
+use super::{UnpackError, forbidden, malformed};
 
 /// Every name that is ours, in a data directory or beside it, begins so; no backup may bring one.
 pub const OUR_PREFIX: &str = ".mysqlset";
@@ -15,7 +15,7 @@ const DEPTH: usize = 8;
 /// What file systems allow for one component.
 const COMPONENT: usize = 255;
 
-/// A relative path without surprises: no component is empty, `.` or `..`, holds NUL or `\`, or is ours.
+/// A relative path without surprises: no component is empty, `.` or `..`, holds NUL or `\`, is ours, or [`forbidden`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct MemberPath(Vec<u8>);
 
@@ -45,6 +45,9 @@ impl MemberPath {
         }
         if depth > DEPTH {
             return refuse("it is too deep");
+        }
+        if let Some(why) = forbidden::why(path.components().map(OsStr::as_bytes)) {
+            return refuse(why);
         }
         Ok(path)
     }
@@ -131,6 +134,10 @@ mod tests {
             ".mysqlset.json",
             ".mysqlset-stage/x",
             "a/.mysqlset.json",
+            "evil.so",
+            "app/t.isl",
+            "lost+found/x",
+            "auto.cnf",
             &deep,
             &long,
         ] {

@@ -82,6 +82,27 @@ fn a_path_with_a_nul() {
     refused_everywhere(b"db/t.ibd\0.frm");
 }
 
+/// A link in a tar is refused by its type; a file that a server follows, loads or obeys is by its name.
+#[test]
+fn a_name_that_a_server_would_follow_load_or_obey() {
+    for name in [
+        "db/t.isl",
+        "evil.so",
+        "db/libevil.so.1",
+        "lost+found/evil",
+        "auto.cnf",
+        "mysqld-auto.cnf",
+        "db/backup-my.cnf",
+        "my.cnf",
+        "mysqld.my",
+        "ddl_recovery.log",
+        "server-key.pem",
+        ".ssh/authorized_keys",
+    ] {
+        refused_everywhere(name.as_bytes());
+    }
+}
+
 #[test]
 fn a_directory_that_is_a_link() {
     for format in FORMATS {

@@ -10,13 +10,13 @@ use crate::backup_tool::Prepared;
 use crate::datadir::journal::{FILE_NAME, Journal, State, now};
 use crate::datadir::layout::Layout;
 use crate::datadir::ownership::Ownership;
-use crate::datadir::{publish, stage};
+use crate::datadir::{named_places, publish, stage};
 use crate::durable;
 use crate::exit;
 use crate::peer::{Asker, Site};
 use crate::progress::Progress;
 use crate::recipient::{Means, receive_from_any};
-use crate::server_config;
+use crate::server_config::ServerConfig;
 use crate::settings::{Clone, HostPort};
 use crate::wire::message::Wants;
 
@@ -29,6 +29,8 @@ pub struct Copying<'a> {
     pub layout: &'a Layout,
     pub ownership: Ownership,
     pub ways: Ways,
+    /// What the server will be started with.
+    pub config: ServerConfig,
     pub from: From,
     /// The journal of the data whose place the copy takes, where there are some.
     pub replacing: Option<Journal>,
@@ -94,6 +96,7 @@ impl Copying<'_> {
 
     /// Empty or interrupted → received, after so many backups that could not be prepared.
     fn receive(&self, failed_backups: u32) -> Result<Journal> {
+        named_places::check(&self.config, &self.layout.data_dir)?;
         // What an earlier start left is worth nothing, and takes room that is asked for now.
         stage::discard(self.layout)?;
         let asker = Asker {
@@ -142,7 +145,7 @@ impl Copying<'_> {
             tool_series: self.ways.tool_series(),
             plugin_server: self.ways.server().map(|server| server.version.clone()),
             free_bytes: durable::free_bytes(self.layout.workplace()).ok(),
-            page_size: server_config::page_size(&self.settings.server_config),
+            page_size: self.config.page_size(),
             keyring: self.settings.keyring,
         }
     }

@@ -25,6 +25,7 @@ use crate::exit::Reason;
 use crate::guard::Guard;
 use crate::ordinal::Role;
 use crate::peer::{self, Place, Questions};
+use crate::server_config::ServerConfig;
 use crate::settings::{Clone, HostPort};
 use crate::wire::message::Wants;
 use copying::{Copying, From};
@@ -38,7 +39,8 @@ pub fn run(settings: &Clone) -> Result<()> {
     let _lock = Lock::take(layout.workplace())?;
     // By what is there before anything is moved; that it can't be decided matters only where something is to be made.
     let ownership = Ownership::decide(&layout, settings.owner);
-    let interrupted = match judge(settings, &layout, look(&layout)?)? {
+    let found = look(&layout, || ServerConfig::read(&settings.server_config, None))?;
+    let interrupted = match judge(settings, &layout, found)? {
         Next::LeaveAlone(journal) => {
             if let (Some(_), Ok(ownership)) = (journal, &ownership) {
                 // A kill may have come between its writing and its giving.
@@ -69,7 +71,8 @@ pub fn run(settings: &Clone) -> Result<()> {
         },
     };
     let ways = Ways::find(settings.peering.method)?;
-    Copying { settings, layout: &layout, ownership, ways, from, replacing: None }.run(interrupted)
+    let config = config(settings, &ways)?;
+    Copying { settings, layout: &layout, ownership, ways, config, from, replacing: None }.run(interrupted)
 }
 
 /// Puts a clone in the place of a replica that can't go on. Where that doesn't work its data stay as they are, and the
@@ -81,11 +84,17 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
         return stage::discard(layout);
     }
     let (ways, from) = (Ways::find(settings.peering.method)?, From::for_replica(settings));
-    let copying = Copying { settings, layout, ownership, ways, from, replacing: Some(old) };
+    let config = config(settings, &ways)?;
+    let copying = Copying { settings, layout, ownership, ways, config, from, replacing: Some(old) };
     copying.run(interrupted).or_else(|error| {
         warn!("the broken replica is not cloned again this time: {error:#}");
         stage::discard(layout)
     })
+}
+
+/// The configuration that the server will use, as the programs here would.
+fn config(settings: &Clone, ways: &Ways) -> Result<ServerConfig> {
+    ServerConfig::read(&settings.server_config, ways.series().as_deref())
 }
 
 fn why_to_keep_now(settings: &Clone, old: &Journal) -> Option<String> {

@@ -5,14 +5,16 @@ use anyhow::Result;
 
 use super::copying::Copying;
 use crate::backup_tool::Prepared;
-use crate::datadir::earlier_life;
 use crate::datadir::journal::Journal;
+use crate::datadir::{earlier_life, named_places};
 use crate::exit::Reason;
 
 impl Copying<'_> {
     /// Changes what must be changed, then proves. After this only names and owners change.
     pub(super) fn prove(&self, journal: &mut Journal) -> Result<Prepared> {
-        earlier_life::remove(&self.layout.staged_data())?;
+        let staged = self.layout.staged_data();
+        earlier_life::remove(&staged, &self.config)?;
+        named_places::make(&self.config, &self.layout.data_dir, &staged)?;
         Ok(match self.why_useless(journal)? {
             None => Prepared::Whole,
             Some(why) => Prepared::Failed(Reason::NoPosition.error(why)),

@@ -5,7 +5,7 @@ use std::thread::Builder;
 use anyhow::{Result, anyhow};
 use tracing::{info, warn};
 
-use crate::backup_tool::BackupTool;
+use crate::backup_tool::{BackupTool, series_of};
 use crate::cli::Method;
 use crate::clone_plugin::Program;
 use crate::exit::Reason;
@@ -72,6 +72,13 @@ impl Ways {
     /// The series of the tool, where there is one.
     pub fn tool_series(&self) -> Option<String> {
         self.tool.as_ref().map(BackupTool::series)
+    }
+
+    /// The series of the server that the data are for, as far as what is here tells.
+    pub fn series(&self) -> Option<String> {
+        // XtraBackup 2 copies servers of several series.
+        let of_tool = self.tool_series().filter(|series| !series.starts_with("2."));
+        of_tool.or_else(|| Some(series_of(&self.server.as_ref()?.version)))
     }
 
     /// The server, where there is one with the plugin.

@@ -161,7 +161,7 @@ mod tests {
             ("a.zst/b", "a.zst/b", None),
             ("a/b.zst4", "a/b.zst4", None),
             ("a/.zst", "a/.zst", None),
-            (".lz4", ".lz4", None),
+            ("a/.lz4", "a/.lz4", None),
         ] {
             assert_eq!(plain(name).unwrap(), (expected.to_owned(), compression));
         }
