@@ -119,6 +119,8 @@ impl Collector for StatusCollector {
             gauge("clone_duration", "Time that receiving it took", Some(&Unit::Seconds), clone.seconds)?;
             let at = clone.received_at as f64;
             gauge("clone_received_timestamp", "When it was received, since 1970", Some(&Unit::Seconds), at)?;
+            let unproven = flag(!clone.unproven.is_empty());
+            gauge("clone_unproven", "Whether its prepare proved less than it should", None, unproven)?;
         }
         let starts = ConstCounter::new(snapshot.server_starts);
         let help = "Starts of the server seen since the sidecar's own";

@@ -36,6 +36,11 @@ fn within(limit: u64, log_bytes: u64) -> u64 {
     wanted.min(limit / 2).max(LEAST)
 }
 
+/// What is left of the memory for a prepare after it was halved so often.
+pub fn halved(memory: u64, halvings: u32) -> u64 {
+    memory.checked_shr(halvings).unwrap_or(0).max(memory.min(LEAST))
+}
+
 /// What the tool may use before it is killed, where the container has a limit.
 pub fn ceiling() -> Option<Ceiling> {
     let limit = container_limit();
@@ -85,6 +90,20 @@ mod tests {
             (100 << 20, GIB, LEAST),
         ] {
             assert_eq!(within(limit, log), expected, "{limit} {log}");
+        }
+    }
+
+    #[test]
+    fn is_halved_down_to_the_least() {
+        const MIB: u64 = 1 << 20;
+        for (memory, halvings, expected) in [
+            (1024 * MIB, 0, 1024 * MIB),
+            (1024 * MIB, 1, 512 * MIB),
+            (1024 * MIB, 9, LEAST),
+            (1024 * MIB, 99, LEAST),
+            (32 * MIB, 3, 32 * MIB),
+        ] {
+            assert_eq!(halved(memory, halvings), expected, "{memory} {halvings}");
         }
     }
 

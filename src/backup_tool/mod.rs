@@ -6,10 +6,12 @@
 mod backup_options;
 mod huge_pages;
 pub mod left_files;
+mod lines;
 pub mod memory;
 mod options_file;
 mod own_options;
 mod prepare;
+pub mod received_log;
 mod version;
 
 use std::collections::BTreeMap;
@@ -28,9 +30,10 @@ use crate::limits::Descriptors;
 use crate::position::Writer;
 use crate::settings::{Account, HostPort};
 use crate::unpack::Format;
+pub use lines::{BackupLines, Fault};
 use options_file::OptionsFile;
 pub use own_options::OwnOption;
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Attempt, Prepared, Proof, prepare};
 use version::Version;
 pub use version::series_of;
 
@@ -147,10 +150,11 @@ impl BackupTool {
     }
 
     /// Starts a backup whose stream is the child's standard output.
-    pub fn start_backup(&self, backup: &Backup<'_>) -> Result<Running> {
+    pub fn start_backup(&self, backup: &Backup<'_>) -> Result<Running<BackupLines>> {
         let options = OptionsFile::new(backup.account).context("passing the backup tool its account")?;
         let mut command = self.backup_command(backup, options.argument());
-        let running = Running::start(&mut command, &self.name(), Stdio::piped())
+        let lines = BackupLines::of(self.family);
+        let running = Running::examined(&mut command, &self.name(), Stdio::piped(), lines)
             .with_context(|| format!("starting {}", self.program.display()))?;
         Ok(running.below(memory::ceiling()))
     }

@@ -7,8 +7,9 @@ use anyhow::Result;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use super::own_server::{LEAST_POOL, OwnServer, Program, Setup, is_about_space, loading};
+use super::own_server::{LEAST_POOL, OwnServer, Program, Setup, loading};
 use super::turn::HeldTurn;
+use crate::child::is_about_space;
 use crate::durable;
 use crate::exit::{self, Reason};
 use crate::mysql::Server;

@@ -128,10 +128,9 @@ impl Setup<'_> {
             .with_context(|| format!("running {}", self.program.path.display()))?;
         if !ended.status.success() {
             return Err(reason_of(&ended).error(format!(
-                "initialising a server of our own: {NAME} {} {}: {}",
+                "initialising a server of our own: {NAME} {} {}",
                 self.program.version,
-                ended.in_words(),
-                ended.tail.complaint()
+                ended.why()
             )));
         }
         Ok(())
@@ -168,10 +167,9 @@ impl Setup<'_> {
                 let ended = running.wait()?;
                 let hint = if ended.was_killed() { " (out of memory?)" } else { "" };
                 return Err(reason_of(&ended).error(format!(
-                    "a server of our own did not start: {NAME} {} {}{hint}: {}",
+                    "a server of our own did not start: {NAME} {} {}{hint}",
                     self.program.version,
-                    ended.in_words(),
-                    ended.tail.complaint()
+                    ended.why()
                 )));
             }
             match Server::connect_to_own(&socket).await {
@@ -197,7 +195,7 @@ impl OwnServer {
             return None;
         }
         let ended = self.running.wait().ok()?;
-        Some(format!("the server that copies {}: {}", ended.in_words(), ended.tail.complaint()))
+        Some(format!("the server that copies {}", ended.why()))
     }
 
     /// Another connection.
@@ -211,23 +209,14 @@ impl OwnServer {
         server.shut_down().await?;
         let ended = running.wait()?;
         if !ended.status.success() {
-            return Err(reason_of(&ended).error(format!(
-                "a server of our own did not stop well: it {}: {}",
-                ended.in_words(),
-                ended.tail.complaint()
-            )));
+            return Err(reason_of(&ended).error(format!("a server of our own did not stop well: it {}", ended.why())));
         }
         Ok(())
     }
 }
 
-/// Whether what a server says tells that the volume is full.
-pub fn is_about_space(text: &str) -> bool {
-    ["errno 28", "errno: 28", "No space left on device"].iter().any(|words| text.contains(words))
-}
-
 fn reason_of(ended: &Ended) -> Reason {
-    if ended.tail.lines().any(is_about_space) { Reason::DiskFull } else { Reason::OwnServer }
+    if ended.lines.is_about_space() { Reason::DiskFull } else { Reason::OwnServer }
 }
 
 /// A donor's word goes no further than the settings that it is asked for, and none of those leads out of the stage.

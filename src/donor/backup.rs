@@ -15,7 +15,7 @@ use super::preflight::Survey;
 use super::relay::{self, Relayed};
 use super::sessions::{Sessions, Watch};
 use super::{Donor, Turn};
-use crate::backup_tool::{Backup, BackupTool};
+use crate::backup_tool::{Backup, BackupLines, BackupTool};
 use crate::child::{Ended, Running};
 use crate::limits::Descriptors;
 use crate::mysql::{Server, aria};
@@ -87,7 +87,7 @@ fn run(
 /// The backup tool at work, its sessions on the server watched.
 pub struct RunningTool<'a> {
     tool: &'a BackupTool,
-    running: Running,
+    running: Running<BackupLines>,
     sessions: Sessions,
     watch: Watch,
     lock_wait: Duration,
@@ -137,7 +137,7 @@ impl<'a> RunningTool<'a> {
     /// Waits for the end of a tool that has closed its output. Either it ended with success, by its status and by its
     /// own last word, or the inner error says why what it wrote is worth nothing. As long as it takes, `meanwhile` is done
     /// every few milliseconds.
-    pub fn finish(self, mut meanwhile: impl FnMut()) -> Result<Result<Ended, String>> {
+    pub fn finish(self, mut meanwhile: impl FnMut()) -> Result<Result<Ended<BackupLines>, String>> {
         let RunningTool { tool, running, watch, lock_wait, status, _scratch, .. } = self;
         let deadline = Instant::now() + EXIT_LIMIT;
         let goes_on = || {
@@ -245,16 +245,16 @@ fn end(running: RunningTool<'_>, mut writer: Writer<'_>, cut: Option<String>, he
             bail!(fault);
         }
     };
-    let position = ended.tail.line_holding("binlog position").map(str::to_owned);
+    let position = ended.lines.position().map(str::to_owned);
     writer.flush()?;
     let sent = writer.sent();
     Ok(Served { bytes: writer.end(position)?, sent })
 }
 
-fn fault(tool: &BackupTool, ended: &Ended) -> Option<String> {
+fn fault(tool: &BackupTool, ended: &Ended<BackupLines>) -> Option<String> {
     if !ended.status.success() {
-        return Some(format!("{tool} {}: {}", ended.in_words(), ended.tail.complaint()));
+        return Some(format!("{tool} {}", ended.why()));
     }
-    let complete = ended.tail.ends_with_line_holding("completed OK!");
-    (!complete).then(|| format!("{tool} ended with 0 but did not say \"completed OK!\": {}", ended.tail.complaint()))
+    let complete = ended.lines.is_completed();
+    (!complete).then(|| format!("{tool} did not say \"completed OK!\": it {}", ended.why()))
 }

@@ -54,6 +54,7 @@ impl Received {
             received_at: now(),
             position: self.position.clone(),
             plugin: self.plugin.clone(),
+            unproven: Vec::new(),
         }
     }
 }

@@ -14,9 +14,11 @@ use crate::tool::{PASSWORD, SERIES, StandIn};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
-/// Exit codes: no donor gave a whole backup, and all refused.
+/// Exit codes: no donor gave a whole backup; all refused; none could be prepared; the volume is full.
 const NO_DONOR: i32 = 20;
 const REFUSED: i32 = 21;
+const NOT_PREPARED: i32 = 41;
+const FULL: i32 = 50;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -199,7 +201,7 @@ fn what_the_tool_fails_on_is_what_the_recipient_hears_and_nothing_is_published()
         ("no-replication-client", "SHOW SLAVE STATUS: Access denied"),
         ("server-killed", "Lost connection to MySQL server during query"),
         ("terminated", "was killed by signal 15"),
-        ("disk-full", "failed to copy datafile"),
+        ("disk-full", "the volume is full: xtrabackup: Error writing file"),
         ("silent", "did not say \"completed OK!\""),
         ("cut", "ended with success, but its stream is not whole"),
         ("garbage", "the stream of xtrabackup"),
@@ -226,4 +228,78 @@ fn a_password_that_the_server_refuses_is_told_and_not_shown() {
     for text in [&failed.log, &donor.log(), &tool.calls()] {
         assert!(!text.contains("s3c"), "a password is shown: {text}");
     }
+}
+
+/// How often the donor was asked for a backup, and the recipient's tool to prepare one.
+fn counts(donors: &StandIn, recipients: &StandIn) -> (usize, usize) {
+    (donors.calls().matches("--backup").count(), recipients.calls().matches("--prepare").count())
+}
+
+/// Each start of a prepare, by its memory.
+fn memories(tool: &StandIn) -> Vec<u64> {
+    let calls = tool.calls();
+    let words = calls.split_whitespace().filter_map(|word| word.strip_prefix("--use-memory="));
+    words.map(|bytes| bytes.parse().unwrap()).collect()
+}
+
+#[test]
+fn recorded_prepares_of_damaged_backups_are_not_published() {
+    for (version, base, server) in [("2.3.5", "5.6.24", "5.6.24"), ("2.4.20", "5.7.26", "5.7.18")] {
+        for damage in ["good", "tail", "half", "all", "emfile"] {
+            let (theirs, ours) = (StandIn::of((version, base)), StandIn::of((version, base)));
+            ours.replays(&format!("{version}-{damage}"));
+            let donor = Donor::start(&theirs, server);
+            let cloned = clone(&donor, &ours);
+            if damage == "good" {
+                assert_eq!(cloned.code, Some(0), "{}", cloned.log);
+                continue;
+            }
+            assert_eq!(cloned.code, Some(NOT_PREPARED), "{version} {damage}: {}", cloned.log);
+            assert!(!cloned.data.join("ibdata1").exists(), "{version} {damage}");
+            // Another backup each time, and no second prepare of any.
+            assert_eq!(counts(&theirs, &ours), (2, 2), "{version} {damage}");
+        }
+    }
+}
+
+#[test]
+fn a_killed_prepare_is_repeated_with_half_the_memory_while_the_log_is_untouched() {
+    for (way, backups) in [("killed-once", 1), ("killed-late-once", 2)] {
+        let (theirs, ours) = (StandIn::of(SERIES[4]), StandIn::of(SERIES[4]));
+        ours.takes_the_way(way);
+        let donor = Donor::start(&theirs, "8.4.7");
+        let cloned = clone(&donor, &ours);
+        assert_eq!(cloned.code, Some(0), "{way}: {}", cloned.log);
+        assert_eq!(counts(&theirs, &ours), (backups, 2), "{way}: {}", cloned.log);
+        // Of another backup too.
+        let [first, second] = memories(&ours)[..] else { panic!("{}", ours.calls()) };
+        assert_eq!(second, (first / 2).max(64 << 20), "{way}");
+        let journal = std::fs::read_to_string(cloned.data.join(".mysqlset.json")).unwrap();
+        assert!(!journal.contains("received_log") && !journal.contains("memory_halvings"), "{journal}");
+    }
+}
+
+#[test]
+fn a_volume_that_fills_up_during_prepare_is_told_at_once_and_freed() {
+    let (theirs, ours) = (StandIn::of(SERIES[1]), StandIn::of(SERIES[1]));
+    ours.takes_the_way("volume-full");
+    let donor = Donor::start(&theirs, "5.7.44");
+    let started = Instant::now();
+    let failed = clone(&donor, &ours);
+    assert_eq!(failed.code, Some(FULL), "{}", failed.log);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(failed.log.lines().count() < 100, "{} lines", failed.log.lines().count());
+    assert_eq!(counts(&theirs, &ours), (1, 1));
+    assert!(!failed.data.parent().unwrap().join(".mysqlset-mysql-stage").exists() && !failed.data.exists());
+}
+
+/// There is no server here to rehearse with, and nobody has read what this version says.
+#[test]
+fn a_tool_whose_words_are_unknown_needs_every_other_proof() {
+    let tool = StandIn::of(("10.7.1-1", "10.7.1"));
+    let donor = Donor::start(&tool, "10.7.0");
+    let failed = clone(&donor, &tool);
+    assert_eq!(failed.code, Some(NOT_PREPARED), "{}{}", failed.log, donor.log());
+    assert!(failed.log.contains("copy-unproven") && failed.log.contains("rehearsal"), "{}", failed.log);
+    assert!(!failed.data.join("ibdata1").exists());
 }

@@ -50,6 +50,22 @@ impl StandIn {
         self.write("way", format!("{way}\n").as_bytes());
     }
 
+    /// Prepares by saying what a real one said. `recording` is one of `recordings/`, without its number.
+    pub fn replays(&self, recording: &str) {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/backup_tools/recordings");
+        for number in [1, 2] {
+            let said = std::fs::read(directory.join(format!("{recording}-{number}.txt"))).unwrap();
+            self.write(&format!("said-{number}.txt"), &said);
+        }
+        // One that failed left it as it was; what it says is the same for all of a version.
+        let version = recording.split('-').next().unwrap();
+        let checkpoints = std::fs::read_to_string(directory.join(format!("{version}-good-1.checkpoints"))).unwrap();
+        let is_prepared = !recording.ends_with("emfile");
+        let checkpoints = if is_prepared { checkpoints } else { checkpoints.replace("full-prepared", "full-backuped") };
+        self.write("checkpoints", checkpoints.as_bytes());
+        self.takes_the_way("replay");
+    }
+
     /// As its options files say: zstd, of all but the files that it writes last.
     pub fn compresses(&self) {
         let packed = zstd::encode_all(&b"not one"[..], 1).unwrap();

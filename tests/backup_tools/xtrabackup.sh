@@ -70,14 +70,48 @@ if [ "$mode" = --prepare ]; then
         say "xtrabackup: cannot open ./xtrabackup_checkpoints"
         fail "xtrabackup: Error: failed to read metadata from './xtrabackup_checkpoints'"
     fi
+    if [ "$way" = replay ]; then
+        # What a real one said, the first time and the second.
+        number=1
+        [ ! -e "$here/prepared" ] || number=2
+        : >"$here/prepared"
+        cat "$here/said-$number.txt" >&2
+        cp "$here/checkpoints" xtrabackup_checkpoints
+        grep -q 'completed OK!' "$here/said-$number.txt"
+        exit
+    fi
     [ -e xtrabackup_logfile ] || fail "xtrabackup: Error: xtrabackup_init_temp_log() failed."
-    ! grep -q 'full-prepared' xtrabackup_checkpoints || say "xtrabackup: This target seems to be already prepared."
+    case $way in
+    killed-once | killed-late-once)
+        if mkdir "$here/once" 2>/dev/null; then
+            say "xtrabackup: Starting InnoDB instance for recovery."
+            [ "$way" = killed-once ] || mv xtrabackup_logfile ib_logfile0
+            kill -KILL $$
+        fi
+        ;;
+    volume-full)
+        while :; do
+            say "InnoDB: Operating system error number 28 in a file operation."
+        done
+        ;;
+    unhelpful) fail "Error in my_thread_global_end(): 1 threads didn't exit" ;;
+    esac
+    if grep -q 'full-prepared' xtrabackup_checkpoints; then
+        say "xtrabackup: This target seems to be already prepared."
+    else
+        say "xtrabackup: This target seems to be not prepared yet."
+    fi
     last=$(sed -n 's/^last_lsn = //p' xtrabackup_checkpoints)
     [ "$way" != short-log ] || last=$((last - 1))
     say "InnoDB: Doing recovery: scanned up to log sequence number $last (100%)"
+    [ "$way" = endless-log ] || say "InnoDB: $base started; log sequence number $last"
+    # It goes on with log of its own.
+    say "InnoDB: Shutdown completed; log sequence number $((last + 100))"
+    say "InnoDB: New log files created, LSN=$((last + 100))"
+    [ "$way" = endless-log ] || say "InnoDB: $base started; log sequence number $((last + 200))"
     : >ib_logfile0
     [ "$way" = forgetful ] || sed -i 's/full-backuped/full-prepared/' xtrabackup_checkpoints
-    say "261125 11:26:00 completed OK!"
+    [ "$way" = speechless ] || say "261125 11:26:00 completed OK!"
     exit 0
 fi
 
