@@ -16,6 +16,7 @@ use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal};
 use tracing::{debug, info};
 
+use crate::environment;
 use crate::limits;
 pub use memory::Ceiling;
 use memory::Watch;
@@ -53,12 +54,10 @@ pub struct Ended {
 
 impl Running {
     /// Starts `command` with its standard output in a pipe or not, its standard error logged line by line under
-    /// `name`, nothing on its standard input, and none of our variables (they may hold secrets).
+    /// `name`, nothing on its standard input, and without what of our environment
+    /// is not for it.
     pub fn start(command: &mut Command, name: &str, stdout: Stdio) -> io::Result<Running> {
-        let ours = std::env::vars_os().map(|(variable, _)| variable);
-        for variable in ours.filter(|variable| variable.to_string_lossy().starts_with("MYSQLSET_")) {
-            command.env_remove(variable);
-        }
+        environment::withhold_from(command);
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn(command)?;
         let narrator = child.stderr.take().map(|lines| {

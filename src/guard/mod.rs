@@ -118,6 +118,9 @@ impl Surroundings {
             if let Some(position) = &report.applied {
                 let _ = write!(text, ", up to {position}");
             }
+            if let Some(setting) = &report.left_out {
+                let _ = write!(text, ", but may lack a part of it ({setting})");
+            }
             words.push(text);
         }
         for (address, silence) in &self.silent {
@@ -145,7 +148,8 @@ impl Surroundings {
             }
         }
         let has_all = |position: &Position| candidates.iter().all(|(_, other)| position.covers(other) == Some(true));
-        match candidates.iter().find(|(_, position)| has_all(position)) {
+        let is_whole = |peer: &Peer| peer.report.left_out.is_none();
+        match candidates.iter().find(|(peer, position)| is_whole(peer) && has_all(position)) {
             Some((peer, position)) => Ok((HostPort { host: peer.address.to_string(), port }, (*position).clone())),
             None => Err(format!("no replica has all that the others have: {}", self.in_words())),
         }
@@ -169,6 +173,7 @@ mod tests {
             fetched: fetched.map(position),
             cannot_follow: None,
             unknown_history: None,
+            left_out: None,
         };
         Peer { address: [10, 0, 0, ordinal as u8].into(), report }
     }
@@ -183,6 +188,20 @@ mod tests {
         assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.2:3307");
         let apart = surroundings(vec![replica(1, "0-100-9", None), replica(2, "0-100-7,1-1-1", None)]);
         assert!(apart.most_advanced(3307).unwrap_err().contains("no replica has all"));
+    }
+
+    #[test]
+    fn one_that_lacks_a_part_is_not_chosen_however_far_it_has_come() {
+        let partial = |ordinal, applied| {
+            let mut peer = replica(ordinal, applied, None);
+            peer.report.left_out = Some("replicate_ignore_db = app".to_owned());
+            peer
+        };
+        let found = surroundings(vec![partial(2, "0-100-9"), replica(1, "0-100-9", None)]);
+        assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.1:3307");
+        let found = surroundings(vec![partial(2, "0-100-9"), replica(1, "0-100-7", None)]);
+        let why = found.most_advanced(3307).unwrap_err();
+        assert!(why.contains("no replica has all") && why.contains("replicate_ignore_db = app"), "{why}");
     }
 
     #[test]
