@@ -21,6 +21,7 @@ use rustix::process::{
 };
 use tracing::debug;
 
+use crate::environment;
 use crate::limits;
 pub use examiner::{Examine, Importance, Marked, is_about_space, names_error};
 use lines::Lines;
@@ -76,8 +77,8 @@ impl Life {
 }
 
 impl Running {
-    /// Starts `command` with its standard output in a pipe or not, nothing on its standard input, and none of our
-    /// variables (they may hold secrets). Its standard error is logged under `name`.
+    /// Starts `command` with its standard output in a pipe or not, nothing on its standard input, and without what
+    /// of our environment is not for it. Its standard error is logged under `name`.
     pub fn start(command: &mut Command, name: &str, stdout: Stdio) -> io::Result<Running> {
         Running::examined(command, name, stdout, Marked::default())
     }
@@ -86,10 +87,7 @@ impl Running {
 impl<E: Examine> Running<E> {
     /// The same, and every line of its standard error is examined as it passes.
     pub fn examined(command: &mut Command, name: &str, stdout: Stdio, examiner: E) -> io::Result<Running<E>> {
-        let ours = std::env::vars_os().map(|(variable, _)| variable);
-        for variable in ours.filter(|variable| variable.to_string_lossy().starts_with("MYSQLSET_")) {
-            command.env_remove(variable);
-        }
+        environment::withhold_from(command);
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn(command)?;
         let life = Arc::new(Life { pid: child.id(), goes_on: Mutex::new(true) });

@@ -19,7 +19,7 @@
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service`, `limits` → `exit`, `durable`, `secret`, `terminal`.
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service`, `limits`, `environment` → `exit`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
 pub mod backup_tool;
@@ -31,6 +31,7 @@ pub mod datadir;
 pub mod deadline;
 pub mod donor;
 pub mod durable;
+pub mod environment;
 pub mod exit;
 pub mod guard;
 pub mod http;

@@ -32,7 +32,6 @@ use crate::settings::{Account, HostPort};
 use crate::unpack::Format;
 pub use lines::{BackupLines, Fault};
 use options_file::OptionsFile;
-pub use own_options::OwnOption;
 pub use prepare::{Attempt, Prepared, Proof, prepare};
 use version::Version;
 pub use version::series_of;
@@ -67,6 +66,8 @@ pub struct Backup<'a> {
     pub server: &'a HostPort,
     pub account: &'a Account,
     pub data_dir: &'a Path,
+    /// The server's own, by their names in small letters.
+    pub variables: &'a BTreeMap<String, String>,
     /// An empty directory for the tool's temporary files.
     pub scratch: &'a Path,
     /// How long the tool may wait for the server's locks.
@@ -136,10 +137,9 @@ impl BackupTool {
         }
     }
 
-    /// What the options files that this tool reads make of the members of its stream, where they do: nobody else tells
-    /// it to compress.
-    pub fn own_option(&self) -> Result<Option<OwnOption>> {
-        own_options::own_option(&self.program, self.family, &self.version)
+    /// Options in the files that this tool would read by itself, and does not: `[client] user`.
+    pub fn uncounted_options(&self) -> Result<Vec<String>> {
+        own_options::uncounted(&self.program, self.family)
     }
 
     /// Whether Aria's tables must be flushed before this tool copies them. The server's own recovery, on which a copy
@@ -151,7 +151,8 @@ impl BackupTool {
 
     /// Starts a backup whose stream is the child's standard output.
     pub fn start_backup(&self, backup: &Backup<'_>) -> Result<Running<BackupLines>> {
-        let options = OptionsFile::new(backup.account).context("passing the backup tool its account")?;
+        let options = backup_options::in_file(self.family, backup)?;
+        let options = OptionsFile::new(&options).context("passing the backup tool its options")?;
         let mut command = self.backup_command(backup, options.argument());
         let lines = BackupLines::of(self.family);
         let running = Running::examined(&mut command, &self.name(), Stdio::piped(), lines)
@@ -159,9 +160,9 @@ impl BackupTool {
         Ok(running.below(memory::ceiling()))
     }
 
-    fn backup_command(&self, backup: &Backup<'_>, account: OsString) -> Command {
+    fn backup_command(&self, backup: &Backup<'_>, file: OsString) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg(account).args(backup_options::of(self.family, &self.version, backup)).current_dir(backup.scratch);
+        command.arg(file).args(backup_options::of(self.family, &self.version, backup)).current_dir(backup.scratch);
         backup.descriptors.give_to(&mut command);
         if huge_pages::pay(backup.mean_file_bytes) {
             huge_pages::prefer(&mut command);

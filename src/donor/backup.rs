@@ -109,6 +109,7 @@ impl<'a> RunningTool<'a> {
             lock_wait: settings.lock_wait,
             threads: settings.tool_threads,
             mean_file_bytes: survey.mean_file_bytes,
+            variables: &survey.variables,
             descriptors: Descriptors::for_files(survey.open_files)?,
             of_replica: settings.member.role() == Role::Replica,
         };
@@ -182,7 +183,8 @@ fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, survey: &Survey) -> Of
         pod: snapshot.pod,
         ordinal: donor.settings.member.ordinal.0,
         format: tool.format(),
-        members: survey.members,
+        // Ours are never compressed one by one; older donors' may be.
+        members: None,
         packing: relay::packing(donor.settings.peering.wire_compression, &hello.packing),
         expected_bytes: Some(survey.bytes),
         files: Some(survey.open_files),

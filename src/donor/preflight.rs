@@ -1,5 +1,6 @@
 //! Whether a clone could work at all, before the backup tool is started.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -7,15 +8,13 @@ use anyhow::{Result, ensure};
 
 use super::Donor;
 use super::way::Way;
-use crate::backup_tool::OwnOption;
 use crate::limits::{self, Descriptors, TooFew};
 use crate::mysql::status::Thread;
 use crate::mysql::storage::Storage;
-use crate::mysql::{Server, history, plugin, replication_status};
+use crate::mysql::{Server, history, left_out, plugin, replication_status};
 use crate::ordinal::Role;
 use crate::peer::{self, Place, Questions};
 use crate::unpack::Format;
-use crate::unpack::compressed::Compression;
 use crate::unpack::path::OUR_PREFIX;
 use crate::wire::message::{Hello, Refusal, Wants, Why};
 
@@ -39,14 +38,14 @@ const RETRY_AFTER: u64 = 5;
 
 /// What is known of a backup before it is made.
 pub struct Survey {
-    /// How its members will be compressed.
-    pub members: Option<Compression>,
-    /// About how long it will be, if they are not.
+    /// About how long it will be.
     pub bytes: u64,
     /// Of the files that are copied, on average.
     pub mean_file_bytes: u64,
     /// How many of them a backup tool has open at once.
     pub open_files: u64,
+    /// The server's variables, by their names in small letters.
+    pub variables: BTreeMap<String, String>,
     /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
     pub plugin: Option<plugin::Facts>,
 }
@@ -60,12 +59,9 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         Way::Plugin => &donor.settings.sql,
     };
     let mut server = Server::connect(&donor.settings.server, account).await.map_err(unknown)?;
-    let members = match way {
-        Way::Tool(tool) => compression_of(tool.own_option().map_err(unknown)?, hello)?,
-        Way::Plugin => None,
-    };
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
     check_storage(&storage, hello)?;
+    check_completeness(donor.settings.member.role(), &mut server, &storage).await?;
     if let (Way::Tool(tool), Role::Replica) = (way, donor.settings.member.role())
         && let Some(why) = tool.why_without_source(&storage.variables)
     {
@@ -90,7 +86,13 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         _ => {}
     }
     server.close().await;
-    Ok(Survey { members, bytes, mean_file_bytes: bytes / lying.files.max(1), open_files: lying.open_files, plugin })
+    Ok(Survey {
+        bytes,
+        mean_file_bytes: bytes / lying.files.max(1),
+        open_files: lying.open_files,
+        variables: storage.variables,
+        plugin,
+    })
 }
 
 /// Has the plugin ready, where all that the server holds can be copied by it.
@@ -121,22 +123,6 @@ fn refusal(why: Why, text: String, retry_after: Option<u64>) -> Refusal {
     Refusal { why, text, retry_after }
 }
 
-/// What the tool's own options files make of the members, where the recipient can undo it.
-fn compression_of(own: Option<OwnOption>, hello: &Hello) -> Result<Option<Compression>, Refusal> {
-    let Some(OwnOption { option, compression }) = own else { return Ok(None) };
-    match compression {
-        Some(compression) if hello.members.contains(&compression.to_string()) => Ok(Some(compression)),
-        _ => {
-            let what = compression.map_or("what it asks for".to_owned(), |compression| compression.to_string());
-            let text = format!(
-                "the options files that the donor's backup tool reads say `{option}`, and the recipient can't undo \
-                 {what}: remove that line"
-            );
-            Err(refusal(Why::Unsupported, text, None))
-        }
-    }
-}
-
 fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
     let refuse = |text: String| Err(refusal(Why::Unsupported, text, None));
     if let Some(outside) = storage.outside() {
@@ -154,6 +140,21 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
         )),
         _ => Ok(()),
     }
+}
+
+/// A server that lacks something is no donor, nor is a primary that keeps something from its replicas.
+async fn check_completeness(role: Role, server: &mut Server, storage: &Storage) -> Result<(), Refusal> {
+    let unknown = |error: anyhow::Error| refusal(Why::NotReady, format!("{error:#}"), Some(RETRY_AFTER));
+    let Some(setting) = left_out::what_by(server, role, &storage.variables).await.map_err(unknown)? else {
+        return Ok(());
+    };
+    let text = match role {
+        Role::Primary => {
+            format!("the primary's binary log leaves a part out ({setting}), which its replicas would lack")
+        }
+        Role::Replica => format!("this replica may lack a part of the primary's data ({setting})"),
+    };
+    Err(refusal(Why::Unsupported, text, None))
 }
 
 /// A tool that runs out of descriptors says that pages are corrupted.
@@ -306,23 +307,6 @@ mod tests {
         let refusal = check_storage(&storage, &hello(None, false)).unwrap_err();
         assert!(!refusal.why.may_pass() && refusal.text.contains("app/t"), "{refusal}");
         assert!(check_storage(&storage, &hello(None, true)).is_ok());
-    }
-
-    #[test]
-    fn members_are_compressed_only_as_the_recipient_takes_them() {
-        let own = |option: &str, compression| Some(OwnOption { option: option.into(), compression });
-        let newer = Hello { members: vec!["zstd".into(), "snappy".into()], ..Hello::default() };
-        let older: Hello = serde_json::from_str(r#"{"set":"mysql","ordinal":1,"nonce":"","formats":[]}"#).unwrap();
-        for hello in [&newer, &older] {
-            assert_eq!(compression_of(None, hello).unwrap(), None);
-            for (option, compression) in [("compress", Some(Compression::Quicklz)), ("encrypt=AES256", None)] {
-                let refusal = compression_of(own(option, compression), hello).unwrap_err();
-                assert!(!refusal.why.may_pass() && refusal.text.contains(&format!("`{option}`")), "{refusal}");
-            }
-        }
-        let zstd = || own("compress=zstd", Some(Compression::Zstd));
-        assert_eq!(compression_of(zstd(), &newer).unwrap(), Some(Compression::Zstd));
-        assert!(compression_of(zstd(), &older).unwrap_err().text.contains("zstd: remove that line"));
     }
 
     #[test]

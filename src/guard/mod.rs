@@ -45,6 +45,22 @@ struct Peer {
     report: Report,
 }
 
+impl Peer {
+    /// What makes it no source of a recovery, however far it has come.
+    fn why_no_source(&self) -> Option<String> {
+        match (&self.report.applier_fault, &self.report.left_out) {
+            (Some(fault), _) => Some(format!(
+                "its applier stopped with {fault}, so that its data differ from the lost primary's: mend it, or have it \
+                 skip that place"
+            )),
+            (None, Some(setting)) => {
+                Some(format!("may lack a part of the data ({setting}): name another with --donor"))
+            }
+            (None, None) => None,
+        }
+    }
+}
+
 impl Guard<'_> {
     /// Asks every peer that has a name. Takes no time worth speaking of where there is none.
     pub fn look_around(&self) -> Surroundings {
@@ -136,6 +152,9 @@ impl Surroundings {
             if let Some(fault) = &report.applier_fault {
                 let _ = write!(text, ", and its applier stopped with {fault}");
             }
+            if let Some(setting) = &report.left_out {
+                let _ = write!(text, ", but may lack a part of it ({setting})");
+            }
             words.push(text);
         }
         for (address, silence) in &self.silent {
@@ -164,20 +183,15 @@ impl Surroundings {
         }
         let has_all = |position: &Position| candidates.iter().all(|(_, other)| position.covers(other) == Some(true));
         let furthest: Vec<_> = candidates.iter().filter(|(_, position)| has_all(position)).collect();
-        if let Some((peer, _)) = furthest.first()
-            && let Some(fault) = &peer.report.applier_fault
-            && furthest.iter().all(|(peer, _)| peer.report.applier_fault.is_some())
-        {
-            return Err(format!(
-                "{} has come furthest, but its applier stopped with {fault}, so that its data differ from the lost \
-                 primary's: mend it, or have it skip that place; found: {}",
+        match (furthest.iter().find(|(peer, _)| peer.why_no_source().is_none()), furthest.first()) {
+            (Some((peer, position)), _) => Ok((HostPort { host: peer.address.to_string(), port }, (*position).clone())),
+            (None, Some((peer, _))) => Err(format!(
+                "{} has come furthest, but {}; found: {}",
                 peer.report.pod,
+                peer.why_no_source().unwrap_or_default(),
                 self.in_words()
-            ));
-        }
-        match furthest.into_iter().find(|(peer, _)| peer.report.applier_fault.is_none()) {
-            Some((peer, position)) => Ok((HostPort { host: peer.address.to_string(), port }, (*position).clone())),
-            None => Err(format!("no replica has all that the others have: {}", self.in_words())),
+            )),
+            (None, None) => Err(format!("no replica has all that the others have: {}", self.in_words())),
         }
     }
 }
@@ -201,6 +215,7 @@ mod tests {
             cannot_follow: None,
             unknown_history: None,
             applier_fault: None,
+            left_out: None,
         };
         Peer { address: [10, 0, 0, ordinal as u8].into(), report }
     }
@@ -247,6 +262,23 @@ mod tests {
             assert_eq!(told.is_some(), is_silent, "{why:?} {is_proven} {has_secret}");
         }
         assert!(believed(Silence::Bare, false).is_some());
+    }
+
+    #[test]
+    fn one_that_lacks_a_part_is_not_chosen_however_far_it_has_come() {
+        let partial = |ordinal, applied| {
+            let mut peer = replica(ordinal, applied, None);
+            peer.report.left_out = Some("replicate_ignore_db = app".to_owned());
+            peer
+        };
+        let found = surroundings(vec![partial(2, "0-100-9"), replica(1, "0-100-9", None)]);
+        assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.1:3307");
+        let found = surroundings(vec![partial(2, "0-100-9"), replica(1, "0-100-7", None)]);
+        let why = found.most_advanced(3307).unwrap_err();
+        assert!(
+            why.contains("mysql-2 has come furthest, but may lack a part") && why.contains("replicate_ignore_db = app"),
+            "{why}"
+        );
     }
 
     #[test]

@@ -134,6 +134,10 @@ pub struct Report {
     /// Where its applier stopped at an error, until it has applied beyond that place.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub applier_fault: Option<String>,
+    /// A setting by which it lacks a part of what the set has, or keeps one from the others; absent where there is none, or
+    /// where the server doesn't answer.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
+    pub left_out: Option<String>,
 }
 
 /// Donor → recipient: what must be proven before anything is given.

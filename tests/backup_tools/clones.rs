@@ -145,7 +145,7 @@ fn a_multi_threaded_primary_without_gtid_is_copied() {
     assert_eq!(cloned.code, Some(0), "{}{}", cloned.log, donor.log());
 }
 
-/// By the donor's options files; they come out as they were.
+/// By an older donor, whose tool heeds its own options files; they come out as they were.
 #[test]
 fn members_that_the_tool_compresses_are_decompressed() {
     let tool = StandIn::of(SERIES[4]);

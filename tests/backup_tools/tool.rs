@@ -23,7 +23,7 @@ pub const SERIES: [(&str, &str); 7] = [
 pub const PASSWORD: &str = "s3c\"r'e\\t";
 
 /// The same as it stands in an options file.
-const ACCOUNT: &str = "[client]\nuser=\"backup\"\npassword=\"s3c\\\"r\\'e\\\\t\"\n";
+const ACCOUNT: &str = "[client]\nuser=\"backup\"\npassword=\"s3c\\\"r\\'e\\\\t\"\n[mysqld]\n";
 
 const MAGIC: &[u8] = b"XBSTCK01";
 
@@ -66,7 +66,7 @@ impl StandIn {
         self.takes_the_way("replay");
     }
 
-    /// As its options files say: zstd, of all but the files that it writes last.
+    /// As an older donor lets its tool do: zstd, of all but the files that it writes last.
     pub fn compresses(&self) {
         let packed = zstd::encode_all(&b"not one"[..], 1).unwrap();
         let data = ["ibdata1.zst", "mysql.ibd.zst"].map(|name| member(name, &packed)).concat();

@@ -26,9 +26,7 @@ case $1 in
     exit 0
     ;;
 --print-defaults)
-    compress=''
-    [ "$way" != compressed ] || compress=' --compress=zstd'
-    printf 'xtrabackup would have been started with the following arguments:\n--datadir=/var/lib/mysql%s \n' "$compress"
+    printf 'xtrabackup would have been started with the following arguments:\n--datadir=/var/lib/mysql \n'
     exit 0
     ;;
 esac
@@ -46,8 +44,8 @@ for option; do
         exit 2
     fi
     case $plain in
-    --defaults-extra-file)
-        [ $number = 1 ] || fail "xtrabackup: Error: --defaults-extra-file must be specified first on the command line"
+    --defaults-file)
+        [ $number = 1 ] || fail "xtrabackup: Error: --defaults-file must be specified first on the command line"
         defaults=$value
         ;;
     --backup | --prepare) mode=$plain ;;
