@@ -10,6 +10,7 @@ pub mod memory;
 mod options_file;
 mod own_options;
 mod prepare;
+pub mod server_options;
 mod version;
 
 use std::collections::BTreeMap;

@@ -46,8 +46,8 @@ for option; do
         exit 2
     fi
     case $plain in
-    --defaults-extra-file)
-        [ $number = 1 ] || fail "xtrabackup: Error: --defaults-extra-file must be specified first on the command line"
+    --defaults-extra-file | --defaults-file)
+        [ $number = 1 ] || fail "xtrabackup: Error: $name must be specified first on the command line"
         defaults=$value
         ;;
     --backup | --prepare) mode=$plain ;;

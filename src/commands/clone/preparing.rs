@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 use tracing::{info, warn};
 
 use super::copying::Copying;
-use crate::backup_tool::{self, Prepared, left_files, memory};
+use crate::backup_tool::{self, Prepared, left_files, memory, server_options};
 use crate::clone_plugin::StartedCopy;
 use crate::datadir::journal::{Journal, PluginCopy, State};
-use crate::exit::Reason;
+use crate::exit::{self, Reason};
 use crate::progress::Progress;
 
 /// Tries to prepare one received backup: with all the memory there is to use, then with half of it.
@@ -27,7 +27,16 @@ impl Copying<'_> {
         // A tool that isn't here is no try.
         match journal.clone.as_ref().and_then(|clone| clone.plugin.as_ref()) {
             Some(_) => self.ways.needed_server().map(drop)?,
-            None => self.ways.needed_tool().map(drop)?,
+            None => {
+                self.ways.needed_tool()?;
+                // An older version may have received it.
+                match server_options::rebuild(&self.layout.staged_data(), self.keys()) {
+                    Err(error) if exit::reason_of(&error) == Some(Reason::Refused) => {
+                        return Ok(Prepared::Failed(error));
+                    }
+                    rebuilt => rebuilt?,
+                }
+            }
         }
         while journal.prepare_attempts < PREPARE_TRIES {
             let earlier = journal.prepare_attempts;
