@@ -12,6 +12,7 @@ mod options_file;
 mod own_options;
 mod prepare;
 pub mod received_log;
+pub mod server_options;
 mod version;
 
 use std::collections::BTreeMap;

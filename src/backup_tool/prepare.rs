@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::left_files::{self, Checkpoints};
 use super::lines::{PrepareLines, Words, words};
-use super::{BackupTool, Family, memory};
+use super::{BackupTool, Family, memory, server_options};
 use crate::child::{Ended, Running, path_option};
 use crate::exit::{self, Reason};
 use crate::limits::Descriptors;
@@ -127,6 +127,7 @@ fn judge(words: Words, reached: Option<u64>, last: Option<u64>) -> Result<Proof,
 
 fn options(family: Family, directory: &Path, memory: u64, earlier_tries: u32) -> Vec<OsString> {
     let mut options: Vec<OsString> = vec![
+        server_options::argument(directory),
         "--prepare".into(),
         format!("--use-memory={memory}").into(),
         path_option("--target-dir=", directory),
@@ -150,7 +151,7 @@ mod tests {
             let options = options(family, Path::new("/stage/data"), 1000, earlier_tries);
             options.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
         };
-        let common = "--prepare --use-memory=1000 --target-dir=/stage/data --tmpdir=/stage";
+        let common = "--defaults-file=/stage/data/backup-my.cnf --prepare --use-memory=1000 --target-dir=/stage/data --tmpdir=/stage";
         assert_eq!(words(Family::Percona, 0), common);
         assert_eq!(words(Family::Mariadb, 1), common);
         assert_eq!(words(Family::Mariadb, 0), format!("{common} --loose-innodb-linux-aio=aio"));

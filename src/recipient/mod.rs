@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use tracing::{info, info_span};
 
-use crate::backup_tool::{self, left_files};
+use crate::backup_tool::{self, left_files, server_options};
 use crate::clone_plugin::Program;
 use crate::datadir::journal::{CloneRecord, Lineage, PluginCopy, SetId, now};
 use crate::exit::{self, Reason};
@@ -20,6 +20,7 @@ use crate::ordinal::Ordinal;
 use crate::peer::{self, Answer, Asker, Incoming, Silence};
 use crate::position::Position;
 use crate::progress::Progress;
+use crate::server_config::ServerConfig;
 use crate::settings::HostPort;
 use crate::unpack::{self, Format, UnpackError, Writing};
 use crate::wire::frame::WireError;
@@ -106,6 +107,8 @@ pub struct Means<'a> {
     pub writing: Writing,
     /// A server that has the CLONE plugin.
     pub server: Option<&'a Program>,
+    /// The configuration of the server here, where that reaches the keys of encrypted data.
+    pub keys: Option<&'a ServerConfig>,
 }
 
 /// One try at one donor. `is_bare` says that the donor was found to be the tutorial's, and isn't
@@ -130,7 +133,7 @@ pub fn receive(
             (Answer::Stream(incoming), _) => {
                 check_descriptors(&incoming.offer).map_err(Setback::Fatal)?;
                 let directory = (means.stage)().map_err(Setback::Fatal)?;
-                unpack_all(*incoming, donor, &directory, means.writing)
+                unpack_all(*incoming, donor, &directory, means)
             }
             (Answer::Plugin(lease), Some(program)) => plugin::receive(asker, donor, *lease, program, means.stage),
             (Answer::Plugin(_), None) => Err(Setback::Unacceptable("there is no server here to copy with".into())),
@@ -145,7 +148,7 @@ fn check_descriptors(offer: &Offer) -> anyhow::Result<()> {
 }
 
 /// Unpacks to the stream's end and believes it only then.
-fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, writing: Writing) -> Result<Received, Setback> {
+fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, means: &Means<'_>) -> Result<Received, Setback> {
     let started = Instant::now();
     let Incoming { offer, mut data } = incoming;
     info!(
@@ -160,13 +163,14 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, writing: W
     // It is about what lies in the donor's data directory: members that are compressed have less.
     let expected = offer.expected_bytes.filter(|_| offer.members.is_none());
     let progress = Progress::of_bytes("receiving", expected);
-    let unpacked = unpack::unpack_by(writing, offer.format, progress.watch(&mut data), directory);
+    let unpacked = unpack::unpack_by(means.writing, offer.format, progress.watch(&mut data), directory);
     drop(progress);
     let bytes = data.bytes();
     let summary = unpacked.map_err(|error| setback_of(error, bytes))?;
     let broken = |why: String| Setback::Broken { why, bytes };
     let end = data.finish().map_err(|error: WireError| broken(error.to_string()))?;
     summary.require_backup_metadata().map_err(|error| broken(error.to_string()))?;
+    rebuild_settings(directory, means)?;
     let position = position_of(Ordinal(offer.ordinal), offer.format, directory).map_err(Setback::Unusable)?;
     let seconds = started.elapsed().as_secs_f64();
     info!(bytes, seconds, files = summary.files, position = end.position, "received, whole to its end mark");
@@ -180,6 +184,14 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, writing: W
         seconds,
         position: Some(position),
         plugin: None,
+    })
+}
+
+/// Makes the settings that a backup brought our own; what no tool writes is the donor's fault.
+fn rebuild_settings(data: &Path, means: &Means<'_>) -> Result<(), Setback> {
+    server_options::rebuild(data, means.keys).map_err(|error| match exit::reason_of(&error) {
+        Some(Reason::Refused) => Setback::Unusable(error),
+        _ => Setback::Fatal(error),
     })
 }
 

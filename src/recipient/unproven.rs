@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
-use super::{Means, Received, Setback, position_of, setback_of};
+use super::{Means, Received, Setback, position_of, rebuild_settings, setback_of};
 use crate::backup_tool::{self, left_files};
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal};
@@ -56,6 +56,7 @@ pub fn receive(
     let bytes = stream.bytes();
     let summary = unpacked.map_err(|error| setback_of(error, bytes))?;
     summary.require_backup_metadata().map_err(|error| Setback::Broken { why: error.to_string(), bytes })?;
+    rebuild_settings(&directory, means)?;
     check_maker(asker.site.tool_series.as_deref(), &directory).map_err(Setback::Unusable)?;
     let position = position_from(donor, asker.member, format, &directory).map_err(Setback::Unusable)?;
     let seconds = started.elapsed().as_secs_f64();

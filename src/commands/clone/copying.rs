@@ -135,7 +135,7 @@ impl Copying<'_> {
             stage::open(self.layout, self.ownership, &Journal::receiving(memory_halvings))
         };
         let (patience, writing) = (self.settings.give_up_after, self.settings.writing);
-        let means = Means { stage: &stage, writing, server: self.ways.server() };
+        let means = Means { stage: &stage, writing, server: self.ways.server(), keys: self.keys() };
         let received = receive_from_any(&asker, &self.from.donors, patience, &means)
             // Part of a backup is worth nothing, and may be what fills the volume.
             .inspect_err(|_| {
@@ -164,6 +164,11 @@ impl Copying<'_> {
             page_size: self.config.page_size(),
             keyring: self.settings.keyring,
         }
+    }
+
+    /// The server's configuration, where that reaches the keys of encrypted data.
+    pub(super) fn keys(&self) -> Option<&ServerConfig> {
+        self.settings.keyring.then_some(&self.config)
     }
 
     /// Prepared → published.

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::copying::Copying;
 use crate::backup_tool::received_log::ReceivedLog;
-use crate::backup_tool::{self, Attempt, Prepared, Proof, left_files, memory};
+use crate::backup_tool::{self, Attempt, Prepared, Proof, left_files, memory, server_options};
 use crate::clone_plugin::StartedCopy;
 use crate::datadir::journal::{Journal, PluginCopy, State, Unproven};
 use crate::exit::{Reason, reason_of};
@@ -40,6 +40,11 @@ impl Copying<'_> {
             }
         } else {
             journal.received_log = ReceivedLog::of(&data)?;
+        }
+        // An older version may have received it.
+        match server_options::rebuild(&data, self.keys()) {
+            Err(error) if reason_of(&error) == Some(Reason::Refused) => return Ok(Prepared::Failed(error)),
+            rebuilt => rebuilt?,
         }
         let by_log = || memory::for_prepare(left_files::log_bytes(&data));
         let full = self.settings.prepare_memory.unwrap_or_else(by_log);
