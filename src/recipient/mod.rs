@@ -12,10 +12,10 @@ use std::time::Instant;
 use tracing::{info, info_span};
 
 use crate::backup_tool::{self, left_files};
-use crate::clone_plugin::Program;
 use crate::datadir::journal::{CloneRecord, Lineage, PluginCopy, SetId, now};
 use crate::exit;
 use crate::ordinal::Ordinal;
+use crate::own_server::Program;
 use crate::peer::{self, Answer, Asker, Incoming, Silence};
 use crate::position::Position;
 use crate::progress::Progress;
