@@ -20,7 +20,7 @@
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin` → `own_server` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service` → `exit`, `durable`, `secret`, `terminal`.
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service`, `limits` → `exit`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
 pub mod backup_tool;
@@ -35,6 +35,7 @@ pub mod durable;
 pub mod exit;
 pub mod guard;
 pub mod http;
+pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod mysql;

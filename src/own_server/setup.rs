@@ -16,6 +16,7 @@ use super::{options, plugin_directory, words};
 use crate::backup_tool::memory;
 use crate::child::{self, Running, path_option};
 use crate::exit::{self, Reason};
+use crate::limits::Descriptors;
 use crate::mysql::Server;
 
 /// Between two tries to reach a server that is starting.
@@ -188,6 +189,7 @@ impl Setup<'_> {
         }
         command.args(&self.options).current_dir(&run);
         child::end_with_this_thread(&mut command);
+        Descriptors::for_server().map_err(|too_few| Reason::Limit.because(too_few))?.give_to(&mut command);
         Ok(command)
     }
 
