@@ -16,6 +16,7 @@ use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal};
 use tracing::{debug, info};
 
+use crate::limits;
 pub use memory::Ceiling;
 use memory::Watch;
 
@@ -144,7 +145,10 @@ impl Ended {
         match (self.outgrown, self.status.code(), self.status.signal()) {
             (Some(ceiling), ..) => ceiling.in_words(),
             (None, Some(code), _) => format!("ended with {code}"),
-            (None, None, Some(signal)) => format!("was killed by signal {signal}"),
+            (None, None, Some(signal)) => {
+                let limit = limits::of_signal(signal).map(|limit| format!(" ({limit})")).unwrap_or_default();
+                format!("was killed by signal {signal}{limit}")
+            }
             (None, None, None) => "ended".to_owned(),
         }
     }

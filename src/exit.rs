@@ -62,6 +62,8 @@ pub enum Reason {
     DiskFull = 50,
     /// The volume cannot be read or written.
     Disk = 51,
+    /// A limit of the container is too low for the data, such as the number of open files.
+    Limit = 52,
     /// A port that the sidecar listens on cannot be had.
     Listen = 60,
 }

@@ -15,11 +15,12 @@
 //! | [`guard`] | what keeps a primary that lost its data from starting anew |
 //! | [`accounts`] | the accounts that the set makes for itself |
 //! | [`replication`] | from a published clone to replication that runs, and keeping it so |
-//! | [`clone_plugin`] | a copy without a backup tool, by a server of our own |
+//! | [`clone_plugin`] | a copy without a backup tool, by a private server |
+//! | [`own_server`] | a private server on data that nobody else uses |
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
-//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service` → `exit`, `durable`, `secret`, `terminal`.
+//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin` → `own_server` → `wire`, `unpack`,
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service`, `limits` → `exit`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
 pub mod backup_tool;
@@ -34,12 +35,14 @@ pub mod durable;
 pub mod exit;
 pub mod guard;
 pub mod http;
+pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod mysql;
 pub mod name_service;
 pub mod ordinal;
 pub mod own_address;
+pub mod own_server;
 pub mod peer;
 pub mod pid1;
 pub mod position;

@@ -81,6 +81,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::limits::Descriptors;
     use crate::secret::Password;
     use crate::settings::{Account, HostPort};
 
@@ -93,6 +94,7 @@ mod tests {
             scratch: Path::new("/scratch"),
             lock_wait: Duration::from_secs(60),
             threads: 4,
+            descriptors: Descriptors::for_files(0).unwrap(),
             mean_file_bytes: 1 << 20,
             of_replica: true,
         };

@@ -65,6 +65,7 @@ mod tests {
 
     use super::super::{Backup, BackupTool, Family, Version};
     use super::*;
+    use crate::limits::Descriptors;
     use crate::secret::Password;
     use crate::settings::{Account, HostPort};
 
@@ -85,6 +86,7 @@ mod tests {
             scratch: Path::new("/scratch"),
             lock_wait: Duration::from_secs(60),
             threads: 4,
+            descriptors: Descriptors::for_files(0).unwrap(),
             mean_file_bytes,
             of_replica: false,
         };

@@ -24,6 +24,7 @@ use tracing::debug;
 
 use crate::child::{self, Running};
 use crate::exit::Reason;
+use crate::limits::Descriptors;
 use crate::position::Writer;
 use crate::settings::{Account, HostPort};
 use crate::unpack::Format;
@@ -68,6 +69,8 @@ pub struct Backup<'a> {
     pub lock_wait: Duration,
     /// How many tables it copies at a time.
     pub threads: u16,
+    /// What the tool may have open.
+    pub descriptors: Descriptors,
     /// Of the data directory's files, on average.
     pub mean_file_bytes: u64,
     /// Whether the backup is to say where its server's source is.
@@ -154,6 +157,7 @@ impl BackupTool {
     fn backup_command(&self, backup: &Backup<'_>, account: OsString) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(account).args(backup_options::of(self.family, &self.version, backup)).current_dir(backup.scratch);
+        backup.descriptors.give_to(&mut command);
         if huge_pages::pay(backup.mean_file_bytes) {
             huge_pages::prefer(&mut command);
         }

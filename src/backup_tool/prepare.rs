@@ -11,7 +11,8 @@ use tracing::{info, warn};
 use super::left_files::{self, Checkpoints};
 use super::{BackupTool, Family, memory};
 use crate::child::{Running, path_option};
-use crate::exit::Reason;
+use crate::exit::{self, Reason};
+use crate::limits::Descriptors;
 use crate::progress::Progress;
 
 /// Linux AIO instead of io_uring, which mariadb-backup takes where it has both and the container may: a prepare of 79,000
@@ -37,6 +38,9 @@ pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64, earlier_tries: 
     info!(tool = %tool, memory_bytes = memory, "preparing");
     let mut command = Command::new(&tool.program);
     command.args(options(tool.family, directory, memory, earlier_tries)).current_dir(directory);
+    let files = Descriptors::for_backup(directory)
+        .map_err(|error| exit::disk_error(error, format!("counting the files in {}", directory.display())))?;
+    files.map_err(|too_few| Reason::Limit.because(too_few))?.give_to(&mut command);
     let (started, progress) = (Instant::now(), Progress::of("preparing"));
     let ended = Running::start(&mut command, &tool.name(), Stdio::null())
         .and_then(|running| running.below(memory::ceiling()).wait())

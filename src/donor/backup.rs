@@ -17,6 +17,7 @@ use super::sessions::{Sessions, Watch};
 use super::{Donor, Turn};
 use crate::backup_tool::{Backup, BackupTool};
 use crate::child::{Ended, Running};
+use crate::limits::Descriptors;
 use crate::mysql::{Server, aria};
 use crate::ordinal::Role;
 use crate::scratch;
@@ -108,6 +109,7 @@ impl<'a> RunningTool<'a> {
             lock_wait: settings.lock_wait,
             threads: settings.tool_threads,
             mean_file_bytes: survey.mean_file_bytes,
+            descriptors: Descriptors::for_files(survey.open_files)?,
             of_replica: settings.member.role() == Role::Replica,
         };
         let running = tool.start_backup(&backup)?;
@@ -183,6 +185,7 @@ fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, survey: &Survey) -> Of
         members: survey.members,
         packing: relay::packing(donor.settings.peering.wire_compression, &hello.packing),
         expected_bytes: Some(survey.bytes),
+        files: Some(survey.open_files),
         digest: relay::coverage(tool.format(), &hello.digests),
         tool: tool.to_string(),
         server: snapshot.server.unwrap_or_default(),

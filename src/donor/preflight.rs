@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use super::Donor;
 use super::way::Way;
 use crate::backup_tool::OwnOption;
+use crate::limits::{self, Descriptors, TooFew};
 use crate::mysql::status::Thread;
 use crate::mysql::storage::Storage;
 use crate::mysql::{Server, history, plugin, replication_status};
@@ -44,6 +45,8 @@ pub struct Survey {
     pub bytes: u64,
     /// Of the files that are copied, on average.
     pub mean_file_bytes: u64,
+    /// How many of them a backup tool has open at once.
+    pub open_files: u64,
     /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
     pub plugin: Option<plugin::Facts>,
 }
@@ -70,7 +73,11 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
     }
     // mariadb-backup sends the holes of `page_compressed` tables as zeros, and zeros they become.
     let fills_holes = matches!(way, Way::Tool(tool) if tool.format() == Format::XbstreamMariaDb);
-    let (bytes, files) = copied(&donor.settings.data_dir, &storage, fills_holes)?;
+    let lying = copied(&donor.settings.data_dir, &storage)?;
+    let bytes = if fills_holes { lying.bytes_with_holes } else { lying.bytes };
+    if matches!(way, Way::Tool(_)) {
+        check_descriptors(lying.open_files)?;
+    }
     let own_room = if matches!(way, Way::Plugin) { OWN_SERVERS_ROOM } else { 0 };
     check_room(bytes, own_room, &storage, hello)?;
     let plugin = match way {
@@ -83,7 +90,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         _ => {}
     }
     server.close().await;
-    Ok(Survey { members, bytes, mean_file_bytes: bytes / files.max(1), plugin })
+    Ok(Survey { members, bytes, mean_file_bytes: bytes / lying.files.max(1), open_files: lying.open_files, plugin })
 }
 
 /// Has the plugin ready, where all that the server holds can be copied by it.
@@ -149,18 +156,24 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
     }
 }
 
-/// Bytes and number of the files that a backup copies, all of which must lie in the data directory.
-fn copied(data_dir: &Path, storage: &Storage, fills_holes: bool) -> Result<(u64, u64), Refusal> {
+/// A tool that runs out of descriptors says that pages are corrupted.
+fn check_descriptors(files: u64) -> Result<(), Refusal> {
+    let too_few = |error: TooFew| refusal(Why::Unsupported, format!("at the donor, {error}"), None);
+    Descriptors::for_files(files).map(drop).map_err(too_few)
+}
+
+/// The files that a backup copies, all of which must lie in the data directory.
+fn copied(data_dir: &Path, storage: &Storage) -> Result<Lying, Refusal> {
     let unknown = |error: std::io::Error| {
         refusal(Why::NotReady, format!("looking at {}: {error}", data_dir.display()), Some(RETRY_AFTER))
     };
     let found = look(data_dir, &storage.uncopied_logs(), storage.socket()).map_err(unknown)?;
-    match found.link {
+    match &found.link {
         Some(link) => {
             let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
             Err(refusal(Why::Unsupported, text, None))
         }
-        None => Ok((if fills_holes { found.bytes_with_holes } else { found.bytes }, found.files)),
+        None => Ok(found),
     }
 }
 
@@ -187,6 +200,8 @@ struct Lying {
     /// The same where holes in tables are filled.
     bytes_with_holes: u64,
     files: u64,
+    /// Of them, those that a backup tool has open all the time.
+    open_files: u64,
     /// A file that stands for one elsewhere.
     link: Option<PathBuf>,
 }
@@ -233,6 +248,8 @@ fn add(found: &mut Lying, path: &Path, data_dir: &Path) {
         let has_pages = path.extension().is_some_and(|extension| extension == "ibd");
         found.bytes_with_holes += if has_pages { taken.max(metadata.len()) } else { taken };
         found.files += 1;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        found.open_files += u64::from(limits::is_kept_open(&name));
     }
 }
 

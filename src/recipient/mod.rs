@@ -12,17 +12,18 @@ use std::time::Instant;
 use tracing::{info, info_span};
 
 use crate::backup_tool::{self, left_files};
-use crate::clone_plugin::Program;
 use crate::datadir::journal::{CloneRecord, Lineage, PluginCopy, SetId, now};
-use crate::exit;
+use crate::exit::{self, Reason};
+use crate::limits::Descriptors;
 use crate::ordinal::Ordinal;
+use crate::own_server::Program;
 use crate::peer::{self, Answer, Asker, Incoming, Silence};
 use crate::position::Position;
 use crate::progress::Progress;
 use crate::settings::HostPort;
 use crate::unpack::{self, Format, UnpackError, Writing};
 use crate::wire::frame::WireError;
-use crate::wire::message::Refusal;
+use crate::wire::message::{Offer, Refusal};
 
 pub use rounds::receive_from_any;
 
@@ -126,6 +127,7 @@ pub fn receive(
         };
         match (answer, means.server) {
             (Answer::Stream(incoming), _) => {
+                check_descriptors(&incoming.offer).map_err(Setback::Fatal)?;
                 let directory = (means.stage)().map_err(Setback::Fatal)?;
                 unpack_all(*incoming, donor, &directory, means.writing)
             }
@@ -133,6 +135,12 @@ pub fn receive(
             (Answer::Plugin(_), None) => Err(Setback::Unacceptable("there is no server here to copy with".into())),
         }
     })
+}
+
+/// Prepare keeps all files open. Where the donor doesn't say how many there are, they are counted before it.
+fn check_descriptors(offer: &Offer) -> anyhow::Result<()> {
+    let Some(files) = offer.files else { return Ok(()) };
+    Descriptors::for_files(files).map(drop).map_err(|too_few| Reason::Limit.because(too_few))
 }
 
 /// Unpacks to the stream's end and believes it only then.

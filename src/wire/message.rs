@@ -171,6 +171,9 @@ pub struct Offer {
     /// About how many bytes the backup will have: what lies in the data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_bytes: Option<u64>,
+    /// How many of InnoDB's files there are: prepare keeps all of them open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
     /// The backup tool's name and version.
     #[serde(deserialize_with = "one_line")]
     pub tool: String,

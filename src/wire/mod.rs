@@ -133,6 +133,7 @@
 //! | `packing` | `packing` | no `Z` frame | how frames may be packed: `zstd`; with any, the plugin may compress |
 //! | `plugin_server` | a plugin offer | no plugin | the version of the recipient's own server |
 //! | – | `expected_bytes` | not known | about how long the stream will be; for people only |
+//! | – | `files` | not known | how many files prepare will keep open; a recipient whose limit is too low ends before the first byte |
 //! | `wants` | – | a clone | what is asked for: `clone`, `recovery`, `report` |
 //! | `free_bytes`, `tool_series`, `page_size` | – | not compared | what the recipient has: room, a tool, a page size |
 //! | `keyring` | – | no | whether it reaches the keys of encrypted data |

@@ -35,7 +35,7 @@ fn messages_have_the_members_that_they_had() {
     is_kept::<Proof>(r#"{"hmac":"00ff"}"#);
     is_kept::<Offer>(
         r#"{"pod":"mysql-0","ordinal":0,"format":"xbstream-percona","digest":"heads","members":"zstd",
-        "packing":"zstd","expected_bytes":7,"tool":"xtrabackup 8.4.0-1","server":"8.4.3",
+        "packing":"zstd","expected_bytes":7,"files":3,"tool":"xtrabackup 8.4.0-1","server":"8.4.3",
         "set_id":"00112233445566778899aabbccddeeff","lineage":{"id":"00112233445566778899aabbccddeeff",
         "began_at":{"by":"mysql-gtid","executed":""}},"heartbeat_seconds":5}"#,
     );

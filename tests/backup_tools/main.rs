@@ -18,6 +18,7 @@ use mysqlset::backup_tool::left_files::{self, Checkpoints};
 use mysqlset::backup_tool::{Backup, BackupTool, Prepared, prepare, writer_of};
 use mysqlset::child::{Ended, Running};
 use mysqlset::exit::{self, Reason};
+use mysqlset::limits::Descriptors;
 use mysqlset::position::Position;
 use mysqlset::settings::HostPort;
 use mysqlset::unpack::{Format, unpack};
@@ -34,6 +35,7 @@ fn backup(tool: &BackupTool, read: impl FnOnce(ChildStdout)) -> Ended {
             scratch: scratch.path(),
             lock_wait: Duration::from_secs(60),
             threads: 2,
+            descriptors: Descriptors::for_files(0).unwrap(),
             mean_file_bytes: 1 << 20,
             of_replica: true,
         })

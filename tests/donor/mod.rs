@@ -28,6 +28,7 @@ pub fn offer(format: Format, tool: &str, server: &str) -> Offer {
         members: None,
         packing: None,
         expected_bytes: None,
+        files: None,
         tool: tool.into(),
         server: server.into(),
         set_id: None,
