@@ -12,11 +12,11 @@ use std::time::Instant;
 use tracing::{info, info_span};
 
 use crate::backup_tool::{self, left_files, server_options};
-use crate::clone_plugin::Program;
 use crate::datadir::journal::{CloneRecord, Lineage, PluginCopy, SetId, now};
 use crate::exit::{self, Reason};
 use crate::limits::Descriptors;
 use crate::ordinal::Ordinal;
+use crate::own_server::Program;
 use crate::peer::{self, Answer, Asker, Incoming, Silence};
 use crate::position::Position;
 use crate::progress::Progress;

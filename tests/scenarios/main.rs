@@ -10,6 +10,7 @@ mod pods;
 mod rounds;
 
 mod adopted;
+mod applier_fault;
 mod breakdowns;
 mod broken;
 mod ddl;
