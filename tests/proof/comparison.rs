@@ -43,13 +43,18 @@ impl Contents {
         ensure!(rows.len() > 20, "the server lists {} tables", rows.len());
         lines.extend(server.sql_of_each(&format!("CHECKSUM TABLE {}", rows.join(", ")))?.lines().map(str::to_owned));
         for definitions in [
-            format!("SELECT 'trigger', trigger_schema, trigger_name, event_object_table, action_statement FROM information_schema.triggers WHERE trigger_schema {USERS}"),
-            format!("SELECT 'database', schema_name, default_character_set_name, default_collation_name FROM information_schema.schemata WHERE schema_name {USERS}"),
+            format!(
+                "SELECT 'trigger', trigger_schema, trigger_name, event_object_table, action_statement FROM information_schema.triggers WHERE trigger_schema {USERS}"
+            ),
+            format!(
+                "SELECT 'database', schema_name, default_character_set_name, default_collation_name FROM information_schema.schemata WHERE schema_name {USERS}"
+            ),
         ] {
             lines.extend(server.sql_of_each(&definitions)?.lines().map(str::to_owned));
         }
         if tables.contains("zoo.words") {
-            let found = server.sql_of_each("SELECT 'found', COUNT(*), SUM(id) FROM zoo.words WHERE MATCH (text) AGAINST ('tiger')")?;
+            let found = server
+                .sql_of_each("SELECT 'found', COUNT(*), SUM(id) FROM zoo.words WHERE MATCH (text) AGAINST ('tiger')")?;
             lines.insert(found.trim().to_owned());
         }
         Ok(Contents(lines))

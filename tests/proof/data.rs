@@ -56,7 +56,8 @@ impl fmt::Display for Data {
 fn many_tables() -> String {
     let mut text = "CREATE DATABASE app;\n".to_owned();
     for number in 1..=TABLES {
-        let _ = writeln!(text, "CREATE TABLE app.t{number} (id INT PRIMARY KEY, n INT, text VARCHAR(50)) ENGINE=InnoDB;");
+        let _ =
+            writeln!(text, "CREATE TABLE app.t{number} (id INT PRIMARY KEY, n INT, text VARCHAR(50)) ENGINE=InnoDB;");
         let _ = writeln!(text, "INSERT INTO app.t{number} VALUES (1, {number}, 'as it was made');");
     }
     text

@@ -139,4 +139,3 @@ impl Donor {
         log.lines().last().unwrap_or_default().to_owned()
     }
 }
-

@@ -108,7 +108,10 @@ fn rounds(seed: u64) -> Result<Vec<Round>> {
         return Ok(found);
     }
     let only: Option<String> = variable("ONLY")?;
-    let count = variable::<usize>("ROUNDS")?;
+    let count = match variable::<String>("ROUNDS")? {
+        Some(all) if all == "all" => Some(usize::MAX),
+        _ => variable::<usize>("ROUNDS")?,
+    };
     let mut rounds = match (&only, count) {
         (None, None) => return Ok(plan::spread(seed)),
         _ => plan::all(seed),

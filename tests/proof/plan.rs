@@ -61,24 +61,24 @@ pub enum Lack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
     /// When so many parts of a thousand were received.
-    WhileReceiving(u64),
+    Receiving(u64),
     /// When the tool prepares, but for so many bytes.
-    WhilePreparing(u64),
+    Preparing(u64),
     /// When the copy is looked at by a server, but for so many bytes.
-    WhileRehearsing(u64),
+    Rehearsing(u64),
 }
 
 pub const LEVELS: [Full; DISK_LEVELS] = [
-    Full::WhileReceiving(50),
-    Full::WhileReceiving(400),
-    Full::WhileReceiving(700),
-    Full::WhileReceiving(980),
-    Full::WhilePreparing(0),
-    Full::WhilePreparing(64 << 10),
-    Full::WhilePreparing(1 << 20),
-    Full::WhilePreparing(8 << 20),
-    Full::WhileRehearsing(0),
-    Full::WhileRehearsing(256 << 10),
+    Full::Receiving(50),
+    Full::Receiving(400),
+    Full::Receiving(700),
+    Full::Receiving(980),
+    Full::Preparing(0),
+    Full::Preparing(64 << 10),
+    Full::Preparing(1 << 20),
+    Full::Preparing(8 << 20),
+    Full::Rehearsing(0),
+    Full::Rehearsing(256 << 10),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -167,7 +167,9 @@ pub fn spread(seed: u64) -> Vec<Round> {
     let find = |wanted: &dyn Fn(&Round) -> bool| all.iter().find(|round| wanted(round)).copied();
     let damaged = |place: Place, class: Class, damage: Damage| {
         debug_assert!(kinds.contains(&(place, class, damage)));
-        find(&move |round| matches!(round.what, What::Damaged(at, of, by) if (at, of.class, by) == (place, class, damage)))
+        find(
+            &move |round| matches!(round.what, What::Damaged(at, of, by) if (at, of.class, by) == (place, class, damage)),
+        )
     };
     let lacks = |data: Data, lack: fn(Lack) -> bool| {
         find(&move |round| round.data == data && matches!(round.what, What::Descriptors(found) if lack(found)))
@@ -178,7 +180,7 @@ pub fn spread(seed: u64) -> Vec<Round> {
         lacks(Data::Changed, |lack| lack == Lack::RecipientsSoftLimit),
         lacks(Data::Created, |lack| lack == Lack::DonorsSoftLimit),
         lacks(Data::Changed, |lack| matches!(lack, Lack::PrepareThenBothKilled(500..1200))),
-        find(&|round| round.what == What::DiskFull(Full::WhilePreparing(64 << 10)) && round.data == Data::Created),
+        find(&|round| round.what == What::DiskFull(Full::Preparing(64 << 10)) && round.data == Data::Created),
         damaged(Place::Stream, Class::Definition, Damage::LeftOut),
         damaged(Place::Stage, Class::FullText, Damage::LeftOut),
         damaged(Place::Donor, Class::Table, Damage::FirstPageZeroed),
@@ -194,7 +196,16 @@ fn kinds_of_damage() -> Vec<(Place, Class, Damage)> {
     use Class::*;
     use Damage::*;
     let of_tables: &[Damage] = &[
-        LeftOut, Emptied, Halved, LastPageCut, FirstPageZeroed, RootZeroed, LaterPageZeroed, AllZeroed, Swapped, Doubled,
+        LeftOut,
+        Emptied,
+        Halved,
+        LastPageCut,
+        FirstPageZeroed,
+        RootZeroed,
+        LaterPageZeroed,
+        AllZeroed,
+        Swapped,
+        Doubled,
     ];
     let of_files: &[Damage] = &[LeftOut, Emptied, Halved, AllZeroed, Swapped, Garbled];
     let of_text: &[Damage] = &[LeftOut, Emptied, Halved, Swapped];
@@ -240,7 +251,9 @@ fn kinds_of_damage() -> Vec<(Place, Class, Damage)> {
             }
         }
     }
-    kinds.extend(streamed.iter().flat_map(|(class, damages)| damages.iter().map(|damage| (Place::Stream, *class, *damage))));
+    kinds.extend(
+        streamed.iter().flat_map(|(class, damages)| damages.iter().map(|damage| (Place::Stream, *class, *damage))),
+    );
     // Side by side in the order of their numbers stand damages of different places and classes.
     let step = (1..kinds.len()).find(|step| step * 5 > kinds.len() * 2 && gcd(*step, kinds.len()) == 1).unwrap_or(1);
     (0..kinds.len()).map(|number| kinds[number * step % kinds.len()]).collect()
@@ -282,14 +295,15 @@ impl fmt::Display for Round {
                 Lack::Backup(most) => write!(f, "backup with {most} descriptors")?,
             },
             What::DiskFull(full) => match full {
-                Full::WhileReceiving(part) => write!(f, "disk full at {:.1} % of the stream", parts(part))?,
-                Full::WhilePreparing(left) => write!(f, "disk full but for {left} bytes at prepare")?,
-                Full::WhileRehearsing(left) => write!(f, "disk full but for {left} bytes at the rehearsal")?,
+                Full::Receiving(part) => write!(f, "disk full at {:.1} % of the stream", parts(part))?,
+                Full::Preparing(left) => write!(f, "disk full but for {left} bytes at prepare")?,
+                Full::Rehearsing(left) => write!(f, "disk full but for {left} bytes at the rehearsal")?,
             },
-            What::Damaged(place, victim, damage) => write!(f, "{place}: {}, no. {}, {damage}", victim.class, victim.pick)?,
+            What::Damaged(place, victim, damage) => {
+                write!(f, "{place}: {}, no. {}, {damage}", victim.class, victim.pick)?
+            }
             What::Untouched => write!(f, "untouched")?,
         }
         write!(f, ", {}", self.data)
     }
 }
-

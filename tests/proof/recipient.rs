@@ -91,7 +91,12 @@ impl Recipient {
     }
 
     /// The same; `look` is called again and again with the time since the start.
-    pub fn watched(&self, donor: Ipv4Addr, start: &Start, mut look: impl FnMut(Duration) -> Result<()>) -> Result<Ended> {
+    pub fn watched(
+        &self,
+        donor: Ipv4Addr,
+        start: &Start,
+        mut look: impl FnMut(Duration) -> Result<()>,
+    ) -> Result<Ended> {
         let log = self.directory.join("clone.log");
         let mut command = limited(&program(), start.limits);
         command.args(["clone", "--hostname", "mysql-1", "--owner", "0:0", "--termination-log", "/dev/null"]);

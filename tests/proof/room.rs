@@ -31,7 +31,18 @@ pub fn enter() -> Result<Room> {
     let furnish = "ip link set lo up && mkdir -p \"$1\" && if [ \"$2\" != /usr ]; then mount --bind \"$2\" /usr; fi && exec \"$0\"";
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
-    command.args(["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", furnish]);
+    command.args([
+        "unshare",
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "sh",
+        "-c",
+        furnish,
+    ]);
     command.arg(std::env::current_exe()?).arg(work.join("tmp")).arg(usr).env(WORK, &work);
     // Servers and tools name temporary files by their process ids.
     command.env("TMPDIR", work.join("tmp"));

@@ -150,9 +150,9 @@ impl Lane {
                 Lack::DonorsSoftLimit => (restarts_sidecar, must_publish) = (true, true),
                 Lack::Backup(most) => backup.descriptors = Some(most),
             },
-            What::DiskFull(Full::WhilePreparing(leave)) => prepare.fill = fill(leave),
-            What::DiskFull(Full::WhileRehearsing(leave)) => server.fill = fill(leave),
-            What::DiskFull(Full::WhileReceiving(_)) => {}
+            What::DiskFull(Full::Preparing(leave)) => prepare.fill = fill(leave),
+            What::DiskFull(Full::Rehearsing(leave)) => server.fill = fill(leave),
+            What::DiskFull(Full::Receiving(_)) => {}
             What::Untouched => must_publish = true,
             What::Damaged(..) => bail!("a damaged copy is no condition"),
         }
@@ -166,7 +166,7 @@ impl Lane {
         let (address, volume) = (donor.address, &self.recipient.volume);
         let mut is_full = false;
         let ended = self.recipient.watched(address, &start, |_| {
-            if let What::DiskFull(Full::WhileReceiving(at)) = round.what
+            if let What::DiskFull(Full::Receiving(at)) = round.what
                 && !is_full
                 && volume.used()? > measured.bytes * at / 1000
             {
@@ -209,7 +209,6 @@ impl Lane {
         let mut last = String::new();
         for _ in 0..STARTS {
             let ended = self.recipient.clone(address, &Start::default())?;
-            if std::env::var_os("PROOF_DEBUG").is_some() { eprintln!("{}", ended.log.lines().filter(|l| !l.contains("tool=")).collect::<Vec<_>>().join("\n")); }
             if ended.code == Some(0) {
                 return self.demand_equal(data).context("published by a later start");
             }

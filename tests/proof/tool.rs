@@ -34,12 +34,8 @@ const FAULTS: [&str; 4] = ["Error number 24", "Too many open files", "Cannot ope
 pub fn install(programs: &Path, name: &str, real: &Path) -> Result<()> {
     std::fs::create_dir_all(programs)?;
     let proof = std::env::current_exe()?;
-    let script = format!(
-        "#!/bin/sh\nexec '{}' {TOOL} '{}' '{}' \"$@\"\n",
-        proof.display(),
-        programs.display(),
-        real.display()
-    );
+    let script =
+        format!("#!/bin/sh\nexec '{}' {TOOL} '{}' '{}' \"$@\"\n", proof.display(), programs.display(), real.display());
     let path = programs.join(name);
     // Written under another name: a child that starts meanwhile would hold it open, and nobody could run it.
     let text = programs.join(format!("{name}.text"));
@@ -152,7 +148,8 @@ fn hear(words: ChildStderr, pid: Pid, orders: &Orders) -> Result<()> {
             && let Some(write) = write.take()
         {
             kill_process(pid, Signal::STOP)?;
-            let written = run(client(&write.socket, &format!("source {}", write.statements.display())).stdin(Stdio::null()));
+            let written =
+                run(client(&write.socket, &format!("source {}", write.statements.display())).stdin(Stdio::null()));
             kill_process(pid, Signal::CONT)?;
             written.context("writing while the tool copies")?;
         }

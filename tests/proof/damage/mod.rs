@@ -157,7 +157,9 @@ fn harm(damage: Damage, victim: &Victim, file: &[u8], other: Option<&[u8]>) -> O
         Damage::RootZeroed => zeroed(3 * page, 4 * page)?,
         Damage::LaterPageZeroed => {
             // A page that holds something.
-            let used = |number: &usize| file.chunks(page).nth(*number).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0));
+            let used = |number: &usize| {
+                file.chunks(page).nth(*number).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0))
+            };
             let later: Vec<usize> = (4..file.len() / page).filter(used).collect();
             let number = *later.get(victim.pick as usize / 7 % later.len().max(1))?;
             zeroed(number * page, (number + 1) * page)?
