@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 /// Tables enough for a program that has 1024 descriptors to run out of them.
 pub const TABLES: u32 = 1500;
 
+/// Rows of a page's half, which a table grows by meanwhile.
+const GROWTH: u32 = 1000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Data {
     /// Many tables, made since the last checkpoint: their files are empty, the log has them.
@@ -34,12 +37,20 @@ impl Data {
     /// What is written while a backup is made.
     pub fn changes(self) -> Option<String> {
         (self == Data::Changed).then(|| {
-            let mut text = "SET SESSION lock_wait_timeout = 20;\nSTART TRANSACTION;\n".to_owned();
+            let mut text = "USE app;\nSET SESSION lock_wait_timeout = 20;\nSTART TRANSACTION;\n".to_owned();
             for number in 1..=TABLES {
                 let _ = writeln!(text, "UPDATE app.t{number} SET n = n + 1, text = UUID();");
             }
+            let _ = writeln!(text, "INSERT INTO app.growing (data) SELECT REPEAT('g', 8000) FROM seq_1_to_{GROWTH};");
             text + "COMMIT;\n"
         })
+    }
+
+    /// What is done before each round, so that a table grows while a backup is made: prepare needs room for that.
+    pub fn beginning(self) -> Option<&'static str> {
+        (self == Data::Changed).then_some(
+            "DROP TABLE IF EXISTS app.growing; CREATE TABLE app.growing (id INT AUTO_INCREMENT PRIMARY KEY, data LONGBLOB)",
+        )
     }
 }
 

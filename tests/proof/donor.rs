@@ -88,11 +88,19 @@ impl Donor {
     }
 
     /// Puts the data in the state that a round begins with, and orders what its tool is to do.
-    pub fn get_ready(&mut self, mut orders: Orders) -> Result<()> {
-        Orders::revoke_all(&self.programs())?;
+    pub fn begin(&mut self, orders: Orders) -> Result<()> {
         std::fs::write(self.log(), "")?;
-        if self.data.changes().is_some() {
+        if let Some(beginning) = self.data.beginning() {
+            self.server.sql(beginning)?;
             self.server.flush()?;
+        }
+        self.order(orders)
+    }
+
+    /// Orders what its tool is to do. Of a backup that was made before, its rows are still those.
+    pub fn order(&mut self, mut orders: Orders) -> Result<()> {
+        Orders::revoke_all(&self.programs())?;
+        if self.data.changes().is_some() {
             let (socket, statements) = (self.server.socket().to_owned(), self.directory.join("changes.sql"));
             orders.write = Some(Write { socket, statements });
         }

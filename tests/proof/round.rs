@@ -89,7 +89,7 @@ impl Lane {
             self.donors.insert(data, donor.with_context(|| format!("a donor: {data}"))?);
         }
         self.recipient.begin_again()?;
-        self.donor(data)?.get_ready(Orders::default())?;
+        self.donor(data)?.begin(Orders::default())?;
         let address = self.donor(data)?.address;
         let (mut preparing, mut prepared) = (None, None);
         let volume = &self.recipient.volume;
@@ -159,7 +159,7 @@ impl Lane {
         prepare.give(&self.recipient.programs(), Of::Prepare)?;
         server.give(&self.recipient.programs(), Of::Server)?;
         let donor = self.donors.get_mut(&round.data).context("no such donor")?;
-        donor.get_ready(backup)?;
+        donor.begin(backup)?;
         if restarts_sidecar {
             donor.start_sidecar(Some(SOFT))?;
         }
@@ -170,7 +170,7 @@ impl Lane {
                 && !is_full
                 && volume.used()? > measured.bytes * at / 1000
             {
-                crate::volume::leave_free(volume.path(), 64 << 10)?;
+                crate::volume::leave_free(volume.path(), 2 << 20)?;
                 is_full = true;
             }
             Ok(())
@@ -204,7 +204,7 @@ impl Lane {
     /// Without the condition a start publishes, what an earlier one left or another copy.
     fn demand_a_good_start(&mut self, data: Data) -> Result<()> {
         Orders::revoke_all(&self.recipient.programs())?;
-        self.donor(data)?.get_ready(Orders::default())?;
+        self.donor(data)?.order(Orders::default())?;
         let address = self.donor(data)?.address;
         let mut last = String::new();
         for _ in 0..STARTS {
@@ -227,7 +227,7 @@ impl Lane {
         }
         let donor = self.donors.get_mut(&data).context("no such donor")?;
         let before = donor.contents()?;
-        donor.get_ready(backup)?;
+        donor.begin(backup)?;
         prepare.give(&self.recipient.programs(), Of::Prepare)?;
         let mending = match place {
             Place::Donor => Some(files::damage(&donor.data_dir(), &victim, damage, Some(&donor.aside()))?),

@@ -24,8 +24,9 @@ use crate::volume;
 pub const TOOL: &str = "as-tool";
 const DYING: &str = "as-dying";
 
-/// The tool has chosen its log's start and has copied nothing yet.
-const BEFORE_COPYING: &str = "Generating a list of tablespaces";
+/// The tool has copied InnoDB's tables. Commits go on until its last stage, and the definitions of many tables come before
+/// that.
+const TABLES_COPIED: &str = "Finished BACKUP STAGE START";
 
 /// What mariadb-backup says when it has run out of descriptors.
 const FAULTS: [&str; 4] = ["Error number 24", "Too many open files", "Cannot open '", "OS error 224"];
@@ -144,7 +145,7 @@ fn hear(words: ChildStderr, pid: Pid, orders: &Orders) -> Result<()> {
             kill(pid, orders)?;
             kills = false;
         }
-        if text.contains(BEFORE_COPYING)
+        if text.contains(TABLES_COPIED)
             && let Some(write) = write.take()
         {
             kill_process(pid, Signal::STOP)?;
@@ -157,7 +158,7 @@ fn hear(words: ChildStderr, pid: Pid, orders: &Orders) -> Result<()> {
         error.write_all(&line)?;
         error.write_all(b"\n")?;
     }
-    anyhow::ensure!(write.is_none(), "the tool did not say {BEFORE_COPYING:?}: nothing was written while it copied");
+    anyhow::ensure!(write.is_none(), "the tool did not say {TABLES_COPIED:?}: nothing was written meanwhile");
     Ok(())
 }
 

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::process::run;
+use crate::process::{run, wait_for};
 
 /// Room for anything that is cloned here.
 const ROOMY: u64 = 4 << 30;
@@ -68,10 +69,12 @@ impl Drop for Volume {
     }
 }
 
-/// Makes a volume so small that only this much is free.
+/// Makes a volume so small that only this much is free. Who writes meanwhile may be faster for a while.
 pub fn leave_free(volume: &Path, bytes: u64) -> Result<()> {
-    // A size of nothing would be no limit.
-    resize(volume, (used(volume)? + bytes).max(1 << 12))
+    wait_for("a volume to be made small", Duration::from_secs(10), || {
+        // A size of nothing would be no limit.
+        Ok(resize(volume, (used(volume)? + bytes).max(1 << 12)).ok())
+    })
 }
 
 fn used(volume: &Path) -> Result<u64> {
