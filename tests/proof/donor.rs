@@ -32,7 +32,7 @@ impl Donor {
     pub fn start(data: Data, address: Ipv4Addr, directory: &Path) -> Result<Donor> {
         let path = directory.join("data");
         server::install(&path)?;
-        let options: Vec<String> = ["--log-bin=mysql-bin", "--sync-binlog=0", "--server-id=100"]
+        let options: Vec<String> = ["--log-bin=mysql-bin", "--sync-binlog=0", "--server-id=100", "--ssl=0"]
             .map(str::to_owned)
             .into_iter()
             .chain([format!("--bind-address={address}")])

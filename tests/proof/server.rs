@@ -32,6 +32,10 @@ pub fn install(data: &Path) -> Result<()> {
     std::fs::create_dir_all(data)?;
     let mut command = Command::new("mariadb-install-db");
     command.args(["--no-defaults", "--user=root", "--auth-root-authentication-method=normal", "--skip-test-db"]);
+    // Several are made at once, and name what they put there alike.
+    let tmp = data.with_extension("tmp");
+    std::fs::create_dir_all(&tmp)?;
+    command.arg(format!("--tmpdir={}", tmp.display()));
     run(command.arg(format!("--datadir={}", data.display()))).map(drop)
 }
 
