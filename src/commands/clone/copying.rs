@@ -16,6 +16,7 @@ use crate::exit::{self, Reason, reason_of};
 use crate::peer::{Asker, Site};
 use crate::progress::Progress;
 use crate::recipient::{Means, receive_from_any};
+use crate::rehearsal::Rehearsal;
 use crate::server_config::ServerConfig;
 use crate::settings::{Clone, HostPort};
 use crate::wire::message::Wants;
@@ -31,6 +32,8 @@ pub struct Copying<'a> {
     pub ways: Ways,
     /// What the server will be started with.
     pub config: ServerConfig,
+    /// Where a copy is rehearsed.
+    pub rehearsal: Option<Rehearsal>,
     pub from: From,
     /// The journal of the data whose place the copy takes, where there are some.
     pub replacing: Option<Journal>,

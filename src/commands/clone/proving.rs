@@ -40,7 +40,12 @@ impl Copying<'_> {
         let staged = self.layout.staged_data();
         earlier_life::remove(&staged, &self.config)?;
         named_places::make(&self.config, &self.layout.data_dir, &staged)?;
-        let proofs = Proofs::default();
+        let mut proofs = Proofs::default();
+        match self.rehearse()? {
+            Some(Prepared::Failed(error)) => return Ok(Prepared::Failed(error)),
+            Some(Prepared::Whole) => proofs.rehearsal = true,
+            None => {}
+        }
         if let Some(missing) = proofs.what_is_missing(journal.clone.as_ref()) {
             return Ok(Prepared::Failed(Reason::Prepare.error(missing)));
         }
