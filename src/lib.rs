@@ -34,6 +34,7 @@ pub mod durable;
 pub mod exit;
 pub mod guard;
 pub mod http;
+pub mod inventory;
 pub mod logging;
 pub mod metrics;
 pub mod mysql;

@@ -12,6 +12,7 @@ use crate::durable;
 use crate::exit::{self, Reason};
 use crate::mysql::plugin::PositionIn;
 use crate::position::Position;
+use crate::wire::message::InventoryEnd;
 
 /// The journal's name, in a data directory and in a stage.
 pub const FILE_NAME: &str = ".mysqlset.json";
@@ -103,6 +104,22 @@ pub struct CloneRecord {
     /// Where the copy was made by MySQL's CLONE plugin: what a server needs to be started on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<PluginCopy>,
+    /// By what list of the donor's it is proven whole.
+    #[serde(default)]
+    pub inventory: ListedBy,
+}
+
+/// What came of the donor's inventory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListedBy {
+    /// A version of mysqlset received the copy that did not ask for one.
+    #[default]
+    Nobody,
+    /// A legacy stream brings none.
+    LegacyStream,
+    /// It lies in the stage until the copy is published.
+    Donor(InventoryEnd),
 }
 
 impl CloneRecord {
@@ -302,6 +319,7 @@ mod tests {
             received_at: now(),
             position: Some(Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 1575 }),
             plugin: None,
+            inventory: ListedBy::Donor(InventoryEnd { bytes: 13, digest: "00ff".into() }),
         });
         journal.write(directory.path()).unwrap();
         assert_eq!(Journal::read(directory.path()).unwrap(), Some(journal));

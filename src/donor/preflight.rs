@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::Donor;
+use super::listing;
 use super::way::Way;
 use crate::backup_tool::OwnOption;
+use crate::inventory::look::Look;
 use crate::mysql::storage::Storage;
 use crate::mysql::{Server, history, plugin, replication_status};
 use crate::ordinal::Role;
@@ -45,6 +47,8 @@ pub struct Survey {
     pub mean_file_bytes: u64,
     /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
     pub plugin: Option<plugin::Facts>,
+    /// What the server holds, where the recipient asks for an inventory.
+    pub look: Option<Look>,
 }
 
 /// Looks at server, tool, volume and recipient; an error is what the recipient is told.
@@ -81,8 +85,10 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         (Role::Replica, Wants::Recovery) => check_that_all_is_applied(&mut server).await?,
         _ => {}
     }
+    // Last: what is made from now on need not be in the copy.
+    let look = listing::first_look(donor, way, hello, &mut server).await?;
     server.close().await;
-    Ok(Survey { members, bytes, mean_file_bytes: bytes / files.max(1), plugin })
+    Ok(Survey { members, bytes, mean_file_bytes: bytes / files.max(1), plugin, look })
 }
 
 /// Has the plugin ready, where all that the server holds can be copied by it.

@@ -19,6 +19,7 @@ mod faults;
 mod first_start;
 mod harness;
 mod interruptions;
+mod inventory;
 mod locks;
 mod memory;
 mod moving;

@@ -119,7 +119,8 @@ impl Copying<'_> {
             stage::open(self.layout, self.ownership)
         };
         let (patience, writing) = (self.settings.give_up_after, self.settings.writing);
-        let means = Means { stage: &stage, writing, server: self.ways.server() };
+        let inventory = self.layout.staged_inventory();
+        let means = Means { stage: &stage, inventory: &inventory, writing, server: self.ways.server() };
         let received = receive_from_any(&asker, &self.from.donors, patience, &means)
             // Part of a backup is worth nothing, and may be what fills the volume.
             .inspect_err(|_| drop(stage::discard(self.layout)))?;
