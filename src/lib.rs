@@ -37,6 +37,7 @@ pub mod environment;
 pub mod exit;
 pub mod guard;
 pub mod http;
+pub mod inventory;
 pub mod limits;
 pub mod logging;
 pub mod metrics;

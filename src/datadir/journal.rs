@@ -14,7 +14,7 @@ use crate::backup_tool::received_log::ReceivedLog;
 use crate::durable;
 use crate::exit::{self, Reason};
 use crate::position::Position;
-pub use clone_record::{CloneRecord, PluginCopy, Unproven};
+pub use clone_record::{CloneRecord, ListedBy, PluginCopy, Unproven};
 pub use fault::ApplierFault;
 
 /// The journal's name, in a data directory and in a stage.
@@ -272,6 +272,7 @@ pub fn now() -> u64 {
 mod tests {
     use super::*;
     use crate::exit::reason_of;
+    use crate::wire::message::InventoryEnd;
 
     #[test]
     fn comes_back_as_it_was_written() {
@@ -289,6 +290,7 @@ mod tests {
             position: Some(Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 1575 }),
             plugin: None,
             unproven: vec![Unproven::PrepareEnd],
+            inventory: ListedBy::Donor(InventoryEnd { bytes: 13, digest: "00ff".into() }),
         });
         journal.received_log = Some(ReceivedLog { name: "ib_logfile0".into(), bytes: 7, digest: "00ff".into() });
         journal.memory_halvings = 1;

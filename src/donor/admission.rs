@@ -38,7 +38,7 @@ pub struct Admitted {
 
 /// What a peer that has proven itself gets.
 enum Given<'a> {
-    Turn(Turn, Way<'a>, Survey),
+    Turn(Turn, Way<'a>, Box<Survey>),
     Report,
 }
 
@@ -69,7 +69,7 @@ pub fn handle(donor: &Donor, stream: TcpStream) {
     };
     match give(donor, &hello) {
         Ok(Given::Turn(turn, way, survey)) => {
-            let recipient = Admitted { stream, hello, transcript, turn, survey };
+            let recipient = Admitted { stream, hello, transcript, turn, survey: *survey };
             match way {
                 Way::Tool(tool) => backup::serve(donor, tool, recipient),
                 Way::Plugin => plugin::serve(donor, recipient),
@@ -170,7 +170,7 @@ fn give<'a>(donor: &'a Donor, hello: &Hello) -> Result<Given<'a>, Ended> {
         return Ok(Given::Report);
     }
     let (turn, way, survey) = take_turn(donor, hello)?;
-    Ok(Given::Turn(turn, way, survey))
+    Ok(Given::Turn(turn, way, Box::new(survey)))
 }
 
 /// A turn for who may have a clone, where one can be made now and would be of use to him; and what is

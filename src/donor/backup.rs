@@ -11,9 +11,11 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::admission::{Admitted, answer, refuse};
+use super::listing;
 use super::preflight::Survey;
 use super::relay::{self, Relayed};
 use super::sessions::{Sessions, Watch};
+use super::way::Way;
 use super::{Donor, Turn};
 use crate::backup_tool::{Backup, BackupLines, BackupTool};
 use crate::child::{Ended, Running};
@@ -81,7 +83,7 @@ fn run(
     answer(donor, stream, transcript, Kind::Offer, &offer)?;
     let writer = DataWriter::covering(offer.digest, stream);
     let (writer, cut) = relay(donor, tool, writer, offer.packing.is_some(), &mut running)?;
-    end(running, writer, cut, relay::heartbeat(donor.settings.peering.stall_timeout))
+    end(donor, running, writer, cut, survey)
 }
 
 /// The backup tool at work, its sessions on the server watched.
@@ -186,6 +188,7 @@ fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, survey: &Survey) -> Of
         // Ours are never compressed one by one; older donors' may be.
         members: None,
         packing: relay::packing(donor.settings.peering.wire_compression, &hello.packing),
+        inventory: survey.look.as_ref().and_then(|_| listing::encoding(&hello.inventory)),
         expected_bytes: Some(survey.bytes),
         files: Some(survey.open_files),
         digest: relay::coverage(tool.format(), &hello.digests),
@@ -225,9 +228,16 @@ fn relay<'a>(
     }
 }
 
-/// Only here is an end frame sent: the tool has ended with success, and its stream is whole.
-fn end(running: RunningTool<'_>, mut writer: Writer<'_>, cut: Option<String>, heartbeat: Duration) -> Result<Served> {
-    let tool = running.tool;
+/// Only here is an end frame sent: the tool has ended with success, its stream is whole, and the server has said what it
+/// holds now.
+fn end(
+    donor: &Donor,
+    running: RunningTool<'_>,
+    mut writer: Writer<'_>,
+    cut: Option<String>,
+    survey: &Survey,
+) -> Result<Served> {
+    let (tool, heartbeat) = (running.tool, relay::heartbeat(donor.settings.peering.stall_timeout));
     let mut beat = Instant::now() + heartbeat;
     let tell = || {
         if Instant::now() >= beat {
@@ -247,6 +257,16 @@ fn end(running: RunningTool<'_>, mut writer: Writer<'_>, cut: Option<String>, he
             bail!(fault);
         }
     };
+    if let Some(before) = &survey.look {
+        let tell = || drop(writer.heartbeat());
+        match listing::inventory(donor, Way::Tool(tool), before, heartbeat, tell) {
+            Ok(inventory) => writer.send_inventory(&inventory)?,
+            Err(fault) => {
+                writer.failed(fault.clone())?;
+                bail!(fault);
+            }
+        }
+    }
     let position = ended.lines.position().map(str::to_owned);
     writer.flush()?;
     let sent = writer.sent();

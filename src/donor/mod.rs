@@ -9,6 +9,7 @@ mod backup;
 mod bare;
 mod choice;
 mod congestion;
+mod listing;
 mod pace;
 mod passing;
 mod pipe;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 
 use super::Donor;
+use super::listing;
 use super::way::Way;
+use crate::inventory::look::Look;
 use crate::limits::{self, Descriptors, TooFew};
 use crate::mysql::status::Thread;
 use crate::mysql::storage::Storage;
@@ -48,6 +50,8 @@ pub struct Survey {
     pub variables: BTreeMap<String, String>,
     /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
     pub plugin: Option<plugin::Facts>,
+    /// What the server holds, where the recipient asks for an inventory.
+    pub look: Option<Look>,
 }
 
 /// Looks at server, tool, volume and recipient; an error is what the recipient is told.
@@ -85,6 +89,8 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         (Role::Replica, Wants::Recovery) => check_that_all_is_applied(&mut server).await?,
         _ => {}
     }
+    // Last: what is made from now on need not be in the copy.
+    let look = listing::first_look(donor, way, hello, &mut server).await?;
     server.close().await;
     Ok(Survey {
         bytes,
@@ -92,6 +98,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         open_files: lying.open_files,
         variables: storage.variables,
         plugin,
+        look,
     })
 }
 

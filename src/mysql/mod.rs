@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod aria;
 pub mod dialect;
 pub mod history;
+pub mod inventory;
 pub mod left_out;
 pub mod opening;
 pub mod plugin;

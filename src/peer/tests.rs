@@ -65,7 +65,8 @@ impl Donor {
 }
 
 fn offer() -> Value {
-    json!({ "pod": "mysql-0", "ordinal": 0, "format": "xbstream-mariadb", "tool": "", "server": "", "heartbeat_seconds": 5 })
+    json!({ "pod": "mysql-0", "ordinal": 0, "format": "xbstream-mariadb", "inventory": "tables-1", "tool": "", "server": "",
+        "heartbeat_seconds": 5 })
 }
 
 /// What a recipient makes of a donor: `None` where it takes what comes.
@@ -210,9 +211,16 @@ fn nothing_is_taken_that_was_not_asked_for() {
         ("members", "quicklz", "compressed with quicklz, which was not asked for"),
         ("format", "cpio", "makes no sense"),
         ("digest", "nothing", "makes no sense"),
+        ("inventory", "tables-2", "an inventory encoded as tables-2, which was not asked for"),
     ] {
         must_not_take(None, says, offering(member, value));
     }
+    must_not_take(None, "sends no inventory of its tables", |donor| {
+        donor.welcome();
+        let mut offer = offer();
+        offer.as_object_mut().unwrap().remove("inventory");
+        donor.say(Kind::Offer, &offer);
+    });
     must_not_take(None, "by the CLONE plugin, unasked", |donor| {
         donor.welcome();
         let offer = json!({
@@ -260,7 +268,7 @@ fn a_recipient_says_what_it_takes_and_never_says_it_twice() {
         assert_eq!((hello.pod().as_str(), hello.wants), ("mysql-1", Wants::Clone));
         assert_eq!((&hello.formats[..], &hello.digests[..]), (&["xbstream-mariadb".into()][..], &["heads".into()][..]));
         assert_eq!((&hello.members[..], hello.packing.len()), (&["zstd".into(), "lz4".into()][..], 0));
-        assert_eq!(hello.nonce.len(), 64);
+        assert_eq!((&hello.inventory[..], hello.nonce.len()), (&["tables-1".into()][..], 64));
     }
     assert_ne!(hellos[0].nonce, hellos[1].nonce);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::server;
-use crate::tool::{PASSWORD, SERIES, StandIn};
+use crate::tool::{DICTIONARY, PASSWORD, SERIES, StandIn, tablespace};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
@@ -19,6 +19,9 @@ const NO_DONOR: i32 = 20;
 const REFUSED: i32 = 21;
 const NOT_PREPARED: i32 = 41;
 const FULL: i32 = 50;
+
+/// Exit code: what was received could not be prepared.
+const NOT_WHOLE: i32 = 41;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -153,9 +156,29 @@ fn members_that_the_tool_compresses_are_decompressed() {
     let donor = Donor::start(&tool, "8.4.7");
     let cloned = clone(&donor, &tool);
     assert_eq!(cloned.code, Some(0), "{}{}", cloned.log, donor.log());
-    for name in ["ibdata1", "mysql.ibd"] {
-        assert_eq!(std::fs::read(cloned.data.join(name)).unwrap(), b"not one", "{name}");
+    for (name, id) in [("ibdata1", 0), ("mysql.ibd", DICTIONARY)] {
+        assert_eq!(std::fs::read(cloned.data.join(name)).unwrap(), tablespace(id), "{name}");
         assert!(!cloned.data.join(format!("{name}.zst")).exists());
+    }
+}
+
+/// The server has it before and after, and its tool says that all went well.
+#[test]
+fn a_table_that_the_tool_leaves_out_is_missed() {
+    for (series, server) in [
+        (SERIES[0], "5.6.51-lacking"),
+        (SERIES[1], "5.7.44-lacking-log"),
+        (SERIES[3], "8.0.44-lacking"),
+        (SERIES[6], "9.7.0-lacking"),
+    ] {
+        let tool = StandIn::of(series);
+        let donor = Donor::start(&tool, server);
+        let failed = clone(&donor, &tool);
+        assert_eq!(failed.code, Some(NOT_WHOLE), "{server}: {}{}", failed.log, donor.log());
+        let says = "the copy lacks what the donor held before and after it: app/lost.ibd is missing\n";
+        assert!(failed.log.contains(says), "{server}: {}", failed.log);
+        assert_eq!(failed.log.matches("what the copy must hold has come").count(), 2, "{}", failed.log);
+        assert!(!failed.data.join("ibdata1").exists(), "{server}");
     }
 }
 

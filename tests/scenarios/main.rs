@@ -20,6 +20,7 @@ mod faults;
 mod first_start;
 mod harness;
 mod interruptions;
+mod inventory;
 mod limits;
 mod locks;
 mod memory;

@@ -138,7 +138,9 @@ impl Copying<'_> {
             stage::open(self.layout, self.ownership, &Journal::receiving(memory_halvings))
         };
         let (patience, writing) = (self.settings.give_up_after, self.settings.writing);
-        let means = Means { stage: &stage, writing, server: self.ways.server(), keys: self.keys() };
+        let inventory = self.layout.staged_inventory();
+        let (server, keys) = (self.ways.server(), self.keys());
+        let means = Means { stage: &stage, inventory: &inventory, writing, server, keys };
         let received = receive_from_any(&asker, &self.from.donors, patience, &means)
             // Part of a backup is worth nothing, and may be what fills the volume.
             .inspect_err(|_| {

@@ -4,6 +4,7 @@
 //! inspect → find a donor → receive → prepare → publish; each step is announced in the journal before it is taken, so
 //! that a start after any interruption goes on from there.
 
+mod comparing;
 mod copying;
 mod judge;
 mod preparing;

@@ -41,6 +41,11 @@ impl Copying<'_> {
         earlier_life::remove(&staged, &self.config)?;
         named_places::make(&self.config, &self.layout.data_dir, &staged)?;
         let mut proofs = Proofs::default();
+        match self.compare_inventory(journal)? {
+            Some(Prepared::Failed(error)) => return Ok(Prepared::Failed(error)),
+            Some(Prepared::Whole) => proofs.inventory = true,
+            None => {}
+        }
         match self.rehearse()? {
             Some(Prepared::Failed(error)) => return Ok(Prepared::Failed(error)),
             Some(Prepared::Whole) => proofs.rehearsal = true,

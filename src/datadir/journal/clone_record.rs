@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::mysql::plugin::PositionIn;
 use crate::position::Position;
+use crate::wire::message::InventoryEnd;
 
 /// Where a clone came from and what came with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,22 @@ pub struct CloneRecord {
     /// What the backup tool's own output does not prove. Such a copy is published only when every other check has passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unproven: Vec<Unproven>,
+    /// By what list of the donor's it is proven whole.
+    #[serde(default)]
+    pub inventory: ListedBy,
+}
+
+/// What came of the donor's inventory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListedBy {
+    /// A version of mysqlset received the copy that did not ask for one.
+    #[default]
+    Nobody,
+    /// A legacy stream brings none.
+    LegacyStream,
+    /// It lies in the stage until the copy is published.
+    Donor(InventoryEnd),
 }
 
 /// What a prepare's output can leave open.
