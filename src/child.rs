@@ -309,7 +309,7 @@ fn kill_group(leader: u32) {
 /// The lock is held until the child is known as ours: however soon it ends, nobody else reaps it.
 fn spawn(command: &mut Command) -> io::Result<Child> {
     let mut owned = owned();
-    let child = command.spawn()?;
+    let child = command.spawn().map_err(limits::explain)?;
     owned.insert(child.id());
     Ok(child)
 }

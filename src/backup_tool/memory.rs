@@ -3,6 +3,7 @@
 use tracing::debug;
 
 use crate::child::Ceiling;
+use crate::limits;
 
 /// Enough for a short log.
 const ENOUGH: u64 = 1 << 30;
@@ -27,7 +28,7 @@ const NO_LIMIT: u64 = 1 << 60;
 /// the tool needs more than its buffer pool.
 pub fn for_prepare(log_bytes: u64) -> u64 {
     let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
-    let limit = [container_limit(), free].into_iter().flatten().min().unwrap_or(u64::MAX);
+    let limit = [container_limit(), free, limits::memory()].into_iter().flatten().min().unwrap_or(u64::MAX);
     within(limit, log_bytes)
 }
 

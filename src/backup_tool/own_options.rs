@@ -56,6 +56,9 @@ const OF_TOOLS: [&str; 39] = [
     "use-memory",
 ];
 
+/// Options of MariaDB's servers that look alike.
+const OF_SERVERS: [&str; 3] = ["encrypt-binlog", "encrypt-tmp-disk-tables", "encrypt-tmp-files"];
+
 /// Options of a connection. Servers have some of the same name in their own groups.
 const OF_CONNECTIONS: [&str; 9] =
     ["default-auth", "host", "password", "plugin-dir", "port", "protocol", "socket", "ssl", "user"];
@@ -108,7 +111,9 @@ fn names(printed: &str, known: &[&'static str]) -> BTreeMap<&'static str, usize>
         let plain = plain.unwrap_or(&name);
         let is_it =
             |known: &&&str| plain.strip_prefix(**known).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
-        if let Some(known) = known.iter().find(is_it) {
+        if !OF_SERVERS.contains(&plain)
+            && let Some(known) = known.iter().find(is_it)
+        {
             *found.entry(*known).or_default() += 1;
         }
     }
@@ -132,7 +137,7 @@ mod tests {
     #[test]
     fn only_names_of_the_list_are_told() {
         let printed = "xtrabackup would have been started with the following arguments:\n--datadir=/x --loose_compress=lz4 \
-                       --compress-threads=4 --tables_exclude=^a --password=s --ecret --skip-lock-ddl --tablespaces=3 \n";
+                       --compress-threads=4 --tables_exclude=^a --password=s --ecret --skip-lock-ddl --tablespaces=3 --encrypt_binlog=1 \n";
         let found: Vec<&str> = names(printed, &OF_TOOLS).into_keys().collect();
         assert_eq!(found, ["compress", "lock-ddl", "tables"]);
         let found: Vec<&str> = names(printed, &OF_CONNECTIONS).into_keys().collect();

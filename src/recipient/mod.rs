@@ -263,7 +263,24 @@ fn setback_of_wire(error: WireError, bytes: u64) -> Setback {
 mod tests {
     use std::io;
 
+    use rustix::process::{Resource, getrlimit};
+
     use super::*;
+
+    #[test]
+    fn an_offer_of_more_files_than_may_be_open_ends_it_with_both_numbers() {
+        let offer = |files| {
+            let text = r#"{"pod":"mysql-0","ordinal":0,"format":"xbstream-mariadb","tool":"","server":"","heartbeat_seconds":5}"#;
+            Offer { files, ..serde_json::from_str(text).unwrap() }
+        };
+        assert!(check_descriptors(&offer(None)).is_ok() && check_descriptors(&offer(Some(3))).is_ok());
+        if let Some(hard) = getrlimit(Resource::Nofile).maximum {
+            let error = check_descriptors(&offer(Some(hard))).unwrap_err();
+            assert_eq!(exit::reason_of(&error), Some(Reason::Limit));
+            let text = error.to_string();
+            assert!(text.contains(&format!("{hard} InnoDB files")) && text.contains(&format!("is {hard}:")), "{text}");
+        }
+    }
 
     #[test]
     fn a_file_longer_than_there_can_be_is_one_donors_fault_and_a_full_disk_is_nobodys() {

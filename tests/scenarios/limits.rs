@@ -82,6 +82,21 @@ fn a_hard_limit_that_is_too_low_is_named_with_both_numbers_before_the_first_byte
 }
 
 #[test]
+fn a_low_hard_limit_does_for_a_small_set() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = set::start(1, |manifests| {
+        for container in ["clone", "sidecar"] {
+            manifests.limit(container, &["-n 256"]);
+        }
+    })?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
+#[test]
 fn a_large_soft_limit_is_not_handed_on() -> Result<()> {
     needs!(Tutorial);
     // The tool, after a word about what it was given.
@@ -100,6 +115,19 @@ fn a_large_soft_limit_is_not_handed_on() -> Result<()> {
             Ok(cluster.logs(pod, container).contains("descriptors: 16384"))
         })?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_prepare_stays_below_a_limit_of_the_address_space() -> Result<()> {
+    needs!(BackupTool);
+    // In KiB. Without it the tool is given half of the machine's memory, at most 1 GiB, and fails to map it.
+    let cluster = primary(1, |manifests| manifests.limit("clone", &["-v 1300000"]))?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    assert_same_tables(&cluster, 1)?;
+    assert_eq!(set::clones(&cluster, "mysql-1"), 1);
+    assert!(!cluster.logs("mysql-1", "clone").contains("receiving another backup"));
     Ok(())
 }
 

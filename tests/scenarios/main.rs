@@ -25,6 +25,7 @@ mod limits;
 mod locks;
 mod memory;
 mod moving;
+mod options;
 mod passwords;
 mod plugin;
 mod preflight;
