@@ -9,6 +9,7 @@ mod backup;
 mod bare;
 mod choice;
 mod congestion;
+mod copied_files;
 mod pace;
 mod passing;
 mod pipe;

@@ -8,6 +8,9 @@ mod donor;
 mod pods;
 #[path = "../torture/rounds.rs"]
 mod rounds;
+#[path = "../xbstream/mod.rs"]
+#[allow(dead_code, reason = "the differential tests use the rest")]
+mod xbstream;
 
 mod adopted;
 mod breakdowns;
@@ -22,6 +25,7 @@ mod interruptions;
 mod locks;
 mod memory;
 mod moving;
+mod obeyed;
 mod passwords;
 mod plugin;
 mod preflight;
