@@ -182,6 +182,20 @@ fn a_table_that_the_tool_leaves_out_is_missed() {
     }
 }
 
+/// MySQL 5.7 says it by a flag; the tool would crash where it reaches no keys.
+#[test]
+fn encrypted_tables_are_refused_before_the_first_byte() {
+    for (series, server) in [(SERIES[1], "5.7.18-encrypted"), (SERIES[4], "8.4.7-encrypted")] {
+        let tool = StandIn::of(series);
+        let donor = Donor::start(&tool, server);
+        let refused = clone(&donor, &tool);
+        assert_eq!(refused.code, Some(REFUSED), "{}{}", refused.log, donor.log());
+        assert!(refused.log.contains("encrypted (the table app/secret)"), "{}", refused.log);
+        assert!(refused.log.contains("--keyring"), "{}", refused.log);
+        assert!(!tool.calls().contains("--backup") && !refused.data.exists(), "{}", tool.calls());
+    }
+}
+
 #[test]
 fn a_tool_that_does_not_fit_the_server_is_not_started() {
     for (series, server, says) in [
