@@ -60,6 +60,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         Way::Plugin => &donor.settings.sql,
     };
     let mut server = Server::connect(&donor.settings.server, account).await.map_err(unknown)?;
+    listing::may_look(donor, way, hello, &mut server).await?;
     let members = match way {
         Way::Tool(tool) => compression_of(tool.own_option().map_err(unknown)?, hello)?,
         Way::Plugin => None,
