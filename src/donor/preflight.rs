@@ -59,6 +59,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         Way::Plugin => &donor.settings.sql,
     };
     let mut server = Server::connect(&donor.settings.server, account).await.map_err(unknown)?;
+    listing::may_look(donor, way, hello, &mut server).await?;
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
     check_storage(&storage, hello)?;
     check_completeness(donor.settings.member.role(), &mut server, &storage).await?;
