@@ -21,14 +21,25 @@ const NO_DONOR: i32 = 20;
 const REFUSED: i32 = 21;
 const NOT_PREPARED: i32 = 41;
 const NO_POSITION: i32 = 42;
+const REHEARSAL: i32 = 44;
+
+/// What `clone` says of a copy that it found not to be whole, before it receives another.
+const ANOTHER: &str = "; receiving another backup";
+
+/// How it says that the copy does not hold what the donor's inventory has.
+const LACKS: &str = "the copy lacks what the donor held";
 
 pub fn by_whom(ended: &Ended) -> Noticed {
     let code = ended.code.unwrap_or(-1);
-    let reason = ended.reason();
+    // Another backup may fail otherwise, for its donor is busy with the first.
+    let another = ended.log.lines().find(|line| line.contains(ANOTHER));
+    let reason = another.unwrap_or_else(|| ended.reason());
     match code {
-        _ if reason.contains("inventory") => Noticed::Inventory,
-        _ if reason.contains("rehears") => Noticed::Rehearsal,
+        _ if reason.contains(LACKS) => Noticed::Inventory,
+        REHEARSAL => Noticed::Rehearsal,
         NOT_PREPARED => Noticed::Prepare,
+        _ if another.is_some() && reason.contains("mariadb-backup") => Noticed::Prepare,
+        _ if another.is_some() => Noticed::Rehearsal,
         NO_DONOR | REFUSED if reason.contains("mariadb-backup") && reason.contains("ended with") => Noticed::Donor,
         NO_DONOR | REFUSED | NO_POSITION => Noticed::Stream,
         _ => Noticed::Other(code),

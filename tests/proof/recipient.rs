@@ -68,6 +68,9 @@ impl Recipient {
     pub fn new(directory: &Path) -> Result<Recipient> {
         let programs = directory.join("programs");
         tool::install(&programs, "mariadb-backup", Path::new("/usr/bin/mariadb-backup"))?;
+        let configuration = directory.join("conf.d");
+        std::fs::create_dir_all(&configuration)?;
+        std::fs::write(configuration.join("server.cnf"), "[mysqld]\nlog_bin = mysql-bin\n")?;
         tool::install(&programs, "mariadbd", Path::new("/usr/sbin/mariadbd"))?;
         Ok(Recipient { volume: Volume::mount(&directory.join("volume"))?, directory: directory.to_owned() })
     }
@@ -102,6 +105,7 @@ impl Recipient {
         command.args(["clone", "--hostname", "mysql-1", "--owner", "0:0", "--termination-log", "/dev/null"]);
         command.args(["--prepare-memory", "64M", "--give-up-after", if start.impatient { "0" } else { "30" }]);
         command.args(["--donor", &donor.to_string(), "--data-dir"]).arg(self.volume.data());
+        command.arg("--server-config").arg(self.directory.join("conf.d"));
         let path = std::env::var("PATH")?;
         command.env("PATH", format!("{}:{path}", self.programs().display()));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&log)?);
