@@ -16,10 +16,11 @@
 //! | [`accounts`] | the accounts that the set makes for itself |
 //! | [`replication`] | from a published clone to replication that runs, and keeping it so |
 //! | [`clone_plugin`] | a copy without a backup tool, by a private server |
+//! | [`rehearsal`] | whether the pod's server can start on a copy and open its tables |
 //! | [`own_server`] | a private server on data that nobody else uses |
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
-//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin` → `own_server` → `wire`, `unpack`,
+//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin`, `rehearsal` → `own_server` → `wire`, `unpack`,
 //! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service`, `limits` → `exit`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
@@ -49,6 +50,7 @@ pub mod position;
 pub mod progress;
 pub mod random;
 pub mod recipient;
+pub mod rehearsal;
 pub mod replication;
 pub mod scratch;
 pub mod secret;

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod aria;
 pub mod dialect;
 pub mod history;
+pub mod opening;
 pub mod plugin;
 pub mod status;
 pub mod storage;

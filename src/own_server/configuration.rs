@@ -10,7 +10,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::program::Program;
+use super::words;
 use crate::child::{self, path_option};
+use crate::exit::Reason;
 
 /// Where the servers keep their data where nothing says otherwise.
 const USUAL_DATA_DIR: &str = "/var/lib/mysql";
@@ -35,21 +37,23 @@ pub struct PodConfiguration {
 }
 
 impl PodConfiguration {
-    /// Asks the program. `directory` is where the pod's own files lie, `scratch` an existing directory of ours.
-    pub fn read(program: &Program, directory: &Path, scratch: &Path) -> Result<PodConfiguration> {
-        let of_image = settings_by(program, None)?;
+    /// Asks the program. `directory` is where the pod's own files lie, `scratch` an existing directory of ours. Files that it
+    /// can't read end `clone` with `blame`.
+    pub fn read(program: &Program, directory: &Path, scratch: &Path, blame: Reason) -> Result<PodConfiguration> {
+        let settings_by = |first| settings_by(program, first, blame);
+        let of_image = settings_by(None)?;
         if !directory.is_dir() {
             return Ok(PodConfiguration { directory: None, settings: of_image });
         }
         let including = scratch.join("pod.cnf");
         write_including(&including, directory)?;
-        let of_directory = settings_by(program, Some(path_option("--defaults-file=", &including)))?;
+        let of_directory = settings_by(Some(path_option("--defaults-file=", &including)))?;
         let is_included =
             of_directory.is_empty() || of_image.windows(of_directory.len()).any(|settings| settings == of_directory);
         if is_included {
             return Ok(PodConfiguration { directory: None, settings: of_image });
         }
-        let settings = settings_by(program, Some(path_option("--defaults-extra-file=", &including)))?;
+        let settings = settings_by(Some(path_option("--defaults-extra-file=", &including)))?;
         Ok(PodConfiguration { directory: Some(directory.to_owned()), settings })
     }
 
@@ -95,11 +99,19 @@ fn write_including(file: &Path, directory: &Path) -> Result<()> {
     std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
 }
 
-fn settings_by(program: &Program, first: Option<OsString>) -> Result<Vec<(String, String)>> {
+fn settings_by(program: &Program, first: Option<OsString>, blame: Reason) -> Result<Vec<(String, String)>> {
     let mut command = Command::new(&program.path);
     command.args(first).arg("--print-defaults");
     let output = child::output(&mut command)
         .with_context(|| format!("asking {} for its configuration", program.path.display()))?;
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        return Err(blame.error(format!(
+            "{} can't read its configuration: {}",
+            program.path.display(),
+            words::errors(complaint.lines()).unwrap_or_else(|| complaint.trim().replace('\n', "; "))
+        )));
+    }
     Ok(settings_in(&String::from_utf8_lossy(&output.stdout)))
 }
 

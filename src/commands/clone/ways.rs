@@ -79,6 +79,11 @@ impl Ways {
         self.server.as_ref()
     }
 
+    /// Why the tool's copies are not for a server of this version; `None` where they are, or there is no tool.
+    pub fn misfit(&self, server: &str) -> Option<String> {
+        self.tool.as_ref().and_then(|tool| tool.misfit(server))
+    }
+
     /// The tool, for a backup that is there already.
     pub fn needed_tool(&self) -> Result<&BackupTool> {
         let missing = || {
