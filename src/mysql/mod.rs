@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod aria;
 pub mod dialect;
+pub mod events;
 pub mod history;
 pub mod opening;
 pub mod plugin;

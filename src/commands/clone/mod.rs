@@ -5,6 +5,7 @@
 //! that a start after any interruption goes on from there.
 
 mod copying;
+mod events;
 mod judge;
 mod preparing;
 mod proving;
