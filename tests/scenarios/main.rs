@@ -39,6 +39,7 @@ mod primary_loss;
 mod probes;
 mod proxy;
 mod refusals;
+mod rehearsal;
 mod rolled_back;
 mod scale;
 mod set;
