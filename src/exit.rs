@@ -58,6 +58,8 @@ pub enum Reason {
     NoPosition = 42,
     /// The server that `clone` itself runs for MySQL's CLONE plugin could not be started, or not be stopped.
     OwnServer = 43,
+    /// The server here can't start on the copy, or can't open all of its tables.
+    Rehearsal = 44,
     /// The volume is full.
     DiskFull = 50,
     /// The volume cannot be read or written.

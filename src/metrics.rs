@@ -137,6 +137,13 @@ fn replication(
             None,
             flag(snapshot.broken.is_some()),
         )?;
+        let fault = flag(snapshot.applier_fault.is_some());
+        gauge(
+            "replication_applier_fault",
+            "Whether the applier stopped and did not get beyond that place",
+            None,
+            fault,
+        )?;
         let foreign = flag(snapshot.foreign_source.is_some());
         gauge("replication_foreign_source", "Whether the primary's data are another set's", None, foreign)?;
     }

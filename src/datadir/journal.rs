@@ -1,5 +1,7 @@
 //! The journal: one small file that says in which state a data directory is, and where its data came from.
 
+mod fault;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -12,6 +14,8 @@ use crate::durable;
 use crate::exit::{self, Reason};
 use crate::mysql::plugin::PositionIn;
 use crate::position::Position;
+
+pub use fault::ApplierFault;
 
 /// The journal's name, in a data directory and in a stage.
 pub const FILE_NAME: &str = ".mysqlset.json";
@@ -186,6 +190,9 @@ pub struct Journal {
     /// Replicas: replication can't go on. Gone again when it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<BrokenReplication>,
+    /// Replicas: the applier stopped at an error, and has not applied beyond that place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applier_fault: Option<ApplierFault>,
     /// When these data took the place of a replica's whose replication was broken, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloned_again_at: Option<u64>,
@@ -215,6 +222,7 @@ impl Journal {
             clone: None,
             source_forgotten: false,
             broken: None,
+            applier_fault: None,
             cloned_again_at: None,
             prepare_attempts: 0,
             failed_backups: 0,

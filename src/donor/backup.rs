@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 use std::process::ChildStdout;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +21,7 @@ use crate::limits::Descriptors;
 use crate::mysql::{Server, aria};
 use crate::ordinal::Role;
 use crate::scratch;
+use crate::status::Status;
 use crate::wire::auth::Transcript;
 use crate::wire::data::DataWriter;
 use crate::wire::frame::Kind;
@@ -73,7 +75,7 @@ fn run(
 ) -> Result<Served> {
     let mut running = match RunningTool::start(donor, tool, survey) {
         Ok(running) => running,
-        Err(error) => return give_up(stream, error),
+        Err(error) => return give_up(donor, stream, transcript, error),
     };
     let offer = offer(donor, tool, hello, survey);
     answer(donor, stream, transcript, Kind::Offer, &offer)?;
@@ -89,6 +91,7 @@ pub struct RunningTool<'a> {
     sessions: Sessions,
     watch: Watch,
     lock_wait: Duration,
+    status: Arc<Status>,
     _scratch: TempDir,
 }
 
@@ -114,7 +117,8 @@ impl<'a> RunningTool<'a> {
         let sessions =
             Sessions { server: settings.server.clone(), account: settings.backup.clone(), tool: running.id() };
         let watch = Watch::begin(sessions.clone(), settings.lock_wait);
-        Ok(RunningTool { tool, running, sessions, watch, lock_wait: settings.lock_wait, _scratch: scratch })
+        let (lock_wait, status) = (settings.lock_wait, donor.status.clone());
+        Ok(RunningTool { tool, running, sessions, watch, lock_wait, status, _scratch: scratch })
     }
 
     /// The pipe from its output; once.
@@ -135,14 +139,15 @@ impl<'a> RunningTool<'a> {
     /// own last word, or the inner error says why what it wrote is worth nothing. As long as it takes, `meanwhile` is done
     /// every few milliseconds.
     pub fn finish(self, mut meanwhile: impl FnMut()) -> Result<Result<Ended, String>> {
-        let RunningTool { tool, running, watch, lock_wait, _scratch, .. } = self;
+        let RunningTool { tool, running, watch, lock_wait, status, _scratch, .. } = self;
         let deadline = Instant::now() + EXIT_LIMIT;
         let goes_on = || {
             meanwhile();
             Instant::now() < deadline
         };
         let ended = running.wait_while(goes_on).with_context(|| format!("waiting for {tool}"))?;
-        Ok(match fault(tool, &ended) {
+        // What was copied while the applier stopped has what it stopped at.
+        Ok(match fault(tool, &ended).or_else(|| status.get().beyond_fault().err()) {
             None => Ok(ended),
             Some(_) if watch.has_struck() => {
                 Err(format!("the backup waited for a lock of the server for more than {} seconds", lock_wait.as_secs()))
@@ -166,8 +171,9 @@ async fn flush_aria(donor: &Donor) -> Result<()> {
 }
 
 /// Refuses after all, with a reason that may pass.
-fn give_up(stream: &TcpStream, error: anyhow::Error) -> Result<Served> {
-    refuse(stream, &Refusal { why: Why::NotReady, text: format!("{error:#}"), retry_after: Some(10) });
+fn give_up(donor: &Donor, stream: &TcpStream, said: Transcript, error: anyhow::Error) -> Result<Served> {
+    let refusal = Refusal { why: Why::NotReady, text: format!("{error:#}"), retry_after: Some(10) };
+    refuse(donor, stream, Some(said), &refusal);
     Err(error)
 }
 

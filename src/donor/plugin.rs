@@ -43,6 +43,11 @@ fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Transcript,
         } else if asked.is_some_and(|asked| asked.elapsed() >= stall) {
             break;
         }
+        if let Err(why) = donor.status.get().beyond_fault() {
+            // What was copied until now has what the applier stopped at.
+            let _ = frame::write_control(&mut &*stream, Kind::Failed, &Failed { text: why.clone() });
+            bail!(why);
+        }
         if Instant::now() >= beat {
             // Where it can't be said, what the recipient said before is still to be read.
             let _ = frame::write_control(&mut &*stream, Kind::Heartbeat, &Heartbeat { bytes: 0 });

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::Donor;
 use super::way::Way;
 use crate::limits::{self, Descriptors, TooFew};
+use crate::mysql::status::Thread;
 use crate::mysql::storage::Storage;
 use crate::mysql::{Server, history, left_out, plugin, replication_status};
 use crate::ordinal::Role;
@@ -282,6 +283,11 @@ async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(),
 
 async fn questions(server: &mut Server) -> Result<Questions> {
     let status = replication_status(server).await?;
+    // The watcher may not have looked since it stopped.
+    ensure!(
+        status.as_ref().is_some_and(|status| status.applier == Thread::Running),
+        "this replica's applier has stopped"
+    );
     let progress = history::progress(server, status.as_ref()).await?;
     Ok(Questions { about: progress.applied, history: Some(history::own_history(server).await?) })
 }

@@ -34,6 +34,7 @@ pub fn report(donor: &Donor, hello: &Hello) -> Report {
         cannot_follow: None,
         unknown_history: None,
         left_out: None,
+        applier_fault: snapshot.applier_fault.map(|fault| format!("error {} after {}", fault.number, fault.stopped_at)),
     };
     if let Err(error) = Handle::current().block_on(ask_server(donor, hello, &mut report)) {
         debug!("a report without the server's part: {error:#}");

@@ -5,6 +5,7 @@ pub mod aria;
 pub mod dialect;
 pub mod history;
 pub mod left_out;
+pub mod opening;
 pub mod plugin;
 pub mod status;
 pub mod storage;

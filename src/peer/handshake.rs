@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::gathering::GatheringStream;
-use super::{Asker, Place, Questions, Silence};
+use super::{Asker, Place, Questions, Refused, Silence};
 use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
-use crate::secret::Password;
+use crate::secret::{Password, Secret};
 use crate::settings::{HostPort, Peering};
 use crate::unpack::Format;
 use crate::unpack::compressed::Compression;
@@ -205,17 +205,26 @@ fn converse(
         }
         (None, false) => {}
     }
-    let answered = expect(&mut input, answers, &mut transcript)?;
-    if let Some(secret) = secret {
-        let said = transcript.clone();
-        let proof: Proof = expect(&mut input, &[Kind::Proof], &mut transcript)?.parse()?;
-        if !said.verify(secret, Side::Donor, &proof.hmac) {
-            return Err(Silence::Unacceptable(
-                "the donor does not know the clone secret: nothing is taken from it".into(),
-            ));
+    let answered = expect(&mut input, answers, &mut transcript);
+    let Some(secret) = secret else { return answered };
+    match answered {
+        Ok(answered) if is_proven(&mut input, &transcript, secret)? => Ok(answered),
+        Ok(_) => {
+            Err(Silence::Unacceptable("the donor does not know the clone secret: nothing is taken from it".into()))
         }
+        // A stranger that says no says nothing behind it, or nonsense. Its no is told all the same.
+        Err(Silence::Refused(Refused { refusal, .. })) => {
+            let is_proven = is_proven(&mut input, &transcript, secret).unwrap_or(false);
+            Err(Silence::Refused(Refused { refusal, is_proven }))
+        }
+        Err(silence) => Err(silence),
     }
-    Ok(answered)
+}
+
+/// Whether the donor proves that it knows the secret, and all that was said.
+fn is_proven(input: &mut DeadlineReader<'_>, said: &Transcript, secret: &Secret) -> Result<bool, Silence> {
+    let proof: Proof = expect(input, &[Kind::Proof], &mut said.clone())?.parse()?;
+    Ok(said.verify(secret, Side::Donor, &proof.hmac))
 }
 
 fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
@@ -243,8 +252,11 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
 fn expect(input: &mut DeadlineReader<'_>, kinds: &[Kind], transcript: &mut Transcript) -> Result<Answered, Silence> {
     let header = frame::read_header(input)?;
     let body = frame::read_body(input, header)?;
+    transcript.add(&frame::header_bytes(header.kind, body.len()));
+    transcript.add(&body);
     if header.kind == Kind::Refusal {
-        return Err(Silence::Refused(frame::parse::<Refusal>(Kind::Refusal, &body)?));
+        let refusal = frame::parse::<Refusal>(Kind::Refusal, &body)?;
+        return Err(Silence::Refused(Refused { refusal, is_proven: false }));
     }
     if !kinds.contains(&header.kind) {
         return Err(Silence::Unacceptable(format!(
@@ -252,8 +264,6 @@ fn expect(input: &mut DeadlineReader<'_>, kinds: &[Kind], transcript: &mut Trans
             header.kind, kinds[0]
         )));
     }
-    transcript.add(&frame::header_bytes(header.kind, body.len()));
-    transcript.add(&body);
     Ok(Answered { kind: header.kind, body })
 }
 

@@ -15,7 +15,7 @@ use crate::ordinal::Ordinal;
 use crate::secret::{Password, Secret};
 use crate::wire::auth::{Side, Transcript, nonce};
 use crate::wire::frame::{self, Kind};
-use crate::wire::message::{Challenge, Hello, Proof};
+use crate::wire::message::{Challenge, Hello, Proof, Why};
 use crate::wire::preface;
 
 const SECRET: &str = "geheim-und-lang";
@@ -150,6 +150,46 @@ fn nothing_is_taken_from_a_donor_that_can_not_prove_that_it_knows_the_secret() {
         donor.greet(1, 1);
         donor.challenge(true);
     });
+}
+
+/// The guard believes a no only where it is proven; a clone's recipient hears it all the same.
+#[test]
+fn a_refusal_is_proven_by_a_proof_behind_it_and_by_nothing_else() {
+    type Ending = fn(&mut Donor);
+    let prove: Ending = |donor| {
+        let hmac = donor.said.prove(&Secret::new(SECRET), Side::Donor);
+        donor.say(Kind::Proof, &Proof { hmac });
+    };
+    let endings: [(Ending, bool); 4] = [
+        (prove, true),
+        (|_| {}, false),
+        (|donor| donor.say(Kind::Proof, &Proof { hmac: "00".repeat(32) }), false),
+        (|donor| donor.say(Kind::Report, &json!({})), false),
+    ];
+    let refusal = || json!({ "why": "wrong-set", "text": "another" });
+    for (ending, expected) in endings {
+        let told = asked(seconds(60, 60), Some(SECRET), |donor| {
+            donor.greet(1, 1);
+            donor.challenge(true);
+            donor.hear::<Proof>(Kind::Proof);
+            donor.say(Kind::Refusal, &refusal());
+            ending(donor);
+        });
+        let Some(Silence::Refused(Refused { refusal, is_proven })) = told else { panic!("{told:?}") };
+        assert_eq!((refusal.why, is_proven), (Why::WrongSet, expected));
+    }
+    // In the challenge's place nothing has been proven by anybody; and without a secret nothing can be.
+    for (secret, challenges) in [(Some(SECRET), false), (None, false), (None, true)] {
+        let told = asked(seconds(60, 60), secret, |donor| {
+            donor.greet(1, 1);
+            if challenges {
+                donor.challenge(false);
+            }
+            donor.say(Kind::Refusal, &refusal());
+            prove(donor);
+        });
+        let Some(Silence::Refused(Refused { is_proven: false, .. })) = told else { panic!("{told:?}") };
+    }
 }
 
 #[test]

@@ -12,11 +12,11 @@ use std::time::Instant;
 use tracing::{info, info_span};
 
 use crate::backup_tool::{self, left_files};
-use crate::clone_plugin::Program;
 use crate::datadir::journal::{CloneRecord, Lineage, PluginCopy, SetId, now};
 use crate::exit::{self, Reason};
 use crate::limits::Descriptors;
 use crate::ordinal::Ordinal;
+use crate::own_server::Program;
 use crate::peer::{self, Answer, Asker, Incoming, Silence};
 use crate::position::Position;
 use crate::progress::Progress;
@@ -90,7 +90,7 @@ impl From<Silence> for Setback {
     fn from(silence: Silence) -> Setback {
         match silence {
             Silence::Unreachable(why) => Setback::Unreachable(why),
-            Silence::Refused(refusal) => Setback::Refused(refusal),
+            Silence::Refused(refused) => Setback::Refused(refused.refusal),
             Silence::Unacceptable(why) => Setback::Unacceptable(why),
             Silence::Bare => Setback::Unacceptable(unproven::REFUSED.to_owned()),
             Silence::Fatal(error) => Setback::Fatal(error),

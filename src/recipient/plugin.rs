@@ -8,10 +8,11 @@ use anyhow::Context;
 use tracing::info;
 
 use super::{Received, Setback};
-use crate::clone_plugin::{Fetch, HeldTurn, Program, Trouble};
+use crate::clone_plugin::{Fetch, HeldTurn, Trouble};
 use crate::datadir::journal::PluginCopy;
 use crate::mysql::plugin::PositionIn;
 use crate::ordinal::Ordinal;
+use crate::own_server::Program;
 use crate::peer::{Asker, Lease};
 use crate::secret::Password;
 use crate::settings::HostPort;

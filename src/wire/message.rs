@@ -135,6 +135,9 @@ pub struct Report {
     /// where the server doesn't answer.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub left_out: Option<String>,
+    /// Where its applier stopped at an error, until it has applied beyond that place.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
+    pub applier_fault: Option<String>,
 }
 
 /// Donor → recipient: what must be proven before anything is given.

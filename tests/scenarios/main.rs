@@ -10,6 +10,7 @@ mod pods;
 mod rounds;
 
 mod adopted;
+mod applier_fault;
 mod breakdowns;
 mod broken;
 mod ddl;
@@ -44,3 +45,4 @@ mod statements;
 mod strangers;
 mod torture;
 mod tutorial_peers;
+mod wrong_set;

@@ -16,6 +16,7 @@ use crate::exit;
 use crate::peer::{Asker, Site};
 use crate::progress::Progress;
 use crate::recipient::{Means, receive_from_any};
+use crate::rehearsal::Rehearsal;
 use crate::server_config;
 use crate::settings::{Clone, HostPort};
 use crate::wire::message::Wants;
@@ -29,6 +30,8 @@ pub struct Copying<'a> {
     pub layout: &'a Layout,
     pub ownership: Ownership,
     pub ways: Ways,
+    /// Where a copy is rehearsed.
+    pub rehearsal: Option<Rehearsal>,
     pub from: From,
     /// The journal of the data whose place the copy takes, where there are some.
     pub replacing: Option<Journal>,

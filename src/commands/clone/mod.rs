@@ -8,6 +8,7 @@ mod copying;
 mod judge;
 mod preparing;
 mod proving;
+mod rehearsing;
 mod usefulness;
 mod ways;
 
@@ -15,7 +16,7 @@ use anyhow::Result;
 use tracing::{info, warn};
 
 use crate::cli::OnLostPrimary;
-use crate::datadir::journal::{FILE_NAME, Journal};
+use crate::datadir::journal::{FILE_NAME, Journal, State};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
 use crate::datadir::ownership::Ownership;
@@ -69,7 +70,9 @@ pub fn run(settings: &Clone) -> Result<()> {
         },
     };
     let ways = Ways::find(settings.peering.method)?;
-    Copying { settings, layout: &layout, ownership, ways, from, replacing: None }.run(interrupted)
+    let is_proven = interrupted.as_ref().is_some_and(|journal| journal.state == State::Publishing);
+    let rehearsal = if is_proven { None } else { rehearsing::plan(settings.rehearsal, &ways)? };
+    Copying { settings, layout: &layout, ownership, ways, rehearsal, from, replacing: None }.run(interrupted)
 }
 
 /// Puts a clone in the place of a replica that can't go on. Where that doesn't work its data stay as they are, and the
@@ -81,8 +84,10 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
         return stage::discard(layout);
     }
     let (ways, from) = (Ways::find(settings.peering.method)?, From::for_replica(settings));
-    let copying = Copying { settings, layout, ownership, ways, from, replacing: Some(old) };
-    copying.run(interrupted).or_else(|error| {
+    let replaced = rehearsing::plan(settings.rehearsal, &ways).and_then(|rehearsal| {
+        Copying { settings, layout, ownership, ways, rehearsal, from, replacing: Some(old) }.run(interrupted)
+    });
+    replaced.or_else(|error| {
         warn!("the broken replica is not cloned again this time: {error:#}");
         stage::discard(layout)
     })

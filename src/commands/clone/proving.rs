@@ -13,6 +13,9 @@ impl Copying<'_> {
     /// Changes what must be changed, then proves. After this only names and owners change.
     pub(super) fn prove(&self, journal: &mut Journal) -> Result<Prepared> {
         earlier_life::remove(&self.layout.staged_data())?;
+        if let Prepared::Failed(error) = self.rehearse()? {
+            return Ok(Prepared::Failed(error));
+        }
         Ok(match self.why_useless(journal)? {
             None => Prepared::Whole,
             Some(why) => Prepared::Failed(Reason::NoPosition.error(why)),
