@@ -64,8 +64,14 @@ e2e: ## The tutorial's page on the cluster that kubectl points to: E2E_OVERLAY=m
 	@tests/e2e/run.sh
 
 .PHONY: torture
-torture: packages ## Random kills: ROUNDS=200 SEED=n, or one round again with SEED=n ROUND=n.
-	@ROUNDS=$(ROUNDS) SEED=$(SEED) ROUND=$(ROUND) $(CARGO) test --quiet --locked --release --test torture
+torture: packages ## Random kills: ROUNDS=200 SEED=n TABLES=1500, or one round again with SEED=n ROUND=n.
+	@ROUNDS=$(ROUNDS) SEED=$(SEED) ROUND=$(ROUND) TABLES=$(TABLES) $(CARGO) test --quiet --locked --release --test torture
+
+.PHONY: proof
+proof: packages $(if $(SERVER),servers) ## Copies under kills, limits, full disks and damage: all rounds, or ROUNDS=n ONLY=kind SEED=n ROUND=n LANES=n.
+	@if [ -z "$(ROUNDS)$(ROUND)$(ONLY)" ]; then ROUNDS=all; fi; \
+		ROUNDS=$${ROUNDS:-$(ROUNDS)} ONLY=$(ONLY) SEED=$(SEED) ROUND=$(ROUND) LANES=$(LANES) PROGRAM=$(PROGRAM) \
+		$(CARGO) test --quiet --locked --release --test proof
 
 .PHONY: bench
 bench: ## A clone against the tutorial's pipeline: RUNS=5; parts alone with ONLY=transfer,clone; DISK=memory.

@@ -1,75 +1,141 @@
 //! Child processes: each has an owner, is killed with all that it started, and is reaped, on every path.
 
+mod examiner;
+mod lines;
 mod memory;
+mod telling;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal};
-use tracing::{debug, info};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process_group, set_parent_process_death_signal, waitid,
+};
+use tracing::debug;
 
+use crate::environment;
+use crate::limits;
+pub use examiner::{Examine, Importance, Marked, is_about_space, names_error};
+use lines::Lines;
 pub use memory::Ceiling;
 use memory::Watch;
+use telling::Teller;
 
 /// Children that somebody waits for. Whoever reaps strangers ([`crate::pid1`]) leaves these alone.
 static OWNED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
-/// Lines of a tool's standard error that are kept for an error message.
-const TAIL_LINES: usize = 100;
-
-/// Longest line that is logged, in bytes.
-const LINE_LIMIT: u64 = 4096;
-
 /// A child with a process group of its own. Dropped while it runs, it is killed and reaped.
-pub struct Running {
+pub struct Running<E = Marked> {
     name: String,
     child: Child,
-    narrator: Option<JoinHandle<Tail>>,
+    narrator: Option<JoinHandle<Narrated<E>>>,
     watch: Option<Watch>,
+    life: Arc<Life>,
     reaped: bool,
 }
 
-/// The last lines that a tool wrote to its standard error.
-#[derive(Clone, Debug, Default)]
-pub struct Tail(VecDeque<String>);
-
-/// How a child ended, and what it said.
+/// How a child ended, and what its lines told.
 #[derive(Debug)]
-pub struct Ended {
+pub struct Ended<E = Marked> {
     pub status: ExitStatus,
-    pub tail: Tail,
+    pub lines: E,
+    /// Whether it was killed for one of its lines.
+    pub was_stopped: bool,
     /// What it was killed for by us, where it was.
     outgrown: Option<Ceiling>,
 }
 
-impl Running {
-    /// Starts `command` with its standard output in a pipe or not, its standard error logged line by line under
-    /// `name`, nothing on its standard input, and none of our variables (they may hold secrets).
-    pub fn start(command: &mut Command, name: &str, stdout: Stdio) -> io::Result<Running> {
-        let ours = std::env::vars_os().map(|(variable, _)| variable);
-        for variable in ours.filter(|variable| variable.to_string_lossy().starts_with("MYSQLSET_")) {
-            command.env_remove(variable);
+struct Narrated<E> {
+    lines: E,
+    was_stopped: bool,
+}
+
+/// A child that was not reaped yet: as long as that holds, its number is its own.
+struct Life {
+    pid: u32,
+    goes_on: Mutex<bool>,
+}
+
+impl Life {
+    fn kill(&self) {
+        if *self.lock() {
+            kill_group(self.pid);
         }
-        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
-        let mut child = spawn(command)?;
-        let narrator = child.stderr.take().map(|lines| {
-            let name = name.to_owned();
-            std::thread::spawn(move || narrate(&name, lines))
-        });
-        Ok(Running { name: name.to_owned(), child, narrator, watch: None, reaped: false })
     }
 
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.goes_on.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    /// Starts `command` with its standard output in a pipe or not, nothing on its standard input, and without what
+    /// of our environment is not for it. Its standard error is logged under `name`.
+    pub fn start(command: &mut Command, name: &str, stdout: Stdio) -> io::Result<Running> {
+        Running::examined(command, name, stdout, Marked::default())
+    }
+}
+
+impl<E: Examine> Running<E> {
+    /// The same, and every line of its standard error is examined as it passes.
+    pub fn examined(command: &mut Command, name: &str, stdout: Stdio, examiner: E) -> io::Result<Running<E>> {
+        environment::withhold_from(command);
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
+        let mut child = spawn(command)?;
+        let life = Arc::new(Life { pid: child.id(), goes_on: Mutex::new(true) });
+        let narrator = child.stderr.take().map(|lines| {
+            let (name, life) = (name.to_owned(), life.clone());
+            std::thread::spawn(move || narrate(&name, lines, examiner, &life))
+        });
+        Ok(Running { name: name.to_owned(), child, narrator, watch: None, life, reaped: false })
+    }
+
+    /// Waits for the child's end.
+    pub fn wait(mut self) -> io::Result<Ended<E>> {
+        let status = self.reap(WaitIdOptions::EXITED)?;
+        match status {
+            Some(status) => self.ended(status),
+            None => Err(io::Error::other(format!("{} did not end", self.name))),
+        }
+    }
+
+    /// Waits for the child's end as long as it is wanted; then kills it, which is seen in the status.
+    pub fn wait_while(mut self, mut is_wanted: impl FnMut() -> bool) -> io::Result<Ended<E>> {
+        while is_wanted() {
+            if let Some(status) = self.reap(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)? {
+                return self.ended(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.kill();
+        self.wait()
+    }
+
+    fn ended(mut self, status: ExitStatus) -> io::Result<Ended<E>> {
+        self.reaped = true;
+        disown(self.child.id());
+        // What the child started, and left behind, would keep its standard error open.
+        self.kill();
+        let narrated = self.narrator.take().and_then(|narrator| narrator.join().ok());
+        let Narrated { lines, was_stopped } = narrated
+            .ok_or_else(|| io::Error::other(format!("the lines of {} were not examined to the end", self.name)))?;
+        let outgrown = self.watch.take().and_then(Watch::finish).filter(|_| is_kill(status));
+        Ok(Ended { status, lines, was_stopped, outgrown })
+    }
+}
+
+impl<E> Running<E> {
     /// Kills the child from now on where it uses more memory. Without a ceiling, or where the kernel can't have it
     /// watched, that is left to the kernel.
-    pub fn below(mut self, ceiling: Option<Ceiling>) -> Running {
+    pub fn below(mut self, ceiling: Option<Ceiling>) -> Running<E> {
         self.watch = ceiling.and_then(|ceiling| {
             let watch = Watch::begin(self.child.id(), ceiling);
             watch.inspect_err(|error| debug!(tool = %self.name, "its memory is not watched: {error}")).ok()
@@ -89,25 +155,7 @@ impl Running {
 
     /// Whether the child has come to its end; how, [`Self::wait`] says.
     pub fn has_ended(&mut self) -> io::Result<bool> {
-        Ok(self.child.try_wait()?.is_some())
-    }
-
-    /// Waits for the child's end.
-    pub fn wait(mut self) -> io::Result<Ended> {
-        let status = self.child.wait()?;
-        Ok(self.ended(status))
-    }
-
-    /// Waits for the child's end as long as it is wanted; then kills it, which is seen in the status.
-    pub fn wait_while(mut self, mut is_wanted: impl FnMut() -> bool) -> io::Result<Ended> {
-        while is_wanted() {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(self.ended(status));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        self.kill();
-        self.wait()
+        Ok(self.reap(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?.is_some())
     }
 
     /// Kills the child and all that it started.
@@ -115,78 +163,79 @@ impl Running {
         kill_group(self.child.id());
     }
 
-    fn ended(&mut self, status: ExitStatus) -> Ended {
-        self.reaped = true;
-        disown(self.child.id());
-        // What the child started, and left behind, would keep its standard error open.
-        self.kill();
-        let tail = self.narrator.take().and_then(|narrator| narrator.join().ok()).unwrap_or_default();
-        let outgrown = self.watch.take().and_then(Watch::finish).filter(|_| is_kill(status));
-        Ended { status, tail, outgrown }
+    /// Nobody kills it by its number once it has been reaped.
+    fn reap(&mut self, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
+        if *self.life.lock() {
+            let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+            let mut ended = waitid(WaitId::Pid(pid), options | WaitIdOptions::NOWAIT);
+            while ended.as_ref().is_err_and(|error| *error == rustix::io::Errno::INTR) {
+                ended = waitid(WaitId::Pid(pid), options | WaitIdOptions::NOWAIT);
+            }
+            if ended?.is_none() {
+                return Ok(None);
+            }
+        }
+        *self.life.lock() = false;
+        self.child.wait().map(Some)
     }
 }
 
-impl Drop for Running {
+impl<E> Drop for Running<E> {
     fn drop(&mut self) {
         if self.reaped {
             return;
         }
         self.kill();
-        let status = self.child.wait();
+        let status = self.reap(WaitIdOptions::EXITED);
         disown(self.child.id());
         debug!(tool = %self.name, ?status, "killed and reaped");
     }
 }
 
-impl Ended {
+impl<E: Examine> Ended<E> {
+    /// The end with its reason, where the child named one: `ended with 1: no such table`.
+    pub fn why(&self) -> String {
+        match self.lines.reason() {
+            Some(reason) => format!("{}: {reason}", self.in_words()),
+            None => self.in_words(),
+        }
+    }
+}
+
+impl<E> Ended<E> {
     /// The end in words: `ended with 1`, `was killed by signal 15`.
     pub fn in_words(&self) -> String {
         match (self.outgrown, self.status.code(), self.status.signal()) {
             (Some(ceiling), ..) => ceiling.in_words(),
+            _ if self.was_stopped => "was stopped".to_owned(),
             (None, Some(code), _) => format!("ended with {code}"),
-            (None, None, Some(signal)) => format!("was killed by signal {signal}"),
+            (None, None, Some(signal)) => {
+                let limit = limits::of_signal(signal).map(|limit| format!(" ({limit})")).unwrap_or_default();
+                format!("was killed by signal {signal}{limit}")
+            }
             (None, None, None) => "ended".to_owned(),
         }
     }
 
     /// Whether somebody else killed it, as the kernel does to whoever takes too much memory.
     pub fn was_killed(&self) -> bool {
-        self.outgrown.is_none() && is_kill(self.status)
+        self.outgrown.is_none() && !self.was_stopped && is_kill(self.status)
+    }
+
+    /// Whether it ended for its memory: killed by us, or by somebody who gave no reason, as the kernel does.
+    pub fn may_have_outgrown(&self) -> bool {
+        self.outgrown.is_some() || self.was_killed()
+    }
+
+    /// Whether it was ended from outside, in the middle of what it did, and not by a fault of its own.
+    pub fn was_interrupted(&self) -> bool {
+        let from_outside = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+        !self.was_stopped && from_outside.iter().any(|signal| self.status.signal() == Some(signal.as_raw()))
     }
 }
 
 fn is_kill(status: ExitStatus) -> bool {
     status.signal() == Some(Signal::KILL.as_raw())
-}
-
-impl Tail {
-    /// Whether the last line holds a text.
-    pub fn ends_with_line_holding(&self, text: &str) -> bool {
-        self.0.back().is_some_and(|line| line.contains(text))
-    }
-
-    /// The last line that holds a text.
-    pub fn line_holding(&self, text: &str) -> Option<&str> {
-        self.0.iter().rev().map(String::as_str).find(|line| line.contains(text))
-    }
-
-    /// The lines, the oldest first.
-    pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
-    }
-
-    /// The line that most likely tells why the tool failed: the last that speaks of an error, else the last. What is
-    /// marked as less isn't it.
-    pub fn complaint(&self) -> &str {
-        let speaks_of_error = |line: &&String| {
-            let line = line.to_ascii_lowercase();
-            let is_less = ["[warning]", "[note]"].iter().any(|mark| line.contains(mark));
-            !is_less
-                && ["error", "fail", "denied", "cannot", "can't", "no space"].iter().any(|word| line.contains(word))
-        };
-        let complaint = self.0.iter().rev().find(speaks_of_error).or(self.0.back());
-        complaint.map_or("it said nothing", String::as_str)
-    }
 }
 
 /// Has a child killed when the thread that starts it ends, however that comes. A backup tool notices by its pipe that
@@ -260,7 +309,7 @@ fn kill_group(leader: u32) {
 /// The lock is held until the child is known as ours: however soon it ends, nobody else reaps it.
 fn spawn(command: &mut Command) -> io::Result<Child> {
     let mut owned = owned();
-    let child = command.spawn()?;
+    let child = command.spawn().map_err(limits::explain)?;
     owned.insert(child.id());
     Ok(child)
 }
@@ -273,36 +322,19 @@ fn disown(pid: u32) {
     owned().remove(&pid);
 }
 
-/// Logs a tool's standard error line by line, and keeps its end.
-fn narrate(name: &str, lines: ChildStderr) -> Tail {
-    let mut lines = BufReader::new(lines);
-    let mut tail = Tail::default();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match lines.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return tail,
-            Ok(_) => {}
+/// Has every line examined, logs those that matter, and ends the child where one says that it must be.
+fn narrate<E: Examine>(name: &str, input: ChildStderr, mut lines: E, life: &Life) -> Narrated<E> {
+    let (mut input, mut teller, mut was_stopped) = (Lines::of(BufReader::new(input)), Teller::of(name), false);
+    while let Some(line) = input.next() {
+        let importance = lines.examine(&line);
+        if importance == Importance::Fatal && !was_stopped {
+            life.kill();
+            was_stopped = true;
         }
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        if text.is_empty() {
-            continue;
-        }
-        if is_about_one_file(&text) {
-            debug!(tool = %name, "{text}");
-        } else {
-            info!(tool = %name, "{text}");
-        }
-        if tail.0.len() == TAIL_LINES {
-            tail.0.pop_front();
-        }
-        tail.0.push_back(text);
+        teller.tell(importance, &line);
     }
-}
-
-/// The backup tools write two lines for each file, of which a database may have tens of thousands.
-fn is_about_one_file(line: &str) -> bool {
-    line.contains("...done") || ["Streaming ", "Copying ", ">> log scanned"].iter().any(|start| line.contains(start))
+    teller.finish();
+    Narrated { lines, was_stopped }
 }
 
 #[cfg(test)]

@@ -192,6 +192,10 @@ pub struct CloneArgs {
     #[arg(long, env = "MYSQLSET_SERVER_CONFIG", default_value = "/etc/mysql/conf.d", value_name = "DIR")]
     pub server_config: PathBuf,
 
+    /// Whether the server here is started on each copy, and opens every table, before the copy is published.
+    #[arg(long, env = "MYSQLSET_REHEARSAL", value_enum, default_value = "auto")]
+    pub rehearsal: Rehearse,
+
     /// The backup tool here reaches the keys of encrypted data. Without this no clone of encrypted data is taken.
     #[arg(long, env = "MYSQLSET_KEYRING", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub keyring: bool,
@@ -209,6 +213,15 @@ pub struct CloneArgs {
     /// Write the clone through the page cache instead of past it (O_DIRECT), for storage that is slow without.
     #[arg(long, env = "MYSQLSET_CACHED_WRITES", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub cached_writes: bool,
+}
+
+/// Whether a copy is rehearsed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rehearse {
+    /// Where PATH has a server program.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// What `clone` does about data that cannot be trusted.

@@ -58,10 +58,14 @@ pub enum Reason {
     NoPosition = 42,
     /// The server that `clone` itself runs for MySQL's CLONE plugin could not be started, or not be stopped.
     OwnServer = 43,
+    /// The server here can't start on the copy, or can't open all of its tables.
+    Rehearsal = 44,
     /// The volume is full.
     DiskFull = 50,
     /// The volume cannot be read or written.
     Disk = 51,
+    /// A limit of the container is too low for the data, such as the number of open files.
+    Limit = 52,
     /// A port that the sidecar listens on cannot be had.
     Listen = 60,
 }

@@ -15,11 +15,13 @@
 //! | [`guard`] | what keeps a primary that lost its data from starting anew |
 //! | [`accounts`] | the accounts that the set makes for itself |
 //! | [`replication`] | from a published clone to replication that runs, and keeping it so |
-//! | [`clone_plugin`] | a copy without a backup tool, by a server of our own |
+//! | [`clone_plugin`] | a copy without a backup tool, by a private server |
+//! | [`rehearsal`] | whether the pod's server can start on a copy and open its tables |
+//! | [`own_server`] | a private server on data that nobody else uses |
 //! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
 //!
-//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service` → `exit`, `durable`, `secret`, `terminal`.
+//! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin`, `rehearsal` → `own_server` → `wire`, `unpack`,
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service`, `limits`, `environment` → `exit`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
 pub mod backup_tool;
@@ -31,21 +33,26 @@ pub mod datadir;
 pub mod deadline;
 pub mod donor;
 pub mod durable;
+pub mod environment;
 pub mod exit;
 pub mod guard;
 pub mod http;
+pub mod inventory;
+pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod mysql;
 pub mod name_service;
 pub mod ordinal;
 pub mod own_address;
+pub mod own_server;
 pub mod peer;
 pub mod pid1;
 pub mod position;
 pub mod progress;
 pub mod random;
 pub mod recipient;
+pub mod rehearsal;
 pub mod replication;
 pub mod scratch;
 pub mod secret;

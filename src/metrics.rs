@@ -119,6 +119,8 @@ impl Collector for StatusCollector {
             gauge("clone_duration", "Time that receiving it took", Some(&Unit::Seconds), clone.seconds)?;
             let at = clone.received_at as f64;
             gauge("clone_received_timestamp", "When it was received, since 1970", Some(&Unit::Seconds), at)?;
+            let unproven = flag(!clone.unproven.is_empty());
+            gauge("clone_unproven", "Whether its prepare proved less than it should", None, unproven)?;
         }
         let starts = ConstCounter::new(snapshot.server_starts);
         let help = "Starts of the server seen since the sidecar's own";
@@ -136,6 +138,13 @@ fn replication(
             "Whether replication can't go on by itself",
             None,
             flag(snapshot.broken.is_some()),
+        )?;
+        let fault = flag(snapshot.applier_fault.is_some());
+        gauge(
+            "replication_applier_fault",
+            "Whether the applier stopped and did not get beyond that place",
+            None,
+            fault,
         )?;
         let foreign = flag(snapshot.foreign_source.is_some());
         gauge("replication_foreign_source", "Whether the primary's data are another set's", None, foreign)?;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::{
     self, CloneArgs, DrainArgs, InitConfigArgs, Method, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs,
-    ProbeArgs, ProcessArgs, SidecarArgs, WireCompression,
+    ProbeArgs, ProcessArgs, Rehearse, SidecarArgs, WireCompression,
 };
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal, ServerId};
@@ -102,6 +102,7 @@ pub struct Clone {
     pub on_broken_replica: OnBrokenReplica,
     /// Where the server's configuration files lie.
     pub server_config: PathBuf,
+    pub rehearsal: Rehearse,
     /// Whether the backup tool reaches the keys of encrypted data.
     pub keyring: bool,
     /// Whether a stream is taken about which its donor says nothing.
@@ -139,6 +140,7 @@ impl Clone {
             on_lost_primary: args.on_lost_primary,
             on_broken_replica: args.on_broken_replica,
             server_config: args.server_config,
+            rehearsal: args.rehearsal,
             keyring: args.keyring,
             take_unproven_stream: args.take_unproven_stream,
             prepare_memory: bytes("--prepare-memory", args.prepare_memory.as_deref(), LEAST_MEMORY)?,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::datadir::journal::{BrokenReplication, CloneRecord, Lineage, SetId, State};
+use crate::datadir::journal::{ApplierFault, BrokenReplication, CloneRecord, Lineage, SetId, State};
 use crate::mysql::status::{ReplicationStatus, Thread};
 use crate::ordinal::Role;
 
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub replication: Option<ReplicationStatus>,
     /// Why replication can't go on, where it can't.
     pub broken: Option<BrokenReplication>,
+    /// Where the applier stopped at an error, until it has applied beyond that place.
+    pub applier_fault: Option<ApplierFault>,
     /// Why the primary may not be followed: its data are another set's.
     pub foreign_source: Option<String>,
     /// Why it isn't known whether the primary may be followed, while it isn't.
@@ -69,6 +71,7 @@ impl Status {
             clone: None,
             replication: None,
             broken: None,
+            applier_fault: None,
             foreign_source: None,
             silent_source: None,
             unfit_to_donate: None,
@@ -116,6 +119,7 @@ impl Snapshot {
             return Ok(());
         }
         let Some(replication) = &self.replication else { return Err("no replication is set up".to_owned()) };
+        self.beyond_fault()?;
         let receiver_lives = match replication.receiver {
             Thread::Running => true,
             Thread::Connecting => self.state == Some(State::Replicating) && !replication.is_turned_away(),
@@ -138,6 +142,7 @@ impl Snapshot {
             return Ok(());
         }
         let Some(replication) = &self.replication else { return Err("no replication is set up".to_owned()) };
+        self.beyond_fault()?;
         if !replication.runs() {
             return Err(self.replication_trouble(replication));
         }
@@ -151,9 +156,11 @@ impl Snapshot {
     }
 
     /// Whether a primary that has lost its data may have a copy of this replica. That it follows nobody is why it is
-    /// asked.
+    /// asked. Where its applier stopped at an error, its data are not what the primary's were: a user who knows better has
+    /// the place skipped first.
     pub fn fit_for_recovery(&self) -> Result<(), String> {
         self.living_server()?;
+        self.beyond_fault()?;
         if self.state.is_none() {
             return Err("the server's start is being looked at".to_owned());
         }
@@ -184,6 +191,16 @@ impl Snapshot {
         if self.settled { Ok(()) } else { Err("the server's start is being looked at".to_owned()) }
     }
 
+    /// Whether the applier has gone on since its last error. One good look is not enough: it runs for a moment after each
+    /// start.
+    pub fn beyond_fault(&self) -> Result<(), String> {
+        let Some(fault) = &self.applier_fault else { return Ok(()) };
+        Err(format!(
+            "the applier stopped with error {} after {}, and has not applied beyond that yet: {}",
+            fault.number, fault.stopped_at, fault.text
+        ))
+    }
+
     fn replication_trouble(&self, replication: &ReplicationStatus) -> String {
         let threads = format!("receiver {:?}, applier {:?}", replication.receiver, replication.applier).to_lowercase();
         match (&replication.error, &self.silent_source) {
@@ -197,6 +214,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::Position;
 
     fn replica(receiver: Thread, applier: Thread, lag_seconds: Option<u64>) -> Snapshot {
         let status = Status::new("mysql-1".into(), Role::Replica);
@@ -232,6 +250,19 @@ mod tests {
     fn a_replica_that_stands_still_does_neither() {
         let snapshot = replica(Thread::Running, Thread::Stopped, None);
         assert!(snapshot.ready().is_err() && snapshot.fit_to_donate(Duration::from_secs(60)).is_err());
+    }
+
+    #[test]
+    fn both_threads_of_a_replica_that_stopped_at_an_error_prove_nothing() {
+        let mut snapshot = replica(Thread::Running, Thread::Running, Some(0));
+        let max = Duration::from_secs(60);
+        assert!(snapshot.ready().is_ok() && snapshot.fit_to_donate(max).is_ok() && snapshot.fit_for_recovery().is_ok());
+        let stopped_at = Position::MariadbGtid { slave_pos: "0-100-7".into() };
+        snapshot.applier_fault = Some(ApplierFault::new(1062, "Duplicate entry".into(), stopped_at, "0-100-9".into()));
+        for answer in [snapshot.ready(), snapshot.fit_to_donate(max), snapshot.fit_for_recovery()] {
+            let why = answer.unwrap_err();
+            assert!(why.contains("1062") && why.contains("0-100-7") && why.contains("Duplicate entry"), "{why}");
+        }
     }
 
     #[test]

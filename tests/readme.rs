@@ -100,6 +100,7 @@ fn every_metric_is_in_the_readme_and_no_other() {
             received_at: 1,
             position: Some(Position::MariadbGtid { slave_pos: String::new() }),
             plugin: Some(PluginCopy { position_in: PositionIn::GtidExecuted, settings: BTreeMap::new() }),
+            unproven: Vec::new(),
         });
     });
     let metrics = Metrics::new(status);

@@ -67,7 +67,7 @@ fn messages() -> Vec<&'static str> {
         r#"P{"hmac":"00112233445566778899aabbccddeeff"}"#,
         r#"O{"pod":"mysql-0","ordinal":0,"format":"xbstream-percona","tool":"xtrabackup 8.0","server":"8.0.36","heartbeat_seconds":5}"#,
         r#"O{"pod":"mysql-1","ordinal":1,"format":"tar","tool":"x\ny","server":"5.6","set_id":"ab","lineage":{"id":"cd","began_at":{"by":"binlog-file","file":"b.1","offset":4}},"heartbeat_seconds":18446744073709551615}"#,
-        r#"O{"pod":"mysql-0","ordinal":0,"format":"xbstream-percona","digest":"heads","members":"zstd","packing":"zstd","expected_bytes":7,"tool":"xtrabackup 8.4","server":"8.4.3","heartbeat_seconds":5}"#,
+        r#"O{"pod":"mysql-0","ordinal":0,"format":"xbstream-percona","digest":"heads","members":"zstd","packing":"zstd","expected_bytes":7,"files":3,"tool":"xtrabackup 8.4","server":"8.4.3","heartbeat_seconds":5}"#,
         r#"Q{"pod":"mysql-0","ordinal":0,"server_port":3306,"user":"u","server":"8.4.3","by_gtid":true,"settings":{"a":"b"},"libraries":["x.so"],"rate_limit":1,"compressed":true,"heartbeat_seconds":5}"#,
         r#"K{"bytes":7}"#,
         r#"A{"pod":"mysql-1","ordinal":1,"has_data":true,"server":"10.11","applied":{"by":"mysql-gtid","executed":"u:1-9"},"cannot_follow":"","unknown_history":"x"}"#,

@@ -32,10 +32,77 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::{Component, Path};
 
+use anyhow::Result;
+
+use super::options_file::Options;
 use super::version::Version;
 use super::{Backup, Family};
 use crate::child::path_option;
+
+/// The algorithms and methods that the tools know.
+const CHECKSUMS: &[&str] =
+    &["crc32", "strict_crc32", "full_crc32", "strict_full_crc32", "innodb", "strict_innodb", "none", "strict_none"];
+const FLUSH_METHODS: &[&str] = &["fsync", "O_DSYNC", "O_DIRECT", "O_DIRECT_NO_FSYNC"];
+
+/// What the tool's options file holds: the account, and those of the server's settings for which the tool doesn't ask the
+/// server itself.
+///
+/// Both tools ask it (`get_mysql_vars` in backup_mysql.cc) for `datadir`, `innodb_data_file_path`, `innodb_data_home_dir`,
+/// `innodb_log_group_home_dir`, `innodb_undo_directory`, `innodb_page_size`, `innodb_log_file_size`, the files in a group,
+/// `innodb_directories`, encryption of logs, `ignore_db_dirs` and `rocksdb_datadir`; mariadb-backup takes the server's word
+/// before an options file's, XtraBackup only where the file is silent. So the file is silent. Plugins for keys and their
+/// settings are asked for too (`encryption_plugin_backup_init`, `xb_keyring_init_for_backup`).
+pub fn in_file(family: Family, backup: &Backup<'_>) -> Result<Options> {
+    let mut options = Options::default();
+    options.group("client");
+    options.set("user", &backup.account.user)?;
+    options.set("password", backup.account.password.current().reveal())?;
+    if family == Family::Mariadb {
+        // Since 11.4 it would ask for a certificate in the name of 127.0.0.1. It is encrypted all the same where the server
+        // can, so that `require_secure_transport` does no harm.
+        options.set("loose_ssl_verify_server_cert", "0")?;
+    }
+    options.group("mysqld");
+    for (name, value) in settings(backup.variables, backup.data_dir) {
+        // A series that doesn't have it passes it over.
+        options.set(&format!("loose_{name}"), &value)?;
+    }
+    Ok(options)
+}
+
+/// Settings of the server by their names. A value that the tools may not know is left to their defaults.
+fn settings(variables: &BTreeMap<String, String>, data_dir: &Path) -> Vec<(&'static str, String)> {
+    let get = |name: &str| variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let one_of = |name: &'static str, known: &[&str]| {
+        let value = get(name)?;
+        known.iter().find(|known| known.eq_ignore_ascii_case(value)).map(|known| (name, (*known).to_owned()))
+    };
+    let number = |name: &'static str| Some((name, get(name)?.parse::<u64>().ok()?.to_string()));
+    // Later series tell their undo tablespaces otherwise, and this one's number is not of all.
+    let is_old = get("version").is_some_and(|version| version.starts_with("5."));
+    let mut found = vec![
+        // Pages are read past the page cache where the server does so.
+        one_of("innodb_flush_method", FLUSH_METHODS),
+        one_of("innodb_checksum_algorithm", CHECKSUMS),
+        // Of Percona Server 5.6 and 5.7.
+        one_of("innodb_log_checksum_algorithm", CHECKSUMS),
+        number("innodb_log_block_size"),
+        number("innodb_undo_tablespaces").filter(|_| is_old),
+    ];
+    let aria_logs = get("aria_log_dir_path").and_then(|place| below(place, get("datadir")?, data_dir));
+    found.push(aria_logs.map(|place| ("aria_log_dir_path", place)));
+    found.into_iter().flatten().collect()
+}
+
+/// A directory of the server's below its data directory, by its name on this side.
+fn below(place: &str, servers_data_dir: &str, data_dir: &Path) -> Option<String> {
+    let place = Path::new(place);
+    let inside = if place.is_absolute() { place.strip_prefix(servers_data_dir).ok()? } else { place };
+    let is_plain = inside.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    is_plain.then(|| data_dir.join(inside).to_str().map(str::to_owned))?
+}
 
 /// All options but the one that must be the first.
 pub fn of(family: Family, version: &Version, backup: &Backup<'_>) -> Vec<OsString> {
@@ -81,18 +148,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::limits::Descriptors;
     use crate::secret::Password;
     use crate::settings::{Account, HostPort};
 
     #[test]
     fn a_password_is_no_option_and_only_xtrabackup_is_told_what_only_it_needs() {
         let backup = Backup {
+            variables: &BTreeMap::new(),
             server: &HostPort { host: "127.0.0.1".into(), port: 3306 },
             account: &Account { user: "backup".into(), password: Password::fixed("s3cret"), socket: None },
             data_dir: Path::new("/var/lib/mysql"),
             scratch: Path::new("/scratch"),
             lock_wait: Duration::from_secs(60),
             threads: 4,
+            descriptors: Descriptors::for_files(0).unwrap(),
             mean_file_bytes: 1 << 20,
             of_replica: true,
         };
@@ -115,6 +185,39 @@ mod tests {
             ("9.7.2-2", "--loose-no-version-check --ftwrl-wait-timeout=60"),
         ] {
             assert_eq!(words(Family::Percona, &format!("xtrabackup version {version}")), format!("{common} {more}"));
+        }
+    }
+
+    #[test]
+    fn the_file_holds_what_the_tool_does_not_ask_the_server_for() {
+        let of = |variables: &[(&str, &str)]| {
+            let all = [("datadir", "/var/lib/mysql/")].iter().chain(variables);
+            let variables = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let found = settings(&variables, Path::new("/data"));
+            found.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of(&[]), "");
+        assert_eq!(
+            of(&[("innodb_flush_method", "o_direct"), ("innodb_checksum_algorithm", "strict_full_crc32")]),
+            "innodb_flush_method=O_DIRECT innodb_checksum_algorithm=strict_full_crc32"
+        );
+        for unknown in ["", "ALL_O_DIRECT", "fsync\n[xtrabackup]\ntables=a"] {
+            assert_eq!(of(&[("innodb_flush_method", unknown)]), "", "{unknown}");
+        }
+        for (version, expected) in [("5.7.44", "innodb_undo_tablespaces=3"), ("8.0.36", ""), ("10.11.6-MariaDB", "")] {
+            assert_eq!(of(&[("version", version), ("innodb_undo_tablespaces", "3")]), expected, "{version}");
+        }
+        assert_eq!(of(&[("innodb_log_block_size", "4096")]), "innodb_log_block_size=4096");
+        assert_eq!(of(&[("innodb_log_block_size", "4K")]), "");
+        for (place, expected) in [
+            ("/var/lib/mysql/", "aria_log_dir_path=/data/"),
+            ("/var/lib/mysql/aria", "aria_log_dir_path=/data/aria"),
+            ("aria", "aria_log_dir_path=/data/aria"),
+            ("./", "aria_log_dir_path=/data/./"),
+            ("/elsewhere", ""),
+            ("/var/lib/mysql/../x", ""),
+        ] {
+            assert_eq!(of(&[("aria_log_dir_path", place)]), expected, "{place}");
         }
     }
 

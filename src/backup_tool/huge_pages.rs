@@ -60,11 +60,13 @@ fn says(tunables: &OsStr, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::Path;
     use std::time::Duration;
 
     use super::super::{Backup, BackupTool, Family, Version};
     use super::*;
+    use crate::limits::Descriptors;
     use crate::secret::Password;
     use crate::settings::{Account, HostPort};
 
@@ -78,18 +80,21 @@ mod tests {
         };
         let server = HostPort { host: "127.0.0.1".into(), port: 3306 };
         let account = Account { user: "backup".into(), password: Password::fixed("s3cret"), socket: None };
+        let variables = BTreeMap::new();
         let backup = |mean_file_bytes| Backup {
+            variables: &variables,
             server: &server,
             account: &account,
             data_dir: Path::new("/var/lib/mysql"),
             scratch: Path::new("/scratch"),
             lock_wait: Duration::from_secs(60),
             threads: 4,
+            descriptors: Descriptors::for_files(0).unwrap(),
             mean_file_bytes,
             of_replica: false,
         };
         for (mean_file_bytes, expected) in [(0, false), (LEAST_FILE - 1, false), (LEAST_FILE, true), (1 << 40, true)] {
-            let command = tool.backup_command(&backup(mean_file_bytes), "--defaults-extra-file=/dev/null".into());
+            let command = tool.backup_command(&backup(mean_file_bytes), "--defaults-file=/dev/null".into());
             let told = command.get_envs().find(|(name, _)| *name == VARIABLE).and_then(|(_, value)| value);
             assert_eq!(told.is_some_and(|told| says(told, HUGE_PAGES)), expected, "{mean_file_bytes}: {told:?}");
         }

@@ -3,6 +3,7 @@
 use tracing::debug;
 
 use crate::child::Ceiling;
+use crate::limits;
 
 /// Enough for a short log.
 const ENOUGH: u64 = 1 << 30;
@@ -27,13 +28,18 @@ const NO_LIMIT: u64 = 1 << 60;
 /// the tool needs more than its buffer pool.
 pub fn for_prepare(log_bytes: u64) -> u64 {
     let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
-    let limit = [container_limit(), free].into_iter().flatten().min().unwrap_or(u64::MAX);
+    let limit = [container_limit(), free, limits::memory()].into_iter().flatten().min().unwrap_or(u64::MAX);
     within(limit, log_bytes)
 }
 
 fn within(limit: u64, log_bytes: u64) -> u64 {
     let wanted = log_bytes.saturating_mul(PER_BYTE_OF_LOG).clamp(ENOUGH, MOST);
     wanted.min(limit / 2).max(LEAST)
+}
+
+/// What is left of the memory for a prepare after it was halved so often.
+pub fn halved(memory: u64, halvings: u32) -> u64 {
+    memory.checked_shr(halvings).unwrap_or(0).max(memory.min(LEAST))
 }
 
 /// What the tool may use before it is killed, where the container has a limit.
@@ -85,6 +91,20 @@ mod tests {
             (100 << 20, GIB, LEAST),
         ] {
             assert_eq!(within(limit, log), expected, "{limit} {log}");
+        }
+    }
+
+    #[test]
+    fn is_halved_down_to_the_least() {
+        const MIB: u64 = 1 << 20;
+        for (memory, halvings, expected) in [
+            (1024 * MIB, 0, 1024 * MIB),
+            (1024 * MIB, 1, 512 * MIB),
+            (1024 * MIB, 9, LEAST),
+            (1024 * MIB, 99, LEAST),
+            (32 * MIB, 3, 32 * MIB),
+        ] {
+            assert_eq!(halved(memory, halvings), expected, "{memory} {halvings}");
         }
     }
 

@@ -6,10 +6,12 @@
 mod backup_options;
 mod huge_pages;
 pub mod left_files;
+mod lines;
 pub mod memory;
 mod options_file;
 mod own_options;
 mod prepare;
+pub mod received_log;
 pub mod server_options;
 mod version;
 
@@ -25,12 +27,13 @@ use tracing::debug;
 
 use crate::child::{self, Running};
 use crate::exit::Reason;
+use crate::limits::Descriptors;
 use crate::position::Writer;
 use crate::settings::{Account, HostPort};
 use crate::unpack::Format;
+pub use lines::{BackupLines, Fault};
 use options_file::OptionsFile;
-pub use own_options::OwnOption;
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Attempt, Prepared, Proof, prepare};
 use version::Version;
 pub use version::series_of;
 
@@ -64,12 +67,16 @@ pub struct Backup<'a> {
     pub server: &'a HostPort,
     pub account: &'a Account,
     pub data_dir: &'a Path,
+    /// The server's own, by their names in small letters.
+    pub variables: &'a BTreeMap<String, String>,
     /// An empty directory for the tool's temporary files.
     pub scratch: &'a Path,
     /// How long the tool may wait for the server's locks.
     pub lock_wait: Duration,
     /// How many tables it copies at a time.
     pub threads: u16,
+    /// What the tool may have open.
+    pub descriptors: Descriptors,
     /// Of the data directory's files, on average.
     pub mean_file_bytes: u64,
     /// Whether the backup is to say where its server's source is.
@@ -131,10 +138,9 @@ impl BackupTool {
         }
     }
 
-    /// What the options files that this tool reads make of the members of its stream, where they do: nobody else tells
-    /// it to compress.
-    pub fn own_option(&self) -> Result<Option<OwnOption>> {
-        own_options::own_option(&self.program, self.family, &self.version)
+    /// Options in the files that this tool would read by itself, and does not: `[client] user`.
+    pub fn uncounted_options(&self) -> Result<Vec<String>> {
+        own_options::uncounted(&self.program, self.family)
     }
 
     /// Whether Aria's tables must be flushed before this tool copies them. The server's own recovery, on which a copy
@@ -145,17 +151,20 @@ impl BackupTool {
     }
 
     /// Starts a backup whose stream is the child's standard output.
-    pub fn start_backup(&self, backup: &Backup<'_>) -> Result<Running> {
-        let options = OptionsFile::new(backup.account).context("passing the backup tool its account")?;
+    pub fn start_backup(&self, backup: &Backup<'_>) -> Result<Running<BackupLines>> {
+        let options = backup_options::in_file(self.family, backup)?;
+        let options = OptionsFile::new(&options).context("passing the backup tool its options")?;
         let mut command = self.backup_command(backup, options.argument());
-        let running = Running::start(&mut command, &self.name(), Stdio::piped())
+        let lines = BackupLines::of(self.family);
+        let running = Running::examined(&mut command, &self.name(), Stdio::piped(), lines)
             .with_context(|| format!("starting {}", self.program.display()))?;
         Ok(running.below(memory::ceiling()))
     }
 
-    fn backup_command(&self, backup: &Backup<'_>, account: OsString) -> Command {
+    fn backup_command(&self, backup: &Backup<'_>, file: OsString) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg(account).args(backup_options::of(self.family, &self.version, backup)).current_dir(backup.scratch);
+        command.arg(file).args(backup_options::of(self.family, &self.version, backup)).current_dir(backup.scratch);
+        backup.descriptors.give_to(&mut command);
         if huge_pages::pay(backup.mean_file_bytes) {
             huge_pages::prefer(&mut command);
         }

@@ -1,31 +1,70 @@
-//! What the options files that the tool itself reads make of its stream: compressed or encrypted members.
+//! What stands in the options files that the tool would read by itself, and does not count: ours takes their place.
 //!
-//! The tool is asked, for only it knows which files it reads: `--print-defaults` prints the options of its server's
-//! groups, and of one group more with `--defaults-group` (seen with mariadb-backup 10.11; XtraBackup 2.4 lists both
-//! options in its help). Each of the other groups has to be asked for, which is done for all of them at once: a recipient
-//! waits.
+//! Only names are told, out of a fixed list: a value may be a password, and what looks like an option in the tool's answer may
+//! be a part of one. The tool is asked, for only it knows which files it would read: `--print-defaults` prints the options
+//! of its server's groups, and with `--defaults-group` those of one group more (seen with mariadb-backup 10.11).
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
 use super::Family;
-use super::version::Version;
 use crate::child;
-use crate::unpack::compressed::Compression;
 
-/// An option of the tool's files that changes its members.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnOption {
-    /// As it was said: `compress=lz4`.
-    pub option: String,
-    /// What it makes of the members, where that can be decompressed by anybody.
-    pub compression: Option<Compression>,
-}
+/// Options that only the tools have: they change what is copied, or how. What begins so is meant.
+const OF_TOOLS: [&str; 39] = [
+    "backup-lock",
+    "binlog-info",
+    "check-privileges",
+    "close-files",
+    "compress",
+    "databases",
+    "encrypt",
+    "estimate-memory",
+    "export",
+    "extended-validation",
+    "extra-lsndir",
+    "fifo",
+    "ftwrl",
+    "galera-info",
+    "history",
+    "incremental",
+    "keyring-file-data",
+    "kill-long",
+    "kill-wait",
+    "lock-ddl",
+    "log-copy-interval",
+    "log-innodb-page-corruption",
+    "no-backup-locks",
+    "no-lock",
+    "no-server-version-check",
+    "page-tracking",
+    "parallel",
+    "prepare",
+    "redo-log-arch",
+    "register-redo-log-consumer",
+    "rocksdb-backup",
+    "rsync",
+    "safe-slave-backup",
+    "slave-info",
+    "stream",
+    "tables",
+    "target-dir",
+    "throttle",
+    "use-memory",
+];
 
-/// The groups that the tool takes `compress` from and that `--print-defaults` leaves out, the weakest first. For
-/// mariadb-backup they were tried one by one; XtraBackup's are in its source.
+/// Options of MariaDB's servers that look alike.
+const OF_SERVERS: [&str; 3] = ["encrypt-binlog", "encrypt-tmp-disk-tables", "encrypt-tmp-files"];
+
+/// Options of a connection. Servers have some of the same name in their own groups.
+const OF_CONNECTIONS: [&str; 9] =
+    ["default-auth", "host", "password", "plugin-dir", "port", "protocol", "socket", "ssl", "user"];
+
+/// The groups that the tool reads beside its server's. For mariadb-backup they were tried one by one; XtraBackup's are in
+/// its source (`xb_client_default_groups`), and `[xtrabackup]` is among what it prints unasked.
 fn groups(family: Family) -> &'static [&'static str] {
     match family {
         Family::Percona => &["client"],
@@ -33,54 +72,60 @@ fn groups(family: Family) -> &'static [&'static str] {
     }
 }
 
-/// Asks the tool.
-pub fn own_option(program: &Path, family: Family, version: &Version) -> Result<Option<OwnOption>> {
-    let mut printed = String::new();
-    let mut questions: Vec<Command> = groups(family).iter().map(|group| question(program, group)).collect();
+/// The options that do not count, each with its group: `[client] user`.
+pub fn uncounted(program: &Path, family: Family) -> Result<Vec<String>> {
+    let groups = groups(family);
+    let mut questions = vec![question(program, None)];
+    questions.extend(groups.iter().map(|group| question(program, Some(group))));
+    let mut answers = Vec::new();
     for output in child::outputs(&mut questions).with_context(|| format!("starting {}", program.display()))? {
-        // Not a word of the output: there may be a password in it.
         ensure!(output.status.success(), "{} can't read its options files", program.display());
-        printed.push_str(&String::from_utf8_lossy(&output.stdout));
+        answers.push(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Ok(find(&printed, bare_compress(family, version)))
+    let Some((unasked, asked)) = answers.split_first() else { return Ok(Vec::new()) };
+    let mut found = named("server's groups", names(unasked, &OF_TOOLS));
+    for (group, answer) in groups.iter().zip(asked) {
+        let mut of_group = more_than(names(answer, &OF_TOOLS), names(unasked, &OF_TOOLS));
+        of_group.extend(more_than(names(answer, &OF_CONNECTIONS), names(unasked, &OF_CONNECTIONS)));
+        found.extend(named(group, of_group));
+    }
+    Ok(found)
 }
 
-fn question(program: &Path, group: &str) -> Command {
+fn question(program: &Path, group: Option<&str>) -> Command {
     let mut command = Command::new(program);
-    command.arg("--print-defaults").arg(format!("--defaults-group={group}"));
+    command.arg("--print-defaults").args(group.map(|group| format!("--defaults-group={group}")));
     command
 }
 
-/// What `compress` without a value stands for. mariadb-backup knows QuickLZ only, and XtraBackup had it until
-/// 8.0.34-29, whose notes say that zstd takes its place.
-fn bare_compress(family: Family, version: &Version) -> Compression {
-    match family {
-        Family::Percona if version.is_from([8, 0, 34]) => Compression::Zstd,
-        _ => Compression::Quicklz,
-    }
+fn named(group: &str, names: BTreeMap<&str, usize>) -> Vec<String> {
+    names.into_keys().map(|name| format!("[{group}] {name}")).collect()
 }
 
-/// The last `compress` counts, as the tools take it; any `encrypt` goes before it.
-fn find(printed: &str, bare: Compression) -> Option<OwnOption> {
-    let mut found = None;
+/// How often each option of a list is in an answer.
+fn names(printed: &str, known: &[&'static str]) -> BTreeMap<&'static str, usize> {
+    let mut found = BTreeMap::new();
     for argument in printed.split_ascii_whitespace().filter_map(|word| word.strip_prefix("--")) {
-        let (name, value) = argument.split_once('=').map_or((argument, None), |(name, value)| (name, Some(value)));
-        let name = name.replace('_', "-");
-        let option = argument.to_owned();
-        match (name.strip_prefix("loose-").unwrap_or(&name), value) {
-            ("encrypt", _) => return Some(OwnOption { option, compression: None }),
-            ("compress", None) => found = Some(OwnOption { option, compression: Some(bare) }),
-            ("compress", Some(value)) => {
-                let known = [Compression::Zstd, Compression::Lz4, Compression::Quicklz];
-                let compression = known.into_iter().find(|known| known.to_string().eq_ignore_ascii_case(value));
-                found = Some(OwnOption { option, compression });
-            }
-            // mariadb-backup takes this for the value `0`, and stops.
-            ("skip-compress" | "disable-compress", _) => found = Some(OwnOption { option, compression: None }),
-            _ => {}
+        let name = argument.split('=').next().unwrap_or_default().replace('_', "-");
+        let plain = ["loose-", "skip-", "disable-", "enable-"].iter().find_map(|prefix| name.strip_prefix(prefix));
+        let plain = plain.unwrap_or(&name);
+        let is_it =
+            |known: &&&str| plain.strip_prefix(**known).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+        if !OF_SERVERS.contains(&plain)
+            && let Some(known) = known.iter().find(is_it)
+        {
+            *found.entry(*known).or_default() += 1;
         }
     }
     found
+}
+
+fn more_than(
+    mut all: BTreeMap<&'static str, usize>,
+    some: BTreeMap<&'static str, usize>,
+) -> BTreeMap<&'static str, usize> {
+    all.retain(|name, count| *count > some.get(name).copied().unwrap_or_default());
+    all
 }
 
 #[cfg(test)]
@@ -89,72 +134,40 @@ mod tests {
 
     use super::*;
 
-    fn mariadb(version: &str) -> Version {
-        Version::parse(&format!("mariadb-backup based on MariaDB server {version}"), Family::Mariadb).unwrap()
-    }
-
-    fn found(printed: &str) -> Option<(String, Option<Compression>)> {
-        let printed = format!("xtrabackup would have been started with the following arguments:\n{printed} \n");
-        find(&printed, Compression::Zstd).map(|own| (own.option, own.compression))
-    }
-
     #[test]
-    fn options_as_they_are_printed() {
-        let lz4 = |option: &str| Some((option.to_owned(), Some(Compression::Lz4)));
-        assert_eq!(found(""), None);
-        assert_eq!(found("--datadir=/x --compress-threads=4 --compress_chunk_size=65536 --encrypted-backup"), None);
-        assert_eq!(found("--user=u --compress --host=h"), Some(("compress".into(), Some(Compression::Zstd))));
-        assert_eq!(found("--compress=lz4"), lz4("compress=lz4"));
-        assert_eq!(found("--compress=zstd --loose_compress=LZ4"), lz4("loose_compress=LZ4"));
-        assert_eq!(found("--compress=quicklz"), Some(("compress=quicklz".into(), Some(Compression::Quicklz))));
-        for useless in ["compress=", "compress=0", "compress=snappy", "skip-compress", "encrypt=AES256"] {
-            assert_eq!(found(&format!("--{useless}")), Some((useless.into(), None)), "{useless}");
-        }
-        assert_eq!(found("--encrypt=AES256 --compress=lz4"), Some(("encrypt=AES256".into(), None)));
-    }
-
-    #[test]
-    fn compress_without_a_value_is_what_the_version_makes_of_it() {
-        for (version, expected) in [
-            ("xtrabackup version 2.4.29 based on MySQL server 5.7.44", Compression::Quicklz),
-            ("xtrabackup version 8.0.14 based on MySQL server 8.0.21", Compression::Quicklz),
-            ("xtrabackup version 8.0.33-28 based on MySQL server 8.0.33", Compression::Quicklz),
-            ("xtrabackup version 8.0.34-29 based on MySQL server 8.0.34", Compression::Zstd),
-            ("xtrabackup version 8.0.35-31 based on MySQL server 8.0.35", Compression::Zstd),
-            ("xtrabackup version 8.4.0-1 based on MySQL server 8.4.0", Compression::Zstd),
-            ("xtrabackup version 9.1.0-1 based on MySQL server 9.1.0", Compression::Zstd),
-        ] {
-            let known = Version::parse(version, Family::Percona).unwrap();
-            assert_eq!(bare_compress(Family::Percona, &known), expected, "{version}");
-        }
-        for version in ["10.11.19-MariaDB", "11.8.9-MariaDB"] {
-            let known = mariadb(version);
-            assert_eq!(bare_compress(Family::Mariadb, &known), Compression::Quicklz, "{version}");
-        }
+    fn only_names_of_the_list_are_told() {
+        let printed = "xtrabackup would have been started with the following arguments:\n--datadir=/x --loose_compress=lz4 \
+                       --compress-threads=4 --tables_exclude=^a --password=s --ecret --skip-lock-ddl --tablespaces=3 --encrypt_binlog=1 \n";
+        let found: Vec<&str> = names(printed, &OF_TOOLS).into_keys().collect();
+        assert_eq!(found, ["compress", "lock-ddl", "tables"]);
+        let found: Vec<&str> = names(printed, &OF_CONNECTIONS).into_keys().collect();
+        assert_eq!(found, ["password"]);
     }
 
     /// The real tool, which reads one file of ours in the place of its own.
-    fn asked(options: &str) -> Option<OwnOption> {
+    fn asked(options: &str) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let (file, program) = (directory.path().join("my.cnf"), directory.path().join("mariadb-backup"));
         std::fs::write(&file, options).unwrap();
         let script = format!("#!/bin/sh\nexec mariadb-backup --defaults-file={} \"$@\"\n", file.display());
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-        own_option(&program, Family::Mariadb, &mariadb("10.11.19-MariaDB")).unwrap()
+        uncounted(&program, Family::Mariadb).unwrap()
     }
 
     #[test]
     fn the_real_mariadb_backup_is_asked_for_all_its_groups() {
-        assert_eq!(asked("[client]\npassword=secret\n[mariabackup]\ncompress-threads=2\n"), None);
-        let quicklz = |option: &str| Some(OwnOption { option: option.into(), compression: Some(Compression::Quicklz) });
-        for group in
-            ["mysqld", "client", "client-server", "client-mariadb", "xtrabackup", "mariabackup", "mariadb-backup"]
-        {
-            assert_eq!(asked(&format!("[{group}]\ncompress\n")), quicklz("compress"), "{group}");
+        assert_eq!(asked("[mysqld]\nport=3306\nuser=mysql\nsocket=/x\nssl-ca=/y\n"), [""; 0]);
+        for group in ["client", "client-mariadb", "xtrabackup", "mariabackup", "mariadb-backup"] {
+            let options =
+                format!("[mysqld]\nuser=mysql\n[{group}]\nuser=u\npassword=\"a --tables b\"\ndatabases_exclude=x\n");
+            let found = asked(&options);
+            assert!(found.contains(&format!("[{group}] databases")), "{found:?}");
+            assert!(found.contains(&format!("[{group}] password")), "{found:?}");
+            assert!(found.contains(&format!("[{group}] user")), "{found:?}");
         }
-        assert_eq!(asked("[mariabackup]\ncompress=quicklz\n[client]\ncompress\n"), quicklz("compress=quicklz"));
-        let encrypt = OwnOption { option: "encrypt=AES256".into(), compression: None };
-        assert_eq!(asked("[xtrabackup]\nencrypt=AES256\n[mariabackup]\ncompress\n"), Some(encrypt));
+        for group in ["mysqld", "mariadb", "client-server"] {
+            assert_eq!(asked(&format!("[{group}]\ncompress\n")), ["[server's groups] compress"], "{group}");
+        }
     }
 }

@@ -41,8 +41,14 @@ impl Ceiling {
         Ceiling { limit }
     }
 
-    fn bytes(self) -> u64 {
+    /// What is below it: the limit but for a reserve.
+    pub fn bytes(self) -> u64 {
         self.limit.saturating_sub((self.limit / PART_IN_RESERVE).max(LEAST_RESERVE))
+    }
+
+    /// The container's own limit.
+    pub fn limit(self) -> u64 {
+        self.limit
     }
 
     /// What a child did that was killed for it.

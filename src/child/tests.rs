@@ -9,16 +9,62 @@ fn shell(script: &str) -> Running {
 }
 
 #[test]
-fn keeps_the_last_lines_and_the_status() {
-    let ended = shell(
-        "for i in $(seq 150); do echo line $i >&2; done; echo 'Error: no such thing' >&2
-         echo '0 [Warning] InnoDB: native AIO failed: falling back' >&2; echo bye >&2; exit 3",
-    );
-    let ended = ended.wait().unwrap();
-    assert_eq!(ended.in_words(), "ended with 3");
-    assert_eq!(ended.tail.0.len(), TAIL_LINES);
-    assert!(ended.tail.ends_with_line_holding("bye"));
-    assert_eq!(ended.tail.complaint(), "Error: no such thing");
+fn the_reason_is_a_known_line_or_the_status_alone() {
+    let ended =
+        shell("echo '[ERROR] no such thing' >&2; for i in $(seq 500); do echo line $i >&2; done; exit 3").wait();
+    assert_eq!(ended.unwrap().why(), "ended with 3: [ERROR] no such thing");
+    let ended = shell("echo 'Error in my_thread_global_end(): 1 threads' >&2; exit 3").wait().unwrap();
+    assert_eq!(ended.why(), "ended with 3");
+}
+
+/// Counts lines, and ends the program at one of them.
+#[derive(Default)]
+struct Until {
+    end: &'static str,
+    lines: u64,
+}
+
+impl Examine for Until {
+    fn examine(&mut self, line: &str) -> Importance {
+        self.lines += 1;
+        if line.contains(self.end) { Importance::Fatal } else { Importance::Detail }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        None
+    }
+}
+
+fn examined(script: &str, end: &'static str) -> Ended<Until> {
+    let examiner = Until { end, lines: 0 };
+    let mut command = Command::new("sh");
+    Running::examined(command.args(["-c", script]), "sh", Stdio::null(), examiner).unwrap().wait().unwrap()
+}
+
+#[test]
+fn every_line_is_examined_and_not_only_the_last() {
+    let ended = examined("for i in $(seq 5000); do echo line $i; done >&2", "never");
+    assert_eq!((ended.lines.lines, ended.was_stopped, ended.in_words()), (5000, false, "ended with 0".to_owned()));
+}
+
+/// As mariadb-backup does on a full disk, with what it started.
+#[test]
+fn a_line_ends_a_program_that_would_go_on_for_ever() {
+    let started = Instant::now();
+    let ended =
+        examined("(while :; do echo 'IO Error: 28' >&2; done) & while :; do echo 'IO Error: 28' >&2; done", "28");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(ended.was_stopped && !ended.was_killed() && !ended.was_interrupted() && !ended.may_have_outgrown());
+    assert_eq!(ended.in_words(), "was stopped");
+}
+
+#[test]
+fn a_program_that_was_killed_was_interrupted_and_one_that_crashed_was_not() {
+    for (signal, is_interrupted) in [("KILL", true), ("TERM", true), ("SEGV", false), ("ABRT", false)] {
+        let ended = examined(&format!("kill -{signal} $$"), "never");
+        assert_eq!(ended.was_interrupted(), is_interrupted, "{signal}");
+    }
+    assert!(!examined("exit 1", "never").was_interrupted());
 }
 
 #[test]

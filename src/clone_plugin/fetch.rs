@@ -7,12 +7,14 @@ use anyhow::Result;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use super::own_server::{LEAST_POOL, OwnServer, Program, Setup, is_about_space, loading};
+use super::donors_settings;
 use super::turn::HeldTurn;
+use crate::child::is_about_space;
 use crate::durable;
 use crate::exit::{self, Reason};
 use crate::mysql::Server;
 use crate::mysql::plugin::{self, Fetching};
+use crate::own_server::{Access, Configuration, Grants, LEAST_POOL, OwnServer, Program, Setup};
 use crate::progress::Progress;
 use crate::secret::Secret;
 use crate::settings::HostPort;
@@ -57,11 +59,18 @@ impl Fetch<'_> {
         let own = stage.join("own");
         let setup = Setup {
             program: self.program,
-            directory: stage,
+            stage,
             data_dir: own.clone(),
-            settings: &self.offer.settings,
+            configuration: Configuration::None,
+            grants: Grants::Asked,
+            access: Access::Writable,
             pool: LEAST_POOL,
-            more: loading(&self.offer.libraries).chain(["--loose-innodb-redo-log-capacity=8M".to_owned()]).collect(),
+            options: {
+                let mut options = donors_settings::options(&self.offer.settings, &self.offer.libraries);
+                options.push("--loose-innodb-redo-log-capacity=8M".into());
+                options
+            },
+            blame: Reason::OwnServer,
         };
         let is_wanted = || self.turn.end().is_none();
         setup.initialise(&is_wanted).map_err(|error| self.trouble(error))?;
@@ -106,7 +115,10 @@ impl Fetch<'_> {
             // Before our server is killed: one that hangs in a disk's hands would keep the turn with it.
             self.turn.let_go();
         }
-        let outcome = outcome.map_err(|why| in_one_line(&own_server.end_in_words().unwrap_or(why)));
+        let outcome = outcome.map_err(|why| {
+            let end = own_server.end_in_words().map(|end| format!("the server that copies {end}"));
+            in_one_line(&end.unwrap_or(why))
+        });
         outcome.map(|()| Fetched { bytes }).map_err(|why| match is_about_space(&why) {
             true => Trouble::Fatal(Reason::DiskFull.error(why)),
             false => Trouble::Broken { why, bytes },

@@ -11,13 +11,12 @@
 //! killed with us. What it needs from the donor's settings came with the offer. Facts about the plugin are from MySQL's
 //! reference manual and seen with 9.7.
 
+mod donors_settings;
 mod fetch;
-mod own_server;
 mod started;
 mod turn;
 
 pub use fetch::{Fetch, Fetched, Trouble};
-pub use own_server::Program;
 pub use started::StartedCopy;
 pub use turn::HeldTurn;
 

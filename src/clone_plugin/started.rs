@@ -5,9 +5,11 @@ use std::path::Path;
 use anyhow::Result;
 use tokio::runtime::Handle;
 
-use super::own_server::{BESIDE_POOL, LEAST_POOL, OwnServer, Program, Setup};
+use super::donors_settings;
 use crate::datadir::journal::PluginCopy;
+use crate::exit::Reason;
 use crate::mysql::plugin;
+use crate::own_server::{Access, BESIDE_POOL, Configuration, Grants, LEAST_POOL, OwnServer, Program, Setup};
 use crate::position::Position;
 
 /// Such a copy. Dropped, its server is killed, and it can be started anew.
@@ -20,11 +22,14 @@ impl StartedCopy {
     pub fn start(program: &Program, data: &Path, copy: &PluginCopy, memory: u64) -> Result<StartedCopy> {
         let setup = Setup {
             program,
-            directory: data.parent().unwrap_or(data),
+            stage: data.parent().unwrap_or(data),
             data_dir: data.to_owned(),
-            settings: &copy.settings,
+            configuration: Configuration::None,
+            grants: Grants::Skipped,
+            access: Access::Writable,
             pool: memory.saturating_sub(BESIDE_POOL).max(LEAST_POOL),
-            more: vec!["--skip-grant-tables".to_owned()],
+            options: donors_settings::options(&copy.settings, &[]),
+            blame: Reason::OwnServer,
         };
         let own_server = Handle::current().block_on(setup.start(&|| true))?;
         Ok(StartedCopy { own_server })

@@ -3,22 +3,34 @@
 //! The thread that answers the donor waits for nothing else, so it goes on where a disk or a server hangs. Hence it also
 //! looks at whether the copy goes on, and lets the turn go where it doesn't.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tracing::debug;
 
+use crate::wire::data::DataReader;
 use crate::wire::frame::{self, Kind, WireError};
-use crate::wire::message::{Copied, Failed, Heartbeat};
+use crate::wire::message::{Copied, End, Failed, Heartbeat};
+
+/// Said where nobody knows why.
+const FAILED: &str = "the thread that answers the donor has failed";
 
 /// Held until it is given back, or dropped.
 pub struct HeldTurn {
     connection: TcpStream,
     copy: Arc<Mutex<Copy>>,
-    end: watch::Receiver<Option<String>>,
+    end: watch::Receiver<Option<Over>>,
+}
+
+/// How it came to be held no more.
+#[derive(Clone)]
+enum Over {
+    Lost(String),
+    /// It was given back, and this is the first frame of the donor's answer.
+    Answered(Vec<u8>),
 }
 
 /// What the donor is told of the copy.
@@ -37,9 +49,11 @@ impl HeldTurn {
         let (tell, end) = watch::channel(None);
         let (own, followed) = (connection.try_clone()?, copy.clone());
         std::thread::Builder::new().name("turn".into()).spawn(move || {
-            let why = answer(&own, &followed, patience);
-            let _ = own.shutdown(Shutdown::Both);
-            tell.send_replace(Some(why));
+            let over = answer(&own, &followed, patience);
+            if matches!(over, Over::Lost(_)) {
+                let _ = own.shutdown(Shutdown::Both);
+            }
+            tell.send_replace(Some(over));
         })?;
         Ok(HeldTurn { connection, copy, end })
     }
@@ -52,14 +66,19 @@ impl HeldTurn {
 
     /// Why it is not held any more, where it isn't.
     pub fn end(&self) -> Option<String> {
-        self.end.borrow().clone()
+        match &*self.end.borrow() {
+            Some(Over::Lost(why)) => Some(why.clone()),
+            Some(Over::Answered(_)) | None => None,
+        }
     }
 
     /// Waits for that.
     pub async fn ended(&self) -> String {
         let mut end = self.end.clone();
-        let why = end.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
-        why.unwrap_or_else(|| "the thread that answers the donor has failed".to_owned())
+        match end.wait_for(Option::is_some).await.ok().and_then(|over| over.clone()) {
+            Some(Over::Lost(why)) => why,
+            Some(Over::Answered(_)) | None => FAILED.to_owned(),
+        }
     }
 
     /// Lets it go, with nothing to show for it.
@@ -67,15 +86,28 @@ impl HeldTurn {
         let _ = self.connection.shutdown(Shutdown::Both);
     }
 
-    /// Gives it back with a whole copy. That it isn't heard is the donor's concern.
-    pub fn give_back(self, copied: &Copied) {
-        let mut copy = lock(&self.copy);
-        copy.is_whole = true;
-        if let Err(error) = frame::write_control(&mut &self.connection, Kind::Copied, copied) {
-            debug!("the donor does not hear that it was copied: {error}");
+    /// Gives it back with a whole copy, and takes the donor's answer: what the copy must hold, written to `inventory`, and
+    /// the end mark.
+    pub fn give_back(self, copied: &Copied, inventory: impl Write + Send + 'static) -> Result<End, WireError> {
+        {
+            let mut copy = lock(&self.copy);
+            copy.is_whole = true;
+            // Where nobody hears it, what was said before is still to be read: why.
+            let _ = frame::write_control(&mut &self.connection, Kind::Copied, copied);
         }
-        // What the donor still says is read to its end: closing before that could take the word back.
-        let _ = self.connection.shutdown(Shutdown::Write);
+        let first = match Handle::current().block_on(self.over()) {
+            Over::Answered(first) => first,
+            Over::Lost(why) => return Err(WireError::Malformed(why)),
+        };
+        let mut answer = DataReader::new(first.as_slice().chain(&self.connection));
+        answer.collect_inventory(inventory);
+        answer.finish()
+    }
+
+    async fn over(&self) -> Over {
+        let mut end = self.end.clone();
+        let over = end.wait_for(Option::is_some).await.ok().and_then(|over| over.clone());
+        over.unwrap_or_else(|| Over::Lost(FAILED.to_owned()))
     }
 }
 
@@ -92,15 +124,21 @@ fn lock(copy: &Mutex<Copy>) -> MutexGuard<'_, Copy> {
 }
 
 /// Until the donor says something else, or nothing any more, or there is nothing good to say.
-fn answer(connection: &TcpStream, copy: &Mutex<Copy>, patience: Duration) -> String {
+fn answer(connection: &TcpStream, copy: &Mutex<Copy>, patience: Duration) -> Over {
     loop {
-        if let Err(error) = hear(connection) {
-            return error.to_string();
-        }
+        let heard = match hear(connection) {
+            Ok(heard) => heard,
+            Err(error) => return Over::Lost(error.to_string()),
+        };
         let copy = lock(copy);
+        match heard {
+            Heard::Heartbeat => {}
+            Heard::Answer(_, first) if copy.is_whole => return Over::Answered(first),
+            Heard::Answer(kind, _) => return Over::Lost(format!("a {kind:?} message while the copy is fetched")),
+        }
         let still = copy.moved.elapsed();
-        if still > patience {
-            return format!("nothing has come for {} seconds", still.as_secs());
+        if !copy.is_whole && still > patience {
+            return Over::Lost(format!("nothing has come for {} seconds", still.as_secs()));
         }
         if !copy.is_whole {
             // Where nobody hears it, what was said before is still to be read: why.
@@ -109,12 +147,22 @@ fn answer(connection: &TcpStream, copy: &Mutex<Copy>, patience: Duration) -> Str
     }
 }
 
-/// A heartbeat of the donor's.
-fn hear(mut connection: &TcpStream) -> Result<(), WireError> {
+/// What a donor says.
+enum Heard {
+    Heartbeat,
+    /// The first frame of what it says of a copy that is there.
+    Answer(Kind, Vec<u8>),
+}
+
+fn hear(mut connection: &TcpStream) -> Result<Heard, WireError> {
     let header = frame::read_header(&mut connection)?;
     let body = frame::read_body(&mut connection, header)?;
     match header.kind {
-        Kind::Heartbeat => frame::parse::<Heartbeat>(Kind::Heartbeat, &body).map(drop),
+        Kind::Heartbeat => frame::parse::<Heartbeat>(Kind::Heartbeat, &body).map(|_| Heard::Heartbeat),
+        kind @ (Kind::Inventory | Kind::End) => {
+            let first = [&frame::header_bytes(kind, body.len()), body.as_slice()].concat();
+            Ok(Heard::Answer(kind, first))
+        }
         Kind::Failed => {
             let failed = frame::parse::<Failed>(Kind::Failed, &body)?;
             Err(WireError::Malformed(format!("the donor gave up: {}", failed.text)))

@@ -14,6 +14,7 @@ use tracing::info;
 
 use crate::child;
 use crate::cli::{Cli, Command};
+use crate::limits;
 use crate::pid1;
 use crate::settings::{Clone, Drain, InitConfig, Probe, Sidecar};
 
@@ -58,6 +59,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
 fn until_terminated(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Outcome> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
+        bear_limits()?;
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::spawn(pid1::reap_orphans());
         tokio::select! {
@@ -72,6 +74,14 @@ fn until_terminated(work: impl FnOnce() -> Result<()> + Send + 'static) -> Resul
     }
     runtime.shutdown_background();
     outcome
+}
+
+/// Raises what limits of this process may be raised. A file that grows too large is an error of its own then: without a handler
+/// its signal ends the process, without a word. Children have their own way with it.
+fn bear_limits() -> Result<()> {
+    limits::raise_soft_limits();
+    // Dropped, it leaves the handler where it is.
+    signal(SignalKind::from_raw(libc::SIGXFSZ)).map(drop).context("waiting for SIGXFSZ")
 }
 
 /// One thread for the control plane; clones and other work that blocks get threads of their own, for as long as they

@@ -12,7 +12,7 @@ use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
-use super::{Outcome, runtime};
+use super::{Outcome, bear_limits, runtime};
 use crate::child;
 use crate::datadir::layout::Layout;
 use crate::donor::{self, ClonePort, Donor};
@@ -37,6 +37,7 @@ pub fn run(settings: Sidecar) -> Result<Outcome> {
 }
 
 async fn live(settings: Arc<Sidecar>) -> Result<Outcome> {
+    bear_limits()?;
     let stop = Stop::listen()?;
     let clones = ClonePort::open(settings.clone_listen).await?;
     let http = Arc::new(http::bind(settings.http_listen).await?);

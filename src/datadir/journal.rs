@@ -1,17 +1,21 @@
 //! The journal: one small file that says in which state a data directory is, and where its data came from.
 
-use std::collections::BTreeMap;
+mod clone_record;
+mod fault;
+
 use std::fmt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::backup_tool::received_log::ReceivedLog;
 use crate::durable;
 use crate::exit::{self, Reason};
-use crate::mysql::plugin::PositionIn;
 use crate::position::Position;
+pub use clone_record::{CloneRecord, ListedBy, PluginCopy, Unproven};
+pub use fault::ApplierFault;
 
 /// The journal's name, in a data directory and in a stage.
 pub const FILE_NAME: &str = ".mysqlset.json";
@@ -82,45 +86,6 @@ impl fmt::Display for SetId {
     }
 }
 
-/// Where a clone came from and what came with it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CloneRecord {
-    /// The donor's address.
-    pub donor: String,
-    /// The donor's name in the set, as it gave it.
-    pub donor_pod: String,
-    /// What made the copy, with its version: a backup tool, or MySQL's CLONE plugin.
-    pub tool: String,
-    /// Bytes that came.
-    pub bytes: u64,
-    /// Seconds from the donor's offer to the copy's end.
-    pub seconds: f64,
-    /// When it was known to be whole, in seconds since 1970.
-    pub received_at: u64,
-    /// Where replication starts. A copy by the plugin does not say it before a server was started on it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<Position>,
-    /// Where the copy was made by MySQL's CLONE plugin: what a server needs to be started on it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plugin: Option<PluginCopy>,
-}
-
-impl CloneRecord {
-    /// Where replication starts, of a copy that was prepared.
-    pub fn position(&self) -> Result<&Position> {
-        self.position.as_ref().context("the journal does not say where the clone's replication starts")
-    }
-}
-
-/// A copy by MySQL's CLONE plugin.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PluginCopy {
-    /// Where its position stands.
-    pub position_in: PositionIn,
-    /// The donor's settings without which no server can be started on it, by name.
-    pub settings: BTreeMap<String, String>,
-}
-
 /// What keeps a replica's replication from going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -186,6 +151,9 @@ pub struct Journal {
     /// Replicas: replication can't go on. Gone again when it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<BrokenReplication>,
+    /// Replicas: the applier stopped at an error, and has not applied beyond that place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applier_fault: Option<ApplierFault>,
     /// When these data took the place of a replica's whose replication was broken, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloned_again_at: Option<u64>,
@@ -195,6 +163,16 @@ pub struct Journal {
     /// How many backups before this one could not be prepared.
     #[serde(default)]
     pub failed_backups: u32,
+    /// The log that was received with what is staged, as it was before the first prepare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_log: Option<ReceivedLog>,
+    /// How often the memory for a prepare was halved, because one was killed with more. Holds for the next backup too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub memory_halvings: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What every version of the journal has.
@@ -215,10 +193,18 @@ impl Journal {
             clone: None,
             source_forgotten: false,
             broken: None,
+            applier_fault: None,
             cloned_again_at: None,
             prepare_attempts: 0,
             failed_backups: 0,
+            received_log: None,
+            memory_halvings: 0,
         }
+    }
+
+    /// What is said while a backup arrives: of what was learnt from earlier ones, how much memory is too much.
+    pub fn receiving(memory_halvings: u32) -> Journal {
+        Journal { memory_halvings, ..Journal::new(State::Receiving) }
     }
 
     /// The same data in another state.
@@ -286,6 +272,7 @@ pub fn now() -> u64 {
 mod tests {
     use super::*;
     use crate::exit::reason_of;
+    use crate::wire::message::InventoryEnd;
 
     #[test]
     fn comes_back_as_it_was_written() {
@@ -302,9 +289,25 @@ mod tests {
             received_at: now(),
             position: Some(Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 1575 }),
             plugin: None,
+            unproven: vec![Unproven::PrepareEnd],
+            inventory: ListedBy::Donor(InventoryEnd { bytes: 13, digest: "00ff".into() }),
         });
+        journal.received_log = Some(ReceivedLog { name: "ib_logfile0".into(), bytes: 7, digest: "00ff".into() });
+        journal.memory_halvings = 1;
         journal.write(directory.path()).unwrap();
         assert_eq!(Journal::read(directory.path()).unwrap(), Some(journal));
+    }
+
+    /// Version 0.1.0, in the middle of a prepare.
+    #[test]
+    fn a_journal_of_an_older_version_says_nothing_of_the_received_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = r#"{"version":1,"state":"preparing","since":1,"clone":{"donor":"x","donor_pod":"mysql-0","tool":"x",
+            "bytes":1,"seconds":1.0,"received_at":1},"prepare_attempts":1,"failed_backups":0}"#;
+        std::fs::write(directory.path().join(FILE_NAME), text).unwrap();
+        let journal = Journal::read(directory.path()).unwrap().unwrap();
+        assert_eq!((journal.received_log, journal.memory_halvings), (None, 0));
+        assert!(journal.clone.unwrap().unproven.is_empty());
     }
 
     #[test]

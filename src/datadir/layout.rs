@@ -61,6 +61,11 @@ impl Layout {
         self.stage().join("data")
     }
 
+    /// What the staged copy must hold, as its donor listed it.
+    pub fn staged_inventory(&self) -> PathBuf {
+        self.stage().join("inventory")
+    }
+
     /// The directory whose journal tells how far a clone has come.
     pub fn journal_of_clone(&self) -> PathBuf {
         match self.place {

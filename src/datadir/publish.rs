@@ -22,8 +22,10 @@ const LAST_TO_MOVE: &str = "mysql";
 /// Moves the staged copy into the data directory, in the place of what is there where it `replaces` that. May be called
 /// again after any interruption, with the journal that says `publishing`.
 pub fn publish(layout: &Layout, prepared: &Journal, ownership: Ownership, replaces: bool) -> Result<Journal> {
-    let publishing = prepared.entering(State::Publishing);
-    let published = prepared.entering(State::Published);
+    // What was learnt of its prepare is of no more use.
+    let mut publishing = prepared.entering(State::Publishing);
+    (publishing.received_log, publishing.memory_halvings) = (None, 0);
+    let published = publishing.entering(State::Published);
     match layout.place {
         Place::Beside => publish_beside(layout, &publishing, &published, ownership, replaces)?,
         Place::Inside => publish_inside(layout, &publishing, &published, ownership)?,
@@ -141,7 +143,7 @@ mod tests {
         };
         let owner = crate::settings::Owner { uid: 999, gid: 999 };
         let ownership = Ownership::decide(&layout, Some(owner)).unwrap();
-        let data = stage::open(&layout, ownership).unwrap();
+        let data = stage::open(&layout, ownership, &Journal::receiving(0)).unwrap();
         std::fs::create_dir(data.join("mysql")).unwrap();
         for name in ["ibdata1", "aria_log.00000001", "mysql/user.frm"] {
             std::fs::write(data.join(name), name).unwrap();

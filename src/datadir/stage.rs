@@ -15,16 +15,16 @@ use crate::exit::{self, Reason};
 /// For the server's user and group only.
 pub(super) const DIRECTORY_MODE: u32 = 0o770;
 
-/// Throws away what an earlier try left and makes an empty stage. The journal says `receiving`, on disk, before
+/// Throws away what an earlier try left and makes an empty stage. The journal, which says `receiving`, is on disk before
 /// this returns; so the first byte of a backup can't arrive unannounced.
 ///
 /// The earlier journal goes first, so that nothing speaks for what is being thrown away. Neither needs space: what
 /// is thrown away may be what fills the volume.
-pub fn open(layout: &Layout, ownership: Ownership) -> Result<PathBuf> {
+pub fn open(layout: &Layout, ownership: Ownership, receiving: &Journal) -> Result<PathBuf> {
     Journal::remove(&layout.journal_of_clone())?;
     discard(layout)?;
     make_directory(&layout.stage())?;
-    Journal::new(State::Receiving).write(&layout.journal_of_clone())?;
+    receiving.write(&layout.journal_of_clone())?;
     let data = layout.staged_data();
     make_directory(&data)?;
     ownership.give(&layout.stage())?;
@@ -40,6 +40,14 @@ pub fn discard(layout: &Layout) -> Result<()> {
     remove_tree(&layout.staged_data())?;
     if remove_tree(&stage)? {
         sync(layout.workplace())?;
+    }
+    Ok(())
+}
+
+/// Removes what is staged, and leaves the journal of the clone: what it says, the next start needs.
+pub fn clear(layout: &Layout) -> Result<()> {
+    if remove_tree(&layout.staged_data())? {
+        sync(&layout.stage())?;
     }
     Ok(())
 }
@@ -107,10 +115,10 @@ mod tests {
             let data_dir = if place == Place::Beside { volume.path().join("mysql") } else { volume.path().to_owned() };
             let layout = Layout { data_dir, place };
             let ownership = Ownership::decide(&layout, Some(Owner { uid: 999, gid: 999 })).unwrap();
-            let data = open(&layout, ownership).unwrap();
+            let data = open(&layout, ownership, &Journal::receiving(0)).unwrap();
             std::fs::write(data.join("ibdata1"), "old").unwrap();
             Journal::new(State::Received).write(&layout.journal_of_clone()).unwrap();
-            let data = open(&layout, ownership).unwrap();
+            let data = open(&layout, ownership, &Journal::receiving(0)).unwrap();
             assert_eq!(std::fs::read_dir(data).unwrap().count(), 0, "{place:?}");
             let journal = Journal::read(&layout.journal_of_clone()).unwrap().unwrap();
             assert_eq!(journal.state, State::Receiving, "{place:?}");

@@ -38,7 +38,7 @@ pub struct Admitted {
 
 /// What a peer that has proven itself gets.
 enum Given<'a> {
-    Turn(Turn, Way<'a>, Survey),
+    Turn(Turn, Way<'a>, Box<Survey>),
     Report,
 }
 
@@ -63,21 +63,32 @@ pub fn handle(donor: &Donor, stream: TcpStream) {
     if donor.settings.donate_unproven_stream && bare::is_silent(&stream) {
         return bare::serve(donor, &stream);
     }
-    match admit(donor, &stream) {
-        Ok((hello, transcript, Given::Turn(turn, way, survey))) => {
-            let recipient = Admitted { stream, hello, transcript, turn, survey };
+    let (hello, transcript) = match greet(donor, &stream) {
+        Ok(greeted) => greeted,
+        Err(ended) => return end(donor, &stream, None, ended),
+    };
+    match give(donor, &hello) {
+        Ok(Given::Turn(turn, way, survey)) => {
+            let recipient = Admitted { stream, hello, transcript, turn, survey: *survey };
             match way {
                 Way::Tool(tool) => backup::serve(donor, tool, recipient),
                 Way::Plugin => plugin::serve(donor, recipient),
             }
         }
-        Ok((hello, transcript, Given::Report)) => give_report(donor, &stream, &hello, transcript),
-        Err(Ended::Refused(refusal)) => {
+        Ok(Given::Report) => give_report(donor, &stream, &hello, transcript),
+        Err(ended) => end(donor, &stream, Some(transcript), ended),
+    }
+}
+
+/// Ends a handshake that leads to nothing, and counts it.
+fn end(donor: &Donor, stream: &TcpStream, said: Option<Transcript>, ended: Ended) {
+    match ended {
+        Ended::Refused(refusal) => {
             info!(why = refusal.why.name(), "refused: {}", refusal.text);
             donor.metrics.refused(refusal.why);
-            refuse(&stream, &refusal);
+            refuse(donor, stream, said, &refusal);
         }
-        Err(Ended::Broken(error)) => {
+        Ended::Broken(error) => {
             info!("a connection brought no request for a clone: {error}");
             donor.metrics.broken_handshake();
         }
@@ -91,9 +102,13 @@ fn limit_silence(stream: &TcpStream, stall: Duration) {
     let _ = set_tcp_user_timeout(stream, u32::try_from(stall.as_millis()).unwrap_or(u32::MAX));
 }
 
-/// Sends a refusal, and waits for the peer to read it: closing with unread bytes would take it away again.
-pub fn refuse(mut stream: &TcpStream, refusal: &Refusal) {
-    let sent = frame::write_control(&mut stream, Kind::Refusal, refusal);
+/// Sends a refusal, and waits for the peer to read it: closing with unread bytes would take it away again. A peer that
+/// has proven itself gets our proof with it: what was `said` is the whole handshake.
+pub fn refuse(donor: &Donor, mut stream: &TcpStream, said: Option<Transcript>, refusal: &Refusal) {
+    let sent = match said {
+        Some(said) => answer(donor, stream, said, Kind::Refusal, refusal),
+        None => frame::write_control(&mut stream, Kind::Refusal, refusal).map(drop),
+    };
     if sent.is_ok() {
         let_it_read(stream);
     }
@@ -131,7 +146,8 @@ fn give_report(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Tra
     }
 }
 
-fn admit<'a>(donor: &'a Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript, Given<'a>), Ended> {
+/// The peer's half: who it is, and that it knows the secret where there is one.
+fn greet(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript), Ended> {
     let mut input = DeadlineReader::new(stream, Instant::now() + HANDSHAKE_LIMIT);
     let mut transcript = Transcript::default();
     let theirs = preface::receive(&mut input)?;
@@ -144,12 +160,17 @@ fn admit<'a>(donor: &'a Donor, mut stream: &TcpStream) -> Result<(Hello, Transcr
     let hello: Hello = expect(&mut input, Kind::Hello, &mut transcript)?;
 
     prove(donor, &hello, &mut input, stream, &mut transcript)?;
-    check_set(donor, &hello)?;
+    Ok((hello, transcript))
+}
+
+/// What a peer gets that has proven itself.
+fn give<'a>(donor: &'a Donor, hello: &Hello) -> Result<Given<'a>, Ended> {
+    check_set(donor, hello)?;
     if hello.wants == Wants::Report {
-        return Ok((hello, transcript, Given::Report));
+        return Ok(Given::Report);
     }
-    let (turn, way, survey) = take_turn(donor, &hello)?;
-    Ok((hello, transcript, Given::Turn(turn, way, survey)))
+    let (turn, way, survey) = take_turn(donor, hello)?;
+    Ok(Given::Turn(turn, way, Box::new(survey)))
 }
 
 /// A turn for who may have a clone, where one can be made now and would be of use to him; and what is

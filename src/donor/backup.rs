@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 use std::process::ChildStdout;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -10,15 +11,19 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::admission::{Admitted, answer, refuse};
+use super::listing;
 use super::preflight::Survey;
 use super::relay::{self, Relayed};
 use super::sessions::{Sessions, Watch};
+use super::way::Way;
 use super::{Donor, Turn};
-use crate::backup_tool::{Backup, BackupTool};
+use crate::backup_tool::{Backup, BackupLines, BackupTool};
 use crate::child::{Ended, Running};
+use crate::limits::Descriptors;
 use crate::mysql::{Server, aria};
 use crate::ordinal::Role;
 use crate::scratch;
+use crate::status::Status;
 use crate::wire::auth::Transcript;
 use crate::wire::data::DataWriter;
 use crate::wire::frame::Kind;
@@ -72,22 +77,23 @@ fn run(
 ) -> Result<Served> {
     let mut running = match RunningTool::start(donor, tool, survey) {
         Ok(running) => running,
-        Err(error) => return give_up(stream, error),
+        Err(error) => return give_up(donor, stream, transcript, error),
     };
     let offer = offer(donor, tool, hello, survey);
     answer(donor, stream, transcript, Kind::Offer, &offer)?;
     let writer = DataWriter::covering(offer.digest, stream);
     let (writer, cut) = relay(donor, tool, writer, offer.packing.is_some(), &mut running)?;
-    end(running, writer, cut, relay::heartbeat(donor.settings.peering.stall_timeout))
+    end(donor, running, writer, cut, survey)
 }
 
 /// The backup tool at work, its sessions on the server watched.
 pub struct RunningTool<'a> {
     tool: &'a BackupTool,
-    running: Running,
+    running: Running<BackupLines>,
     sessions: Sessions,
     watch: Watch,
     lock_wait: Duration,
+    status: Arc<Status>,
     _scratch: TempDir,
 }
 
@@ -105,13 +111,16 @@ impl<'a> RunningTool<'a> {
             lock_wait: settings.lock_wait,
             threads: settings.tool_threads,
             mean_file_bytes: survey.mean_file_bytes,
+            variables: &survey.variables,
+            descriptors: Descriptors::for_files(survey.open_files)?,
             of_replica: settings.member.role() == Role::Replica,
         };
         let running = tool.start_backup(&backup)?;
         let sessions =
             Sessions { server: settings.server.clone(), account: settings.backup.clone(), tool: running.id() };
         let watch = Watch::begin(sessions.clone(), settings.lock_wait);
-        Ok(RunningTool { tool, running, sessions, watch, lock_wait: settings.lock_wait, _scratch: scratch })
+        let (lock_wait, status) = (settings.lock_wait, donor.status.clone());
+        Ok(RunningTool { tool, running, sessions, watch, lock_wait, status, _scratch: scratch })
     }
 
     /// The pipe from its output; once.
@@ -131,15 +140,16 @@ impl<'a> RunningTool<'a> {
     /// Waits for the end of a tool that has closed its output. Either it ended with success, by its status and by its
     /// own last word, or the inner error says why what it wrote is worth nothing. As long as it takes, `meanwhile` is done
     /// every few milliseconds.
-    pub fn finish(self, mut meanwhile: impl FnMut()) -> Result<Result<Ended, String>> {
-        let RunningTool { tool, running, watch, lock_wait, _scratch, .. } = self;
+    pub fn finish(self, mut meanwhile: impl FnMut()) -> Result<Result<Ended<BackupLines>, String>> {
+        let RunningTool { tool, running, watch, lock_wait, status, _scratch, .. } = self;
         let deadline = Instant::now() + EXIT_LIMIT;
         let goes_on = || {
             meanwhile();
             Instant::now() < deadline
         };
         let ended = running.wait_while(goes_on).with_context(|| format!("waiting for {tool}"))?;
-        Ok(match fault(tool, &ended) {
+        // What was copied while the applier stopped has what it stopped at.
+        Ok(match fault(tool, &ended).or_else(|| status.get().beyond_fault().err()) {
             None => Ok(ended),
             Some(_) if watch.has_struck() => {
                 Err(format!("the backup waited for a lock of the server for more than {} seconds", lock_wait.as_secs()))
@@ -163,8 +173,9 @@ async fn flush_aria(donor: &Donor) -> Result<()> {
 }
 
 /// Refuses after all, with a reason that may pass.
-fn give_up(stream: &TcpStream, error: anyhow::Error) -> Result<Served> {
-    refuse(stream, &Refusal { why: Why::NotReady, text: format!("{error:#}"), retry_after: Some(10) });
+fn give_up(donor: &Donor, stream: &TcpStream, said: Transcript, error: anyhow::Error) -> Result<Served> {
+    let refusal = Refusal { why: Why::NotReady, text: format!("{error:#}"), retry_after: Some(10) };
+    refuse(donor, stream, Some(said), &refusal);
     Err(error)
 }
 
@@ -174,9 +185,12 @@ fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, survey: &Survey) -> Of
         pod: snapshot.pod,
         ordinal: donor.settings.member.ordinal.0,
         format: tool.format(),
-        members: survey.members,
+        // Ours are never compressed one by one; older donors' may be.
+        members: None,
         packing: relay::packing(donor.settings.peering.wire_compression, &hello.packing),
+        inventory: survey.look.as_ref().and_then(|_| listing::encoding(&hello.inventory)),
         expected_bytes: Some(survey.bytes),
+        files: Some(survey.open_files),
         digest: relay::coverage(tool.format(), &hello.digests),
         tool: tool.to_string(),
         server: snapshot.server.unwrap_or_default(),
@@ -214,9 +228,16 @@ fn relay<'a>(
     }
 }
 
-/// Only here is an end frame sent: the tool has ended with success, and its stream is whole.
-fn end(running: RunningTool<'_>, mut writer: Writer<'_>, cut: Option<String>, heartbeat: Duration) -> Result<Served> {
-    let tool = running.tool;
+/// Only here is an end frame sent: the tool has ended with success, its stream is whole, and the server has said what it
+/// holds now.
+fn end(
+    donor: &Donor,
+    running: RunningTool<'_>,
+    mut writer: Writer<'_>,
+    cut: Option<String>,
+    survey: &Survey,
+) -> Result<Served> {
+    let (tool, heartbeat) = (running.tool, relay::heartbeat(donor.settings.peering.stall_timeout));
     let mut beat = Instant::now() + heartbeat;
     let tell = || {
         if Instant::now() >= beat {
@@ -236,16 +257,26 @@ fn end(running: RunningTool<'_>, mut writer: Writer<'_>, cut: Option<String>, he
             bail!(fault);
         }
     };
-    let position = ended.tail.line_holding("binlog position").map(str::to_owned);
+    if let Some(before) = &survey.look {
+        let tell = || drop(writer.heartbeat());
+        match listing::inventory(donor, Way::Tool(tool), before, heartbeat, tell) {
+            Ok(inventory) => writer.send_inventory(&inventory)?,
+            Err(fault) => {
+                writer.failed(fault.clone())?;
+                bail!(fault);
+            }
+        }
+    }
+    let position = ended.lines.position().map(str::to_owned);
     writer.flush()?;
     let sent = writer.sent();
     Ok(Served { bytes: writer.end(position)?, sent })
 }
 
-fn fault(tool: &BackupTool, ended: &Ended) -> Option<String> {
+fn fault(tool: &BackupTool, ended: &Ended<BackupLines>) -> Option<String> {
     if !ended.status.success() {
-        return Some(format!("{tool} {}: {}", ended.in_words(), ended.tail.complaint()));
+        return Some(format!("{tool} {}", ended.why()));
     }
-    let complete = ended.tail.ends_with_line_holding("completed OK!");
-    (!complete).then(|| format!("{tool} ended with 0 but did not say \"completed OK!\": {}", ended.tail.complaint()))
+    let complete = ended.lines.is_completed();
+    (!complete).then(|| format!("{tool} did not say \"completed OK!\": it {}", ended.why()))
 }

@@ -7,6 +7,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::limits;
 use crate::mysql::storage::Storage;
 use crate::server_config::data_files;
 use crate::unpack::path::OUR_PREFIX;
@@ -40,6 +41,8 @@ pub struct Lying {
     pub bytes: u64,
     /// Files that are copied.
     pub files: u64,
+    /// Of them, those that a backup tool has open all the time.
+    pub open_files: u64,
     /// A file that stands for one elsewhere.
     pub link: Option<PathBuf>,
 }
@@ -95,6 +98,8 @@ impl Looking<'_> {
             let is_filled = self.copier == Copier::Tool { fills_holes: true } && has_ending(path, &["ibd"]);
             self.found.bytes += if is_filled { taken.max(metadata.len()) } else { taken };
             self.found.files += 1;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            self.found.open_files += u64::from(limits::is_kept_open(&name));
         }
     }
 

@@ -10,6 +10,7 @@ mod bare;
 mod choice;
 mod congestion;
 mod copied_files;
+mod listing;
 mod pace;
 mod passing;
 mod pipe;
@@ -80,7 +81,10 @@ impl Donor {
             return Ok(tool);
         }
         let tool = BackupTool::find()?;
-        Ok(self.tool.get_or_init(|| tool))
+        Ok(self.tool.get_or_init(|| {
+            tell_uncounted_options(&tool);
+            tool
+        }))
     }
 }
 
@@ -197,6 +201,19 @@ async fn drain(donor: &Donor, mut sessions: JoinSet<()>) {
         warn!("the running clone did not finish in time and is broken off");
     }
     sessions.detach_all();
+}
+
+/// Once: whoever wrote them expects them to count.
+fn tell_uncounted_options(tool: &BackupTool) {
+    match tool.uncounted_options() {
+        Ok(options) if options.is_empty() => {}
+        Ok(options) => info!(
+            options = options.join(", "),
+            "options files of this container name options that do not count for clones: the backup tool reads only what the \
+             running server says"
+        ),
+        Err(error) => debug!("which options of the backup tool's own files do not count is not known: {error:#}"),
+    }
 }
 
 fn announce(donor: &Donor) {

@@ -10,11 +10,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::Donor;
 use super::admission::{Admitted, answer};
 use super::backup::{Served, in_turn};
+use super::listing;
 use super::preflight::Survey;
 use super::relay;
+use super::way::Way;
 use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
+use crate::inventory::look::Look;
 use crate::wire::auth::Transcript;
+use crate::wire::data::DataWriter;
 use crate::wire::frame::{self, Kind};
 use crate::wire::message::{Copied, Failed, Heartbeat, Hello, PluginOffer};
 
@@ -27,8 +31,9 @@ pub fn serve(donor: &Donor, recipient: Admitted) {
     in_turn(donor, &hello.pod(), turn, || run(donor, &stream, &hello, transcript, survey));
 }
 
-fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Transcript, survey: Survey) -> Result<Served> {
-    answer(donor, stream, transcript, Kind::PluginOffer, &offer(donor, hello, survey))?;
+fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Transcript, mut survey: Survey) -> Result<Served> {
+    let before = survey.look.take();
+    answer(donor, stream, transcript, Kind::PluginOffer, &offer(donor, hello, survey, before.is_some()))?;
     let stall = donor.settings.peering.stall_timeout;
     let period = relay::heartbeat(stall);
     let mut beat = Instant::now() + period;
@@ -37,11 +42,19 @@ fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Transcript,
     loop {
         if speaks(stream, beat.saturating_duration_since(Instant::now()))? {
             if let Some(Copied { bytes }) = read_word(stream)? {
+                if let Some(before) = &before {
+                    send_inventory(donor, stream, before, period)?;
+                }
                 return Ok(Served { bytes, sent: bytes });
             }
             asked = None;
         } else if asked.is_some_and(|asked| asked.elapsed() >= stall) {
             break;
+        }
+        if let Err(why) = donor.status.get().beyond_fault() {
+            // What was copied until now has what the applier stopped at.
+            let _ = frame::write_control(&mut &*stream, Kind::Failed, &Failed { text: why.clone() });
+            bail!(why);
         }
         if Instant::now() >= beat {
             // Where it can't be said, what the recipient said before is still to be read.
@@ -53,6 +66,22 @@ fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Transcript,
     let text = format!("the recipient was silent for {} seconds", stall.as_secs());
     let _ = frame::write_control(&mut &*stream, Kind::Failed, &Failed { text: text.clone() });
     bail!(text)
+}
+
+/// What the copy must hold, in the answer to the word that it is there. No data come with it.
+fn send_inventory(donor: &Donor, stream: &TcpStream, before: &Look, period: Duration) -> Result<()> {
+    let mut writer = DataWriter::new(stream);
+    // Whether anybody heard it is seen at the end.
+    let tell = || drop(writer.heartbeat());
+    match listing::inventory(donor, Way::Plugin, before, period, tell) {
+        Ok(inventory) => writer.send_inventory(&inventory)?,
+        Err(fault) => {
+            writer.failed(fault.clone())?;
+            bail!(fault);
+        }
+    }
+    writer.end(None)?;
+    Ok(())
 }
 
 /// What the recipient says: that it is there, or that it has all.
@@ -81,7 +110,7 @@ fn speaks(stream: &TcpStream, within: Duration) -> Result<bool> {
     }
 }
 
-fn offer(donor: &Donor, hello: &Hello, survey: Survey) -> PluginOffer {
+fn offer(donor: &Donor, hello: &Hello, survey: Survey, has_look: bool) -> PluginOffer {
     let (snapshot, settings) = (donor.status.get(), &donor.settings);
     let facts = survey.plugin.unwrap_or_default();
     PluginOffer {
@@ -95,6 +124,7 @@ fn offer(donor: &Donor, hello: &Hello, survey: Survey) -> PluginOffer {
         libraries: facts.libraries,
         rate_limit: settings.rate_limit,
         compressed: is_compressed(settings.peering.wire_compression, &hello.packing),
+        inventory: listing::encoding(&hello.inventory).filter(|_| has_look),
         expected_bytes: Some(survey.bytes),
         set_id: snapshot.set_id,
         lineage: snapshot.lineage,

@@ -1,19 +1,22 @@
 //! Whether a clone could work at all, before the backup tool is started.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::Donor;
-use super::copied_files::{self, Copier};
+use super::copied_files::{self, Copier, Lying};
+use super::listing;
 use super::way::Way;
-use crate::backup_tool::OwnOption;
+use crate::inventory::look::Look;
+use crate::limits::{Descriptors, TooFew};
+use crate::mysql::status::Thread;
 use crate::mysql::storage::Storage;
-use crate::mysql::{Server, history, plugin, replication_status};
+use crate::mysql::{Server, history, left_out, plugin, replication_status};
 use crate::ordinal::Role;
 use crate::peer::{self, Place, Questions};
 use crate::unpack::Format;
-use crate::unpack::compressed::Compression;
 use crate::wire::message::{Hello, Refusal, Wants, Why};
 
 /// One part in so many is added to what the data take: they grow while they are copied, and the log with them.
@@ -33,14 +36,18 @@ const RETRY_AFTER: u64 = 5;
 
 /// What is known of a backup before it is made.
 pub struct Survey {
-    /// How its members will be compressed.
-    pub members: Option<Compression>,
-    /// About how long it will be, if they are not.
+    /// About how long it will be.
     pub bytes: u64,
     /// Of the files that are copied, on average.
     pub mean_file_bytes: u64,
+    /// How many of them a backup tool has open at once.
+    pub open_files: u64,
+    /// The server's variables, by their names in small letters.
+    pub variables: BTreeMap<String, String>,
     /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
     pub plugin: Option<plugin::Facts>,
+    /// What the server holds, where the recipient asks for an inventory.
+    pub look: Option<Look>,
 }
 
 /// Looks at server, tool, volume and recipient; an error is what the recipient is told.
@@ -52,12 +59,10 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         Way::Plugin => &donor.settings.sql,
     };
     let mut server = Server::connect(&donor.settings.server, account).await.map_err(unknown)?;
-    let members = match way {
-        Way::Tool(tool) => compression_of(tool.own_option().map_err(unknown)?, hello)?,
-        Way::Plugin => None,
-    };
+    listing::may_look(donor, way, hello, &mut server).await?;
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
     check_storage(&storage, hello)?;
+    check_completeness(donor.settings.member.role(), &mut server, &storage).await?;
     if let (Way::Tool(tool), Role::Replica) = (way, donor.settings.member.role())
         && let Some(why) = tool.why_without_source(&storage.variables)
     {
@@ -67,7 +72,11 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         Way::Tool(tool) => Copier::Tool { fills_holes: tool.format() == Format::XbstreamMariaDb },
         Way::Plugin => Copier::Plugin,
     };
-    let (bytes, files) = copied(&donor.settings.data_dir, &storage, copier)?;
+    let lying = copied(&donor.settings.data_dir, &storage, copier)?;
+    let bytes = lying.bytes;
+    if matches!(way, Way::Tool(_)) {
+        check_descriptors(lying.open_files)?;
+    }
     let own_room = if matches!(way, Way::Plugin) { OWN_SERVERS_ROOM } else { 0 };
     check_room(bytes, own_room, &storage, hello)?;
     let plugin = match way {
@@ -79,8 +88,17 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         (Role::Replica, Wants::Recovery) => check_that_all_is_applied(&mut server).await?,
         _ => {}
     }
+    // Last: what is made from now on need not be in the copy.
+    let look = listing::first_look(donor, way, hello, &mut server).await?;
     server.close().await;
-    Ok(Survey { members, bytes, mean_file_bytes: bytes / files.max(1), plugin })
+    Ok(Survey {
+        bytes,
+        mean_file_bytes: bytes / lying.files.max(1),
+        open_files: lying.open_files,
+        variables: storage.variables,
+        plugin,
+        look,
+    })
 }
 
 /// Has the plugin ready, where all that the server holds can be copied by it.
@@ -111,22 +129,6 @@ fn refusal(why: Why, text: String, retry_after: Option<u64>) -> Refusal {
     Refusal { why, text, retry_after }
 }
 
-/// What the tool's own options files make of the members, where the recipient can undo it.
-fn compression_of(own: Option<OwnOption>, hello: &Hello) -> Result<Option<Compression>, Refusal> {
-    let Some(OwnOption { option, compression }) = own else { return Ok(None) };
-    match compression {
-        Some(compression) if hello.members.contains(&compression.to_string()) => Ok(Some(compression)),
-        _ => {
-            let what = compression.map_or("what it asks for".to_owned(), |compression| compression.to_string());
-            let text = format!(
-                "the options files that the donor's backup tool reads say `{option}`, and the recipient can't undo \
-                 {what}: remove that line"
-            );
-            Err(refusal(Why::Unsupported, text, None))
-        }
-    }
-}
-
 fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
     let refuse = |text: String| Err(refusal(Why::Unsupported, text, None));
     if let Some(outside) = storage.outside() {
@@ -146,18 +148,39 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
     }
 }
 
-/// Bytes and number of the files that a backup copies, all of which must lie in the data directory.
-fn copied(data_dir: &Path, storage: &Storage, copier: Copier) -> Result<(u64, u64), Refusal> {
+/// A server that lacks something is no donor, nor is a primary that keeps something from its replicas.
+async fn check_completeness(role: Role, server: &mut Server, storage: &Storage) -> Result<(), Refusal> {
+    let unknown = |error: anyhow::Error| refusal(Why::NotReady, format!("{error:#}"), Some(RETRY_AFTER));
+    let Some(setting) = left_out::what_by(server, role, &storage.variables).await.map_err(unknown)? else {
+        return Ok(());
+    };
+    let text = match role {
+        Role::Primary => {
+            format!("the primary's binary log leaves a part out ({setting}), which its replicas would lack")
+        }
+        Role::Replica => format!("this replica may lack a part of the primary's data ({setting})"),
+    };
+    Err(refusal(Why::Unsupported, text, None))
+}
+
+/// A tool that runs out of descriptors says that pages are corrupted.
+fn check_descriptors(files: u64) -> Result<(), Refusal> {
+    let too_few = |error: TooFew| refusal(Why::Unsupported, format!("at the donor, {error}"), None);
+    Descriptors::for_files(files).map(drop).map_err(too_few)
+}
+
+/// The files that a backup copies, all of which must lie in the data directory.
+fn copied(data_dir: &Path, storage: &Storage, copier: Copier) -> Result<Lying, Refusal> {
     let unknown = |error: std::io::Error| {
         refusal(Why::NotReady, format!("looking at {}: {error}", data_dir.display()), Some(RETRY_AFTER))
     };
     let found = copied_files::look(data_dir, storage, copier).map_err(unknown)?;
-    match found.link {
+    match &found.link {
         Some(link) => {
             let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
             Err(refusal(Why::Unsupported, text, None))
         }
-        None => Ok((found.bytes, found.files)),
+        None => Ok(found),
     }
 }
 
@@ -205,6 +228,11 @@ async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(),
 
 async fn questions(server: &mut Server) -> Result<Questions> {
     let status = replication_status(server).await?;
+    // The watcher may not have looked since it stopped.
+    ensure!(
+        status.as_ref().is_some_and(|status| status.applier == Thread::Running),
+        "this replica's applier has stopped"
+    );
     let progress = history::progress(server, status.as_ref()).await?;
     Ok(Questions { about: progress.applied, history: Some(history::own_history(server).await?) })
 }
@@ -224,22 +252,5 @@ mod tests {
         let refusal = check_storage(&storage, &hello(None, false)).unwrap_err();
         assert!(!refusal.why.may_pass() && refusal.text.contains("app/t"), "{refusal}");
         assert!(check_storage(&storage, &hello(None, true)).is_ok());
-    }
-
-    #[test]
-    fn members_are_compressed_only_as_the_recipient_takes_them() {
-        let own = |option: &str, compression| Some(OwnOption { option: option.into(), compression });
-        let newer = Hello { members: vec!["zstd".into(), "snappy".into()], ..Hello::default() };
-        let older: Hello = serde_json::from_str(r#"{"set":"mysql","ordinal":1,"nonce":"","formats":[]}"#).unwrap();
-        for hello in [&newer, &older] {
-            assert_eq!(compression_of(None, hello).unwrap(), None);
-            for (option, compression) in [("compress", Some(Compression::Quicklz)), ("encrypt=AES256", None)] {
-                let refusal = compression_of(own(option, compression), hello).unwrap_err();
-                assert!(!refusal.why.may_pass() && refusal.text.contains(&format!("`{option}`")), "{refusal}");
-            }
-        }
-        let zstd = || own("compress=zstd", Some(Compression::Zstd));
-        assert_eq!(compression_of(zstd(), &newer).unwrap(), Some(Compression::Zstd));
-        assert!(compression_of(zstd(), &older).unwrap_err().text.contains("zstd: remove that line"));
     }
 }

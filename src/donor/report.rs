@@ -8,7 +8,7 @@ use super::Donor;
 use crate::datadir::contents::Contents;
 use crate::datadir::journal::{Journal, State};
 use crate::mysql::history::{self, Progress};
-use crate::mysql::{Server, replication_status};
+use crate::mysql::{Server, left_out, replication_status};
 use crate::ordinal::Role;
 use crate::position::Position;
 use crate::wire::message::{Hello, Report};
@@ -33,6 +33,8 @@ pub fn report(donor: &Donor, hello: &Hello) -> Report {
         fetched: None,
         cannot_follow: None,
         unknown_history: None,
+        applier_fault: snapshot.applier_fault.map(|fault| format!("error {} after {}", fault.number, fault.stopped_at)),
+        left_out: None,
     };
     if let Err(error) = Handle::current().block_on(ask_server(donor, hello, &mut report)) {
         debug!("a report without the server's part: {error:#}");
@@ -56,6 +58,8 @@ async fn ask_server(donor: &Donor, hello: &Hello, report: &mut Report) -> Result
     if let Some(history) = &hello.history {
         report.unknown_history = Some(history::what_is_unknown(&mut server, history).await?);
     }
+    // Last: an account may not see it, and whoever wants a copy is told then.
+    report.left_out = left_out::what(&mut server, donor.settings.member.role()).await?;
     server.close().await;
     Ok(())
 }

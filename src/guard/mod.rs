@@ -1,7 +1,8 @@
 //! The primary-loss guard: before ordinal 0 begins a new database, it asks whether the set has data already.
 //!
 //! A peer that holds data, one that exists and does not answer, and a resolver that can't say who exists: each of them
-//! stops it. That no peer has a name proves nothing, for after a full outage they are started one by one; then it is
+//! stops it. With a clone secret only a peer that has proven itself is believed: a report, or that it belongs to another
+//! set. That no peer has a name proves nothing, for after a full outage they are started one by one; then it is
 //! they who notice, by comparing identities (see [`crate::replication`]).
 
 mod names;
@@ -11,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::ordinal::{Member, Ordinal};
 use crate::own_address;
-use crate::peer::{self, Place, Questions, Silence};
+use crate::peer::{self, Place, Questions, Refused, Silence};
 use crate::position::Position;
 use crate::settings::{HostPort, Peering};
 use crate::wire::message::{Report, Why};
@@ -44,6 +45,22 @@ struct Peer {
     report: Report,
 }
 
+impl Peer {
+    /// What makes it no source of a recovery, however far it has come.
+    fn why_no_source(&self) -> Option<String> {
+        match (&self.report.applier_fault, &self.report.left_out) {
+            (Some(fault), _) => Some(format!(
+                "its applier stopped with {fault}, so that its data differ from the lost primary's: mend it, or have it \
+                 skip that place"
+            )),
+            (None, Some(setting)) => {
+                Some(format!("may lack a part of the data ({setting}): name another with --donor"))
+            }
+            (None, None) => None,
+        }
+    }
+}
+
 impl Guard<'_> {
     /// Asks every peer that has a name. Takes no time worth speaking of where there is none.
     pub fn look_around(&self) -> Surroundings {
@@ -58,9 +75,10 @@ impl Guard<'_> {
             match answer.unwrap_or_else(|_| died()) {
                 Ok(report) if report.has_data => surroundings.with_data.push(Peer { address, report }),
                 Ok(_) => {}
-                // Another set behind the same service; it says so itself.
-                Err(Silence::Refused(refusal)) if refusal.why == Why::WrongSet => {}
-                Err(silence) => surroundings.silent.push((address, silence)),
+                Err(silence) => {
+                    let silence = believed(silence, self.peering.secret.is_some());
+                    surroundings.silent.extend(silence.map(|silence| (address, silence)));
+                }
             }
         }
         surroundings
@@ -101,6 +119,19 @@ impl Guard<'_> {
     }
 }
 
+/// What a peer's silence says about the set; `None` where the peer belongs to another set behind the same service, which
+/// it says itself. Where a secret is set, only a peer that knows it is believed that: a stranger could open the way to
+/// a new database beside the old one.
+fn believed(silence: Silence, has_secret: bool) -> Option<Silence> {
+    match silence {
+        Silence::Refused(Refused { refusal, is_proven }) if refusal.why == Why::WrongSet => {
+            let unproven = || format!("it says {refusal}, but does not prove that it knows the clone secret");
+            (has_secret && !is_proven).then(|| Silence::Unacceptable(unproven()))
+        }
+        other => Some(other),
+    }
+}
+
 impl Surroundings {
     /// Whether nothing speaks against a new database.
     pub fn are_empty(&self) -> bool {
@@ -117,6 +148,12 @@ impl Surroundings {
             }
             if let Some(position) = &report.applied {
                 let _ = write!(text, ", up to {position}");
+            }
+            if let Some(fault) = &report.applier_fault {
+                let _ = write!(text, ", and its applier stopped with {fault}");
+            }
+            if let Some(setting) = &report.left_out {
+                let _ = write!(text, ", but may lack a part of it ({setting})");
             }
             words.push(text);
         }
@@ -145,9 +182,16 @@ impl Surroundings {
             }
         }
         let has_all = |position: &Position| candidates.iter().all(|(_, other)| position.covers(other) == Some(true));
-        match candidates.iter().find(|(_, position)| has_all(position)) {
-            Some((peer, position)) => Ok((HostPort { host: peer.address.to_string(), port }, (*position).clone())),
-            None => Err(format!("no replica has all that the others have: {}", self.in_words())),
+        let furthest: Vec<_> = candidates.iter().filter(|(_, position)| has_all(position)).collect();
+        match (furthest.iter().find(|(peer, _)| peer.why_no_source().is_none()), furthest.first()) {
+            (Some((peer, position)), _) => Ok((HostPort { host: peer.address.to_string(), port }, (*position).clone())),
+            (None, Some((peer, _))) => Err(format!(
+                "{} has come furthest, but {}; found: {}",
+                peer.report.pod,
+                peer.why_no_source().unwrap_or_default(),
+                self.in_words()
+            )),
+            (None, None) => Err(format!("no replica has all that the others have: {}", self.in_words())),
         }
     }
 }
@@ -155,6 +199,7 @@ impl Surroundings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::message::Refusal;
 
     fn replica(ordinal: u32, applied: &str, fetched: Option<&str>) -> Peer {
         let position = |text: &str| Position::MariadbGtid { slave_pos: text.to_owned() };
@@ -169,6 +214,8 @@ mod tests {
             fetched: fetched.map(position),
             cannot_follow: None,
             unknown_history: None,
+            applier_fault: None,
+            left_out: None,
         };
         Peer { address: [10, 0, 0, ordinal as u8].into(), report }
     }
@@ -183,6 +230,55 @@ mod tests {
         assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.2:3307");
         let apart = surroundings(vec![replica(1, "0-100-9", None), replica(2, "0-100-7,1-1-1", None)]);
         assert!(apart.most_advanced(3307).unwrap_err().contains("no replica has all"));
+    }
+
+    #[test]
+    fn a_replica_whose_applier_stopped_is_no_source_of_recovery() {
+        let mut faulty = replica(1, "0-100-7", Some("0-100-9"));
+        faulty.report.applier_fault = Some("error 1062 after GTID 0-100-7".into());
+        let found = surroundings(vec![faulty, replica(2, "0-100-9", None)]);
+        assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.2:3307");
+        let mut further = replica(1, "0-100-7", Some("0-100-10"));
+        further.report.applier_fault = Some("error 1062 after GTID 0-100-7".into());
+        let found = surroundings(vec![further, replica(2, "0-100-9", None)]);
+        let why = found.most_advanced(3307).unwrap_err();
+        assert!(why.contains("mysql-1 has come furthest, but its applier stopped with error 1062"), "{why}");
+    }
+
+    #[test]
+    fn a_peer_of_another_set_is_believed_where_it_has_proven_itself_or_nobody_can() {
+        let refused = |why: Why, is_proven: bool| {
+            Silence::Refused(Refused { refusal: Refusal { why, text: "x".into(), retry_after: None }, is_proven })
+        };
+        for (why, is_proven, has_secret, is_silent) in [
+            (Why::WrongSet, true, true, false),
+            (Why::WrongSet, false, true, true),
+            (Why::WrongSet, false, false, false),
+            (Why::Unauthorised, false, true, true),
+            (Why::Unauthorised, true, true, true),
+            (Why::Other, false, false, true),
+        ] {
+            let told = believed(refused(why, is_proven), has_secret);
+            assert_eq!(told.is_some(), is_silent, "{why:?} {is_proven} {has_secret}");
+        }
+        assert!(believed(Silence::Bare, false).is_some());
+    }
+
+    #[test]
+    fn one_that_lacks_a_part_is_not_chosen_however_far_it_has_come() {
+        let partial = |ordinal, applied| {
+            let mut peer = replica(ordinal, applied, None);
+            peer.report.left_out = Some("replicate_ignore_db = app".to_owned());
+            peer
+        };
+        let found = surroundings(vec![partial(2, "0-100-9"), replica(1, "0-100-9", None)]);
+        assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.1:3307");
+        let found = surroundings(vec![partial(2, "0-100-9"), replica(1, "0-100-7", None)]);
+        let why = found.most_advanced(3307).unwrap_err();
+        assert!(
+            why.contains("mysql-2 has come furthest, but may lack a part") && why.contains("replicate_ignore_db = app"),
+            "{why}"
+        );
     }
 
     #[test]

@@ -91,6 +91,14 @@ impl Dialect {
         if self.says_replica() { "SHOW REPLICA STATUS" } else { "SHOW SLAVE STATUS" }
     }
 
+    /// Asks for the end of the binary log, and what it leaves out.
+    pub fn show_log_state(self) -> &'static str {
+        match self {
+            Dialect::Mysql { version } if version >= (8, 2, 0) => "SHOW BINARY LOG STATUS",
+            _ => "SHOW MASTER STATUS",
+        }
+    }
+
     /// Starts the thread that fetches the source's log.
     pub fn start_receiver(self) -> Statement {
         self.of_thread("START", "IO_THREAD")

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::gathering::GatheringStream;
-use super::{Asker, Place, Questions, Silence};
+use super::{Asker, Place, Questions, Refused, Silence};
 use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
-use crate::secret::Password;
+use crate::inventory::encoding;
+use crate::secret::{Password, Secret};
 use crate::settings::{HostPort, Peering};
 use crate::unpack::Format;
 use crate::unpack::compressed::Compression;
@@ -18,7 +19,7 @@ use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::data::DataReader;
 use crate::wire::digest::Coverage;
 use crate::wire::frame::{self, Kind};
-use crate::wire::message::{Challenge, Hello, Offer, PluginOffer, Proof, Refusal, Report};
+use crate::wire::message::{Challenge, Hello, Offer, PluginOffer, Proof, Refusal, Report, Wants};
 use crate::wire::packing::ZSTD;
 use crate::wire::preface;
 
@@ -70,6 +71,7 @@ pub(super) fn ask_within(limits: Limits, asker: &Asker<'_>, donor: &HostPort) ->
             return Err(Silence::Unacceptable("the donor offers a copy by the CLONE plugin, unasked".into()));
         }
         let offer: PluginOffer = answered.parse()?;
+        check_inventory(offer.inventory.as_deref()).map_err(Silence::Unacceptable)?;
         set_patience(&stream, patience(stall, offer.heartbeat_seconds))?;
         return Ok(Answer::Plugin(Box::new(Lease { offer, stream })));
     }
@@ -97,6 +99,7 @@ fn check_offer(offer: &Offer, formats: &[Format], packings: &[String]) -> Result
     if !formats.contains(&offer.format) {
         return Err(format!("the donor sends {}, which was not asked for", offer.format));
     }
+    check_inventory(offer.inventory.as_deref())?;
     if let Some(packing) = &offer.packing
         && !packings.contains(packing)
     {
@@ -107,6 +110,19 @@ fn check_offer(offer: &Offer, formats: &[Format], packings: &[String]) -> Result
             Err(format!("the donor sends members compressed with {compression}, which was not asked for"))
         }
         _ => Ok(()),
+    }
+}
+
+/// A copy is proven by it; each donor of this version and of later ones has one.
+fn check_inventory(encoding: Option<&str>) -> Result<(), String> {
+    match encoding {
+        Some(encoding::NAME) => Ok(()),
+        Some(other) => Err(format!("the donor sends an inventory encoded as {other}, which was not asked for")),
+        None => {
+            Err("the donor sends no inventory of its tables, so its copy could not be proven whole: bring the donor's \
+                     sidecar to this version of mysqlset"
+                .to_owned())
+        }
     }
 }
 
@@ -205,17 +221,26 @@ fn converse(
         }
         (None, false) => {}
     }
-    let answered = expect(&mut input, answers, &mut transcript)?;
-    if let Some(secret) = secret {
-        let said = transcript.clone();
-        let proof: Proof = expect(&mut input, &[Kind::Proof], &mut transcript)?.parse()?;
-        if !said.verify(secret, Side::Donor, &proof.hmac) {
-            return Err(Silence::Unacceptable(
-                "the donor does not know the clone secret: nothing is taken from it".into(),
-            ));
+    let answered = expect(&mut input, answers, &mut transcript);
+    let Some(secret) = secret else { return answered };
+    match answered {
+        Ok(answered) if is_proven(&mut input, &transcript, secret)? => Ok(answered),
+        Ok(_) => {
+            Err(Silence::Unacceptable("the donor does not know the clone secret: nothing is taken from it".into()))
         }
+        // A stranger that says no says nothing behind it, or nonsense. Its no is told all the same.
+        Err(Silence::Refused(Refused { refusal, .. })) => {
+            let is_proven = is_proven(&mut input, &transcript, secret).unwrap_or(false);
+            Err(Silence::Refused(Refused { refusal, is_proven }))
+        }
+        Err(silence) => Err(silence),
     }
-    Ok(answered)
+}
+
+/// Whether the donor proves that it knows the secret, and all that was said.
+fn is_proven(input: &mut DeadlineReader<'_>, said: &Transcript, secret: &Secret) -> Result<bool, Silence> {
+    let proof: Proof = expect(input, &[Kind::Proof], &mut said.clone())?.parse()?;
+    Ok(said.verify(secret, Side::Donor, &proof.hmac))
 }
 
 fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
@@ -233,6 +258,7 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
         keyring: asker.site.keyring,
         packing: packings(asker.peering),
         digests: Coverage::BESIDE_WHOLE.map(|coverage| coverage.name().to_owned()).to_vec(),
+        inventory: if asker.wants == Wants::Report { Vec::new() } else { vec![encoding::NAME.to_owned()] },
         wants: asker.wants,
         about: questions.about.clone(),
         history: questions.history.clone(),
@@ -243,8 +269,11 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
 fn expect(input: &mut DeadlineReader<'_>, kinds: &[Kind], transcript: &mut Transcript) -> Result<Answered, Silence> {
     let header = frame::read_header(input)?;
     let body = frame::read_body(input, header)?;
+    transcript.add(&frame::header_bytes(header.kind, body.len()));
+    transcript.add(&body);
     if header.kind == Kind::Refusal {
-        return Err(Silence::Refused(frame::parse::<Refusal>(Kind::Refusal, &body)?));
+        let refusal = frame::parse::<Refusal>(Kind::Refusal, &body)?;
+        return Err(Silence::Refused(Refused { refusal, is_proven: false }));
     }
     if !kinds.contains(&header.kind) {
         return Err(Silence::Unacceptable(format!(
@@ -252,8 +281,6 @@ fn expect(input: &mut DeadlineReader<'_>, kinds: &[Kind], transcript: &mut Trans
             header.kind, kinds[0]
         )));
     }
-    transcript.add(&frame::header_bytes(header.kind, body.len()));
-    transcript.add(&body);
     Ok(Answered { kind: header.kind, body })
 }
 
@@ -271,7 +298,8 @@ mod tests {
     #[test]
     fn an_offer_of_what_was_not_asked_for_is_not_taken() {
         let offer = |format: &str, members: &str| -> Offer {
-            let rest = r#""pod":"mysql-0","ordinal":0,"tool":"","server":"","heartbeat_seconds":5"#;
+            let rest =
+                r#""pod":"mysql-0","ordinal":0,"inventory":"tables-1","tool":"","server":"","heartbeat_seconds":5"#;
             serde_json::from_str(&format!(r#"{{{rest},"format":"{format}"{members}}}"#)).unwrap()
         };
         let formats = [Format::XbstreamPercona];

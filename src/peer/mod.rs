@@ -81,7 +81,7 @@ pub enum Silence {
     /// There is nobody to talk to.
     Unreachable(String),
     /// The peer said no.
-    Refused(Refusal),
+    Refused(Refused),
     /// The peer may not be trusted, or can't be understood: trying it again changes nothing.
     Unacceptable(String),
     /// The peer is no mysqlset, and sends a backup to whoever connects, as the tutorial's does.
@@ -90,11 +90,25 @@ pub enum Silence {
     Fatal(anyhow::Error),
 }
 
+/// A peer's no.
+#[derive(Debug)]
+pub struct Refused {
+    pub refusal: Refusal,
+    /// Whether the peer has proven that it knows the clone secret. Never without a secret.
+    pub is_proven: bool,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.refusal.fmt(f)
+    }
+}
+
 impl fmt::Display for Silence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Silence::Unreachable(why) | Silence::Unacceptable(why) => f.write_str(why),
-            Silence::Refused(refusal) => write!(f, "refused, {refusal}"),
+            Silence::Refused(refused) => write!(f, "refused, {refused}"),
             Silence::Bare => WireError::Bare.fmt(f),
             Silence::Fatal(error) => write!(f, "{error:#}"),
         }

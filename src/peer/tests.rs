@@ -15,7 +15,7 @@ use crate::ordinal::Ordinal;
 use crate::secret::{Password, Secret};
 use crate::wire::auth::{Side, Transcript, nonce};
 use crate::wire::frame::{self, Kind};
-use crate::wire::message::{Challenge, Hello, Proof};
+use crate::wire::message::{Challenge, Hello, Proof, Why};
 use crate::wire::preface;
 
 const SECRET: &str = "geheim-und-lang";
@@ -65,7 +65,8 @@ impl Donor {
 }
 
 fn offer() -> Value {
-    json!({ "pod": "mysql-0", "ordinal": 0, "format": "xbstream-mariadb", "tool": "", "server": "", "heartbeat_seconds": 5 })
+    json!({ "pod": "mysql-0", "ordinal": 0, "format": "xbstream-mariadb", "inventory": "tables-1", "tool": "", "server": "",
+        "heartbeat_seconds": 5 })
 }
 
 /// What a recipient makes of a donor: `None` where it takes what comes.
@@ -152,6 +153,46 @@ fn nothing_is_taken_from_a_donor_that_can_not_prove_that_it_knows_the_secret() {
     });
 }
 
+/// The guard believes a no only where it is proven; a clone's recipient hears it all the same.
+#[test]
+fn a_refusal_is_proven_by_a_proof_behind_it_and_by_nothing_else() {
+    type Ending = fn(&mut Donor);
+    let prove: Ending = |donor| {
+        let hmac = donor.said.prove(&Secret::new(SECRET), Side::Donor);
+        donor.say(Kind::Proof, &Proof { hmac });
+    };
+    let endings: [(Ending, bool); 4] = [
+        (prove, true),
+        (|_| {}, false),
+        (|donor| donor.say(Kind::Proof, &Proof { hmac: "00".repeat(32) }), false),
+        (|donor| donor.say(Kind::Report, &json!({})), false),
+    ];
+    let refusal = || json!({ "why": "wrong-set", "text": "another" });
+    for (ending, expected) in endings {
+        let told = asked(seconds(60, 60), Some(SECRET), |donor| {
+            donor.greet(1, 1);
+            donor.challenge(true);
+            donor.hear::<Proof>(Kind::Proof);
+            donor.say(Kind::Refusal, &refusal());
+            ending(donor);
+        });
+        let Some(Silence::Refused(Refused { refusal, is_proven })) = told else { panic!("{told:?}") };
+        assert_eq!((refusal.why, is_proven), (Why::WrongSet, expected));
+    }
+    // In the challenge's place nothing has been proven by anybody; and without a secret nothing can be.
+    for (secret, challenges) in [(Some(SECRET), false), (None, false), (None, true)] {
+        let told = asked(seconds(60, 60), secret, |donor| {
+            donor.greet(1, 1);
+            if challenges {
+                donor.challenge(false);
+            }
+            donor.say(Kind::Refusal, &refusal());
+            prove(donor);
+        });
+        let Some(Silence::Refused(Refused { is_proven: false, .. })) = told else { panic!("{told:?}") };
+    }
+}
+
 #[test]
 fn nothing_is_taken_that_was_not_asked_for() {
     let offering = |member: &'static str, value: &'static str| {
@@ -170,9 +211,16 @@ fn nothing_is_taken_that_was_not_asked_for() {
         ("members", "quicklz", "compressed with quicklz, which was not asked for"),
         ("format", "cpio", "makes no sense"),
         ("digest", "nothing", "makes no sense"),
+        ("inventory", "tables-2", "an inventory encoded as tables-2, which was not asked for"),
     ] {
         must_not_take(None, says, offering(member, value));
     }
+    must_not_take(None, "sends no inventory of its tables", |donor| {
+        donor.welcome();
+        let mut offer = offer();
+        offer.as_object_mut().unwrap().remove("inventory");
+        donor.say(Kind::Offer, &offer);
+    });
     must_not_take(None, "by the CLONE plugin, unasked", |donor| {
         donor.welcome();
         let offer = json!({
@@ -220,7 +268,7 @@ fn a_recipient_says_what_it_takes_and_never_says_it_twice() {
         assert_eq!((hello.pod().as_str(), hello.wants), ("mysql-1", Wants::Clone));
         assert_eq!((&hello.formats[..], &hello.digests[..]), (&["xbstream-mariadb".into()][..], &["heads".into()][..]));
         assert_eq!((&hello.members[..], hello.packing.len()), (&["zstd".into(), "lz4".into()][..], 0));
-        assert_eq!(hello.nonce.len(), 64);
+        assert_eq!((&hello.inventory[..], hello.nonce.len()), (&["tables-1".into()][..], 64));
     }
     assert_ne!(hellos[0].nonce, hellos[1].nonce);
 }

@@ -4,7 +4,7 @@
 //! (`gtid_strict_mode`). MySQL: sets of intervals for each UUID and tag. Files: by the number at their end, then the
 //! offset; they only say something about the logs of one server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Position;
 
@@ -24,6 +24,35 @@ impl Position {
             }
             _ => None,
         }
+    }
+
+    /// A position by GTID in the same server's words; `None` where this one is by file and offset.
+    pub fn of_the_same_kind(&self, gtid: String) -> Option<Position> {
+        match self {
+            Position::MariadbGtid { .. } => Some(Position::MariadbGtid { slave_pos: gtid }),
+            Position::MysqlGtid { .. } => Some(Position::MysqlGtid { executed: gtid }),
+            Position::BinlogFile { .. } => None,
+        }
+    }
+}
+
+/// The streams of which `position` has more than `base`: MariaDB's domains, or MySQL's sources with their tags; `None`
+/// where these are not two positions by GTID of one kind.
+pub fn streams_ahead(position: &Position, base: &Position) -> Option<BTreeSet<String>> {
+    match (position, base) {
+        (Position::MariadbGtid { slave_pos: further }, Position::MariadbGtid { slave_pos: base }) => {
+            let base = domains(base);
+            let is_ahead = |(domain, sequence): &(u64, u64)| base.get(domain).is_none_or(|reached| reached < sequence);
+            Some(domains(further).into_iter().filter(is_ahead).map(|(domain, _)| domain.to_string()).collect())
+        }
+        (Position::MysqlGtid { executed: further }, Position::MysqlGtid { executed: base }) => {
+            let base = intervals(base);
+            let is_ahead = |(source, wanted): &(String, Vec<(u64, u64)>)| {
+                !holds(base.get(source).map(Vec::as_slice).unwrap_or_default(), wanted)
+            };
+            Some(intervals(further).into_iter().filter(is_ahead).map(|(source, _)| source).collect())
+        }
+        _ => None,
     }
 }
 
@@ -80,8 +109,12 @@ pub fn mysql_covers(reached: &str, wanted: &str) -> bool {
     let (reached, wanted) = (intervals(reached), intervals(wanted));
     wanted.iter().all(|(source, wanted)| {
         let reached = reached.get(source).map(Vec::as_slice).unwrap_or_default();
-        wanted.iter().all(|(first, last)| reached.iter().any(|(from, to)| from <= first && last <= to))
+        holds(reached, wanted)
     })
+}
+
+fn holds(reached: &[(u64, u64)], wanted: &[(u64, u64)]) -> bool {
+    wanted.iter().all(|(first, last)| reached.iter().any(|(from, to)| from <= first && last <= to))
 }
 
 /// `uuid[:tag]` → its intervals, joined where they touch. A tag holds for the intervals behind it.

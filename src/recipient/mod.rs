@@ -5,17 +5,21 @@ mod rounds;
 mod unproven;
 
 use std::fmt;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::Context;
 use tracing::{info, info_span};
 
 use crate::backup_tool::{self, left_files, server_options};
-use crate::clone_plugin::Program;
-use crate::datadir::journal::{CloneRecord, Lineage, PluginCopy, SetId, now};
+use crate::datadir::journal::{CloneRecord, Lineage, ListedBy, PluginCopy, SetId, now};
 use crate::exit::{self, Reason};
+use crate::inventory::encoding;
+use crate::limits::Descriptors;
 use crate::ordinal::Ordinal;
+use crate::own_server::Program;
 use crate::peer::{self, Answer, Asker, Incoming, Silence};
 use crate::position::Position;
 use crate::progress::Progress;
@@ -23,7 +27,7 @@ use crate::server_config::ServerConfig;
 use crate::settings::HostPort;
 use crate::unpack::{self, Format, UnpackError, Writing};
 use crate::wire::frame::WireError;
-use crate::wire::message::Refusal;
+use crate::wire::message::{End, Offer, Refusal};
 
 pub use rounds::receive_from_any;
 
@@ -40,6 +44,8 @@ pub struct Received {
     pub position: Option<Position>,
     /// Where the plugin made it.
     pub plugin: Option<PluginCopy>,
+    /// By what list of the donor's it can be proven.
+    pub inventory: ListedBy,
 }
 
 impl Received {
@@ -54,6 +60,8 @@ impl Received {
             received_at: now(),
             position: self.position.clone(),
             plugin: self.plugin.clone(),
+            unproven: Vec::new(),
+            inventory: self.inventory.clone(),
         }
     }
 }
@@ -90,7 +98,7 @@ impl From<Silence> for Setback {
     fn from(silence: Silence) -> Setback {
         match silence {
             Silence::Unreachable(why) => Setback::Unreachable(why),
-            Silence::Refused(refusal) => Setback::Refused(refusal),
+            Silence::Refused(refused) => Setback::Refused(refused.refusal),
             Silence::Unacceptable(why) => Setback::Unacceptable(why),
             Silence::Bare => Setback::Unacceptable(unproven::REFUSED.to_owned()),
             Silence::Fatal(error) => Setback::Fatal(error),
@@ -102,6 +110,8 @@ impl From<Silence> for Setback {
 pub struct Means<'a> {
     /// Called once a donor has offered a copy, before the first byte of it; gives the empty directory that it goes to.
     pub stage: &'a dyn Fn() -> anyhow::Result<PathBuf>,
+    /// Where the donor's inventory goes, in the stage.
+    pub inventory: &'a Path,
     pub writing: Writing,
     /// A server that has the CLONE plugin.
     pub server: Option<&'a Program>,
@@ -129,13 +139,20 @@ pub fn receive(
         };
         match (answer, means.server) {
             (Answer::Stream(incoming), _) => {
+                check_descriptors(&incoming.offer).map_err(Setback::Fatal)?;
                 let directory = (means.stage)().map_err(Setback::Fatal)?;
                 unpack_all(*incoming, donor, &directory, means)
             }
-            (Answer::Plugin(lease), Some(program)) => plugin::receive(asker, donor, *lease, program, means.stage),
+            (Answer::Plugin(lease), Some(program)) => plugin::receive(asker, donor, *lease, program, means),
             (Answer::Plugin(_), None) => Err(Setback::Unacceptable("there is no server here to copy with".into())),
         }
     })
+}
+
+/// Prepare keeps all files open. Where the donor doesn't say how many there are, they are counted before it.
+fn check_descriptors(offer: &Offer) -> anyhow::Result<()> {
+    let Some(files) = offer.files else { return Ok(()) };
+    Descriptors::for_files(files).map(drop).map_err(|too_few| Reason::Limit.because(too_few))
 }
 
 /// Unpacks to the stream's end and believes it only then.
@@ -151,6 +168,7 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, means: &Me
         packing = offer.packing,
         "receiving"
     );
+    data.collect_inventory(inventory_file(means.inventory)?);
     // It is about what lies in the donor's data directory: members that are compressed have less.
     let expected = offer.expected_bytes.filter(|_| offer.members.is_none());
     let progress = Progress::of_bytes("receiving", expected);
@@ -159,7 +177,8 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, means: &Me
     let bytes = data.bytes();
     let summary = unpacked.map_err(|error| setback_of(error, bytes))?;
     let broken = |why: String| Setback::Broken { why, bytes };
-    let end = data.finish().map_err(|error: WireError| broken(error.to_string()))?;
+    let end = data.finish().map_err(|error| setback_of_wire(error, bytes))?;
+    let inventory = checked_inventory(means.inventory, &end, bytes)?;
     summary.require_backup_metadata().map_err(|error| broken(error.to_string()))?;
     rebuild_settings(directory, means)?;
     let position = position_of(Ordinal(offer.ordinal), offer.format, directory).map_err(Setback::Unusable)?;
@@ -175,6 +194,7 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, means: &Me
         seconds,
         position: Some(position),
         plugin: None,
+        inventory,
     })
 }
 
@@ -184,6 +204,23 @@ fn rebuild_settings(data: &Path, means: &Means<'_>) -> Result<(), Setback> {
         Some(Reason::Refused) => Setback::Unusable(error),
         _ => Setback::Fatal(error),
     })
+}
+
+/// The file that an inventory is written to; it is synced with the copy.
+fn inventory_file(path: &Path) -> Result<BufWriter<File>, Setback> {
+    let file = File::create(path).map_err(|error| exit::disk_error(error, format!("making {}", path.display())));
+    file.map(BufWriter::new).map_err(Setback::Fatal)
+}
+
+/// An inventory that came whole must also be one: a donor that sends something else is broken.
+fn checked_inventory(path: &Path, end: &End, bytes: u64) -> Result<ListedBy, Setback> {
+    let broken = |why: String| Setback::Broken { why, bytes };
+    let sent = end.inventory.clone().ok_or_else(|| broken("the donor's inventory is missing".to_owned()))?;
+    let file = File::open(path).with_context(|| format!("opening {}", path.display())).map_err(Setback::Fatal)?;
+    let mut entries = 0u64;
+    encoding::each_entry(io::BufReader::new(file), |_| entries += 1).map_err(|error| broken(error.to_string()))?;
+    info!(entries, "what the copy must hold has come");
+    Ok(ListedBy::Donor(sent))
 }
 
 /// The position that came with a backup: the primary's own, or what a replica says about its source. Each has the other
@@ -209,6 +246,18 @@ fn setback_of(error: UnpackError, bytes: u64) -> Setback {
         UnpackError::Output { path, source } => {
             Setback::Fatal(exit::disk_error(source, format!("writing {}", path.display())))
         }
+        UnpackError::Input(error) => match error.downcast::<WireError>() {
+            Ok(error) => setback_of_wire(error, bytes),
+            Err(error) => Setback::Broken { why: error.to_string(), bytes },
+        },
+        other => Setback::Broken { why: other.to_string(), bytes },
+    }
+}
+
+/// The same for what the unpacker did not read.
+fn setback_of_wire(error: WireError, bytes: u64) -> Setback {
+    match error {
+        WireError::Inventory(error) => Setback::Fatal(exit::disk_error(error, "writing the donor's inventory")),
         other => Setback::Broken { why: other.to_string(), bytes },
     }
 }
@@ -217,7 +266,24 @@ fn setback_of(error: UnpackError, bytes: u64) -> Setback {
 mod tests {
     use std::io;
 
+    use rustix::process::{Resource, getrlimit};
+
     use super::*;
+
+    #[test]
+    fn an_offer_of_more_files_than_may_be_open_ends_it_with_both_numbers() {
+        let offer = |files| {
+            let text = r#"{"pod":"mysql-0","ordinal":0,"format":"xbstream-mariadb","tool":"","server":"","heartbeat_seconds":5}"#;
+            Offer { files, ..serde_json::from_str(text).unwrap() }
+        };
+        assert!(check_descriptors(&offer(None)).is_ok() && check_descriptors(&offer(Some(3))).is_ok());
+        if let Some(hard) = getrlimit(Resource::Nofile).maximum {
+            let error = check_descriptors(&offer(Some(hard))).unwrap_err();
+            assert_eq!(exit::reason_of(&error), Some(Reason::Limit));
+            let text = error.to_string();
+            assert!(text.contains(&format!("{hard} InnoDB files")) && text.contains(&format!("is {hard}:")), "{text}");
+        }
+    }
 
     #[test]
     fn a_volume_without_room_is_full_and_holes_are_one_donors() {

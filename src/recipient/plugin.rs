@@ -1,18 +1,18 @@
 //! A clone by MySQL's CLONE plugin: a server of our own fetches it from the donor's server, while the connection to the
 //! donor's sidecar stands.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
 use tracing::info;
 
-use super::{Received, Setback};
-use crate::clone_plugin::{Fetch, HeldTurn, Program, Trouble};
+use super::{Means, Received, Setback, checked_inventory, inventory_file, setback_of_wire};
+use crate::clone_plugin::{Fetch, HeldTurn, Trouble};
 use crate::datadir::journal::PluginCopy;
 use crate::exit::{self, Reason};
 use crate::mysql::plugin::PositionIn;
 use crate::ordinal::Ordinal;
+use crate::own_server::Program;
 use crate::peer::{Asker, Lease};
 use crate::secret::Password;
 use crate::settings::HostPort;
@@ -31,7 +31,7 @@ pub fn receive(
     donor: &HostPort,
     lease: Lease,
     program: &Program,
-    stage: &dyn Fn() -> anyhow::Result<PathBuf>,
+    means: &Means<'_>,
 ) -> Result<Received, Setback> {
     let Lease { offer, stream } = lease;
     let started = Instant::now();
@@ -45,7 +45,7 @@ pub fn receive(
         rate_limit = offer.rate_limit,
         "receiving by the CLONE plugin"
     );
-    let data = stage().map_err(Setback::Fatal)?;
+    let data = (means.stage)().map_err(Setback::Fatal)?;
     let secret = asker.peering.secret.as_ref().map(Password::current);
     let fetch = Fetch {
         program,
@@ -66,7 +66,8 @@ pub fn receive(
         refused => Setback::Unusable(Reason::Refused.error(refused)),
     })?;
     let bytes = fetched.bytes;
-    turn.give_back(&Copied { bytes });
+    let end = turn.give_back(&Copied { bytes }, inventory_file(means.inventory)?);
+    let inventory = checked_inventory(means.inventory, &end.map_err(|error| setback_of_wire(error, bytes))?, bytes)?;
     let seconds = started.elapsed().as_secs_f64();
     info!(bytes, seconds, "received, whole by the server's word");
     Ok(Received {
@@ -79,6 +80,7 @@ pub fn receive(
         bytes,
         seconds,
         position: None,
+        inventory,
     })
 }
 

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{Means, Received, Setback, position_of, rebuild_settings, setback_of};
 use crate::backup_tool::{self, left_files};
+use crate::datadir::journal::ListedBy;
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal};
 use crate::peer::{self, Asker};
@@ -71,6 +72,7 @@ pub fn receive(
         seconds,
         position: Some(position),
         plugin: None,
+        inventory: ListedBy::LegacyStream,
     })
 }
 

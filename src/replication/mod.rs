@@ -5,6 +5,7 @@
 //! here again, and so does one whose server restarted.
 
 mod broken;
+mod fault;
 mod primary;
 mod replica;
 mod source;
@@ -18,12 +19,13 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::accounts::Accounts;
-use crate::datadir::journal::{Journal, State, Why};
+use crate::datadir::journal::{ApplierFault, Journal, State, Why};
 use crate::mysql::status::ReplicationStatus;
 use crate::mysql::{Server, TurnedAway, replication_status};
 use crate::ordinal::Role;
 use crate::settings::Sidecar;
 use crate::status::Status;
+use fault::Change;
 use source::SourceWatch;
 
 /// Between two looks at a server that answers, or that has not for long.
@@ -167,11 +169,13 @@ impl Keeper {
             }
         };
         self.source.begin();
+        let role = self.settings.member.role();
         self.status.update(|snapshot| {
             snapshot.settled = true;
             snapshot.trouble = None;
             snapshot.state = Some(journal.state);
             snapshot.broken = journal.broken;
+            snapshot.applier_fault = journal.applier_fault.filter(|_| role == Role::Replica);
             snapshot.set_id = journal.set_id;
             snapshot.lineage = journal.lineage;
             snapshot.clone = journal.clone;
@@ -193,6 +197,14 @@ impl Keeper {
             && let Some(why) = broken::why_it_cannot_go_on(status)
         {
             self.note_that_it_is_broken(why, server, status).await?;
+        }
+        if let (Role::Replica, Some(status)) = (self.settings.member.role(), &replication) {
+            let known = self.status.get().applier_fault;
+            match fault::look(known.as_ref(), server, status).await? {
+                Some(Change::Stopped(fault)) => self.note_fault(known.as_ref(), Some(fault))?,
+                Some(Change::Passed) => self.note_fault(known.as_ref(), None)?,
+                None => {}
+            }
         }
         match (self.settings.member.role(), &replication) {
             (Role::Primary, _) => self.accounts.tend(server).await,
@@ -247,6 +259,30 @@ impl Keeper {
             journal.write(&self.settings.data_dir)?;
         }
         self.status.update(|snapshot| snapshot.broken = Some(broken));
+        Ok(())
+    }
+
+    /// In the journal first: a sidecar that is killed here finds the fault again, or still knows it.
+    fn note_fault(&self, known: Option<&ApplierFault>, fault: Option<ApplierFault>) -> Result<()> {
+        let journal = Journal::read(&self.settings.data_dir)?;
+        // Data that mysqlset did not make have none before their replication first ran.
+        let mut journal = journal.unwrap_or_else(|| Journal::new(State::Configured));
+        journal.applier_fault = fault.clone();
+        journal.write(&self.settings.data_dir)?;
+        match (&fault, known) {
+            (Some(fault), known) if known.is_none_or(|known| known.stopped_at != fault.stopped_at) => error!(
+                number = fault.number,
+                position = %fault.stopped_at,
+                "the applier stopped with an error ({}): this pod is not ready, and donates to nobody, until the applier \
+                 has gone beyond that place; mend the data and start it again, or delete the volume to have it cloned",
+                fault.text
+            ),
+            (None, Some(known)) => {
+                info!(number = known.number, position = %known.stopped_at, "the applier has gone beyond its last error");
+            }
+            _ => {}
+        }
+        self.status.update(|snapshot| snapshot.applier_fault = fault);
         Ok(())
     }
 

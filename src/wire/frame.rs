@@ -29,6 +29,7 @@ pub enum Kind {
     Report = b'A',
     Data = b'D',
     Packed = b'Z',
+    Inventory = b'I',
     Heartbeat = b'B',
     End = b'E',
     Failed = b'F',
@@ -48,6 +49,7 @@ impl Kind {
             Report,
             Data,
             Packed,
+            Inventory,
             Heartbeat,
             End,
             Failed,
@@ -76,6 +78,8 @@ pub enum WireError {
     Malformed(String),
     /// The peer sends a backup without a word about it, as the tutorial's `ncat` does.
     Bare,
+    /// The inventory can't be written here.
+    Inventory(std::io::Error),
 }
 
 impl fmt::Display for WireError {
@@ -87,6 +91,7 @@ impl fmt::Display for WireError {
             WireError::Io(error) => write!(f, "the connection broke: {error}"),
             WireError::Ended(place) => write!(f, "the peer hung up {place}"),
             WireError::Malformed(what) => f.write_str(what),
+            WireError::Inventory(error) => write!(f, "writing the inventory: {error}"),
             WireError::Bare => f.write_str("the peer is not a mysqlset: it sends a backup without a word about it"),
         }
     }

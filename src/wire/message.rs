@@ -67,6 +67,9 @@ pub struct Hello {
     /// Whether it takes packed frames, and packed how. (Absent: no)
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packing: Vec<String>,
+    /// How an inventory may be encoded that it asks for. (Absent: it asks for none)
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inventory: Vec<String>,
     #[serde(default)]
     pub wants: Wants,
     /// With [`Wants::Report`]: can replication start from here?
@@ -131,6 +134,13 @@ pub struct Report {
     /// Of the history asked about, what isn't known here; empty where all is, absent as above.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub unknown_history: Option<String>,
+    /// Where its applier stopped at an error, until it has applied beyond that place.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
+    pub applier_fault: Option<String>,
+    /// A setting by which it lacks a part of what the set has, or keeps one from the others; absent where there is none, or
+    /// where the server doesn't answer.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
+    pub left_out: Option<String>,
 }
 
 /// Donor → recipient: what must be proven before anything is given.
@@ -168,6 +178,12 @@ pub struct Offer {
     /// About how many bytes the backup will have: what lies in the data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_bytes: Option<u64>,
+    /// How many of InnoDB's files there are: prepare keeps all of them open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// How the inventory is encoded that comes behind the backup; one of those that the hello names. (Absent: none comes)
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
+    pub inventory: Option<String>,
     /// The backup tool's name and version.
     #[serde(deserialize_with = "one_line")]
     pub tool: String,
@@ -211,6 +227,9 @@ pub struct PluginOffer {
     /// Whether the copy is to be compressed on its way.
     #[serde(default)]
     pub compressed: bool,
+    /// How the inventory is encoded that comes once the copy is there; as in an [`Offer`].
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
+    pub inventory: Option<String>,
     /// About how many bytes the copy will have: what lies in the data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_bytes: Option<u64>,
@@ -310,6 +329,17 @@ pub struct End {
     /// The binary log position as the tool reported it, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
+    /// What the inventory's frames held, where it was offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<InventoryEnd>,
+}
+
+/// All of an inventory's frames.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryEnd {
+    pub bytes: u64,
+    /// XXH3-128 of all of them, in hexadecimal.
+    pub digest: String,
 }
 
 /// Donor → recipient: what was sent is worth nothing.

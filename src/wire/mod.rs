@@ -12,7 +12,7 @@
 //!     │◀──────────────────────────────────────────────────│
 //!     │  proof: HMAC, where needed                        │
 //!     │──────────────────────────────────────────────────▶│
-//!     │    offer: who gives, and what will come           │   or  refusal, and the end
+//!     │    offer: who gives, and what will come           │   or  refusal, proof, and the end
 //!     │◀──────────────────────────────────────────────────│
 //!     │                    proof: HMAC, where needed      │
 //!     │◀──────────────────────────────────────────────────│
@@ -28,7 +28,7 @@
 //! both ends are still there.
 //!
 //! ```text
-//!     │    plugin offer: server's port, account, settings │   or  refusal, and the end
+//!     │    plugin offer: server's port, account, settings │   or  refusal, proof, and the end
 //!     │◀──────────────────────────────────────────────────│
 //!     │                    proof: HMAC, where needed      │
 //!     │◀──────────────────────────────────────────────────│
@@ -101,8 +101,9 @@
 //!
 //! **Proof** ([`auth`]). Where the donor has a secret, the recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1
 //! recipient" ‖ T), T being the SHA-256 of the frames before it (hello, challenge; headers and bodies), and the donor's
-//! is HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′), T′ being the same with the recipient's proof and the offer or
-//! report. The nonces of both sides are in hello and challenge, so no proof is good for a second connection; the secret
+//! is HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′), T′ being the same with the recipient's proof and the offer,
+//! report or refusal. A refusal before the recipient's proof, or of it, comes without one: the primary-loss guard
+//! believes no "wrong set" of those. The nonces of both sides are in hello and challenge, so no proof is good for a second connection; the secret
 //! never crosses the wire. A recipient that has a secret takes nothing from a donor that doesn't ask for proof. What
 //! follows is neither encrypted nor authenticated. The password of the plugin offer's account is "Aa1!" and, in
 //! hexadecimal, HMAC-SHA-256(secret, "mysqlset clone plugin 1" ‖ set), the secret being empty where there is none.
@@ -132,6 +133,7 @@
 //! | `packing` | `packing` | no `Z` frame | how frames may be packed: `zstd`; with any, the plugin may compress |
 //! | `plugin_server` | a plugin offer | no plugin | the version of the recipient's own server |
 //! | – | `expected_bytes` | not known | about how long the stream will be; for people only |
+//! | – | `files` | not known | how many files prepare will keep open; a recipient whose limit is too low ends before the first byte |
 //! | `wants` | – | a clone | what is asked for: `clone`, `recovery`, `report` |
 //! | `free_bytes`, `tool_series`, `page_size` | – | not compared | what the recipient has: room, a tool, a page size |
 //! | `keyring` | – | no | whether it reaches the keys of encrypted data |

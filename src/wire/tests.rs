@@ -29,20 +29,20 @@ fn messages_have_the_members_that_they_had() {
         r#"{"set":"mysql","ordinal":1,"nonce":"00ff","formats":["xbstream-percona","xbstream-mariadb","tar"],
         "members":["zstd","lz4"],"set_id":"00112233445566778899aabbccddeeff","tool_series":"10.11","free_bytes":1,
         "plugin_server":"8.4.3","page_size":16384,"keyring":true,"digests":["heads"],"packing":["zstd"],
-        "wants":"report","about":{"by":"mariadb-gtid","slave_pos":"0-100-7"},"history":"0-100-7"}"#,
+        "inventory":["tables-1"],"wants":"report","about":{"by":"mariadb-gtid","slave_pos":"0-100-7"},"history":"0-100-7"}"#,
     );
     is_kept::<Challenge>(r#"{"nonce":"00ff","proof":true}"#);
     is_kept::<Proof>(r#"{"hmac":"00ff"}"#);
     is_kept::<Offer>(
         r#"{"pod":"mysql-0","ordinal":0,"format":"xbstream-percona","digest":"heads","members":"zstd",
-        "packing":"zstd","expected_bytes":7,"tool":"xtrabackup 8.4.0-1","server":"8.4.3",
+        "packing":"zstd","expected_bytes":7,"files":3,"inventory":"tables-1","tool":"xtrabackup 8.4.0-1","server":"8.4.3",
         "set_id":"00112233445566778899aabbccddeeff","lineage":{"id":"00112233445566778899aabbccddeeff",
         "began_at":{"by":"mysql-gtid","executed":""}},"heartbeat_seconds":5}"#,
     );
     is_kept::<PluginOffer>(
         r#"{"pod":"mysql-0","ordinal":0,"server_port":3306,"user":"mysqlset_clone","server":"8.4.3","by_gtid":true,
         "settings":{"innodb_page_size":"16384"},"libraries":["mysql_clone.so"],"rate_limit":1048576,"compressed":true,
-        "expected_bytes":7,"set_id":"00112233445566778899aabbccddeeff","lineage":{
+        "inventory":"tables-1","expected_bytes":7,"set_id":"00112233445566778899aabbccddeeff","lineage":{
         "id":"00112233445566778899aabbccddeeff","began_at":{"by":"binlog-file","file":"b.000001","offset":4}},
         "heartbeat_seconds":5}"#,
     );
@@ -55,7 +55,9 @@ fn messages_have_the_members_that_they_had() {
     );
     is_kept::<Refusal>(r#"{"why":"busy","text":"x","retry_after":2}"#);
     is_kept::<Heartbeat>(r#"{"bytes":7}"#);
-    is_kept::<End>(r#"{"bytes":7,"digest":"00ff","tool_status":0,"position":"x"}"#);
+    is_kept::<End>(
+        r#"{"bytes":7,"digest":"00ff","tool_status":0,"position":"x","inventory":{"bytes":13,"digest":"00ff"}}"#,
+    );
     is_kept::<Failed>(r#"{"text":"x"}"#);
     for why in ["busy", "not-ready", "stopping", "wrong-set", "unauthorised", "unsupported", "no-room"] {
         let known: Why = from_str(&format!("\"{why}\"")).unwrap();
@@ -71,9 +73,13 @@ fn messages_have_the_members_that_they_had() {
 fn messages_with_no_more_than_they_must_have_are_read() {
     let hello: Hello = from_str(r#"{"set":"mysql","ordinal":1,"nonce":"00","formats":["tar"]}"#).unwrap();
     assert_eq!((hello.wants, hello.keyring, hello.digests.len(), hello.packing.len()), (Wants::Clone, false, 0, 0));
+    assert_eq!(hello.inventory.len(), 0);
     let offer = r#"{"pod":"a-0","ordinal":0,"format":"tar","tool":"","server":"","heartbeat_seconds":5}"#;
     let offer: Offer = from_str(offer).unwrap();
     assert_eq!((offer.digest.name(), offer.members, offer.packing, offer.expected_bytes), ("whole", None, None, None));
+    assert_eq!(offer.inventory, None);
+    let end: End = from_str(r#"{"bytes":7,"digest":"00ff","tool_status":0}"#).unwrap();
+    assert_eq!(end.inventory, None);
     assert_eq!(from_str::<Refusal>(r#"{"why":"busy","text":""}"#).unwrap().retry_after, None);
     // What a later one may want.
     assert_eq!(from_str::<Wants>("\"something-new\"").unwrap(), Wants::Unknown);
@@ -132,9 +138,25 @@ fn digests_of_heads_and_packed_frames_are_what_they_were() {
     assert_eq!(String::from_utf8_lossy(&content), "pages much like each other, ".repeat(4));
 }
 
+/// The digest from `xxhsum -H2`.
+#[test]
+fn an_inventory_is_in_frames_of_its_own_and_in_the_end_mark() {
+    let mut stream = Vec::new();
+    let mut writer = DataWriter::new(&mut stream);
+    writer.gather(b"abc", false).unwrap();
+    writer.send_inventory(b"abc").unwrap();
+    writer.end(None).unwrap();
+    let digest = "06b05ab6733a618578af5f94892f3950";
+    let end =
+        format!(r#"{{"bytes":3,"digest":"{digest}","tool_status":0,"inventory":{{"bytes":3,"digest":"{digest}"}}}}"#);
+    let frames = b"D\0\0\0\x03\0\0\0abcI\0\0\0\x03\0\0\0abcE\0\0\0";
+    let expected = [frames, &(end.len() as u32).to_le_bytes()[..], end.as_bytes()].concat();
+    assert_eq!(String::from_utf8_lossy(&stream), String::from_utf8_lossy(&expected));
+}
+
 #[test]
 fn frames_may_be_as_long_as_they_might_be() {
-    for (kinds, limit) in [(&b"DZ"[..], 1_048_576u32), (b"HCPOQKRABEF", 65_536)] {
+    for (kinds, limit) in [(&b"DZ"[..], 1_048_576u32), (b"HCPOQKRABEFI", 65_536)] {
         for kind in kinds {
             let header = |length: u32| [&[*kind, 0, 0, 0], &length.to_le_bytes()[..]].concat();
             let read = |length| frame::read_header(&mut header(length).as_slice());
@@ -160,6 +182,7 @@ fn kinds_have_the_letters_that_they_had() {
         (Kind::Failed, b'F'),
         (Kind::Data, b'D'),
         (Kind::Packed, b'Z'),
+        (Kind::Inventory, b'I'),
     ] {
         assert_eq!(frame::header_bytes(kind, 0x0102)[..], [letter, 0, 0, 0, 2, 1, 0, 0]);
     }

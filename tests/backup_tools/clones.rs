@@ -10,13 +10,18 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::server;
-use crate::tool::{PASSWORD, SERIES, StandIn};
+use crate::tool::{DICTIONARY, PASSWORD, SERIES, StandIn, tablespace};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
-/// Exit codes: no donor gave a whole backup, and all refused.
+/// Exit codes: no donor gave a whole backup; all refused; none could be prepared; the volume is full.
 const NO_DONOR: i32 = 20;
 const REFUSED: i32 = 21;
+const NOT_PREPARED: i32 = 41;
+const FULL: i32 = 50;
+
+/// Exit code: what was received could not be prepared.
+const NOT_WHOLE: i32 = 41;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -87,11 +92,15 @@ struct Clone {
     code: Option<i32>,
     log: String,
     data: PathBuf,
-    _volume: TempDir,
+    volume: TempDir,
 }
 
 fn clone(donor: &Donor, tool: &StandIn) -> Clone {
-    let volume = tempfile::tempdir().unwrap();
+    clone_on(tempfile::tempdir().unwrap(), donor, tool)
+}
+
+/// The same on a volume that an earlier start may have left something on.
+fn clone_on(volume: TempDir, donor: &Donor, tool: &StandIn) -> Clone {
     let data = volume.path().join("mysql");
     let output = Command::new(BINARY)
         .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--owner", "999:999"])
@@ -101,7 +110,7 @@ fn clone(donor: &Donor, tool: &StandIn) -> Clone {
         .output()
         .unwrap();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    Clone { code: output.status.code(), log, data, _volume: volume }
+    Clone { code: output.status.code(), log, data, volume }
 }
 
 #[test]
@@ -143,7 +152,7 @@ fn a_multi_threaded_primary_without_gtid_is_copied() {
     assert_eq!(cloned.code, Some(0), "{}{}", cloned.log, donor.log());
 }
 
-/// By the donor's options files; they come out as they were.
+/// By an older donor, whose tool heeds its own options files; they come out as they were.
 #[test]
 fn members_that_the_tool_compresses_are_decompressed() {
     let tool = StandIn::of(SERIES[4]);
@@ -151,9 +160,29 @@ fn members_that_the_tool_compresses_are_decompressed() {
     let donor = Donor::start(&tool, "8.4.7");
     let cloned = clone(&donor, &tool);
     assert_eq!(cloned.code, Some(0), "{}{}", cloned.log, donor.log());
-    for name in ["ibdata1", "mysql.ibd"] {
-        assert_eq!(std::fs::read(cloned.data.join(name)).unwrap(), b"not one", "{name}");
+    for (name, id) in [("ibdata1", 0), ("mysql.ibd", DICTIONARY)] {
+        assert_eq!(std::fs::read(cloned.data.join(name)).unwrap(), tablespace(id), "{name}");
         assert!(!cloned.data.join(format!("{name}.zst")).exists());
+    }
+}
+
+/// The server has it before and after, and its tool says that all went well.
+#[test]
+fn a_table_that_the_tool_leaves_out_is_missed() {
+    for (series, server) in [
+        (SERIES[0], "5.6.51-lacking"),
+        (SERIES[1], "5.7.44-lacking-log"),
+        (SERIES[3], "8.0.44-lacking"),
+        (SERIES[6], "9.7.0-lacking"),
+    ] {
+        let tool = StandIn::of(series);
+        let donor = Donor::start(&tool, server);
+        let failed = clone(&donor, &tool);
+        assert_eq!(failed.code, Some(NOT_WHOLE), "{server}: {}{}", failed.log, donor.log());
+        let says = "the copy lacks what the donor held before and after it: app/lost.ibd is missing\n";
+        assert!(failed.log.contains(says), "{server}: {}", failed.log);
+        assert_eq!(failed.log.matches("what the copy must hold has come").count(), 2, "{}", failed.log);
+        assert!(!failed.data.join("ibdata1").exists(), "{server}");
     }
 }
 
@@ -213,7 +242,7 @@ fn what_the_tool_fails_on_is_what_the_recipient_hears_and_nothing_is_published()
         ("no-replication-client", "SHOW SLAVE STATUS: Access denied"),
         ("server-killed", "Lost connection to MySQL server during query"),
         ("terminated", "was killed by signal 15"),
-        ("disk-full", "failed to copy datafile"),
+        ("disk-full", "the volume is full: xtrabackup: Error writing file"),
         ("silent", "did not say \"completed OK!\""),
         ("cut", "ended with success, but its stream is not whole"),
         ("garbage", "the stream of xtrabackup"),
@@ -240,4 +269,110 @@ fn a_password_that_the_server_refuses_is_told_and_not_shown() {
     for text in [&failed.log, &donor.log(), &tool.calls()] {
         assert!(!text.contains("s3c"), "a password is shown: {text}");
     }
+}
+
+/// How often the donor was asked for a backup, and the recipient's tool to prepare one.
+fn counts(donors: &StandIn, recipients: &StandIn) -> (usize, usize) {
+    (donors.calls().matches("--backup").count(), recipients.calls().matches("--prepare").count())
+}
+
+/// Each start of a prepare, by its memory.
+fn memories(tool: &StandIn) -> Vec<u64> {
+    let calls = tool.calls();
+    let words = calls.split_whitespace().filter_map(|word| word.strip_prefix("--use-memory="));
+    words.map(|bytes| bytes.parse().unwrap()).collect()
+}
+
+#[test]
+fn recorded_prepares_of_damaged_backups_are_not_published() {
+    for (version, base, server) in [("2.3.5", "5.6.24", "5.6.24"), ("2.4.20", "5.7.26", "5.7.18")] {
+        for damage in ["good", "tail", "half", "all", "emfile"] {
+            let (theirs, ours) = (StandIn::of((version, base)), StandIn::of((version, base)));
+            ours.replays(&format!("{version}-{damage}"));
+            let donor = Donor::start(&theirs, server);
+            let cloned = clone(&donor, &ours);
+            if damage == "good" {
+                assert_eq!(cloned.code, Some(0), "{}", cloned.log);
+                continue;
+            }
+            assert_eq!(cloned.code, Some(NOT_PREPARED), "{version} {damage}: {}", cloned.log);
+            assert!(!cloned.data.join("ibdata1").exists(), "{version} {damage}");
+            // Another backup each time, and no second prepare of any.
+            assert_eq!(counts(&theirs, &ours), (2, 2), "{version} {damage}");
+        }
+    }
+}
+
+#[test]
+fn a_killed_prepare_is_repeated_with_half_the_memory_while_the_log_is_untouched() {
+    for (way, backups) in [("killed-once", 1), ("killed-late-once", 2)] {
+        let (theirs, ours) = (StandIn::of(SERIES[4]), StandIn::of(SERIES[4]));
+        ours.takes_the_way(way);
+        let donor = Donor::start(&theirs, "8.4.7");
+        let cloned = clone(&donor, &ours);
+        assert_eq!(cloned.code, Some(0), "{way}: {}", cloned.log);
+        assert_eq!(counts(&theirs, &ours), (backups, 2), "{way}: {}", cloned.log);
+        // Of another backup too.
+        let [first, second] = memories(&ours)[..] else { panic!("{}", ours.calls()) };
+        assert_eq!(second, (first / 2).max(64 << 20), "{way}");
+        let journal = std::fs::read_to_string(cloned.data.join(".mysqlset.json")).unwrap();
+        assert!(!journal.contains("received_log") && !journal.contains("memory_halvings"), "{journal}");
+    }
+}
+
+/// As the kernel kills a container for its memory. Only the journal knows of it then.
+#[test]
+fn a_clone_that_was_killed_with_its_tool_goes_on_only_where_the_log_is_untouched() {
+    for (way, forget, backups) in [
+        ("both-killed-once", false, 1),
+        ("both-killed-late-once", false, 2),
+        // A journal of version 0.1.0 knows nothing of the log.
+        ("both-killed-once", true, 2),
+    ] {
+        let (theirs, ours) = (StandIn::of(SERIES[4]), StandIn::of(SERIES[4]));
+        ours.takes_the_way(way);
+        let donor = Donor::start(&theirs, "8.4.7");
+        let killed = clone(&donor, &ours);
+        assert_eq!(killed.code, None, "{way}: {}", killed.log);
+        let path = killed.volume.path().join(".mysqlset-mysql-stage/.mysqlset.json");
+        let mut journal: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(
+            (&journal["state"], &journal["received_log"]["name"]),
+            (&"preparing".into(), &"xtrabackup_logfile".into())
+        );
+        if forget {
+            journal.as_object_mut().unwrap().remove("received_log");
+            std::fs::write(&path, journal.to_string()).unwrap();
+        }
+        let cloned = clone_on(killed.volume, &donor, &ours);
+        assert_eq!(cloned.code, Some(0), "{way}: {}", cloned.log);
+        assert_eq!(counts(&theirs, &ours), (backups, 2), "{way}: {}", cloned.log);
+        let [first, second] = memories(&ours)[..] else { panic!("{}", ours.calls()) };
+        assert_eq!(second, (first / 2).max(64 << 20), "{way}");
+    }
+}
+
+#[test]
+fn a_volume_that_fills_up_during_prepare_is_told_at_once_and_freed() {
+    let (theirs, ours) = (StandIn::of(SERIES[1]), StandIn::of(SERIES[1]));
+    ours.takes_the_way("volume-full");
+    let donor = Donor::start(&theirs, "5.7.44");
+    let started = Instant::now();
+    let failed = clone(&donor, &ours);
+    assert_eq!(failed.code, Some(FULL), "{}", failed.log);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(failed.log.lines().count() < 100, "{} lines", failed.log.lines().count());
+    assert_eq!(counts(&theirs, &ours), (1, 1));
+    assert!(!failed.data.parent().unwrap().join(".mysqlset-mysql-stage").exists() && !failed.data.exists());
+}
+
+/// There is no server here to rehearse with, and nobody has read what this version says.
+#[test]
+fn a_tool_whose_words_are_unknown_needs_every_other_proof() {
+    let tool = StandIn::of(("10.7.1-1", "10.7.1"));
+    let donor = Donor::start(&tool, "10.7.0");
+    let failed = clone(&donor, &tool);
+    assert_eq!(failed.code, Some(NOT_PREPARED), "{}{}", failed.log, donor.log());
+    assert!(failed.log.contains("copy-unproven") && failed.log.contains("rehearsal"), "{}", failed.log);
+    assert!(!failed.data.join("ibdata1").exists());
 }

@@ -7,26 +7,28 @@ mod clones;
 mod server;
 mod tool;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ChildStdout;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysqlset::backup_tool::left_files::{self, Checkpoints};
-use mysqlset::backup_tool::{Backup, BackupTool, Prepared, prepare, writer_of};
+use mysqlset::backup_tool::{Attempt, Backup, BackupLines, BackupTool, Proof, prepare, writer_of};
 use mysqlset::child::{Ended, Running};
 use mysqlset::exit::{self, Reason};
+use mysqlset::limits::Descriptors;
 use mysqlset::position::Position;
 use mysqlset::settings::HostPort;
 use mysqlset::unpack::{Format, unpack};
 use tool::{SERIES, StandIn, account, recorded};
 
 /// Starts a backup of the tool's, and gives what comes of it to `read`.
-fn backup(tool: &BackupTool, read: impl FnOnce(ChildStdout)) -> Ended {
+fn backup(tool: &BackupTool, read: impl FnOnce(ChildStdout)) -> Ended<BackupLines> {
     let scratch = tempfile::tempdir().unwrap();
-    let mut running: Running = tool
+    let mut running: Running<BackupLines> = tool
         .start_backup(&Backup {
             server: &HostPort { host: "127.0.0.1".into(), port: 3306 },
             account: &account(),
@@ -34,6 +36,8 @@ fn backup(tool: &BackupTool, read: impl FnOnce(ChildStdout)) -> Ended {
             scratch: scratch.path(),
             lock_wait: Duration::from_secs(60),
             threads: 2,
+            variables: &BTreeMap::new(),
+            descriptors: Descriptors::for_files(0).unwrap(),
             mean_file_bytes: 1 << 20,
             of_replica: true,
         })
@@ -42,7 +46,7 @@ fn backup(tool: &BackupTool, read: impl FnOnce(ChildStdout)) -> Ended {
     running.wait().unwrap()
 }
 
-fn backup_in_memory(tool: &BackupTool) -> (Vec<u8>, Ended) {
+fn backup_in_memory(tool: &BackupTool) -> (Vec<u8>, Ended<BackupLines>) {
     let mut stream = Vec::new();
     let ended = backup(tool, |mut output| {
         output.read_to_end(&mut stream).unwrap();
@@ -69,7 +73,7 @@ fn each_series_is_found_by_name_and_asked_for_its_version() {
         assert_eq!(found.series(), version.splitn(3, '.').take(2).collect::<Vec<_>>().join("."));
         let takes_tar = found.formats().contains(&Format::Tar);
         assert_eq!((found.format(), takes_tar), (Format::XbstreamPercona, version.starts_with('2')), "{version}");
-        assert_eq!(found.own_option().unwrap(), None);
+        assert_eq!(found.uncounted_options().unwrap(), [""; 0]);
     }
 }
 
@@ -110,8 +114,8 @@ fn each_series_is_told_only_what_it_knows_and_no_password() {
     for series in SERIES {
         let stand_in = StandIn::of(series);
         let (stream, ended) = backup_in_memory(&stand_in.find());
-        assert!(ended.status.success(), "{series:?}: {}", ended.tail.complaint());
-        assert!(ended.tail.ends_with_line_holding("completed OK!"));
+        assert!(ended.status.success(), "{series:?}: {}", ended.why());
+        assert!(ended.lines.is_completed());
         let calls = stand_in.calls();
         assert!(calls.contains("--backup --stream=xbstream ") && calls.contains(" --slave-info"), "{calls}");
         assert!(!calls.contains("s3c"), "{calls}");
@@ -130,7 +134,7 @@ fn an_option_that_a_tool_does_not_know_ends_it() {
         stand_in.lacks(option);
         let (stream, ended) = backup_in_memory(&stand_in.find());
         assert_eq!((stream.len(), ended.in_words()), (0, "ended with 2".to_owned()), "{option}");
-        assert!(ended.tail.complaint().contains(option), "{}", ended.tail.complaint());
+        assert!(ended.why().contains(option), "{}", ended.why());
     }
 }
 
@@ -140,7 +144,7 @@ fn a_release_that_dropped_the_version_check_is_no_trouble() {
     let stand_in = StandIn::of(("10.7.1-1", "10.7.1"));
     stand_in.lacks("--no-version-check");
     let (_, ended) = backup_in_memory(&stand_in.find());
-    assert!(ended.status.success(), "{}", ended.tail.complaint());
+    assert!(ended.status.success(), "{}", ended.why());
 }
 
 #[test]
@@ -159,7 +163,7 @@ fn a_multi_threaded_replica_without_gtid_is_not_copied() {
     stand_in.takes_the_way("multi-threaded");
     let (stream, ended) = backup_in_memory(&stand_in.find());
     assert_eq!((stream.len(), ended.in_words()), (0, "ended with 1".to_owned()));
-    assert!(ended.tail.complaint().contains("requires GTID"), "{}", ended.tail.complaint());
+    assert!(ended.why().contains("requires GTID"), "{}", ended.why());
 }
 
 #[test]
@@ -168,41 +172,46 @@ fn a_tool_whose_reader_has_gone_ends() {
     stand_in.takes_the_way("endless");
     let ended = backup(&stand_in.find(), |mut output| output.read_exact(&mut [0; 100_000]).unwrap());
     assert_eq!(ended.in_words(), "ended with 1");
-    assert_eq!(ended.tail.complaint(), "[01] xtrabackup: Error: failed to copy datafile.");
+    assert!(ended.why().contains("Errcode: 32 - Broken pipe"), "{}", ended.why());
 }
 
-fn failure(stand_in: &StandIn, data: &Path) -> String {
-    match prepare(&stand_in.find(), data, 64 << 20, 0).unwrap() {
-        Prepared::Whole => panic!("prepared"),
-        Prepared::Failed(error) => {
-            assert_eq!(exit::reason_of(&error), Some(Reason::Prepare));
-            error.to_string()
-        }
+fn attempt(stand_in: &StandIn, data: &Path) -> Attempt {
+    prepare(&stand_in.find(), data, 64 << 20, 0).unwrap()
+}
+
+fn failure(stand_in: &StandIn, data: &Path) -> anyhow::Error {
+    match attempt(stand_in, data) {
+        Attempt::Failed(error) => error,
+        Attempt::Whole(proof) => panic!("prepared: {proof:?}"),
+        Attempt::Killed { error, .. } => panic!("killed: {error}"),
     }
 }
 
 #[test]
-fn each_series_prepares_and_may_do_so_again() {
+fn each_series_prepares_once() {
     for series in SERIES {
         let stand_in = StandIn::of(series);
         let outer = unpacked(&stand_in);
         let data = outer.path().join("data");
         assert_eq!(left_files::checkpoints(&data).unwrap(), Some(Checkpoints::Unprepared));
-        for _ in 0..2 {
-            assert!(matches!(prepare(&stand_in.find(), &data, 64 << 20, 0).unwrap(), Prepared::Whole), "{series:?}");
-            assert_eq!(left_files::checkpoints(&data).unwrap(), Some(Checkpoints::Prepared));
-        }
+        assert!(matches!(attempt(&stand_in, &data), Attempt::Whole(Proof::Complete)), "{series:?}");
+        assert_eq!(left_files::checkpoints(&data).unwrap(), Some(Checkpoints::Prepared));
         assert!(stand_in.calls().contains("--prepare --use-memory=67108864 --target-dir="), "{}", stand_in.calls());
+        // A second time tells nothing about the first.
+        let failure = failure(&stand_in, &data).to_string();
+        assert!(failure.contains("prepared already"), "{failure}");
     }
 }
 
 #[test]
 fn a_backup_that_is_not_prepared_to_its_end_is_not_taken() {
     for (missing, way, says) in [
-        (Some("xtrabackup_checkpoints"), "good", "failed to read metadata"),
+        (Some("xtrabackup_checkpoints"), "good", "cannot open ./xtrabackup_checkpoints"),
         (Some("xtrabackup_logfile"), "good", "xtrabackup_init_temp_log() failed"),
-        (None, "short-log", "ended with success at log sequence number"),
+        (None, "short-log", "part of its log is missing or damaged"),
+        (None, "endless-log", "does not say which log sequence number it reached"),
         (None, "forgetful", "does not say that the backup is prepared"),
+        (None, "speechless", "did not say \"completed OK!\""),
     ] {
         for series in [SERIES[0], SERIES[4]] {
             let stand_in = StandIn::of(series);
@@ -212,8 +221,72 @@ fn a_backup_that_is_not_prepared_to_its_end_is_not_taken() {
                 std::fs::remove_file(data.join(missing)).unwrap();
             }
             stand_in.takes_the_way(way);
-            let failure = failure(&stand_in, &data);
+            let error = failure(&stand_in, &data);
+            assert_eq!(exit::reason_of(&error), Some(Reason::Prepare));
+            let failure = error.to_string();
             assert!(failure.contains(says) && failure.contains(&stand_in.find().to_string()), "{failure}");
         }
     }
+}
+
+/// What follows from a fault is no reason; where nothing known was said, the status has to do.
+#[test]
+fn an_unknown_complaint_is_not_shown() {
+    let stand_in = StandIn::of(SERIES[1]);
+    let outer = unpacked(&stand_in);
+    stand_in.takes_the_way("unhelpful");
+    let failure = failure(&stand_in, &outer.path().join("data")).to_string();
+    assert_eq!(failure, "xtrabackup 2.4.29 ended with 1");
+}
+
+#[test]
+fn a_full_volume_ends_a_prepare_that_would_go_on_for_ever() {
+    let stand_in = StandIn::of(SERIES[1]);
+    let outer = unpacked(&stand_in);
+    stand_in.takes_the_way("volume-full");
+    let started = Instant::now();
+    let error = failure(&stand_in, &outer.path().join("data"));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(exit::reason_of(&error), Some(Reason::DiskFull));
+    assert!(error.to_string().contains("the volume is full"), "{error}");
+}
+
+/// Recorded with real tools and damaged logs. All but the first one of `emfile` ended with success.
+#[test]
+fn recorded_prepares_of_damaged_backups_fail_and_those_of_whole_ones_do_not() {
+    for (version, base) in [("2.3.5", "5.6.24"), ("2.4.20", "5.7.26")] {
+        for (damage, says) in [
+            ("good", None),
+            ("tail", Some("part of its log is missing or damaged")),
+            ("half", Some("")),
+            ("all", Some("It is possible that the database is now corrupt")),
+            ("emfile", Some("too many open files")),
+        ] {
+            let stand_in = StandIn::of((version, base));
+            stand_in.replays(&format!("{version}-{damage}"));
+            let outer = unpacked(&stand_in);
+            let data = outer.path().join("data");
+            match (attempt(&stand_in, &data), says) {
+                (Attempt::Whole(Proof::Complete), None) => {}
+                (Attempt::Failed(error), Some(says)) => {
+                    assert!(error.to_string().contains(says), "{version} {damage}: {error}");
+                }
+                (Attempt::Whole(proof), _) => panic!("{version} {damage}: taken for whole: {proof:?}"),
+                (Attempt::Failed(error) | Attempt::Killed { error, .. }, _) => panic!("{version} {damage}: {error}"),
+            }
+            // The second prepare reports success each time, and is believed never.
+            assert!(matches!(attempt(&stand_in, &data), Attempt::Failed(_)), "{version} {damage}");
+        }
+    }
+}
+
+#[test]
+fn a_version_whose_words_are_unknown_proves_less() {
+    let stand_in = StandIn::of(("10.7.1-1", "10.7.1"));
+    let outer = unpacked(&stand_in);
+    assert!(matches!(attempt(&stand_in, &outer.path().join("data")), Attempt::Whole(Proof::UnknownWords)));
+    // What it does say counts all the same.
+    let outer = unpacked(&stand_in);
+    stand_in.takes_the_way("short-log");
+    assert!(failure(&stand_in, &outer.path().join("data")).to_string().contains("missing or damaged"));
 }

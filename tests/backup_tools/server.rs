@@ -54,13 +54,31 @@ fn answer(query: &str, version: &str) -> Result<Option<Table>> {
         "SHOW GLOBAL STATUS LIKE 'Uptime'" => pairs(&[("Uptime", "1000")]),
         "SHOW REPLICA STATUS" if says_replica => none(),
         "SHOW SLAVE STATUS" if !says_replica => none(),
+        _ if query.starts_with("SHOW GLOBAL VARIABLES WHERE ") => {
+            pairs(&[("datadir", "/var/lib/mysql/"), ("innodb_data_file_path", "ibdata1:12M:autoextend")])
+        }
+        _ if query.contains("FROM information_schema.INNODB_DATAFILES ") && !version.starts_with('5') => {
+            tables(version)
+        }
+        _ if query.contains("FROM information_schema.INNODB_SYS_DATAFILES ") && version.starts_with('5') => {
+            tables(version)
+        }
+        "SELECT 1 FROM information_schema.INNODB_METRICS LIMIT 1" => one("1"),
         "SHOW GLOBAL VARIABLES" => pairs(&[("datadir", "/var/lib/mysql/"), ("innodb_page_size", "16384")]),
         "SHOW PROCESSLIST" => none(),
+        "SHOW MASTER STATUS" | "SHOW BINARY LOG STATUS" => none(),
         // By its version's suffix, it has an encrypted table: InnoDB's own flag, or the column of newer ones, says so.
         _ if asks_for_encrypted_tables(query, version) && version.ends_with("-encrypted") => one("app/secret"),
         _ if asks_for_encrypted_tables(query, version) => none(),
         _ => bail!("what is {query:?}"),
     }
+}
+
+/// A version that is `lacking` has a table that no stand-in for a tool streams, and a discarded one.
+fn tables(version: &str) -> Result<Option<Table>> {
+    let rows = [["./app/lost.ibd", "1007", "0", "Single"], ["./app/discarded.ibd", "1008", "1", "Single"]];
+    let rows = rows.iter().filter(|_| version.contains("lacking")).map(|row| row.map(str::to_owned).to_vec());
+    Ok(Some(Table(vec!["path", "space", "discarded", "type"], rows.collect())))
 }
 
 /// In words that this version knows.

@@ -23,7 +23,7 @@ pub const SERIES: [(&str, &str); 7] = [
 pub const PASSWORD: &str = "s3c\"r'e\\t";
 
 /// The same as it stands in an options file.
-const ACCOUNT: &str = "[client]\nuser=\"backup\"\npassword=\"s3c\\\"r\\'e\\\\t\"\n";
+const ACCOUNT: &str = "[client]\nuser=\"backup\"\npassword=\"s3c\\\"r\\'e\\\\t\"\n[mysqld]\n";
 
 const MAGIC: &[u8] = b"XBSTCK01";
 
@@ -50,10 +50,27 @@ impl StandIn {
         self.write("way", format!("{way}\n").as_bytes());
     }
 
-    /// As its options files say: zstd, of all but the files that it writes last.
+    /// Prepares by saying what a real one said. `recording` is one of `recordings/`, without its number.
+    pub fn replays(&self, recording: &str) {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/backup_tools/recordings");
+        for number in [1, 2] {
+            let said = std::fs::read(directory.join(format!("{recording}-{number}.txt"))).unwrap();
+            self.write(&format!("said-{number}.txt"), &said);
+        }
+        // One that failed left it as it was; what it says is the same for all of a version.
+        let version = recording.split('-').next().unwrap();
+        let checkpoints = std::fs::read_to_string(directory.join(format!("{version}-good-1.checkpoints"))).unwrap();
+        let is_prepared = !recording.ends_with("emfile");
+        let checkpoints = if is_prepared { checkpoints } else { checkpoints.replace("full-prepared", "full-backuped") };
+        self.write("checkpoints", checkpoints.as_bytes());
+        self.takes_the_way("replay");
+    }
+
+    /// As an older donor lets its tool do: zstd, of all but the files that it writes last.
     pub fn compresses(&self) {
-        let packed = zstd::encode_all(&b"not one"[..], 1).unwrap();
-        let data = ["ibdata1.zst", "mysql.ibd.zst"].map(|name| member(name, &packed)).concat();
+        let packed = |id| zstd::encode_all(tablespace(id).as_slice(), 1).unwrap();
+        let data =
+            [("ibdata1.zst", 0), ("mysql.ibd.zst", DICTIONARY)].map(|(name, id)| member(name, &packed(id))).concat();
         let stream = std::fs::read(self.path("stream")).unwrap();
         let head = member("xtrabackup_binlog_info", b"")[..36].to_vec();
         let metadata = stream.windows(head.len()).position(|bytes| bytes == head).unwrap();
@@ -117,13 +134,23 @@ pub fn recorded(name: &str) -> Vec<u8> {
     zstd::decode_all(std::fs::read(path).unwrap().as_slice()).unwrap()
 }
 
-/// The files that 8.0 and later stream beside the data, as FORMATS has them; the data are none.
+/// The id of the dictionary's tablespace.
+pub const DICTIONARY: u32 = 4_294_967_294;
+
+/// A tablespace of one page, which says whose it is. (src/inventory/first_page.rs)
+pub fn tablespace(id: u32) -> Vec<u8> {
+    let mut page = vec![0; 16384];
+    for (at, value) in [(34, id), (38, id), (46, 1)] {
+        page[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    }
+    page
+}
+
+/// The files that 8.0 and later stream beside the data, as FORMATS has them; the tablespaces hold nothing.
 fn made(version: &str) -> Vec<u8> {
     let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
     let tag = if version.starts_with("8.0") { "" } else { ":blue:1-3" };
     let files = [
-        ("ibdata1", "not one".to_owned()),
-        ("mysql.ibd", "not one".to_owned()),
         ("mysql/general_log.CSM", "not one".to_owned()),
         ("xtrabackup_binlog_info", format!("mysql-bin.000003\t1385\t{uuid}:1-9{tag}\n")),
         ("xtrabackup_logfile", "not one".to_owned()),
@@ -137,7 +164,9 @@ fn made(version: &str) -> Vec<u8> {
         ("xtrabackup_info", format!("tool_name = xtrabackup\ntool_version = {version}\nformat = xbstream\n")),
         ("xtrabackup_tablespaces", "{}".to_owned()),
     ];
-    files.iter().flat_map(|(path, text)| member(path, text.as_bytes())).collect()
+    let tablespaces = [("ibdata1", 0), ("mysql.ibd", DICTIONARY)].map(|(path, id)| member(path, &tablespace(id)));
+    let files = files.iter().map(|(path, text)| member(path, text.as_bytes()));
+    tablespaces.into_iter().chain(files).flatten().collect()
 }
 
 /// A file in one chunk, and its end.

@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 
+use mysqlset::inventory::encoding;
 use mysqlset::unpack::Format;
 use mysqlset::wire::digest::Coverage;
 use mysqlset::wire::frame::{self, Kind, WireError};
@@ -28,6 +29,8 @@ pub fn offer(format: Format, tool: &str, server: &str) -> Offer {
         members: None,
         packing: None,
         expected_bytes: None,
+        files: None,
+        inventory: Some(encoding::NAME.into()),
         tool: tool.into(),
         server: server.into(),
         set_id: None,

@@ -30,6 +30,13 @@ impl Manifests {
         env.push(EnvVar { name: name.to_owned(), value: value.to_owned() });
     }
 
+    /// Has `clone` or `sidecar` start with limits, as the shell's `ulimit` takes them.
+    pub fn limit(&mut self, container: &str, limits: &[&str]) {
+        let limits: String = limits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
+        let start = format!("{limits}exec /mysqlset/mysqlset {container}");
+        self.container(container).command = Some(["sh", "-c", &start].map(str::to_owned).into());
+    }
+
     /// Has `clone` or `sidecar` find a script where it looks for a program.
     pub fn stand_in(&mut self, container: &str, program: &str, script: &str) {
         self.set_env(container, "STAND_IN", script);

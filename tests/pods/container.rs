@@ -84,7 +84,8 @@ impl Running {
     /// Runs a command inside, as the container's user, and kills it at the limit.
     pub fn exec(&self, arguments: &[String], limit: Duration) -> Result<Output> {
         let (uid, gid) = self.user;
-        let mut command = Command::new("timeout");
+        let mut command = Command::new("prlimit");
+        command.args([&format!("--nofile={SOFT_DESCRIPTORS}:"), "timeout"]);
         command
             .args(["-s", "KILL", &format!("{}", limit.as_secs_f64()), "nsenter", "-t", &self.pid.to_string()])
             .args(["-U", "-m", "-n", "-u", "-i", "-p", "-S", &uid.to_string(), "-G", &gid.to_string(), "--"])
@@ -145,6 +146,9 @@ fn memory_max(container: &Container, world: &World<'_>) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// File descriptors that a container starts with, as containerd has it since 2.0. The hard limit is far above.
+const SOFT_DESCRIPTORS: u32 = 1024;
+
 fn bubblewrap(
     container: &Container,
     (user, group): (u32, u32),
@@ -154,9 +158,11 @@ fn bubblewrap(
     let image = world.images.find(&container.image)?;
     let (user, group) = (user.to_string(), group.to_string());
     let is_read_only = container.security_context.read_only_root_filesystem;
-    let mut command = Command::new("nsenter");
+    let mut command = Command::new("prlimit");
     command
         .args([
+            &format!("--nofile={SOFT_DESCRIPTORS}:"),
+            "nsenter",
             "-t",
             &world.network.pid().to_string(),
             "-n",

@@ -56,19 +56,6 @@ fn another_page_size() -> Result<()> {
 }
 
 #[test]
-fn members_that_the_donors_tool_is_told_to_compress_or_encrypt() -> Result<()> {
-    needs!(BackupTool);
-    for option in ["compress", "encrypt=AES256"] {
-        let lines = format!("    [mariadb-backup]\n    {option}\n");
-        let cluster = primary(|manifests| add_to_config(manifests, "primary.cnf", &lines))?;
-        let end = refused(&cluster)?;
-        assert_eq!(end.exit_code, 21, "{end:?}");
-        assert!(end.message.contains(&format!("say `{option}`")), "{end:?}");
-    }
-    Ok(())
-}
-
-#[test]
 fn data_outside_the_data_directory() -> Result<()> {
     needs!(BackupTool);
     let cluster = primary(|manifests| add_to_config(manifests, "primary.cnf", "    aria_log_dir_path = /tmp\n"))?;

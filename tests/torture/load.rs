@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::crowd::Crowd;
 use crate::pods::Cluster;
 use crate::set::INNODB_TABLES;
 
 const PAUSE: Duration = Duration::from_millis(4);
 
-/// Rows into tables with and without a key, until it is finished or dropped.
+/// Rows into tables with and without a key, and changes to one of many after the other, until it is finished or dropped.
 pub struct Load<'scope> {
     stop: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
@@ -22,13 +23,13 @@ pub struct Load<'scope> {
 }
 
 impl<'scope> Load<'scope> {
-    pub fn start(scope: &'scope Scope<'scope, '_>, cluster: &'scope Cluster) -> Load<'scope> {
+    pub fn start(scope: &'scope Scope<'scope, '_>, cluster: &'scope Cluster, crowd: Crowd) -> Load<'scope> {
         let (stop, written) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let (stopping, counting) = (stop.clone(), written.clone());
         let thread = scope.spawn(move || {
             while !stopping.load(Ordering::Acquire) {
                 // The next connection goes on.
-                let _ = write(cluster, &stopping, &counting);
+                let _ = write(cluster, crowd, &stopping, &counting);
                 std::thread::sleep(PAUSE);
             }
         });
@@ -52,7 +53,7 @@ impl Drop for Load<'_> {
 }
 
 /// Through one client, which ends at the first error.
-fn write(cluster: &Cluster, stop: &AtomicBool, written: &AtomicU64) -> Result<()> {
+fn write(cluster: &Cluster, crowd: Crowd, stop: &AtomicBool, written: &AtomicU64) -> Result<()> {
     let address = cluster.address("mysql-0")?.to_string();
     let mut command = cluster.command("mariadb");
     command.args(["--no-defaults", "--connect-timeout=5", "-u", "root", "-h", &address]);
@@ -62,6 +63,9 @@ fn write(cluster: &Cluster, stop: &AtomicBool, written: &AtomicU64) -> Result<()
         for table in INNODB_TABLES {
             let number = written.fetch_add(1, Ordering::Relaxed);
             writeln!(input, "INSERT INTO {table} (n, text) VALUES ({number}, UUID());")?;
+        }
+        if let Some(change) = crowd.change(written.load(Ordering::Relaxed) / INNODB_TABLES.len() as u64) {
+            writeln!(input, "{change}")?;
         }
         std::thread::sleep(PAUSE);
     }

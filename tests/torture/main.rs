@@ -1,6 +1,7 @@
 //! `make torture ROUNDS=200 SEED=n`: a set of three under writes, whose containers are killed at random moments.
 //!
-//! `ROUND=n` repeats one round of a seed alone.
+//! `ROUND=n` repeats one round of a seed alone. `TABLES=n` is how many tables there are beside those written to most: by
+//! default more than a container has file descriptors to begin with. Every server has its event scheduler on.
 
 #[path = "../pods/mod.rs"]
 mod pods;
@@ -18,6 +19,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use rounds::Torture;
+
+/// Tables, one file each.
+const TABLES: u32 = 1500;
 
 fn main() -> ExitCode {
     match run() {
@@ -37,7 +41,7 @@ fn run() -> Result<()> {
         (None, rounds) => 1..=rounds.unwrap_or(200),
     };
     println!("SEED={seed}, rounds {} to {}", rounds.start(), rounds.end());
-    let mut torture = Torture::start(seed)?;
+    let mut torture = Torture::start(seed, variable("TABLES")?.unwrap_or(TABLES))?;
     let outcome = torture.run(rounds);
     print!("\n{}", torture.summary());
     outcome

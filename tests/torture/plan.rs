@@ -31,23 +31,20 @@ pub enum What {
     CutNetwork(Duration),
 }
 
-/// The longest that an act waits.
-const LATEST: u64 = 1500;
-
 impl Plan {
-    pub fn of(seed: u64, number: u64) -> Plan {
+    pub fn of(seed: u64, number: u64, latest: Duration) -> Plan {
         let mut dice = Dice::new(seed, number);
         let (target, donor) = if dice.below(2) == 0 { ("mysql-1", "mysql-0") } else { ("mysql-2", "mysql-1") };
         let clones_anew = dice.below(4) > 0;
-        let acts = (0..1 + dice.below(4)).map(|_| Act::of(&mut dice, target, donor, clones_anew)).collect();
+        let acts = (0..1 + dice.below(4)).map(|_| Act::of(&mut dice, target, donor, clones_anew, latest)).collect();
         Plan { number, target, clones_anew, acts }
     }
 }
 
 impl Act {
     /// Containers of the replica are hit oftener than what is around it; its clone only where it clones.
-    fn of(dice: &mut Dice, target: &'static str, donor: &'static str, clones_anew: bool) -> Act {
-        let after = Duration::from_millis(dice.below(LATEST + 1));
+    fn of(dice: &mut Dice, target: &'static str, donor: &'static str, clones_anew: bool, latest: Duration) -> Act {
+        let after = Duration::from_millis(dice.below(latest.as_millis() as u64 + 1));
         let first = if clones_anew { 0 } else { 4 };
         let (pod, what) = match first + dice.below(14 - first) {
             0..4 => (target, What::Kill("clone")),

@@ -1,6 +1,8 @@
 //! Rounds of torture: what is killed when follows from the seed and the round's number alone; what must be true
 //! afterwards is always the same.
 
+#[path = "crowd.rs"]
+mod crowd;
 #[path = "demands.rs"]
 mod demands;
 #[path = "load.rs"]
@@ -19,10 +21,16 @@ use rustix::process::Signal;
 
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
+use crowd::Crowd;
 use demands::Demands;
 use load::Load;
 use plan::{Act, Plan, What};
 use tally::Tally;
+
+/// A clone of this many tables takes several seconds, and is to be disturbed in all of them.
+const MANY: u32 = 500;
+const LATEST: Duration = Duration::from_millis(1500);
+const LATEST_OF_MANY: Duration = Duration::from_millis(5000);
 
 pub const PODS: [&str; 3] = ["mysql-0", "mysql-1", "mysql-2"];
 
@@ -30,28 +38,37 @@ pub const PODS: [&str; 3] = ["mysql-0", "mysql-1", "mysql-2"];
 pub struct Torture {
     cluster: Cluster,
     seed: u64,
+    crowd: Crowd,
+    /// The longest that an act waits.
+    latest: Duration,
     tally: Tally,
 }
 
 impl Torture {
-    pub fn start(seed: u64) -> Result<Torture> {
-        let cluster = set::start(PODS.len() as u32, set::notice_gone_replicas_soon)?;
+    /// With so many tables beside those that are written to most.
+    pub fn start(seed: u64, tables: u32) -> Result<Torture> {
+        let cluster = set::start(PODS.len() as u32, |manifests| {
+            set::notice_gone_replicas_soon(manifests);
+            crowd::schedule_events(manifests);
+        })?;
         cluster.wait_ready(PODS.len())?;
         set::fill(&cluster)?;
         // So that a clone takes long enough to be killed in.
         set::fill_much(&cluster, 4)?;
         set::assert_same_rows(&cluster, &PODS)?;
-        Ok(Torture { cluster, seed, tally: Tally::default() })
+        let crowd = Crowd::make(&cluster, tables)?;
+        let latest = if tables < MANY { LATEST } else { LATEST_OF_MANY };
+        Ok(Torture { cluster, seed, crowd, latest, tally: Tally::default() })
     }
 
     /// Ends at the first demand that isn't met, with the logs kept.
     pub fn run(&mut self, rounds: RangeInclusive<u64>) -> Result<()> {
         for number in rounds {
-            let plan = Plan::of(self.seed, number);
+            let plan = Plan::of(self.seed, number, self.latest);
             self.round(&plan).map_err(|error| {
                 let kept =
                     self.keep_logs(number).map_or_else(|error| format!("{error:#}"), |at| at.display().to_string());
-                let repeat = format!("make torture SEED={} ROUND={number}", self.seed);
+                let repeat = format!("make torture SEED={} TABLES={} ROUND={number}", self.seed, self.crowd.tables());
                 error.context(format!("violated in round {number}: {plan}\nrepeat with: {repeat}\nlogs: {kept}"))
             })?;
         }
@@ -66,13 +83,14 @@ impl Torture {
         let (started, events) = (Instant::now(), self.cluster.events().len());
         let demands = Demands::before(&self.cluster, plan.target)?;
         let done = std::thread::scope(|scope| {
-            let load = Load::start(scope, &self.cluster);
+            let load = Load::start(scope, &self.cluster, self.crowd);
             let done = self.disturb(plan)?;
             demands.while_it_comes_up(&self.cluster)?;
             load.finish()?;
             anyhow::Ok(done)
         })?;
         demands.afterwards(&self.cluster)?;
+        self.crowd.demand(&self.cluster, &PODS)?;
         let events = self.cluster.events().split_off(events);
         demands::ends_are_allowed(&events)?;
         let line = self.tally.round(plan, &done, &events, started.elapsed());

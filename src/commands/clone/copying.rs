@@ -12,10 +12,11 @@ use crate::datadir::layout::Layout;
 use crate::datadir::ownership::Ownership;
 use crate::datadir::{named_places, publish, stage};
 use crate::durable;
-use crate::exit;
+use crate::exit::{self, Reason, reason_of};
 use crate::peer::{Asker, Site};
 use crate::progress::Progress;
 use crate::recipient::{Means, receive_from_any};
+use crate::rehearsal::Rehearsal;
 use crate::server_config::ServerConfig;
 use crate::settings::{Clone, HostPort};
 use crate::wire::message::Wants;
@@ -31,6 +32,8 @@ pub struct Copying<'a> {
     pub ways: Ways,
     /// What the server will be started with.
     pub config: ServerConfig,
+    /// Where a copy is rehearsed.
+    pub rehearsal: Option<Rehearsal>,
     pub from: From,
     /// The journal of the data whose place the copy takes, where there are some.
     pub replacing: Option<Journal>,
@@ -61,21 +64,34 @@ impl Copying<'_> {
         let mut journal = match interrupted {
             Some(journal) if journal.state == State::Publishing => return self.publish(&journal),
             Some(journal) if matches!(journal.state, State::Received | State::Preparing | State::Prepared) => journal,
-            _ => self.receive(0)?,
+            other => self.receive(0, other.map_or(0, |journal| journal.memory_halvings))?,
         };
         while let Prepared::Failed(failure) = self.make_whole(&mut journal)? {
-            let failed = journal.failed_backups + 1;
-            if failed == BACKUPS {
-                // The next start may have more memory: it begins anew, not where this one gave up. Its journal says so before
-                // anything goes.
-                self.write(&Journal::new(State::Receiving))?;
-                stage::discard(self.layout)?;
+            let (failed, halvings) = (journal.failed_backups + 1, journal.memory_halvings);
+            // Another backup of the same size finds no more room; and where nobody is to be asked, the next start asks.
+            let is_in_vain = reason_of(&failure) == Some(Reason::DiskFull) || self.from.donors.is_empty();
+            if failed == BACKUPS || is_in_vain {
+                self.give_up_backup(halvings)?;
                 return Err(failure);
             }
             warn!("{failure:#}; receiving another backup");
-            journal = self.receive(failed)?;
+            journal = self.receive(failed, halvings)?;
         }
         self.publish(&journal)
+    }
+
+    /// Throws the backup away: the next start begins anew, not where this one gave up. The journal says so before
+    /// anything goes, or says nothing where a full volume has no room for it.
+    fn give_up_backup(&self, memory_halvings: u32) -> Result<()> {
+        if let Err(error) = self.write(&Journal::receiving(memory_halvings)) {
+            warn!("{error:#}");
+            Journal::remove(&self.layout.journal_of_clone())?;
+            return stage::discard(self.layout);
+        }
+        match memory_halvings {
+            0 => stage::discard(self.layout),
+            _ => stage::clear(self.layout),
+        }
     }
 
     /// Received, preparing or prepared → prepared, and proven whole.
@@ -94,11 +110,19 @@ impl Copying<'_> {
         self.prove(journal)
     }
 
+    /// Removes what is staged. What was learnt of the memory stays for the next start, where something was.
+    fn clear_stage(&self, memory_halvings: u32) -> Result<()> {
+        match memory_halvings {
+            0 => stage::discard(self.layout),
+            _ => self.give_up_backup(memory_halvings),
+        }
+    }
+
     /// Empty or interrupted → received, after so many backups that could not be prepared.
-    fn receive(&self, failed_backups: u32) -> Result<Journal> {
+    fn receive(&self, failed_backups: u32, memory_halvings: u32) -> Result<Journal> {
         named_places::check(&self.config, &self.layout.data_dir)?;
         // What an earlier start left is worth nothing, and takes room that is asked for now.
-        stage::discard(self.layout)?;
+        self.clear_stage(memory_halvings)?;
         let asker = Asker {
             member: &self.settings.member,
             peering: &self.settings.peering,
@@ -119,19 +143,22 @@ impl Copying<'_> {
                 tried.write(&self.layout.data_dir)?;
                 self.ownership.give(&self.layout.data_dir.join(FILE_NAME))?;
             }
-            stage::open(self.layout, self.ownership)
+            stage::open(self.layout, self.ownership, &Journal::receiving(memory_halvings))
         };
         let (patience, writing) = (self.settings.give_up_after, self.settings.writing);
-        let means = Means { stage: &stage, writing, server: self.ways.server(), keys: self.keys() };
+        let inventory = self.layout.staged_inventory();
+        let (server, keys) = (self.ways.server(), self.keys());
+        let means = Means { stage: &stage, inventory: &inventory, writing, server, keys };
         let received = receive_from_any(&asker, &self.from.donors, patience, &means)
             // Part of a backup is worth nothing, and may be what fills the volume.
-            .inspect_err(|_| drop(stage::discard(self.layout)))?;
+            .inspect_err(|_| drop(self.clear_stage(memory_halvings)))?;
 
         let data = self.layout.staged_data();
         durable::sync_file_system(&data)
             .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
         let mut journal = Journal::new(State::Received);
         journal.failed_backups = failed_backups;
+        journal.memory_halvings = memory_halvings;
         journal.set_id = received.set_id.clone();
         journal.lineage = received.lineage.clone();
         journal.clone = Some(received.record());

@@ -4,10 +4,12 @@
 //! inspect → find a donor → receive → prepare → publish; each step is announced in the journal before it is taken, so
 //! that a start after any interruption goes on from there.
 
+mod comparing;
 mod copying;
 mod judge;
 mod preparing;
 mod proving;
+mod rehearsing;
 mod usefulness;
 mod ways;
 
@@ -15,7 +17,7 @@ use anyhow::Result;
 use tracing::{info, warn};
 
 use crate::cli::OnLostPrimary;
-use crate::datadir::journal::{FILE_NAME, Journal};
+use crate::datadir::journal::{FILE_NAME, Journal, State};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
 use crate::datadir::ownership::Ownership;
@@ -72,7 +74,10 @@ pub fn run(settings: &Clone) -> Result<()> {
     };
     let ways = Ways::find(settings.peering.method)?;
     let config = config(settings, &ways)?;
-    Copying { settings, layout: &layout, ownership, ways, config, from, replacing: None }.run(interrupted)
+    let is_proven = interrupted.as_ref().is_some_and(|journal| journal.state == State::Publishing);
+    let rehearsal = if is_proven { None } else { rehearsing::plan(settings.rehearsal, &ways)? };
+    let copying = Copying { settings, layout: &layout, ownership, ways, config, rehearsal, from, replacing: None };
+    copying.run(interrupted)
 }
 
 /// Puts a clone in the place of a replica that can't go on. Where that doesn't work its data stay as they are, and the
@@ -85,8 +90,11 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
     }
     let (ways, from) = (Ways::find(settings.peering.method)?, From::for_replica(settings));
     let config = config(settings, &ways)?;
-    let copying = Copying { settings, layout, ownership, ways, config, from, replacing: Some(old) };
-    copying.run(interrupted).or_else(|error| {
+    let replaced = rehearsing::plan(settings.rehearsal, &ways).and_then(|rehearsal| {
+        let copying = Copying { settings, layout, ownership, ways, config, rehearsal, from, replacing: Some(old) };
+        copying.run(interrupted)
+    });
+    replaced.or_else(|error| {
         warn!("the broken replica is not cloned again this time: {error:#}");
         stage::discard(layout)
     })

@@ -6,57 +6,112 @@ use anyhow::{Context, Result};
 use tracing::{info, warn};
 
 use super::copying::Copying;
-use crate::backup_tool::{self, Prepared, left_files, memory, server_options};
+use crate::backup_tool::received_log::ReceivedLog;
+use crate::backup_tool::{self, Attempt, Prepared, Proof, left_files, memory, server_options};
 use crate::clone_plugin::StartedCopy;
-use crate::datadir::journal::{Journal, PluginCopy, State};
-use crate::exit::{self, Reason};
+use crate::datadir::journal::{Journal, PluginCopy, State, Unproven};
+use crate::exit::{Reason, reason_of};
 use crate::progress::Progress;
 
-/// Tries to prepare one received backup: with all the memory there is to use, then with half of it.
+/// Tries to prepare one received copy.
 const PREPARE_TRIES: u32 = 2;
 
 impl Copying<'_> {
     /// Received, or interrupted while preparing → prepared. An attempt is counted before it is made: one that takes
     /// the whole container down with it counts too.
     pub(super) fn prepare(&self, journal: &mut Journal) -> Result<Prepared> {
-        let by_log = || memory::for_prepare(left_files::log_bytes(&self.layout.staged_data()));
-        let full = self.settings.prepare_memory.unwrap_or_else(by_log);
-        let mut outcome = Prepared::Failed(
-            Reason::Prepare.error("earlier starts tried to prepare the backup, and failed or were killed"),
-        );
-        // A tool that isn't here is no try.
-        match journal.clone.as_ref().and_then(|clone| clone.plugin.as_ref()) {
-            Some(_) => self.ways.needed_server().map(drop)?,
-            None => {
-                self.ways.needed_tool()?;
-                // An older version may have received it.
-                match server_options::rebuild(&self.layout.staged_data(), self.keys()) {
-                    Err(error) if exit::reason_of(&error) == Some(Reason::Refused) => {
-                        return Ok(Prepared::Failed(error));
-                    }
-                    rebuilt => rebuilt?,
-                }
-            }
+        match journal.clone.as_ref().and_then(|clone| clone.plugin.clone()) {
+            Some(copy) => self.recover_copy(journal, &copy),
+            None => self.prepare_backup(journal),
         }
-        while journal.prepare_attempts < PREPARE_TRIES {
-            let earlier = journal.prepare_attempts;
-            let memory = full >> earlier;
+    }
+
+    /// Once: what a failed prepare leaves is worth nothing, and another one on it may report success. One that was killed
+    /// is repeated while the log is as it was received: then all of it is done again.
+    fn prepare_backup(&self, journal: &mut Journal) -> Result<Prepared> {
+        // A tool that isn't here is no try.
+        let (tool, data) = (self.ways.needed_tool()?, self.layout.staged_data());
+        if journal.state == State::Preparing {
+            // Perhaps for its memory: where a container is killed as a whole, nobody is left to say so.
+            journal.memory_halvings += 1;
+            if let Some(why) = self.why_not_again(journal)? {
+                let why = format!("an earlier start was killed while it prepared the backup, and {why}");
+                return Ok(Prepared::Failed(Reason::Prepare.error(why)));
+            }
+        } else {
+            journal.received_log = ReceivedLog::of(&data)?;
+        }
+        // An older version may have received it.
+        match server_options::rebuild(&data, self.keys()) {
+            Err(error) if reason_of(&error) == Some(Reason::Refused) => return Ok(Prepared::Failed(error)),
+            rebuilt => rebuilt?,
+        }
+        let full = self.full_memory();
+        loop {
+            let earlier = journal.prepare_attempts + journal.failed_backups;
             *journal = journal.entering(State::Preparing);
             journal.prepare_attempts += 1;
             self.write(journal)?;
-            outcome = match journal.clone.as_ref().and_then(|clone| clone.plugin.clone()) {
-                Some(copy) => self.prepare_copy(journal, &copy, memory)?,
-                None => backup_tool::prepare(self.ways.needed_tool()?, &self.layout.staged_data(), memory, earlier)?,
-            };
+            let memory = memory::halved(full, journal.memory_halvings);
+            match backup_tool::prepare(tool, &data, memory, earlier)? {
+                Attempt::Whole(proof) => {
+                    take_note(journal, proof);
+                    return Ok(Prepared::Whole);
+                }
+                Attempt::Failed(error) => return Ok(Prepared::Failed(error)),
+                Attempt::Killed { error, for_memory } => {
+                    journal.memory_halvings += u32::from(for_memory);
+                    if let Some(why) = self.why_not_again(journal)? {
+                        return Ok(Prepared::Failed(Reason::Prepare.error(format!("{error:#}, and {why}"))));
+                    }
+                    warn!("{error:#}; the received log is untouched: preparing again");
+                }
+            }
+        }
+    }
+
+    /// What a prepare may use that nobody has halved.
+    fn full_memory(&self) -> u64 {
+        let by_log = || memory::for_prepare(left_files::log_bytes(&self.layout.staged_data()));
+        self.settings.prepare_memory.unwrap_or_else(by_log)
+    }
+
+    /// What keeps a backup from being prepared again whose prepare was killed.
+    fn why_not_again(&self, journal: &Journal) -> Result<Option<&'static str>> {
+        let Some(received) = &journal.received_log else {
+            return Ok(Some("nothing tells whether its log is still as it was received"));
+        };
+        if journal.prepare_attempts >= PREPARE_TRIES {
+            return Ok(Some("so was the one before it"));
+        }
+        let is_untouched = received.is_in(&self.layout.staged_data())?;
+        Ok((!is_untouched).then_some("the received log is no longer as it was received"))
+    }
+
+    /// A copy by the plugin: the server's own recovery, which may be repeated.
+    fn recover_copy(&self, journal: &mut Journal, copy: &PluginCopy) -> Result<Prepared> {
+        self.ways.needed_server()?;
+        let full = self.full_memory();
+        let mut outcome = Prepared::Failed(
+            Reason::Prepare.error("earlier starts tried to recover the copy, and failed or were killed"),
+        );
+        while journal.prepare_attempts < PREPARE_TRIES {
+            let memory = memory::halved(full, journal.prepare_attempts + journal.memory_halvings);
+            *journal = journal.entering(State::Preparing);
+            journal.prepare_attempts += 1;
+            self.write(journal)?;
+            outcome = self.prepare_copy(journal, copy, memory)?;
             match &outcome {
                 Prepared::Whole => break,
+                // Another try finds no more room, and the copy is thrown away to make some.
+                Prepared::Failed(error) if reason_of(error) == Some(Reason::DiskFull) => break,
                 Prepared::Failed(error) => warn!("{error:#}"),
             }
         }
         Ok(outcome)
     }
 
-    /// The same for a copy by the plugin. Its position is told by the tables that are emptied then: it is in the journal
+    /// One try of that. Its position is told by the tables that are emptied then: it is in the journal
     /// before.
     fn prepare_copy(&self, journal: &mut Journal, copy: &PluginCopy, memory: u64) -> Result<Prepared> {
         let server = self.ways.needed_server()?;
@@ -84,5 +139,19 @@ impl Copying<'_> {
         drop(progress);
         info!(seconds = started.elapsed().as_secs_f64(), "prepared");
         Ok(Prepared::Whole)
+    }
+}
+
+/// What the tool's output leaves open goes with the copy: into its journal, its metrics, and to the checks to come.
+fn take_note(journal: &mut Journal, proof: Proof) {
+    let unproven = match proof {
+        Proof::Complete => None,
+        Proof::UnknownWords => Some(Unproven::PrepareWords),
+        Proof::UnknownEnd => Some(Unproven::PrepareEnd),
+    };
+    let (Some(unproven), Some(clone)) = (unproven, &mut journal.clone) else { return };
+    warn!(event = "copy-unproven", tool = clone.tool, "the prepare proves less than it should: {unproven}");
+    if !clone.unproven.contains(&unproven) {
+        clone.unproven.push(unproven);
     }
 }

@@ -7,8 +7,8 @@ use tracing::{info, warn};
 
 use crate::backup_tool::{BackupTool, series_of};
 use crate::cli::Method;
-use crate::clone_plugin::Program;
 use crate::exit::Reason;
+use crate::own_server::Program;
 use crate::unpack::Format;
 
 /// What is installed, and may be used.
@@ -23,7 +23,7 @@ impl Ways {
         match method {
             Method::BackupTool => Ok(Ways { tool: Some(BackupTool::find()?), server: None }),
             Method::ClonePlugin => {
-                let server = Program::find()?.ok_or_else(|| {
+                let server = Program::find_with_clone_plugin()?.ok_or_else(|| {
                     Reason::NoBackupTool.error(
                         "no mysqld in PATH that has the CLONE plugin (MySQL 8.0.17 or later): use the server's own image \
                          for --method clone-plugin",
@@ -33,9 +33,9 @@ impl Ways {
             }
             Method::Auto => {
                 let (tool, server) = std::thread::scope(|scope| {
-                    match Builder::new().name("server".into()).spawn_scoped(scope, Program::find) {
+                    match Builder::new().name("server".into()).spawn_scoped(scope, Program::find_with_clone_plugin) {
                         Ok(server) => (BackupTool::find(), server.join()),
-                        Err(_) => (BackupTool::find(), Ok(Program::find())),
+                        Err(_) => (BackupTool::find(), Ok(Program::find_with_clone_plugin())),
                     }
                 });
                 Ways::either(
@@ -84,6 +84,11 @@ impl Ways {
     /// The server, where there is one with the plugin.
     pub fn server(&self) -> Option<&Program> {
         self.server.as_ref()
+    }
+
+    /// Why the tool's copies are not for a server of this version; `None` where they are, or there is no tool.
+    pub fn misfit(&self, server: &str) -> Option<String> {
+        self.tool.as_ref().and_then(|tool| tool.misfit(server))
     }
 
     /// The tool, for a backup that is there already.

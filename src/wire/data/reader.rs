@@ -1,11 +1,12 @@
 //! The recipient's side: believes nothing before it has seen the end frame.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 
+use crate::inventory::MOST_BYTES;
 use crate::unpack::Source;
 use crate::wire::digest::{Coverage, Tally};
 use crate::wire::frame::{self, Header, Kind, WireError};
-use crate::wire::message::{End, Failed, Heartbeat};
+use crate::wire::message::{End, Failed, Heartbeat, InventoryEnd};
 use crate::wire::packing::Unpacker;
 
 /// What is read at once, in bytes, where less is asked for: frame headers, chunk heads, small files. Larger reads go past
@@ -20,7 +21,25 @@ pub struct DataReader<R> {
     left_in_frame: usize,
     /// Unpacks frames, where packed ones may come.
     unpacker: Option<Unpacker>,
+    /// Where an inventory goes, where one was offered.
+    inventory: Option<Collector>,
     end: Option<End>,
+}
+
+/// Takes an inventory's frames, never more than an inventory may have.
+struct Collector {
+    output: Box<dyn Write + Send>,
+    tally: Tally,
+}
+
+impl Collector {
+    fn take(&mut self, body: &[u8]) -> Result<(), WireError> {
+        if self.tally.bytes() + body.len() as u64 > MOST_BYTES {
+            return Err(WireError::Malformed(format!("an inventory of more than {MOST_BYTES} bytes")));
+        }
+        self.tally.add(body);
+        self.output.write_all(body).map_err(WireError::Inventory)
+    }
 }
 
 impl<R: Read> DataReader<R> {
@@ -31,13 +50,18 @@ impl<R: Read> DataReader<R> {
     /// With a digest that may leave out what has a checksum of its own.
     pub fn covering(coverage: Coverage, input: R) -> DataReader<R> {
         let input = BufReader::with_capacity(READ_AHEAD, input);
-        DataReader { input, tally: Tally::new(coverage), left_in_frame: 0, unpacker: None, end: None }
+        DataReader { input, tally: Tally::new(coverage), left_in_frame: 0, unpacker: None, inventory: None, end: None }
     }
 
     /// Takes packed frames too, which a recipient has to have allowed.
     pub fn allow_packed(mut self) -> io::Result<DataReader<R>> {
         self.unpacker = Some(Unpacker::new()?);
         Ok(self)
+    }
+
+    /// Has the inventory that was offered written there; without it there is no end.
+    pub fn collect_inventory(&mut self, output: impl Write + Send + 'static) {
+        self.inventory = Some(Collector { output: Box::new(output), tally: Tally::default() });
     }
 
     /// Bytes of the stream received so far.
@@ -96,8 +120,18 @@ impl<R: Read> DataReader<R> {
     fn next_frame(&mut self) -> Result<(), WireError> {
         let header = frame::read_header(&mut self.input)?;
         match header.kind {
+            Kind::Data | Kind::Packed if self.has_inventory() => {
+                return Err(WireError::Malformed("more of the backup behind its inventory".into()));
+            }
             Kind::Data => self.left_in_frame = header.length,
             Kind::Packed => self.unpack(header)?,
+            Kind::Inventory => {
+                let body = frame::read_body(&mut self.input, header)?;
+                match &mut self.inventory {
+                    Some(inventory) => inventory.take(&body)?,
+                    None => return Err(WireError::Malformed("an inventory, which was not offered".into())),
+                }
+            }
             Kind::Heartbeat => {
                 let _: Heartbeat = self.message(header)?;
             }
@@ -108,11 +142,19 @@ impl<R: Read> DataReader<R> {
             Kind::End => {
                 let end: End = self.message(header)?;
                 self.check(&end)?;
+                if let Some(inventory) = &mut self.inventory {
+                    inventory.output.flush().map_err(WireError::Inventory)?;
+                }
                 self.end = Some(end);
             }
             other => return Err(WireError::Malformed(format!("a {other:?} message in the middle of the backup"))),
         }
         Ok(())
+    }
+
+    /// Whether some of it has come.
+    fn has_inventory(&self) -> bool {
+        self.inventory.as_ref().is_some_and(|inventory| inventory.tally.bytes() > 0)
     }
 
     fn unpack(&mut self, header: Header) -> Result<(), WireError> {
@@ -139,6 +181,14 @@ impl<R: Read> DataReader<R> {
         }
         if end.tool_status != 0 {
             return wrong(format!("the backup tool ended with {}", end.tool_status));
+        }
+        let came = self.inventory.as_ref().map(|inventory| &inventory.tally);
+        let came = came.map(|tally| InventoryEnd { bytes: tally.bytes(), digest: tally.digest() });
+        match (&end.inventory, &came) {
+            (sent, came) if sent == came => {}
+            (Some(_), None) => return wrong("it has an inventory, which was not offered".to_owned()),
+            (None, _) => return wrong("its inventory is missing".to_owned()),
+            (Some(_), Some(_)) => return wrong("its inventory is another than was sent".to_owned()),
         }
         Ok(())
     }

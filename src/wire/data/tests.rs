@@ -1,8 +1,10 @@
 //! The stream in its frames: whole, or noticed not to be.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::inventory::MOST_BYTES;
 use crate::unpack::Source;
 use crate::wire::digest::Coverage;
 use crate::wire::frame::{self, Kind, WireError};
@@ -198,4 +200,113 @@ fn a_digest_of_heads_covers_them_and_leaves_the_data_to_their_checksums() {
         assert!(damaged(data).is_ok(), "{data} has a checksum of its own");
     }
     assert!(read(&bytes).unwrap_err().contains("its digest is"), "read as if all were covered");
+}
+
+/// A stream of three bytes, and an inventory in two frames.
+fn stream_with_inventory() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = DataWriter::new(&mut bytes);
+    writer.gather(b"abc", false).unwrap();
+    writer.send_inventory(b"what is ").unwrap();
+    writer.heartbeat().unwrap();
+    writer.send_inventory(b"there").unwrap();
+    writer.end(None).unwrap();
+    bytes
+}
+
+/// Where an inventory was written to.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The stream's bytes, and the inventory.
+fn read_with_inventory(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let (mut reader, written, mut content) = (DataReader::new(bytes), Written::default(), Vec::new());
+    reader.collect_inventory(written.clone());
+    reader.read_to_end(&mut content).map_err(|error| error.to_string())?;
+    reader.finish().map_err(|error| error.to_string())?;
+    let inventory = written.0.lock().unwrap().clone();
+    Ok((content, inventory))
+}
+
+#[test]
+fn an_inventory_comes_beside_the_stream() {
+    let whole = read_with_inventory(&stream_with_inventory()).unwrap();
+    assert_eq!(whole, (b"abc".to_vec(), b"what is there".to_vec()));
+}
+
+#[test]
+fn an_inventory_that_was_offered_and_does_not_come_is_missed() {
+    assert!(read_with_inventory(&stream(b"abc")).unwrap_err().contains("its inventory is missing"));
+}
+
+#[test]
+fn an_inventory_that_was_not_offered_is_refused() {
+    assert!(read(&stream_with_inventory()).unwrap_err().contains("which was not offered"));
+}
+
+#[test]
+fn every_cut_and_every_flipped_bit_of_an_inventory_is_noticed() {
+    let bytes = stream_with_inventory();
+    let whole = read_with_inventory(&bytes).unwrap();
+    for length in 0..bytes.len() {
+        assert!(read_with_inventory(&bytes[..length]).unwrap_err().contains("hung up"), "cut at {length}");
+    }
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            assert!(read_with_inventory(&damaged).map_or(true, |read| read == whole), "byte {at}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn data_behind_an_inventory_are_refused() {
+    let mut bytes = Vec::new();
+    let mut writer = DataWriter::new(&mut bytes);
+    writer.send_inventory(b"x").unwrap();
+    writer.gather(b"abc", false).unwrap();
+    writer.end(None).unwrap();
+    assert!(read_with_inventory(&bytes).unwrap_err().contains("more of the backup behind its inventory"));
+}
+
+#[test]
+fn an_inventory_has_a_longest_length() {
+    let mut bytes = Vec::new();
+    let mut writer = DataWriter::new(&mut bytes);
+    writer.send_inventory(&vec![7; MOST_BYTES as usize + 1]).unwrap();
+    writer.end(None).unwrap();
+    assert!(read_with_inventory(&bytes).unwrap_err().contains("an inventory of more than"));
+}
+
+/// A full volume is the recipient's own.
+#[test]
+fn an_inventory_that_can_not_be_written_is_told_from_one_that_is_damaged() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let bytes = stream_with_inventory();
+    let mut reader = DataReader::new(bytes.as_slice());
+    reader.collect_inventory(Full);
+    let error = reader.read_to_end(&mut Vec::new()).unwrap_err();
+    assert!(
+        matches!(error.downcast::<WireError>(), Ok(WireError::Inventory(error)) if error.kind() == io::ErrorKind::StorageFull)
+    );
 }

@@ -3,8 +3,8 @@
 use std::io::{self, Read, Write};
 
 use crate::wire::digest::{Coverage, Tally};
-use crate::wire::frame::{self, DATA_LIMIT, HEADER_LENGTH, Kind, WireError};
-use crate::wire::message::{End, Failed, Heartbeat};
+use crate::wire::frame::{self, CONTROL_LIMIT, DATA_LIMIT, HEADER_LENGTH, Kind, WireError};
+use crate::wire::message::{End, Failed, Heartbeat, InventoryEnd};
 use crate::wire::packing::Packer;
 
 /// The donor's side. Dropping it says nothing, which the recipient takes for a broken stream.
@@ -20,6 +20,8 @@ pub struct DataWriter<W> {
     packer: Option<Packer>,
     is_packing: bool,
     sent: u64,
+    /// Of the inventory, where one was sent.
+    inventory: Option<Tally>,
 }
 
 impl<W: Write> DataWriter<W> {
@@ -38,6 +40,7 @@ impl<W: Write> DataWriter<W> {
             packer: None,
             is_packing: false,
             sent: 0,
+            inventory: None,
         }
     }
 
@@ -184,10 +187,25 @@ impl<W: Write> DataWriter<W> {
         frame::write_control(&mut self.output, Kind::Heartbeat, &heartbeat).map(drop)
     }
 
+    /// Sends an inventory, behind the whole stream.
+    pub fn send_inventory(&mut self, inventory: &[u8]) -> Result<(), WireError> {
+        self.flush()?;
+        let tally = self.inventory.get_or_insert_default();
+        for body in inventory.chunks(CONTROL_LIMIT) {
+            let header = frame::header_bytes(Kind::Inventory, body.len());
+            self.output.write_all(&header).and_then(|()| self.output.write_all(body)).map_err(WireError::Io)?;
+            tally.add(body);
+            self.sent += (HEADER_LENGTH + body.len()) as u64;
+        }
+        Ok(())
+    }
+
     /// Says that all was sent and that the backup tool ended with success. Nothing else says so.
     pub fn end(mut self, position: Option<String>) -> Result<u64, WireError> {
         self.flush()?;
-        let end = End { bytes: self.bytes(), digest: self.tally.digest(), tool_status: 0, position };
+        let inventory =
+            self.inventory.as_ref().map(|tally| InventoryEnd { bytes: tally.bytes(), digest: tally.digest() });
+        let end = End { bytes: self.bytes(), digest: self.tally.digest(), tool_status: 0, position, inventory };
         frame::write_control(&mut self.output, Kind::End, &end)?;
         Ok(end.bytes)
     }

@@ -1,0 +1,83 @@
+//! Whether a prepared copy holds all that its donor held.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use tracing::{info, warn};
+
+use super::copying::Copying;
+use crate::backup_tool::Prepared;
+use crate::datadir::journal::{Journal, ListedBy};
+use crate::exit::{self, Reason};
+use crate::inventory::check::{Copy, Verdict};
+use crate::inventory::{Inventory, encoding};
+use crate::wire::digest::Tally;
+use crate::wire::message::InventoryEnd;
+
+impl Copying<'_> {
+    /// The copy must hold all that its donor held before and after it.
+    /// `None` where there is no list of what it held.
+    pub(super) fn compare_inventory(&self, journal: &Journal) -> Result<Option<Prepared>> {
+        let failed = |why: String| Ok(Some(Prepared::Failed(Reason::Prepare.error(why))));
+        let sent = match journal.clone.as_ref().map(|clone| &clone.inventory) {
+            Some(ListedBy::Donor(sent)) => sent,
+            Some(ListedBy::LegacyStream) => {
+                warn!(
+                    "no donor has said which tables it holds (--take-unproven-stream): that none is missing is not checked"
+                );
+                return Ok(None);
+            }
+            Some(ListedBy::Nobody) | None => {
+                return failed(
+                    "an earlier version of mysqlset received the copy, without a list of what it must hold".to_owned(),
+                );
+            }
+        };
+        let began = Instant::now();
+        let inventory = match self.inventory(sent) {
+            Ok(inventory) => inventory,
+            Err(error) => return failed(format!("what the copy must hold is not known any more: {error:#}")),
+        };
+        let data = self.layout.staged_data();
+        let copy = Copy::of(&data, &inventory)
+            .map_err(|error| exit::disk_error(error, format!("looking at the files of {}", data.display())))?;
+        match copy.compare(&inventory) {
+            Verdict::Whole => {
+                let seconds = began.elapsed().as_secs_f64();
+                info!(
+                    entries = inventory.entries.len(),
+                    seconds, "the copy holds all that the donor held before and after it"
+                );
+                Ok(Some(Prepared::Whole))
+            }
+            lacking @ Verdict::Lacking { .. } => failed(lacking.to_string()),
+        }
+    }
+
+    /// As it came, to the last bit.
+    fn inventory(&self, sent: &InventoryEnd) -> Result<Inventory> {
+        let path = self.layout.staged_inventory();
+        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        let mut read = Tallied { input: BufReader::new(file), tally: Tally::default() };
+        let inventory = encoding::decode(&mut read).with_context(|| path.display().to_string())?;
+        let found = InventoryEnd { bytes: read.tally.bytes(), digest: read.tally.digest() };
+        ensure!(found == *sent, "{} is not what came", path.display());
+        Ok(inventory)
+    }
+}
+
+/// What is read, and digested on its way.
+struct Tallied<R> {
+    input: R,
+    tally: Tally,
+}
+
+impl<R: Read> Read for Tallied<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.tally.add(&buffer[..count]);
+        Ok(count)
+    }
+}

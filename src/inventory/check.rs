@@ -1,0 +1,300 @@
+//! Whether a prepared copy holds all that an inventory lists.
+//!
+//! Only after prepare: before it a good copy has files that are all zeros, and names that prepare changes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::fs::{DirEntry, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::{Advice, fadvise};
+
+use super::first_page::{self, FirstPage};
+use super::{Definition, Entry, Inventory, Kind, definition_of};
+use crate::unpack::path::MemberPath;
+
+/// Files are opened by so many threads: most of the time goes into waiting for the disk.
+const THREADS: usize = 4;
+
+/// Directories below a copy that are looked into, one in the other.
+const DEPTH: usize = 8;
+
+/// Ends of names of tablespaces.
+const TABLESPACES: [&[u8]; 2] = [b".ibd", b".ibu"];
+
+/// What lies in a copy.
+#[derive(Debug, Default)]
+pub struct Copy {
+    /// Lengths of all files.
+    lengths: BTreeMap<MemberPath, u64>,
+    /// What the first pages of those that may be tablespaces say.
+    first_pages: HashMap<MemberPath, Result<FirstPage, String>>,
+    /// Where each id was found. A copy may have left-overs that have an id too.
+    by_id: HashMap<u32, Vec<MemberPath>>,
+}
+
+/// What came of a check.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Whole,
+    /// It lacks something.
+    Lacking {
+        /// The first that was found, in words.
+        first: String,
+        count: usize,
+    },
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Whole => f.write_str("the copy holds all that the donor held before and after it"),
+            Verdict::Lacking { first, count } => {
+                write!(f, "the copy lacks what the donor held before and after it: {first}")?;
+                if *count > 1 { write!(f, "; and {} more", count - 1) } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl Copy {
+    /// Looks at each file of a copy once.
+    pub fn of(directory: &Path, inventory: &Inventory) -> io::Result<Copy> {
+        let mut lengths = BTreeMap::new();
+        list(directory, &[], 0, &mut lengths)?;
+        let mut named = HashSet::new();
+        for entry in inventory.entries.iter().filter(|entry| matches!(entry.kind, Kind::System | Kind::Undo)) {
+            named.extend(places(&entry.path));
+        }
+        let may_be = |path: &&MemberPath| named.contains(path) || TABLESPACES.iter().any(|end| path.ends_with(end));
+        let paths: Vec<&MemberPath> = lengths.keys().filter(may_be).collect();
+        let share = paths.len().div_ceil(THREADS).max(1);
+        let mut pages = Vec::with_capacity(paths.len());
+        std::thread::scope(|scope| {
+            let reading: Vec<_> = paths
+                .chunks(share)
+                .map(|share| {
+                    scope.spawn(|| share.iter().map(|path| read(&directory.join(path.as_os_str()))).collect::<Vec<_>>())
+                })
+                .collect();
+            for share in reading {
+                pages.extend(
+                    share.join().map_err(|_| io::Error::other("the thread that reads first pages has panicked"))?,
+                );
+            }
+            Ok::<(), io::Error>(())
+        })?;
+        let read: Vec<_> = paths.into_iter().cloned().zip(pages).collect();
+        Ok(Copy::with(lengths, read))
+    }
+
+    fn with(lengths: BTreeMap<MemberPath, u64>, pages: Vec<(MemberPath, Result<FirstPage, String>)>) -> Copy {
+        let mut by_id: HashMap<u32, Vec<MemberPath>> = HashMap::new();
+        for (path, page) in &pages {
+            if let Ok(page) = page {
+                by_id.entry(page.id).or_default().push(path.clone());
+            }
+        }
+        Copy { lengths, first_pages: pages.into_iter().collect(), by_id }
+    }
+
+    /// Compares it with what it must hold.
+    pub fn compare(&self, inventory: &Inventory) -> Verdict {
+        let mut faults = Faults::default();
+        let names = names_in(inventory);
+        let mut system = Vec::new();
+        for Entry { path, kind } in &inventory.entries {
+            match kind {
+                Kind::Tablespace { id, renamed_to, definition } => {
+                    let wanted = Wanted { id: *id, path, renamed_to: renamed_to.as_ref(), definition: *definition };
+                    faults.take(self.tablespace(&wanted, inventory.keeps_definitions, &names));
+                }
+                Kind::System => system.push(path),
+                Kind::Undo => faults.take(self.undo(path)),
+                Kind::File { length } => faults.take(self.file(path, *length)),
+            }
+        }
+        faults.take(self.system(&system));
+        faults.into()
+    }
+
+    fn tablespace(
+        &self,
+        wanted: &Wanted<'_>,
+        keeps_definitions: bool,
+        names: &HashSet<&MemberPath>,
+    ) -> Result<(), String> {
+        let found = self.by_id.get(&wanted.id).map_or(&[][..], Vec::as_slice);
+        let is_named = |path: &&MemberPath| *path == wanted.path || Some(*path) == wanted.renamed_to;
+        // Renamed twice in the time of the copy, and in between when the copy ended. No other table has that name, and the
+        // definition went along.
+        let is_between = |path: &&MemberPath| {
+            !names.contains(*path)
+                && (!keeps_definitions || wanted.definition == Definition::Changed && self.has_definition(path))
+        };
+        let path = match found.iter().find(is_named).or_else(|| found.iter().find(is_between)) {
+            Some(path) => path,
+            None => return Err(self.what_is_there_instead(wanted, found.first())),
+        };
+        if let Some(Ok(page)) = self.first_pages.get(path) {
+            must_have(path, self.length(path), page.least_length())?;
+        }
+        match wanted.definition {
+            Definition::Unknown => Ok(()),
+            Definition::Changed if self.has_definition(path) => Ok(()),
+            Definition::Changed => Err(format!("{path} is there without the definition of its table (.frm)")),
+            Definition::Untouched { length } => match definition_of(path) {
+                Some(definition) => self.file(&definition, Some(length)),
+                None => Err(format!("{path} can have no definition")),
+            },
+        }
+    }
+
+    fn what_is_there_instead(&self, wanted: &Wanted<'_>, found: Option<&MemberPath>) -> String {
+        let path = wanted.path;
+        match (found, self.first_pages.get(path)) {
+            (Some(place), _) => format!("{path} lies at {place}"),
+            (None, Some(Err(why))) => format!("{path} is no tablespace: {why}"),
+            (None, Some(Ok(page))) => format!("{path} has the tablespace id {} in the place of {}", page.id, wanted.id),
+            (None, None) => format!("{path} is missing"),
+        }
+    }
+
+    fn undo(&self, path: &MemberPath) -> Result<(), String> {
+        let place = self.place_of(path)?;
+        let page = self.first_page(&place)?;
+        must_have(path, self.length(&place), page.least_length())
+    }
+
+    /// The first file has the header, and says how long all of them are.
+    fn system(&self, paths: &[&MemberPath]) -> Result<(), String> {
+        let places = paths.iter().map(|path| self.place_of(path)).collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = places.first() else { return Ok(()) };
+        let page = self.first_page(first)?;
+        if page.id != 0 {
+            return Err(format!("{first} has the tablespace id {} in the place of 0", page.id));
+        }
+        must_have(first, places.iter().map(|place| self.length(place)).sum(), page.least_length())
+    }
+
+    fn file(&self, path: &MemberPath, length: Option<u32>) -> Result<(), String> {
+        match (self.lengths.get(path), length.map(u64::from)) {
+            (None, _) => Err(format!("{path} is missing")),
+            (Some(found), Some(length)) if *found != length => {
+                Err(format!("{path} has {found} bytes in the place of {length}"))
+            }
+            (Some(_), _) => Ok(()),
+        }
+    }
+
+    fn has_definition(&self, path: &MemberPath) -> bool {
+        definition_of(path).is_some_and(|definition| self.lengths.get(&definition).is_some_and(|length| *length > 0))
+    }
+
+    fn length(&self, path: &MemberPath) -> u64 {
+        self.lengths.get(path).copied().unwrap_or_default()
+    }
+
+    fn first_page(&self, path: &MemberPath) -> Result<FirstPage, String> {
+        match self.first_pages.get(path) {
+            Some(Ok(page)) => Ok(*page),
+            Some(Err(why)) => Err(format!("{path} is no tablespace: {why}")),
+            None => Err(format!("{path} was not read")),
+        }
+    }
+
+    fn place_of(&self, path: &MemberPath) -> Result<MemberPath, String> {
+        let place = places(path).find(|place| self.lengths.contains_key(place));
+        place.ok_or_else(|| format!("{path} is missing"))
+    }
+}
+
+/// A tablespace to be looked for.
+struct Wanted<'a> {
+    id: u32,
+    path: &'a MemberPath,
+    renamed_to: Option<&'a MemberPath>,
+    definition: Definition,
+}
+
+/// Where a file of the system's may lie: the backup tools put those at the top that a server keeps in a directory.
+fn places(path: &MemberPath) -> impl Iterator<Item = MemberPath> {
+    let at_top = MemberPath::new(path.split().1.as_encoded_bytes()).ok();
+    [Some(path.clone()), at_top].into_iter().flatten()
+}
+
+fn names_in(inventory: &Inventory) -> HashSet<&MemberPath> {
+    let mut names = HashSet::new();
+    for entry in &inventory.entries {
+        names.insert(&entry.path);
+        if let Kind::Tablespace { renamed_to: Some(later), .. } = &entry.kind {
+            names.insert(later);
+        }
+    }
+    names
+}
+
+fn must_have(path: &MemberPath, length: u64, least: u64) -> Result<(), String> {
+    if length < least { Err(format!("{path} has {length} bytes of {least}")) } else { Ok(()) }
+}
+
+#[derive(Default)]
+struct Faults {
+    first: Option<String>,
+    count: usize,
+}
+
+impl Faults {
+    fn take(&mut self, outcome: Result<(), String>) {
+        if let Err(fault) = outcome {
+            self.first.get_or_insert(fault);
+            self.count += 1;
+        }
+    }
+}
+
+impl From<Faults> for Verdict {
+    fn from(faults: Faults) -> Verdict {
+        match faults.first {
+            None => Verdict::Whole,
+            Some(first) => Verdict::Lacking { first, count: faults.count },
+        }
+    }
+}
+
+/// Lists the files below a directory. What is no file of a name that a backup could bring is none of the donor's.
+fn list(directory: &Path, parent: &[u8], depth: usize, lengths: &mut BTreeMap<MemberPath, u64>) -> io::Result<()> {
+    let name = |entry: &DirEntry| [parent, entry.file_name().as_bytes()].concat();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() && depth < DEPTH {
+            list(&entry.path(), &[&name(&entry), &b"/"[..]].concat(), depth + 1, lengths)?;
+        } else if kind.is_file()
+            && let Ok(path) = MemberPath::new(&name(&entry))
+        {
+            lengths.insert(path, entry.metadata()?.len());
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is read ahead: of many files a few bytes are needed.
+fn read(path: &Path) -> Result<FirstPage, String> {
+    let bytes = File::open(path).and_then(|file| {
+        fadvise(&file, 0, None, Advice::Random)?;
+        let mut bytes = [0; first_page::LENGTH];
+        file.read_exact_at(&mut bytes, 0).map(|()| bytes)
+    });
+    match bytes {
+        Ok(bytes) => FirstPage::of(&bytes).map_err(str::to_owned),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err("it is too short for a page".to_owned()),
+        Err(error) => Err(format!("it can't be read: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! One look at what a server holds, and what two looks have in common.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Definition, Entry, Inventory, Kind, definition_of};
+use crate::unpack::path::MemberPath;
+
+/// Ends of names of files that define something, and are written by DDL only.
+const DEFINING: [&[u8]; 5] = [b".frm", b".par", b".TRG", b".TRN", b".opt"];
+
+/// What a server holds at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    pub keeps_definitions: bool,
+    /// InnoDB's tablespaces with an id that they keep: the path of each.
+    pub tablespaces: BTreeMap<u32, MemberPath>,
+    /// The system tablespace's files, in the order of the configuration.
+    pub system_files: Vec<MemberPath>,
+    pub undo_files: BTreeSet<MemberPath>,
+    /// Files of other engines, and those that define something.
+    pub files: BTreeMap<MemberPath, Mark>,
+}
+
+/// By what a file is known again: DDL makes another file, or changes the inode's time, as a rename does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub inode: u64,
+    /// The inode's last change: seconds and nanoseconds.
+    pub changed: (i64, i64),
+    pub length: u64,
+}
+
+impl Look {
+    /// How many things it has.
+    pub fn len(&self) -> usize {
+        self.tablespaces.len() + self.system_files.len() + self.undo_files.len() + self.files.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What was there at this look and at a later one.
+    pub fn and(&self, later: &Look) -> Inventory {
+        let mut entries = Vec::new();
+        // Definitions that the entries of tablespaces speak for.
+        let mut spoken_for = BTreeSet::new();
+        for (id, path) in &self.tablespaces {
+            let Some(now) = later.tablespaces.get(id) else { continue };
+            let definition = self.definition(path, later, now);
+            if now == path && definition != Definition::Unknown {
+                spoken_for.extend(definition_of(path));
+            }
+            let renamed_to = (now != path).then(|| now.clone());
+            entries.push(Entry { path: path.clone(), kind: Kind::Tablespace { id: *id, renamed_to, definition } });
+        }
+        let system_files = self.system_files.iter().filter(|path| later.system_files.contains(path));
+        entries.extend(system_files.map(|path| Entry { path: path.clone(), kind: Kind::System }));
+        let undo_files = self.undo_files.intersection(&later.undo_files);
+        entries.extend(undo_files.map(|path| Entry { path: path.clone(), kind: Kind::Undo }));
+        for (path, mark) in &self.files {
+            if !spoken_for.contains(path)
+                && let Some(now) = later.files.get(path)
+                && self.is_continuous(path, mark, later, now)
+            {
+                let length = is_defining(path).then_some(mark.length).and_then(|length| u32::try_from(length).ok());
+                entries.push(Entry { path: path.clone(), kind: Kind::File { length } });
+            }
+        }
+        Inventory { keeps_definitions: self.keeps_definitions && later.keeps_definitions, entries }
+    }
+
+    /// What is known of the definition of a table that has one tablespace by these names.
+    fn definition(&self, path: &MemberPath, later: &Look, later_path: &MemberPath) -> Definition {
+        let mark = |look: &Look, path| look.files.get(&definition_of(path)?).copied();
+        match (mark(self, path), mark(later, later_path)) {
+            (Some(before), Some(after)) if before == after => match u32::try_from(before.length) {
+                Ok(length) => Definition::Untouched { length },
+                Err(_) => Definition::Changed,
+            },
+            (Some(_), Some(_)) => Definition::Changed,
+            _ => Definition::Unknown,
+        }
+    }
+
+    /// Whether a file that is there by the same name at both looks was there all the time: by what defines it, where there
+    /// is such a file, for an engine may write its data anew; else by itself.
+    fn is_continuous(&self, path: &MemberPath, mark: &Mark, later: &Look, now: &Mark) -> bool {
+        if is_defining(path) {
+            return mark == now;
+        }
+        match definition_of(path).and_then(|definition| Some((self.files.get(&definition)?, definition))) {
+            Some((before, definition)) => later.files.get(&definition) == Some(before),
+            None => mark.inode == now.inode,
+        }
+    }
+}
+
+fn is_defining(path: &MemberPath) -> bool {
+    DEFINING.iter().any(|end| path.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> MemberPath {
+        MemberPath::new(text.as_bytes()).unwrap()
+    }
+
+    /// Tablespaces by their ids, and files by their inodes and the times of their last change.
+    fn look(tablespaces: &[(u32, &str)], files: &[(&str, u64, i64)]) -> Look {
+        let mark = |inode, changed| Mark { inode, changed: (changed, 0), length: 900 };
+        Look {
+            keeps_definitions: true,
+            tablespaces: tablespaces.iter().map(|(id, name)| (*id, path(name))).collect(),
+            files: files.iter().map(|(name, inode, changed)| (path(name), mark(*inode, *changed))).collect(),
+            ..Look::default()
+        }
+    }
+
+    /// `path (what is known)` of each entry.
+    fn in_both(before: &Look, after: &Look) -> Vec<String> {
+        let shown = |entry: &Entry| match &entry.kind {
+            Kind::Tablespace { id, renamed_to, definition } => {
+                let renamed = renamed_to.as_ref().map_or(String::new(), |path| format!(" → {path}"));
+                format!("{id} {}{renamed} ({definition:?})", entry.path)
+            }
+            Kind::System | Kind::Undo => format!("{} ({:?})", entry.path, entry.kind),
+            Kind::File { length } => format!("{} ({length:?})", entry.path),
+        };
+        before.and(after).entries.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn a_table_that_nobody_touched_is_in_both() {
+        let look = look(&[(7, "app/t.ibd")], &[("app/t.frm", 1, 1), ("app/db.opt", 2, 1)]);
+        let known = ["7 app/t.ibd (Untouched { length: 900 })", "app/db.opt (Some(900))"];
+        assert_eq!(in_both(&look, &look), known);
+    }
+
+    #[test]
+    fn created_dropped_and_truncated_tables_are_in_neither() {
+        let before = look(&[(7, "app/dropped.ibd"), (8, "app/emptied.ibd")], &[("app/dropped.frm", 1, 1)]);
+        let after = look(&[(9, "app/made.ibd"), (10, "app/emptied.ibd")], &[("app/made.frm", 2, 2)]);
+        assert_eq!(in_both(&before, &after), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_renamed_table_is_known_by_its_id_and_its_definition_must_be_somewhere() {
+        let before = look(&[(7, "app/a.ibd")], &[("app/a.frm", 1, 1)]);
+        let after = look(&[(7, "app/b.ibd")], &[("app/b.frm", 1, 2)]);
+        assert_eq!(in_both(&before, &after), ["7 app/a.ibd → app/b.ibd (Changed)"]);
+    }
+
+    #[test]
+    fn a_table_that_was_altered_in_place_or_renamed_to_and_fro_has_a_changed_definition() {
+        let before = look(&[(7, "app/a.ibd")], &[("app/a.frm", 1, 1)]);
+        for (inode, changed) in [(1, 2), (2, 2)] {
+            let after = look(&[(7, "app/a.ibd")], &[("app/a.frm", inode, changed)]);
+            assert_eq!(in_both(&before, &after), ["7 app/a.ibd (Changed)"]);
+        }
+    }
+
+    #[test]
+    fn a_tablespace_without_a_definition_is_known_by_its_id_alone() {
+        let look = look(&[(7, "app/FTS_01_CONFIG.ibd")], &[]);
+        assert_eq!(in_both(&look, &look), ["7 app/FTS_01_CONFIG.ibd (Unknown)"]);
+    }
+
+    #[test]
+    fn partitions_share_a_definition() {
+        let look = look(&[(7, "app/p#P#a.ibd"), (8, "app/p#P#b.ibd")], &[("app/p.frm", 1, 1), ("app/p.par", 2, 1)]);
+        let known = [
+            "7 app/p#P#a.ibd (Untouched { length: 900 })",
+            "8 app/p#P#b.ibd (Untouched { length: 900 })",
+            "app/p.par (Some(900))",
+        ];
+        assert_eq!(in_both(&look, &look), known);
+    }
+
+    #[test]
+    fn other_engines_files_count_while_their_definition_is_the_same() {
+        let before = look(&[], &[("app/a.frm", 1, 1), ("app/a.MAD", 2, 1), ("app/a.MAI", 3, 1)]);
+        // Written to, or repaired into another file.
+        let after = look(&[], &[("app/a.frm", 1, 1), ("app/a.MAD", 2, 9), ("app/a.MAI", 4, 9)]);
+        assert_eq!(in_both(&before, &after), ["app/a.MAD (None)", "app/a.MAI (None)", "app/a.frm (Some(900))"]);
+        // Dropped and made again.
+        let again = look(&[], &[("app/a.frm", 5, 9), ("app/a.MAD", 6, 9), ("app/a.MAI", 7, 9)]);
+        assert_eq!(in_both(&before, &again), Vec::<String>::new());
+        // Renamed to another name and back.
+        let back = look(&[], &[("app/a.frm", 1, 9), ("app/a.MAD", 2, 9), ("app/a.MAI", 3, 9)]);
+        assert_eq!(in_both(&before, &back), Vec::<String>::new());
+    }
+
+    #[test]
+    fn files_that_nothing_defines_are_known_by_themselves() {
+        let before = look(&[], &[("aria_log_control", 1, 1), ("mysql/t_361.sdi", 2, 1)]);
+        let after = look(&[], &[("aria_log_control", 1, 9), ("mysql/t_361.sdi", 3, 9)]);
+        assert_eq!(in_both(&before, &after), ["aria_log_control (None)"]);
+    }
+
+    #[test]
+    fn system_and_undo_files_are_known_by_their_names() {
+        let with = |system: &[&str], undo: &[&str]| Look {
+            system_files: system.iter().map(|name| path(name)).collect(),
+            undo_files: undo.iter().map(|name| path(name)).collect(),
+            ..Look::default()
+        };
+        let (before, after) = (with(&["sys2", "sys1"], &["undo001", "undo002"]), with(&["sys2", "sys1"], &["undo001"]));
+        assert_eq!(in_both(&before, &after), ["sys2 (System)", "sys1 (System)", "undo001 (Undo)"]);
+    }
+}

@@ -1,0 +1,98 @@
+//! The rehearsal: the pod's own server program is started on a prepared copy and opens every table, before the copy is
+//! published.
+//!
+//! It proves that a server can start on the copy with the configuration that the pod's server will use, and that the files
+//! of each table belong together. It reads next to no rows.
+//!
+//! | damage | MariaDB | MySQL |
+//! |---|---|---|
+//! | an InnoDB file is missing, cut, zeroed, another's | `SELECT 1 … LIMIT 0` | `SELECT 1 … LIMIT 1`; the server may die of it |
+//! | files of Aria or MyISAM are missing or cut | `CHECK TABLE … QUICK` | the same |
+//! | a cut `.frm`, a missing `.par` | either | – |
+//! | another page size, an unknown option, other data files | the server does not start | the same |
+//!
+//! It can't see a table without any file, rows that are old but well formed, pages that nobody reads, or what the private
+//! server's own options hide ([`crate::own_server`]): the inventory, prepare's own output and checks of those directories do.
+//!
+//! The copy stays as it is, byte for byte: the server runs on a [`shadow`] of it, which goes afterwards.
+
+mod memory;
+mod opening;
+mod shadow;
+mod statements;
+mod verdict;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use tokio::runtime::Handle;
+use tracing::info;
+
+use crate::backup_tool::Prepared;
+use crate::exit::{Reason, reason_of};
+use crate::mysql::dialect::Dialect;
+use crate::own_server::{Access, Configuration, Grants, PodConfiguration, Program, Setup};
+use crate::progress::Progress;
+use opening::Opened;
+use shadow::Shadow;
+
+/// More than what isolates the server: little memory, and nothing that changes the data.
+const OPTIONS: [&str; 2] = ["--performance-schema=OFF", "--thread-cache-size=0"];
+
+/// MySQL's own. With this server id it opens no relay log; and a newer server upgrades the tables when it starts in earnest.
+const OF_MYSQL: [&str; 2] = ["--server-id=0", "--loose-upgrade=MINIMAL"];
+
+/// What a copy is rehearsed with.
+#[derive(Clone, Debug)]
+pub struct Rehearsal {
+    program: Program,
+}
+
+impl Rehearsal {
+    /// With this server; refused where the container has too little memory for it.
+    pub fn with(program: Program) -> Result<Rehearsal> {
+        memory::ensure_enough(program.dialect)?;
+        Ok(Rehearsal { program })
+    }
+
+    /// Rehearses the copy in `data`, with the configuration of the pod. It may be done again, whenever it was interrupted.
+    pub fn run(&self, data: &Path, server_config: &Path) -> Result<Prepared> {
+        info!(server = self.program.version, "rehearsing");
+        let (started, progress) = (Instant::now(), Progress::of("rehearsing"));
+        let outcome = Handle::current().block_on(self.rehearse(data, server_config));
+        drop(progress);
+        match outcome {
+            Ok(opened) => {
+                let seconds = started.elapsed().as_secs_f64();
+                info!(tables = opened.tables, not_readable = opened.not_readable, seconds, "rehearsed");
+                Ok(Prepared::Whole)
+            }
+            Err(error) if reason_of(&error) == Some(Reason::Rehearsal) => Ok(Prepared::Failed(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn rehearse(&self, data: &Path, server_config: &Path) -> Result<Opened> {
+        let stage = data.parent().unwrap_or(data);
+        let shadow = Shadow::of(data)?;
+        let configuration = PodConfiguration::read(&self.program, server_config, stage, Reason::Rehearsal)?;
+        let family: &[&str] = if self.program.dialect == Dialect::Mariadb { &[] } else { &OF_MYSQL };
+        let setup = Setup {
+            program: &self.program,
+            stage,
+            data_dir: shadow.path().to_owned(),
+            configuration: Configuration::OfPod(&configuration),
+            grants: Grants::Skipped,
+            access: Access::ReadOnly,
+            pool: memory::POOL,
+            options: OPTIONS.iter().chain(family).map(Into::into).collect(),
+            blame: Reason::Rehearsal,
+        };
+        let mut server = setup.start(&|| true).await?;
+        match opening::open_all(&mut server, shadow.path()).await {
+            Ok(opened) => server.stop().await.map(|()| opened),
+            Err(trouble) => Err(trouble.told(server).await),
+        }
+    }
+}

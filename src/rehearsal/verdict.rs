@@ -1,0 +1,112 @@
+//! What a server's answer about one table says about the copy.
+
+use crate::mysql::opening::Answer;
+
+/// What becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Whole,
+    /// It can't be read here, and that is nothing against the copy: the donor's server could not read it either, or has an
+    /// engine that this one lacks.
+    NotReadable(&'static str),
+    /// InnoDB says that it has no such table: true at the donor too, where InnoDB's dictionary does not have it.
+    UnknownToInnodb(String),
+    /// The copy's files are not those of a table that can be read.
+    Damaged(String),
+    /// The server did not survive it.
+    Died(String),
+    /// The server did not answer.
+    Hung,
+}
+
+/// Errors that tell what the donor's own files say. Each stands in the dictionary or in a definition that the donor reads
+/// too, where no damage to a file of the table can put it.
+const NOT_READABLE: [(u16, &str); 3] = [
+    // ER_WRONG_MRG_TABLE
+    (1168, "a MERGE table whose tables are missing, or are not alike"),
+    // ER_UNKNOWN_STORAGE_ENGINE
+    (1286, "a table of an engine that is not loaded"),
+    // ER_TABLESPACE_DISCARDED
+    (1814, "its tablespace is discarded"),
+];
+
+/// ER_NO_SUCH_TABLE_IN_ENGINE
+const UNKNOWN_TO_ENGINE: u16 = 1932;
+
+/// What MyISAM and Aria say of a table that carries the mark of an earlier crash.
+const MARKED: &str = "marked as crashed";
+
+/// Judges an answer.
+pub fn judge(answer: Answer) -> Verdict {
+    match answer {
+        Answer::Done => Verdict::Whole,
+        Answer::Checked(said) => judge_check(&said),
+        Answer::Error { code, text } => {
+            let words = format!("error {code}: {text}");
+            match NOT_READABLE.iter().find(|(number, _)| *number == code) {
+                Some((_, why)) => Verdict::NotReadable(why),
+                None if code == UNKNOWN_TO_ENGINE => Verdict::UnknownToInnodb(words),
+                None => Verdict::Damaged(words),
+            }
+        }
+        Answer::Silence => Verdict::Hung,
+        Answer::Gone(how) => Verdict::Died(how),
+    }
+}
+
+/// The mark of a crash stands in the table's index file, written by the donor's server: the table was broken there.
+fn judge_check(said: &[(String, String)]) -> Verdict {
+    let is = |kind: &str, expected: &str| kind.eq_ignore_ascii_case(expected);
+    if said.iter().any(|(kind, text)| is(kind, "warning") && text.contains(MARKED)) {
+        return Verdict::NotReadable("it is marked as crashed, which the donor's server did");
+    }
+    match said.iter().find(|(kind, _)| is(kind, "error")) {
+        Some((_, text)) => Verdict::Damaged(format!("CHECK TABLE: {text}")),
+        None if said.is_empty() => Verdict::Damaged("CHECK TABLE said nothing".to_owned()),
+        None => Verdict::Whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(said: &[(&str, &str)]) -> Verdict {
+        judge(Answer::Checked(said.iter().map(|(kind, text)| ((*kind).to_owned(), (*text).to_owned())).collect()))
+    }
+
+    #[test]
+    fn errors_are_damage_but_for_a_list() {
+        let error = |code| judge(Answer::Error { code, text: "x".to_owned() });
+        for code in [1168, 1286, 1814] {
+            assert!(matches!(error(code), Verdict::NotReadable(_)), "{code}");
+        }
+        // Missing, truncated, a cut .frm, Aria's and MyISAM's files, CSV's, .par; and one that nobody has seen yet.
+        for code in [1030, 1877, 1033, 29, 1017, 13, 1696, 1812, 1146, 65_000] {
+            assert_eq!(error(code), Verdict::Damaged(format!("error {code}: x")));
+        }
+        assert!(matches!(error(1932), Verdict::UnknownToInnodb(_)));
+    }
+
+    #[test]
+    fn a_check_is_judged_by_its_errors() {
+        assert_eq!(checked(&[("status", "OK")]), Verdict::Whole);
+        assert_eq!(
+            checked(&[("warning", "1 client is using or hasn't closed the table properly"), ("status", "OK")]),
+            Verdict::Whole
+        );
+        assert_eq!(checked(&[("note", "The storage engine for the table doesn't support check")]), Verdict::Whole);
+        let cut = [("error", "Size of datafile is: 100         Should be: 200"), ("error", "Corrupt")];
+        assert!(matches!(checked(&cut), Verdict::Damaged(text) if text.contains("Size of datafile")));
+        let crashed = [("warning", "Table is marked as crashed"), ("error", "Found 1 keys of 2"), ("error", "Corrupt")];
+        assert!(matches!(checked(&crashed), Verdict::NotReadable(_)));
+        assert!(matches!(checked(&[]), Verdict::Damaged(_)));
+    }
+
+    #[test]
+    fn a_server_that_dies_or_hangs_is_no_good_sign() {
+        assert_eq!(judge(Answer::Silence), Verdict::Hung);
+        assert_eq!(judge(Answer::Gone("broken pipe".into())), Verdict::Died("broken pipe".into()));
+        assert_eq!(judge(Answer::Done), Verdict::Whole);
+    }
+}

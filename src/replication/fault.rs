@@ -1,0 +1,132 @@
+//! An applier that stopped at an error, followed until it has applied beyond that place.
+//!
+//! For a moment after a restart both threads of a replica run that will stop again: its readiness, and its clones, must
+//! not rest on one good look. A retry within the server (`slave_transaction_retries`) is no error: the applier goes on.
+
+use anyhow::Result;
+
+use crate::datadir::journal::ApplierFault;
+use crate::mysql::Server;
+use crate::mysql::history;
+use crate::mysql::status::{ReplicationStatus, Thread};
+use crate::position::Position;
+
+/// What a look at replication changes in what is known of a fault.
+#[derive(Debug, PartialEq)]
+pub enum Change {
+    /// The applier stopped at an error; at this place for the first time, or more is known of it.
+    Stopped(ApplierFault),
+    /// It has applied beyond the place.
+    Passed,
+}
+
+/// Compares what is known with what the server says.
+pub async fn look(
+    known: Option<&ApplierFault>,
+    server: &mut Server,
+    status: &ReplicationStatus,
+) -> Result<Option<Change>> {
+    if known.is_none() && !has_stopped(status) {
+        return Ok(None);
+    }
+    let applied = history::progress(server, Some(status)).await?.applied;
+    Ok(applied.and_then(|applied| judge(known, status, &applied)))
+}
+
+fn has_stopped(status: &ReplicationStatus) -> bool {
+    status.applier == Thread::Stopped && status.applier_error != 0
+}
+
+fn judge(known: Option<&ApplierFault>, status: &ReplicationStatus, applied: &Position) -> Option<Change> {
+    let fetched = &status.fetched_gtid;
+    // A replica that begins by file and offset may go on by GTID; the server knows both.
+    let by_file = Position::BinlogFile { file: status.applied_file.clone(), offset: status.applied_offset };
+    let is_passed = known.is_some_and(|fault| match fault.stopped_at {
+        Position::BinlogFile { .. } => fault.is_passed(&by_file, fetched),
+        _ => fault.is_passed(applied, fetched),
+    });
+    if !has_stopped(status) {
+        return is_passed.then_some(Change::Passed);
+    }
+    let (number, text) = (status.applier_error, status.applier_error_text.clone());
+    let mut fault = ApplierFault::new(number, text, applied.clone(), fetched.clone());
+    if let Some(known) = known.filter(|_| !is_passed) {
+        // The same place: what is said of it may have changed, and more may have been fetched of what failed.
+        (fault.since, fault.stopped_at) = (known.since, known.stopped_at.clone());
+        fault.fetched_gtid = known.fetched_gtid.clone();
+        fault.transaction = fault.transaction.or_else(|| known.transaction.clone());
+    }
+    (known != Some(&fault)).then_some(Change::Stopped(fault))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(applier: Thread, number: u32, fetched: &str) -> ReplicationStatus {
+        ReplicationStatus {
+            receiver: Thread::Running,
+            applier,
+            applier_error: number,
+            applier_error_text: format!("text {number}"),
+            fetched_gtid: fetched.to_owned(),
+            by_gtid: true,
+            ..ReplicationStatus::default()
+        }
+    }
+
+    fn at(slave_pos: &str) -> Position {
+        Position::MariadbGtid { slave_pos: slave_pos.to_owned() }
+    }
+
+    #[test]
+    fn a_fault_lasts_until_it_is_passed_whatever_the_threads_say() {
+        let stopped = status(Thread::Stopped, 1062, "0-100-9");
+        let Some(Change::Stopped(first)) = judge(None, &stopped, &at("0-100-7")) else { panic!() };
+        assert_eq!((first.number, &first.stopped_at), (1062, &at("0-100-7")));
+        assert_eq!(judge(Some(&first), &stopped, &at("0-100-7")), None, "nothing is written again and again");
+        // Started again, by hand or with the server: both threads run, and the error is forgotten.
+        let running = status(Thread::Running, 0, "0-100-9");
+        assert_eq!(judge(Some(&first), &running, &at("0-100-7")), None);
+        assert_eq!(judge(Some(&first), &running, &at("0-100-8")), Some(Change::Passed));
+        // Stopped without an error, by hand, before and beyond the place.
+        let by_hand = status(Thread::Stopped, 0, "0-100-9");
+        assert_eq!(judge(Some(&first), &by_hand, &at("0-100-7")), None);
+        assert_eq!(judge(Some(&first), &by_hand, &at("0-100-8")), Some(Change::Passed));
+    }
+
+    #[test]
+    fn another_error_at_the_same_place_is_no_other_place_and_one_beyond_it_is() {
+        let Some(Change::Stopped(mut first)) = judge(None, &status(Thread::Stopped, 1205, "0-100-9"), &at("0-100-7"))
+        else {
+            panic!()
+        };
+        first.since = 1;
+        let again = status(Thread::Stopped, 1062, "0-100-20");
+        let Some(Change::Stopped(second)) = judge(Some(&first), &again, &at("0-100-7")) else { panic!() };
+        assert_eq!((second.number, second.since, &second.stopped_at), (1062, 1, &first.stopped_at));
+        assert_eq!(second.fetched_gtid, "0-100-9");
+        let Some(Change::Stopped(third)) = judge(Some(&second), &again, &at("0-100-12")) else { panic!() };
+        assert_eq!((third.number, &third.stopped_at), (1062, &at("0-100-12")));
+        assert!(third.since > 1);
+    }
+
+    #[test]
+    fn what_the_server_retries_by_itself_is_no_fault() {
+        for number in [1205, 1213] {
+            assert_eq!(judge(None, &status(Thread::Running, number, "0-100-9"), &at("0-100-7")), None);
+        }
+    }
+
+    #[test]
+    fn a_place_by_file_is_passed_by_file_even_when_gtids_are_known_later() {
+        let mut stopped = status(Thread::Stopped, 1062, "");
+        (stopped.applied_file, stopped.applied_offset) = ("mysql-bin.000002".into(), 500);
+        let place = Position::BinlogFile { file: "mysql-bin.000002".into(), offset: 500 };
+        let Some(Change::Stopped(fault)) = judge(None, &stopped, &place) else { panic!() };
+        let mut running = ReplicationStatus { applier: Thread::Running, applier_error: 0, ..stopped };
+        assert_eq!(judge(Some(&fault), &running, &at("0-100-7")), None);
+        running.applied_offset = 900;
+        assert_eq!(judge(Some(&fault), &running, &at("0-100-7")), Some(Change::Passed));
+    }
+}

@@ -1,0 +1,144 @@
+//! `make proof`: a copy is published only when it is whole. Tools and clones are killed, run out of descriptors and of
+//! room, and copies are damaged on their way; each published one is compared with its donor, table by table.
+//!
+//! `SEED=n` makes other rounds of the same kinds, `ROUND=n` repeats one alone, `ROUNDS=n` runs that many of all, and
+//! `ONLY=kind` those of a kind. `LANES=n` run side by side. `PROGRAM=path` proves another build: an old one must fail.
+//! Without any of them, as in `make test`, it is ten rounds.
+
+#[path = "../dice/mod.rs"]
+mod dice;
+#[path = "../pods/mod.rs"]
+mod pods;
+#[path = "../xbstream/mod.rs"]
+#[allow(dead_code, reason = "others make more kinds of chunks")]
+mod xbstream;
+
+mod comparison;
+mod damage;
+mod data;
+mod donor;
+mod noticed;
+mod orders;
+mod plan;
+mod process;
+mod recipient;
+mod room;
+mod round;
+mod server;
+mod tally;
+mod tool;
+mod volume;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use plan::{KINDS, Round};
+use pods::servers::tested;
+use room::Room;
+use round::Lane;
+use tally::Tally;
+
+/// A clone waits for its donor's tool for most of its time: two cores do three at once.
+const LANES: usize = 3;
+
+fn main() -> ExitCode {
+    let outcome = match tool::called() {
+        Some(outcome) => outcome,
+        None if is_filtered_out() => Ok(ExitCode::SUCCESS),
+        None => room::enter().and_then(|room| match room {
+            Room::Inside(work) => run(&work),
+            Room::Ended(code) => Ok(code),
+        }),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// `cargo test NAME` asks every test program; this one is a single test called `proof`.
+fn is_filtered_out() -> bool {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (options, names): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| word.starts_with('-'));
+    if options.iter().any(|option| *option == "--list") {
+        println!("proof: test");
+        return true;
+    }
+    !names.is_empty() && !names.iter().any(|name| "proof".contains(name.as_str()))
+}
+
+fn run(work: &Path) -> Result<ExitCode> {
+    ensure!(tested().is_mariadb(), "the proof needs a backup tool; SERVER is mariadb-10.11 or mariadb-11.8");
+    let seed = variable("SEED")?.unwrap_or(1);
+    let rounds = rounds(seed)?;
+    let lanes = variable("LANES")?.unwrap_or(LANES).min(rounds.len());
+    println!("SEED={seed}, {} rounds in {lanes} lanes on {}", rounds.len(), tested().title());
+    let (began, tally, next) = (Instant::now(), Mutex::new(Tally::default()), Mutex::new(rounds.iter()));
+    std::thread::scope(|scope| {
+        let work_off = |number: usize| -> Result<()> {
+            let mut lane = Lane::new(number as u8, work)?;
+            loop {
+                let Some(round) = next.lock().expect("rounds").next() else { return Ok(()) };
+                let outcome = lane.run(round).map_err(|error| {
+                    let kept = keep_logs(&lane, seed, round);
+                    let kept = kept.map_or_else(|error| format!("{error:#}"), |path| path.display().to_string());
+                    error.context(format!("make proof SEED={seed} ROUND={}; logs: {kept}", round.number))
+                });
+                let line = tally.lock().expect("tally").round(round, &outcome);
+                println!("{line}");
+            }
+        };
+        let threads: Vec<_> = (0..lanes).map(|number| scope.spawn(move || work_off(number))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow::anyhow!("a lane panicked"))?)
+    })?;
+    let tally = tally.into_inner().expect("tally");
+    println!("{tally}in {} seconds", began.elapsed().as_secs());
+    Ok(if tally.violations().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn rounds(seed: u64) -> Result<Vec<Round>> {
+    if let Some(number) = variable::<u64>("ROUND")? {
+        let found: Vec<Round> = plan::all(seed).into_iter().filter(|round| round.number == number).collect();
+        ensure!(!found.is_empty(), "ROUND={number}: there is no such round");
+        return Ok(found);
+    }
+    let only: Option<String> = variable("ONLY")?;
+    let count = match variable::<String>("ROUNDS")? {
+        Some(all) if all == "all" => Some(usize::MAX),
+        _ => variable::<usize>("ROUNDS")?,
+    };
+    let mut rounds = match (&only, count) {
+        (None, None) => return Ok(plan::spread(seed)),
+        _ => plan::all(seed),
+    };
+    if let Some(only) = only {
+        let Some(kind) = KINDS.into_iter().find(|kind| kind.name() == only) else {
+            bail!("ONLY={only}: it is one of {}", KINDS.map(|kind| kind.name()).join(", "));
+        };
+        rounds.retain(|round| round.kind() == kind);
+    }
+    let all = rounds.len();
+    let count = count.unwrap_or(all).min(all);
+    Ok((0..count).map(|number| rounds[number * all / count]).collect())
+}
+
+fn keep_logs(lane: &Lane, seed: u64, round: &Round) -> Result<PathBuf> {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("proof-{seed}-{}", round.number));
+    std::fs::create_dir_all(&place)?;
+    for log in lane.logs(round.data).iter().filter(|log| log.exists()) {
+        std::fs::copy(log, place.join(log.file_name().context("a log's name")?))?;
+    }
+    Ok(place)
+}
+
+/// An empty one counts as none: that is what make passes on.
+fn variable<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(name: &str) -> Result<Option<T>> {
+    let text = std::env::var(name).unwrap_or_default();
+    let parsed = (!text.is_empty()).then(|| text.parse()).transpose();
+    parsed.with_context(|| format!("{name}={text}"))
+}

@@ -1,0 +1,60 @@
+//! Who noticed that a copy is not whole, by the reason that `clone` gave.
+
+use std::fmt;
+
+use crate::recipient::Ended;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Noticed {
+    /// The donor, or its tool: the backup failed.
+    Donor,
+    Stream,
+    Prepare,
+    Inventory,
+    Rehearsal,
+    /// By a reason that the proof cannot assign.
+    Other(i32),
+}
+
+/// Exit codes of the README.
+const NO_DONOR: i32 = 20;
+const REFUSED: i32 = 21;
+const NOT_PREPARED: i32 = 41;
+const NO_POSITION: i32 = 42;
+const REHEARSAL: i32 = 44;
+
+/// What `clone` says of a copy that it found not to be whole, before it receives another.
+const ANOTHER: &str = "; receiving another backup";
+
+/// How it says that the copy does not hold what the donor's inventory has.
+const LACKS: &str = "the copy lacks what the donor held";
+
+pub fn by_whom(ended: &Ended) -> Noticed {
+    let code = ended.code.unwrap_or(-1);
+    // Another backup may fail otherwise, for its donor is busy with the first.
+    let another = ended.log.lines().find(|line| line.contains(ANOTHER));
+    let reason = another.unwrap_or_else(|| ended.reason());
+    match code {
+        _ if reason.contains(LACKS) => Noticed::Inventory,
+        REHEARSAL => Noticed::Rehearsal,
+        NOT_PREPARED => Noticed::Prepare,
+        _ if another.is_some() && reason.contains("mariadb-backup") => Noticed::Prepare,
+        _ if another.is_some() => Noticed::Rehearsal,
+        NO_DONOR | REFUSED if reason.contains("mariadb-backup") && reason.contains("ended with") => Noticed::Donor,
+        NO_DONOR | REFUSED | NO_POSITION => Noticed::Stream,
+        _ => Noticed::Other(code),
+    }
+}
+
+impl fmt::Display for Noticed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Noticed::Donor => f.write_str("donor"),
+            Noticed::Stream => f.write_str("stream"),
+            Noticed::Prepare => f.write_str("prepare"),
+            Noticed::Inventory => f.write_str("inventory"),
+            Noticed::Rehearsal => f.write_str("rehearsal"),
+            Noticed::Other(code) => write!(f, "exit code {code}"),
+        }
+    }
+}

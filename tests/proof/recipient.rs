@@ -1,0 +1,144 @@
+//! A recipient: `mysqlset clone` into a volume, killed, limited and started again.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::comparison::Contents;
+use crate::orders::Orders;
+use crate::process::Process;
+use crate::room;
+use crate::server::Server;
+use crate::tool;
+use crate::volume::Volume;
+
+/// A clone that has not ended by then hangs.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// Descriptors: the soft and the hard limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub soft: u64,
+    pub hard: u64,
+}
+
+/// The program that is proven, or the one that `PROGRAM` names in its place, to see that the proof can fail.
+pub fn program() -> PathBuf {
+    match std::env::var_os("PROGRAM").filter(|name| !name.is_empty()) {
+        Some(name) => name.into(),
+        None => env!("CARGO_BIN_EXE_mysqlset").into(),
+    }
+}
+
+/// A command that runs with these limits.
+pub fn limited(program: &Path, limits: Option<Limits>) -> Command {
+    let Some(Limits { soft, hard }) = limits else { return Command::new(program) };
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"")]).arg(program);
+    command
+}
+
+pub struct Recipient {
+    pub volume: Volume,
+    directory: PathBuf,
+}
+
+/// How a clone is started, and ended.
+#[derive(Clone, Copy, Default)]
+pub struct Start {
+    pub limits: Option<Limits>,
+    pub kill_after: Option<Duration>,
+    /// Where a donor or its stream fails it asks no second time.
+    pub impatient: bool,
+}
+
+/// What became of a clone.
+pub struct Ended {
+    /// Its exit code, where it was not killed.
+    pub code: Option<i32>,
+    pub hung: bool,
+    pub log: String,
+    pub time: Duration,
+}
+
+impl Recipient {
+    pub fn new(directory: &Path) -> Result<Recipient> {
+        let programs = directory.join("programs");
+        tool::install(&programs, "mariadb-backup", Path::new("/usr/bin/mariadb-backup"))?;
+        let configuration = directory.join("conf.d");
+        std::fs::create_dir_all(&configuration)?;
+        std::fs::write(configuration.join("server.cnf"), "[mysqld]\nlog_bin = mysql-bin\n")?;
+        tool::install(&programs, "mariadbd", Path::new("/usr/sbin/mariadbd"))?;
+        Ok(Recipient { volume: Volume::mount(&directory.join("volume"))?, directory: directory.to_owned() })
+    }
+
+    pub fn programs(&self) -> PathBuf {
+        self.directory.join("programs")
+    }
+
+    /// An empty volume with room, and no orders.
+    pub fn begin_again(&self) -> Result<()> {
+        Orders::revoke_all(&self.programs())?;
+        self.volume.make_roomy()?;
+        for entry in std::fs::read_dir(self.volume.path())? {
+            room::remove(&entry?.path())?;
+        }
+        Ok(())
+    }
+
+    pub fn clone(&self, donor: Ipv4Addr, start: &Start) -> Result<Ended> {
+        self.watched(donor, start, |_| Ok(()))
+    }
+
+    /// The same; `look` is called again and again with the time since the start.
+    pub fn watched(
+        &self,
+        donor: Ipv4Addr,
+        start: &Start,
+        mut look: impl FnMut(Duration) -> Result<()>,
+    ) -> Result<Ended> {
+        let log = self.directory.join("clone.log");
+        let mut command = limited(&program(), start.limits);
+        command.args(["clone", "--hostname", "mysql-1", "--owner", "0:0", "--termination-log", "/dev/null"]);
+        command.args(["--prepare-memory", "64M", "--give-up-after", if start.impatient { "0" } else { "30" }]);
+        command.args(["--donor", &donor.to_string(), "--data-dir"]).arg(self.volume.data());
+        command.arg("--server-config").arg(self.directory.join("conf.d"));
+        let path = std::env::var("PATH")?;
+        command.env("PATH", format!("{}:{path}", self.programs().display()));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&log)?);
+        let (began, mut hung) = (Instant::now(), false);
+        let mut process = Process::start(&mut command)?;
+        let status = loop {
+            let kill_at = start.kill_after.map_or(began + PATIENCE, |time| began + time);
+            if let Some(status) = process.wait_until(kill_at.min(Instant::now() + Duration::from_millis(5)))? {
+                break status;
+            }
+            look(began.elapsed())?;
+            if Instant::now() >= kill_at {
+                hung = start.kill_after.is_none();
+                process.kill()?;
+            }
+        };
+        let log = String::from_utf8_lossy(&std::fs::read(&log)?).into_owned();
+        Ok(Ended { code: status.code(), hung, log, time: began.elapsed() })
+    }
+
+    /// What a server that is started on the published copy holds.
+    pub fn contents(&self) -> Result<Contents> {
+        let options = ["--skip-networking", "--innodb-fast-shutdown=2", "--server-id=101", "--log-bin=mysql-bin"];
+        let server = Server::start(&self.volume.data(), &self.directory.join("server"), &options.map(str::to_owned))
+            .context("no server starts on the copy")?;
+        Contents::of(&server)
+    }
+}
+
+impl Ended {
+    /// The reason that it gave last.
+    pub fn reason(&self) -> &str {
+        let errors = self.log.lines().rfind(|line| line.contains(" ERROR "));
+        errors.and_then(|line| line.split_once(" ERROR ")).map_or("", |(_, reason)| reason)
+    }
+}

@@ -1,0 +1,173 @@
+//! A replica whose applier stopped with an error: neither ready nor a donor until it has applied beyond that place, however
+//! often it is started in between.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+
+use crate::pods::servers::tested;
+use crate::pods::{Cluster, PATIENCE};
+use crate::set;
+
+/// How long a replica is looked at after its applier has stopped again.
+const LOOKED_AT: Duration = Duration::from_secs(2);
+
+/// A row of the replica's own is in the way of the primary's.
+fn stop_applier(cluster: &Cluster, pod: &str) -> Result<()> {
+    let row = "INSERT INTO app.keyed (id, n, text) VALUES (100000, 1, 'x')";
+    cluster.sql(pod, &format!("{}SET SESSION sql_log_bin = 0; {row}", tested().let_root_write()))?;
+    cluster.sql("mysql-0", &format!("{row}; INSERT INTO app.keyless (n) VALUES (1)"))?;
+    cluster.wait_for(&format!("{pod} to say what is wrong"), PATIENCE, || Ok(tells_of_fault(cluster, pod)?.1))
+}
+
+/// Whether a pod is ready, and whether it says that its applier stopped with 1062 and went no further.
+fn tells_of_fault(cluster: &Cluster, pod: &str) -> Result<(bool, bool)> {
+    let (code, why) = cluster.http_get(pod, 8307, "/readyz")?;
+    Ok((code == 200, why.contains("the applier stopped with error 1062") && why.contains("has not applied beyond")))
+}
+
+/// Looks on while something is restarted, until its applier has stopped again and for a while after.
+fn assert_never_ready(cluster: &Cluster, pod: &str, restart: impl FnOnce() -> Result<()>) -> Result<()> {
+    let before = cluster.status(pod)?;
+    restart()?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut stopped: Option<Instant> = None;
+    while stopped.is_none_or(|since| since.elapsed() < LOOKED_AT) {
+        ensure!(Instant::now() < deadline, "the applier does not stop again\n{}", cluster.describe());
+        let is_ready = tells_of_fault(cluster, pod).is_ok_and(|(is_ready, _)| is_ready);
+        ensure!(!is_ready, "ready before its applier got beyond the place\n{}", cluster.describe());
+        let is_another = cluster.status(pod).is_ok_and(|now| {
+            let restarts = |status: &crate::pods::pod::PodStatus| -> u32 {
+                status.containers.values().map(|container| container.restarts).sum()
+            };
+            now.uid != before.uid || restarts(&now) > restarts(&before)
+        });
+        if stopped.is_none() && is_another && has_stopped(cluster, pod).unwrap_or(false) {
+            stopped = Some(Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// What the server says itself. Both families have the applier's thread and its error there.
+fn has_stopped(cluster: &Cluster, pod: &str) -> Result<bool> {
+    let rows = cluster.sql(pod, "SHOW REPLICA STATUS")?;
+    Ok(rows.first().is_some_and(|row| row.iter().any(|value| value == "1062")))
+}
+
+fn mend(cluster: &Cluster, pod: &str) -> Result<()> {
+    let delete = "SET SESSION sql_log_bin = 0; DELETE FROM app.keyed WHERE id = 100000; START REPLICA SQL_THREAD";
+    cluster.sql(pod, &format!("{}{delete}", tested().let_root_write())).map(drop)
+}
+
+#[test]
+fn a_replica_that_stopped_is_not_ready_again_before_it_is_mended_and_nobody_clones_its_fault() -> Result<()> {
+    let cluster = set::start(2, |_| {})?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    stop_applier(&cluster, "mysql-1")?;
+    let (_, metrics) = cluster.http_get("mysql-1", 8307, "/metrics")?;
+    ensure!(metrics.contains("mysqlset_replication_applier_fault 1"), "{metrics}");
+    let fault = set::journal(&cluster, "mysql-1")?["applier_fault"].clone();
+    ensure!(fault["number"] == 1062 && fault["since"].is_u64() && fault["stopped_at"]["by"] == tested().position_by());
+    let shown = cluster.http_get("mysql-1", 8307, "/status")?.1;
+    let shown: serde_json::Value = serde_json::from_str(&shown)?;
+    ensure!(shown["applier_fault"] == fault, "{shown}");
+
+    // The next pod is made when this one is ready.
+    cluster.wait_for("mysql-1 to leave", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
+    cluster.scale(3);
+    assert_never_ready(&cluster, "mysql-1", || cluster.delete_pod("mysql-1"))?;
+    assert_never_ready(&cluster, "mysql-1", || cluster.signal("mysql-1", "mysql", Signal::KILL))?;
+    assert_never_ready(&cluster, "mysql-1", || cluster.signal("mysql-1", "sidecar", Signal::KILL))?;
+    // By hand, as often as somebody likes.
+    for _ in 0..5 {
+        cluster.sql("mysql-1", "START REPLICA SQL_THREAD")?;
+        let until = Instant::now() + Duration::from_millis(700);
+        while Instant::now() < until {
+            ensure!(!tells_of_fault(&cluster, "mysql-1")?.0, "{}", cluster.describe());
+        }
+    }
+    ensure!(cluster.status("mysql-2").is_err(), "a pod was made beside a replica with a fault\n{}", cluster.describe());
+    assert_eq!(set::journal(&cluster, "mysql-1")?["applier_fault"]["stopped_at"], fault["stopped_at"]);
+
+    let restarts = cluster.status("mysql-1")?.containers["mysql"].restarts;
+    mend(&cluster, "mysql-1")?;
+    cluster.wait_ready(3)?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
+    assert_eq!(cluster.status("mysql-1")?.containers["mysql"].restarts, restarts, "a restart is not needed");
+    assert!(set::journal(&cluster, "mysql-1")?["applier_fault"].is_null());
+    let (_, metrics) = cluster.http_get("mysql-1", 8307, "/metrics")?;
+    ensure!(metrics.contains("mysqlset_replication_applier_fault 0"), "{metrics}");
+    Ok(())
+}
+
+#[test]
+fn what_is_skipped_counts_as_applied() -> Result<()> {
+    let cluster = set::start(2, |_| {})?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    stop_applier(&cluster, "mysql-1")?;
+    skip(&cluster, "mysql-1")?;
+    cluster.wait_for("mysql-1 to be ready", PATIENCE, || Ok(tells_of_fault(&cluster, "mysql-1")?.0))?;
+    cluster.wait_ready(2)?;
+    // The row that was in the way is the primary's.
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    assert!(set::journal(&cluster, "mysql-1")?["applier_fault"].is_null());
+    Ok(())
+}
+
+/// The data of such a replica are not the lost primary's. A user who skips the place says that they are.
+#[test]
+fn a_lost_primary_is_not_recovered_from_a_replica_that_stopped() -> Result<()> {
+    crate::needs!(Gtid);
+    let cluster = set::start(2, |manifests| {
+        manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", "recover");
+        // Beside one that isn't ready no pod is taken away.
+        let probe = manifests.container("sidecar").readiness_probe.as_mut();
+        probe.expect("the sidecar has one").failure_threshold = u32::MAX;
+    })?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    stop_applier(&cluster, "mysql-1")?;
+    cluster.delete_volume("mysql-0")?;
+    let end = set::end_of_clone(&cluster, "mysql-0")?;
+    ensure!(end.exit_code == 35 && end.message.contains("its applier stopped with error 1062"), "{end:?}");
+    if tested().is_mariadb() {
+        // A receiver that stands still has the relay logs thrown away: there is nothing left to be skipped but the number.
+        let stopped_at = cluster.value("mysql-1", "SELECT @@gtid_slave_pos")?;
+        let (stream, number) = stopped_at.rsplit_once('-').context("no position")?;
+        let next = format!("{stream}-{}", number.parse::<u64>()? + 1);
+        cluster.sql("mysql-1", &format!("STOP SLAVE; SET GLOBAL gtid_slave_pos = '{next}'; START SLAVE SQL_THREAD"))?;
+    } else {
+        skip(&cluster, "mysql-1")?;
+    }
+    cluster.wait_ready(2)?;
+    assert_eq!(cluster.value("mysql-0", "SELECT COUNT(*) FROM app.keyed WHERE id = 100000")?, "1");
+    cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (7)")?;
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
+/// As each server's manual has it.
+fn skip(cluster: &Cluster, pod: &str) -> Result<()> {
+    let by_counter = |name: &str| format!("SET GLOBAL {name} = 1; START REPLICA SQL_THREAD");
+    let statements = match tested().position_by() {
+        "mariadb-gtid" => by_counter("sql_slave_skip_counter"),
+        "mysql-gtid" => {
+            let text = cluster.http_get(pod, 8307, "/status")?.1;
+            let status: serde_json::Value = serde_json::from_str(&text)?;
+            let transaction = status["applier_fault"]["transaction"].as_str().unwrap_or_default().to_owned();
+            ensure!(transaction.contains(':'), "{text}");
+            format!(
+                "SET GTID_NEXT = '{transaction}'; BEGIN; COMMIT; SET GTID_NEXT = AUTOMATIC; START REPLICA SQL_THREAD"
+            )
+        }
+        _ => by_counter("sql_replica_skip_counter"),
+    };
+    cluster.sql(pod, &format!("{}{statements}", tested().let_root_write())).map(drop)
+}

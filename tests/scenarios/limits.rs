@@ -1,0 +1,149 @@
+//! Limits of a container that nobody set on purpose break no clone; those that can't be lived with are named, with both
+//! numbers, before the first byte.
+
+use anyhow::{Context, Result};
+
+use crate::needs;
+use crate::pods::manifest::Manifests;
+use crate::pods::{Cluster, PATIENCE};
+use crate::set;
+
+/// A primary with so many tables more.
+fn primary(tables: usize, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
+    let cluster = set::start(1, |manifests| {
+        manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "3");
+        manifests
+            .server_files()
+            .for_each(|file| file.push_str("innodb_flush_log_at_trx_commit = 0\nsync_binlog = 0\n"));
+        change(manifests);
+    })?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    for statement in ["CREATE TABLE app.t# (id INT PRIMARY KEY);", "INSERT INTO app.t# VALUES (#);"] {
+        let statements: String = (0..tables).map(|n| statement.replace('#', &n.to_string())).collect();
+        cluster.sql("mysql-0", &statements)?;
+    }
+    Ok(cluster)
+}
+
+fn assert_same_tables(cluster: &Cluster, tables: usize) -> Result<()> {
+    set::assert_same_rows(cluster, &["mysql-1"])?;
+    let names: Vec<String> = (0..tables).map(|n| format!("app.t{n}")).collect();
+    let checksums = |pod| cluster.sql(pod, &format!("CHECKSUM TABLE {}", names.join(", ")));
+    let (expected, found) = (checksums("mysql-0")?, checksums("mysql-1")?);
+    let unlike = expected.iter().zip(&found).filter(|(expected, found)| expected != found).count();
+    assert_eq!((unlike, found.len()), (0, tables), "of {tables} tables");
+    Ok(())
+}
+
+/// As containers start since containerd 2.0.
+const SOFT_1024: [&str; 2] = ["-Hn 20000", "-Sn 1024"];
+
+#[test]
+fn more_tables_than_the_recipients_soft_limit_of_descriptors() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = primary(1500, |manifests| manifests.limit("clone", &SOFT_1024))?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    assert_same_tables(&cluster, 1500)?;
+    assert_eq!(set::clones(&cluster, "mysql-1"), 1);
+    let log = cluster.logs("mysql-1", "clone");
+    assert!(!log.contains("was not found at"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn more_tables_than_the_donors_soft_limit_of_descriptors() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = primary(1500, |manifests| manifests.limit("sidecar", &SOFT_1024))?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    assert_same_tables(&cluster, 1500)
+}
+
+#[test]
+fn a_hard_limit_that_is_too_low_is_named_with_both_numbers_before_the_first_byte() -> Result<()> {
+    needs!(BackupTool);
+    for (container, exit_code) in [("clone", 52), ("sidecar", 21)] {
+        let cluster = primary(400, |manifests| manifests.limit(container, &["-n 400"]))?;
+        cluster.scale(2);
+        let end = set::end_of_clone(&cluster, "mysql-1")?;
+        assert_eq!(end.exit_code, exit_code, "{container}: {end:?}");
+        let files = end.message.split(" InnoDB files").next().and_then(|before| before.rsplit(' ').next());
+        let files: u64 = files.context("no number of files")?.parse()?;
+        assert!((400..=420).contains(&files), "{container}: {end:?}");
+        for words in [format!("{} file descriptors", files + 160), "(RLIMIT_NOFILE) is 400".to_owned()] {
+            assert!(end.message.contains(&words), "{container}: no {words:?} in {end:?}");
+        }
+        assert!(!cluster.logs("mysql-1", "clone").contains("receiving pod="), "{container}");
+        assert_eq!(set::state(&cluster, "mysql-1"), None, "{container}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_low_hard_limit_does_for_a_small_set() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = set::start(1, |manifests| {
+        for container in ["clone", "sidecar"] {
+            manifests.limit(container, &["-n 256"]);
+        }
+    })?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
+#[test]
+fn a_large_soft_limit_is_not_handed_on() -> Result<()> {
+    needs!(Tutorial);
+    // The tool, after a word about what it was given.
+    let script = "#!/bin/sh\necho \"descriptors: $(ulimit -Sn)\" >&2\nexec /usr/bin/mariadb-backup \"$@\"\n";
+    let cluster = primary(10, |manifests| {
+        for container in ["clone", "sidecar"] {
+            manifests.stand_in(container, "mariadb-backup", script);
+            let words = manifests.container(container).command.as_mut().expect("the command");
+            words[2] = format!("ulimit -Sn 20000 && {}", words[2]);
+        }
+    })?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    for (pod, container) in [("mysql-0", "sidecar"), ("mysql-1", "clone")] {
+        cluster.wait_for(&format!("the tool at {pod}"), PATIENCE, || {
+            Ok(cluster.logs(pod, container).contains("descriptors: 16384"))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_prepare_stays_below_a_limit_of_the_address_space() -> Result<()> {
+    needs!(BackupTool);
+    // In KiB. Without it the tool is given half of the machine's memory, at most 1 GiB, and fails to map it.
+    let cluster = primary(1, |manifests| manifests.limit("clone", &["-v 1300000"]))?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    assert_same_tables(&cluster, 1)?;
+    assert_eq!(set::clones(&cluster, "mysql-1"), 1);
+    assert!(!cluster.logs("mysql-1", "clone").contains("receiving another backup"));
+    Ok(())
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_raised_or_named() -> Result<()> {
+    needs!(BackupTool);
+    // In blocks of 512 bytes, in this shell.
+    let cluster = primary(1, |manifests| manifests.limit("clone", &["-Sf 2048"]))?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    assert_same_tables(&cluster, 1)?;
+
+    let cluster = primary(1, |manifests| manifests.limit("clone", &["-f 2048"]))?;
+    cluster.scale(2);
+    let end = set::end_of_clone(&cluster, "mysql-1")?;
+    assert_ne!(end.exit_code, 153, "died of SIGXFSZ, without a word: {end:?}");
+    assert!(cluster.logs("mysql-1", "clone").contains("RLIMIT_FSIZE"), "{end:?}");
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! What an empty primary makes of a peer that says that it belongs to another set.
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Result;
+use mysqlset::secret::Secret;
+use mysqlset::wire::auth::{Side, Transcript, nonce};
+use mysqlset::wire::frame::{self, Kind, WireError};
+use mysqlset::wire::message::{Challenge, Proof, Refusal, Why};
+use mysqlset::wire::preface;
+use serde::Serialize;
+
+use crate::pods::Cluster;
+use crate::pods::network::BRIDGE;
+use crate::set;
+
+const SECRET: &str = "between all pods";
+
+/// When a peer says it, and what it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    /// In the challenge's place.
+    AtOnce,
+    /// Behind the asker's proof, with none of its own.
+    Unproven,
+    /// Behind the asker's proof, with its own of another secret.
+    WithAnotherSecret,
+    /// As a sidecar of another set does that has the same secret.
+    Proven,
+    /// As one does that has none.
+    WithoutASecret,
+}
+
+/// A pod that is to be first in its set finds one peer behind its service.
+fn empty_primary_beside(says: Says, secret: Option<&str>) -> Result<(Cluster, Stranger)> {
+    let cluster = set::start(0, |manifests| {
+        manifests.set_env("clone", "MYSQLSET_SERVICE", &BRIDGE.to_string());
+        if let Some(secret) = secret {
+            manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", secret);
+        }
+    })?;
+    let stranger = Stranger::start(cluster.shared.network.listen(3307)?, says)?;
+    cluster.scale(1);
+    Ok((cluster, stranger))
+}
+
+#[test]
+fn with_a_secret_only_who_proves_that_he_knows_it_is_believed_to_be_of_another_set() -> Result<()> {
+    for says in [Says::AtOnce, Says::Unproven, Says::WithAnotherSecret] {
+        let (cluster, _stranger) = empty_primary_beside(says, Some(SECRET))?;
+        let end = set::end_of_clone(&cluster, "mysql-0")?;
+        assert_eq!(end.exit_code, 35, "{says:?}: {end:?}");
+        for text in [&BRIDGE.to_string(), "exists", "wrong-set", "does not prove that it knows the clone secret"] {
+            assert!(end.message.contains(text), "{says:?}: {text}: {end:?}");
+        }
+        assert!(!cluster.volume("mysql-0").join("mysql").exists(), "{says:?}");
+    }
+    let (cluster, _stranger) = empty_primary_beside(Says::Proven, Some(SECRET))?;
+    set::wait_for_log(&cluster, "mysql-0", "clone", "the server starts a new database")
+}
+
+/// Nobody can prove anything: another set behind the same service would keep this one from its first start.
+#[test]
+fn without_a_secret_a_peer_is_believed_to_be_of_another_set() -> Result<()> {
+    let (cluster, _stranger) = empty_primary_beside(Says::WithoutASecret, None)?;
+    set::wait_for_log(&cluster, "mysql-0", "clone", "the server starts a new database")
+}
+
+/// Answers on a thread of its own, until it is dropped.
+struct Stranger(Arc<AtomicBool>);
+
+impl Stranger {
+    fn start(listener: TcpListener, says: Says) -> Result<Stranger> {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let seen = stopped.clone();
+        listener.set_nonblocking(true)?;
+        std::thread::spawn(move || {
+            while !seen.load(Ordering::Acquire) {
+                match listener.accept() {
+                    Ok((asker, _)) => drop(answer(&asker, says)),
+                    Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
+                }
+            }
+        });
+        Ok(Stranger(stopped))
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// One handshake, up to the no.
+fn answer(mut asker: &TcpStream, says: Says) -> Result<(), WireError> {
+    asker.set_nonblocking(false).map_err(WireError::Io)?;
+    let mut said = Transcript::default();
+    preface::receive(&mut asker)?;
+    hear(asker, &mut said, Kind::Hello)?;
+    preface::send(&mut asker)?;
+    let refusal = Refusal { why: Why::WrongSet, text: "this donor belongs to another set".into(), retry_after: None };
+    if says == Says::AtOnce {
+        return say(asker, &mut said, Kind::Refusal, &refusal);
+    }
+    let nonce = nonce().map_err(|error| WireError::Malformed(error.to_string()))?;
+    let proof = says != Says::WithoutASecret;
+    say(asker, &mut said, Kind::Challenge, &Challenge { nonce, proof })?;
+    if proof {
+        hear(asker, &mut said, Kind::Proof)?;
+    }
+    say(asker, &mut said, Kind::Refusal, &refusal)?;
+    let known = match says {
+        Says::Proven => SECRET,
+        Says::WithAnotherSecret => "another secret",
+        Says::AtOnce | Says::Unproven | Says::WithoutASecret => return Ok(()),
+    };
+    let hmac = said.prove(&Secret::new(known), Side::Donor);
+    say(asker, &mut said, Kind::Proof, &Proof { hmac })
+}
+
+fn hear(mut asker: &TcpStream, said: &mut Transcript, kind: Kind) -> Result<(), WireError> {
+    let header = frame::read_header(&mut asker)?;
+    if header.kind != kind {
+        return Err(WireError::Malformed(format!("{:?} where a {kind:?} belongs", header.kind)));
+    }
+    let body = frame::read_body(&mut asker, header)?;
+    said.add(&frame::header_bytes(kind, body.len()));
+    said.add(&body);
+    Ok(())
+}
+
+fn say(mut asker: &TcpStream, said: &mut Transcript, kind: Kind, message: &impl Serialize) -> Result<(), WireError> {
+    said.add(&frame::write_control(&mut asker, kind, message)?);
+    Ok(())
+}
