@@ -188,7 +188,7 @@ pub struct CloneArgs {
     #[arg(long, env = "MYSQLSET_ON_BROKEN_REPLICA", value_enum, default_value = "keep")]
     pub on_broken_replica: OnBrokenReplica,
 
-    /// Directory with the server's configuration files, for what a clone depends on: InnoDB's page size.
+    /// Directory with the server's configuration files, for what a clone depends on: page size, places, keys.
     #[arg(long, env = "MYSQLSET_SERVER_CONFIG", default_value = "/etc/mysql/conf.d", value_name = "DIR")]
     pub server_config: PathBuf,
 

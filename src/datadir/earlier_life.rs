@@ -1,5 +1,5 @@
-//! What an earlier life of the copied server left in a copy, and must not be published: its UUID, its replication settings
-//! in files, its logs.
+//! What an earlier life of the copied server left in a copy, and must not be published: its UUID, its settings in files, its
+//! logs.
 //!
 //! A server follows the index of its logs, and purges what it lists, wherever that lies. So an index goes without being read,
 //! and a log by its own name: that of the log in the backup's position or in this server's configuration, with a number.
@@ -14,6 +14,7 @@ use crate::backup_tool::left_files;
 use crate::durable;
 use crate::exit;
 use crate::server_config::ServerConfig;
+use crate::unpack::forbidden::TOOLS_SETTINGS;
 
 /// Directories below a copy's top in which logs may lie: no server has them deeper than its data directory's databases.
 const DEPTH: usize = 4;
@@ -50,14 +51,15 @@ fn numbered(name: &str) -> Option<&str> {
     (is_number && !base.is_empty()).then_some(base)
 }
 
-/// The copied server's UUID (a replica needs its own), its replication settings in files, and its binary and relay
+/// The copied server's UUID (a replica needs its own), its settings in files, and its binary and relay
 /// logs with their indexes: they describe another server's past.
 fn remains(staged: &Path, logs: &[String]) -> Result<Vec<PathBuf>> {
     let mut remains = Vec::new();
     for name in Contents::of(staged)?.foreign_names() {
         let settings = name.ends_with(".info")
             && ["master", "relay-log", "multi-master"].iter().any(|stem| name.starts_with(stem));
-        if name == "auto.cnf" || settings {
+        // The tool's settings may hold what reaches the keys here.
+        if name == "auto.cnf" || name == TOOLS_SETTINGS || settings {
             remains.push(staged.join(name));
         }
     }
@@ -112,6 +114,7 @@ mod tests {
         let copy = copy(&[
             ("ibdata1", ""),
             ("auto.cnf", ""),
+            ("backup-my.cnf", "[mysqld]\n"),
             ("mysql-bin.000007", ""),
             ("mysql-bin.1000000", ""),
             ("mysql-bin.index", "./mysql-bin.000007\n"),

@@ -9,12 +9,14 @@ use tracing::info;
 use super::{Means, Received, Setback, checked_inventory, inventory_file, setback_of_wire};
 use crate::clone_plugin::{Fetch, HeldTurn, Trouble};
 use crate::datadir::journal::PluginCopy;
+use crate::exit::{self, Reason};
 use crate::mysql::plugin::PositionIn;
 use crate::ordinal::Ordinal;
 use crate::own_server::Program;
 use crate::peer::{Asker, Lease};
 use crate::secret::Password;
 use crate::settings::HostPort;
+use crate::unpack::{self, UnpackError};
 use crate::wire::auth;
 use crate::wire::message::{Copied, PluginOffer};
 
@@ -56,6 +58,12 @@ pub fn receive(
     let fetched = fetch.run().map_err(|trouble| match trouble {
         Trouble::Broken { why, bytes } => Setback::Broken { why, bytes },
         Trouble::Fatal(error) => Setback::Fatal(error),
+    })?;
+    unpack::scan(&data).map_err(|error| match error {
+        UnpackError::Output { path, source } => {
+            Setback::Fatal(exit::disk_error(source, format!("looking at {}", path.display())))
+        }
+        refused => Setback::Unusable(Reason::Refused.error(refused)),
     })?;
     let bytes = fetched.bytes;
     let end = turn.give_back(&Copied { bytes }, inventory_file(means.inventory)?);

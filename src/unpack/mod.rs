@@ -18,6 +18,7 @@ mod lost;
 pub mod member;
 pub mod members;
 pub mod path;
+mod scan;
 pub mod sink;
 pub mod tar;
 pub mod xbstream;
@@ -30,6 +31,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use path::MemberPath;
+pub use scan::scan;
 use sink::Sink;
 pub use sink::Writing;
 use xbstream::Flavour;

@@ -93,7 +93,8 @@ fn backups_that_can_not_be_prepared_are_counted_across_starts() -> Result<()> {
     let demand_halvings = |expected: u64| -> Result<()> {
         let journal: serde_json::Value = serde_json::from_slice(&std::fs::read(stage.join(".mysqlset.json"))?)?;
         ensure!(journal["state"] == "receiving" && journal["memory_halvings"] == expected, "{journal}");
-        Ok(ensure!(!stage.join("data").exists(), "data are left"))
+        ensure!(!stage.join("data").exists(), "data are left");
+        Ok(())
     };
     // The first backup: another is asked for, and there is no donor.
     leave(0)?;
