@@ -3,13 +3,14 @@
 //!
 //! For a server that nobody else uses: it writes no binary log, and its scheduler is off. MariaDB, and MySQL before 8.0,
 //! keep events in an ordinary table. From 8.0 on they are in MySQL's dictionary, which `ALTER EVENT` alone changes: under
-//! the event's own `sql_mode`, time zone and definer, and with the server id of who made it, for all of these are taken
-//! from the session and stored anew. (Seen with 9.7: `--skip-grant-tables` lets `ALTER EVENT` through.)
+//! the event's own `sql_mode`, time zone, character sets and definer, and with the server id of who made it, for all of
+//! these are taken from the session and stored anew. (Seen with 9.7: `--skip-grant-tables` lets `ALTER EVENT` through.)
 
 use anyhow::{Context, Result};
 
 use super::dialect::{Dialect, Statement};
 use super::{NamedRow, Server, identifier, literal};
+use crate::exit::Reason;
 
 /// MySQL's and MariaDB's word for an event that replication disabled, and MySQL's since 8.4.
 const BY_REPLICATION: &str = "'SLAVESIDE_DISABLED', 'REPLICA_SIDE_DISABLED'";
@@ -57,6 +58,9 @@ struct Event {
     definer: String,
     sql_mode: String,
     time_zone: String,
+    /// Of the client that made it, by which its body is read.
+    charset: String,
+    collation: String,
     originator: u64,
 }
 
@@ -68,10 +72,19 @@ pub async fn change(server: &mut Server, change: Change) -> Result<Vec<String>> 
     let rows = server.rows(&of_dictionary(change)).await?;
     let events = rows.iter().map(Event::from_row).collect::<Result<Vec<Event>>>()?;
     for event in &events {
+        if !event.can_be_named() {
+            return Err(Reason::Refused.error(format!(
+                "the event {} was made by a client with the character set {}, in which its name can't be said here: \
+                 rename it on the primary (ALTER EVENT … RENAME TO …)",
+                event.title(),
+                event.charset
+            )));
+        }
         for statement in event.altered(change, version) {
             server.execute(&statement).await.with_context(|| format!("the event {}", event.title()))?;
         }
     }
+    server.execute(&Statement::new("SET NAMES utf8mb4", "SET NAMES")).await?;
     server.execute(&server.dialect.session_settings()).await?;
     Ok(events.iter().map(Event::title).collect())
 }
@@ -91,8 +104,8 @@ async fn change_in_table(server: &mut Server, change: Change) -> Result<Vec<Stri
 
 fn of_dictionary(change: Change) -> String {
     format!(
-        "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER, SQL_MODE, TIME_ZONE, ORIGINATOR FROM information_schema.EVENTS WHERE \
-         STATUS IN ({}) ORDER BY EVENT_SCHEMA, EVENT_NAME",
+        "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER, SQL_MODE, TIME_ZONE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, \
+         ORIGINATOR FROM information_schema.EVENTS WHERE STATUS IN ({}) ORDER BY EVENT_SCHEMA, EVENT_NAME",
         change.from()
     )
 }
@@ -108,12 +121,20 @@ impl Event {
             definer: text("DEFINER")?,
             sql_mode: text("SQL_MODE")?,
             time_zone: text("TIME_ZONE")?,
+            charset: text("CHARACTER_SET_CLIENT")?,
+            collation: text("COLLATION_CONNECTION")?,
             originator: text("ORIGINATOR")?.parse().context("an event's ORIGINATOR")?,
         })
     }
 
     fn title(&self) -> String {
         format!("{}.{}", self.schema, self.name)
+    }
+
+    /// Whether a statement with its name means the same in its own character set. Ours come in UTF-8.
+    fn can_be_named(&self) -> bool {
+        let is_ascii = [&self.schema, &self.name, &self.definer].iter().all(|name| name.is_ascii());
+        is_ascii || self.charset.starts_with("utf8")
     }
 
     /// The statement, behind what gives the session the event's own settings. Names are quoted by backticks, which mean
@@ -132,6 +153,14 @@ impl Event {
             Statement::new(format!("SET GLOBAL server_id = {}", self.originator), "SET GLOBAL server_id"),
             Statement::new(format!("SET SESSION time_zone = {}", literal(&self.time_zone)), "SET SESSION time_zone"),
             Statement::new(format!("SET SESSION sql_mode = {}", literal(&self.sql_mode)), "SET SESSION sql_mode"),
+            Statement::new(
+                format!(
+                    "SET SESSION character_set_client = {}, collation_connection = {}",
+                    literal(&self.charset),
+                    literal(&self.collation)
+                ),
+                "SET SESSION character_set_client",
+            ),
             Statement::new(alter, "ALTER EVENT"),
         ]
     }
@@ -149,6 +178,8 @@ mod tests {
             ("DEFINER", "us@er@10.%"),
             ("SQL_MODE", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES"),
             ("TIME_ZONE", "+05:00"),
+            ("CHARACTER_SET_CLIENT", "latin1"),
+            ("COLLATION_CONNECTION", "latin1_swedish_ci"),
             ("ORIGINATOR", "100"),
         ];
         let row: NamedRow = row.iter().map(|(name, value)| (name.to_string(), Some(value.to_string()))).collect();
@@ -162,11 +193,15 @@ mod tests {
                 "SET GLOBAL server_id = 100",
                 "SET SESSION time_zone = '+05:00'",
                 "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'",
+                "SET SESSION character_set_client = 'latin1', collation_connection = 'latin1_swedish_ci'",
                 "ALTER DEFINER = `us@er`@`10.%` EVENT `a``b`.`it's` DISABLE ON REPLICA",
             ]
         );
-        assert!(texts(Change::Disable, (8, 0, 36))[3].ends_with("DISABLE ON SLAVE"));
-        assert!(texts(Change::Enable, (8, 0, 36))[3].ends_with("`it's` ENABLE"));
+        assert!(texts(Change::Disable, (8, 0, 36))[4].ends_with("DISABLE ON SLAVE"));
+        assert!(texts(Change::Enable, (8, 0, 36))[4].ends_with("`it's` ENABLE"));
+        assert!(event.can_be_named());
+        let named = |charset: &str| Event { name: "é".into(), charset: charset.into(), ..event.clone() };
+        assert!(!named("latin1").can_be_named() && named("utf8mb3").can_be_named() && named("utf8mb4").can_be_named());
     }
 
     #[test]
