@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::datadir::journal::ListedBy;
 use crate::mysql::status::Thread;
 use crate::status::{Snapshot, Status};
 use crate::wire::message::Why;
@@ -121,6 +122,8 @@ impl Collector for StatusCollector {
             gauge("clone_received_timestamp", "When it was received, since 1970", Some(&Unit::Seconds), at)?;
             let unproven = flag(!clone.unproven.is_empty());
             gauge("clone_unproven", "Whether its prepare proved less than it should", None, unproven)?;
+            let checked = flag(matches!(clone.inventory, ListedBy::Donor(_)));
+            gauge("clone_inventory_checked", "Whether it was compared with what its donor held", None, checked)?;
         }
         let starts = ConstCounter::new(snapshot.server_starts);
         let help = "Starts of the server seen since the sidecar's own";

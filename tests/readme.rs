@@ -68,7 +68,7 @@ fn the_readme_names_no_flag_or_variable_that_is_not_there() {
 
     let mut names: BTreeSet<String> = flags().iter().map(name).collect();
     // Those of other programs.
-    names.extend(["--file", "--tag", "--open", "--recv-only"].map(str::to_owned));
+    names.extend(["--file", "--tag", "--open", "--recv-only", "--copy-back", "--default-ulimit"].map(str::to_owned));
     let unknown: Vec<String> = words("--").into_iter().filter(|word| word.len() > 3 && !names.contains(word)).collect();
     assert_eq!(unknown, [""; 0].map(str::to_owned));
 }

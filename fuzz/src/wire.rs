@@ -42,7 +42,7 @@ pub fn preface(data: &[u8]) {
         Err(WireError::Malformed(_)) => {
             assert!(data.len() >= 12 && !data.starts_with(b"MYSQLSET") && !data.starts_with(b"XBSTCK01"));
         }
-        Err(error @ (WireError::Io(_) | WireError::Inventory(_))) => panic!("{error}"),
+        Err(WireError::Io(error) | WireError::Inventory(error)) => panic!("{error}"),
     }
 }
 

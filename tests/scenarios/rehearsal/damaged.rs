@@ -53,8 +53,8 @@ fn damage_to_innodbs_files_is_noticed() -> Result<()> {
         ("zeroed", |data| zero(&data.join("app/t.ibd"))),
         ("cut", |data| cut(&data.join("app/t.ibd"), 2 * 16384)),
         ("missing", |data| Ok(std::fs::remove_file(data.join("app/t.ibd"))?)),
-        ("another's", |data| Ok(std::fs::copy(data.join("app/generated.ibd"), data.join("app/t.ibd")).map(drop)?)),
-        ("swapped", |data| swap(data, "app/t.ibd", "app/generated.ibd")),
+        ("another's", |data| Ok(std::fs::copy(data.join("app/computed.ibd"), data.join("app/t.ibd")).map(drop)?)),
+        ("swapped", |data| swap(data, "app/t.ibd", "app/computed.ibd")),
     ];
     for (name, damage) in cases {
         // MySQL's server may see at its start that a file isn't the table's, or die of it.

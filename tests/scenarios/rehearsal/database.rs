@@ -21,18 +21,21 @@ const MYSQLS: &str = include_str!("sql/mysql.sql");
 
 /// The database of all tests here, made once: tables of every kind and name.
 pub fn odd() -> &'static Path {
-    static MADE: OnceLock<TempDir> = OnceLock::new();
-    MADE.get_or_init(|| make_odd().unwrap_or_else(|error| panic!("{error:#}"))).path()
+    static MADE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    &MADE.get_or_init(|| make_odd().unwrap_or_else(|error| panic!("{error:#}"))).1
 }
 
-fn make_odd() -> Result<TempDir> {
+fn make_odd() -> Result<(TempDir, PathBuf)> {
     let directory = tempfile::tempdir()?;
-    initialise(directory.path())?;
-    let server = Running::start(directory.path(), &[])?;
+    // MySQL finds no file in a data directory whose own name begins with a dot, as those of temporary ones do.
+    let data_dir = directory.path().join("data");
+    std::fs::create_dir(&data_dir)?;
+    initialise(&data_dir)?;
+    let server = Running::start(&data_dir, &[])?;
     server.sql(ODD)?;
     server.sql(if tested().is_mariadb() { MARIADBS } else { MYSQLS })?;
     server.stop()?;
-    Ok(directory)
+    Ok((directory, data_dir))
 }
 
 fn initialise(directory: &Path) -> Result<()> {
@@ -69,7 +72,13 @@ impl Running {
             options.iter().partition(|option| option.starts_with("--defaults-file="));
         command.args(if files.is_empty() { vec!["--no-defaults"] } else { files });
         command
-            .args(["--user=root", "--skip-networking", "--innodb-buffer-pool-size=32M", "--skip-log-bin"])
+            .args([
+                "--user=root",
+                "--skip-networking",
+                "--innodb-buffer-pool-size=32M",
+                "--skip-log-bin",
+                "--loose-mysqlx=OFF",
+            ])
             .arg(format!("--datadir={}", data_dir.display()))
             .args([path("socket", "sock"), path("pid-file", "pid"), path("tmpdir", ""), path("secure-file-priv", "")])
             .args(options)
