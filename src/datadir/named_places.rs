@@ -55,6 +55,29 @@ pub fn make(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<()>
     Ok(())
 }
 
+/// Moves back to the top what an interrupted start has moved: there the donor's list of its tables looks for it.
+pub fn gather(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<()> {
+    let files = config.data_file_places(data_dir).into_iter().map(|(_, place)| place);
+    let places = ["innodb_log_group_home_dir", "innodb_undo_directory", "aria_log_dir_path"]
+        .map(|setting| config.place(setting, data_dir));
+    for place in files.chain(places) {
+        let Place::Below(below) = place else { continue };
+        let directory = staged.join(&below);
+        if below == Path::new("") || !directory.is_dir() {
+            continue;
+        }
+        for (name, target) in moves(config, data_dir, &Contents::of(&directory)?) {
+            let is_free = staged.join(&name).symlink_metadata().is_err();
+            if target == below.join(&name) && is_free {
+                let from = staged.join(&target);
+                std::fs::rename(&from, staged.join(&name))
+                    .map_err(|error| exit::disk_error(error, format!("moving {}", from.display())))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Names at a copy's top, and where they belong.
 fn moves(config: &ServerConfig, data_dir: &Path, contents: &Contents) -> Vec<(String, PathBuf)> {
     let below = |place: Place| match place {
@@ -191,6 +214,23 @@ mod tests {
             assert!(copy.path().join(place).is_file(), "{place}");
         }
         assert!(names.iter().all(|name| !copy.path().join(name).exists()));
+    }
+
+    #[test]
+    fn what_was_moved_is_gathered_again() {
+        let text = "innodb_data_home_dir=home\ninnodb_log_group_home_dir=redo\ninnodb_undo_directory=undo";
+        let names = ["ibdata1", "ib_logfile0", "undo001"];
+        let (copy, made) = made(text, &names);
+        made.unwrap();
+        std::fs::write(copy.path().join("undo/other"), "").unwrap();
+        let config = ServerConfig::of_text(text);
+        for _ in 0..2 {
+            gather(&config, Path::new("/volume/mysql"), copy.path()).unwrap();
+            assert!(names.iter().all(|name| copy.path().join(name).is_file()));
+        }
+        assert!(copy.path().join("undo/other").is_file());
+        make(&config, Path::new("/volume/mysql"), copy.path()).unwrap();
+        assert!(copy.path().join("undo/undo001").is_file() && !copy.path().join("undo001").exists());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::copying::Copying;
 use crate::backup_tool::Prepared;
 use crate::datadir::journal::{CloneRecord, Journal};
 use crate::datadir::{earlier_life, named_places};
-use crate::exit::Reason;
+use crate::exit::{self, Reason};
 
 /// The checks that a copy has passed, beside its prepare.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,19 +35,26 @@ impl Proofs {
 }
 
 impl Copying<'_> {
-    /// Changes what must be changed, then proves. After this only names and owners change.
+    /// Changes what must be changed, and proves. The donor's list knows a copy by the tools' names, a server by its
+    /// configuration's. Between the two checks only names change, and the status of events (MariaDB: `mysql/event.*` and
+    /// Aria's log). After both only names and owners change.
     pub(super) fn prove(&self, journal: &mut Journal) -> Result<Prepared> {
         let staged = self.layout.staged_data();
         earlier_life::remove(&staged, &self.config)?;
-        named_places::make(&self.config, &self.layout.data_dir, &staged)?;
-        if let Prepared::Failed(error) = self.settle_events(journal)? {
-            return Ok(Prepared::Failed(error));
-        }
+        named_places::gather(&self.config, &self.layout.data_dir, &staged)?;
         let mut proofs = Proofs::default();
         match self.compare_inventory(journal)? {
             Some(Prepared::Failed(error)) => return Ok(Prepared::Failed(error)),
             Some(Prepared::Whole) => proofs.inventory = true,
             None => {}
+        }
+        match named_places::make(&self.config, &self.layout.data_dir, &staged) {
+            // Two files for one place: another donor's backup may have one.
+            Err(error) if exit::reason_of(&error) == Some(Reason::Refused) => return Ok(Prepared::Failed(error)),
+            made => made?,
+        }
+        if let Prepared::Failed(error) = self.settle_events(journal)? {
+            return Ok(Prepared::Failed(error));
         }
         match self.rehearse()? {
             Some(Prepared::Failed(error)) => return Ok(Prepared::Failed(error)),
