@@ -32,6 +32,22 @@ fn asking<'a>(donor: &'a Donor, way: Way<'_>) -> (&'a Account, Extent) {
     }
 }
 
+/// Whether the account may ask, for a recipient that asks for an inventory.
+pub async fn may_look(donor: &Donor, way: Way<'_>, hello: &Hello, server: &mut Server) -> Result<(), Refusal> {
+    match encoding(&hello.inventory) {
+        Some(_) => inventory::may_look(server, &asking(donor, way).0.user).await.map_err(refusal),
+        None => Ok(()),
+    }
+}
+
+fn refusal(unknown: Unknown) -> Refusal {
+    let (why, retry_after) = match unknown {
+        Unknown::NoAnswer(_) => (Why::NotReady, Some(RETRY_AFTER)),
+        Unknown::NoPrivilege { .. } | Unknown::Uncopied(_) => (Why::Unsupported, None),
+    };
+    Refusal { why, text: unknown.to_string(), retry_after }
+}
+
 /// The look before the copy, for a recipient that asks for an inventory.
 pub async fn first_look(
     donor: &Donor,
@@ -44,13 +60,7 @@ pub async fn first_look(
     }
     let (account, extent) = asking(donor, way);
     let look = inventory::look(server, &account.user, &donor.settings.data_dir, extent).await;
-    look.map(Some).map_err(|unknown| {
-        let (why, retry_after) = match unknown {
-            Unknown::NoAnswer(_) => (Why::NotReady, Some(RETRY_AFTER)),
-            Unknown::NoPrivilege { .. } | Unknown::Uncopied(_) => (Why::Unsupported, None),
-        };
-        Refusal { why, text: unknown.to_string(), retry_after }
-    })
+    look.map(Some).map_err(refusal)
 }
 
 /// The look after the copy, and the encoded inventory. While the server is asked, `tell` is called after each `period`.

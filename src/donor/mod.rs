@@ -9,6 +9,7 @@ mod backup;
 mod bare;
 mod choice;
 mod congestion;
+mod copied_files;
 mod listing;
 mod pace;
 mod passing;

@@ -1,23 +1,22 @@
 //! Whether a clone could work at all, before the backup tool is started.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 
 use super::Donor;
+use super::copied_files::{self, Copier, Lying};
 use super::listing;
 use super::way::Way;
 use crate::inventory::look::Look;
-use crate::limits::{self, Descriptors, TooFew};
+use crate::limits::{Descriptors, TooFew};
 use crate::mysql::status::Thread;
 use crate::mysql::storage::Storage;
 use crate::mysql::{Server, history, left_out, plugin, replication_status};
 use crate::ordinal::Role;
 use crate::peer::{self, Place, Questions};
 use crate::unpack::Format;
-use crate::unpack::path::OUR_PREFIX;
 use crate::wire::message::{Hello, Refusal, Wants, Why};
 
 /// One part in so many is added to what the data take: they grow while they are copied, and the log with them.
@@ -31,9 +30,6 @@ const LEAST_ROOM: u64 = 16 << 20;
 
 /// What the database takes on which a recipient's own server runs, with its log. (69 MB with 9.7)
 const OWN_SERVERS_ROOM: u64 = 128 << 20;
-
-/// Beginnings of names in a data directory that a backup doesn't copy.
-const UNCOPIED: [&str; 6] = ["ib_logfile", "#innodb_redo", "ibtmp", "#innodb_temp", "lost+found", OUR_PREFIX];
 
 /// A replica that was found unfit now may be fit later, in seconds.
 const RETRY_AFTER: u64 = 5;
@@ -63,6 +59,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         Way::Plugin => &donor.settings.sql,
     };
     let mut server = Server::connect(&donor.settings.server, account).await.map_err(unknown)?;
+    listing::may_look(donor, way, hello, &mut server).await?;
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
     check_storage(&storage, hello)?;
     check_completeness(donor.settings.member.role(), &mut server, &storage).await?;
@@ -71,10 +68,12 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
     {
         return Err(refusal(Why::Unsupported, why, None));
     }
-    // mariadb-backup sends the holes of `page_compressed` tables as zeros, and zeros they become.
-    let fills_holes = matches!(way, Way::Tool(tool) if tool.format() == Format::XbstreamMariaDb);
-    let lying = copied(&donor.settings.data_dir, &storage)?;
-    let bytes = if fills_holes { lying.bytes_with_holes } else { lying.bytes };
+    let copier = match way {
+        Way::Tool(tool) => Copier::Tool { fills_holes: tool.format() == Format::XbstreamMariaDb },
+        Way::Plugin => Copier::Plugin,
+    };
+    let lying = copied(&donor.settings.data_dir, &storage, copier)?;
+    let bytes = lying.bytes;
     if matches!(way, Way::Tool(_)) {
         check_descriptors(lying.open_files)?;
     }
@@ -171,11 +170,11 @@ fn check_descriptors(files: u64) -> Result<(), Refusal> {
 }
 
 /// The files that a backup copies, all of which must lie in the data directory.
-fn copied(data_dir: &Path, storage: &Storage) -> Result<Lying, Refusal> {
+fn copied(data_dir: &Path, storage: &Storage, copier: Copier) -> Result<Lying, Refusal> {
     let unknown = |error: std::io::Error| {
         refusal(Why::NotReady, format!("looking at {}: {error}", data_dir.display()), Some(RETRY_AFTER))
     };
-    let found = look(data_dir, &storage.uncopied_logs(), storage.socket()).map_err(unknown)?;
+    let found = copied_files::look(data_dir, storage, copier).map_err(unknown)?;
     match &found.link {
         Some(link) => {
             let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
@@ -198,67 +197,6 @@ fn check_room(bytes: u64, own_room: u64, storage: &Storage, hello: &Hello) -> Re
         return Err(refusal(Why::NoRoom, text, None));
     }
     Ok(())
-}
-
-/// What lies in a data directory.
-#[derive(Default)]
-struct Lying {
-    /// Space taken by what a backup copies.
-    bytes: u64,
-    /// The same where holes in tables are filled.
-    bytes_with_holes: u64,
-    files: u64,
-    /// Of them, those that a backup tool has open all the time.
-    open_files: u64,
-    /// A file that stands for one elsewhere.
-    link: Option<PathBuf>,
-}
-
-fn look(data_dir: &Path, uncopied_logs: &[String], socket: Option<&str>) -> std::io::Result<Lying> {
-    let mut found = Lying::default();
-    let data_dir = &data_dir.canonicalize()?;
-    for entry in std::fs::read_dir(data_dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_uncopied = UNCOPIED.iter().any(|start| name.starts_with(start))
-            || uncopied_logs.iter().any(|start| name.starts_with(start.as_str()));
-        // MySQL's images leave a link to the server's socket there, at each start.
-        let is_socket = socket.is_some() && entry.path().read_link().ok().map(in_run) == socket.map(in_run);
-        if !is_uncopied && !is_socket {
-            add(&mut found, &entry.path(), data_dir);
-        }
-    }
-    Ok(found)
-}
-
-/// `/var/run` has long been another name of `/run`; whether this container has both says nothing about the server's.
-fn in_run(path: impl Into<PathBuf>) -> PathBuf {
-    let path = path.into();
-    path.strip_prefix("/var/run").map(|rest| Path::new("/run").join(rest)).unwrap_or(path)
-}
-
-/// Files come and go while a server runs.
-fn add(found: &mut Lying, path: &Path, data_dir: &Path) {
-    let Ok(metadata) = path.symlink_metadata() else { return };
-    if metadata.is_symlink() || path.extension().is_some_and(|extension| extension == "isl") {
-        let leads_inside = metadata.is_symlink() && path.canonicalize().is_ok_and(|end| end.starts_with(data_dir));
-        if !leads_inside {
-            found.link.get_or_insert_with(|| path.to_owned());
-        }
-    } else if metadata.is_dir() {
-        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-            add(found, &entry.path(), data_dir);
-        }
-    } else {
-        // Blocks of 512 bytes, whatever the file system's are. (stat(2))
-        let taken = metadata.blocks() * 512;
-        found.bytes += taken;
-        let has_pages = path.extension().is_some_and(|extension| extension == "ibd");
-        found.bytes_with_holes += if has_pages { taken.max(metadata.len()) } else { taken };
-        found.files += 1;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        found.open_files += u64::from(limits::is_kept_open(&name));
-    }
 }
 
 /// A replica whose faults a clone would inherit doesn't donate.
@@ -314,33 +252,5 @@ mod tests {
         let refusal = check_storage(&storage, &hello(None, false)).unwrap_err();
         assert!(!refusal.why.may_pass() && refusal.text.contains("app/t"), "{refusal}");
         assert!(check_storage(&storage, &hello(None, true)).is_ok());
-    }
-
-    #[test]
-    fn logs_that_are_not_copied_take_no_room_and_links_are_found() {
-        let directory = tempfile::tempdir().unwrap();
-        let write = |name: &str| std::fs::write(directory.path().join(name), vec![1; 8192]).unwrap();
-        for name in ["ibdata1", "ib_logfile0", "mysql-bin.000001", "ibtmp1", ".mysqlset.json"] {
-            write(name);
-        }
-        std::fs::create_dir(directory.path().join("app")).unwrap();
-        write("app/t.ibd");
-        let found = look(directory.path(), &["mysql-bin.".to_owned()], None).unwrap();
-        assert_eq!((found.bytes, found.bytes_with_holes, found.files, found.link), (16384, 16384, 2, None));
-        std::fs::File::create(directory.path().join("app/holes.ibd")).unwrap().set_len(1 << 20).unwrap();
-        let found = look(directory.path(), &["mysql-bin.".to_owned()], None).unwrap();
-        assert_eq!((found.bytes, found.bytes_with_holes, found.files), (16384, 16384 + (1 << 20), 3));
-        std::fs::File::create(directory.path().join("core")).unwrap().set_len(1 << 40).unwrap();
-        assert_eq!(look(directory.path(), &[], None).unwrap().bytes_with_holes, 16384 + 8192 + (1 << 20));
-        let symlink = |target: &str, name: &str| {
-            std::os::unix::fs::symlink(target, directory.path().join(name)).unwrap();
-        };
-        symlink("/run/mysqld/mysqld.sock", "mysql.sock");
-        let link = |socket| look(directory.path(), &[], socket).unwrap().link;
-        assert_eq!(link(Some("/run/mysqld/mysqld.sock")), None);
-        assert_eq!(link(Some("/var/run/mysqld/mysqld.sock")), None);
-        assert!(link(Some("/tmp/mysql.sock")).is_some_and(|link| link.ends_with("mysql.sock")));
-        symlink("/elsewhere/u.ibd", "app/u.ibd");
-        assert!(link(Some("/run/mysqld/mysqld.sock")).is_some_and(|link| link.ends_with("app/u.ibd")));
     }
 }

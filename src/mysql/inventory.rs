@@ -101,9 +101,7 @@ pub async fn look(server: &mut Server, user: &str, data_dir: &Path, extent: Exte
     let mut looking = Looking { variables, look: Look::default() };
     looking.look.keeps_definitions = keeps_definitions(server.dialect);
     let asked = looking.ask(server, user);
-    timeout(LIMIT, asked)
-        .await
-        .map_err(|_| Unknown::NoAnswer(anyhow::anyhow!("no answer in {} seconds", LIMIT.as_secs())))??;
+    timeout(LIMIT, asked).await.map_err(|_| no_answer())??;
     looking.list_system_files(data_dir)?;
     if extent == Extent::AllEngines {
         let on_disk =
@@ -111,6 +109,26 @@ pub async fn look(server: &mut Server, user: &str, data_dir: &Path, extent: Exte
         looking.look.files = files(data_dir).map_err(on_disk)?;
     }
     Ok(looking.look)
+}
+
+/// Whether the account may ask, before it has to.
+pub async fn may_look(server: &mut Server, user: &str) -> Result<(), Unknown> {
+    let asked = server.connection.query_drop("SELECT 1 FROM information_schema.INNODB_METRICS LIMIT 1");
+    let answer = timeout(LIMIT, asked).await.map_err(|_| no_answer())?;
+    answer.map_err(|error| unknown(error, user))
+}
+
+fn no_answer() -> Unknown {
+    Unknown::NoAnswer(anyhow::anyhow!("no answer in {} seconds", LIMIT.as_secs()))
+}
+
+fn unknown(error: mysql_async::Error, user: &str) -> Unknown {
+    match error {
+        mysql_async::Error::Server(error) if error.code == NO_PRIVILEGE => {
+            Unknown::NoPrivilege { user: user.to_owned() }
+        }
+        other => Unknown::NoAnswer(innermost(other)),
+    }
 }
 
 fn keeps_definitions(dialect: Dialect) -> bool {
@@ -159,12 +177,7 @@ struct Looking {
 impl Looking {
     /// Row by row: there may be very many.
     async fn ask(&mut self, server: &mut Server, user: &str) -> Result<(), Unknown> {
-        let failed = |error| match error {
-            mysql_async::Error::Server(error) if error.code == NO_PRIVILEGE => {
-                Unknown::NoPrivilege { user: user.to_owned() }
-            }
-            other => Unknown::NoAnswer(innermost(other)),
-        };
+        let failed = |error| unknown(error, user);
         let dialect = server.dialect;
         let mut rows = server.connection.query_iter(statement(dialect)).await.map_err(failed)?;
         while let Some(row) = rows.next().await.map_err(failed)? {

@@ -21,6 +21,16 @@ const PLACES: [&str; 7] = [
 /// Variables of logs that a backup doesn't copy.
 const LOGS: [&str; 2] = ["log_bin_basename", "relay_log_basename"];
 
+/// Variables that say that what a backup copies is encrypted beside tables. Encrypted binary and relay logs, and temporary
+/// files, are in no copy.
+const ENCRYPTING: [&str; 5] = [
+    "innodb_encrypt_log",
+    "aria_encrypt_tables",
+    "innodb_redo_log_encrypt",
+    "innodb_undo_log_encrypt",
+    "innodb_sys_tablespace_encrypt",
+];
+
 /// What was found.
 #[derive(Debug)]
 pub struct Storage {
@@ -86,23 +96,39 @@ impl Storage {
         self.variables.get(name).map(String::as_str)
     }
 
+    /// A setting by which logs or system tablespaces are encrypted. Percona Server's have more values than ON and OFF.
+    fn encrypting_setting(&self) -> Option<String> {
+        let is_on = |name: &&str| self.get(name).is_some_and(|value| !matches!(value, "OFF" | "0" | "NO" | ""));
+        ENCRYPTING.iter().find(|name| is_on(name)).map(|name| (*name).to_owned())
+    }
+
     async fn encrypted_part(&self, server: &mut Server) -> Result<Option<String>> {
-        for name in ["innodb_encrypt_log", "aria_encrypt_tables", "innodb_redo_log_encrypt", "innodb_undo_log_encrypt"]
-        {
-            if self.get(name).is_some_and(|value| value == "ON") {
-                return Ok(Some(name.to_owned()));
-            }
+        if let Some(setting) = self.encrypting_setting() {
+            return Ok(Some(setting));
         }
-        let query = match server.dialect {
-            Dialect::Mariadb => {
-                "SELECT NAME FROM information_schema.INNODB_TABLESPACES_ENCRYPTION WHERE ENCRYPTION_SCHEME <> 0 LIMIT 1"
-            }
-            Dialect::Mysql { version } if version >= (8, 0, 13) => {
-                "SELECT NAME FROM information_schema.INNODB_TABLESPACES WHERE ENCRYPTION = 'Y' LIMIT 1"
-            }
-            Dialect::Mysql { .. } => return Ok(None),
-        };
+        let Some(query) = query_for_encrypted(server.dialect) else { return Ok(None) };
         Ok(server.value(query).await?.map(|table| format!("the table {table}")))
+    }
+}
+
+/// Asks for an encrypted table, of servers that may have one. A column says so since 8.0.13; before, InnoDB's own flag of a
+/// tablespace does. (`FSP_FLAGS_POS_ENCRYPTION` in fsp0types.h; seen with 5.7.18: 8225 against 33)
+fn query_for_encrypted(dialect: Dialect) -> Option<&'static str> {
+    match dialect {
+        Dialect::Mariadb => Some(
+            "SELECT NAME FROM information_schema.INNODB_TABLESPACES_ENCRYPTION WHERE ENCRYPTION_SCHEME <> 0 LIMIT 1",
+        ),
+        Dialect::Mysql { version } if version >= (8, 0, 13) => {
+            Some("SELECT NAME FROM information_schema.INNODB_TABLESPACES WHERE ENCRYPTION = 'Y' LIMIT 1")
+        }
+        Dialect::Mysql { version } if version >= (8, 0, 0) => {
+            Some("SELECT NAME FROM information_schema.INNODB_TABLESPACES WHERE FLAG & 8192 LIMIT 1")
+        }
+        Dialect::Mysql { version } if version >= (5, 7, 0) => {
+            Some("SELECT NAME FROM information_schema.INNODB_SYS_TABLESPACES WHERE FLAG & 8192 LIMIT 1")
+        }
+        // No table is encrypted before 5.7.11.
+        Dialect::Mysql { .. } => None,
     }
 }
 
@@ -137,6 +163,38 @@ mod tests {
         ]);
         assert_eq!(usual.outside(), None);
         assert_eq!(usual.uncopied_logs(), ["mysql-bin."]);
+    }
+
+    #[test]
+    fn each_series_is_asked_for_encrypted_tables_in_its_words() {
+        for (version, words) in [
+            ((5, 6, 51), None),
+            ((5, 7, 11), Some("INNODB_SYS_TABLESPACES WHERE FLAG & 8192")),
+            ((5, 7, 44), Some("INNODB_SYS_TABLESPACES WHERE FLAG & 8192")),
+            ((8, 0, 12), Some("INNODB_TABLESPACES WHERE FLAG & 8192")),
+            ((8, 0, 13), Some("INNODB_TABLESPACES WHERE ENCRYPTION = 'Y'")),
+            ((9, 7, 4), Some("INNODB_TABLESPACES WHERE ENCRYPTION = 'Y'")),
+        ] {
+            let query = query_for_encrypted(Dialect::Mysql { version });
+            assert_eq!(query.is_some(), words.is_some(), "{version:?}");
+            assert!(query.unwrap_or_default().contains(words.unwrap_or_default()), "{version:?}");
+        }
+        assert!(query_for_encrypted(Dialect::Mariadb).is_some());
+    }
+
+    #[test]
+    fn encrypted_logs_are_known_by_the_servers_variables() {
+        let found = |name, value| storage(&[(name, value)]).encrypting_setting();
+        for (name, value) in [
+            ("innodb_encrypt_log", "ON"),
+            ("innodb_redo_log_encrypt", "MASTER_KEY"),
+            ("innodb_undo_log_encrypt", "ON"),
+            ("innodb_sys_tablespace_encrypt", "ON"),
+        ] {
+            assert_eq!(found(name, value).as_deref(), Some(name));
+            assert_eq!(found(name, "OFF"), None);
+        }
+        assert_eq!(found("encrypt_binlog", "ON"), None);
     }
 
     #[test]

@@ -240,6 +240,9 @@ fn setback_of(error: UnpackError, bytes: u64) -> Setback {
         UnpackError::Output { ref source, .. } if source.kind() == ErrorKind::FileTooLarge => {
             Setback::Broken { why: error.to_string(), bytes }
         }
+        UnpackError::NoRoom { holes: 0, .. } => Setback::Fatal(Reason::DiskFull.error(error)),
+        // And how long a hole: the next donor's may be shorter.
+        UnpackError::NoRoom { .. } => Setback::Unusable(Reason::DiskFull.error(error)),
         UnpackError::Output { path, source } => {
             Setback::Fatal(exit::disk_error(source, format!("writing {}", path.display())))
         }
@@ -279,6 +282,18 @@ mod tests {
             assert_eq!(exit::reason_of(&error), Some(Reason::Limit));
             let text = error.to_string();
             assert!(text.contains(&format!("{hard} InnoDB files")) && text.contains(&format!("is {hard}:")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_volume_without_room_is_full_and_holes_are_one_donors() {
+        let setback = |holes| setback_of(UnpackError::NoRoom { holes, free: 5 }, 7);
+        match (setback(0), setback(9)) {
+            (Setback::Fatal(full), Setback::Unusable(holes)) => {
+                assert_eq!([&full, &holes].map(exit::reason_of), [Some(Reason::DiskFull); 2]);
+                assert!(holes.to_string().contains("holes of 9 bytes"), "{holes}");
+            }
+            (full, holes) => panic!("{full} {holes}"),
         }
     }
 

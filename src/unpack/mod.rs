@@ -92,6 +92,8 @@ pub enum UnpackError {
     Output { path: PathBuf, source: io::Error },
     /// The stream is damaged, cut or hostile.
     Malformed(String),
+    /// The volume can't hold what the stream says, of which so many bytes are holes; so many are free.
+    NoRoom { holes: u64, free: u64 },
 }
 
 impl fmt::Display for UnpackError {
@@ -100,6 +102,13 @@ impl fmt::Display for UnpackError {
             UnpackError::Input(error) => error.fmt(f),
             UnpackError::Output { path, source } => write!(f, "writing {}: {source}", path.display()),
             UnpackError::Malformed(what) => write!(f, "damaged backup stream: {what}"),
+            UnpackError::NoRoom { holes: 0, free } => {
+                write!(f, "the volume has {free} bytes left, and the backup stream goes on")
+            }
+            UnpackError::NoRoom { holes, free } => write!(
+                f,
+                "the backup stream has holes of {holes} bytes in its files, which may be filled, and the volume has {free} bytes free"
+            ),
         }
     }
 }

@@ -92,11 +92,15 @@ struct Clone {
     code: Option<i32>,
     log: String,
     data: PathBuf,
-    _volume: TempDir,
+    volume: TempDir,
 }
 
 fn clone(donor: &Donor, tool: &StandIn) -> Clone {
-    let volume = tempfile::tempdir().unwrap();
+    clone_on(tempfile::tempdir().unwrap(), donor, tool)
+}
+
+/// The same on a volume that an earlier start may have left something on.
+fn clone_on(volume: TempDir, donor: &Donor, tool: &StandIn) -> Clone {
     let data = volume.path().join("mysql");
     let output = Command::new(BINARY)
         .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--owner", "999:999"])
@@ -106,7 +110,7 @@ fn clone(donor: &Donor, tool: &StandIn) -> Clone {
         .output()
         .unwrap();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    Clone { code: output.status.code(), log, data, _volume: volume }
+    Clone { code: output.status.code(), log, data, volume }
 }
 
 #[test]
@@ -179,6 +183,20 @@ fn a_table_that_the_tool_leaves_out_is_missed() {
         assert!(failed.log.contains(says), "{server}: {}", failed.log);
         assert_eq!(failed.log.matches("what the copy must hold has come").count(), 2, "{}", failed.log);
         assert!(!failed.data.join("ibdata1").exists(), "{server}");
+    }
+}
+
+/// MySQL 5.7 says it by a flag; the tool would crash where it reaches no keys.
+#[test]
+fn encrypted_tables_are_refused_before_the_first_byte() {
+    for (series, server) in [(SERIES[1], "5.7.18-encrypted"), (SERIES[4], "8.4.7-encrypted")] {
+        let tool = StandIn::of(series);
+        let donor = Donor::start(&tool, server);
+        let refused = clone(&donor, &tool);
+        assert_eq!(refused.code, Some(REFUSED), "{}{}", refused.log, donor.log());
+        assert!(refused.log.contains("encrypted (the table app/secret)"), "{}", refused.log);
+        assert!(refused.log.contains("--keyring"), "{}", refused.log);
+        assert!(!tool.calls().contains("--backup") && !refused.data.exists(), "{}", tool.calls());
     }
 }
 
@@ -299,6 +317,38 @@ fn a_killed_prepare_is_repeated_with_half_the_memory_while_the_log_is_untouched(
         assert_eq!(second, (first / 2).max(64 << 20), "{way}");
         let journal = std::fs::read_to_string(cloned.data.join(".mysqlset.json")).unwrap();
         assert!(!journal.contains("received_log") && !journal.contains("memory_halvings"), "{journal}");
+    }
+}
+
+/// As the kernel kills a container for its memory. Only the journal knows of it then.
+#[test]
+fn a_clone_that_was_killed_with_its_tool_goes_on_only_where_the_log_is_untouched() {
+    for (way, forget, backups) in [
+        ("both-killed-once", false, 1),
+        ("both-killed-late-once", false, 2),
+        // A journal of version 0.1.0 knows nothing of the log.
+        ("both-killed-once", true, 2),
+    ] {
+        let (theirs, ours) = (StandIn::of(SERIES[4]), StandIn::of(SERIES[4]));
+        ours.takes_the_way(way);
+        let donor = Donor::start(&theirs, "8.4.7");
+        let killed = clone(&donor, &ours);
+        assert_eq!(killed.code, None, "{way}: {}", killed.log);
+        let path = killed.volume.path().join(".mysqlset-mysql-stage/.mysqlset.json");
+        let mut journal: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(
+            (&journal["state"], &journal["received_log"]["name"]),
+            (&"preparing".into(), &"xtrabackup_logfile".into())
+        );
+        if forget {
+            journal.as_object_mut().unwrap().remove("received_log");
+            std::fs::write(&path, journal.to_string()).unwrap();
+        }
+        let cloned = clone_on(killed.volume, &donor, &ours);
+        assert_eq!(cloned.code, Some(0), "{way}: {}", cloned.log);
+        assert_eq!(counts(&theirs, &ours), (backups, 2), "{way}: {}", cloned.log);
+        let [first, second] = memories(&ours)[..] else { panic!("{}", ours.calls()) };
+        assert_eq!(second, (first / 2).max(64 << 20), "{way}");
     }
 }
 

@@ -63,10 +63,13 @@ fn answer(query: &str, version: &str) -> Result<Option<Table>> {
         _ if query.contains("FROM information_schema.INNODB_SYS_DATAFILES ") && version.starts_with('5') => {
             tables(version)
         }
+        "SELECT 1 FROM information_schema.INNODB_METRICS LIMIT 1" => one("1"),
         "SHOW GLOBAL VARIABLES" => pairs(&[("datadir", "/var/lib/mysql/"), ("innodb_page_size", "16384")]),
         "SHOW PROCESSLIST" => none(),
         "SHOW MASTER STATUS" | "SHOW BINARY LOG STATUS" => none(),
-        _ if query.starts_with("SELECT NAME FROM information_schema.INNODB_TABLESPACES ") => none(),
+        // By its version's suffix, it has an encrypted table: InnoDB's own flag, or the column of newer ones, says so.
+        _ if asks_for_encrypted_tables(query, version) && version.ends_with("-encrypted") => one("app/secret"),
+        _ if asks_for_encrypted_tables(query, version) => none(),
         _ => bail!("what is {query:?}"),
     }
 }
@@ -76,6 +79,16 @@ fn tables(version: &str) -> Result<Option<Table>> {
     let rows = [["./app/lost.ibd", "1007", "0", "Single"], ["./app/discarded.ibd", "1008", "1", "Single"]];
     let rows = rows.iter().filter(|_| version.contains("lacking")).map(|row| row.map(str::to_owned).to_vec());
     Ok(Some(Table(vec!["path", "space", "discarded", "type"], rows.collect())))
+}
+
+/// In words that this version knows.
+fn asks_for_encrypted_tables(query: &str, version: &str) -> bool {
+    let known = match version {
+        _ if version.starts_with("5.6") => return false,
+        _ if version.starts_with("5.7") => "INNODB_SYS_TABLESPACES WHERE FLAG & 8192",
+        _ => "INNODB_TABLESPACES WHERE ENCRYPTION = 'Y'",
+    };
+    query == format!("SELECT NAME FROM information_schema.{known} LIMIT 1")
 }
 
 struct Connection {

@@ -80,10 +80,11 @@ if [ "$mode" = --prepare ]; then
     fi
     [ -e xtrabackup_logfile ] || fail "xtrabackup: Error: xtrabackup_init_temp_log() failed."
     case $way in
-    killed-once | killed-late-once)
+    killed-once | killed-late-once | both-killed-once | both-killed-late-once)
         if mkdir "$here/once" 2>/dev/null; then
             say "xtrabackup: Starting InnoDB instance for recovery."
-            [ "$way" = killed-once ] || mv xtrabackup_logfile ib_logfile0
+            [ "${way#*late}" = "$way" ] || mv xtrabackup_logfile ib_logfile0
+            [ "${way#both}" = "$way" ] || kill -KILL $PPID
             kill -KILL $$
         fi
         ;;

@@ -27,7 +27,7 @@ pub struct Left {
 impl Left {
     /// Whether the next start goes on with what was received instead of receiving anew.
     pub fn holds_a_backup(&self) -> bool {
-        matches!(self.state.as_deref(), Some("received" | "preparing" | "publishing" | "published"))
+        matches!(self.state.as_deref(), Some("received" | "preparing" | "prepared" | "publishing" | "published"))
     }
 
     /// Whether what was received must be what is published. While it is prepared that is up to the tool.

@@ -8,6 +8,9 @@ mod donor;
 mod pods;
 #[path = "../torture/rounds.rs"]
 mod rounds;
+#[path = "../xbstream/mod.rs"]
+#[allow(dead_code, reason = "the differential tests use the rest")]
+mod xbstream;
 
 mod adopted;
 mod applier_fault;
@@ -25,6 +28,7 @@ mod limits;
 mod locks;
 mod memory;
 mod moving;
+mod obeyed;
 mod options;
 mod passwords;
 mod plugin;

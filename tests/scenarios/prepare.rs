@@ -2,13 +2,15 @@
 
 use std::os::unix::fs::chown;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use mysqlset::unpack::{Format, unpack};
 
 use crate::needs;
-use crate::pods::Cluster;
+use crate::pods::manifest::Manifests;
 use crate::pods::servers::tested;
+use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
 /// Has the tool copy the primary while rows are being written, into the stage of `volume`, with a journal that says so.
@@ -87,15 +89,164 @@ fn backups_that_can_not_be_prepared_are_counted_across_starts() -> Result<()> {
         std::fs::create_dir_all(stage.join("data"))?;
         std::fs::write(stage.join(".mysqlset.json"), journal)
     };
+    // All that is left of it: that the memory was too much, perhaps.
+    let demand_halvings = |expected: u64| -> Result<()> {
+        let journal: serde_json::Value = serde_json::from_slice(&std::fs::read(stage.join(".mysqlset.json"))?)?;
+        ensure!(journal["state"] == "receiving" && journal["memory_halvings"] == expected, "{journal}");
+        Ok(ensure!(!stage.join("data").exists(), "data are left"))
+    };
     // The first backup: another is asked for, and there is no donor.
     leave(0)?;
     let (code, log) = clone(volume.path())?;
     assert_eq!(code, Some(20), "{log}");
+    demand_halvings(1)?;
     // The second: that is said, and the next start begins anew.
     leave(1)?;
     let (code, log) = clone(volume.path())?;
     assert_eq!(code, Some(41), "{log}");
-    assert!(!stage.exists());
+    demand_halvings(1)?;
     assert_eq!(clone(volume.path())?.0, Some(20));
+    demand_halvings(1)
+}
+
+const MANY: u32 = 1500;
+
+/// Too few for so many tables. What a container has may be raised; what the tool is given here may not.
+const FEW_DESCRIPTORS: u32 = 256;
+
+/// The first prepare of a container has few descriptors.
+fn limit_the_first_prepare(manifests: &mut Manifests) {
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--prepare*) mkdir /tmp/once 2>/dev/null && ulimit -n {FEW_DESCRIPTORS};; esac\n\
+         exec /usr/bin/mariadb-backup \"$@\"\n"
+    );
+    manifests.stand_in("clone", "mariadb-backup", &script);
+}
+
+/// Somebody else fills the volume, once, when the first prepare begins. New tables came as zeros, which it writes to: they
+/// become holes, as a file system or an unpacking may have made them.
+fn fill_the_volume_before_prepare(manifests: &mut Manifests) {
+    let script = r#"#!/bin/sh
+        case "$*" in *--prepare*)
+            for word; do case $word in --target-dir=*) data=${word#--target-dir=}; esac; done
+            if [ ! -e "$data/../../filled" ]; then
+                find "$data" -name '*.new' | head -n 300 | xargs -n 1 fallocate --dig-holes
+                cat /dev/zero >"$data/../../filled" 2>/dev/null
+            fi
+        esac
+        exec /usr/bin/mariadb-backup "$@"
+    "#;
+    manifests.stand_in("clone", "mariadb-backup", script.trim_start());
+}
+
+fn primary_with_many_tables(change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
+    let cluster = set::start(1, |manifests| {
+        change(manifests);
+        // Nothing is written out but by the test.
+        manifests.server_files().for_each(|file| file.push_str("innodb_max_dirty_pages_pct = 99\n"));
+    })?;
+    cluster.wait_ready(1)?;
+    cluster.sql("mysql-0", "CREATE DATABASE many")?;
+    let make = |number| {
+        format!(
+            "CREATE TABLE many.t{number} (id INT PRIMARY KEY, text VARCHAR(200)); INSERT INTO many.t{number} VALUES (1, 'a');"
+        )
+    };
+    of_many(&cluster, make)?;
+    Ok(cluster)
+}
+
+fn of_many(cluster: &Cluster, statement: impl Fn(u32) -> String) -> Result<()> {
+    for first in (0..MANY).step_by(100) {
+        cluster.sql("mysql-0", &(first..first + 100).map(&statement).collect::<String>())?;
+    }
+    Ok(())
+}
+
+fn demand_another_backup_and_the_same_rows(cluster: &Cluster) -> Result<()> {
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    let log = cluster.logs("mysql-1", "clone");
+    ensure!(log.contains("too many open files: raise the container's limit"), "the tool did not fail: {log}");
+    ensure!(log.contains("receiving another backup"), "{log}");
+    ensure!(!log.contains("already prepared"), "prepared again: {log}");
+    ensure!(log.lines().count() < 300, "{} lines", log.lines().count());
+    demand_the_same_rows(cluster)
+}
+
+fn demand_the_same_rows(cluster: &Cluster) -> Result<()> {
+    let names = (0..MANY).map(|number| format!("many.t{number}")).collect::<Vec<_>>().join(", ");
+    let [expected, found] = ["mysql-0", "mysql-1"].map(|pod| cluster.sql(pod, &format!("CHECKSUM TABLE {names}")));
+    let (expected, found) = (expected?, found?);
+    let differ = expected.iter().zip(&found).filter(|(one, other)| one != other).count();
+    ensure!(expected.len() == MANY as usize && found.len() == expected.len() && differ == 0, "{differ} tables differ");
+    Ok(())
+}
+
+/// What the first prepare could not open was left out by the second one, which said so in lines that nobody kept.
+#[test]
+fn tables_made_since_the_checkpoint_survive_a_prepare_with_few_descriptors() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = primary_with_many_tables(limit_the_first_prepare)?;
+    demand_another_backup_and_the_same_rows(&cluster)
+}
+
+/// Nothing but the first prepare tells: the second reports success, and the tables open, with rows that are old.
+#[test]
+fn tables_changed_since_the_checkpoint_survive_a_prepare_with_few_descriptors() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = primary_with_many_tables(limit_the_first_prepare)?;
+    cluster.sql("mysql-0", "SET GLOBAL innodb_max_dirty_pages_pct = 0")?;
+    cluster.wait_for("pages written out", PATIENCE, || {
+        Ok(cluster.value(
+            "mysql-0",
+            "SELECT VARIABLE_VALUE = 0 FROM information_schema.GLOBAL_STATUS WHERE \
+            VARIABLE_NAME = 'Innodb_buffer_pool_pages_dirty'",
+        )? == "1")
+    })?;
+    cluster.sql("mysql-0", "SET GLOBAL innodb_max_dirty_pages_pct = 99")?;
+    of_many(&cluster, |number| format!("UPDATE many.t{number} SET text = REPEAT('b', 100);"))?;
+    demand_another_backup_and_the_same_rows(&cluster)
+}
+
+/// mariadb-backup 10.11 says that it can't write ten thousand times a second, for ever.
+#[test]
+fn a_volume_that_fills_up_during_prepare_is_named_and_freed() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = primary_with_many_tables(fill_the_volume_before_prepare)?;
+    cluster.limit_volume("mysql-1", 600 << 20);
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "preparing tool=")?;
+    let began = Instant::now();
+    let end = set::end_of_clone_where(&cluster, "mysql-1", |end| end.exit_code != 0)?;
+    // Filling it takes a while too.
+    ensure!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    ensure!(end.exit_code == 50 && end.message.contains("the volume is full"), "{end:?}");
+    let log = cluster.logs("mysql-1", "clone");
+    ensure!(log.lines().count() < 300, "{} lines", log.lines().count());
+    let volume = cluster.volume("mysql-1");
+    ensure!(!volume.join("mysql/ibdata1").exists(), "published");
+    // The next start begins again, and has the room.
+    std::fs::write(volume.join("filled"), "")?;
+    cluster.wait_ready(2)?;
+    demand_the_same_rows(&cluster)
+}
+
+/// The tool calls it a first page that can't be validated.
+#[test]
+fn a_donors_tool_with_few_descriptors_is_named() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = set::start(1, |manifests| {
+        let script = "#!/bin/sh\ncase \"$*\" in *--backup*) ulimit -n 64;; esac\nexec /usr/bin/mariadb-backup \"$@\"\n";
+        manifests.stand_in("sidecar", "mariadb-backup", script);
+    })?;
+    cluster.wait_ready(1)?;
+    cluster.sql("mysql-0", "CREATE DATABASE many")?;
+    let make = |number| format!("CREATE TABLE many.t{number} (id INT PRIMARY KEY);");
+    cluster.sql("mysql-0", &(0..100).map(make).collect::<String>())?;
+    cluster.scale(2);
+    set::wait_for_log(&cluster, "mysql-1", "clone", "too many open files: raise the container's limit")?;
+    let log = cluster.logs("mysql-0", "sidecar");
+    ensure!(log.contains("a clone failed") && log.contains("too many open files"), "{log}");
     Ok(())
 }

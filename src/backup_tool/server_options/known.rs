@@ -13,6 +13,7 @@ enum Kind {
     /// A power of two between these.
     PowerOfTwo(u64, u64),
     Boolean,
+    Encryption,
     Checksum,
     /// Files of the system tablespace with their sizes.
     DataFiles,
@@ -23,7 +24,7 @@ enum Kind {
     Uuid,
 }
 
-const KNOWN: [(&str, Kind); 20] = [
+const KNOWN: [(&str, Kind); 21] = [
     ("innodb_checksum_algorithm", Kind::Checksum),
     ("innodb_log_checksum_algorithm", Kind::Checksum),
     ("innodb_log_checksums", Kind::Boolean),
@@ -40,6 +41,7 @@ const KNOWN: [(&str, Kind); 20] = [
     ("innodb_redo_log_encrypt", Kind::Boolean),
     ("innodb_undo_log_encrypt", Kind::Boolean),
     ("innodb_encrypt_log", Kind::Boolean),
+    ("innodb_encrypt_tables", Kind::Encryption),
     ("server_id", Kind::UpTo(u32::MAX as u64)),
     ("redo_log_version", Kind::UpTo(1000)),
     ("server_uuid", Kind::Uuid),
@@ -78,6 +80,7 @@ pub fn judge(name: &str, value: &str, copy: &Path) -> Verdict {
             number().is_some_and(|number| number.is_power_of_two() && (*least..=*most).contains(&number))
         }
         Kind::Boolean => ["0", "1", "on", "off", "true", "false"].iter().any(|known| value.eq_ignore_ascii_case(known)),
+        Kind::Encryption => ["OFF", "ON", "FORCE"].contains(&value),
         Kind::Checksum => CHECKSUMS.contains(&value),
         Kind::DataFiles => !value.is_empty() && value.split(';').all(is_data_file),
         Kind::File => is_file(value),

@@ -110,11 +110,19 @@ impl Copying<'_> {
         self.prove(journal)
     }
 
+    /// Removes what is staged. What was learnt of the memory stays for the next start, where something was.
+    fn clear_stage(&self, memory_halvings: u32) -> Result<()> {
+        match memory_halvings {
+            0 => stage::discard(self.layout),
+            _ => self.give_up_backup(memory_halvings),
+        }
+    }
+
     /// Empty or interrupted → received, after so many backups that could not be prepared.
     fn receive(&self, failed_backups: u32, memory_halvings: u32) -> Result<Journal> {
         named_places::check(&self.config, &self.layout.data_dir)?;
         // What an earlier start left is worth nothing, and takes room that is asked for now.
-        stage::discard(self.layout)?;
+        self.clear_stage(memory_halvings)?;
         let asker = Asker {
             member: &self.settings.member,
             peering: &self.settings.peering,
@@ -143,9 +151,7 @@ impl Copying<'_> {
         let means = Means { stage: &stage, inventory: &inventory, writing, server, keys };
         let received = receive_from_any(&asker, &self.from.donors, patience, &means)
             // Part of a backup is worth nothing, and may be what fills the volume.
-            .inspect_err(|_| {
-                let _ = if memory_halvings == 0 { stage::discard(self.layout) } else { stage::clear(self.layout) };
-            })?;
+            .inspect_err(|_| drop(self.clear_stage(memory_halvings)))?;
 
         let data = self.layout.staged_data();
         durable::sync_file_system(&data)

@@ -46,8 +46,7 @@ impl Copying<'_> {
             Err(error) if reason_of(&error) == Some(Reason::Refused) => return Ok(Prepared::Failed(error)),
             rebuilt => rebuilt?,
         }
-        let by_log = || memory::for_prepare(left_files::log_bytes(&data));
-        let full = self.settings.prepare_memory.unwrap_or_else(by_log);
+        let full = self.full_memory();
         loop {
             let earlier = journal.prepare_attempts + journal.failed_backups;
             *journal = journal.entering(State::Preparing);
@@ -71,6 +70,12 @@ impl Copying<'_> {
         }
     }
 
+    /// What a prepare may use that nobody has halved.
+    fn full_memory(&self) -> u64 {
+        let by_log = || memory::for_prepare(left_files::log_bytes(&self.layout.staged_data()));
+        self.settings.prepare_memory.unwrap_or_else(by_log)
+    }
+
     /// What keeps a backup from being prepared again whose prepare was killed.
     fn why_not_again(&self, journal: &Journal) -> Result<Option<&'static str>> {
         let Some(received) = &journal.received_log else {
@@ -86,7 +91,7 @@ impl Copying<'_> {
     /// A copy by the plugin: the server's own recovery, which may be repeated.
     fn recover_copy(&self, journal: &mut Journal, copy: &PluginCopy) -> Result<Prepared> {
         self.ways.needed_server()?;
-        let full = self.settings.prepare_memory.unwrap_or_else(|| memory::for_prepare(0));
+        let full = self.full_memory();
         let mut outcome = Prepared::Failed(
             Reason::Prepare.error("earlier starts tried to recover the copy, and failed or were killed"),
         );

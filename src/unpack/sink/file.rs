@@ -26,6 +26,8 @@ pub struct SinkFile {
     writer: Option<Assigned>,
     /// One past the last byte that the file must have, holes included.
     longest: u64,
+    /// The same of what was gone over, whether anything follows or not: what is counted against the room.
+    claimed: u64,
     has_holes: bool,
 }
 
@@ -39,6 +41,7 @@ impl SinkFile {
             start: 0,
             writer: None,
             longest: 0,
+            claimed: 0,
             has_holes: false,
         }
     }
@@ -85,6 +88,9 @@ impl SinkFile {
     /// Goes elsewhere in the file; what lies between is a hole.
     pub fn seek(&mut self, position: u64) -> Result<(), UnpackError> {
         self.flush(false)?;
+        let claimed = self.claimed.max(self.longest);
+        self.output.borrow_mut().leave_hole(position.saturating_sub(claimed))?;
+        self.claimed = claimed.max(position);
         self.has_holes = true;
         self.start = position;
         Ok(())
@@ -116,6 +122,7 @@ impl SinkFile {
         let Some(buffer) = self.buffer.take() else { return Ok(()) };
         let mut output = self.output.borrow_mut();
         let length = std::mem::take(&mut self.pending);
+        output.take_room(length)?;
         let is_whole_file = is_last && self.writer.is_none() && self.start == 0;
         if length == 0 {
             output.pool.put_back(buffer);

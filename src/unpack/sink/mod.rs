@@ -8,6 +8,7 @@ mod buffer;
 mod file;
 mod flusher;
 mod removal;
+mod room;
 mod target;
 mod writer;
 
@@ -30,6 +31,7 @@ use buffer::{Buffer, Pool};
 pub use file::{SinkFile, read_some};
 use flusher::Flusher;
 use removal::{Removal, Stopped};
+use room::Room;
 use target::Target;
 use writer::{Fault, Writer};
 
@@ -74,11 +76,22 @@ struct Output {
     pool: Pool,
     writer: Option<Writer>,
     writing: Writing,
+    room: Room,
     directory: OwnedFd,
     path: PathBuf,
 }
 
 impl Output {
+    /// Bytes are about to be written.
+    fn take_room(&mut self, bytes: usize) -> Result<(), UnpackError> {
+        self.room.write((&self.directory, &self.path), bytes as u64)
+    }
+
+    /// A hole is left in a file.
+    fn leave_hole(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        self.room.leave((&self.directory, &self.path), bytes)
+    }
+
     fn writer(&mut self) -> Result<&Writer, UnpackError> {
         let writer = match self.writer.take() {
             Some(writer) => writer,
@@ -111,6 +124,7 @@ impl Sink {
             pool: Pool::new(),
             writer: None,
             writing,
+            room: Room::default(),
             directory: top.try_clone().map_err(failed)?,
             path: directory.to_owned(),
         };

@@ -1,0 +1,75 @@
+//! The room that a stream may take: what the volume has, but for a reserve, holes counted like bytes.
+//!
+//! A hole takes no room before something is written in it, which prepare or a server may do at any time. So a stream that
+//! says more than the volume can hold is ended when it says so.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use crate::unpack::UnpackError;
+
+/// What prepare and a server's start need on any volume, in bytes.
+const RESERVE: u64 = 16 << 20;
+
+/// Bytes after which the volume is looked at again.
+const EVERY: u64 = 32 << 20;
+
+/// Takes note of what a stream claims.
+#[derive(Default)]
+pub struct Room {
+    /// Of all files.
+    holes: u64,
+    /// Written since the last look.
+    written: u64,
+}
+
+impl Room {
+    /// So many bytes were passed on to be written.
+    pub fn write(&mut self, volume: (impl AsFd, &Path), bytes: u64) -> Result<(), UnpackError> {
+        self.written += bytes;
+        if self.written < EVERY {
+            return Ok(());
+        }
+        self.look(volume)
+    }
+
+    /// A file has become longer by so many bytes that are not there.
+    pub fn leave(&mut self, volume: (impl AsFd, &Path), hole: u64) -> Result<(), UnpackError> {
+        self.holes = self.holes.saturating_add(hole);
+        if hole == 0 { Ok(()) } else { self.look(volume) }
+    }
+
+    fn look(&mut self, (volume, path): (impl AsFd, &Path)) -> Result<(), UnpackError> {
+        self.written = 0;
+        let found = rustix::fs::fstatvfs(volume)
+            .map_err(|error| UnpackError::Output { path: path.to_owned(), source: error.into() })?;
+        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        match self.holes.checked_add(RESERVE) {
+            Some(needed) if needed <= free => Ok(()),
+            _ => Err(UnpackError::NoRoom { holes: self.holes, free }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn holes_count_like_bytes() {
+        let file = File::open(std::env::temp_dir()).unwrap();
+        let volume = (&file, Path::new("/tmp"));
+        let found = rustix::fs::fstatvfs(&file).unwrap();
+        let free = found.f_bavail * found.f_frsize;
+        let mut room = Room::default();
+        room.leave(volume, 1 << 20).unwrap();
+        room.write(volume, EVERY).unwrap();
+        assert!(matches!(room.leave(volume, free), Err(UnpackError::NoRoom { holes, .. }) if holes > free));
+        assert!(matches!(room.leave(volume, u64::MAX), Err(UnpackError::NoRoom { .. })));
+        // It is looked at again, however little is written.
+        let little = (0..EVERY / (1 << 20)).map(|_| room.write(volume, 1 << 20));
+        assert!(little.last().unwrap().is_err());
+    }
+}
