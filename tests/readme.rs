@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flags::{SECRETS, flags, name, variable};
-use mysqlset::datadir::journal::{CloneRecord, PluginCopy};
+use mysqlset::datadir::journal::{CloneRecord, ListedBy, PluginCopy};
 use mysqlset::metrics::Metrics;
 use mysqlset::mysql::plugin::PositionIn;
 use mysqlset::mysql::status::{ReplicationStatus, Thread};
@@ -101,6 +101,7 @@ fn every_metric_is_in_the_readme_and_no_other() {
             position: Some(Position::MariadbGtid { slave_pos: String::new() }),
             plugin: Some(PluginCopy { position_in: PositionIn::GtidExecuted, settings: BTreeMap::new() }),
             unproven: Vec::new(),
+            inventory: ListedBy::LegacyStream,
         });
     });
     let metrics = Metrics::new(status);

@@ -11,7 +11,9 @@ use std::io::Write;
 use std::path::Path;
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+use mysqlset::inventory::{Definition, Entry, Inventory, Kind, encoding};
 use mysqlset::unpack::Format;
+use mysqlset::unpack::path::MemberPath;
 use mysqlset::wire::data::DataWriter;
 use mysqlset::wire::preface;
 use plain::write::{REWRITE, end, file, payload, remove, rename, seek, sparse};
@@ -22,7 +24,7 @@ const LONGEST: usize = 4000;
 fn main() {
     let prefaces = [b"".to_vec(), b"MYSQL".to_vec(), b"SSH-2.0-OpenSSH".to_vec(), own_preface()];
     write("preface", prefaces.into_iter().chain([(0, 0), (1, 1), (2, 1), (9, 2), (1, 2)].map(peers_preface)));
-    write("messages", messages().into_iter().map(str::as_bytes).map(<[u8]>::to_vec));
+    write("messages", messages().into_iter().map(str::as_bytes).map(<[u8]>::to_vec).chain(inventories()));
     let (percona, maria_db) = (recorded(Format::XbstreamPercona), recorded(Format::XbstreamMariaDb));
     let streams = [&percona, &maria_db].into_iter().flat_map(|all| all.iter().take(6));
     let streams: Vec<&Vec<u8>> = streams.collect();
@@ -78,6 +80,29 @@ fn messages() -> Vec<&'static str> {
         r#"F{"text":"the server went away"}"#,
         "Ddata",
     ]
+}
+
+/// With entries of each kind, and with none.
+fn inventories() -> Vec<Vec<u8>> {
+    let path = |text: &str| MemberPath::new(text.as_bytes()).unwrap();
+    let tablespace = |renamed_to: Option<&str>, definition| Kind::Tablespace {
+        id: 7,
+        renamed_to: renamed_to.map(path),
+        definition,
+    };
+    let entries = [
+        ("app/t.ibd", tablespace(None, Definition::Untouched { length: 931 })),
+        ("app/a.ibd", tablespace(Some("app/b.ibd"), Definition::Changed)),
+        ("app/FTS_1_CONFIG.ibd", tablespace(None, Definition::Unknown)),
+        ("ibdata1", Kind::System),
+        ("undo001", Kind::Undo),
+        ("app/db.opt", Kind::File { length: Some(65) }),
+        ("app/a.MAD", Kind::File { length: None }),
+    ];
+    let entries: Vec<Entry> = entries.into_iter().map(|(name, kind)| Entry { path: path(name), kind }).collect();
+    let full = Inventory { keeps_definitions: true, entries };
+    let empty = Inventory { keeps_definitions: false, entries: Vec::new() };
+    [full, empty].iter().map(|inventory| [b"I".as_slice(), &encoding::encode(inventory).unwrap()].concat()).collect()
 }
 
 /// In frames of two sizes, with the end, and with a heartbeat instead of it.

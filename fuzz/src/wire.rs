@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use mysqlset::inventory::encoding;
 use mysqlset::secret::Secret;
 use mysqlset::wire::auth::{Side, Transcript};
 use mysqlset::wire::data::DataReader;
@@ -52,7 +53,7 @@ pub fn messages(data: &[u8]) {
     bytes[0] = *kind;
     let mut rest = bytes.as_slice();
     let Ok(header) = frame::read_header(&mut rest) else {
-        assert!(body.is_empty() || body.len() > CONTROL_LIMIT || !b"HCPOQKRADZBEF".contains(kind));
+        assert!(body.is_empty() || body.len() > CONTROL_LIMIT || !b"HCPOQKRADZBEFI".contains(kind));
         return;
     };
     let Ok(body) = frame::read_body(&mut rest, header) else {
@@ -72,8 +73,16 @@ pub fn messages(data: &[u8]) {
         Kind::Heartbeat => drop(understood::<Heartbeat>(Kind::Heartbeat, &body)),
         Kind::End => drop(understood::<End>(Kind::End, &body)),
         Kind::Failed => drop(understood::<Failed>(Kind::Failed, &body)),
+        Kind::Inventory => inventory(&body),
         Kind::Data | Kind::Packed => unreachable!("it has no message"),
     });
+}
+
+/// What is understood is encoded in the same bytes.
+fn inventory(body: &[u8]) {
+    if let Ok(inventory) = encoding::decode(body) {
+        assert_eq!(encoding::encode(&inventory).as_deref(), Ok(body));
+    }
 }
 
 fn understood<T: Serialize + DeserializeOwned>(kind: Kind, body: &[u8]) -> Option<T> {
@@ -182,7 +191,9 @@ fn sound_frames(data: &[u8], packed: bool) -> Sound {
             b'E' => {
                 let told = |end: End| {
                     let digest = format!("{:032x}", xxh3_128(&sound.content));
-                    end.bytes == sound.content.len() as u64 && end.digest == digest && end.tool_status == 0
+                    let is_of_stream = end.bytes == sound.content.len() as u64 && end.digest == digest;
+                    // No inventory was offered.
+                    is_of_stream && end.tool_status == 0 && end.inventory.is_none()
                 };
                 sound.ended = frame::parse::<End>(Kind::End, body).is_ok_and(told);
                 break;

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use super::donors_settings;
 use crate::datadir::journal::PluginCopy;
 use crate::exit::Reason;
-use crate::mysql::plugin;
+use crate::mysql::{events, plugin};
 use crate::own_server::{Access, BESIDE_POOL, Configuration, Grants, LEAST_POOL, OwnServer, Program, Setup};
 use crate::position::Position;
 
@@ -50,6 +50,11 @@ impl StartedCopy {
     pub fn forget_source(&mut self) -> Result<()> {
         let server = &mut self.own_server.server;
         Handle::current().block_on(async { server.execute(&server.dialect.forget_source()).await })
+    }
+
+    /// Changes the events that came with the data.
+    pub fn change_events(&mut self, change: events::Change) -> Result<Vec<String>> {
+        Handle::current().block_on(events::change(&mut self.own_server.server, change))
     }
 
     /// Stops the server.

@@ -25,9 +25,10 @@ pub fn run(settings: &InitConfig) -> Result<()> {
     let role = settings.member.role();
     let role_file = RoleFile::find(&settings.config_map, role)?;
 
-    let server_id =
-        Pending::write(&settings.conf_dir.join(SERVER_ID_FILE), &server_id_file(settings.server_id), FILE_MODE)
-            .map_err(|error| cannot_write(&settings.conf_dir, error))?;
+    let runs_events = role == Role::Primary || says_of_events(&String::from_utf8_lossy(&role_file.content));
+    let text = server_id_file(settings.server_id, runs_events);
+    let server_id = Pending::write(&settings.conf_dir.join(SERVER_ID_FILE), &text, FILE_MODE)
+        .map_err(|error| cannot_write(&settings.conf_dir, error))?;
     let role_config = Pending::write(&settings.conf_dir.join(role_file.name), &role_file.content, FILE_MODE)
         .map_err(|error| cannot_write(&settings.conf_dir, error))?;
 
@@ -90,9 +91,25 @@ fn names_for(role: Role) -> &'static [&'static str] {
     }
 }
 
-fn server_id_file(server_id: ServerId) -> Vec<u8> {
-    format!("# Written by mysqlset init-config at every start of the pod.\n[mysqld]\nserver-id={server_id}\n")
+/// A replica whose own file leaves the event scheduler open has none: MySQL's is on by default since 8.0, and where the
+/// image has no server program beside its backup tool, `clone` can't disable the events that came with a copy.
+fn server_id_file(server_id: ServerId, runs_events: bool) -> Vec<u8> {
+    let events = if runs_events { "" } else { "event_scheduler=OFF\n" };
+    format!("# Written by mysqlset init-config at every start of the pod.\n[mysqld]\nserver-id={server_id}\n{events}")
         .into_bytes()
+}
+
+/// Whether a configuration file sets the event scheduler, in any of the forms that servers take.
+fn says_of_events(file: &str) -> bool {
+    let names =
+        file.lines().map(|line| line.split(['=', '#', ';']).next().unwrap_or_default().trim().replace('-', "_"));
+    let mut names = names.map(|name| name.to_ascii_lowercase());
+    names.any(|name| {
+        let name = ["loose_", "skip_", "disable_", "enable_"]
+            .iter()
+            .fold(name.as_str(), |name, start| name.strip_prefix(start).unwrap_or(name));
+        name == "event_scheduler"
+    })
 }
 
 fn publish(conf_dir: &Path, role_file: &str, files: [Pending; 2]) -> std::io::Result<()> {
@@ -115,4 +132,25 @@ fn stale_files(conf_dir: &Path, current: &str) -> Vec<PathBuf> {
 
 fn cannot_write(conf_dir: &Path, error: std::io::Error) -> anyhow::Error {
     Reason::ConfigTarget.error(format!("cannot write the server's configuration to {}: {error}", conf_dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_sets_the_event_scheduler_is_known_in_every_form() {
+        for file in [
+            "[mysqld]\nevent_scheduler = ON\n",
+            "[mysqld]\nevent-scheduler=OFF",
+            "[mysqld]\nevent_scheduler\n",
+            "[mysqld]\nloose-event-scheduler=ON # ours\n",
+            "[mysqld]\nskip-event-scheduler\n",
+        ] {
+            assert!(says_of_events(file), "{file}");
+        }
+        for file in ["", "[mysqld]\n# event_scheduler = ON\n; event_scheduler\n", "[mysqld]\nread_only = ON\n"] {
+            assert!(!says_of_events(file), "{file}");
+        }
+    }
 }

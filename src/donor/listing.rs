@@ -1,7 +1,7 @@
 //! The inventory that goes with a copy: a look at the server before it is made, another when it is there, and what both
 //! have. ([`crate::inventory`])
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::time::sleep;
@@ -72,6 +72,7 @@ pub fn inventory(
     period: Duration,
     mut tell: impl FnMut(),
 ) -> Result<Vec<u8>, String> {
+    let began = Instant::now();
     let looking = second_look(donor, way);
     let after = Handle::current().block_on(async {
         tokio::pin!(looking);
@@ -85,7 +86,13 @@ pub fn inventory(
     let after = after.map_err(|error| format!("the copy was made, and can't be proven: {error:#}"))?;
     let inventory = before.and(&after);
     let bytes = encoding::encode(&inventory)?;
-    info!(entries = inventory.entries.len(), before = before.len(), after = after.len(), "what the copy must hold");
+    info!(
+        entries = inventory.entries.len(),
+        before = before.len(),
+        after = after.len(),
+        seconds = began.elapsed().as_secs_f64(),
+        "what the copy must hold"
+    );
     Ok(bytes)
 }
 

@@ -47,7 +47,7 @@ pub struct Survey {
     /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
     pub plugin: Option<plugin::Facts>,
     /// What the server holds, where the recipient asks for an inventory.
-    pub look: Option<Look>,
+    pub look: Option<Box<Look>>,
 }
 
 /// Looks at server, tool, volume and recipient; an error is what the recipient is told.
@@ -89,7 +89,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         _ => {}
     }
     // Last: what is made from now on need not be in the copy.
-    let look = listing::first_look(donor, way, hello, &mut server).await?;
+    let look = listing::first_look(donor, way, hello, &mut server).await?.map(Box::new);
     server.close().await;
     Ok(Survey {
         bytes,

@@ -30,15 +30,16 @@ const FILTERS: [&str; 10] = [
 /// Filters of a binary log: variables of MariaDB's newer series, columns of its state in all.
 const LOG_FILTERS: [&str; 2] = ["binlog_do_db", "binlog_ignore_db"];
 
-/// Settings with which an applier goes on past what it could not apply, and the values with which it does not.
+/// Settings with which an applier goes on past what it could not apply, and the values with which it does not. MySQL has some
+/// by two names: the newer is told.
 const LENIENT: [(&str, &[&str]); 7] = [
-    ("slave_skip_errors", &["", "OFF"]),
     ("replica_skip_errors", &["", "OFF"]),
-    ("slave_exec_mode", &["STRICT"]),
+    ("slave_skip_errors", &["", "OFF"]),
     ("replica_exec_mode", &["STRICT"]),
+    ("slave_exec_mode", &["STRICT"]),
     ("replicate_events_marked_for_skip", &["REPLICATE"]),
-    ("sql_slave_skip_counter", &["", "0"]),
     ("sql_replica_skip_counter", &["", "0"]),
+    ("sql_slave_skip_counter", &["", "0"]),
 ];
 
 /// What the server leaves out, by a setting's name; `None` where it leaves out nothing.

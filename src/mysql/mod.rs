@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod aria;
 pub mod dialect;
+pub mod events;
 pub mod history;
 pub mod inventory;
 pub mod left_out;

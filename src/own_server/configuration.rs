@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use rustix::process::geteuid;
 
 use super::program::Program;
 use super::words;
@@ -32,6 +33,8 @@ const PLACES: [&str; 6] = [
 pub struct PodConfiguration {
     /// The pod's directory, where the image's files do not include it.
     directory: Option<PathBuf>,
+    /// Files of the image, where what they say has to be headed.
+    headed: Option<Vec<PathBuf>>,
     /// All that is found, by names with underscores, in the order in which it counts.
     settings: Vec<(String, String)>,
 }
@@ -42,8 +45,14 @@ impl PodConfiguration {
     pub fn read(program: &Program, directory: &Path, scratch: &Path, blame: Reason) -> Result<PodConfiguration> {
         let settings_by = |first| settings_by(program, first, blame);
         let of_image = settings_by(None)?;
+        let whole = |directory: Option<PathBuf>, settings: Vec<(String, String)>| -> Result<PodConfiguration> {
+            let is_headed =
+                geteuid().is_root() && settings.iter().any(|(name, value)| name == "user" && value != "root");
+            let headed = if is_headed { Some(files_of(program, scratch)?) } else { None };
+            Ok(PodConfiguration { directory, headed, settings })
+        };
         if !directory.is_dir() {
-            return Ok(PodConfiguration { directory: None, settings: of_image });
+            return whole(None, of_image);
         }
         let including = scratch.join("pod.cnf");
         write_including(&including, directory)?;
@@ -51,16 +60,25 @@ impl PodConfiguration {
         let is_included =
             of_directory.is_empty() || of_image.windows(of_directory.len()).any(|settings| settings == of_directory);
         if is_included {
-            return Ok(PodConfiguration { directory: None, settings: of_image });
+            return whole(None, of_image);
         }
         let settings = settings_by(Some(path_option("--defaults-extra-file=", &including)))?;
-        Ok(PodConfiguration { directory: Some(directory.to_owned()), settings })
+        whole(Some(directory.to_owned()), settings)
     }
 
     /// The options that have the server read the same. They come first.
     pub(super) fn options(&self, scratch: &Path) -> Result<Vec<OsString>> {
-        let Some(directory) = &self.directory else { return Ok(Vec::new()) };
         let including = scratch.join("pod.cnf");
+        if let Some(files) = &self.headed {
+            // The first user counts, and an image names its own: as that one the server could not read what is ours.
+            let files = files.iter().map(|file| format!("!include {}\n", file.display()));
+            let directory = self.directory.iter().map(|directory| format!("!includedir {}\n", directory.display()));
+            let text: String =
+                std::iter::once("[mysqld]\nuser = root\n".to_owned()).chain(files).chain(directory).collect();
+            std::fs::write(&including, text).with_context(|| format!("writing {}", including.display()))?;
+            return Ok(vec![path_option("--defaults-file=", &including)]);
+        }
+        let Some(directory) = &self.directory else { return Ok(Vec::new()) };
         write_including(&including, directory)?;
         Ok(vec![path_option("--defaults-extra-file=", &including)])
     }
@@ -115,6 +133,31 @@ fn settings_by(program: &Program, first: Option<OsString>, blame: Reason) -> Res
     Ok(settings_in(&String::from_utf8_lossy(&output.stdout)))
 }
 
+/// The files that the program reads by itself, in their order.
+fn files_of(program: &Program, scratch: &Path) -> Result<Vec<PathBuf>> {
+    let mut command = Command::new(&program.path);
+    command
+        .args(["--no-defaults", "--user=root"])
+        .arg(path_option("--datadir=", scratch))
+        .args(["--verbose", "--help"]);
+    let output =
+        child::output(&mut command).with_context(|| format!("asking {} for its files", program.path.display()))?;
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let listed = listed_in(&String::from_utf8_lossy(&output.stdout), home.as_deref());
+    ensure!(!listed.is_empty(), "{} does not tell which files it reads", program.path.display());
+    Ok(listed.into_iter().filter(|file| file.is_file()).collect())
+}
+
+fn listed_in(help: &str, home: Option<&Path>) -> Vec<PathBuf> {
+    let mut lines = help.lines().skip_while(|line| !line.starts_with("Default options are read from"));
+    let names = lines.nth(1).unwrap_or_default().split_whitespace();
+    let whole = |name: &str| match name.strip_prefix("~/") {
+        Some(rest) => home.map(|home| home.join(rest)),
+        None => Some(PathBuf::from(name)),
+    };
+    names.filter_map(whole).collect()
+}
+
 /// The program repeats what it found as arguments, on a line of its own.
 fn settings_in(printed: &str) -> Vec<(String, String)> {
     let arguments = printed.lines().find(|line| line.starts_with("--")).unwrap_or_default();
@@ -148,6 +191,15 @@ mod tests {
     }
 
     #[test]
+    fn the_files_are_those_that_the_program_names() {
+        let help =
+            "x\nDefault options are read from the following files in the given order:\n/etc/my.cnf ~/.my.cnf \nThe";
+        let files = listed_in(help, Some(Path::new("/home/x")));
+        assert_eq!(files, [Path::new("/etc/my.cnf"), Path::new("/home/x/.my.cnf")]);
+        assert!(listed_in("nothing", None).is_empty());
+    }
+
+    #[test]
     fn a_place_below_the_data_directory_is_one_in_the_copy() {
         for (value, expected) in [
             ("/var/lib/mysql", Some("/stage/data")),
@@ -165,6 +217,7 @@ mod tests {
         let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let configuration = PodConfiguration {
             directory: None,
+            headed: None,
             settings: vec![
                 setting("datadir", "/data/"),
                 setting("innodb_undo_directory", "/data/undo"),

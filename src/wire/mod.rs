@@ -18,7 +18,9 @@
 //!     │◀──────────────────────────────────────────────────│
 //!     │           data … heartbeat … data … data          │
 //!     │◀──────────────────────────────────────────────────│
-//!     │    end: bytes, digest, the tool's exit status     │   or  failed: why
+//!     │    inventory … inventory: what the copy must hold │   or  failed: why
+//!     │◀──────────────────────────────────────────────────│
+//!     │    end: bytes, digests, the tool's exit status    │   or  failed: why
 //!     │◀──────────────────────────────────────────────────│
 //! ```
 //!
@@ -38,7 +40,16 @@
 //!     │──────────────────────────────────────────────────▶│
 //!     │  copied: the copy is whole                        │   or  its end
 //!     │──────────────────────────────────────────────────▶│
+//!     │               heartbeat … inventory … inventory   │   or  failed: why
+//!     │◀──────────────────────────────────────────────────│
+//!     │    end: no bytes, the inventory's digest          │
+//!     │◀──────────────────────────────────────────────────│
 //! ```
+//!
+//! **The inventory** ([`crate::inventory`]) lists what the donor's server held both before the copy was begun and after it
+//! had ended: before the tool is started or the plugin offer is sent, and after the tool has ended or `copied` has come. A
+//! recipient that was offered one must get it, or there is no copy: it comes behind all data, and no data come behind it.
+//! A donor whose server does not answer then says `failed`.
 //!
 //! A recipient whose hello asks for a report gets that in the offer's place, and nothing after it but the donor's proof.
 //! Once it has proven itself the recipient says nothing more, but for a copy by the plugin that it is there, and that it
@@ -79,6 +90,7 @@
 //! | `F` 46 | failed | donor | JSON |
 //! | `D` 44 | data | donor | bytes of the backup stream, 1 … 1 MiB |
 //! | `Z` 5a | packed data | donor | u32 n, then a zstd frame of n bytes of the stream, n = 1 … 1 MiB; 5 bytes … 1 MiB in all |
+//! | `I` 49 | inventory | donor | bytes of the encoded inventory ([`crate::inventory::encoding`]), 1 byte … 64 KiB; 32 MiB in all frames |
 //!
 //! Another kind, another byte than 0 in the header's middle, a length of 0 or beyond the kind's limit, a message where
 //! it doesn't belong: the connection is of no use any more. Lengths are looked at before memory is taken. What the
@@ -87,6 +99,10 @@
 //! **The end.** A connection that ends without an end frame, at whatever point, brought nothing. The end frame says how
 //! many bytes the stream had, plain, and the XXH3-128 of what the digest covers of them (32 hexadecimal digits, the
 //! canonical form of the hash); what came must be so long and have that digest. It is sent only after the backup tool has ended with success.
+//!
+//! The inventory is no part of the stream. The end frame has its length and its XXH3-128 beside the stream's, in a member
+//! of their own: `"inventory": {"bytes": …, "digest": …}`. The recipient keeps both in its journal, and so knows what it
+//! stored again after a restart.
 //!
 //! **What the digest covers** ([`digest`]). `whole`: every byte of the stream, in order. `heads`, of an xbstream only:
 //! every byte but the data of its payload and sparse chunks (`P`, and Percona's `S`; see [`crate::unpack::xbstream`]). Their
@@ -131,6 +147,7 @@
 //! | `members` | `members` | none is compressed | how the tool itself compresses members: `zstd`, `lz4` |
 //! | `digests` | `digest` | `whole` | what a digest may cover beside the whole: `heads` |
 //! | `packing` | `packing` | no `Z` frame | how frames may be packed: `zstd`; with any, the plugin may compress |
+//! | `inventory` | `inventory` | none comes | how an inventory is encoded: `tables-1`. A recipient takes no offer without one |
 //! | `plugin_server` | a plugin offer | no plugin | the version of the recipient's own server |
 //! | – | `expected_bytes` | not known | about how long the stream will be; for people only |
 //! | – | `files` | not known | how many files prepare will keep open; a recipient whose limit is too low ends before the first byte |

@@ -20,6 +20,7 @@ mod pipeline;
 mod prepare;
 mod process;
 mod recipient;
+mod rehearsal;
 mod room;
 mod server;
 mod streams;
@@ -35,7 +36,7 @@ use data::{Data, Database};
 use figures::Figures;
 
 /// What can be measured alone.
-const PARTS: [&str; 4] = ["transfer", "clone", "prepare", "small_files"];
+const PARTS: [&str; 5] = ["transfer", "clone", "prepare", "rehearsal", "small_files"];
 
 /// Unless told otherwise. With three, two samples in a bad moment of a shared machine are a bad median.
 const RUNS: usize = 5;
@@ -92,6 +93,10 @@ fn measure(part: &str, data: &Data, work: &Path, runs: usize, figures: &mut Figu
         "transfer" => streams::transfer(&near(data.large()?, work)?, work, runs, figures),
         "clone" => clone::measure(&near(data.large()?, work)?, work, runs, figures),
         "prepare" => prepare::measure(&data.busy()?, work, runs, figures),
+        "rehearsal" => {
+            rehearsal::measure(&data.large()?, "rehearsal.wall", work, runs, figures)?;
+            rehearsal::measure(&data.small()?, "rehearsal.small_files_wall", work, runs, figures)
+        }
         _ => streams::small_files(&near(data.small()?, work)?, work, runs, figures),
     }
 }

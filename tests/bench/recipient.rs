@@ -70,10 +70,30 @@ impl Volume {
 }
 
 impl Recipient {
+    /// Without a rehearsal, which is measured by itself.
     pub fn start(volume: &Volume, programs: Option<&Path>) -> Result<Recipient> {
+        Recipient::start_with(volume, programs, "off")
+    }
+
+    /// With one, on what is staged.
+    pub fn rehearse(volume: &Volume) -> Result<Recipient> {
+        Recipient::start_with(volume, None, "auto")
+    }
+
+    fn start_with(volume: &Volume, programs: Option<&Path>, rehearsal: &str) -> Result<Recipient> {
         let mut command = Command::new(BINARY);
         command
-            .args(["clone", "--hostname", REPLICA.name, "--owner", "0:0", "--log-format", "json"])
+            .args([
+                "clone",
+                "--hostname",
+                REPLICA.name,
+                "--owner",
+                "0:0",
+                "--log-format",
+                "json",
+                "--rehearsal",
+                rehearsal,
+            ])
             .arg(option("--data-dir=", &volume.data_dir()))
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
@@ -129,7 +149,13 @@ impl Recipient {
         process::sweep()
     }
 
-    fn wait_for(&mut self, awaited: &str) -> Result<Instant> {
+    /// Waits for its end, which must be a good one.
+    pub fn wait_until_ended(&mut self) -> Result<()> {
+        while self.next()?.is_some() {}
+        self.process.finish().with_context(|| self.last_words())
+    }
+
+    pub fn wait_for(&mut self, awaited: &str) -> Result<Instant> {
         while let Some((at, message)) = self.next()? {
             if message == awaited {
                 return Ok(at);

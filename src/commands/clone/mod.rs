@@ -6,6 +6,7 @@
 
 mod comparing;
 mod copying;
+mod events;
 mod judge;
 mod preparing;
 mod proving;

@@ -134,6 +134,8 @@ impl Copying<'_> {
             }
             self.write(journal)?;
         }
+        let change = self.change_of_events();
+        super::events::tell(change, &running.change_events(change)?);
         running.forget_source()?;
         running.stop()?;
         drop(progress);

@@ -40,6 +40,9 @@ impl Copying<'_> {
         let staged = self.layout.staged_data();
         earlier_life::remove(&staged, &self.config)?;
         named_places::make(&self.config, &self.layout.data_dir, &staged)?;
+        if let Prepared::Failed(error) = self.settle_events(journal)? {
+            return Ok(Prepared::Failed(error));
+        }
         let mut proofs = Proofs::default();
         match self.compare_inventory(journal)? {
             Some(Prepared::Failed(error)) => return Ok(Prepared::Failed(error)),

@@ -1,0 +1,148 @@
+//! Events of the event scheduler in a prepared copy: on a replica those that came with it never run, not even between its
+//! server's start and our first statement; on a recovered primary they run again.
+//!
+//! They are changed before the copy is published, by a private server on it. Killed anywhere in here, the next start does it
+//! again: the journal says prepared, the private server recovers what the killed one left, and the proof comes after.
+
+use std::path::Path;
+
+use anyhow::Result;
+use tokio::runtime::Handle;
+use tracing::{info, warn};
+
+use super::copying::Copying;
+use crate::backup_tool::Prepared;
+use crate::datadir::journal::Journal;
+use crate::durable;
+use crate::exit::{self, Reason, reason_of};
+use crate::mysql::dialect::Dialect;
+use crate::mysql::events::{self, Change};
+use crate::own_server::{Access, Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
+use crate::wire::message::Wants;
+
+/// The files that hold events where they are an ordinary table, each with its length while no event was ever in it: Aria's
+/// (MariaDB 10.4 and later) and MyISAM's.
+const TABLES: [(&str, u64); 2] = [("mysql/event.MAD", 8192), ("mysql/event.MYD", 0)];
+
+/// As long as a recovery from a killed server's writes takes, and no more than it needs.
+const OPTIONS: [&str; 1] = ["--performance-schema=OFF"];
+
+/// What a copy's files say of its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    None,
+    /// In a table of their own.
+    Some,
+    /// In MySQL's dictionary: its files don't tell.
+    Unknown,
+}
+
+impl Held {
+    fn by(data: &Path) -> Held {
+        let length = |file: &str| std::fs::metadata(data.join(file)).map(|metadata| metadata.len());
+        let mut found = TABLES.iter().filter_map(|(file, empty)| Some(length(file).ok()? > *empty)).peekable();
+        match (found.peek().is_some(), found.any(|has_some| has_some)) {
+            (_, true) => Held::Some,
+            (true, false) => Held::None,
+            (false, false) => Held::Unknown,
+        }
+    }
+}
+
+impl Copying<'_> {
+    /// What this pod's role makes of events.
+    pub(super) fn change_of_events(&self) -> Change {
+        match self.from.wants {
+            Wants::Recovery => Change::Enable,
+            Wants::Clone | Wants::Report | Wants::Unknown => Change::Disable,
+        }
+    }
+
+    /// Changes the events of a backup tool's copy. One by the plugin has a server on it earlier, which does it.
+    pub(super) fn settle_events(&self, journal: &Journal) -> Result<Prepared> {
+        let data = self.layout.staged_data();
+        let held = Held::by(&data);
+        if journal.clone.as_ref().is_some_and(|clone| clone.plugin.is_some()) || held == Held::None {
+            return Ok(Prepared::Whole);
+        }
+        let program = Program::find()?.filter(|program| self.ways.misfit(&program.version).is_none());
+        let Some(program) = program else {
+            warn!(
+                "the copy holds events, or may, and no server program here can change them: those that were enabled run \
+                 on this pod wherever its event_scheduler is ON"
+            );
+            return Ok(Prepared::Whole);
+        };
+        match Handle::current().block_on(self.settle_events_by(&program, &data)) {
+            Ok(names) => tell(self.change_of_events(), &names),
+            // The server can't start on this copy: another one may be better.
+            Err(error) if reason_of(&error) == Some(Reason::Rehearsal) => return Ok(Prepared::Failed(error)),
+            Err(error) => return Err(error),
+        }
+        // What the server wrote lasts before the journal says that the copy is published.
+        durable::sync_file_system(&data)
+            .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
+        Ok(Prepared::Whole)
+    }
+
+    async fn settle_events_by(&self, program: &Program, data: &Path) -> Result<Vec<String>> {
+        let stage = self.layout.stage();
+        let scratch = tempfile::tempdir_in(&stage)
+            .map_err(|error| exit::disk_error(error, format!("making a directory in {}", stage.display())))?;
+        let pod = PodConfiguration::read(program, &self.settings.server_config, scratch.path(), Reason::Rehearsal)?;
+        let setup = Setup {
+            program,
+            stage: &stage,
+            data_dir: data.to_owned(),
+            configuration: Configuration::OfPod(&pod),
+            grants: Grants::Skipped,
+            // MariaDB's table is Aria's, which is written all the same; InnoDB's files stay as they are.
+            access: if program.dialect == Dialect::Mariadb { Access::ReadOnly } else { Access::Writable },
+            pool: LEAST_POOL,
+            options: OPTIONS.iter().map(Into::into).collect(),
+            blame: Reason::Rehearsal,
+        };
+        let mut own_server = setup.start(&|| true).await?;
+        let names = events::change(&mut own_server.server, self.change_of_events()).await?;
+        own_server.stop().await?;
+        Ok(names)
+    }
+}
+
+/// Says what was changed. Replication disables an event on a replica whether its primary has it enabled or not.
+pub(super) fn tell(change: Change, names: &[String]) {
+    let (count, list) = (names.len(), names.join(", "));
+    match change {
+        _ if names.is_empty() => {}
+        Change::Disable => info!(count, "events that came with the copy do not run on this replica: {list}"),
+        Change::Enable => warn!(
+            count,
+            "events that replication had disabled run on this primary again; a replica can't tell which of them had been \
+             disabled on the lost primary by ALTER EVENT … DISABLE, so disable those again: {list}"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_never_held_an_event_is_known_by_its_length() {
+        for (files, held) in [
+            (&[][..], Held::Unknown),
+            (&[("event.MAD", 8192)][..], Held::None),
+            (&[("event.MAD", 16384)][..], Held::Some),
+            (&[("event.MYD", 0)][..], Held::None),
+            (&[("event.MYD", 120)][..], Held::Some),
+            (&[("event.MAD", 8192), ("event.MYD", 120)][..], Held::Some),
+        ] {
+            let data = tempfile::tempdir().unwrap();
+            std::fs::create_dir(data.path().join("mysql")).unwrap();
+            for (name, length) in files {
+                std::fs::write(data.path().join("mysql").join(name), vec![0; *length]).unwrap();
+            }
+            assert_eq!(Held::by(data.path()), held, "{files:?}");
+        }
+    }
+}

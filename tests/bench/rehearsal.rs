@@ -1,0 +1,39 @@
+//! The rehearsal of a prepared copy, from the server's start to its end: of a few large tables, and of 20,000 small ones.
+//!
+//! A real clone finds a prepared copy that an interrupted start has left. The other figures are measured without it.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::data::Database;
+use crate::disk::settle;
+use crate::figures::Figures;
+use crate::process::run as run_command;
+use crate::recipient::{Recipient, Volume};
+
+pub fn measure(database: &Database, name: &'static str, work: &Path, runs: usize, figures: &mut Figures) -> Result<()> {
+    for run in 1..=runs {
+        let volume = Volume::new(work)?;
+        interrupt(&database.data_dir, &volume)?;
+        let mut recipient = Recipient::rehearse(&volume)?;
+        let begun = recipient.wait_for("rehearsing")?;
+        let wall = (recipient.wait_for("rehearsed")? - begun).as_secs_f64();
+        recipient.wait_until_ended()?;
+        println!("{name} {run}: {wall:6.2} s");
+        volume.remove()?;
+        figures.ours(name, wall);
+    }
+    Ok(())
+}
+
+/// Leaves what a clone leaves that is killed once it has prepared. A server's own files, once it has stopped, are such a copy.
+fn interrupt(data_dir: &Path, volume: &Volume) -> Result<()> {
+    std::fs::create_dir(volume.stage())?;
+    let journal = json!({"version": 1, "state": "prepared", "since": 0});
+    std::fs::write(volume.stage().join(".mysqlset.json"), journal.to_string())?;
+    run_command(Command::new("cp").arg("--archive").arg(data_dir).arg(volume.staged_data()))?;
+    settle()
+}

@@ -1,0 +1,144 @@
+//! Copies that are not whole, and configurations with which no server starts on them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::database::{Staged, odd};
+use crate::pods::servers::tested;
+
+fn zero(path: &Path) -> Result<()> {
+    let length = std::fs::metadata(path)?.len();
+    Ok(std::fs::write(path, vec![0; usize::try_from(length)?])?)
+}
+
+fn cut(path: &Path, length: u64) -> Result<()> {
+    let file = std::fs::OpenOptions::new().write(true).open(path)?;
+    assert!(file.metadata()?.len() > length, "{} is not longer", path.display());
+    Ok(file.set_len(length)?)
+}
+
+fn swap(data: &Path, one: &str, other: &str) -> Result<()> {
+    let between = data.join("between");
+    for (from, to) in
+        [(data.join(one), between.clone()), (data.join(other), data.join(one)), (between, data.join(other))]
+    {
+        std::fs::rename(from, to)?;
+    }
+    Ok(())
+}
+
+/// Stages a copy, damages it, and has `clone` look at it as the second backup.
+fn refused(name: &str, damage: impl Fn(&Path) -> Result<()>, words: &[&str]) -> Result<()> {
+    let staged = Staged::of(odd(), 1)?;
+    damage(&staged.data()).with_context(|| name.to_owned())?;
+    expect_refusal(name, &staged, words)
+}
+
+fn expect_refusal(name: &str, staged: &Staged, words: &[&str]) -> Result<()> {
+    let ended = staged.clone(&[])?;
+    assert_eq!(ended.code, Some(44), "{name}: {}", ended.log);
+    assert!(!staged.is_published() && !staged.stage().exists(), "{name}");
+    let told = ended.log.lines().last().with_context(|| format!("{name}: nothing was said"))?;
+    for word in words {
+        assert!(told.contains(word), "{name}: {word:?} is not in {told}");
+    }
+    Ok(())
+}
+
+#[test]
+fn damage_to_innodbs_files_is_noticed() -> Result<()> {
+    type Damage = fn(&Path) -> Result<()>;
+    let cases: [(&str, Damage); 5] = [
+        ("zeroed", |data| zero(&data.join("app/t.ibd"))),
+        ("cut", |data| cut(&data.join("app/t.ibd"), 2 * 16384)),
+        ("missing", |data| Ok(std::fs::remove_file(data.join("app/t.ibd"))?)),
+        ("another's", |data| Ok(std::fs::copy(data.join("app/generated.ibd"), data.join("app/t.ibd")).map(drop)?)),
+        ("swapped", |data| swap(data, "app/t.ibd", "app/generated.ibd")),
+    ];
+    for (name, damage) in cases {
+        // MySQL's server may see at its start that a file isn't the table's, or die of it.
+        let words: &[&str] = match (tested().is_mariadb(), name) {
+            (true, "swapped") => &["the copy's table `app`."],
+            (true, _) => &["the copy's table `app`.`t` can't be opened", "--rehearsal off"],
+            (false, _) => &[],
+        };
+        refused(name, damage, words)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn damage_to_other_engines_files_is_noticed() -> Result<()> {
+    type Damage = fn(&Path) -> Result<()>;
+    let both: [(&str, Damage, &str); 5] = [
+        ("MyISAM's rows cut", |data| cut(&data.join("app/m.MYD"), 10), "`app`.`m`"),
+        ("MyISAM's rows missing", |data| Ok(std::fs::remove_file(data.join("app/m.MYD"))?), "`app`.`m`"),
+        ("MyISAM's index missing", |data| Ok(std::fs::remove_file(data.join("app/m.MYI"))?), "`app`.`m`"),
+        ("MyISAM's index cut", |data| cut(&data.join("app/m.MYI"), 1100), "`app`.`m`"),
+        ("CSV's rows missing", |data| Ok(std::fs::remove_file(data.join("app/c.CSV"))?), "`app`.`c`"),
+    ];
+    let mariadbs: [(&str, Damage, &str); 6] = [
+        ("Aria's rows cut", |data| cut(&data.join("app/a.MAD"), 8192), "`app`.`a`"),
+        ("Aria's rows missing", |data| Ok(std::fs::remove_file(data.join("app/a.MAD"))?), "`app`.`a`"),
+        ("Aria's index missing", |data| Ok(std::fs::remove_file(data.join("app/a.MAI"))?), "`app`.`a`"),
+        ("a system table of Aria's cut", |data| cut(&data.join("mysql/proc.MAD"), 8192), "`mysql`.`proc`"),
+        ("a definition cut", |data| cut(&data.join("app/t.frm"), 100), "`app`.`t`"),
+        ("a list of partitions missing", |data| Ok(std::fs::remove_file(data.join("app/part.par"))?), "`app`.`part`"),
+    ];
+    for (name, damage, table) in both {
+        refused(name, damage, &[table])?;
+    }
+    for (name, damage, table) in mariadbs.into_iter().filter(|_| tested().is_mariadb()) {
+        refused(name, damage, &[table])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_copy_that_the_pods_configuration_does_not_fit_is_not_published() -> Result<()> {
+    let group = if tested().is_mariadb() { "[mariadb]" } else { "[mysqld]" };
+    let cases = [
+        ("another page size", "innodb_page_size = 8192", "page"),
+        ("an unknown option", "no_such_option = 1", "no_such_option"),
+        ("other data files", "innodb_data_file_path = other1:12M;other2:12M:autoextend", "other1"),
+        ("a directory of the log that is not there", "innodb_log_group_home_dir = redo", ""),
+    ];
+    for (name, line, word) in cases {
+        let staged = Staged::of(odd(), 1)?;
+        staged.configure(&format!("{group}\n{line}\n"))?;
+        expect_refusal(name, &staged, &[word])?;
+    }
+    Ok(())
+}
+
+/// Two backups are tried, as with a prepare that fails.
+#[test]
+fn the_first_copy_that_fails_is_given_up_for_another() -> Result<()> {
+    let staged = Staged::of(odd(), 0)?;
+    staged.configure("[mysqld]\nno_such_option = 1\n")?;
+    let ended = staged.clone(&[])?;
+    assert_eq!(ended.code, Some(20), "{}", ended.log);
+    assert!(ended.log.contains("no_such_option") && ended.log.contains("receiving another backup"), "{}", ended.log);
+    assert!(!staged.is_published());
+    Ok(())
+}
+
+/// Definitions without a table and tables that are marked as crashed came from the donor as they are.
+#[test]
+fn what_the_donor_cannot_read_refuses_nothing() -> Result<()> {
+    let staged = Staged::of(odd(), 1)?;
+    let index = staged.data().join("app/m.MYI");
+    let mut bytes = std::fs::read(&index)?;
+    // STATE_CRASHED in MyISAM's state, after the header and the number of users.
+    bytes[26] |= 2;
+    std::fs::write(index, bytes)?;
+    if tested().is_mariadb() {
+        std::fs::copy(staged.data().join("app/t.frm"), staged.data().join("app/orphan.frm"))?;
+    }
+    let ended = staged.clone(&[])?;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    // The two, or the one and what `odd` has discarded; and its MERGE table.
+    assert!(ended.log.contains("not_readable=3"), "{}", ended.log);
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! A kill during the rehearsal costs the rehearsal, not the backup.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::database::{Staged, digests, odd};
+use crate::pods::PATIENCE;
+
+/// Processes that have a path among their arguments.
+fn users_of(path: &std::path::Path) -> Vec<u32> {
+    let needle = path.display().to_string();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&arguments).contains(&needle)
+    })
+    .collect()
+}
+
+#[test]
+fn a_killed_clone_rehearses_again_and_publishes_without_another_backup() -> Result<()> {
+    // The server's directory is made, it is starting, it answers.
+    for there in ["shadow", "run/plugins", "run/pid", "run/sock"] {
+        let staged = Staged::of(odd(), 1)?;
+        let before = digests(&staged.data())?;
+        let mut clone = staged.command()?.stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let deadline = Instant::now() + PATIENCE;
+        while !staged.stage().join(there).exists() {
+            ensure!(clone.try_wait()?.is_none(), "clone ended before {there} was there");
+            ensure!(Instant::now() < deadline, "no {there}");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        clone.kill()?;
+        let status = clone.wait()?;
+        assert!(status.code().is_none(), "it had ended before: {status}");
+        // The kernel kills the server with it.
+        while !users_of(&staged.stage()).is_empty() {
+            ensure!(Instant::now() < deadline, "{:?} are left", users_of(&staged.stage()));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let journal = std::fs::read_to_string(staged.stage().join(".mysqlset.json"))?;
+        assert!(journal.contains("\"prepared\"") && !staged.is_published(), "{there}: {journal}");
+
+        let ended = staged.clone(&[])?;
+        assert_eq!(ended.code, Some(0), "{there}: {}", ended.log);
+        assert!(ended.log.contains("rehearsed") && staged.is_published(), "{there}: {}", ended.log);
+        let after = digests(&staged.published())?;
+        let changed: Vec<_> = after.iter().filter(|(name, digest)| before.get(*name) != Some(digest)).collect();
+        assert!(changed.is_empty(), "{there}: {changed:?}");
+        assert!(!staged.stage().exists(), "{there}");
+    }
+    Ok(())
+}

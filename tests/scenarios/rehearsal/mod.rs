@@ -1,0 +1,77 @@
+//! The rehearsal: a copy on which the pod's server can't start, or whose tables it can't open, is not published.
+
+mod damaged;
+mod database;
+mod hidden;
+mod kills;
+
+use anyhow::Result;
+
+use crate::pods::servers::tested;
+use crate::set;
+use database::{Staged, digests, odd};
+
+/// Broken views, a discarded table, a MERGE table without its tables and names of all kinds among them.
+#[test]
+fn whole_copies_with_odd_tables_pass_and_stay_as_they_are() -> Result<()> {
+    let staged = Staged::of(odd(), 0)?;
+    let before = digests(&staged.data())?;
+    let ended = staged.clone(&[])?;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("rehearsed") && staged.is_published(), "{}", ended.log);
+    let not_readable = if tested().is_mariadb() { 1 } else { 2 };
+    assert!(ended.log.contains(&format!("not_readable={not_readable}")), "{}", ended.log);
+    let mut after = digests(&staged.published())?;
+    // Logs of an earlier life go before the proof.
+    let mut expected = before.clone();
+    let is_log = |name: &std::path::Path| name.to_string_lossy().starts_with("binlog.");
+    expected.retain(|name, _| !is_log(name));
+    after.retain(|name, _| !is_log(name));
+    assert!(before.len() > 100, "{before:?}");
+    let changed: Vec<_> = expected.iter().filter(|(name, digest)| after.get(*name) != Some(digest)).collect();
+    assert!(changed.is_empty(), "{changed:?}");
+    assert_eq!(after.len(), expected.len());
+    assert!(!staged.stage().exists());
+    Ok(())
+}
+
+#[test]
+fn a_rehearsal_can_be_switched_off() -> Result<()> {
+    let staged = Staged::of(odd(), 0)?;
+    std::fs::remove_file(staged.data().join("app/t.ibd"))?;
+    let ended = staged.clone(&["--rehearsal", "off"])?;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("--rehearsal off") && !ended.log.contains("rehearsed"), "{}", ended.log);
+    Ok(())
+}
+
+/// As user 999, on a read-only root, by the shipped manifests.
+#[test]
+fn a_pods_clone_is_rehearsed() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    let log = cluster.logs("mysql-1", "clone");
+    assert!(log.contains("rehearsed"), "{log}");
+    set::assert_no_leftovers(&cluster, "mysql-1")
+}
+
+#[test]
+fn too_little_memory_is_refused_before_the_first_byte() -> Result<()> {
+    let cluster = set::start(1, |manifests| {
+        manifests.container("clone").resources.limits.memory = Some("192Mi".to_owned());
+    })?;
+    cluster.wait_ready(1)?;
+    cluster.scale(2);
+    let end = set::end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 52, "{}", end.message);
+    for word in ["MiB of memory", "limit is 192 MiB", "--rehearsal off"] {
+        assert!(end.message.contains(word), "{}", end.message);
+    }
+    let log = cluster.logs("mysql-1", "clone");
+    assert!(!log.contains("receiving") && !log.contains("received"), "{log}");
+    Ok(())
+}

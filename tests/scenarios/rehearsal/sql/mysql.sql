@@ -1,0 +1,7 @@
+USE app;
+CREATE TABLESPACE general ADD DATAFILE 'general.ibd';
+CREATE TABLE in_general (id INT PRIMARY KEY) TABLESPACE general;
+CREATE UNDO TABLESPACE another ADD DATAFILE 'another.ibu';
+CREATE TABLE compressed (id INT PRIMARY KEY, v TEXT) ROW_FORMAT = COMPRESSED;
+CREATE TABLE documents (id INT PRIMARY KEY, d JSON, KEY ((CAST(d ->> '$.n' AS SIGNED))));
+INSERT INTO documents VALUES (1, '{"n": 1}');
