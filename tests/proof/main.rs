@@ -74,6 +74,9 @@ fn is_filtered_out() -> bool {
 
 fn run(work: &Path) -> Result<ExitCode> {
     ensure!(tested().is_mariadb(), "the proof needs a backup tool; SERVER is mariadb-10.11 or mariadb-11.8");
+    for listed in damage::expected::LISTED {
+        ensure!(include_str!("../../README.md").contains(listed), "README.md does not list {listed:?}");
+    }
     let seed = variable("SEED")?.unwrap_or(1);
     let rounds = rounds(seed)?;
     let lanes = variable("LANES")?.unwrap_or(LANES).min(rounds.len());

@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use crate::comparison::Contents;
 use crate::orders::Orders;
-use crate::process::Process;
+use crate::process::{Process, wait_for};
 use crate::room;
 use crate::server::Server;
 use crate::tool;
@@ -79,14 +80,35 @@ impl Recipient {
         self.directory.join("programs")
     }
 
-    /// An empty volume with room, and no orders.
+    /// An empty volume with room, no orders, and nothing that works there any more.
     pub fn begin_again(&self) -> Result<()> {
+        self.end_what_is_left()?;
         Orders::revoke_all(&self.programs())?;
         self.volume.make_roomy()?;
         for entry in std::fs::read_dir(self.volume.path())? {
             room::remove(&entry?.path())?;
         }
         Ok(())
+    }
+
+    /// A tool may outlive a clone that was killed, and would keep the next one away. All processes here are the proof's own.
+    fn end_what_is_left(&self) -> Result<()> {
+        let path = self.volume.path().display().to_string();
+        wait_for("what is left of a round to end", Duration::from_secs(20), || {
+            let mut is_left = false;
+            for entry in std::fs::read_dir("/proc")?.flatten() {
+                let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)
+                else {
+                    continue;
+                };
+                if pid != getpid() && String::from_utf8_lossy(&words).contains(&path) {
+                    is_left = true;
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
+            Ok((!is_left).then_some(()))
+        })
     }
 
     pub fn clone(&self, donor: Ipv4Addr, start: &Start) -> Result<Ended> {

@@ -12,16 +12,25 @@ pub enum Expected {
     Unseen(&'static str),
 }
 
+/// The words of the list, each at the place where README.md has it.
+const ROWS: &str = "bytes changed in place where no check reads: behind the first pages of an InnoDB table, and inside the data and index files of other engines";
+const LOST_BEFORE: &str = "what the donor's own files had lost before: it is copied as it is";
+const CSV_STATE: &str = "a CSV table's state file (`.CSM`), which a server makes again";
+const NOTES: &str = "the backup tool's own notes, which are made again or not needed";
+
+/// All that README.md lists.
+pub const LISTED: [&str; 4] = [ROWS, LOST_BEFORE, CSV_STATE, NOTES];
+
 pub fn expected(place: Place, class: Class, damage: Damage) -> Expected {
+    use Class::*;
     use Expected::{MadeGood, Noticed, Unseen};
-    let _ = (place, class, damage);
-    match (place, class, damage) {
-        (_, Class::AriaLog | Class::AriaControl, _) => MadeGood("a server makes a new Aria log"),
-        (_, Class::CsvMeta, _) => MadeGood("a server makes a CSV table's state anew"),
-        (_, Class::Table, Damage::LaterPageZeroed) => Unseen("a page behind a table's first index page"),
-        (Place::Donor, Class::Trigger | Class::TriggerName | Class::DbOpt, Damage::LeftOut) => {
-            Unseen("what the donor itself has lost before")
-        }
+    let is_in_place = matches!(damage, Damage::Garbled | Damage::AllZeroed | Damage::LaterPageZeroed);
+    match (place, class) {
+        (_, Table) if damage == Damage::LaterPageZeroed => Unseen(ROWS),
+        (_, AriaData | AriaIndex | MyisamData | MyisamIndex) if is_in_place => Unseen(ROWS),
+        (_, CsvMeta) => MadeGood(CSV_STATE),
+        (Place::Donor, Trigger | TriggerName | DbOpt) => Unseen(LOST_BEFORE),
+        (Place::Stream, Info | OptionsFile) => MadeGood(NOTES),
         _ => Noticed,
     }
 }
