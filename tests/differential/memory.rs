@@ -8,8 +8,10 @@ use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use mysqlset::inventory::{self, Entry, Inventory, MOST_BYTES, encoding};
 use mysqlset::unpack::Format;
 use mysqlset::unpack::compressed::Compression;
+use mysqlset::unpack::path::MemberPath;
 use mysqlset::unpack::sink::OPEN_FILES;
 use mysqlset::wire::data::DataWriter;
 use mysqlset::wire::frame::{self, DATA_LIMIT, Kind, WireError};
@@ -115,7 +117,19 @@ fn offer_packed(mut connection: &TcpStream, stream: &[u8]) -> Result<(), WireErr
     for piece in stream.chunks(DATA_LIMIT) {
         writer.gather(piece, false)?;
     }
+    writer.send_inventory(&long_inventory())?;
     writer.end(None).map(drop)
+}
+
+/// Nearly as long as one may be.
+fn long_inventory() -> Vec<u8> {
+    let directory = "d".repeat(200);
+    let path = |number: u32| format!("{directory}/{directory}{number}");
+    let entry = |number| Entry { path: MemberPath::new(path(number).as_bytes()).unwrap(), kind: inventory::Kind::Undo };
+    let inventory = Inventory { keeps_definitions: false, entries: (0..80_000).map(entry).collect() };
+    let encoded = encoding::encode(&inventory).unwrap();
+    assert!(encoded.len() as u64 > MOST_BYTES / 10 * 9);
+    encoded
 }
 
 /// KiB at most, until the process is gone, without what it maps of files: of its program, which a debug build makes long,

@@ -125,13 +125,7 @@ impl<R: Read> DataReader<R> {
             }
             Kind::Data => self.left_in_frame = header.length,
             Kind::Packed => self.unpack(header)?,
-            Kind::Inventory => {
-                let body = frame::read_body(&mut self.input, header)?;
-                match &mut self.inventory {
-                    Some(inventory) => inventory.take(&body)?,
-                    None => return Err(WireError::Malformed("an inventory, which was not offered".into())),
-                }
-            }
+            Kind::Inventory => self.take_inventory(header.length)?,
             Kind::Heartbeat => {
                 let _: Heartbeat = self.message(header)?;
             }
@@ -148,6 +142,21 @@ impl<R: Read> DataReader<R> {
                 self.end = Some(end);
             }
             other => return Err(WireError::Malformed(format!("a {other:?} message in the middle of the backup"))),
+        }
+        Ok(())
+    }
+
+    /// In pieces: all buffers of the unpacker are still there.
+    fn take_inventory(&mut self, length: usize) -> Result<(), WireError> {
+        let Some(inventory) = &mut self.inventory else {
+            return Err(WireError::Malformed("an inventory, which was not offered".into()));
+        };
+        let (mut piece, mut left) = ([0; 4096], length);
+        while left > 0 {
+            let piece = &mut piece[..left.min(4096)];
+            frame::read_exactly(&mut self.input, piece)?;
+            inventory.take(piece)?;
+            left -= piece.len();
         }
         Ok(())
     }
