@@ -12,7 +12,7 @@ KUSTOMIZE := target/tools/kustomize/root/usr/bin/kustomize
 
 # Other servers, each unpacked with all that it needs and what the tests run beside it.
 BESIDE_A_SERVER := dash coreutils sed grep strace e2fsprogs mount
-MARIADB_11_8 := mariadb-server-core mariadb-client-core mariadb-backup bsdutils $(BESIDE_A_SERVER)
+MARIADB_11_8 := mariadb-server-core mariadb-client-core mariadb-backup bsdutils findutils util-linux $(BESIDE_A_SERVER)
 MYSQL_9_7 := mysql-server-core mysql-client-core $(BESIDE_A_SERVER)
 
 # Where tests that are left out on a server are noted, and those of servers that aren't there.

@@ -216,9 +216,16 @@ fn a_volume_that_fills_up_during_prepare_is_named_and_freed() -> Result<()> {
     needs!(BackupTool);
     let cluster = primary_with_many_tables(fill_the_volume_before_prepare)?;
     cluster.limit_volume("mysql-1", 600 << 20);
+    // A server that has nothing else to do writes its pages out.
+    set::fill(&cluster)?;
+    let writer = set::Writer::start(&cluster)?;
+    let make =
+        |number| format!("CREATE TABLE many.n{number} (id INT PRIMARY KEY); INSERT INTO many.n{number} VALUES (1);");
+    cluster.sql("mysql-0", &(0..100).map(make).collect::<String>())?;
     cluster.scale(2);
     set::wait_for_log(&cluster, "mysql-1", "clone", "preparing tool=")?;
     let began = Instant::now();
+    writer.finish()?;
     let end = set::end_of_clone_where(&cluster, "mysql-1", |end| end.exit_code != 0)?;
     // Filling it takes a while too.
     ensure!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
