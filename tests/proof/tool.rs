@@ -29,7 +29,8 @@ const DYING: &str = "as-dying";
 const TABLES_COPIED: &str = "Finished BACKUP STAGE START";
 
 /// What mariadb-backup says when it has run out of descriptors.
-const FAULTS: [&str; 4] = ["Error number 24", "Too many open files", "Cannot open '", "OS error 224"];
+const FAULTS: [&str; 5] =
+    ["error number 24", "Error number 24", "Too many open files", "Cannot open '", "OS error 224"];
 
 /// Puts a program of that name into a directory that goes before the machine's.
 pub fn install(programs: &Path, name: &str, real: &Path) -> Result<()> {

@@ -29,7 +29,7 @@ pub fn expected(place: Place, class: Class, damage: Damage) -> Expected {
         (_, Table) if damage == Damage::LaterPageZeroed => Unseen(ROWS),
         (_, AriaData | AriaIndex | MyisamData | MyisamIndex) if is_in_place => Unseen(ROWS),
         (_, CsvMeta) => MadeGood(CSV_STATE),
-        (Place::Donor, Trigger | TriggerName | DbOpt) => Unseen(LOST_BEFORE),
+        (Place::Donor, Trigger | TriggerName | DbOpt | CsvData) => Unseen(LOST_BEFORE),
         (Place::Stream, Info | OptionsFile) => MadeGood(NOTES),
         _ => Noticed,
     }
