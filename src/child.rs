@@ -3,6 +3,7 @@
 mod examiner;
 mod lines;
 mod memory;
+mod standstill;
 mod telling;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use std::io::{self, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,6 +29,7 @@ pub use examiner::{Examine, Importance, Marked, is_about_space, names_error};
 use lines::Lines;
 pub use memory::Ceiling;
 use memory::Watch;
+use standstill::Standstill;
 use telling::Teller;
 
 /// Children that somebody waits for. Whoever reaps strangers ([`crate::pid1`]) leaves these alone.
@@ -51,6 +54,8 @@ pub struct Ended<E = Marked> {
     pub was_stopped: bool,
     /// What it was killed for by us, where it was.
     outgrown: Option<Ceiling>,
+    /// How long it did nothing before it was killed for that.
+    hung_for: Option<Duration>,
 }
 
 struct Narrated<E> {
@@ -62,6 +67,8 @@ struct Narrated<E> {
 struct Life {
     pid: u32,
     goes_on: Mutex<bool>,
+    /// Lines of its standard error so far.
+    lines: AtomicU64,
 }
 
 impl Life {
@@ -90,7 +97,7 @@ impl<E: Examine> Running<E> {
         environment::withhold_from(command);
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn(command)?;
-        let life = Arc::new(Life { pid: child.id(), goes_on: Mutex::new(true) });
+        let life = Arc::new(Life { pid: child.id(), goes_on: Mutex::new(true), lines: AtomicU64::new(0) });
         let narrator = child.stderr.take().map(|lines| {
             let (name, life) = (name.to_owned(), life.clone());
             std::thread::spawn(move || narrate(&name, lines, examiner, &life))
@@ -119,6 +126,18 @@ impl<E: Examine> Running<E> {
         self.wait()
     }
 
+    /// Waits for the child's end as long as it moves; one that does nothing for `patience` is killed.
+    pub fn wait_while_moving(self, patience: Duration) -> io::Result<Ended<E>> {
+        let mut standstill = Standstill::of(self.child.id(), patience);
+        let (life, mut hung) = (self.life.clone(), false);
+        let mut ended = self.wait_while(|| {
+            hung = !standstill.is_moving(life.lines.load(Ordering::Relaxed));
+            !hung
+        })?;
+        ended.hung_for = hung.then_some(patience).filter(|_| is_kill(ended.status));
+        Ok(ended)
+    }
+
     fn ended(mut self, status: ExitStatus) -> io::Result<Ended<E>> {
         self.reaped = true;
         disown(self.child.id());
@@ -128,7 +147,7 @@ impl<E: Examine> Running<E> {
         let Narrated { lines, was_stopped } = narrated
             .ok_or_else(|| io::Error::other(format!("the lines of {} were not examined to the end", self.name)))?;
         let outgrown = self.watch.take().and_then(Watch::finish).filter(|_| is_kill(status));
-        Ok(Ended { status, lines, was_stopped, outgrown })
+        Ok(Ended { status, lines, was_stopped, outgrown, hung_for: None })
     }
 }
 
@@ -208,6 +227,9 @@ impl<E> Ended<E> {
         match (self.outgrown, self.status.code(), self.status.signal()) {
             (Some(ceiling), ..) => ceiling.in_words(),
             _ if self.was_stopped => "was stopped".to_owned(),
+            _ if let Some(time) = self.hung_for => {
+                format!("was killed: it hung, for it said, read and wrote nothing for {} seconds", time.as_secs())
+            }
             (None, Some(code), _) => format!("ended with {code}"),
             (None, None, Some(signal)) => {
                 let limit = limits::of_signal(signal).map(|limit| format!(" ({limit})")).unwrap_or_default();
@@ -219,7 +241,7 @@ impl<E> Ended<E> {
 
     /// Whether somebody else killed it, as the kernel does to whoever takes too much memory.
     pub fn was_killed(&self) -> bool {
-        self.outgrown.is_none() && !self.was_stopped && is_kill(self.status)
+        self.outgrown.is_none() && !self.was_stopped && self.hung_for.is_none() && is_kill(self.status)
     }
 
     /// Whether it ended for its memory: killed by us, or by somebody who gave no reason, as the kernel does.
@@ -230,7 +252,9 @@ impl<E> Ended<E> {
     /// Whether it was ended from outside, in the middle of what it did, and not by a fault of its own.
     pub fn was_interrupted(&self) -> bool {
         let from_outside = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
-        !self.was_stopped && from_outside.iter().any(|signal| self.status.signal() == Some(signal.as_raw()))
+        !self.was_stopped
+            && self.hung_for.is_none()
+            && from_outside.iter().any(|signal| self.status.signal() == Some(signal.as_raw()))
     }
 }
 
@@ -279,6 +303,7 @@ pub fn outputs(commands: &mut [Command]) -> io::Result<Vec<Output>> {
 }
 
 fn spawn_piped(command: &mut Command) -> io::Result<Child> {
+    environment::withhold_from(command);
     spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
@@ -326,6 +351,7 @@ fn disown(pid: u32) {
 fn narrate<E: Examine>(name: &str, input: ChildStderr, mut lines: E, life: &Life) -> Narrated<E> {
     let (mut input, mut teller, mut was_stopped) = (Lines::of(BufReader::new(input)), Teller::of(name), false);
     while let Some(line) = input.next() {
+        life.lines.fetch_add(1, Ordering::Relaxed);
         let importance = lines.examine(&line);
         if importance == Importance::Fatal && !was_stopped {
             life.kill();

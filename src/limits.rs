@@ -31,7 +31,7 @@ const MARGIN: u64 = 1024;
 const GROWTH: u64 = 8;
 
 /// A private server closes tables to stay below its limit. (10.11 opened 6,000 tables one by one with 1,024, and had 442.)
-const SERVER_LEAST: u64 = 512;
+const SERVER_LEAST: u64 = 256;
 const SERVER_WANTS: u64 = 4096;
 
 /// A soft limit up to this costs no program much memory, and stays where it is enough.
@@ -48,7 +48,8 @@ pub struct Descriptors {
 /// The hard limit does not suffice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooFew {
-    pub files: u64,
+    /// InnoDB's, of a backup; `None` where a private server needs them.
+    pub files: Option<u64>,
     pub needed: u64,
     pub hard: u64,
 }
@@ -56,9 +57,13 @@ pub struct TooFew {
 impl fmt::Display for TooFew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TooFew { files, needed, hard } = self;
+        match files {
+            None => f.write_str("a private server of the pod's program needs")?,
+            Some(files) => write!(f, "{files} InnoDB files need")?,
+        }
         write!(
             f,
-            "{files} InnoDB files need {needed} file descriptors, and the container's hard limit (RLIMIT_NOFILE) is {hard}: \
+            " {needed} file descriptors, and the container's hard limit (RLIMIT_NOFILE) is {hard}: \
              raise it in the container runtime's configuration (LimitNOFILE, ulimits)"
         )
     }
@@ -74,7 +79,7 @@ impl Descriptors {
         let own = getrlimit(Resource::Nofile);
         match decide(needed, wanted, unlimited(own.current), unlimited(own.maximum)) {
             Some(soft) => Ok(Descriptors { soft, hard: own.maximum }),
-            None => Err(TooFew { files, needed, hard: unlimited(own.maximum) }),
+            None => Err(TooFew { files: Some(files), needed, hard: unlimited(own.maximum) }),
         }
     }
 
@@ -88,7 +93,7 @@ impl Descriptors {
         let own = getrlimit(Resource::Nofile);
         match decide(SERVER_LEAST, SERVER_WANTS, unlimited(own.current), unlimited(own.maximum)) {
             Some(soft) => Ok(Descriptors { soft, hard: own.maximum }),
-            None => Err(TooFew { files: 0, needed: SERVER_LEAST, hard: unlimited(own.maximum) }),
+            None => Err(TooFew { files: None, needed: SERVER_LEAST, hard: unlimited(own.maximum) }),
         }
     }
 
@@ -113,9 +118,10 @@ fn unlimited(limit: Option<u64>) -> u64 {
 }
 
 /// Whether the backup tools keep a file of this name open: each InnoDB tablespace, also one that is still to be renamed
-/// by prepare (`t1.ibd.new`). The few of the system tablespace are among [`BESIDE_FILES`].
+/// by prepare (`t1.new`). The few of the system tablespace are among [`BESIDE_FILES`].
 pub fn is_kept_open(name: &str) -> bool {
-    name.ends_with(".ibu") || name.starts_with("undo") || name.ends_with(".ibd") || name.contains(".ibd.")
+    let ends = [".ibd", ".ibu", ".new"];
+    ends.iter().any(|end| name.ends_with(end)) || name.starts_with("undo") || name.contains(".ibd.")
 }
 
 fn files_below(directory: &Path) -> io::Result<u64> {
@@ -251,17 +257,9 @@ mod tests {
     fn tablespaces_are_counted_wherever_they_lie() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(directory.path().join("app")).unwrap();
-        for name in [
-            "ibdata1",
-            "undo001",
-            "undo_001",
-            "u3.ibu",
-            "gts1.ibd",
-            "app/t.ibd",
-            "app/n.ibd.new",
-            "app/t.frm",
-            "app/a.MAD",
-        ] {
+        for name in
+            ["ibdata1", "undo001", "undo_001", "u3.ibu", "gts1.ibd", "app/t.ibd", "app/n.new", "app/t.frm", "app/a.MAD"]
+        {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
         assert_eq!(files_below(directory.path()).unwrap(), 6);

@@ -37,6 +37,21 @@ pub fn is_log_of_backup(log: &Path) -> bool {
     read.is_ok() && &header[CREATOR..] == BACKUP
 }
 
+/// A file of Aria's log at a backup's top that is shorter than a page of it, which makes mariadb-backup compute for ever. (10.11)
+pub fn cut_aria_log(directory: &Path) -> Result<Option<String>> {
+    const PAGE: u64 = 8192;
+    let failed = |error| exit::disk_error(error, format!("listing {}", directory.display()));
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_log = name.strip_prefix("aria_log.").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+        if is_log && entry.metadata().map_err(failed)?.len() < PAGE {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
 /// The length of the InnoDB log that was copied with a backup: XtraBackup's file, or mariadb-backup's.
 pub fn log_bytes(directory: &Path) -> u64 {
     let length = |name: &&str| std::fs::metadata(directory.join(name)).ok().map(|found| found.len());
@@ -243,6 +258,17 @@ mod tests {
         assert_eq!(log_bytes(with(&[("ib_logfile0", "12345")]).path()), 5);
         // An earlier prepare has begun to make the server's own.
         assert_eq!(log_bytes(with(&[("ib_logfile0", "12345"), ("xtrabackup_logfile", "123")]).path()), 3);
+    }
+
+    #[test]
+    fn a_log_of_arias_has_at_least_a_page() {
+        let page = "x".repeat(8192);
+        assert_eq!(
+            cut_aria_log(with(&[("aria_log.00000001", &page), ("aria_log_control", "x")]).path()).unwrap(),
+            None
+        );
+        let cut = with(&[("aria_log.00000001", &page), ("aria_log.00000002", "")]);
+        assert_eq!(cut_aria_log(cut.path()).unwrap().as_deref(), Some("aria_log.00000002"));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tracing::info;
@@ -55,6 +55,9 @@ pub enum Proof {
     UnknownEnd,
 }
 
+/// A prepare that works says so every 15 seconds, or reads and writes: one that has done neither for so long never ends.
+const STANDSTILL: Duration = Duration::from_secs(600);
+
 /// Prepares a backup in place. `memory` is in bytes; after earlier tries, on this backup or others, more of the choices
 /// are left to the tool.
 pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64, earlier_tries: u32) -> Result<Attempt> {
@@ -67,7 +70,7 @@ pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64, earlier_tries: 
     let (started, progress) = (Instant::now(), Progress::of("preparing"));
     let lines = PrepareLines::of(tool.family);
     let ended = Running::examined(&mut command, &tool.name(), Stdio::null(), lines)
-        .and_then(|running| running.below(memory::ceiling()).wait())
+        .and_then(|running| running.below(memory::ceiling()).wait_while_moving(STANDSTILL))
         .with_context(|| format!("running {}", tool.program.display()))?;
     drop(progress);
     let attempt = outcome(tool, directory, &ended)?;

@@ -152,3 +152,17 @@ fn commands_side_by_side_answer_in_their_order_and_are_all_waited_for() {
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert!(marker.exists());
 }
+
+#[test]
+fn a_child_that_computes_for_ever_and_gets_no_further_is_killed() {
+    let patience = Duration::from_millis(400);
+    let ended = |script: &str| {
+        let running = Running::start(Command::new("sh").args(["-c", script]), "sh", Stdio::null()).unwrap();
+        running.wait_while_moving(patience).unwrap()
+    };
+    let hung = ended("while :; do :; done");
+    assert!(hung.in_words().contains("it hung"), "{}", hung.in_words());
+    assert!(!hung.was_killed() && !hung.was_interrupted() && !hung.may_have_outgrown());
+    let moving = ended("for i in 1 2 3 4 5 6 7 8; do echo $i >&2; sleep 0.1; done");
+    assert!(moving.status.success(), "{}", moving.in_words());
+}

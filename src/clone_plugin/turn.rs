@@ -91,7 +91,7 @@ impl HeldTurn {
     pub fn give_back(self, copied: &Copied, inventory: impl Write + Send + 'static) -> Result<End, WireError> {
         {
             let mut copy = lock(&self.copy);
-            copy.is_whole = true;
+            (copy.is_whole, copy.moved) = (true, Instant::now());
             // Where nobody hears it, what was said before is still to be read: why.
             let _ = frame::write_control(&mut &self.connection, Kind::Copied, copied);
         }
@@ -137,8 +137,9 @@ fn answer(connection: &TcpStream, copy: &Mutex<Copy>, patience: Duration) -> Ove
             Heard::Answer(kind, _) => return Over::Lost(format!("a {kind:?} message while the copy is fetched")),
         }
         let still = copy.moved.elapsed();
-        if !copy.is_whole && still > patience {
-            return Over::Lost(format!("nothing has come for {} seconds", still.as_secs()));
+        if still > patience {
+            let what = if copy.is_whole { "no list of what the copy must hold" } else { "nothing" };
+            return Over::Lost(format!("{what} has come for {} seconds", still.as_secs()));
         }
         if !copy.is_whole {
             // Where nobody hears it, what was said before is still to be read: why.

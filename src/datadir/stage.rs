@@ -44,12 +44,26 @@ pub fn discard(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Removes what is staged, and leaves the journal of the clone: what it says, the next start needs.
+/// Removes all that is staged, also what private servers left, and leaves the journal of the clone: what it says, the next
+/// start needs.
 pub fn clear(layout: &Layout) -> Result<()> {
-    if remove_tree(&layout.staged_data())? {
-        sync(&layout.stage())?;
+    let stage = layout.stage();
+    let failed = |error| exit::disk_error(error, format!("clearing {}", stage.display()));
+    let entries = match std::fs::read_dir(&stage) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name() == super::journal::FILE_NAME {
+            continue;
+        }
+        match entry.file_type().map_err(failed)?.is_dir() {
+            true => remove_tree(&entry.path()).map(drop)?,
+            false => durable::remove_if_there(&entry.path()).map(drop).map_err(failed)?,
+        }
     }
-    Ok(())
+    sync(&stage)
 }
 
 /// Makes an empty data directory for a server to initialise, and says so in its journal.

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Definition, Entry, Inventory, Kind, definition_of};
 use crate::unpack::path::MemberPath;
 
+/// Ends of names of data files of which an engine keeps no part in memory.
+const WRITTEN_THROUGH: [&[u8]; 4] = [b".CSV", b".MRG", b".MYD", b".ARZ"];
+
 /// Ends of names of files that define something, and are written by DDL only.
 const DEFINING: [&[u8]; 5] = [b".frm", b".par", b".TRG", b".TRN", b".opt"];
 
@@ -63,7 +66,8 @@ impl Look {
                 && let Some(now) = later.files.get(path)
                 && self.is_continuous(path, mark, later, now)
             {
-                let length = is_defining(path).then_some(mark.length).and_then(|length| u32::try_from(length).ok());
+                let is_exact = is_defining(path) || (is_written_through(path) && mark == now);
+                let length = is_exact.then_some(mark.length).and_then(|length| u32::try_from(length).ok());
                 entries.push(Entry { path: path.clone(), kind: Kind::File { length } });
             }
         }
@@ -94,6 +98,11 @@ impl Look {
             None => mark.inode == now.inode,
         }
     }
+}
+
+/// Where nobody wrote to such a file, the copy's has its length.
+fn is_written_through(path: &MemberPath) -> bool {
+    WRITTEN_THROUGH.iter().any(|end| path.ends_with(end))
 }
 
 fn is_defining(path: &MemberPath) -> bool {

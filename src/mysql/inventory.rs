@@ -53,6 +53,9 @@ const DICTIONARY: (u32, &str) = (4_294_967_294, "mysql.ibd");
 /// From here on tablespaces are known by the new dictionary.
 const NEW_DICTIONARY: (u16, u16, u16) = (8, 0, 0);
 
+/// The first version whose INNODB_TABLESPACES has a column STATE.
+const WITH_STATE: (u16, u16, u16) = (8, 0, 14);
+
 /// What of a server is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -106,7 +109,10 @@ pub async fn look(server: &mut Server, user: &str, data_dir: &Path, extent: Exte
     if extent == Extent::AllEngines {
         let on_disk =
             |error: io::Error| anyhow::Error::new(error).context(format!("looking at {}", data_dir.display()));
-        looking.look.files = files(data_dir).map_err(on_disk)?;
+        // A walk that may take long on a slow volume: heartbeats go on meanwhile.
+        let directory = data_dir.to_owned();
+        let walked = tokio::task::spawn_blocking(move || files(&directory)).await;
+        looking.look.files = walked.map_err(|error| anyhow::anyhow!("listing files: {error}"))?.map_err(on_disk)?;
     }
     Ok(looking.look)
 }
@@ -146,16 +152,23 @@ fn statement(dialect: Dialect) -> &'static str {
              FROM information_schema.INNODB_SYS_INDEXES WHERE TYPE & 1 AND (PAGE_NO IS NULL OR PAGE_NO = 4294967295)) \
              FROM information_schema.INNODB_SYS_TABLES t WHERE t.SPACE <> 0"
         }
+        // Without a state: such a server's discarded tablespaces are missed.
+        Dialect::Mysql { version } if version >= NEW_DICTIONARY && version < WITH_STATE => {
+            "SELECT d.PATH, CAST(d.SPACE AS UNSIGNED), 0, COALESCE(t.SPACE_TYPE, '') \
+             FROM information_schema.INNODB_DATAFILES d \
+             LEFT JOIN information_schema.INNODB_TABLESPACES t ON t.SPACE = d.SPACE WHERE d.SPACE <> 0"
+        }
         Dialect::Mysql { version } if version >= NEW_DICTIONARY => {
             "SELECT d.PATH, CAST(d.SPACE AS UNSIGNED), COALESCE(t.STATE = 'discarded', 0), COALESCE(t.SPACE_TYPE, '') \
              FROM information_schema.INNODB_DATAFILES d \
              LEFT JOIN information_schema.INNODB_TABLESPACES t ON t.SPACE = d.SPACE WHERE d.SPACE <> 0"
         }
-        // A tablespace of several tables has no root of its own that could be gone.
+        // A tablespace of several tables has no root of its own that could be gone. These series show a root that is gone as
+        // -1: the column is signed.
         Dialect::Mysql { .. } => {
             "SELECT d.PATH, d.SPACE, d.SPACE IN (SELECT t.SPACE FROM information_schema.INNODB_SYS_TABLES t \
              JOIN information_schema.INNODB_SYS_INDEXES i ON i.TABLE_ID = t.TABLE_ID \
-             WHERE i.TYPE & 1 AND (i.PAGE_NO IS NULL OR i.PAGE_NO = 4294967295)) \
+             WHERE i.TYPE & 1 AND (i.PAGE_NO IS NULL OR i.PAGE_NO < 0 OR i.PAGE_NO = 4294967295)) \
              FROM information_schema.INNODB_SYS_DATAFILES d WHERE d.SPACE <> 0"
         }
     }

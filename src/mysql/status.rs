@@ -117,7 +117,9 @@ impl ReplicationStatus {
 
 /// `Error '…' on query. Default database: '…'. Query: '…'`: the statement at the end may hold a password.
 fn without_statement(error: &str) -> &str {
-    error.split(". Query: '").next().unwrap_or_default()
+    let before = |text: &'_ str, words: &str| text.find(words).unwrap_or(text.len());
+    // A syntax error quotes a part of it: `… for the right syntax to use near '…' at line 1'`.
+    &error[..before(error, ". Query: '").min(before(error, " near '"))]
 }
 
 fn thread(text: &str) -> Thread {
@@ -180,6 +182,9 @@ mod tests {
         let expected = "Error 'Operation CREATE USER failed for 'a'@'%'' on query. Default database: 'd'";
         assert_eq!((status.applier_error, status.applier_error_text.as_str()), (1396, expected));
         assert!(!serde_json::to_string(&status).unwrap().contains("geheim"));
+        let syntax = "Error 'You have an error in your SQL syntax; check the manual for the right syntax to use near \
+                      'IDENTIFIED BY 'geheim'' at line 1' on query. Default database: ''. Query: 'x'";
+        assert!(!without_statement(syntax).contains("geheim"));
     }
 
     #[test]

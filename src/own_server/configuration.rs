@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use super::program::Program;
 use super::words;
 use crate::child::{self, path_option};
-use crate::exit::Reason;
+use crate::exit::{self, Reason};
 
 /// Where the servers keep their data where nothing says otherwise.
 const USUAL_DATA_DIR: &str = "/var/lib/mysql";
@@ -75,7 +75,7 @@ impl PodConfiguration {
             let directory = self.directory.iter().map(|directory| format!("!includedir {}\n", directory.display()));
             let text: String =
                 std::iter::once("[mysqld]\nuser = root\n".to_owned()).chain(files).chain(directory).collect();
-            std::fs::write(&including, text).with_context(|| format!("writing {}", including.display()))?;
+            write(&including, &text)?;
             return Ok(vec![path_option("--defaults-file=", &including)]);
         }
         let Some(directory) = &self.directory else { return Ok(Vec::new()) };
@@ -114,7 +114,12 @@ fn moved(value: &str, from: &str, to: &str) -> Option<String> {
 
 fn write_including(file: &Path, directory: &Path) -> Result<()> {
     let text = format!("!includedir {}\n", directory.display());
-    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+    write(file, &text)
+}
+
+/// On the volume: it may be full.
+fn write(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).map_err(|error| exit::disk_error(error, format!("writing {}", file.display())))
 }
 
 fn settings_by(program: &Program, first: Option<OsString>, blame: Reason) -> Result<Vec<(String, String)>> {
@@ -164,7 +169,8 @@ fn settings_in(printed: &str) -> Vec<(String, String)> {
     let arguments = format!(" {arguments}");
     let settings = arguments.split(" --").filter(|argument| !argument.trim().is_empty()).map(|argument| {
         let (name, value) = argument.trim_end().split_once('=').unwrap_or((argument.trim_end(), ""));
-        (name.replace('-', "_"), value.to_owned())
+        let name = name.replace('-', "_");
+        (name.strip_prefix("loose_").unwrap_or(&name).to_owned(), value.to_owned())
     });
     settings.collect()
 }

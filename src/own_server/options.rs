@@ -7,7 +7,10 @@
 use crate::mysql::dialect::Dialect;
 
 /// For both families.
-const BOTH: [&str; 16] = [
+const BOTH: [&str; 18] = [
+    // Events are changed in a copy whose server may be told to refuse that.
+    "--read-only=OFF",
+    "--loose-super-read-only=OFF",
     "--skip-networking",
     // To the standard error instead.
     "--skip-log-error",
@@ -44,7 +47,7 @@ const MARIADB: [&str; 12] = [
     "--loose-wsrep-provider=none",
 ];
 
-const MYSQL: [&str; 14] = [
+const MYSQL: [&str; 15] = [
     // Its name until 8.0.26, and since.
     "--loose-skip-slave-start",
     "--loose-skip-replica-start",
@@ -59,7 +62,10 @@ const MYSQL: [&str; 14] = [
     "--loose-persisted-globals-load=OFF",
     "--loose-daemonize=OFF",
     "--loose-audit-log-policy=NONE",
-    "--log-error-verbosity=2",
+    // 5.6 does not know it.
+    "--loose-log-error-verbosity=2",
+    // Other sinks are components, which are not loaded here, and write in other words.
+    "--loose-log-error-services=log_filter_internal;log_sink_internal",
 ];
 
 /// All of a family.
@@ -80,7 +86,9 @@ mod tests {
         let of = |dialect| isolating(dialect).collect::<Vec<_>>();
         let (mariadb, mysql) = (of(Dialect::Mariadb), of(Dialect::Mysql { version: (9, 7, 4) }));
         assert!(mariadb.contains(&"--skip-ssl") && !mysql.contains(&"--skip-ssl"));
-        assert!(!mariadb.contains(&"--log-error-verbosity=2") && mysql.contains(&"--log-error-verbosity=2"));
+        assert!(
+            !mariadb.contains(&"--loose-log-error-verbosity=2") && mysql.contains(&"--loose-log-error-verbosity=2")
+        );
         assert!(mariadb.contains(&"--skip-networking") && mysql.contains(&"--skip-networking"));
     }
 }

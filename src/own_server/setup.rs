@@ -126,6 +126,14 @@ impl Setup<'_> {
         }
     }
 
+    /// Whether the program takes its configuration. The stage need not hold a copy.
+    pub fn check_configuration(&self) -> Result<()> {
+        self.make_directory()?;
+        let checked = self.command().map(drop);
+        remove(&self.run())?;
+        checked
+    }
+
     fn named(&self) -> String {
         format!("{} {}", self.program.name(), self.program.version)
     }

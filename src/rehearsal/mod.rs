@@ -22,7 +22,7 @@ mod shadow;
 mod statements;
 mod verdict;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -57,6 +57,23 @@ impl Rehearsal {
         Ok(Rehearsal { program })
     }
 
+    /// Whether the server takes the pod's configuration, before there is a copy: no copy would change its answer. `scratch` is
+    /// an empty directory.
+    pub fn check_configuration(&self, scratch: &Path, server_config: &Path) -> Result<()> {
+        let configuration = PodConfiguration::read(&self.program, server_config, scratch, Reason::Rehearsal)?;
+        self.setup(scratch, scratch.join("data"), &configuration).check_configuration()
+    }
+
+    /// Whether a copy lacks the log without which such a server can't start read-only: until MariaDB 10.8 a prepare leaves an
+    /// empty one, which a server replaces at its first start. (MDEV-14425)
+    pub fn lacks_log(&self, data: &Path) -> bool {
+        const FIRST: (u32, u32) = (10, 8);
+        let mut numbers = self.program.version.split('.').map(|number| number.parse().unwrap_or_default());
+        let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        let is_empty = || std::fs::metadata(data.join("ib_logfile0")).is_ok_and(|log| log.len() == 0);
+        self.program.dialect == Dialect::Mariadb && version < FIRST && is_empty()
+    }
+
     /// Rehearses the copy in `data`, with the configuration of the pod. It may be done again, whenever it was interrupted.
     pub fn run(&self, data: &Path, server_config: &Path) -> Result<Prepared> {
         info!(server = self.program.version, "rehearsing");
@@ -78,22 +95,26 @@ impl Rehearsal {
         let stage = data.parent().unwrap_or(data);
         let shadow = Shadow::of(data)?;
         let configuration = PodConfiguration::read(&self.program, server_config, stage, Reason::Rehearsal)?;
+        let setup = self.setup(stage, shadow.path().to_owned(), &configuration);
+        let mut server = setup.start(&|| true).await?;
+        match opening::open_all(&mut server, shadow.path()).await {
+            Ok(opened) => server.stop().await.map(|()| opened),
+            Err(trouble) => Err(trouble.told(server).await),
+        }
+    }
+
+    fn setup<'a>(&'a self, stage: &'a Path, data_dir: PathBuf, configuration: &'a PodConfiguration) -> Setup<'a> {
         let family: &[&str] = if self.program.dialect == Dialect::Mariadb { &[] } else { &OF_MYSQL };
-        let setup = Setup {
+        Setup {
             program: &self.program,
             stage,
-            data_dir: shadow.path().to_owned(),
-            configuration: Configuration::OfPod(&configuration),
+            data_dir,
+            configuration: Configuration::OfPod(configuration),
             grants: Grants::Skipped,
             access: Access::ReadOnly,
             pool: memory::POOL,
             options: OPTIONS.iter().chain(family).map(Into::into).collect(),
             blame: Reason::Rehearsal,
-        };
-        let mut server = setup.start(&|| true).await?;
-        match opening::open_all(&mut server, shadow.path()).await {
-            Ok(opened) => server.stop().await.map(|()| opened),
-            Err(trouble) => Err(trouble.told(server).await),
         }
     }
 }

@@ -21,13 +21,18 @@ pub enum Verdict {
 
 /// Errors that tell what the donor's own files say. Each stands in the dictionary or in a definition that the donor reads
 /// too, where no damage to a file of the table can put it.
-const NOT_READABLE: [(u16, &str); 3] = [
+const NOT_READABLE: [(u16, &str); 6] = [
     // ER_WRONG_MRG_TABLE
     (1168, "a MERGE table whose tables are missing, or are not alike"),
     // ER_UNKNOWN_STORAGE_ENGINE
     (1286, "a table of an engine that is not loaded"),
     // ER_TABLESPACE_DISCARDED
     (1814, "its tablespace is discarded"),
+    // ER_PLUGIN_IS_NOT_LOADED: a private server loads nothing that a table of the copy names.
+    (1524, "a plugin that it needs is not loaded here"),
+    // ER_UNKNOWN_DATA_TYPE of MariaDB, and its ER_PROVIDER_NOT_LOADED: the same.
+    (4161, "a plugin that brings a data type of it is not loaded here"),
+    (4185, "a plugin that decompresses it is not loaded here"),
 ];
 
 /// ER_NO_SUCH_TABLE_IN_ENGINE

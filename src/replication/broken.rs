@@ -12,7 +12,7 @@ const SOURCE_CANNOT_GIVE: [u32; 2] = [1236, 13114];
 
 /// ER_MASTER_INFO, ER_SLAVE_RELAY_LOG_READ_FAILURE, ER_SLAVE_MI_INIT_REPOSITORY, ER_SLAVE_RLI_INIT_REPOSITORY, and
 /// MySQL's ER_RPL_RELAY_LOG_… of later series.
-const RELAY_LOGS_LOST: [u32; 6] = [1201, 1594, 1871, 1872, 13117, 13121];
+pub const RELAY_LOGS_LOST: [u32; 6] = [1201, 1594, 1871, 1872, 13117, 13121];
 
 /// Why replication can't go on, where it can't.
 pub fn why_it_cannot_go_on(status: &ReplicationStatus) -> Option<Why> {

@@ -5,6 +5,7 @@
 
 use anyhow::Result;
 
+use super::broken::RELAY_LOGS_LOST;
 use crate::datadir::journal::ApplierFault;
 use crate::mysql::Server;
 use crate::mysql::history;
@@ -34,7 +35,9 @@ pub async fn look(
 }
 
 fn has_stopped(status: &ReplicationStatus) -> bool {
-    status.applier == Thread::Stopped && status.applier_error != 0
+    // That relay logs are lost says nothing against the data.
+    let is_about_data = status.applier_error != 0 && !RELAY_LOGS_LOST.contains(&status.applier_error);
+    status.applier == Thread::Stopped && is_about_data
 }
 
 fn judge(known: Option<&ApplierFault>, status: &ReplicationStatus, applied: &Position) -> Option<Change> {
@@ -49,7 +52,14 @@ fn judge(known: Option<&ApplierFault>, status: &ReplicationStatus, applied: &Pos
         return is_passed.then_some(Change::Passed);
     }
     let (number, text) = (status.applier_error, status.applier_error_text.clone());
-    let mut fault = ApplierFault::new(number, text, applied.clone(), fetched.clone());
+    if known.is_some_and(|known| is_passed && (known.number, &known.text) == (number, &text)) {
+        // Skipped by hand: the server shows the error until the applier is started again.
+        return None;
+    }
+    // A MariaDB server that replicates by file and offset has no GTID by which it would be seen to go on.
+    let goes_by_file = !status.by_gtid && matches!(applied, Position::MariadbGtid { .. });
+    let place = if goes_by_file { by_file } else { applied.clone() };
+    let mut fault = ApplierFault::new(number, text, place, fetched.clone());
     if let Some(known) = known.filter(|_| !is_passed) {
         // The same place: what is said of it may have changed, and more may have been fetched of what failed.
         (fault.since, fault.stopped_at) = (known.since, known.stopped_at.clone());
@@ -106,9 +116,35 @@ mod tests {
         let Some(Change::Stopped(second)) = judge(Some(&first), &again, &at("0-100-7")) else { panic!() };
         assert_eq!((second.number, second.since, &second.stopped_at), (1062, 1, &first.stopped_at));
         assert_eq!(second.fetched_gtid, "0-100-9");
-        let Some(Change::Stopped(third)) = judge(Some(&second), &again, &at("0-100-12")) else { panic!() };
-        assert_eq!((third.number, &third.stopped_at), (1062, &at("0-100-12")));
+        let beyond = status(Thread::Stopped, 1032, "0-100-20");
+        let Some(Change::Stopped(third)) = judge(Some(&second), &beyond, &at("0-100-12")) else { panic!() };
+        assert_eq!((third.number, &third.stopped_at), (1032, &at("0-100-12")));
         assert!(third.since > 1);
+    }
+
+    /// The server shows its last error until the applier is started again.
+    #[test]
+    fn a_place_that_was_skipped_by_hand_is_no_new_one_while_the_applier_stands() {
+        let stopped = status(Thread::Stopped, 1062, "0-100-9");
+        let Some(Change::Stopped(first)) = judge(None, &stopped, &at("0-100-7")) else { panic!() };
+        assert_eq!(judge(Some(&first), &stopped, &at("0-100-8")), None);
+        let running = status(Thread::Running, 0, "0-100-9");
+        assert_eq!(judge(Some(&first), &running, &at("0-100-8")), Some(Change::Passed));
+    }
+
+    #[test]
+    fn a_mariadb_server_that_goes_by_file_is_followed_by_file() {
+        let mut stopped = ReplicationStatus { by_gtid: false, ..status(Thread::Stopped, 1062, "") };
+        (stopped.applied_file, stopped.applied_offset) = ("mysql-bin.000002".into(), 500);
+        let Some(Change::Stopped(fault)) = judge(None, &stopped, &at("0-100-7")) else { panic!() };
+        let running =
+            ReplicationStatus { applier: Thread::Running, applier_error: 0, applied_offset: 900, ..stopped.clone() };
+        assert_eq!(judge(Some(&fault), &running, &at("0-100-7")), Some(Change::Passed));
+    }
+
+    #[test]
+    fn lost_relay_logs_say_nothing_against_the_data() {
+        assert_eq!(judge(None, &status(Thread::Stopped, 1594, "0-100-9"), &at("0-100-7")), None);
     }
 
     #[test]

@@ -167,7 +167,9 @@ fn spread(call: &str, count: usize) -> Vec<Point> {
     if !tested().is_quick() && numbers.len() > 2 {
         numbers = vec![numbers[numbers.len() / 2], count];
     }
-    // Pieces of a file that wait for the disk are written together: how many of them do is the disk's affair.
-    let varies = |number: usize| of_many || (call == "pwritev" && number > 1);
+    // Pieces of a file that wait for the disk are written together: how many of them do is the disk's affair. A private
+    // server is looked at until it answers, and wakes our runtime: how often depends on how long it takes to start.
+    let by_time = ["pwritev", "waitid", "write"].contains(&call);
+    let varies = |number: usize| of_many || (by_time && number > 1);
     numbers.into_iter().map(|number| Point { call: call.to_owned(), number, of_many: varies(number) }).collect()
 }

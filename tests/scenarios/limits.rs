@@ -100,7 +100,7 @@ fn a_low_hard_limit_does_for_a_small_set() -> Result<()> {
 fn a_large_soft_limit_is_not_handed_on() -> Result<()> {
     needs!(Tutorial);
     // The tool, after a word about what it was given.
-    let script = "#!/bin/sh\necho \"descriptors: $(ulimit -Sn)\" >&2\nexec /usr/bin/mariadb-backup \"$@\"\n";
+    let script = "#!/bin/sh\necho \"[Warning] descriptors: $(ulimit -Sn)\" >&2\nexec /usr/bin/mariadb-backup \"$@\"\n";
     let cluster = primary(10, |manifests| {
         for container in ["clone", "sidecar"] {
             manifests.stand_in(container, "mariadb-backup", script);

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use mysqlset::inventory::{Inventory, encoding};
 use mysqlset::unpack::Format;
 use mysqlset::wire::data::DataWriter;
 use mysqlset::wire::frame::{self, Kind};
@@ -58,6 +59,12 @@ fn changed(stream: &[u8], settings: &dyn Fn(&str) -> String, more: &[Vec<u8>]) -
     Ok([more.concat(), new.concat(), rest].concat())
 }
 
+/// What such a donor holds, by its own word.
+fn nothing() -> Result<Vec<u8>> {
+    let nothing = Inventory { keeps_definitions: true, entries: Vec::new() };
+    encoding::encode(&nothing).map_err(anyhow::Error::msg)
+}
+
 /// Sends it to everybody who comes, whole to its end mark, as long as the test goes on.
 fn serve(listener: TcpListener, stream: Vec<u8>) {
     std::thread::spawn(move || {
@@ -70,6 +77,7 @@ fn serve(listener: TcpListener, stream: Vec<u8>) {
                 let mut writer = DataWriter::new(&recipient);
                 let mut bytes = stream.as_slice();
                 while writer.relay_once(&mut bytes)?.is_ok_and(|count| count > 0) {}
+                writer.send_inventory(&nothing()?)?;
                 writer.end(None)?;
                 Ok(())
             };

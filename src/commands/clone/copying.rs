@@ -10,7 +10,7 @@ use crate::backup_tool::Prepared;
 use crate::datadir::journal::{FILE_NAME, Journal, State, now};
 use crate::datadir::layout::Layout;
 use crate::datadir::ownership::Ownership;
-use crate::datadir::{named_places, publish, stage};
+use crate::datadir::{earlier_life, named_places, publish, stage};
 use crate::durable;
 use crate::exit::{self, Reason, reason_of};
 use crate::peer::{Asker, Site};
@@ -62,7 +62,13 @@ impl From {
 impl Copying<'_> {
     pub fn run(&self, interrupted: Option<Journal>) -> Result<()> {
         let mut journal = match interrupted {
-            Some(journal) if journal.state == State::Publishing => return self.publish(&journal),
+            Some(journal) if journal.state == State::Publishing => {
+                // An older version removed that only now.
+                if self.layout.staged_data().exists() {
+                    earlier_life::remove(&self.layout.staged_data(), &self.config)?;
+                }
+                return self.publish(&journal);
+            }
             Some(journal) if matches!(journal.state, State::Received | State::Preparing | State::Prepared) => journal,
             other => self.receive(0, other.map_or(0, |journal| journal.memory_halvings))?,
         };

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::copying::Copying;
 use crate::backup_tool::Prepared;
+use crate::cli::Rehearse;
 use crate::datadir::journal::Journal;
 use crate::durable;
 use crate::exit::{self, Reason, reason_of};
@@ -26,6 +27,9 @@ const TABLES: [(&str, u64); 2] = [("mysql/event.MAD", 8192), ("mysql/event.MYD",
 
 /// As long as a recovery from a killed server's writes takes, and no more than it needs.
 const OPTIONS: [&str; 1] = ["--performance-schema=OFF"];
+
+/// MySQL's own, as in the rehearsal: no relay log is opened, and nothing is upgraded.
+const OF_MYSQL: [&str; 2] = ["--server-id=0", "--loose-upgrade=MINIMAL"];
 
 /// What a copy's files say of its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,8 @@ impl Held {
     }
 }
 
+const THEY_RUN: &str = "those that were enabled run on this pod wherever its event_scheduler is ON";
+
 impl Copying<'_> {
     /// What this pod's role makes of events.
     pub(super) fn change_of_events(&self) -> Change {
@@ -65,12 +71,13 @@ impl Copying<'_> {
         if journal.clone.as_ref().is_some_and(|clone| clone.plugin.is_some()) || held == Held::None {
             return Ok(Prepared::Whole);
         }
+        if self.settings.rehearsal == Rehearse::Off {
+            warn!("--rehearsal off: the copy may hold events, and no server changes them: {THEY_RUN}");
+            return Ok(Prepared::Whole);
+        }
         let program = Program::find()?.filter(|program| self.ways.misfit(&program.version).is_none());
         let Some(program) = program else {
-            warn!(
-                "the copy holds events, or may, and no server program here can change them: those that were enabled run \
-                 on this pod wherever its event_scheduler is ON"
-            );
+            warn!("the copy may hold events, and no server program here can change them: {THEY_RUN}");
             return Ok(Prepared::Whole);
         };
         match Handle::current().block_on(self.settle_events_by(&program, &data)) {
@@ -90,6 +97,7 @@ impl Copying<'_> {
         let scratch = tempfile::tempdir_in(&stage)
             .map_err(|error| exit::disk_error(error, format!("making a directory in {}", stage.display())))?;
         let pod = PodConfiguration::read(program, &self.settings.server_config, scratch.path(), Reason::Rehearsal)?;
+        let family: &[&str] = if program.dialect == Dialect::Mariadb { &[] } else { &OF_MYSQL };
         let setup = Setup {
             program,
             stage: &stage,
@@ -97,13 +105,21 @@ impl Copying<'_> {
             configuration: Configuration::OfPod(&pod),
             grants: Grants::Skipped,
             // MariaDB's table is Aria's, which is written all the same; InnoDB's files stay as they are.
-            access: if program.dialect == Dialect::Mariadb { Access::ReadOnly } else { Access::Writable },
+            access: match program.dialect {
+                // Until 10.8 a prepare leaves an empty log, which only a server that may write replaces.
+                Dialect::Mariadb if std::fs::metadata(data.join("ib_logfile0")).is_ok_and(|log| log.len() > 0) => {
+                    Access::ReadOnly
+                }
+                _ => Access::Writable,
+            },
             pool: LEAST_POOL,
-            options: OPTIONS.iter().map(Into::into).collect(),
+            options: OPTIONS.iter().chain(family).map(Into::into).collect(),
             blame: Reason::Rehearsal,
         };
         let mut own_server = setup.start(&|| true).await?;
-        let names = events::change(&mut own_server.server, self.change_of_events()).await?;
+        let changed = events::change(&mut own_server.server, self.change_of_events()).await;
+        // Another copy may be another answer; this one would be taken up again and again.
+        let names = changed.map_err(|error| Reason::Rehearsal.because(error.context("changing the copy's events")))?;
         own_server.stop().await?;
         Ok(names)
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tracing::{info, warn};
 
 use crate::cli::{OnBrokenReplica, OnHalfMade, OnLostPrimary};
-use crate::datadir::journal::{Journal, now};
+use crate::datadir::journal::{Journal, State, now};
 use crate::datadir::layout::{Layout, Place};
 use crate::datadir::stage;
 use crate::datadir::state::Found;
@@ -48,6 +48,10 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
             // Nothing was made of it; and what is made now says so itself.
             Journal::remove(&layout.data_dir)?;
             Ok(Next::Make(None))
+        }
+        // Nothing is staged: it only remembers how much memory was too much for an earlier prepare.
+        Found::Interrupted(journal) if journal.state == State::Receiving && !layout.staged_data().exists() => {
+            Ok(Next::Make(Some(journal)))
         }
         Found::Interrupted(journal)
             if settings.member.role() == Role::Primary && settings.on_lost_primary != OnLostPrimary::Recover =>

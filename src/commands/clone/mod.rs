@@ -76,7 +76,7 @@ pub fn run(settings: &Clone) -> Result<()> {
     let ways = Ways::find(settings.peering.method)?;
     let config = config(settings, &ways)?;
     let is_proven = interrupted.as_ref().is_some_and(|journal| journal.state == State::Publishing);
-    let rehearsal = if is_proven { None } else { rehearsing::plan(settings.rehearsal, &ways)? };
+    let rehearsal = if is_proven { None } else { rehearsing::plan(settings, &layout, &ways)? };
     let copying = Copying { settings, layout: &layout, ownership, ways, config, rehearsal, from, replacing: None };
     copying.run(interrupted)
 }
@@ -89,13 +89,14 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
         warn!("the broken replica is not cloned again: {why}");
         return stage::discard(layout);
     }
-    let (ways, from) = (Ways::find(settings.peering.method)?, From::for_replica(settings));
-    let config = config(settings, &ways)?;
-    let replaced = rehearsing::plan(settings.rehearsal, &ways).and_then(|rehearsal| {
+    let replace = || -> Result<()> {
+        let (ways, from) = (Ways::find(settings.peering.method)?, From::for_replica(settings));
+        let config = config(settings, &ways)?;
+        let rehearsal = rehearsing::plan(settings, layout, &ways)?;
         let copying = Copying { settings, layout, ownership, ways, config, rehearsal, from, replacing: Some(old) };
         copying.run(interrupted)
-    });
-    replaced.or_else(|error| {
+    };
+    replace().or_else(|error| {
         warn!("the broken replica is not cloned again this time: {error:#}");
         stage::discard(layout)
     })

@@ -41,6 +41,10 @@ impl Copying<'_> {
         } else {
             journal.received_log = ReceivedLog::of(&data)?;
         }
+        if let Some(log) = left_files::cut_aria_log(&data)? {
+            let why = format!("the backup's {log} is shorter than one page: a prepare would never end");
+            return Ok(Prepared::Failed(Reason::Prepare.error(why)));
+        }
         // An older version may have received it.
         match server_options::rebuild(&data, self.keys()) {
             Err(error) if reason_of(&error) == Some(Reason::Refused) => return Ok(Prepared::Failed(error)),

@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use super::copying::Copying;
 use crate::backup_tool::Prepared;
-use crate::datadir::journal::{CloneRecord, Journal};
+use crate::datadir::journal::{CloneRecord, Journal, Unproven};
 use crate::datadir::{earlier_life, named_places};
 use crate::exit::{self, Reason};
 
@@ -21,8 +21,11 @@ pub(super) struct Proofs {
 impl Proofs {
     /// What is missing of a copy whose prepare proves less than it should: such a one needs all of them.
     fn what_is_missing(self, clone: Option<&CloneRecord>) -> Option<String> {
-        let unproven = clone.and_then(|clone| clone.unproven.first())?;
-        let missing = match (self.inventory, self.rehearsal) {
+        let all = &clone?.unproven;
+        let unproven = all.iter().find(|unproven| **unproven == Unproven::PrepareWords).or(all.first())?;
+        // A tool that does not tell how far it came compares it itself; one of unknown words may do anything.
+        let rehearsal = self.rehearsal || *unproven == Unproven::PrepareEnd;
+        let missing = match (self.inventory, rehearsal) {
             (true, true) => return None,
             (true, false) => "the rehearsal was not made",
             (false, true) => "the donor sent no list of its tables",
@@ -35,12 +38,17 @@ impl Proofs {
 }
 
 impl Copying<'_> {
-    /// Changes what must be changed, and proves. The donor's list knows a copy by the tools' names, a server by its
-    /// configuration's. Between the two checks only names change, and the status of events (MariaDB: `mysql/event.*` and
-    /// Aria's log). After both only names and owners change.
+    /// Changes what must be changed, then proves. A server knows a copy by its configuration's names, the donor's list by the
+    /// tools': between the two checks only names change, and after both names and owners.
     pub(super) fn prove(&self, journal: &mut Journal) -> Result<Prepared> {
         let staged = self.layout.staged_data();
         earlier_life::remove(&staged, &self.config)?;
+        if let Prepared::Failed(error) = self.make_places()? {
+            return Ok(Prepared::Failed(error));
+        }
+        if let Prepared::Failed(error) = self.settle_events(journal)? {
+            return Ok(Prepared::Failed(error));
+        }
         named_places::gather(&self.config, &self.layout.data_dir, &staged)?;
         let mut proofs = Proofs::default();
         match self.compare_inventory(journal)? {
@@ -48,12 +56,7 @@ impl Copying<'_> {
             Some(Prepared::Whole) => proofs.inventory = true,
             None => {}
         }
-        match named_places::make(&self.config, &self.layout.data_dir, &staged) {
-            // Two files for one place: another donor's backup may have one.
-            Err(error) if exit::reason_of(&error) == Some(Reason::Refused) => return Ok(Prepared::Failed(error)),
-            made => made?,
-        }
-        if let Prepared::Failed(error) = self.settle_events(journal)? {
+        if let Prepared::Failed(error) = self.make_places()? {
             return Ok(Prepared::Failed(error));
         }
         match self.rehearse()? {
@@ -68,5 +71,13 @@ impl Copying<'_> {
             None => Prepared::Whole,
             Some(why) => Prepared::Failed(Reason::NoPosition.error(why)),
         })
+    }
+
+    /// Two files for one place are that donor's fault: another backup may have one.
+    fn make_places(&self) -> Result<Prepared> {
+        match named_places::make(&self.config, &self.layout.data_dir, &self.layout.staged_data()) {
+            Err(error) if exit::reason_of(&error) == Some(Reason::Refused) => Ok(Prepared::Failed(error)),
+            made => made.map(|()| Prepared::Whole),
+        }
     }
 }

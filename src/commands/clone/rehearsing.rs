@@ -1,5 +1,8 @@
 //! Whether a copy is rehearsed, and with what.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
 use anyhow::Result;
 use tracing::{info, warn};
 
@@ -7,13 +10,19 @@ use super::copying::Copying;
 use super::ways::Ways;
 use crate::backup_tool::Prepared;
 use crate::cli::Rehearse;
-use crate::exit::Reason;
+use crate::datadir::layout::Layout;
+use crate::exit::{self, Reason};
+use crate::mysql::dialect::Dialect;
 use crate::own_server::Program;
 use crate::rehearsal::Rehearsal;
+use crate::settings::Clone;
 
-/// Looks for a server program. Called before the first byte comes, for what is too little for it is refused then.
-pub fn plan(mode: Rehearse, ways: &Ways) -> Result<Option<Rehearsal>> {
-    if mode == Rehearse::Off {
+/// The first MySQL that a private server is made of: 5.6 does not take the options that isolate it.
+const FIRST_MYSQL: (u16, u16, u16) = (5, 7, 0);
+
+/// Looks for a server program. Called before the first byte comes: what no copy would change is refused then.
+pub fn plan(settings: &Clone, layout: &Layout, ways: &Ways) -> Result<Option<Rehearsal>> {
+    if settings.rehearsal == Rehearse::Off {
         info!("--rehearsal off: no server is started on the copy before it is published");
         return Ok(None);
     }
@@ -30,13 +39,57 @@ pub fn plan(mode: Rehearse, ways: &Ways) -> Result<Option<Rehearsal>> {
         warn!("no rehearsal, for the server here is not the one that the copy is for: {misfit}");
         return Ok(None);
     }
-    Rehearsal::with(program).map(Some)
+    if matches!(program.dialect, Dialect::Mysql { version } if version < FIRST_MYSQL) {
+        info!(server = program.version, "no rehearsal: it needs MySQL 5.7 or later");
+        return Ok(None);
+    }
+    let scratch = Scratch::make(layout)?;
+    if !scratch.has_hard_links()? {
+        warn!("no rehearsal: the volume's file system has no hard links, and a second copy may not fit");
+        return Ok(None);
+    }
+    let rehearsal = Rehearsal::with(program)?;
+    rehearsal.check_configuration(&scratch.0, &settings.server_config)?;
+    Ok(Some(rehearsal))
+}
+
+/// A directory on the volume, for a moment. What a killed start left goes first.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make(layout: &Layout) -> Result<Scratch> {
+        let path = layout.workplace().join(".mysqlset-check");
+        let removed = match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        removed
+            .and_then(|()| std::fs::create_dir(&path))
+            .map_err(|error| exit::disk_error(error, format!("making the directory {}", path.display())))?;
+        Ok(Scratch(path))
+    }
+
+    fn has_hard_links(&self) -> Result<bool> {
+        let (file, link) = (self.0.join("file"), self.0.join("link"));
+        std::fs::write(&file, "").map_err(|error| exit::disk_error(error, format!("writing {}", file.display())))?;
+        Ok(std::fs::hard_link(file, link).is_ok())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Copying<'_> {
     /// `None` where there is no rehearsal.
     pub(super) fn rehearse(&self) -> Result<Option<Prepared>> {
-        let run = |rehearsal: &Rehearsal| rehearsal.run(&self.layout.staged_data(), &self.settings.server_config);
-        self.rehearsal.as_ref().map(run).transpose()
+        let (Some(rehearsal), data) = (&self.rehearsal, self.layout.staged_data()) else { return Ok(None) };
+        if rehearsal.lacks_log(&data) {
+            warn!("no rehearsal: a prepare by MariaDB before 10.8 leaves no log to start on without writing");
+            return Ok(None);
+        }
+        rehearsal.run(&data, &self.settings.server_config).map(Some)
     }
 }

@@ -148,7 +148,7 @@ impl Staged {
         for name in ["auto.cnf", "multi-master.info", "mysqld-auto.cnf"] {
             let _ = std::fs::remove_file(staged.data().join(name));
         }
-        let clone = r#""clone":{"donor":"x","donor_pod":"mysql-0","tool":"x","bytes":1,"seconds":1.0,"received_at":1,
+        let clone = r#""clone":{"donor":"x","donor_pod":"mysql-0","tool":"x","bytes":1,"seconds":1.0,"received_at":1,"inventory":"legacy-stream",
             "position":{"by":"mariadb-gtid","slave_pos":"0-100-1"}}"#;
         let journal = format!(
             r#"{{"version":1,"state":"prepared","since":1,{clone},"prepare_attempts":1,"failed_backups":{failed_backups}}}"#
