@@ -102,7 +102,6 @@ fn a_copy_that_the_pods_configuration_does_not_fit_is_not_published() -> Result<
         ("another page size", "innodb_page_size = 8192", "page"),
         ("an unknown option", "no_such_option = 1", "no_such_option"),
         ("other data files", "innodb_data_file_path = other1:12M;other2:12M:autoextend", "other1"),
-        ("a directory of the log that is not there", "innodb_log_group_home_dir = redo", ""),
     ];
     for (name, line, word) in cases {
         let staged = Staged::of(odd(), 1)?;
