@@ -303,7 +303,7 @@ pub fn outputs(commands: &mut [Command]) -> io::Result<Vec<Output>> {
 }
 
 fn spawn_piped(command: &mut Command) -> io::Result<Child> {
-    environment::withhold_from(command);
+    environment::withhold_secrets_from(command);
     spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 

@@ -16,6 +16,9 @@ use std::process::Command;
 const WITHHELD: [&str; 3] = ["UMASK", "UMASK_DIR", "TMPDIR"];
 const WITHHELD_STARTS: [&str; 4] = ["MYSQL", "MARIADB", "XTRABACKUP", "PERCONA"];
 
+/// Our own, which may hold secrets.
+const OURS: &str = "MYSQLSET_";
+
 const LOGIN_FILE: (&str, &str) = ("MYSQL_TEST_LOGIN_FILE", "/dev/null/no-login-file");
 
 /// Leaves out of a child's environment what would change what it does, or tell it our secrets.
@@ -24,6 +27,13 @@ pub fn withhold_from(command: &mut Command) {
         command.env_remove(variable);
     }
     command.env(LOGIN_FILE.0, LOGIN_FILE.1);
+}
+
+/// Leaves out what is ours alone: of a question to a program whose answer is to be what it would be without us.
+pub fn withhold_secrets_from(command: &mut Command) {
+    for (variable, _) in std::env::vars_os().filter(|(variable, _)| variable.to_string_lossy().starts_with(OURS)) {
+        command.env_remove(variable);
+    }
 }
 
 fn is_withheld(variable: &OsStr) -> bool {

@@ -18,7 +18,7 @@
 //! | [`clone_plugin`] | a copy without a backup tool, by a private server |
 //! | [`rehearsal`] | whether the pod's server can start on a copy and open its tables |
 //! | [`own_server`] | a private server on data that nobody else uses |
-//! | [`backup_tool`], [`mysql`] | the only modules that know one tool or server from another |
+//! | [`backup_tool`], [`mysql`], [`own_server`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin`, `rehearsal` → `own_server` → `wire`, `unpack`,
 //! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service`, `limits`, `environment` → `exit`, `durable`, `secret`, `terminal`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Modules that know one tool or server from another.
-const KNOWING: [&str; 2] = ["mysql", "backup_tool"];
+const KNOWING: [&str; 3] = ["mysql", "backup_tool", "own_server"];
 
 /// Words by which code would ask, or be told.
 const FLAVOURS: [&str; 4] = ["Dialect::Mariadb", "Dialect::Mysql", "Family::Mariadb", "Family::Percona"];

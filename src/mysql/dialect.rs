@@ -63,6 +63,19 @@ impl Dialect {
         }
     }
 
+    /// How many rows a statement must ask a table for to have its file opened: MySQL opens it when it reads the first.
+    pub fn rows_to_open_a_file(self) -> u8 {
+        match self {
+            Dialect::Mariadb => 0,
+            Dialect::Mysql { .. } => 1,
+        }
+    }
+
+    /// Whether it lists tables with their engines without reading each definition.
+    pub fn has_engines_in_dictionary(self) -> bool {
+        matches!(self, Dialect::Mysql { version } if version >= (8, 0, 0))
+    }
+
     fn says_replica(self) -> bool {
         matches!(self, Dialect::Mysql { version } if version >= (8, 0, 23))
     }

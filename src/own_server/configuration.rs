@@ -13,6 +13,7 @@ use rustix::process::geteuid;
 use super::program::Program;
 use super::words;
 use crate::child::{self, path_option};
+use crate::environment;
 use crate::exit::{self, Reason};
 
 /// Where the servers keep their data where nothing says otherwise.
@@ -125,6 +126,7 @@ fn write(file: &Path, text: &str) -> Result<()> {
 fn settings_by(program: &Program, first: Option<OsString>, blame: Reason) -> Result<Vec<(String, String)>> {
     let mut command = Command::new(&program.path);
     command.args(first).arg("--print-defaults");
+    environment::withhold_from(&mut command);
     let output = child::output(&mut command)
         .with_context(|| format!("asking {} for its configuration", program.path.display()))?;
     if !output.status.success() {
@@ -145,6 +147,7 @@ fn files_of(program: &Program, scratch: &Path) -> Result<Vec<PathBuf>> {
         .args(["--no-defaults", "--user=root"])
         .arg(path_option("--datadir=", scratch))
         .args(["--verbose", "--help"]);
+    environment::withhold_from(&mut command);
     let output =
         child::output(&mut command).with_context(|| format!("asking {} for its files", program.path.display()))?;
     let home = std::env::var_os("HOME").map(PathBuf::from);

@@ -22,6 +22,7 @@ mod plugin_directory;
 mod program;
 mod running;
 mod setup;
+mod traits;
 mod words;
 
 pub use configuration::PodConfiguration;

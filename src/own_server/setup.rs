@@ -15,6 +15,7 @@ use super::running::{OwnServer, failure, remove, socket_in};
 use super::{options, plugin_directory, words};
 use crate::backup_tool::memory;
 use crate::child::{self, Running, path_option};
+use crate::environment;
 use crate::exit::{self, Reason};
 use crate::limits::Descriptors;
 use crate::mysql::Server;
@@ -208,6 +209,7 @@ impl Setup<'_> {
         if geteuid().is_root() {
             command.arg("--user=root");
         }
+        environment::withhold_from(&mut command);
         // It looks into its data directory: into one where nothing is.
         command.arg(path_option("--datadir=", &self.tmp())).args(["--verbose", "--help"]).current_dir(self.run());
         let output = child::output(&mut command)

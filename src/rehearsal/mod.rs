@@ -31,7 +31,6 @@ use tracing::info;
 
 use crate::backup_tool::Prepared;
 use crate::exit::{Reason, reason_of};
-use crate::mysql::dialect::Dialect;
 use crate::own_server::{Access, Configuration, Grants, PodConfiguration, Program, Setup};
 use crate::progress::Progress;
 use opening::Opened;
@@ -40,9 +39,6 @@ use shadow::Shadow;
 /// More than what isolates the server: little memory; and files are read through the page cache, which brings the two pages
 /// that each table is opened by in one read.
 const OPTIONS: [&str; 3] = ["--performance-schema=OFF", "--thread-cache-size=0", "--innodb-flush-method=fsync"];
-
-/// MySQL's own. With this server id it opens no relay log; and a newer server upgrades the tables when it starts in earnest.
-const OF_MYSQL: [&str; 2] = ["--server-id=0", "--loose-upgrade=MINIMAL"];
 
 /// What a copy is rehearsed with.
 #[derive(Clone, Debug)]
@@ -64,14 +60,9 @@ impl Rehearsal {
         self.setup(scratch, scratch.join("data"), &configuration).check_configuration()
     }
 
-    /// Whether a copy lacks the log without which such a server can't start read-only: until MariaDB 10.8 a prepare leaves an
-    /// empty one, which a server replaces at its first start. (MDEV-14425)
+    /// Whether a copy is one that this server can't start on without writing.
     pub fn lacks_log(&self, data: &Path) -> bool {
-        const FIRST: (u32, u32) = (10, 8);
-        let mut numbers = self.program.version.split('.').map(|number| number.parse().unwrap_or_default());
-        let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-        let is_empty = || std::fs::metadata(data.join("ib_logfile0")).is_ok_and(|log| log.len() == 0);
-        self.program.dialect == Dialect::Mariadb && version < FIRST && is_empty()
+        self.program.lacks_log(data)
     }
 
     /// Rehearses the copy in `data`, with the configuration of the pod. It may be done again, whenever it was interrupted.
@@ -104,7 +95,6 @@ impl Rehearsal {
     }
 
     fn setup<'a>(&'a self, stage: &'a Path, data_dir: PathBuf, configuration: &'a PodConfiguration) -> Setup<'a> {
-        let family: &[&str] = if self.program.dialect == Dialect::Mariadb { &[] } else { &OF_MYSQL };
         Setup {
             program: &self.program,
             stage,
@@ -113,7 +103,7 @@ impl Rehearsal {
             grants: Grants::Skipped,
             access: Access::ReadOnly,
             pool: memory::POOL,
-            options: OPTIONS.iter().chain(family).map(Into::into).collect(),
+            options: OPTIONS.iter().chain(self.program.options_on_copy()).map(Into::into).collect(),
             blame: Reason::Rehearsal,
         }
     }

@@ -11,7 +11,6 @@ use super::statements::{self, Asked};
 use super::verdict::{Verdict, judge};
 use crate::exit::Reason;
 use crate::mysql::Server;
-use crate::mysql::dialect::Dialect;
 use crate::mysql::opening::Table;
 use crate::own_server::OwnServer;
 
@@ -153,8 +152,7 @@ impl Listing {
         let schemas = server.schemas(TIME_TO_LIST).await.context("listing the schemas")?;
         let engines = server.engines(TIME_TO_LIST).await.context("listing the engines")?;
         let foreign: BTreeSet<&String> = engines.iter().filter(|engine| statements::is_foreign(engine)).collect();
-        // MySQL has the engines in its dictionary since 8.0.
-        let is_cheap = matches!(server.dialect, Dialect::Mysql { version } if version >= (8, 0, 0));
+        let is_cheap = server.dialect.has_engines_in_dictionary();
         let files = statements::checked_files(data_dir);
         let all_engines = is_cheap || !foreign.is_empty() || files.of_users;
         Ok(Listing { schemas, all_engines, largest_index: files.largest_index })

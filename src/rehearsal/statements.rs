@@ -30,11 +30,7 @@ pub fn of(dialect: Dialect, table: &Table) -> Asked {
     match table.engine.as_deref() {
         Some(engine) if is(&CHECKED, engine) => Asked::Check(format!("CHECK TABLE {name} QUICK")),
         Some(engine) if !is(&LOCAL, engine) => Asked::Nothing,
-        // MySQL opens a file when it reads the first row.
-        _ => match dialect {
-            Dialect::Mariadb => Asked::Open(format!("SELECT 1 FROM {name} LIMIT 0")),
-            Dialect::Mysql { .. } => Asked::Open(format!("SELECT 1 FROM {name} LIMIT 1")),
-        },
+        _ => Asked::Open(format!("SELECT 1 FROM {name} LIMIT {}", dialect.rows_to_open_a_file())),
     }
 }
 
@@ -77,22 +73,21 @@ pub fn checked_files(data_dir: &Path) -> CheckedFiles {
 mod tests {
     use super::*;
 
-    const MYSQL: Dialect = Dialect::Mysql { version: (9, 7, 4) };
-
     fn table(name: &str, engine: Option<&str>) -> Table {
         Table { schema: "a`b".into(), name: name.into(), engine: engine.map(str::to_owned) }
     }
 
     #[test]
     fn each_engine_has_its_statement() {
+        let [mariadb, mysql] = ["10.11.19-MariaDB", "9.7.4"].map(|version| Dialect::of(version).unwrap());
         for (dialect, engine, expected) in [
-            (Dialect::Mariadb, None, Asked::Open("SELECT 1 FROM `a``b`.`t\"'\\` LIMIT 0".into())),
-            (Dialect::Mariadb, Some("InnoDB"), Asked::Open("SELECT 1 FROM `a``b`.`t\"'\\` LIMIT 0".into())),
-            (Dialect::Mariadb, Some("Aria"), Asked::Check("CHECK TABLE `a``b`.`t\"'\\` QUICK".into())),
-            (MYSQL, Some("InnoDB"), Asked::Open("SELECT 1 FROM `a``b`.`t\"'\\` LIMIT 1".into())),
-            (MYSQL, Some("MyISAM"), Asked::Check("CHECK TABLE `a``b`.`t\"'\\` QUICK".into())),
-            (MYSQL, Some("FEDERATED"), Asked::Nothing),
-            (Dialect::Mariadb, Some("SPIDER"), Asked::Nothing),
+            (mariadb, None, Asked::Open("SELECT 1 FROM `a``b`.`t\"'\\` LIMIT 0".into())),
+            (mariadb, Some("InnoDB"), Asked::Open("SELECT 1 FROM `a``b`.`t\"'\\` LIMIT 0".into())),
+            (mariadb, Some("Aria"), Asked::Check("CHECK TABLE `a``b`.`t\"'\\` QUICK".into())),
+            (mysql, Some("InnoDB"), Asked::Open("SELECT 1 FROM `a``b`.`t\"'\\` LIMIT 1".into())),
+            (mysql, Some("MyISAM"), Asked::Check("CHECK TABLE `a``b`.`t\"'\\` QUICK".into())),
+            (mysql, Some("FEDERATED"), Asked::Nothing),
+            (mariadb, Some("SPIDER"), Asked::Nothing),
         ] {
             assert_eq!(of(dialect, &table("t\"'\\", engine)), expected, "{engine:?}");
         }

@@ -16,9 +16,8 @@ use crate::cli::Rehearse;
 use crate::datadir::journal::Journal;
 use crate::durable;
 use crate::exit::{self, Reason, reason_of};
-use crate::mysql::dialect::Dialect;
 use crate::mysql::events::{self, Change};
-use crate::own_server::{Access, Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
+use crate::own_server::{Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
 use crate::wire::message::Wants;
 
 /// The files that hold events where they are an ordinary table, each with its length while no event was ever in it: Aria's
@@ -27,9 +26,6 @@ const TABLES: [(&str, u64); 2] = [("mysql/event.MAD", 8192), ("mysql/event.MYD",
 
 /// As long as a recovery from a killed server's writes takes, and no more than it needs.
 const OPTIONS: [&str; 1] = ["--performance-schema=OFF"];
-
-/// MySQL's own, as in the rehearsal: no relay log is opened, and nothing is upgraded.
-const OF_MYSQL: [&str; 2] = ["--server-id=0", "--loose-upgrade=MINIMAL"];
 
 /// What a copy's files say of its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +93,6 @@ impl Copying<'_> {
         let scratch = tempfile::tempdir_in(&stage)
             .map_err(|error| exit::disk_error(error, format!("making a directory in {}", stage.display())))?;
         let pod = PodConfiguration::read(program, &self.settings.server_config, scratch.path(), Reason::Rehearsal)?;
-        let family: &[&str] = if program.dialect == Dialect::Mariadb { &[] } else { &OF_MYSQL };
         let setup = Setup {
             program,
             stage: &stage,
@@ -105,15 +100,9 @@ impl Copying<'_> {
             configuration: Configuration::OfPod(&pod),
             grants: Grants::Skipped,
             // MariaDB's table is Aria's, which is written all the same; InnoDB's files stay as they are.
-            access: match program.dialect {
-                // Until 10.8 a prepare leaves an empty log, which only a server that may write replaces.
-                Dialect::Mariadb if std::fs::metadata(data.join("ib_logfile0")).is_ok_and(|log| log.len() > 0) => {
-                    Access::ReadOnly
-                }
-                _ => Access::Writable,
-            },
+            access: program.access_to_events(data),
             pool: LEAST_POOL,
-            options: OPTIONS.iter().chain(family).map(Into::into).collect(),
+            options: OPTIONS.iter().chain(program.options_on_copy()).map(Into::into).collect(),
             blame: Reason::Rehearsal,
         };
         let mut own_server = setup.start(&|| true).await?;

@@ -12,13 +12,9 @@ use crate::backup_tool::Prepared;
 use crate::cli::Rehearse;
 use crate::datadir::layout::Layout;
 use crate::exit::{self, Reason};
-use crate::mysql::dialect::Dialect;
 use crate::own_server::Program;
 use crate::rehearsal::Rehearsal;
 use crate::settings::Clone;
-
-/// The first MySQL that a private server is made of: 5.6 does not take the options that isolate it.
-const FIRST_MYSQL: (u16, u16, u16) = (5, 7, 0);
 
 /// Looks for a server program. Called before the first byte comes: what no copy would change is refused then.
 pub fn plan(settings: &Clone, layout: &Layout, ways: &Ways) -> Result<Option<Rehearsal>> {
@@ -39,7 +35,7 @@ pub fn plan(settings: &Clone, layout: &Layout, ways: &Ways) -> Result<Option<Reh
         warn!("no rehearsal, for the server here is not the one that the copy is for: {misfit}");
         return Ok(None);
     }
-    if matches!(program.dialect, Dialect::Mysql { version } if version < FIRST_MYSQL) {
+    if !program.can_be_isolated() {
         info!(server = program.version, "no rehearsal: it needs MySQL 5.7 or later");
         return Ok(None);
     }
