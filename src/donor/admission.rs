@@ -9,6 +9,7 @@ use anyhow::Result;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use serde::Serialize;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::preflight::Survey;
@@ -23,6 +24,9 @@ use crate::wire::preface;
 
 /// The whole handshake of a peer must be done in this time, however it spreads its bytes.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What is asked before an offer is asked in this time: recipients wait for 80 seconds.
+const PREFLIGHT_LIMIT: Duration = Duration::from_secs(70);
 
 /// When a recipient that found us busy or not ready may come back, in seconds.
 const RETRY_AFTER: u64 = 2;
@@ -192,7 +196,12 @@ pub fn take_turn<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Turn, Way<'a>, 
     let way = way::choose(donor, hello).map_err(Ended::Refused)?;
     let busy = || refused(Why::Busy, "another clone is being served", Some(RETRY_AFTER));
     let turn = Turn::take(donor).ok_or_else(busy)?;
-    let survey = Handle::current().block_on(preflight::check(donor, way, hello)).map_err(Ended::Refused)?;
+    let checked = Handle::current().block_on(timeout(PREFLIGHT_LIMIT, preflight::check(donor, way, hello)));
+    let too_slow = || {
+        let text = format!("this donor's server did not answer all questions in {} seconds", PREFLIGHT_LIMIT.as_secs());
+        refused(Why::NotReady, &text, Some(RETRY_AFTER))
+    };
+    let survey = checked.map_err(|_| too_slow())?.map_err(Ended::Refused)?;
     Ok((turn, way, survey))
 }
 

@@ -19,6 +19,9 @@ use crate::wire::message::{Hello, Refusal, Why};
 /// A server that does not answer now may do so later, in seconds.
 const RETRY_AFTER: u64 = 5;
 
+/// From so many tablespaces and files on it is worth a look whether an inventory has room for them.
+const MANY: usize = 50_000;
+
 /// How an inventory is encoded for a recipient that takes what it names.
 pub fn encoding(asked_for: &[String]) -> Option<String> {
     asked_for.iter().any(|name| name == NAME).then(|| NAME.to_owned())
@@ -60,7 +63,16 @@ pub async fn first_look(
     }
     let (account, extent) = asking(donor, way);
     let look = inventory::look(server, &account.user, &donor.settings.data_dir, extent).await;
-    look.map(Some).map_err(refusal)
+    let look = look.map_err(refusal)?;
+    // Before the copy is made: what is too much now will be too much then.
+    if look.len() > MANY {
+        encoding::encode(&look.and(&look)).map_err(|text| Refusal {
+            why: Why::Unsupported,
+            text,
+            retry_after: None,
+        })?;
+    }
+    Ok(Some(look))
 }
 
 /// The look after the copy, and the encoded inventory. While the server is asked, `tell` is called after each `period`.
