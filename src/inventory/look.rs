@@ -62,7 +62,8 @@ impl Look {
         let undo_files = self.undo_files.intersection(&later.undo_files);
         entries.extend(undo_files.map(|path| Entry { path: path.clone(), kind: Kind::Undo }));
         for (path, mark) in &self.files {
-            if !spoken_for.contains(path)
+            if !self.is_of_no_table(path)
+                && !spoken_for.contains(path)
                 && let Some(now) = later.files.get(path)
                 && self.is_continuous(path, mark, later, now)
             {
@@ -72,6 +73,12 @@ impl Look {
             }
         }
         Inventory { keeps_definitions: self.keeps_definitions && later.keeps_definitions, entries }
+    }
+
+    /// Whether a file lies beside tables and belongs to none, as a crash may leave it: the backup tools leave it out.
+    fn is_of_no_table(&self, path: &MemberPath) -> bool {
+        let has_definition = |definition: MemberPath| self.files.contains_key(&definition);
+        self.keeps_definitions && !is_defining(path) && definition_of(path).is_some_and(|found| !has_definition(found))
     }
 
     /// What is known of the definition of a table that has one tablespace by these names.
@@ -175,6 +182,23 @@ mod tests {
     fn a_tablespace_without_a_definition_is_known_by_its_id_alone() {
         let look = look(&[(7, "app/FTS_01_CONFIG.ibd")], &[]);
         assert_eq!(in_both(&look, &look), ["7 app/FTS_01_CONFIG.ibd (Unknown)"]);
+    }
+
+    #[test]
+    fn data_that_no_definition_belongs_to_are_no_table() {
+        let look =
+            look(&[], &[("app/z.MYD", 1, 1), ("app/a.frm", 2, 1), ("app/a.MYD", 3, 1), ("aria_log.00000001", 4, 1)]);
+        let known = ["app/a.MYD (Some(900))", "app/a.frm (Some(900))", "aria_log.00000001 (None)"];
+        assert_eq!(in_both(&look, &look), known);
+    }
+
+    /// By their marks nobody wrote to the first; the second was written to.
+    #[test]
+    fn data_that_are_written_through_have_their_length_where_nobody_wrote_to_them() {
+        let before = look(&[], &[("app/c.frm", 1, 1), ("app/c.CSV", 2, 1), ("app/d.frm", 3, 1), ("app/d.CSV", 4, 1)]);
+        let after = look(&[], &[("app/c.frm", 1, 1), ("app/c.CSV", 2, 1), ("app/d.frm", 3, 1), ("app/d.CSV", 4, 2)]);
+        let known = ["app/c.CSV (Some(900))", "app/c.frm (Some(900))", "app/d.CSV (None)", "app/d.frm (Some(900))"];
+        assert_eq!(in_both(&before, &after), known);
     }
 
     #[test]

@@ -80,9 +80,20 @@ impl Dialect {
         matches!(self, Dialect::Mysql { version } if version >= (8, 0, 23))
     }
 
-    /// Run once on each connection, so that literals mean what they say.
-    pub fn session_settings(self) -> Statement {
-        Statement::new("SET SESSION sql_mode = ''", "setting the session's sql_mode")
+    /// Run once on each connection, so that literals mean what they say, and no setting of the server's cuts an answer short or
+    /// refuses a statement.
+    pub fn session_settings(self) -> [Statement; 2] {
+        let time = match self {
+            Dialect::Mariadb => ", max_statement_time = 0",
+            Dialect::Mysql { version } if version >= (5, 7, 8) => ", max_execution_time = 0",
+            Dialect::Mysql { .. } => "",
+        };
+        let text = format!(
+            "SET SESSION sql_mode = '', sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
+             sql_safe_updates = 0{time}"
+        );
+        let what = "setting up the session";
+        [Statement::new(text, what), Statement::new("SET SESSION TRANSACTION READ WRITE", what)]
     }
 
     /// Has Aria's tables written out, here only. Gives up after `limit` where a statement keeps one open: whoever
@@ -320,6 +331,21 @@ mod tests {
         assert_eq!(Dialect::of("8.0.36-28").unwrap(), mysql(8, 0, 36));
         assert_eq!(Dialect::of("5.7.44-log").unwrap(), mysql(5, 7, 44));
         assert!(Dialect::of("wonderful").is_err());
+    }
+
+    #[test]
+    fn no_setting_of_the_servers_cuts_an_answer_short() {
+        for (dialect, time) in [
+            (Dialect::Mariadb, Some("max_statement_time = 0")),
+            (mysql(8, 0, 36), Some("max_execution_time = 0")),
+            (mysql(5, 6, 51), None),
+        ] {
+            let [variables, transactions] = dialect.session_settings();
+            assert!(variables.text.contains("sql_select_limit = 18446744073709551615"), "{}", variables.text);
+            assert_eq!(variables.text.contains("_time"), time.is_some(), "{}", variables.text);
+            assert!(time.is_none_or(|time| variables.text.contains(time)), "{}", variables.text);
+            assert_eq!(transactions.text, "SET SESSION TRANSACTION READ WRITE");
+        }
     }
 
     #[test]

@@ -85,7 +85,9 @@ pub async fn change(server: &mut Server, change: Change) -> Result<Vec<String>> 
         }
     }
     server.execute(&Statement::new("SET NAMES utf8mb4", "SET NAMES")).await?;
-    server.execute(&server.dialect.session_settings()).await?;
+    for setting in server.dialect.session_settings() {
+        server.execute(&setting).await?;
+    }
     Ok(events.iter().map(Event::title).collect())
 }
 

@@ -91,7 +91,9 @@ impl Server {
         let mut server = self;
         server.version = server.value("SELECT VERSION()").await?.unwrap_or_default();
         server.dialect = Dialect::of(&server.version)?;
-        server.execute(&server.dialect.session_settings()).await?;
+        for setting in server.dialect.session_settings() {
+            server.execute(&setting).await?;
+        }
         Ok(server)
     }
 

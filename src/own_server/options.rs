@@ -7,10 +7,9 @@
 use crate::mysql::dialect::Dialect;
 
 /// For both families.
-const BOTH: [&str; 18] = [
+const BOTH: [&str; 17] = [
     // Events are changed in a copy whose server may be told to refuse that.
     "--read-only=OFF",
-    "--loose-super-read-only=OFF",
     "--skip-networking",
     // To the standard error instead.
     "--skip-log-error",
@@ -32,7 +31,9 @@ const BOTH: [&str; 18] = [
     "--myisam-recover-options=OFF",
 ];
 
-const MARIADB: [&str; 12] = [
+const MARIADB: [&str; 13] = [
+    // Where another engine is the default, a server starts without an InnoDB that can't.
+    "--innodb=FORCE",
     "--skip-slave-start",
     "--skip-log-slave-updates",
     "--skip-ssl",
@@ -47,7 +48,8 @@ const MARIADB: [&str; 12] = [
     "--loose-wsrep-provider=none",
 ];
 
-const MYSQL: [&str; 15] = [
+const MYSQL: [&str; 16] = [
+    "--loose-super-read-only=OFF",
     // Its name until 8.0.26, and since.
     "--loose-skip-slave-start",
     "--loose-skip-replica-start",

@@ -32,7 +32,10 @@ pub fn measure(database: &Database, name: &'static str, work: &Path, runs: usize
 /// Leaves what a clone leaves that is killed once it has prepared. A server's own files, once it has stopped, are such a copy.
 fn interrupt(data_dir: &Path, volume: &Volume) -> Result<()> {
     std::fs::create_dir(volume.stage())?;
-    let journal = json!({"version": 1, "state": "prepared", "since": 0});
+    // A legacy stream's: no list of the donor's is compared.
+    let clone = json!({"donor": "mysql-0", "donor_pod": "mysql-0", "tool": "", "bytes": 0, "seconds": 0.0, "received_at": 0,
+        "position": {"by": "mariadb-gtid", "slave_pos": ""}, "inventory": "legacy-stream"});
+    let journal = json!({"version": 1, "state": "prepared", "since": 0, "clone": clone});
     std::fs::write(volume.stage().join(".mysqlset.json"), journal.to_string())?;
     run_command(Command::new("cp").arg("--archive").arg(data_dir).arg(volume.staged_data()))?;
     settle()

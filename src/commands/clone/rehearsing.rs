@@ -1,6 +1,8 @@
 //! Whether a copy is rehearsed, and with what.
 
+use std::fs::Permissions;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -55,12 +57,16 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn make(layout: &Layout) -> Result<Scratch> {
         let path = layout.workplace().join(".mysqlset-check");
+        // Whatever a umask has made of it.
+        let open = || std::fs::set_permissions(&path, Permissions::from_mode(0o700));
+        let _ = open();
         let removed = match std::fs::remove_dir_all(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
         removed
             .and_then(|()| std::fs::create_dir(&path))
+            .and_then(|()| open())
             .map_err(|error| exit::disk_error(error, format!("making the directory {}", path.display())))?;
         Ok(Scratch(path))
     }
