@@ -19,8 +19,8 @@ pub enum Verdict {
     Hung,
 }
 
-/// Errors that tell what the donor's own files say. Each stands in the dictionary or in a definition that the donor reads
-/// too, where no damage to a file of the table can put it.
+/// Errors that tell what the donor's own files say: they stand in the dictionary, or in a definition that the donor reads too.
+/// A definition whose engine's name is damaged looks the same (1286): README names that among what is not seen.
 const NOT_READABLE: [(u16, &str); 6] = [
     // ER_WRONG_MRG_TABLE
     (1168, "a MERGE table whose tables are missing, or are not alike"),
