@@ -140,9 +140,17 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
              (--keyring)"
         ));
     }
-    match (storage.page_size(), hello.page_size) {
-        (Some(ours), Some(theirs)) if ours != theirs => refuse(format!(
+    if let (Some(ours), Some(theirs)) = (storage.page_size(), hello.page_size)
+        && ours != theirs
+    {
+        return refuse(format!(
             "the donor's InnoDB pages have {ours} bytes, the recipient's server is configured for {theirs}"
+        ));
+    }
+    match (storage.lower_case_table_names(), hello.lower_case_table_names) {
+        (Some(ours), Some(theirs)) if ours != theirs => refuse(format!(
+            "the donor's server has lower_case_table_names = {ours}, the recipient's is configured for {theirs} and would \
+             not find tables of the copy: set it alike on all pods"
         )),
         _ => Ok(()),
     }
@@ -240,6 +248,15 @@ async fn questions(server: &mut Server) -> Result<Questions> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_case_of_names_must_meet() {
+        let storage = Storage { variables: [("lower_case_table_names".into(), "0".into())].into(), encrypted: None };
+        let check = |theirs| check_storage(&storage, &Hello { lower_case_table_names: theirs, ..Hello::default() });
+        assert!(check(None).is_ok() && check(Some(0)).is_ok());
+        let refusal = check(Some(1)).unwrap_err();
+        assert!(!refusal.why.may_pass() && refusal.text.contains("lower_case_table_names = 0"), "{refusal}");
+    }
 
     #[test]
     fn keys_and_page_sizes_must_meet() {

@@ -75,16 +75,18 @@ impl Server {
         Ok(tables.map(|(name, _, engine)| Table { schema: schema.to_owned(), name, engine }).collect())
     }
 
-    /// Whether InnoDB's dictionary has a table. (MariaDB, and MySQL before 8.0.)
-    pub async fn innodb_knows(&mut self, table: &Table, limit: Duration) -> Result<bool> {
-        let name = |text: &str| format!("CONVERT({} USING filename)", literal(text));
-        let query = format!(
-            "SELECT COUNT(*) FROM information_schema.innodb_sys_tables \
-             WHERE CONVERT(name USING filename) = CONCAT({}, '/', {})",
-            name(&table.schema),
-            name(&table.name)
-        );
-        Ok(self.listed(&query, limit).await?.first().is_some_and(|count| count != "0"))
+    /// What the files of a table are called, without their ends: `app/a@002db`.
+    pub async fn file_name(&mut self, table: &Table, limit: Duration) -> Result<Vec<u8>> {
+        let hex = |text: &str| format!("HEX(CONVERT({} USING filename))", literal(text));
+        let query = format!("SELECT CONCAT({}, '2F', {})", hex(&table.schema), hex(&table.name));
+        let names = self.listed(&query, limit).await?;
+        names.first().and_then(|name| bytes_of_hex(name)).with_context(|| format!("{query}: {names:?}"))
+    }
+
+    /// What InnoDB's dictionary calls its tables, a partition being one: `app/t#P#p0`. (MariaDB, and MySQL before 8.0.)
+    pub async fn innodb_names(&mut self, limit: Duration) -> Result<Vec<Vec<u8>>> {
+        let names = self.listed("SELECT HEX(name) FROM information_schema.innodb_sys_tables", limit).await?;
+        Ok(names.iter().filter_map(|name| bytes_of_hex(name)).collect())
     }
 
     /// Says a statement about a table, and takes whatever comes.
@@ -108,6 +110,11 @@ impl Server {
             ),
         }
     }
+}
+
+/// `HEX()` undone.
+fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
+    text.as_bytes().chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
 }
 
 fn answer_of(error: mysql_async::Error) -> Answer {

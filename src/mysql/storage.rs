@@ -59,6 +59,11 @@ impl Storage {
         self.get("innodb_page_size")?.parse().ok()
     }
 
+    /// How the server writes and compares the names of tables.
+    pub fn lower_case_table_names(&self) -> Option<u8> {
+        self.get("lower_case_table_names")?.parse().ok()
+    }
+
     /// Bytes that the redo log takes: a server makes it anew on a copy.
     pub fn redo_log_bytes(&self) -> u64 {
         let number = |name: &str| self.get(name).and_then(|value| value.parse::<u64>().ok());

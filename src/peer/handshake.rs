@@ -255,6 +255,7 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
         plugin_server: asker.site.plugin_server.clone(),
         free_bytes: asker.site.free_bytes,
         page_size: asker.site.page_size,
+        lower_case_table_names: asker.site.lower_case_table_names,
         keyring: asker.site.keyring,
         packing: packings(asker.peering),
         digests: Coverage::BESIDE_WHOLE.map(|coverage| coverage.name().to_owned()).to_vec(),

@@ -47,6 +47,7 @@ pub struct Site {
     pub plugin_server: Option<String>,
     pub free_bytes: Option<u64>,
     pub page_size: Option<u64>,
+    pub lower_case_table_names: Option<u8>,
     pub keyring: bool,
 }
 

@@ -1,7 +1,9 @@
 //! Opens every table of a server, one after the other, so that the one that it dies of is known.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -25,6 +27,9 @@ const CHECKED_PER_SECOND: u64 = 4 << 20;
 
 /// Schemas of MariaDB's own, whose tables are Aria's.
 const OWN_SCHEMAS: [&str; 2] = ["mysql", "sys"];
+
+/// Ends of names of files of engines that no server lacks.
+const BUILT_IN: [&str; 5] = ["ibd", "MAD", "MYD", "CSV", "MRG"];
 
 /// How long a process may take to die once its connection has broken.
 const TIME_TO_DIE: Duration = Duration::from_secs(10);
@@ -85,7 +90,7 @@ pub async fn open_all(own_server: &mut OwnServer, data_dir: &Path) -> Result<Ope
     let dialect = server.dialect;
     let list = Listing::of(server, data_dir).await.map_err(Trouble::Unlisted)?;
     let check_limit = TIME_TO_OPEN + Duration::from_secs(list.largest_index / CHECKED_PER_SECOND);
-    let mut opened = Opened::default();
+    let (mut opened, mut dictionary) = (Opened::default(), Dictionary::default());
     for schema in &list.schemas {
         let engines = list.needs_engines(schema);
         let tables = server.tables(schema, engines, TIME_TO_LIST).await.map_err(Trouble::Unlisted)?;
@@ -102,7 +107,7 @@ pub async fn open_all(own_server: &mut OwnServer, data_dir: &Path) -> Result<Ope
                 }
             };
             opened.tables += 1;
-            if let Some(why) = why_not_readable(server, &table, verdict).await? {
+            if let Some(why) = why_not_readable(server, &table, verdict, data_dir, &mut dictionary).await? {
                 opened.not_readable += 1;
                 warn!(table = table.quoted(), "a table can't be read here, which is nothing against the copy: {why}");
             }
@@ -125,19 +130,72 @@ async fn why_not_readable(
     server: &mut Server,
     table: &Table,
     verdict: Verdict,
+    data_dir: &Path,
+    dictionary: &mut Dictionary,
 ) -> Result<Option<&'static str>, Trouble> {
     let damaged = |why| Err(Trouble::Damaged { table: table.quoted(), why });
     match verdict {
         Verdict::Whole => Ok(None),
         Verdict::NotReadable(why) => Ok(Some(why)),
-        Verdict::UnknownToInnodb(words) => match server.innodb_knows(table, TIME_TO_LIST).await {
+        Verdict::UnknownToInnodb(words) => match dictionary.has(server, table).await {
             Ok(false) => Ok(Some("a definition without a table: InnoDB's dictionary does not have it")),
             Ok(true) => damaged(words),
             Err(error) => damaged(format!("{words}; InnoDB's dictionary can't be read: {error:#}")),
         },
+        Verdict::UnknownEngine(words) => match server.file_name(table, TIME_TO_LIST).await {
+            Ok(name) => match data_beside(data_dir, &name) {
+                Some(file) => damaged(format!("{words}; {file} beside its definition is of an engine that is here")),
+                None => Ok(Some("a table of an engine that is not loaded")),
+            },
+            Err(error) => damaged(format!("{words}; the names of its files are not known: {error:#}")),
+        },
         Verdict::Damaged(why) | Verdict::Died(why) => damaged(why),
         Verdict::Hung => damaged("no answer".to_owned()),
     }
+}
+
+/// What InnoDB's dictionary has, which is asked for at most once.
+#[derive(Default)]
+struct Dictionary {
+    names: Option<BTreeSet<Vec<u8>>>,
+}
+
+impl Dictionary {
+    /// Whether it has a table, or a partition of one: a damaged list of partitions names those that never were.
+    async fn has(&mut self, server: &mut Server, table: &Table) -> Result<bool> {
+        let name = server.file_name(table, TIME_TO_LIST).await?;
+        let names = match self.names.take() {
+            Some(names) => names,
+            None => server.innodb_names(TIME_TO_LIST).await?.into_iter().collect(),
+        };
+        let found = has_table(&names, &name);
+        self.names = Some(names);
+        Ok(found)
+    }
+}
+
+/// Partitions' names have `#P#` behind the table's, or `#p#` where letters are small.
+fn has_table(names: &BTreeSet<Vec<u8>>, table: &[u8]) -> bool {
+    let partitions = [table, b"#"].concat();
+    names.contains(table) || names.range(partitions.clone()..).next().is_some_and(|name| name.starts_with(&partitions))
+}
+
+/// A file of an engine that every server has, whose table goes by this name.
+fn data_beside(data_dir: &Path, name: &[u8]) -> Option<String> {
+    let table = data_dir.join(OsStr::from_bytes(name));
+    let whole = BUILT_IN.iter().map(|end| table.with_added_extension(end)).find(|file| file.exists());
+    let file = whole.or_else(|| table.with_added_extension("par").exists().then(|| a_partition(&table)).flatten())?;
+    Some(file.strip_prefix(data_dir).unwrap_or(&file).display().to_string())
+}
+
+/// The data of one of a table's partitions, where they are of such an engine.
+fn a_partition(table: &Path) -> Option<PathBuf> {
+    let start = [table.file_name()?.as_bytes(), b"#"].concat();
+    let is_one = |file: &PathBuf| {
+        let (name, end) = (file.file_name().unwrap_or_default(), file.extension().unwrap_or_default());
+        name.as_bytes().starts_with(&start) && BUILT_IN.iter().any(|built_in| end == *built_in)
+    };
+    std::fs::read_dir(table.parent()?).ok()?.flatten().map(|entry| entry.path()).find(is_one)
 }
 
 /// What is to be opened, and what has to be known of it.
@@ -160,5 +218,33 @@ impl Listing {
 
     fn needs_engines(&self, schema: &str) -> bool {
         self.all_engines || OWN_SCHEMAS.contains(&schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_its_tables() {
+        let names = ["app/a", "app/p#P#low", "app/q#p#low#sp#s", "app/zz"].map(|name| name.as_bytes().to_vec()).into();
+        for (table, is_there) in [("app/a", true), ("app/p", true), ("app/q", true), ("app/z", false), ("b", false)] {
+            assert_eq!(has_table(&names, table.as_bytes()), is_there, "{table}");
+        }
+    }
+
+    #[test]
+    fn files_beside_a_definition_tell_its_engine() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("app")).unwrap();
+        let files =
+            ["a.frm", "a.ibd", "a.b.MAD", "c.frm", "c.rdb", "p.frm", "p.par", "p#P#low.MAI", "p#P#low.MAD", "q.par"];
+        for name in files {
+            std::fs::write(directory.path().join("app").join(name), "").unwrap();
+        }
+        let beside = |name: &str| data_beside(directory.path(), name.as_bytes());
+        assert_eq!(beside("app/a").as_deref(), Some("app/a.ibd"));
+        assert_eq!(beside("app/p").as_deref(), Some("app/p#P#low.MAD"));
+        assert_eq!([beside("app/c"), beside("app/b"), beside("app/q")], [None, None, None]);
     }
 }

@@ -11,6 +11,9 @@ pub enum Verdict {
     NotReadable(&'static str),
     /// InnoDB says that it has no such table: true at the donor too, where InnoDB's dictionary does not have it.
     UnknownToInnodb(String),
+    /// Its definition names an engine that is not here: true at the donor too, where no files of another engine's lie beside
+    /// the definition.
+    UnknownEngine(String),
     /// The copy's files are not those of a table that can be read.
     Damaged(String),
     /// The server did not survive it.
@@ -20,12 +23,9 @@ pub enum Verdict {
 }
 
 /// Errors that tell what the donor's own files say: they stand in the dictionary, or in a definition that the donor reads too.
-/// A definition whose engine's name is damaged looks the same (1286): README names that among what is not seen.
-const NOT_READABLE: [(u16, &str); 6] = [
+const NOT_READABLE: [(u16, &str); 5] = [
     // ER_WRONG_MRG_TABLE
     (1168, "a MERGE table whose tables are missing, or are not alike"),
-    // ER_UNKNOWN_STORAGE_ENGINE
-    (1286, "a table of an engine that is not loaded"),
     // ER_TABLESPACE_DISCARDED
     (1814, "its tablespace is discarded"),
     // ER_PLUGIN_IS_NOT_LOADED: a private server loads nothing that a table of the copy names.
@@ -37,6 +37,9 @@ const NOT_READABLE: [(u16, &str); 6] = [
 
 /// ER_NO_SUCH_TABLE_IN_ENGINE
 const UNKNOWN_TO_ENGINE: u16 = 1932;
+
+/// ER_UNKNOWN_STORAGE_ENGINE
+const UNKNOWN_ENGINE: u16 = 1286;
 
 /// What MyISAM and Aria say of a table that carries the mark of an earlier crash.
 const MARKED: &str = "marked as crashed";
@@ -51,6 +54,7 @@ pub fn judge(answer: Answer) -> Verdict {
             match NOT_READABLE.iter().find(|(number, _)| *number == code) {
                 Some((_, why)) => Verdict::NotReadable(why),
                 None if code == UNKNOWN_TO_ENGINE => Verdict::UnknownToInnodb(words),
+                None if code == UNKNOWN_ENGINE => Verdict::UnknownEngine(words),
                 None => Verdict::Damaged(words),
             }
         }
@@ -83,7 +87,7 @@ mod tests {
     #[test]
     fn errors_are_damage_but_for_a_list() {
         let error = |code| judge(Answer::Error { code, text: "x".to_owned() });
-        for code in [1168, 1286, 1814] {
+        for code in [1168, 1814] {
             assert!(matches!(error(code), Verdict::NotReadable(_)), "{code}");
         }
         // Missing, truncated, a cut .frm, Aria's and MyISAM's files, CSV's, .par; and one that nobody has seen yet.
@@ -91,6 +95,7 @@ mod tests {
             assert_eq!(error(code), Verdict::Damaged(format!("error {code}: x")));
         }
         assert!(matches!(error(1932), Verdict::UnknownToInnodb(_)));
+        assert!(matches!(error(1286), Verdict::UnknownEngine(_)));
     }
 
     #[test]

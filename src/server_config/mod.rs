@@ -85,6 +85,15 @@ impl ServerConfig {
         bytes(self.get("innodb_page_size")?)
     }
 
+    /// How the server writes and compares the names of tables: 0 as they are said, 1 and 2 without regard to case.
+    pub fn lower_case_table_names(&self) -> Option<u8> {
+        match self.get("lower_case_table_names")? {
+            // Named without a value. Servers take it for 1.
+            "" => Some(1),
+            value => value.parse().ok(),
+        }
+    }
+
     /// The names of the files of InnoDB's system tablespace, as they are said.
     pub fn data_files(&self) -> Vec<String> {
         match self.get("innodb_data_file_path").filter(|path| !path.is_empty()) {

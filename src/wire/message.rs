@@ -58,6 +58,9 @@ pub struct Hello {
     /// InnoDB's page size that the recipient's server is configured for, where its configuration says one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_size: Option<u64>,
+    /// `lower_case_table_names` of the recipient's server, where its configuration says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_case_table_names: Option<u8>,
     /// Whether the recipient reaches the keys of encrypted data.
     #[serde(default)]
     pub keyring: bool,

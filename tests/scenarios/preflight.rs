@@ -55,6 +55,16 @@ fn another_page_size() -> Result<()> {
     Ok(())
 }
 
+/// The tables whose names have large letters would be there, and no statement would find them.
+#[test]
+fn another_case_of_names() -> Result<()> {
+    let cluster = primary(|manifests| add_to_config(manifests, "replica.cnf", "    lower_case_table_names = 1\n"))?;
+    let end = refused(&cluster)?;
+    assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.contains("lower_case_table_names = 0"), "{end:?}");
+    Ok(())
+}
+
 #[test]
 fn data_outside_the_data_directory() -> Result<()> {
     needs!(BackupTool);

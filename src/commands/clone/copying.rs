@@ -179,6 +179,7 @@ impl Copying<'_> {
             plugin_server: self.ways.server().map(|server| server.version.clone()),
             free_bytes: durable::free_bytes(self.layout.workplace()).ok(),
             page_size: self.config.page_size(),
+            lower_case_table_names: self.config.lower_case_table_names(),
             keyring: self.settings.keyring,
         }
     }

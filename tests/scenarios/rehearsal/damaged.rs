@@ -78,7 +78,9 @@ fn damage_to_other_engines_files_is_noticed() -> Result<()> {
         ("MyISAM's index cut", |data| cut(&data.join("app/m.MYI"), 1100), "`app`.`m`"),
         ("CSV's rows missing", |data| Ok(std::fs::remove_file(data.join("app/c.CSV"))?), "`app`.`c`"),
     ];
-    let mariadbs: [(&str, Damage, &str); 6] = [
+    let mariadbs: [(&str, Damage, &str); 8] = [
+        ("an engine's name damaged", |data| replace(&data.join("app/t.frm"), b"InnoDB", b"InnoDX"), "app/t.ibd beside"),
+        ("another's list of partitions", |data| other_partition(&data.join("app/part.par")), "`app`.`part`"),
         ("Aria's rows cut", |data| cut(&data.join("app/a.MAD"), 8192), "`app`.`a`"),
         ("Aria's rows missing", |data| Ok(std::fs::remove_file(data.join("app/a.MAD"))?), "`app`.`a`"),
         ("Aria's index missing", |data| Ok(std::fs::remove_file(data.join("app/a.MAI"))?), "`app`.`a`"),
@@ -93,6 +95,23 @@ fn damage_to_other_engines_files_is_noticed() -> Result<()> {
         refused(name, damage, &[table])?;
     }
     Ok(())
+}
+
+fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<()> {
+    let mut bytes = std::fs::read(path)?;
+    let at = bytes.windows(old.len()).position(|found| found == old).context("it is not in there")?;
+    bytes[at..at + new.len()].copy_from_slice(new);
+    Ok(std::fs::write(path, bytes)?)
+}
+
+/// The last partition gets another name, and the list a sum that is right.
+/// (`create_handler_file()` in sql/ha_partition.cc: the second word makes the XOR of all words 0.)
+fn other_partition(path: &Path) -> Result<()> {
+    let mut bytes = std::fs::read(path)?;
+    let last = bytes.iter().rposition(u8::is_ascii_alphanumeric).context("no name is in there")?;
+    bytes[last] ^= 4;
+    bytes[4 + last % 4] ^= 4;
+    Ok(std::fs::write(path, bytes)?)
 }
 
 #[test]
