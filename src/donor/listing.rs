@@ -7,8 +7,8 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 use tracing::info;
 
-use super::Donor;
 use super::way::Way;
+use super::{Donor, definitions};
 use crate::inventory::encoding::{self, NAME};
 use crate::inventory::look::Look;
 use crate::mysql::Server;
@@ -64,6 +64,9 @@ pub async fn first_look(
     let (account, extent) = asking(donor, way);
     let look = inventory::look(server, &account.user, &donor.settings.data_dir, extent).await;
     let look = look.map_err(refusal)?;
+    if let Some(text) = definitions::lost(&look, &donor.settings.data_dir).await {
+        return Err(Refusal { why: Why::Unsupported, text, retry_after: None });
+    }
     // Before the copy is made: what is too much now will be too much then.
     if look.len() > MANY {
         encoding::encode(&look.and(&look)).map_err(|text| Refusal {

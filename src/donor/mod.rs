@@ -10,6 +10,7 @@ mod bare;
 mod choice;
 mod congestion;
 mod copied_files;
+mod definitions;
 mod listing;
 mod pace;
 mod passing;

@@ -1,6 +1,7 @@
 //! What a clone would fail on later is said before its first byte, by name.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -52,6 +53,27 @@ fn another_page_size() -> Result<()> {
     let end = refused(&cluster)?;
     assert_eq!(end.exit_code, 21, "{end:?}");
     assert!(end.message.contains("16384") && end.message.contains("8192"), "{end:?}");
+    Ok(())
+}
+
+/// A backup tool leaves the table out, or copies what a server can't read, and says nothing.
+#[test]
+fn a_table_whose_definition_is_lost() -> Result<()> {
+    needs!(BackupTool);
+    type Damage = fn(&Path) -> std::io::Result<()>;
+    let cases: [(&str, Damage); 3] = [
+        ("mysql/proc.frm is missing beside mysql/proc.MAD", |data| std::fs::remove_file(data.join("mysql/proc.frm"))),
+        ("app/m.frm is missing beside app/m.MYD", |data| std::fs::remove_file(data.join("app/m.frm"))),
+        ("app/t.frm is shorter than 64 bytes", |data| std::fs::write(data.join("app/t.frm"), "")),
+    ];
+    for (words, damage) in cases {
+        let cluster = primary(|_| {})?;
+        cluster.sql("mysql-0", "CREATE TABLE app.m (n INT) ENGINE=MyISAM; CREATE TABLE app.t (n INT)")?;
+        damage(&cluster.volume("mysql-0").join("mysql"))?;
+        let end = refused(&cluster)?;
+        assert_eq!(end.exit_code, 21, "{end:?}");
+        assert!(end.message.contains(words), "{end:?}");
+    }
     Ok(())
 }
 

@@ -30,6 +30,8 @@ pub fn expected(place: Place, class: Class, damage: Damage) -> Expected {
         (_, AriaData | AriaIndex | MyisamData | MyisamIndex) if is_in_place => Unseen(ROWS),
         (_, CsvMeta) => MadeGood(CSV_STATE),
         (Place::Donor, Trigger | TriggerName | DbOpt | CsvData) => Unseen(LOST_BEFORE),
+        // An empty one is that of a table without parts.
+        (Place::Donor, Merge) if damage == Damage::Emptied => Unseen(LOST_BEFORE),
         (Place::Stream, Info | OptionsFile) => MadeGood(NOTES),
         _ => Noticed,
     }
