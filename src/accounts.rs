@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use crate::backup_tool::BackupTool;
 use crate::clone_plugin;
+use crate::event::{info, warn};
 use crate::mysql::dialect::Dialect;
+use crate::mysql::trouble::{Recurring, Trouble};
 use crate::mysql::{Server, TurnedAway};
 use crate::secret::{Password, Secret};
 use crate::settings::{Account, ManagedAccount, Purpose, Sidecar};
@@ -30,12 +32,12 @@ pub struct Accounts {
     /// Whether copies are made by the CLONE plugin, which needs an account.
     has_plugin: bool,
     looked: Option<Instant>,
-    last_trouble: String,
+    trouble: Recurring,
 }
 
 impl Accounts {
     pub fn new(settings: Arc<Sidecar>) -> Accounts {
-        Accounts { settings, seen: BTreeMap::new(), has_plugin: false, looked: None, last_trouble: String::new() }
+        Accounts { settings, seen: BTreeMap::new(), has_plugin: false, looked: None, trouble: Recurring::default() }
     }
 
     /// At a start of the server, which may be on other data: before the pod is called ready.
@@ -59,12 +61,11 @@ impl Accounts {
         }
         self.looked = Some(Instant::now());
         match self.keep_all(server).await {
-            Ok(()) => self.last_trouble.clear(),
+            Ok(()) => self.trouble.clear(),
             Err(error) => {
-                let trouble = format!("{error:#}");
-                if trouble != self.last_trouble {
-                    warn!("{trouble}");
-                    self.last_trouble = trouble;
+                let trouble = Trouble::of(&error);
+                if self.trouble.is_news(&trouble) {
+                    warn!(AccountNotKept, code = trouble.code, "{}", trouble.cause);
                 }
             }
         }
@@ -101,10 +102,13 @@ impl Accounts {
         }
         for statement in server.dialect.drop_account(Purpose::Plugin, user) {
             if let Err(error) = server.execute(&statement).await {
-                return warn!("the account {user:?}, which nobody is to use any more, can't be dropped: {error:#}");
+                return warn!(
+                    AccountNotDropped,
+                    "the account {user:?}, which nobody is to use any more, can't be dropped: {error:#}"
+                );
             }
         }
-        info!(account = user, "the account is gone: no copies are made by the CLONE plugin");
+        info!(AccountDropped, account = user, "the account is gone: no copies are made by the CLONE plugin");
     }
 
     /// The account that the CLONE plugin needs; none where nobody is given anything.
@@ -134,7 +138,7 @@ async fn keep(managed: &ManagedAccount, password: &Secret, settings: &Sidecar, s
     for statement in server.dialect.keep_account(*purpose, &account.user, &hosts, password, &unknown) {
         server.execute(&statement).await?;
     }
-    info!(account = account.user, "the account is there, with the password that it was given");
+    info!(AccountKept, account = account.user, "the account is there, with the password that it was given");
     Ok(())
 }
 

@@ -8,6 +8,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
+use crate::event::{Event, error};
+
 /// Exit code of an error that nobody gave a reason to: a fault in `mysqlset` or in the machine.
 pub const UNEXPECTED: u8 = 1;
 
@@ -76,6 +78,34 @@ impl Reason {
         self.because(anyhow::Error::msg(message.to_string()))
     }
 
+    /// The event by which a command that gave up for it ends.
+    pub fn event(self) -> Event {
+        match self {
+            Reason::Settings => Event::ExitSettings,
+            Reason::Identity => Event::ExitIdentity,
+            Reason::ConfigMap => Event::ExitConfigMap,
+            Reason::ConfigTarget => Event::ExitConfigTarget,
+            Reason::InstallTarget => Event::ExitInstallTarget,
+            Reason::NoDonor => Event::ExitNoDonor,
+            Reason::Refused => Event::ExitRefused,
+            Reason::HalfMade => Event::ExitHalfMade,
+            Reason::FirstStartInterrupted => Event::ExitFirstStart,
+            Reason::Journal => Event::ExitJournal,
+            Reason::Locked => Event::ExitLocked,
+            Reason::Owner => Event::ExitOwner,
+            Reason::PrimaryLost => Event::ExitPrimaryLost,
+            Reason::NoBackupTool => Event::ExitNoBackupTool,
+            Reason::Prepare => Event::ExitPrepare,
+            Reason::NoPosition => Event::ExitNoPosition,
+            Reason::OwnServer => Event::ExitOwnServer,
+            Reason::Rehearsal => Event::ExitRehearsal,
+            Reason::DiskFull => Event::ExitDiskFull,
+            Reason::Disk => Event::ExitDisk,
+            Reason::Limit => Event::ExitLimit,
+            Reason::Listen => Event::ExitListen,
+        }
+    }
+
     /// Gives an error that already exists this reason's exit code.
     pub fn because(self, source: impl Into<anyhow::Error>) -> anyhow::Error {
         Failure { reason: self, source: source.into() }.into()
@@ -112,6 +142,15 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
     reason_of(error).map_or(UNEXPECTED, |reason| reason as u8)
 }
 
+/// Logs the error that ends the process, and leaves it in the termination message, where there is one.
+pub fn tell(error: &anyhow::Error, termination_log: Option<&Path>) {
+    let event = reason_of(error).map_or(Event::ExitUnexpected, Reason::event);
+    error!(= event, "{error:#}");
+    if let Some(path) = termination_log {
+        leave_termination_message(path, &format!("{event}: {error:#}"));
+    }
+}
+
 /// An I/O error on the volume: a full disk has a code of its own.
 pub fn disk_error(error: std::io::Error, what: impl fmt::Display) -> anyhow::Error {
     let full = matches!(
@@ -124,7 +163,7 @@ pub fn disk_error(error: std::io::Error, what: impl fmt::Display) -> anyhow::Err
 
 /// Leaves `message` where Kubernetes picks it up. The file exists in every container; where it doesn't, or can't be
 /// written, the log has said the same thing already.
-pub fn leave_termination_message(path: &Path, message: &str) {
+fn leave_termination_message(path: &Path, message: &str) {
     let mut end = message.len().min(TERMINATION_MESSAGE_LIMIT);
     while !message.is_char_boundary(end) {
         end -= 1;

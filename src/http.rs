@@ -21,13 +21,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use crate::event::{Cause, warn};
 use crate::exit::Reason;
 use crate::metrics::Metrics;
-use crate::status::Status;
+use crate::status::{Snapshot, Status};
 
 /// Connections at once; probes and a scraper need a handful, and whoever holds some for nothing must not keep them out.
 const CONNECTIONS: usize = 64;
@@ -66,7 +68,7 @@ pub async fn serve(listener: Arc<TcpListener>, pages: Arc<Pages>) -> Infallible 
                 });
             }
             Err(error) => {
-                warn!(%error, "accepting an HTTP connection failed");
+                warn!(HttpAcceptFailed, %error, "accepting an HTTP connection failed");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
@@ -105,7 +107,7 @@ impl Pages {
             "/healthz" => text(StatusCode::OK, "alive\n".to_owned()),
             "/readyz" => match self.status.get().ready() {
                 Ok(()) => text(StatusCode::OK, "ready\n".to_owned()),
-                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready ({}): {why}\n", why.event)),
             },
             "/metrics" => {
                 page(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", self.metrics.page())
@@ -116,10 +118,25 @@ impl Pages {
     }
 
     fn status_page(&self) -> Response<Full<Bytes>> {
-        match serde_json::to_string_pretty(&self.status.get()) {
+        match serde_json::to_string_pretty(&StatusPage::of(&self.status.get())) {
             Ok(json) => page(StatusCode::OK, "application/json", json + "\n"),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
+    }
+}
+
+/// What `/status` shows.
+#[derive(Serialize)]
+struct StatusPage<'a> {
+    /// Why the pod is not ready, where it is not.
+    not_ready: Option<Cause>,
+    #[serde(flatten)]
+    snapshot: &'a Snapshot,
+}
+
+impl StatusPage<'_> {
+    fn of(snapshot: &Snapshot) -> StatusPage<'_> {
+        StatusPage { not_ready: snapshot.ready().err(), snapshot }
     }
 }
 

@@ -21,7 +21,9 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing::{debug, warn};
+use tracing::debug;
+
+use crate::event::warn;
 
 /// What a backup tool has open beside InnoDB's files: its log, streams, connections, and two for each thread.
 const BESIDE_FILES: u64 = 160;
@@ -155,13 +157,15 @@ pub fn raise_soft_limits() {
             let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
             match setrlimit(resource, raised) {
                 Ok(()) => debug!(soft = limit.current, hard = limit.maximum, "raised the soft limit {name}"),
-                Err(error) => warn!(soft = limit.current, "the soft limit {name} can't be raised: {error}"),
+                Err(error) => {
+                    warn!(LimitNotRaised, soft = limit.current, "the soft limit {name} can't be raised: {error}")
+                }
             }
         }
         // Kernels give NPROC by the machine's memory; there is always one.
         match limit.maximum {
             Some(hard) if resource != Resource::Nproc => {
-                warn!(hard, "the container has a hard limit {name}; what is beyond it fails");
+                warn!(LimitHard, hard, "the container has a hard limit {name}; what is beyond it fails");
             }
             _ => {}
         }

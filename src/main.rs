@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let is_visitor = matches!(cli.command, Command::Probe(_) | Command::Drain(_));
     let started = logging::start(&cli.process);
     if !has_names {
-        tracing::warn!("names are looked up as /etc/nsswitch.conf says: glibc takes no other word for it");
+        name_service::tell_of_glibc();
     }
     match started.and_then(|()| commands::run(cli)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -27,11 +27,8 @@ fn main() -> ExitCode {
             ExitCode::from(exit::NO)
         }
         Err(error) => {
-            tracing::error!("{error:#}");
-            // That is the container's own.
-            if !is_visitor {
-                exit::leave_termination_message(&termination_log, &format!("{error:#}"));
-            }
+            // The message is the container's own.
+            exit::tell(&error, (!is_visitor).then_some(termination_log.as_path()));
             ExitCode::from(exit::code_of(&error))
         }
     }

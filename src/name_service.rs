@@ -7,6 +7,8 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
+use crate::event::warn;
+
 /// As `/etc/nsswitch.conf` would have it.
 const SERVICES: &CStr = c"files dns";
 
@@ -33,4 +35,9 @@ pub fn use_built_in() -> bool {
     return glibc::configure(c"hosts", SERVICES);
     #[cfg(not(target_env = "gnu"))]
     true
+}
+
+/// Where it could not be done: once there is a log.
+pub fn tell_of_glibc() {
+    warn!(NamesByGlibc, "names are looked up as /etc/nsswitch.conf says: glibc takes no other word for it");
 }

@@ -2,9 +2,10 @@
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::child;
+use crate::event::warn;
 
 /// Reaps orphans for ever, where this process is its container's first. Children that somebody waits for are left
 /// to him.
@@ -15,7 +16,7 @@ pub async fn reap_orphans() {
     let mut child_ended = match signal(SignalKind::child()) {
         Ok(stream) => stream,
         Err(error) => {
-            warn!(%error, "orphans will not be reaped");
+            warn!(OrphansNotReaped, %error, "orphans will not be reaped");
             return std::future::pending().await;
         }
     };

@@ -8,8 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tracing::info;
-
+use crate::event::info;
 use crate::terminal;
 use crate::unpack::Source;
 
@@ -153,9 +152,9 @@ impl Pace {
         }
         let seconds = (now - self.began).as_secs();
         match self.percent() {
-            Some(percent) => info!(bytes = done, percent, seconds, "{line}"),
-            None if done > 0 => info!(bytes = done, seconds, "{line}"),
-            None => info!(seconds, "{line}"),
+            Some(percent) => info!(Progress, bytes = done, percent, seconds, "{line}"),
+            None if done > 0 => info!(Progress, bytes = done, seconds, "{line}"),
+            None => info!(Progress, seconds, "{line}"),
         }
     }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use tracing::warn;
+
+use crate::event::warn;
 
 const PREFIX: &str = "mysqlset-backup-";
 
@@ -21,7 +22,7 @@ pub fn clean(parent: &Path) {
     for entry in entries.flatten() {
         let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
         if ours && let Err(error) = std::fs::remove_dir_all(entry.path()) {
-            warn!(directory = %entry.path().display(), %error, "a leftover cannot be removed");
+            warn!(LeftoverStays, directory = %entry.path().display(), %error, "a leftover cannot be removed");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::datadir::journal::{ApplierFault, BrokenReplication, CloneRecord, Lineage, SetId, State};
+use crate::event::{Cause, Event};
 use crate::mysql::status::{ReplicationStatus, Thread};
 use crate::ordinal::Role;
 
@@ -41,7 +42,7 @@ pub struct Snapshot {
     /// Whether a clone is being served.
     pub donating: bool,
     /// What stands in the way, for people.
-    pub trouble: Option<String>,
+    pub trouble: Option<Cause>,
     /// Starts of the server seen since the sidecar's own.
     pub server_starts: u64,
     #[serde(skip)]
@@ -76,7 +77,7 @@ impl Status {
             silent_source: None,
             unfit_to_donate: None,
             donating: false,
-            trouble: Some("the server has not answered yet".to_owned()),
+            trouble: Some(Event::ServerSilent.because("the server has not answered yet")),
             server_starts: 0,
             observed: None,
         });
@@ -113,12 +114,14 @@ impl Status {
 
 impl Snapshot {
     /// Whether clients may be sent here; else why not. A replica whose source is away keeps serving what it has.
-    pub fn ready(&self) -> Result<(), String> {
+    pub fn ready(&self) -> Result<(), Cause> {
         self.settled_server()?;
         if self.role == "primary" {
             return Ok(());
         }
-        let Some(replication) = &self.replication else { return Err("no replication is set up".to_owned()) };
+        let Some(replication) = &self.replication else {
+            return Err(Event::ReplicationNotSetUp.because("no replication is set up"));
+        };
         self.beyond_fault()?;
         let receiver_lives = match replication.receiver {
             Thread::Running => true,
@@ -133,80 +136,92 @@ impl Snapshot {
     }
 
     /// Whether a copy of this server may be given away; else why not.
-    pub fn fit_to_donate(&self, max_lag: Duration) -> Result<(), String> {
+    pub fn fit_to_donate(&self, max_lag: Duration) -> Result<(), Cause> {
         self.settled_server()?;
         if let Some(why) = &self.unfit_to_donate {
-            return Err(why.clone());
+            return Err(Event::DonorUnfit.because(why));
         }
         if self.role == "primary" {
             return Ok(());
         }
-        let Some(replication) = &self.replication else { return Err("no replication is set up".to_owned()) };
+        let Some(replication) = &self.replication else {
+            return Err(Event::ReplicationNotSetUp.because("no replication is set up"));
+        };
         self.beyond_fault()?;
         if !replication.runs() {
             return Err(self.replication_trouble(replication));
         }
         match replication.lag_seconds {
             Some(lag) if lag > max_lag.as_secs() => {
-                Err(format!("replication is {lag} seconds behind, more than {} are not passed on", max_lag.as_secs()))
+                let text =
+                    format!("replication is {lag} seconds behind, more than {} are not passed on", max_lag.as_secs());
+                Err(Event::ReplicationLag.because(text))
             }
             Some(_) => Ok(()),
-            None => Err("the server does not say how far replication is behind".to_owned()),
+            None => Err(Event::ReplicationLagUnknown.because("the server does not say how far replication is behind")),
         }
     }
 
     /// Whether a primary that has lost its data may have a copy of this replica. That it follows nobody is why it is
     /// asked. Where its applier stopped at an error, its data are not what the primary's were: a user who knows better has
     /// the place skipped first.
-    pub fn fit_for_recovery(&self) -> Result<(), String> {
+    pub fn fit_for_recovery(&self) -> Result<(), Cause> {
         self.living_server()?;
         self.beyond_fault()?;
         if self.state.is_none() {
-            return Err("the server's start is being looked at".to_owned());
+            return Err(Event::ServerUnsettled.because("the server's start is being looked at"));
         }
         match &self.replication {
             Some(_) => Ok(()),
-            None => Err("it is no replica: it has no source".to_owned()),
+            None => Err(Event::ReplicationNone.because("it is no replica: it has no source")),
         }
     }
 
-    fn living_server(&self) -> Result<(), String> {
+    fn living_server(&self) -> Result<(), Cause> {
         if self.server.is_none() || self.observed.is_none_or(|observed| observed.elapsed() > FRESH) {
-            return Err("the server does not answer".to_owned());
+            return Err(Event::ServerSilent.because("the server does not answer"));
         }
         Ok(())
     }
 
-    fn settled_server(&self) -> Result<(), String> {
+    fn settled_server(&self) -> Result<(), Cause> {
         if let Some(trouble) = &self.trouble {
             return Err(trouble.clone());
         }
         self.living_server()?;
         if let Some(why) = &self.foreign_source {
-            return Err(why.clone());
+            return Err(Event::SourceForeign.because(why));
         }
         if let Some(broken) = &self.broken {
-            return Err(format!("replication can't go on ({}): {}", broken.why.name(), broken.text));
+            return Err(Event::ReplicationBroken.because(format!(
+                "replication can't go on ({}): {}",
+                broken.why.name(),
+                broken.text
+            )));
         }
-        if self.settled { Ok(()) } else { Err("the server's start is being looked at".to_owned()) }
+        if self.settled { Ok(()) } else { Err(Event::ServerUnsettled.because("the server's start is being looked at")) }
     }
 
     /// Whether the applier has gone on since its last error. One good look is not enough: it runs for a moment after each
     /// start.
-    pub fn beyond_fault(&self) -> Result<(), String> {
+    pub fn beyond_fault(&self) -> Result<(), Cause> {
         let Some(fault) = &self.applier_fault else { return Ok(()) };
-        Err(format!(
+        Err(Event::ApplierFault.because(format!(
             "the applier stopped with error {} after {}, and has not applied beyond that yet: {}",
             fault.number, fault.stopped_at, fault.text
-        ))
+        )))
     }
 
-    fn replication_trouble(&self, replication: &ReplicationStatus) -> String {
+    fn replication_trouble(&self, replication: &ReplicationStatus) -> Cause {
         let threads = format!("receiver {:?}, applier {:?}", replication.receiver, replication.applier).to_lowercase();
         match (&replication.error, &self.silent_source) {
-            (_, Some(why)) => format!("replication waits for the primary ({threads}): {why}"),
-            (Some(error), None) => format!("replication does not run ({threads}): {error}"),
-            (None, None) => format!("replication does not run ({threads})"),
+            (_, Some(why)) => {
+                Event::ReplicationWaits.because(format!("replication waits for the primary ({threads}): {why}"))
+            }
+            (Some(error), None) => {
+                Event::ReplicationStopped.because(format!("replication does not run ({threads}): {error}"))
+            }
+            (None, None) => Event::ReplicationStopped.because(format!("replication does not run ({threads})")),
         }
     }
 }
@@ -243,7 +258,7 @@ mod tests {
         snapshot.silent_source = Some("nobody listens".into());
         assert!(snapshot.ready().is_ok());
         snapshot.foreign_source = Some("another set".into());
-        assert_eq!(snapshot.ready(), Err("another set".into()));
+        assert_eq!(snapshot.ready(), Err(Event::SourceForeign.because("another set")));
     }
 
     #[test]
@@ -260,7 +275,7 @@ mod tests {
         let stopped_at = Position::MariadbGtid { slave_pos: "0-100-7".into() };
         snapshot.applier_fault = Some(ApplierFault::new(1062, "Duplicate entry".into(), stopped_at, "0-100-9".into()));
         for answer in [snapshot.ready(), snapshot.fit_to_donate(max), snapshot.fit_for_recovery()] {
-            let why = answer.unwrap_err();
+            let why = answer.unwrap_err().text;
             assert!(why.contains("1062") && why.contains("0-100-7") && why.contains("Duplicate entry"), "{why}");
         }
     }

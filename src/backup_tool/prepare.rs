@@ -10,12 +10,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tracing::info;
 
 use super::left_files::{self, Checkpoints};
 use super::lines::{PrepareLines, Words, words};
 use super::{BackupTool, Family, memory, server_options};
 use crate::child::{Ended, Running, path_option};
+use crate::event::info;
 use crate::exit::{self, Reason};
 use crate::limits::Descriptors;
 use crate::progress::Progress;
@@ -61,7 +61,7 @@ const STANDSTILL: Duration = Duration::from_secs(600);
 /// Prepares a backup in place. `memory` is in bytes; after earlier tries, on this backup or others, more of the choices
 /// are left to the tool.
 pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64, earlier_tries: u32) -> Result<Attempt> {
-    info!(tool = %tool, memory_bytes = memory, "preparing");
+    info!(PrepareBegun, tool = %tool, memory_bytes = memory, "preparing");
     let mut command = Command::new(&tool.program);
     command.args(options(tool.family, directory, memory, earlier_tries)).current_dir(directory);
     let files = Descriptors::for_backup(directory)
@@ -75,7 +75,7 @@ pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64, earlier_tries: 
     drop(progress);
     let attempt = outcome(tool, directory, &ended)?;
     if matches!(attempt, Attempt::Whole(_)) {
-        info!(seconds = started.elapsed().as_secs_f64(), "prepared");
+        info!(PrepareDone, seconds = started.elapsed().as_secs_f64(), "prepared");
     }
     Ok(attempt)
 }

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::examiner::Importance;
+use crate::event::{info, warn};
 
 /// Lines of one kind that tell of phases are logged so often, then once in a while.
 const FIRST: u64 = 3;
@@ -47,8 +48,8 @@ impl Teller {
         let tool = &self.tool;
         match importance {
             _ if !is_told => debug!(%tool, "{line}"),
-            Importance::Warning | Importance::Fatal => warn!(%tool, "{line}"),
-            Importance::Phase | Importance::Detail => info!(%tool, "{line}"),
+            Importance::Warning | Importance::Fatal => warn!(ToolWarned, %tool, "{line}"),
+            Importance::Phase | Importance::Detail => info!(ToolSaid, %tool, "{line}"),
         }
     }
 
@@ -77,11 +78,11 @@ impl Teller {
     pub fn finish(self) {
         let tool = &self.tool;
         for kind in self.kinds.values().filter(|kind| kind.is_warning && kind.count > 1) {
-            warn!(%tool, times = kind.count, "said so often: {}", kind.first);
+            warn!(ToolRepeated, %tool, times = kind.count, "said so often: {}", kind.first);
         }
         let (lines, details) = (self.lines, self.lines - self.told);
         if details > 0 {
-            info!(%tool, lines, details, "the program's output has ended; the details are logged at debug");
+            info!(ToolEnded, %tool, lines, details, "the program's output has ended; the details are logged at debug");
         }
     }
 }

@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use tracing::info;
 
 use crate::durable::{self, Pending};
+use crate::event::info;
 use crate::exit::Reason;
 use crate::ordinal::{Role, ServerId};
 use crate::settings::InitConfig;
@@ -35,13 +35,14 @@ pub fn run(settings: &InitConfig) -> Result<()> {
     publish(&settings.conf_dir, role_file.name, [server_id, role_config])
         .map_err(|error| cannot_write(&settings.conf_dir, error))?;
     info!(
-        pod = %settings.member,
-        %role,
-        server_id = %settings.server_id,
-        from = %settings.config_map.join(role_file.name).display(),
-        to = %settings.conf_dir.display(),
-        "configuration written"
-    );
+    ConfigWritten,
+            pod = %settings.member,
+            %role,
+            server_id = %settings.server_id,
+            from = %settings.config_map.join(role_file.name).display(),
+            to = %settings.conf_dir.display(),
+            "configuration written"
+        );
     Ok(())
 }
 
@@ -115,7 +116,7 @@ fn says_of_events(file: &str) -> bool {
 fn publish(conf_dir: &Path, role_file: &str, files: [Pending; 2]) -> std::io::Result<()> {
     for stale in stale_files(conf_dir, role_file) {
         if durable::remove_if_there(&stale)? {
-            info!(file = %stale.display(), "removed a role file of an earlier start");
+            info!(ConfigRemoved, file = %stale.display(), "removed a role file of an earlier start");
         }
     }
     for file in files {

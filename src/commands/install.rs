@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use tracing::info;
 
 use crate::durable;
+use crate::event::info;
 use crate::exit::Reason;
 
 /// The program as the kernel has it, by whatever name it was started.
@@ -26,6 +26,6 @@ pub fn run(directory: &Path) -> Result<()> {
             directory.display()
         ))
     })?;
-    info!(version = env!("CARGO_PKG_VERSION"), to = %target.display(), "installed");
+    info!(Installed, version = env!("CARGO_PKG_VERSION"), to = %target.display(), "installed");
     Ok(())
 }

@@ -10,10 +10,10 @@ mod sidecar;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
 
 use crate::child;
 use crate::cli::{Cli, Command};
+use crate::event::info;
 use crate::limits;
 use crate::pid1;
 use crate::settings::{Clone, Drain, InitConfig, Probe, Sidecar};
@@ -69,7 +69,7 @@ fn until_terminated(work: impl FnOnce() -> Result<()> + Send + 'static) -> Resul
         }
     });
     if matches!(outcome, Ok(Outcome::Terminated)) {
-        info!("told to stop; the next start goes on from here");
+        info!(Stopped, "told to stop; the next start goes on from here");
         child::kill_all();
     }
     runtime.shutdown_background();

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
 
 use super::{Outcome, bear_limits, runtime};
 use crate::child;
 use crate::datadir::layout::Layout;
 use crate::donor::{self, ClonePort, Donor};
+use crate::event::{error, info};
 use crate::http::{self, Pages};
 use crate::metrics::Metrics;
 use crate::pid1;
@@ -53,9 +53,9 @@ async fn live(settings: Arc<Sidecar>) -> Result<Outcome> {
         let (settings, status) = (settings.clone(), status.clone());
         move || replication::keep(settings.clone(), status.clone())
     });
-    info!(pod = %settings.member, role = %settings.member.role(), http = %settings.http_listen, "the sidecar is up");
+    info!(SidecarStarted, pod = %settings.member, role = %settings.member.role(), http = %settings.http_listen, "the sidecar is up");
     donor::serve(Donor::new(settings, status, metrics, scratch), clones, stop.wait()).await;
-    info!("the sidecar ends");
+    info!(SidecarStopped, "the sidecar ends");
     Ok(Outcome::Done)
 }
 
@@ -68,7 +68,7 @@ where
     tokio::spawn(async move {
         loop {
             if let Err(failure) = tokio::spawn(part()).await {
-                error!(part = name, %failure, "a part of the sidecar failed and is started again");
+                error!(SidecarPartFailed, part = name, %failure, "a part of the sidecar failed and is started again");
             }
             tokio::time::sleep(RESTART_PAUSE).await;
         }
@@ -103,7 +103,7 @@ impl Stop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => info!("SIGHUP: there is nothing to read anew"),
+                _ = self.hang_up.recv() => info!(SidecarHup, "SIGHUP: there is nothing to read anew"),
             }
         }
     }

@@ -7,11 +7,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use tracing::info;
 
 use super::contents::Contents;
 use crate::backup_tool::left_files;
 use crate::durable;
+use crate::event::info;
 use crate::exit;
 use crate::server_config::ServerConfig;
 use crate::unpack::forbidden::TOOLS_SETTINGS;
@@ -30,7 +30,7 @@ pub fn remove(staged: &Path, config: &ServerConfig) -> Result<()> {
     for path in remains(staged, &logs(staged, config)?)? {
         durable::remove_if_there(&path)
             .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))?;
-        info!(file = %path.display(), "removed a file of the copied server's earlier life");
+        info!(EarlierLifeRemoved, file = %path.display(), "removed a file of the copied server's earlier life");
     }
     Ok(())
 }

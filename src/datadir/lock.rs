@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use tracing::warn;
 
+use crate::event::warn;
 use crate::exit::{self, Reason};
 
 /// Held as long as the value, and as long as any child that was started meanwhile: the descriptor is left open in
@@ -31,7 +31,7 @@ impl Lock {
                 )));
             }
             Err(error) => {
-                warn!(directory = %directory.display(), %error, "this file system has no locks; going on without")
+                warn!(LocksMissing, directory = %directory.display(), %error, "this file system has no locks; going on without")
             }
         }
         fcntl_setfd(&file, FdFlags::empty())

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use tracing::info;
 
 use super::contents::Contents;
 use super::stage::DIRECTORY_MODE;
+use crate::event::info;
 use crate::exit::{self, Reason};
 use crate::server_config::{Elsewhere, Place, ServerConfig};
 
@@ -134,7 +134,7 @@ fn make_directory(staged: &Path, below: &Path, setting: &str) -> Result<()> {
             .mode(DIRECTORY_MODE)
             .create(&directory)
             .map_err(|error| exit::disk_error(error, format!("making the directory {}", directory.display())))?;
-        info!(directory = %below.display(), setting, "made a directory that the server's configuration names");
+        info!(PlaceMade, directory = %below.display(), setting, "made a directory that the server's configuration names");
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ fn move_to(staged: &Path, name: &str, place: &Path) -> Result<()> {
             .error(format!("the copy has both {name} and {}: only one of them can be right", place.display())),
         _ => exit::disk_error(error, format!("moving {} to {}", from.display(), to.display())),
     })?;
-    info!(file = name, place = %place.display(), "moved to where the server's configuration has it");
+    info!(PlaceMoved, file = name, place = %place.display(), "moved to where the server's configuration has it");
     Ok(())
 }
 

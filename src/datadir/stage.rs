@@ -4,12 +4,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use tracing::info;
 
 use super::journal::{Journal, State};
 use super::layout::Layout;
 use super::ownership::Ownership;
 use crate::durable;
+use crate::event::info;
 use crate::exit::{self, Reason};
 
 /// For the server's user and group only.
@@ -91,7 +91,7 @@ pub fn set_aside(layout: &Layout) -> Result<PathBuf> {
         exit::disk_error(error, format!("renaming {} to {}", layout.data_dir.display(), aside.display()))
     })?;
     sync(layout.workplace())?;
-    info!(from = %layout.data_dir.display(), to = %aside.display(), "set aside data that cannot be trusted");
+    info!(DataMovedAside, from = %layout.data_dir.display(), to = %aside.display(), "set aside data that cannot be trusted");
     Ok(aside)
 }
 

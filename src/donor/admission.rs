@@ -10,12 +10,13 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::preflight::Survey;
 use super::way::{self, Way};
 use super::{Donor, Turn, backup, bare, plugin, preflight, report};
 use crate::deadline::DeadlineReader;
+use crate::event::{Event, info};
 use crate::secret::Password;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::frame::{self, Kind, WireError};
@@ -88,12 +89,12 @@ pub fn handle(donor: &Donor, stream: TcpStream) {
 fn end(donor: &Donor, stream: &TcpStream, said: Option<Transcript>, ended: Ended) {
     match ended {
         Ended::Refused(refusal) => {
-            info!(why = refusal.why.name(), "refused: {}", refusal.text);
+            info!(= refusal.event, why = refusal.why.name(), "refused: {}", refusal.text);
             donor.metrics.refused(refusal.why);
             refuse(donor, stream, said, &refusal);
         }
         Ended::Broken(error) => {
-            info!("a connection brought no request for a clone: {error}");
+            info!(DonorHandshakeBroken, "a connection brought no request for a clone: {error}");
             donor.metrics.broken_handshake();
         }
     }
@@ -181,7 +182,7 @@ fn give<'a>(donor: &'a Donor, hello: &Hello) -> Result<Given<'a>, Ended> {
 /// known of the backup.
 pub fn take_turn<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Turn, Way<'a>, Survey), Ended> {
     if donor.stopping.load(Ordering::Relaxed) || donor.status.is_held() {
-        return Err(refused(Why::Stopping, "this sidecar is about to stop", Some(RETRY_AFTER)));
+        return Err(passing(Event::RefusedStopping, Why::Stopping, "this sidecar is about to stop"));
     }
     let snapshot = donor.status.get();
     let fit = match hello.wants {
@@ -189,17 +190,17 @@ pub fn take_turn<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Turn, Way<'a>, 
         Wants::Clone | Wants::Report => snapshot.fit_to_donate(donor.settings.max_donor_lag),
         Wants::Unknown => {
             let text = "the recipient asks for something that this donor's version doesn't know";
-            return Err(refused(Why::Unsupported, text, None));
+            return Err(refused(Event::RefusedUnknownWish, Why::Unsupported, text));
         }
     };
-    fit.map_err(|why| refused(Why::NotReady, &why, Some(RETRY_AFTER)))?;
+    fit.map_err(|cause| passing(cause.event, Why::NotReady, &cause.text))?;
     let way = way::choose(donor, hello).map_err(Ended::Refused)?;
-    let busy = || refused(Why::Busy, "another clone is being served", Some(RETRY_AFTER));
+    let busy = || passing(Event::RefusedBusy, Why::Busy, "another clone is being served");
     let turn = Turn::take(donor).ok_or_else(busy)?;
     let checked = Handle::current().block_on(timeout(PREFLIGHT_LIMIT, preflight::check(donor, way, hello)));
     let too_slow = || {
         let text = format!("this donor's server did not answer all questions in {} seconds", PREFLIGHT_LIMIT.as_secs());
-        refused(Why::NotReady, &text, Some(RETRY_AFTER))
+        passing(Event::RefusedSlowServer, Why::NotReady, &text)
     };
     let survey = checked.map_err(|_| too_slow())?.map_err(Ended::Refused)?;
     Ok((turn, way, survey))
@@ -216,7 +217,11 @@ fn prove(
 ) -> Result<(), Ended> {
     let secret = donor.settings.peering.secret.as_ref().map(Password::current);
     if secret.is_none() && !donor.settings.donate_to_anyone && hello.wants != Wants::Report {
-        return Err(refused(Why::Unauthorised, "this donor has no clone secret and gives to nobody", None));
+        return Err(refused(
+            Event::RefusedNoSecret,
+            Why::Unauthorised,
+            "this donor has no clone secret and gives to nobody",
+        ));
     }
     let nonce = auth::nonce().map_err(|error| WireError::Malformed(error.to_string()))?;
     let challenge = frame::write_control(&mut stream, Kind::Challenge, &Challenge { nonce, proof: secret.is_some() })?;
@@ -229,7 +234,7 @@ fn prove(
     if said.verify(&secret, Side::Recipient, &proof.hmac) {
         Ok(())
     } else {
-        Err(refused(Why::Unauthorised, "the recipient's clone secret is not this donor's", None))
+        Err(refused(Event::RefusedUnauthorised, Why::Unauthorised, "the recipient's clone secret is not this donor's"))
     }
 }
 
@@ -237,13 +242,13 @@ fn check_set(donor: &Donor, hello: &Hello) -> Result<(), Ended> {
     let own = &donor.settings.member.set;
     if &hello.set != own {
         let text = format!("this donor belongs to the set {own:?}, the recipient to {:?}", hello.set);
-        return Err(refused(Why::WrongSet, &text, None));
+        return Err(refused(Event::RefusedOtherSet, Why::WrongSet, &text));
     }
     let own_id = donor.status.get().set_id;
     match (&hello.set_id, own_id) {
         (Some(theirs), Some(ours)) if *theirs != ours => {
             let text = format!("the recipient's data are of set identity {theirs}, this donor's of {ours}");
-            Err(refused(Why::WrongSet, &text, None))
+            Err(refused(Event::RefusedOtherData, Why::WrongSet, &text))
         }
         _ => Ok(()),
     }
@@ -264,6 +269,10 @@ fn expect<T: serde::de::DeserializeOwned>(
     frame::parse(kind, &body)
 }
 
-fn refused(why: Why, text: &str, retry_after: Option<u64>) -> Ended {
-    Ended::Refused(Refusal { why, text: text.to_owned(), retry_after })
+fn refused(event: Event, why: Why, text: &str) -> Ended {
+    Ended::Refused(Refusal::new(event, why, text))
+}
+
+fn passing(event: Event, why: Why, text: &str) -> Ended {
+    Ended::Refused(Refusal::passing(event, why, text, RETRY_AFTER))
 }

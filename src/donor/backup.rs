@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
-use tracing::{info, warn};
 
 use super::admission::{Admitted, answer, refuse};
 use super::listing;
@@ -19,6 +18,7 @@ use super::way::Way;
 use super::{Donor, Turn};
 use crate::backup_tool::{Backup, BackupLines, BackupTool};
 use crate::child::{Ended, Running};
+use crate::event::{Event, info, warn};
 use crate::limits::Descriptors;
 use crate::mysql::{Server, aria};
 use crate::ordinal::Role;
@@ -51,17 +51,17 @@ pub fn serve(donor: &Donor, tool: &BackupTool, recipient: Admitted) {
 /// Has a clone made, and counts it.
 pub fn in_turn(donor: &Donor, pod: &str, turn: Turn, clone: impl FnOnce() -> Result<Served>) {
     let started = Instant::now();
-    info!(recipient = pod, "a clone begins");
+    info!(DonorCloneBegun, recipient = pod, "a clone begins");
     let outcome = clone();
     drop(turn);
     let seconds = started.elapsed().as_secs_f64();
     match outcome {
         Ok(Served { bytes, sent }) => {
-            info!(recipient = pod, bytes, sent, seconds, "a clone was served");
+            info!(DonorCloneServed, recipient = pod, bytes, sent, seconds, "a clone was served");
             donor.metrics.donated(bytes, seconds);
         }
         Err(error) => {
-            warn!(recipient = pod, seconds, "a clone failed: {error:#}");
+            warn!(DonorCloneFailed, recipient = pod, seconds, "a clone failed: {error:#}");
             donor.metrics.donation_failed();
         }
     }
@@ -133,7 +133,7 @@ impl<'a> RunningTool<'a> {
         let ports = self.sessions.ports();
         self.running.kill();
         if let Err(error) = Handle::current().block_on(self.sessions.end_all(&ports)) {
-            warn!("ending the backup tool's sessions on the server: {error:#}");
+            warn!(DonorSessionsNotEnded, "ending the backup tool's sessions on the server: {error:#}");
         }
     }
 
@@ -149,7 +149,7 @@ impl<'a> RunningTool<'a> {
         };
         let ended = running.wait_while(goes_on).with_context(|| format!("waiting for {tool}"))?;
         // What was copied while the applier stopped has what it stopped at.
-        Ok(match fault(tool, &ended).or_else(|| status.get().beyond_fault().err()) {
+        Ok(match fault(tool, &ended).or_else(|| status.get().beyond_fault().err().map(|cause| cause.text)) {
             None => Ok(ended),
             Some(_) if watch.has_struck() => {
                 Err(format!("the backup waited for a lock of the server for more than {} seconds", lock_wait.as_secs()))
@@ -174,7 +174,7 @@ async fn flush_aria(donor: &Donor) -> Result<()> {
 
 /// Refuses after all, with a reason that may pass.
 fn give_up(donor: &Donor, stream: &TcpStream, said: Transcript, error: anyhow::Error) -> Result<Served> {
-    let refusal = Refusal { why: Why::NotReady, text: format!("{error:#}"), retry_after: Some(10) };
+    let refusal = Refusal::passing(Event::RefusedTool, Why::NotReady, format!("{error:#}"), 10);
     refuse(donor, stream, Some(said), &refusal);
     Err(error)
 }

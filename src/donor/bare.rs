@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracing::{info, warn};
 
 use super::admission::{self, Ended};
 use super::backup::{self, RunningTool, Served};
@@ -22,6 +21,7 @@ use super::preflight::Survey;
 use super::way::Way;
 use super::{Donor, pipe};
 use crate::backup_tool::BackupTool;
+use crate::event::{info, warn};
 use crate::unpack::Format;
 use crate::wire::frame::WireError;
 use crate::wire::message::{Hello, Refusal};
@@ -43,18 +43,21 @@ pub fn is_silent(stream: &TcpStream) -> bool {
 
 /// Serves one silent recipient.
 pub fn serve(donor: &Donor, stream: &TcpStream) {
-    warn!("the peer says nothing: it gets the data all the same (--donate-unproven-stream-to-anyone)");
+    warn!(
+        DonorUnprovenStream,
+        "the peer says nothing: it gets the data all the same (--donate-unproven-stream-to-anyone)"
+    );
     match admission::take_turn(donor, &nobody(donor)) {
         Ok((turn, Way::Tool(tool), survey)) => {
             backup::in_turn(donor, NAME, turn, || run(donor, tool, stream, &survey));
         }
-        Ok((_, Way::Plugin, _)) => info!("nothing was given: it needs a backup tool's stream"),
-        Err(Ended::Refused(Refusal { why, text, .. })) => {
-            info!(why = why.name(), "refused: {text}");
+        Ok((_, Way::Plugin, _)) => info!(DonorNothingGiven, "nothing was given: it needs a backup tool's stream"),
+        Err(Ended::Refused(Refusal { why, text, event, .. })) => {
+            info!(= event, why = why.name(), "refused: {text}");
             donor.metrics.refused(why);
             spoil(stream, &text);
         }
-        Err(Ended::Broken(error)) => info!("nothing was given: {error}"),
+        Err(Ended::Broken(error)) => info!(DonorNothingGiven, "nothing was given: {error}"),
     }
 }
 

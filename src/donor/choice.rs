@@ -5,9 +5,8 @@
 
 use std::time::Duration;
 
-use tracing::info;
-
 use crate::cli::WireCompression;
+use crate::event::info;
 
 /// Bytes of the stream by which a way of sending is judged.
 const PROBE: u64 = 16 << 20;
@@ -82,6 +81,7 @@ impl Choice {
                 self.until_look = STAY;
                 let rate = |cost: f64| (1e-6 / cost).round();
                 info!(
+                    DonorPacking,
                     mb_per_second_before = rate(before),
                     mb_per_second = rate(cost),
                     "packing on the wire is {}",

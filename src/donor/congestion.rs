@@ -17,7 +17,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use rustix::net::sockopt::{set_tcp_congestion, tcp_congestion};
-use tracing::{debug, info, warn};
+use tracing::debug;
+
+use crate::event::{info, warn};
 
 /// Algorithms without pacing, of which the first that can be had is taken. Every kernel has the last.
 const UNPACED: [&str; 2] = ["cubic", "reno"];
@@ -43,7 +45,7 @@ impl SetAside {
         let system = tcp_congestion(listener).ok().filter(|system| is_paced(system))?;
         let mut others = UNPACED.into_iter().filter(|name| *name != system);
         let instead = others.find(|name| set_tcp_congestion(listener, name).is_ok())?;
-        info!(system, instead, "sending to peers nearby without pacing");
+        info!(DonorPacingOff, system, instead, "sending to peers nearby without pacing");
         Some(SetAside { system, instead, nearby })
     }
 
@@ -58,7 +60,9 @@ impl SetAside {
             Ok(()) => {
                 debug!(system = self.system, ?round_trip, "the peer is not nearby, and sent to as the system has it")
             }
-            Err(error) => warn!(%error, used = self.instead, "a peer that is not nearby is sent to without pacing"),
+            Err(error) => {
+                warn!(DonorPacingUnset, %error, used = self.instead, "a peer that is not nearby is sent to without pacing")
+            }
         }
     }
 }

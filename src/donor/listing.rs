@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::time::sleep;
-use tracing::info;
 
 use super::way::Way;
 use super::{Donor, definitions};
+use crate::event::{Event, info};
 use crate::inventory::encoding::{self, NAME};
 use crate::inventory::look::Look;
 use crate::mysql::Server;
@@ -44,11 +44,11 @@ pub async fn may_look(donor: &Donor, way: Way<'_>, hello: &Hello, server: &mut S
 }
 
 fn refusal(unknown: Unknown) -> Refusal {
-    let (why, retry_after) = match unknown {
-        Unknown::NoAnswer(_) => (Why::NotReady, Some(RETRY_AFTER)),
-        Unknown::NoPrivilege { .. } | Unknown::Uncopied(_) => (Why::Unsupported, None),
-    };
-    Refusal { why, text: unknown.to_string(), retry_after }
+    match &unknown {
+        Unknown::NoAnswer(_) => Refusal::passing(Event::RefusedServer, Why::NotReady, &unknown, RETRY_AFTER),
+        Unknown::NoPrivilege { .. } => Refusal::new(Event::RefusedNoPrivilege, Why::Unsupported, &unknown),
+        Unknown::Uncopied(_) => Refusal::new(Event::RefusedUncopied, Why::Unsupported, &unknown),
+    }
 }
 
 /// The look before the copy, for a recipient that asks for an inventory.
@@ -65,15 +65,12 @@ pub async fn first_look(
     let look = inventory::look(server, &account.user, &donor.settings.data_dir, extent).await;
     let look = look.map_err(refusal)?;
     if let Some(text) = definitions::lost(&look, &donor.settings.data_dir).await {
-        return Err(Refusal { why: Why::Unsupported, text, retry_after: None });
+        return Err(Refusal::new(Event::RefusedDefinitionLost, Why::Unsupported, text));
     }
     // Before the copy is made: what is too much now will be too much then.
     if look.len() > MANY {
-        encoding::encode(&look.and(&look)).map_err(|text| Refusal {
-            why: Why::Unsupported,
-            text,
-            retry_after: None,
-        })?;
+        encoding::encode(&look.and(&look))
+            .map_err(|text| Refusal::new(Event::RefusedUncopied, Why::Unsupported, text))?;
     }
     Ok(Some(look))
 }
@@ -102,6 +99,7 @@ pub fn inventory(
     let inventory = before.and(&after);
     let bytes = encoding::encode(&inventory)?;
     info!(
+        InventoryMade,
         entries = inventory.entries.len(),
         before = before.len(),
         after = after.len(),

@@ -33,9 +33,10 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::task::JoinSet;
-use tracing::{debug, info, info_span, warn};
+use tracing::{debug, info_span};
 
 use crate::backup_tool::BackupTool;
+use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::metrics::Metrics;
 use crate::settings::Sidecar;
@@ -178,7 +179,7 @@ async fn accept_one(donor: &Arc<Donor>, port: &ClonePort, places: &Arc<Semaphore
             });
         }
         Err(error) => {
-            warn!(%error, "accepting a connection failed");
+            warn!(DonorAcceptFailed, %error, "accepting a connection failed");
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
@@ -192,14 +193,14 @@ async fn drain(donor: &Donor, mut sessions: JoinSet<()>) {
         Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {}
     }
     let limit = donor.settings.drain_timeout;
-    info!(limit_seconds = limit.as_secs(), "letting the running clone finish");
+    info!(DonorDraining, limit_seconds = limit.as_secs(), "letting the running clone finish");
     let finished = async {
         if let Ok(turn) = donor.turn.acquire().await {
             turn.forget();
         }
     };
     if tokio::time::timeout(limit, finished).await.is_err() {
-        warn!("the running clone did not finish in time and is broken off");
+        warn!(DonorCloneCut, "the running clone did not finish in time and is broken off");
     }
     sessions.detach_all();
 }
@@ -209,6 +210,7 @@ fn tell_uncounted_options(tool: &BackupTool) {
     match tool.uncounted_options() {
         Ok(options) if options.is_empty() => {}
         Ok(options) => info!(
+            BackupOptionsIgnored,
             options = options.join(", "),
             "options files of this container name options that do not count for clones: the backup tool reads only what the \
              running server says"
@@ -220,17 +222,22 @@ fn tell_uncounted_options(tool: &BackupTool) {
 fn announce(donor: &Donor) {
     if donor.settings.donate_unproven_stream {
         warn!(
+            DonorUnprovenAllowed,
             "a peer that says nothing, such as the tutorial's `ncat --recv-only`, is sent the whole database, with nothing \
              by which it could tell that it is whole (--donate-unproven-stream-to-anyone)"
         );
     }
     match (&donor.settings.peering.secret, donor.settings.donate_to_anyone) {
-        (Some(_), _) => info!(address = %donor.settings.clone_listen, "serving clones to who knows the secret"),
+        (Some(_), _) => {
+            info!(DonorServing, address = %donor.settings.clone_listen, "serving clones to who knows the secret")
+        }
         (None, true) => warn!(
-            address = %donor.settings.clone_listen,
-            "serving clones to ANYONE who reaches this port (--donate-to-anyone); set a clone secret to close it"
-        ),
+        DonorServingAnyone,
+                    address = %donor.settings.clone_listen,
+                    "serving clones to ANYONE who reaches this port (--donate-to-anyone); set a clone secret to close it"
+                ),
         (None, false) => warn!(
+            DonorServingNobody,
             "serving no clones: set a clone secret (MYSQLSET_CLONE_SECRET_FILE or MYSQLSET_CLONE_SECRET), \
              or say --donate-to-anyone"
         ),

@@ -53,8 +53,8 @@ fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Transcript,
         }
         if let Err(why) = donor.status.get().beyond_fault() {
             // What was copied until now has what the applier stopped at.
-            let _ = frame::write_control(&mut &*stream, Kind::Failed, &Failed { text: why.clone() });
-            bail!(why);
+            let _ = frame::write_control(&mut &*stream, Kind::Failed, &Failed { text: why.text.clone() });
+            bail!(why.text);
         }
         if Instant::now() >= beat {
             // Where it can't be said, what the recipient said before is still to be read.

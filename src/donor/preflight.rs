@@ -1,6 +1,7 @@
 //! Whether a clone could work at all, before the backup tool is started.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -9,6 +10,7 @@ use super::Donor;
 use super::copied_files::{self, Copier, Lying};
 use super::listing;
 use super::way::Way;
+use crate::event::Event;
 use crate::inventory::look::Look;
 use crate::limits::{Descriptors, TooFew};
 use crate::mysql::status::Thread;
@@ -52,7 +54,7 @@ pub struct Survey {
 
 /// Looks at server, tool, volume and recipient; an error is what the recipient is told.
 pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey, Refusal> {
-    let unknown = |error: anyhow::Error| refusal(Why::NotReady, format!("{error:#}"), Some(RETRY_AFTER));
+    let unknown = |error: anyhow::Error| not_ready(Event::RefusedServer, format!("{error:#}"));
     // Whoever backs up need not see every table, nor set anything.
     let account = match way {
         Way::Tool(_) => &donor.settings.backup,
@@ -66,7 +68,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
     if let (Way::Tool(tool), Role::Replica) = (way, donor.settings.member.role())
         && let Some(why) = tool.why_without_source(&storage.variables)
     {
-        return Err(refusal(Why::Unsupported, why, None));
+        return Err(unsupported(Event::RefusedNoSource, why));
     }
     let copier = match way {
         Way::Tool(tool) => Copier::Tool { fills_holes: tool.format() == Format::XbstreamMariaDb },
@@ -103,9 +105,9 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
 
 /// Has the plugin ready, where all that the server holds can be copied by it.
 async fn ready_plugin(server: &mut Server, storage: &Storage) -> Result<plugin::Facts, Refusal> {
-    let unknown = |error: anyhow::Error| refusal(Why::NotReady, format!("{error:#}"), Some(RETRY_AFTER));
+    let unknown = |error: anyhow::Error| not_ready(Event::RefusedServer, format!("{error:#}"));
     if let Some(why) = plugin::why_not(server, storage).await.map_err(unknown)? {
-        return Err(refusal(Why::Unsupported, why, None));
+        return Err(unsupported(Event::RefusedPlugin, why));
     }
     plugin::make_ready(server).await.map_err(unknown)?;
     plugin::facts(server, storage).await.map_err(unknown)
@@ -114,51 +116,66 @@ async fn ready_plugin(server: &mut Server, storage: &Storage) -> Result<plugin::
 /// Half of a transaction, which the primary did not finish sending, may stay in the relay logs for ever; by GTID it
 /// doesn't count.
 async fn check_that_all_is_applied(server: &mut Server) -> Result<(), Refusal> {
-    let unknown = |why: String| refusal(Why::NotReady, why, Some(RETRY_AFTER));
+    let unknown = |why: String| not_ready(Event::RefusedServer, why);
     let status = replication_status(server).await.map_err(|error| unknown(format!("{error:#}")))?;
     let progress = history::progress(server, status.as_ref()).await.map_err(|error| unknown(format!("{error:#}")))?;
     match (progress.applied, progress.fetched) {
         (Some(applied), Some(fetched)) if applied.covers(&fetched) == Some(false) => {
-            Err(unknown(format!("this replica has applied up to {applied}, and has fetched up to {fetched}")))
+            let text = format!("this replica has applied up to {applied}, and has fetched up to {fetched}");
+            Err(not_ready(Event::RefusedNotApplied, text))
         }
         _ => Ok(()),
     }
 }
 
-fn refusal(why: Why, text: String, retry_after: Option<u64>) -> Refusal {
-    Refusal { why, text, retry_after }
+fn not_ready(event: Event, text: impl Display) -> Refusal {
+    Refusal::passing(event, Why::NotReady, text, RETRY_AFTER)
+}
+
+fn unsupported(event: Event, text: impl Display) -> Refusal {
+    Refusal::new(event, Why::Unsupported, text)
 }
 
 fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
-    let refuse = |text: String| Err(refusal(Why::Unsupported, text, None));
+    let refuse = |event: Event, text: String| Err(unsupported(event, text));
     if let Some(outside) = storage.outside() {
-        return refuse(format!("the donor's server keeps data outside its data directory ({outside})"));
+        return refuse(
+            Event::RefusedOutside,
+            format!("the donor's server keeps data outside its data directory ({outside})"),
+        );
     }
     if let (Some(what), false) = (&storage.encrypted, hello.keyring) {
-        return refuse(format!(
-            "the donor's data are encrypted ({what}), and the recipient does not say that it reaches the keys \
+        return refuse(
+            Event::RefusedEncrypted,
+            format!(
+                "the donor's data are encrypted ({what}), and the recipient does not say that it reaches the keys \
              (--keyring)"
-        ));
+            ),
+        );
     }
     if let (Some(ours), Some(theirs)) = (storage.page_size(), hello.page_size)
         && ours != theirs
     {
-        return refuse(format!(
-            "the donor's InnoDB pages have {ours} bytes, the recipient's server is configured for {theirs}"
-        ));
+        return refuse(
+            Event::RefusedPageSize,
+            format!("the donor's InnoDB pages have {ours} bytes, the recipient's server is configured for {theirs}"),
+        );
     }
     match (storage.lower_case_table_names(), hello.lower_case_table_names) {
-        (Some(ours), Some(theirs)) if ours != theirs => refuse(format!(
-            "the donor's server has lower_case_table_names = {ours}, the recipient's is configured for {theirs} and would \
+        (Some(ours), Some(theirs)) if ours != theirs => refuse(
+            Event::RefusedNameCase,
+            format!(
+                "the donor's server has lower_case_table_names = {ours}, the recipient's is configured for {theirs} and would \
              not find tables of the copy: set it alike on all pods"
-        )),
+            ),
+        ),
         _ => Ok(()),
     }
 }
 
 /// A server that lacks something is no donor, nor is a primary that keeps something from its replicas.
 async fn check_completeness(role: Role, server: &mut Server, storage: &Storage) -> Result<(), Refusal> {
-    let unknown = |error: anyhow::Error| refusal(Why::NotReady, format!("{error:#}"), Some(RETRY_AFTER));
+    let unknown = |error: anyhow::Error| not_ready(Event::RefusedServer, format!("{error:#}"));
     let Some(setting) = left_out::what_by(server, role, &storage.variables).await.map_err(unknown)? else {
         return Ok(());
     };
@@ -168,25 +185,24 @@ async fn check_completeness(role: Role, server: &mut Server, storage: &Storage) 
         }
         Role::Replica => format!("this replica may lack a part of the primary's data ({setting})"),
     };
-    Err(refusal(Why::Unsupported, text, None))
+    Err(unsupported(Event::RefusedPartial, text))
 }
 
 /// A tool that runs out of descriptors says that pages are corrupted.
 fn check_descriptors(files: u64) -> Result<(), Refusal> {
-    let too_few = |error: TooFew| refusal(Why::Unsupported, format!("at the donor, {error}"), None);
+    let too_few = |error: TooFew| unsupported(Event::RefusedLimit, format!("at the donor, {error}"));
     Descriptors::for_files(files).map(drop).map_err(too_few)
 }
 
 /// The files that a backup copies, all of which must lie in the data directory.
 fn copied(data_dir: &Path, storage: &Storage, copier: Copier) -> Result<Lying, Refusal> {
-    let unknown = |error: std::io::Error| {
-        refusal(Why::NotReady, format!("looking at {}: {error}", data_dir.display()), Some(RETRY_AFTER))
-    };
+    let unknown =
+        |error: std::io::Error| not_ready(Event::RefusedServer, format!("looking at {}: {error}", data_dir.display()));
     let found = copied_files::look(data_dir, storage, copier).map_err(unknown)?;
     match &found.link {
         Some(link) => {
             let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
-            Err(refusal(Why::Unsupported, text, None))
+            Err(unsupported(Event::RefusedOutside, text))
         }
         None => Ok(found),
     }
@@ -202,7 +218,7 @@ fn check_room(bytes: u64, own_room: u64, storage: &Storage, hello: &Hello) -> Re
             "a copy needs {needed} bytes ({bytes} of data and what they may grow by meanwhile, {redo_log} for the server's \
              redo log), and the recipient's volume has {free} free"
         );
-        return Err(refusal(Why::NoRoom, text, None));
+        return Err(Refusal::new(Event::RefusedNoRoom, Why::NoRoom, text));
     }
     Ok(())
 }
@@ -210,26 +226,32 @@ fn check_room(bytes: u64, own_room: u64, storage: &Storage, hello: &Hello) -> Re
 /// A replica whose faults a clone would inherit doesn't donate.
 async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(), Refusal> {
     let Some(primary) = donor.settings.primary.clone() else { return Ok(()) };
-    let unknown = |why: String| refusal(Why::NotReady, why, Some(RETRY_AFTER));
-    let questions = questions(server).await.map_err(|error| unknown(format!("{error:#}")))?;
+    let silent = |why: String| not_ready(Event::RefusedPrimarySilent, why);
+    let questions = questions(server).await.map_err(|error| not_ready(Event::RefusedServer, format!("{error:#}")))?;
     let settings = donor.settings.clone();
     let asking = tokio::task::spawn_blocking(move || {
         peer::ask_for_report(&settings.member, &settings.peering, &Place::Name(primary), &questions)
     });
     let report = match asking.await {
         Ok(Ok(report)) => report,
-        Ok(Err(silence)) => return Err(unknown(format!("the primary can't be asked about this replica: {silence}"))),
-        Err(error) => return Err(unknown(format!("asking the primary: {error}"))),
+        Ok(Err(silence)) => return Err(silent(format!("the primary can't be asked about this replica: {silence}"))),
+        Err(error) => return Err(silent(format!("asking the primary: {error}"))),
     };
     let own = donor.status.get().set_id;
     if report.set_id.is_none() || report.set_id != own {
-        return Err(unknown("this replica is not known to be of the primary's set".to_owned()));
+        return Err(not_ready(Event::RefusedUnknownSet, "this replica is not known to be of the primary's set"));
     }
     if let Some(extra) = report.unknown_history.filter(|extra| !extra.is_empty()) {
-        return Err(unknown(format!("this replica has transactions that the primary has not: {extra}")));
+        return Err(not_ready(
+            Event::RefusedOwnHistory,
+            format!("this replica has transactions that the primary has not: {extra}"),
+        ));
     }
     if let Some(why) = report.cannot_follow.filter(|why| !why.is_empty()) {
-        return Err(unknown(format!("the primary no longer holds this replica's position: {why}")));
+        return Err(not_ready(
+            Event::RefusedPurged,
+            format!("the primary no longer holds this replica's position: {why}"),
+        ));
     }
     Ok(())
 }

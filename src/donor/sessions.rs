@@ -16,8 +16,9 @@ use anyhow::Result;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use crate::event::warn;
 use crate::mysql::Server;
 use crate::own_address;
 use crate::settings::{Account, HostPort};
@@ -62,7 +63,12 @@ impl Watch {
                 sleep(PERIOD).await;
             };
             striking.store(true, Ordering::Release);
-            warn!(state, limit_seconds = limit.as_secs(), "the backup waits too long for a lock and is ended");
+            warn!(
+                BackupLockTooLong,
+                state,
+                limit_seconds = limit.as_secs(),
+                "the backup waits too long for a lock and is ended"
+            );
             sessions.end().await;
         });
         Watch { task, struck }
@@ -84,7 +90,7 @@ impl Sessions {
     /// Ends all of them.
     pub async fn end(&self) {
         if let Err(error) = self.end_all(&ports_of(self.tool, self.server.port)).await {
-            warn!("ending the backup tool's sessions on the server: {error:#}");
+            warn!(DonorSessionsNotEnded, "ending the backup tool's sessions on the server: {error:#}");
         }
     }
 
@@ -146,7 +152,12 @@ pub async fn end_orphans(server: &HostPort, account: &Account) -> Result<()> {
         let text = |name: &str| row.get(name).cloned().flatten().unwrap_or_default();
         let is_orphan = own_port(&text("Host")).is_some_and(|port| !is_client_there(port, server.port));
         if is_orphan && text("User") == account.user && is_wait(&text("State")) {
-            warn!(session = text("Id"), state = text("State"), "ending a session whose backup tool is gone");
+            warn!(
+                BackupSessionEnded,
+                session = text("Id"),
+                state = text("State"),
+                "ending a session whose backup tool is gone"
+            );
             let _ = connection.rows(&format!("KILL {}", text("Id"))).await;
         }
     }

@@ -5,6 +5,7 @@ use super::Donor;
 use crate::backup_tool::BackupTool;
 use crate::cli::Method;
 use crate::clone_plugin;
+use crate::event::Event;
 use crate::mysql::dialect::Dialect;
 use crate::wire::message::{Hello, Refusal, Why};
 
@@ -35,7 +36,7 @@ pub fn choose<'a>(donor: &'a Donor, hello: &Hello) -> Result<Way<'a>, Refusal> {
         None => Ok(Way::Plugin),
         Some(no_plugin) => {
             let text = format!("{no_tool}; {no_plugin}");
-            Err(Refusal { why: Why::Unsupported, text, retry_after: None })
+            Err(Refusal::new(Event::RefusedMethod, Why::Unsupported, text))
         }
     }
 }

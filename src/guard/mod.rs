@@ -199,6 +199,7 @@ impl Surroundings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
     use crate::wire::message::Refusal;
 
     fn replica(ordinal: u32, applied: &str, fetched: Option<&str>) -> Peer {
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn a_peer_of_another_set_is_believed_where_it_has_proven_itself_or_nobody_can() {
         let refused = |why: Why, is_proven: bool| {
-            Silence::Refused(Refused { refusal: Refusal { why, text: "x".into(), retry_after: None }, is_proven })
+            Silence::Refused(Refused { refusal: Refusal::new(Event::RefusedOtherSet, why, "x"), is_proven })
         };
         for (why, is_proven, has_secret, is_silent) in [
             (Why::WrongSet, true, true, false),

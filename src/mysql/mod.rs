@@ -11,6 +11,7 @@ pub mod opening;
 pub mod plugin;
 pub mod status;
 pub mod storage;
+pub mod trouble;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError, OptsBuilder, Row, Value};
+use mysql_async::{Conn, DriverError, OptsBuilder, Row, ServerError, Value};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -212,6 +213,11 @@ impl std::error::Error for TurnedAway {}
 
 /// The driver's errors repeat their causes in their own text; the last cause says it once.
 fn innermost(error: mysql_async::Error) -> anyhow::Error {
+    let error = match error {
+        mysql_async::Error::Server(error) => return anyhow::Error::new(error),
+        mysql_async::Error::Io(mysql_async::IoError::Io(error)) => return anyhow::Error::new(error),
+        other => other,
+    };
     let mut cause: &dyn std::error::Error = &error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

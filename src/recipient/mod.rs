@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use tracing::{info, info_span};
+use tracing::info_span;
 
 use crate::backup_tool::{self, left_files, server_options};
 use crate::datadir::journal::{CloneRecord, Lineage, ListedBy, PluginCopy, SetId, now};
+use crate::event::info;
 use crate::exit::{self, Reason};
 use crate::inventory::encoding;
 use crate::limits::Descriptors;
@@ -160,14 +161,15 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, means: &Me
     let started = Instant::now();
     let Incoming { offer, mut data } = incoming;
     info!(
-        pod = offer.pod,
-        tool = offer.tool,
-        server = offer.server,
-        format = %offer.format,
-        expected_bytes = offer.expected_bytes,
-        packing = offer.packing,
-        "receiving"
-    );
+    ReceiveBegun,
+            pod = offer.pod,
+            tool = offer.tool,
+            server = offer.server,
+            format = %offer.format,
+            expected_bytes = offer.expected_bytes,
+            packing = offer.packing,
+            "receiving"
+        );
     data.collect_inventory(inventory_file(means.inventory)?);
     // It is about what lies in the donor's data directory: members that are compressed have less.
     let expected = offer.expected_bytes.filter(|_| offer.members.is_none());
@@ -183,7 +185,14 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, means: &Me
     rebuild_settings(directory, means)?;
     let position = position_of(Ordinal(offer.ordinal), offer.format, directory).map_err(Setback::Unusable)?;
     let seconds = started.elapsed().as_secs_f64();
-    info!(bytes, seconds, files = summary.files, position = end.position, "received, whole to its end mark");
+    info!(
+        ReceiveDone,
+        bytes,
+        seconds,
+        files = summary.files,
+        position = end.position,
+        "received, whole to its end mark"
+    );
     Ok(Received {
         donor: donor.clone(),
         donor_pod: offer.pod,
@@ -219,7 +228,7 @@ fn checked_inventory(path: &Path, end: &End, bytes: u64) -> Result<ListedBy, Set
     let file = File::open(path).with_context(|| format!("opening {}", path.display())).map_err(Setback::Fatal)?;
     let mut entries = 0u64;
     encoding::each_entry(io::BufReader::new(file), |_| entries += 1).map_err(|error| broken(error.to_string()))?;
-    info!(entries, "what the copy must hold has come");
+    info!(InventoryReceived, entries, "what the copy must hold has come");
     Ok(ListedBy::Donor(sent))
 }
 

@@ -4,11 +4,11 @@
 use std::time::Instant;
 
 use anyhow::Context;
-use tracing::info;
 
 use super::{Means, Received, Setback, checked_inventory, inventory_file, setback_of_wire};
 use crate::clone_plugin::{Fetch, HeldTurn, Trouble};
 use crate::datadir::journal::PluginCopy;
+use crate::event::info;
 use crate::exit::{self, Reason};
 use crate::mysql::plugin::PositionIn;
 use crate::ordinal::Ordinal;
@@ -38,6 +38,7 @@ pub fn receive(
     let patience = asker.peering.stall_timeout * STALLS;
     let turn = HeldTurn::hold(stream, patience).context("the connection to the donor").map_err(Setback::Fatal)?;
     info!(
+        ReceiveBegun,
         pod = offer.pod,
         server = offer.server,
         own_server = program.version,
@@ -69,7 +70,7 @@ pub fn receive(
     let end = turn.give_back(&Copied { bytes }, inventory_file(means.inventory)?);
     let inventory = checked_inventory(means.inventory, &end.map_err(|error| setback_of_wire(error, bytes))?, bytes)?;
     let seconds = started.elapsed().as_secs_f64();
-    info!(bytes, seconds, "received, whole by the server's word");
+    info!(ReceiveDone, bytes, seconds, "received, whole by the server's word");
     Ok(Received {
         donor: donor.clone(),
         tool: format!("CLONE plugin of {}", program.version),

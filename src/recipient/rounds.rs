@@ -7,9 +7,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tracing::{info, warn};
 
 use super::{Means, Received, Setback, receive};
+use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::peer::Asker;
 use crate::settings::HostPort;
@@ -46,7 +46,11 @@ pub fn receive_from_any(
                 }
                 Err(setback) => {
                     patience.notice(&setback, began.elapsed());
-                    info!(%donor, "no clone from this donor: {setback}");
+                    let refusal = match &setback {
+                        Setback::Refused(refusal) => Some(refusal.event.as_str()),
+                        _ => None,
+                    };
+                    info!(ReceiveSetback, %donor, refusal, "no clone from this donor: {setback}");
                     setbacks.push((donor, setback));
                 }
             }
@@ -63,7 +67,7 @@ pub fn receive_from_any(
             Reason::NoDonor.error(format!("no donor gave a whole clone, and {why}: {}", in_words(&setbacks)))
         })?;
         if pause > Duration::from_secs(1) {
-            warn!(seconds = pause.as_secs_f64(), "trying again");
+            warn!(ReceiveRetry, seconds = pause.as_secs_f64(), "trying again");
         }
         std::thread::sleep(pause);
     }
@@ -147,6 +151,7 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
     use crate::wire::message::Refusal;
 
     fn donor() -> HostPort {
@@ -154,7 +159,7 @@ mod tests {
     }
 
     fn refusal(why: Why, retry_after: Option<u64>) -> Setback {
-        Setback::Refused(Refusal { why, text: String::new(), retry_after })
+        Setback::Refused(Refusal { retry_after, ..Refusal::new(Event::RefusedBusy, why, "") })
     }
 
     fn exhausted() -> Patience {

@@ -8,11 +8,10 @@
 use std::path::Path;
 use std::time::Instant;
 
-use tracing::{info, warn};
-
 use super::{Means, Received, Setback, position_of, rebuild_settings, setback_of};
 use crate::backup_tool::{self, left_files};
 use crate::datadir::journal::ListedBy;
+use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal};
 use crate::peer::{self, Asker};
@@ -46,10 +45,11 @@ pub fn receive(
     };
     let directory = (means.stage)().map_err(Setback::Fatal)?;
     warn!(
-        %format,
-        "receiving from a donor that is no mysqlset (--take-unproven-stream): nothing proves who it is, whose data these \
-         are, or that they come undamaged"
-    );
+    ReceiveUnprovenBegun,
+            %format,
+            "receiving from a donor that is no mysqlset (--take-unproven-stream): nothing proves who it is, whose data these \
+             are, or that they come undamaged"
+        );
     let started = Instant::now();
     let progress = Progress::of("receiving");
     let unpacked = unpack::unpack_by(means.writing, format, progress.watch(&mut stream), &directory);
@@ -61,7 +61,7 @@ pub fn receive(
     check_maker(asker.site.tool_series.as_deref(), &directory).map_err(Setback::Unusable)?;
     let position = position_from(donor, asker.member, format, &directory).map_err(Setback::Unusable)?;
     let seconds = started.elapsed().as_secs_f64();
-    info!(bytes, seconds, files = summary.files, %position, "received, whole as far as can be seen");
+    info!(ReceiveUnprovenDone, bytes, seconds, files = summary.files, %position, "received, whole as far as can be seen");
     Ok(Received {
         donor: donor.clone(),
         donor_pod: donor.host.split('.').next().unwrap_or_default().to_owned(),

@@ -27,9 +27,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 use tokio::runtime::Handle;
-use tracing::info;
 
 use crate::backup_tool::Prepared;
+use crate::event::info;
 use crate::exit::{Reason, reason_of};
 use crate::own_server::{Access, Configuration, Grants, PodConfiguration, Program, Setup};
 use crate::progress::Progress;
@@ -67,14 +67,14 @@ impl Rehearsal {
 
     /// Rehearses the copy in `data`, with the configuration of the pod. It may be done again, whenever it was interrupted.
     pub fn run(&self, data: &Path, server_config: &Path) -> Result<Prepared> {
-        info!(server = self.program.version, "rehearsing");
+        info!(RehearsalBegun, server = self.program.version, "rehearsing");
         let (started, progress) = (Instant::now(), Progress::of("rehearsing"));
         let outcome = Handle::current().block_on(self.rehearse(data, server_config));
         drop(progress);
         match outcome {
             Ok(opened) => {
                 let seconds = started.elapsed().as_secs_f64();
-                info!(tables = opened.tables, not_readable = opened.not_readable, seconds, "rehearsed");
+                info!(RehearsalDone, tables = opened.tables, not_readable = opened.not_readable, seconds, "rehearsed");
                 Ok(Prepared::Whole)
             }
             Err(error) if reason_of(&error) == Some(Reason::Rehearsal) => Ok(Prepared::Failed(error)),

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::statements::{self, Asked};
 use super::verdict::{Verdict, judge};
+use crate::event::warn;
 use crate::exit::Reason;
 use crate::mysql::Server;
 use crate::mysql::opening::Table;
@@ -109,7 +110,11 @@ pub async fn open_all(own_server: &mut OwnServer, data_dir: &Path) -> Result<Ope
             opened.tables += 1;
             if let Some(why) = why_not_readable(server, &table, verdict, data_dir, &mut dictionary).await? {
                 opened.not_readable += 1;
-                warn!(table = table.quoted(), "a table can't be read here, which is nothing against the copy: {why}");
+                warn!(
+                    RehearsalNotReadable,
+                    table = table.quoted(),
+                    "a table can't be read here, which is nothing against the copy: {why}"
+                );
             }
         }
     }

@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use tokio::time::sleep;
-use tracing::{error, info, warn};
 
 use crate::accounts::Accounts;
 use crate::datadir::journal::{ApplierFault, Journal, State, Why};
+use crate::event::{error, info, warn};
 use crate::mysql::status::ReplicationStatus;
+use crate::mysql::trouble::{Recurring, Trouble};
 use crate::mysql::{Server, TurnedAway, replication_status};
 use crate::ordinal::Role;
 use crate::settings::Sidecar;
@@ -51,7 +52,7 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
         settings,
         status,
         last_answer: None,
-        last_trouble: String::new(),
+        trouble: Recurring::default(),
         replicated: false,
     };
     let mut away_since = Instant::now();
@@ -76,7 +77,7 @@ struct Keeper {
     status: Arc<Status>,
     /// When the server last answered.
     last_answer: Option<Instant>,
-    last_trouble: String,
+    trouble: Recurring,
     source: SourceWatch,
     accounts: Accounts,
     /// Whether both threads ran at the last look.
@@ -134,9 +135,9 @@ impl Keeper {
             || (self.replicated && stands_still);
         self.last_answer = Some(Instant::now());
         if is_new {
-            info!(version = server.version, uptime_seconds = uptime.as_secs(), "the server answers");
+            info!(ServerAnswers, version = server.version, uptime_seconds = uptime.as_secs(), "the server answers");
         } else if self.status.get().settled {
-            self.last_trouble.clear();
+            self.trouble.clear();
         }
         self.status.update(|snapshot| {
             snapshot.server = Some(server.version.clone());
@@ -181,7 +182,7 @@ impl Keeper {
             snapshot.clone = journal.clone;
             snapshot.unfit_to_donate = unfit;
         });
-        self.last_trouble.clear();
+        self.trouble.clear();
         Ok(())
     }
 
@@ -233,7 +234,7 @@ impl Keeper {
         journal.broken = None;
         journal.write(&self.settings.data_dir)?;
         self.status.update(|snapshot| (snapshot.state, snapshot.broken) = (Some(journal.state), None));
-        info!("replication runs");
+        info!(ReplicationRuns, "replication runs");
         Ok(())
     }
 
@@ -249,6 +250,7 @@ impl Keeper {
         }
         let broken = broken::describe(why, server, status).await?;
         error!(
+            ReplicationBroken,
             why = broken.why.name(),
             "replication can't go on ({}): the data are kept as they are; delete the pod to clone it again where its \
              clone has --on-broken-replica clone-again, else delete its volume too",
@@ -271,14 +273,15 @@ impl Keeper {
         journal.write(&self.settings.data_dir)?;
         match (&fault, known) {
             (Some(fault), known) if known.is_none_or(|known| known.stopped_at != fault.stopped_at) => error!(
-                number = fault.number,
-                position = %fault.stopped_at,
-                "the applier stopped with an error ({}): this pod is not ready, and donates to nobody, until the applier \
-                 has gone beyond that place; mend the data and start it again, or delete the volume to have it cloned",
-                fault.text
-            ),
+            ApplierFault,
+                            number = fault.number,
+                            position = %fault.stopped_at,
+                            "the applier stopped with an error ({}): this pod is not ready, and donates to nobody, until the applier \
+                             has gone beyond that place; mend the data and start it again, or delete the volume to have it cloned",
+                            fault.text
+                        ),
             (None, Some(known)) => {
-                info!(number = known.number, position = %known.stopped_at, "the applier has gone beyond its last error");
+                info!(ApplierFaultPassed, number = known.number, position = %known.stopped_at, "the applier has gone beyond its last error");
             }
             _ => {}
         }
@@ -288,15 +291,15 @@ impl Keeper {
 
     /// Says once what stands in the way, not at each try.
     fn report(&mut self, error: &anyhow::Error) {
-        let trouble = format!("{error:#}");
+        let trouble = Trouble::of(error);
         self.status.update(|snapshot| {
             snapshot.server = None;
             snapshot.replication = None;
-            snapshot.trouble = Some(trouble.clone());
+            snapshot.trouble = Some(trouble.cause.clone());
         });
-        if trouble != self.last_trouble {
-            warn!("{trouble}");
-            self.last_trouble = trouble;
+        if self.trouble.is_news(&trouble) {
+            let Trouble { cause, code } = trouble;
+            warn!(= cause.event, code, "{cause}");
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use tracing::{info, warn};
 
 use crate::datadir::first_start;
 use crate::datadir::journal::{Journal, Lineage, SetId, State};
+use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::mysql::{Server, history, replication_status};
 use crate::position::Position;
@@ -41,7 +41,7 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path, first_starts_are_marked
     complete.set_id = Some(set_id.clone());
     complete.write(data_dir)?;
     first_start::forget(data_dir)?;
-    info!(%set_id, "the primary's data are complete");
+    info!(PrimaryComplete, %set_id, "the primary's data are complete");
     Ok(complete)
 }
 
@@ -67,7 +67,7 @@ pub async fn take_over(journal: Journal, server: &mut Server, data_dir: &Path) -
     }
     complete.lineage = Some(Lineage { id: SetId::random()?, began_at: position.clone() });
     complete.write(data_dir)?;
-    warn!(%position, from = clone.donor_pod, "the primary is recovered; its history goes on from there");
+    warn!(PrimaryRecovered, %position, from = clone.donor_pod, "the primary is recovered; its history goes on from there");
     Ok(complete)
 }
 
@@ -87,7 +87,7 @@ async fn begin_log_at(position: &Position, server: &mut Server) -> Result<()> {
         return Ok(());
     }
     if written {
-        warn!(%position, own, "the recovered primary was written to before its log was set to begin where the copy ends: \
+        warn!(PrimaryWrittenEarly, %position, own, "the recovered primary was written to before its log was set to begin where the copy ends: \
               a replica that is behind is told so only where gtid_strict_mode is on");
         return Ok(());
     }

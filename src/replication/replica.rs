@@ -20,10 +20,10 @@
 //! there never below what the server has reached.
 
 use anyhow::{Context, Result, bail};
-use tracing::{info, warn};
 
 use super::source::{Identity, Primary};
 use crate::datadir::journal::{Journal, State};
+use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::mysql::dialect::Dialect;
 use crate::mysql::status::{ReplicationStatus, Thread};
@@ -83,7 +83,7 @@ async fn start_from_clone(
     let status = stopped(server).await?;
     match (has_reached(&position, status.as_ref(), server).await?, &position) {
         (true, Position::BinlogFile { .. }) => {
-            warn!(%position, "replication has gone beyond the clone's position already; it goes on from there");
+            warn!(ReplicationBeyond, %position, "replication has gone beyond the clone's position already; it goes on from there");
             keep_source(&journal, status.as_ref(), server, settings, primary, known).await?;
         }
         (true, _) => set_source(&position, server, settings).await?,
@@ -97,7 +97,7 @@ async fn start_from_clone(
     let mut configured = journal.entering(State::Configured);
     configured.source_forgotten = false;
     configured.write(&settings.data_dir)?;
-    info!(source = %settings.source, %position, donor = clone.donor_pod, "replication starts where the clone ends");
+    info!(ReplicationSet, source = %settings.source, %position, donor = clone.donor_pod, "replication starts where the clone ends");
     Ok(configured)
 }
 
@@ -141,7 +141,7 @@ async fn keep_source(
                 let (file, offset) = (status.applied_file.clone(), status.applied_offset);
                 let here = Position::BinlogFile { file, offset };
                 let position = by_gtid_where_it_can_be(&here, server, settings, primary, known).await?;
-                info!(%here, %position, "replication was by file and offset, and is by GTID from here on");
+                info!(ReplicationByGtid, %here, %position, "replication was by file and offset, and is by GTID from here on");
                 // The server keeps it by file and offset too, safer than those.
                 if !has_reached(&position, None, server).await? {
                     for statement in server.dialect.set_reached_gtid(&position) {
@@ -156,7 +156,7 @@ async fn keep_source(
             Ok(())
         }
         Some(_) => {
-            warn!(source = %settings.source, "the server has another source: setting it");
+            warn!(ReplicationOtherSource, source = %settings.source, "the server has another source: setting it");
             let status = stopped(server).await?.context("the source went away")?;
             let position = match status.by_gtid {
                 true => by_own_gtid,
@@ -170,7 +170,7 @@ async fn keep_source(
             .and_then(|clone| clone.position.as_ref())
             .is_some_and(|position| is_by_gtid(position, server.dialect)) =>
         {
-            warn!(source = %settings.source, "the server has lost its source: setting it");
+            warn!(ReplicationLostSource, source = %settings.source, "the server has lost its source: setting it");
             set_source(&by_own_gtid, server, settings).await
         }
         None => Err(Reason::NoPosition.error(

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing::{info, warn};
 
 use super::replica;
 use crate::datadir::journal::{Journal, SetId, State};
+use crate::event::{info, warn};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
 use crate::mysql::status::{ReplicationStatus, Thread};
@@ -128,7 +128,7 @@ impl SourceWatch {
     async fn let_go(&mut self, server: &mut Server, replication: &ReplicationStatus) -> Result<()> {
         if replication.is_turned_away() && self.password_renewed.is_none_or(|at| at.elapsed() > RENEWAL) {
             self.password_renewed = Some(Instant::now());
-            info!("the primary turns replication away: giving the server the password anew");
+            info!(ReplicationTurnedAway, "the primary turns replication away: giving the server the password anew");
             // Should a step of it fail, both threads are ours to start again.
             self.held_back = true;
             replica::renew_password(server, &self.primary.settings).await?;
@@ -137,7 +137,7 @@ impl SourceWatch {
                 server.execute(&server.dialect.start_applier()).await?;
             }
             server.execute(&server.dialect.start_receiver()).await?;
-            info!(source = %self.primary.settings.source, "replication started");
+            info!(ReplicationStarted, source = %self.primary.settings.source, "replication started");
         }
         self.held_back = false;
         self.confirmed = (replication.receiver == Thread::Running).then(Instant::now);
@@ -161,9 +161,9 @@ impl SourceWatch {
             Identity::Unknown(why) => (before.foreign_source.clone(), self.held_back.then_some(why)),
         };
         match (&foreign, &silent) {
-            (Some(why), _) if before.foreign_source != foreign => warn!("{why}"),
+            (Some(why), _) if before.foreign_source != foreign => warn!(SourceForeign, "{why}"),
             (_, Some(why)) if before.silent_source != silent => {
-                info!("replication waits until the primary says which set its data are of: {why}")
+                info!(SourceSilent, "replication waits until the primary says which set its data are of: {why}")
             }
             _ => {}
         }
@@ -203,7 +203,7 @@ impl Primary {
             return Ok(Identity::Different(further(&report.pod, &lineage.began_at, &extra)));
         }
         if journal.set_id.is_none() || journal.lineage != report.lineage {
-            info!(set_id = %theirs, recovered = report.lineage.is_some(), "these data go with the primary's");
+            info!(DataFollow, set_id = %theirs, recovered = report.lineage.is_some(), "these data go with the primary's");
             (journal.set_id, journal.lineage) = (Some(theirs), report.lineage);
             journal.write(data_dir)?;
             status.update(|snapshot| (snapshot.set_id, snapshot.lineage) = (journal.set_id, journal.lineage));
@@ -217,10 +217,11 @@ impl Primary {
         let has_identity = Journal::read(&self.settings.data_dir)?.is_some_and(|journal| journal.set_id.is_some());
         if self.settings.follow_unproven_primary && !has_identity {
             warn!(
-                %primary,
-                "the primary's sidecar is no mysqlset: it is followed without knowing whether its data are of this set \
-                 (--follow-unproven-primary)"
-            );
+            SourceUnproven,
+                            %primary,
+                            "the primary's sidecar is no mysqlset: it is followed without knowing whether its data are of this set \
+                             (--follow-unproven-primary)"
+                        );
             return Ok(Identity::Trusted);
         }
         let why =

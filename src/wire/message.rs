@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::digest::Coverage;
 use crate::datadir::journal::{Lineage, SetId};
+use crate::event::Event;
 use crate::position::Position;
 use crate::unpack::Format;
 use crate::unpack::compressed::Compression;
@@ -299,6 +300,9 @@ impl Why {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Refusal {
     pub why: Why,
+    /// The event's name. (Absent: from a donor before 0.2.0)
+    #[serde(default, deserialize_with = "one_line")]
+    pub event: String,
     /// For people.
     #[serde(deserialize_with = "one_line")]
     pub text: String,
@@ -307,9 +311,22 @@ pub struct Refusal {
     pub retry_after: Option<u64>,
 }
 
+impl Refusal {
+    /// One that lasts.
+    pub fn new(event: Event, why: Why, text: impl fmt::Display) -> Refusal {
+        Refusal { why, event: event.name().to_owned(), text: text.to_string(), retry_after: None }
+    }
+
+    /// One that may be over in so many seconds.
+    pub fn passing(event: Event, why: Why, text: impl fmt::Display, retry_after: u64) -> Refusal {
+        Refusal { retry_after: Some(retry_after), ..Refusal::new(event, why, text) }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.why.name(), self.text)
+        let name = if self.event.is_empty() { self.why.name() } else { &self.event };
+        write!(f, "{name}: {}", self.text)
     }
 }
 

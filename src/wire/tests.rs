@@ -28,7 +28,7 @@ fn messages_have_the_members_that_they_had() {
     is_kept::<Hello>(
         r#"{"set":"mysql","ordinal":1,"nonce":"00ff","formats":["xbstream-percona","xbstream-mariadb","tar"],
         "members":["zstd","lz4"],"set_id":"00112233445566778899aabbccddeeff","tool_series":"10.11","free_bytes":1,
-        "plugin_server":"8.4.3","page_size":16384,"keyring":true,"digests":["heads"],"packing":["zstd"],
+        "plugin_server":"8.4.3","page_size":16384,"lower_case_table_names":1,"keyring":true,"digests":["heads"],"packing":["zstd"],
         "inventory":["tables-1"],"wants":"report","about":{"by":"mariadb-gtid","slave_pos":"0-100-7"},"history":"0-100-7"}"#,
     );
     is_kept::<Challenge>(r#"{"nonce":"00ff","proof":true}"#);
@@ -53,7 +53,7 @@ fn messages_have_the_members_that_they_had() {
         "server":"8.4.3","applied":{"by":"mysql-gtid","executed":""},"fetched":{"by":"mysql-gtid","executed":""},
         "cannot_follow":"","unknown_history":""}"#,
     );
-    is_kept::<Refusal>(r#"{"why":"busy","text":"x","retry_after":2}"#);
+    is_kept::<Refusal>(r#"{"why":"busy","event":"donor.refused.busy","text":"x","retry_after":2}"#);
     is_kept::<Heartbeat>(r#"{"bytes":7}"#);
     is_kept::<End>(
         r#"{"bytes":7,"digest":"00ff","tool_status":0,"position":"x","inventory":{"bytes":13,"digest":"00ff"}}"#,

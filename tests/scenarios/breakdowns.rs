@@ -25,7 +25,7 @@ fn clone_in_its_middle() -> Result<(Cluster, Proxy, Writer)> {
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::SilenceAfter(8_000_000))?;
     let writer = Writer::start(&cluster)?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "receiving pod=")?;
+    set::wait_for_log(&cluster, "mysql-1", "clone", "event=receive.begun")?;
     Ok((cluster, proxy, writer))
 }
 
@@ -46,7 +46,7 @@ fn the_donors_backup_tool_is_killed() -> Result<()> {
     let (cluster, proxy, writer) = clone_in_its_middle()?;
     let sidecar = cluster.pid("mysql-0", "sidecar")?;
     // The stream that stands is given up; the next one's tool is killed, as the kernel does for memory.
-    let streams = || cluster.logs("mysql-1", "clone").matches("receiving pod=").count();
+    let streams = || cluster.logs("mysql-1", "clone").matches("event=receive.begun").count();
     cluster.wait_for("the next stream", PATIENCE, || Ok(streams() > 1))?;
     let tools = tools_below(sidecar);
     ensure!(!tools.is_empty(), "no tool was met\n{}", cluster.describe());

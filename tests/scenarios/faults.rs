@@ -200,7 +200,7 @@ fn a_full_disk_is_named_and_nothing_is_published() -> Result<()> {
             cluster.delete_unused_volume("mysql-1")?;
         }
         cluster.limit_volume("mysql-1", 300 << 20);
-        let receiving = || cluster.logs("mysql-1", "clone").matches("receiving pod=").count();
+        let receiving = || cluster.logs("mysql-1", "clone").matches("event=receive.begun").count();
         let before = receiving();
         cluster.scale(2);
         cluster.wait_for("the clone to begin", PATIENCE, || Ok(receiving() > before))?;

@@ -31,7 +31,7 @@ fn a_recipient_killed_in_each_of_its_phases_ends_whole() -> Result<()> {
 fn kill_in(cluster: &Cluster, phase: &str) -> Result<u32> {
     let must_be_met = matches!(phase, "receiving" | "preparing");
     for _ in 0..if must_be_met { 20 } else { 4 } {
-        let met = || cluster.logs("mysql-1", "clone").matches(&format!("interrupted state={phase}")).count();
+        let met = || cluster.logs("mysql-1", "clone").matches(&format!("clone.resumed state={phase}")).count();
         let before = met();
         cluster.delete_volume("mysql-1")?;
         let deadline = Instant::now() + PATIENCE;
@@ -69,7 +69,7 @@ fn a_donor_killed_in_the_middle_is_asked_again() -> Result<()> {
         let connections = proxy.connections();
         cluster
             .wait_for("a stream that stands", PATIENCE, || Ok(proxy.connections() > connections.saturating_sub(1)))?;
-        set::wait_for_log(&cluster, "mysql-1", "clone", "receiving pod=")?;
+        set::wait_for_log(&cluster, "mysql-1", "clone", "event=receive.begun")?;
         cluster.signal("mysql-0", container, Signal::KILL)?;
         cluster
             .wait_for("mysql-0 to be back", PATIENCE, || Ok(cluster.ready_pods().contains(&"mysql-0".to_owned())))?;

@@ -75,7 +75,7 @@ fn a_hard_limit_that_is_too_low_is_named_with_both_numbers_before_the_first_byte
         for words in [format!("{} file descriptors", files + 160), "(RLIMIT_NOFILE) is 400".to_owned()] {
             assert!(end.message.contains(&words), "{container}: no {words:?} in {end:?}");
         }
-        assert!(!cluster.logs("mysql-1", "clone").contains("receiving pod="), "{container}");
+        assert!(!cluster.logs("mysql-1", "clone").contains("event=receive.begun"), "{container}");
         assert_eq!(set::state(&cluster, "mysql-1"), None, "{container}");
     }
     Ok(())

@@ -238,7 +238,7 @@ fn places_elsewhere_are_refused_before_the_first_byte() -> Result<()> {
         let end = set::end_of_clone(&cluster, "mysql-1")?;
         assert_eq!(end.exit_code, 21, "{end:?}");
         assert!(end.message.contains(line), "{end:?}");
-        assert!(!cluster.logs("mysql-1", "clone").contains("receiving pod="));
+        assert!(!cluster.logs("mysql-1", "clone").contains("event=receive.begun"));
     }
     Ok(())
 }

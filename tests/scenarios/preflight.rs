@@ -27,7 +27,7 @@ fn primary(change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
 fn refused(cluster: &Cluster) -> Result<Termination> {
     cluster.scale(2);
     let end = set::end_of_clone(cluster, "mysql-1")?;
-    assert!(!cluster.logs("mysql-1", "clone").contains("receiving pod="), "{end:?}");
+    assert!(!cluster.logs("mysql-1", "clone").contains("event=receive.begun"), "{end:?}");
     assert_eq!(set::state(cluster, "mysql-1"), None);
     Ok(end)
 }
@@ -124,7 +124,7 @@ fn a_position_that_is_purged_while_the_copy_is_made_is_not_published() -> Result
     let cluster = primary(use_proxy)?;
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::HoldAfter(5_000_000))?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "receiving pod=")?;
+    set::wait_for_log(&cluster, "mysql-1", "clone", "event=receive.begun")?;
     cluster.wait_for("the backup's end at the donor", PATIENCE, || {
         Ok(cluster.logs("mysql-0", "sidecar").contains("a clone was served"))
     })?;

@@ -225,7 +225,7 @@ fn a_volume_that_fills_up_during_prepare_is_named_and_freed() -> Result<()> {
         |number| format!("CREATE TABLE many.n{number} (id INT PRIMARY KEY); INSERT INTO many.n{number} VALUES (1);");
     cluster.sql("mysql-0", &(0..100).map(make).collect::<String>())?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "preparing tool=")?;
+    set::wait_for_log(&cluster, "mysql-1", "clone", "event=prepare.begun")?;
     let began = Instant::now();
     writer.finish()?;
     // Later starts find no room, and say that.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
+use mysqlset::event::Event;
 use mysqlset::secret::Secret;
 use mysqlset::wire::auth::{Side, Transcript, nonce};
 use mysqlset::wire::frame::{self, Kind, WireError};
@@ -101,7 +102,7 @@ fn answer(mut asker: &TcpStream, says: Says) -> Result<(), WireError> {
     preface::receive(&mut asker)?;
     hear(asker, &mut said, Kind::Hello)?;
     preface::send(&mut asker)?;
-    let refusal = Refusal { why: Why::WrongSet, text: "this donor belongs to another set".into(), retry_after: None };
+    let refusal = Refusal::new(Event::RefusedOtherSet, Why::WrongSet, "this donor belongs to another set");
     if says == Says::AtOnce {
         return say(asker, &mut said, Kind::Refusal, &refusal);
     }

@@ -16,10 +16,10 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Result;
-use tracing::{info, warn};
 
 use crate::child::path_option;
 use crate::durable;
+use crate::event::{info, warn};
 use crate::exit::{self, Reason};
 use crate::server_config::{ServerConfig, lines, setting};
 use crate::unpack::forbidden::{self, TOOLS_SETTINGS};
@@ -57,7 +57,11 @@ pub fn rebuild(copy: &Path, keys: Option<&ServerConfig>) -> Result<()> {
     };
     let Rebuilt { text: rebuilt, unknown } = rebuilt(&text, copy, keys).or_else(refuse)?;
     if !unknown.is_empty() {
-        warn!(settings = unknown.join(", "), "left out of {TOOLS_SETTINGS}: not known to this version");
+        warn!(
+            BackupSettingsUnknown,
+            settings = unknown.join(", "),
+            "left out of {TOOLS_SETTINGS}: not known to this version"
+        );
     }
     if rebuilt == text {
         return Ok(());
@@ -79,7 +83,7 @@ fn remove_key_components(copy: &Path) -> Result<()> {
         if name != TOOLS_SETTINGS && forbidden::is_settings_of_tool(name.as_encoded_bytes()) {
             durable::remove_if_there(&entry.path())
                 .map_err(|error| exit::disk_error(error, format!("removing {}", entry.path().display())))?;
-            info!(file = %name.to_string_lossy(), "removed settings of the donor's key component");
+            info!(KeyComponentRemoved, file = %name.to_string_lossy(), "removed settings of the donor's key component");
         }
     }
     Ok(())
@@ -123,7 +127,11 @@ fn rebuilt(text: &str, copy: &Path, keys: Option<&ServerConfig>) -> Result<Rebui
         return Err(format!("says from where code is loaded or run ({name})"));
     }
     if keys.is_none() && !wanted.keys.is_empty() {
-        info!(plugins = wanted.keys.join(", "), "not loaded: the donor has a plugin for keys, and no encrypted data");
+        info!(
+            KeyPluginUnneeded,
+            plugins = wanted.keys.join(", "),
+            "not loaded: the donor has a plugin for keys, and no encrypted data"
+        );
     }
     kept.extend(wanted.lines(keys).map_err(|plugin| {
         format!("needs the plugin {plugin}, which the server's configuration here does not load (--server-config)")

@@ -5,11 +5,11 @@ use std::io::{BufReader, Read};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use tracing::{info, warn};
 
 use super::copying::Copying;
 use crate::backup_tool::Prepared;
 use crate::datadir::journal::{Journal, ListedBy};
+use crate::event::{info, warn};
 use crate::exit::{self, Reason};
 use crate::inventory::check::{Copy, Verdict};
 use crate::inventory::{Inventory, encoding};
@@ -25,6 +25,7 @@ impl Copying<'_> {
             Some(ListedBy::Donor(sent)) => sent,
             Some(ListedBy::LegacyStream) => {
                 warn!(
+                    InventoryMissing,
                     "no donor has said which tables it holds (--take-unproven-stream): that none is missing is not checked"
                 );
                 return Ok(None);
@@ -47,8 +48,10 @@ impl Copying<'_> {
             Verdict::Whole => {
                 let seconds = began.elapsed().as_secs_f64();
                 info!(
+                    InventoryWhole,
                     entries = inventory.entries.len(),
-                    seconds, "the copy holds all that the donor held before and after it"
+                    seconds,
+                    "the copy holds all that the donor held before and after it"
                 );
                 Ok(Some(Prepared::Whole))
             }

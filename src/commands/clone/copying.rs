@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use tracing::{info, warn};
 
 use super::ways::Ways;
 use crate::backup_tool::Prepared;
@@ -12,6 +11,7 @@ use crate::datadir::layout::Layout;
 use crate::datadir::ownership::Ownership;
 use crate::datadir::{earlier_life, named_places, publish, stage};
 use crate::durable;
+use crate::event::{info, warn};
 use crate::exit::{self, Reason, reason_of};
 use crate::peer::{Asker, Site};
 use crate::progress::Progress;
@@ -80,7 +80,7 @@ impl Copying<'_> {
                 self.give_up_backup(halvings)?;
                 return Err(failure);
             }
-            warn!("{failure:#}; receiving another backup");
+            warn!(CloneAnotherBackup, "{failure:#}; receiving another backup");
             journal = self.receive(failed, halvings)?;
         }
         self.publish(&journal)
@@ -90,7 +90,7 @@ impl Copying<'_> {
     /// anything goes, or says nothing where a full volume has no room for it.
     fn give_up_backup(&self, memory_halvings: u32) -> Result<()> {
         if let Err(error) = self.write(&Journal::receiving(memory_halvings)) {
-            warn!("{error:#}");
+            warn!(CloneDiscarded, "{error:#}");
             Journal::remove(&self.layout.journal_of_clone())?;
             return stage::discard(self.layout);
         }
@@ -195,6 +195,7 @@ impl Copying<'_> {
         let published = publish::publish(self.layout, journal, self.ownership, self.replacing.is_some())?;
         if let Some(clone) = published.clone {
             info!(
+                ClonePublished,
                 donor = clone.donor_pod,
                 bytes = clone.bytes,
                 seconds = clone.seconds,

@@ -8,13 +8,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use tokio::runtime::Handle;
-use tracing::{info, warn};
 
 use super::copying::Copying;
 use crate::backup_tool::Prepared;
 use crate::cli::Rehearse;
 use crate::datadir::journal::Journal;
 use crate::durable;
+use crate::event::{info, warn};
 use crate::exit::{self, Reason, reason_of};
 use crate::mysql::events::{self, Change};
 use crate::own_server::{Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
@@ -68,12 +68,15 @@ impl Copying<'_> {
             return Ok(Prepared::Whole);
         }
         if self.settings.rehearsal == Rehearse::Off {
-            warn!("--rehearsal off: the copy may hold events, and no server changes them: {THEY_RUN}");
+            warn!(
+                EventsUnchangedByFlag,
+                "--rehearsal off: the copy may hold events, and no server changes them: {THEY_RUN}"
+            );
             return Ok(Prepared::Whole);
         }
         let program = Program::find()?.filter(|program| self.ways.misfit(&program.version).is_none());
         let Some(program) = program else {
-            warn!("the copy may hold events, and no server program here can change them: {THEY_RUN}");
+            warn!(EventsUnchanged, "the copy may hold events, and no server program here can change them: {THEY_RUN}");
             return Ok(Prepared::Whole);
         };
         match Handle::current().block_on(self.settle_events_by(&program, &data)) {
@@ -119,8 +122,11 @@ pub(super) fn tell(change: Change, names: &[String]) {
     let (count, list) = (names.len(), names.join(", "));
     match change {
         _ if names.is_empty() => {}
-        Change::Disable => info!(count, "events that came with the copy do not run on this replica: {list}"),
+        Change::Disable => {
+            info!(EventsDisabled, count, "events that came with the copy do not run on this replica: {list}")
+        }
         Change::Enable => warn!(
+            EventsEnabled,
             count,
             "events that replication had disabled run on this primary again; a replica can't tell which of them had been \
              disabled on the lost primary by ALTER EVENT … DISABLE, so disable those again: {list}"

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tracing::{info, warn};
 
 use crate::cli::{OnBrokenReplica, OnHalfMade, OnLostPrimary};
 use crate::datadir::journal::{Journal, State, now};
 use crate::datadir::layout::{Layout, Place};
 use crate::datadir::stage;
 use crate::datadir::state::Found;
+use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::ordinal::Role;
 use crate::settings::Clone;
@@ -36,11 +36,11 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
         Found::Settled(old) if may_be_replaced(settings, layout, &old) => Ok(Next::Replace(Box::new(old))),
         Found::Settled(journal) => {
             stage::discard(layout)?;
-            info!(state = %journal.state, "{data_dir} holds what it should: nothing to do");
+            info!(DataComplete, state = %journal.state, "{data_dir} holds what it should: nothing to do");
             Ok(Next::LeaveAlone(Some(journal)))
         }
         Found::ForeignComplete => {
-            info!("{data_dir} holds a database that mysqlset did not make: taken as it is");
+            info!(DataAdopted, "{data_dir} holds a database that mysqlset did not make: taken as it is");
             Ok(Next::LeaveAlone(None))
         }
         Found::Empty => Ok(Next::Make(None)),
@@ -64,7 +64,7 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
             )))
         }
         Found::Interrupted(journal) => {
-            info!(state = %journal.state, "an earlier start was interrupted");
+            info!(CloneResumed, state = %journal.state, "an earlier start was interrupted");
             Ok(Next::Make(Some(journal)))
         }
         Found::ForeignHalfMade(why) => {
@@ -88,7 +88,12 @@ fn may_be_replaced(settings: &Clone, layout: &Layout, journal: &Journal) -> bool
         return false;
     }
     let refuse = |why: &str| {
-        warn!("replication is broken ({}): {}; not cloned again: {why}", broken.why.name(), broken.text);
+        warn!(
+            CloneAgainRefused,
+            "replication is broken ({}): {}; not cloned again: {why}",
+            broken.why.name(),
+            broken.text
+        );
         false
     };
     let age = journal.cloned_again_at.map(|at| now().saturating_sub(at));

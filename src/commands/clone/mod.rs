@@ -15,7 +15,6 @@ mod usefulness;
 mod ways;
 
 use anyhow::Result;
-use tracing::{info, warn};
 
 use crate::cli::OnLostPrimary;
 use crate::datadir::journal::{FILE_NAME, Journal, State};
@@ -24,6 +23,7 @@ use crate::datadir::lock::Lock;
 use crate::datadir::ownership::Ownership;
 use crate::datadir::stage;
 use crate::datadir::state::look;
+use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::guard::Guard;
 use crate::ordinal::Role;
@@ -55,7 +55,7 @@ pub fn run(settings: &Clone) -> Result<()> {
         Next::Replace(old) => return replace(settings, &layout, ownership?, *old),
         Next::SetAside(problem) => {
             ownership.as_ref().map_err(|error| Reason::Owner.error(format!("{error:#}")))?;
-            warn!("{problem}");
+            warn!(DataSetAside, "{problem}");
             stage::set_aside(&layout)?;
             None
         }
@@ -67,7 +67,7 @@ pub fn run(settings: &Clone) -> Result<()> {
         Role::Primary => match plan_for_primary(settings)? {
             Plan::NewDatabase => {
                 stage::announce_first_start(&layout, ownership)?;
-                info!(data_dir = %layout.data_dir.display(), "empty, and this is the primary: the server starts a new database");
+                info!(DataNew, data_dir = %layout.data_dir.display(), "empty, and this is the primary: the server starts a new database");
                 return Ok(());
             }
             Plan::Recover(donors) => From { donors, wants: Wants::Recovery, primary: None },
@@ -86,7 +86,7 @@ pub fn run(settings: &Clone) -> Result<()> {
 fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal) -> Result<()> {
     let interrupted = Journal::read(&layout.stage())?;
     if let Some(why) = why_to_keep_now(settings, &old) {
-        warn!("the broken replica is not cloned again: {why}");
+        warn!(CloneAgainNotNeeded, "the broken replica is not cloned again: {why}");
         return stage::discard(layout);
     }
     let replace = || -> Result<()> {
@@ -97,7 +97,7 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
         copying.run(interrupted)
     };
     replace().or_else(|error| {
-        warn!("the broken replica is not cloned again this time: {error:#}");
+        warn!(CloneAgainFailed, "the broken replica is not cloned again this time: {error:#}");
         stage::discard(layout)
     })
 }
@@ -145,20 +145,24 @@ fn plan_for_primary(settings: &Clone) -> Result<Plan> {
             settings.member
         )),
         OnLostPrimary::StartAnew => {
-            warn!("--on-lost-primary start-anew: a new database is made, although {words}");
+            warn!(PrimaryStartedAnew, "--on-lost-primary start-anew: a new database is made, although {words}");
             Ok(Plan::NewDatabase)
         }
         OnLostPrimary::Recover if !settings.donors.is_empty() => {
-            warn!("the primary has lost its data and is recovered from where --donor says; found: {words}");
+            warn!(
+                PrimaryRecoveredFromDonor,
+                "the primary has lost its data and is recovered from where --donor says; found: {words}"
+            );
             Ok(Plan::Recover(settings.donors.clone()))
         }
         OnLostPrimary::Recover => match found.most_advanced(settings.clone_port) {
             Ok((donor, position)) => {
                 warn!(
-                    %donor, %position,
-                    "the primary has lost its data and is recovered from the replica that has come furthest; what the \
-                     primary committed after that and sent to no replica is lost, and cannot be known; found: {words}"
-                );
+                PrimaryRecoveredFromBest,
+                                    %donor, %position,
+                                    "the primary has lost its data and is recovered from the replica that has come furthest; what the \
+                                     primary committed after that and sent to no replica is lost, and cannot be known; found: {words}"
+                                );
                 Ok(Plan::Recover(vec![donor]))
             }
             Err(why) => lost(format!(

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use tracing::{info, warn};
 
 use super::copying::Copying;
 use crate::backup_tool::received_log::ReceivedLog;
 use crate::backup_tool::{self, Attempt, Prepared, Proof, left_files, memory, server_options};
 use crate::clone_plugin::StartedCopy;
 use crate::datadir::journal::{Journal, PluginCopy, State, Unproven};
+use crate::event::{info, warn};
 use crate::exit::{Reason, reason_of};
 use crate::progress::Progress;
 
@@ -68,7 +68,7 @@ impl Copying<'_> {
                     if let Some(why) = self.why_not_again(journal)? {
                         return Ok(Prepared::Failed(Reason::Prepare.error(format!("{error:#}, and {why}"))));
                     }
-                    warn!("{error:#}; the received log is untouched: preparing again");
+                    warn!(PrepareAgain, "{error:#}; the received log is untouched: preparing again");
                 }
             }
         }
@@ -109,7 +109,7 @@ impl Copying<'_> {
                 Prepared::Whole => break,
                 // Another try finds no more room, and the copy is thrown away to make some.
                 Prepared::Failed(error) if reason_of(error) == Some(Reason::DiskFull) => break,
-                Prepared::Failed(error) => warn!("{error:#}"),
+                Prepared::Failed(error) => warn!(PrepareFailed, "{error:#}"),
             }
         }
         Ok(outcome)
@@ -119,7 +119,7 @@ impl Copying<'_> {
     /// before.
     fn prepare_copy(&self, journal: &mut Journal, copy: &PluginCopy, memory: u64) -> Result<Prepared> {
         let server = self.ways.needed_server()?;
-        info!(server = server.version, memory_bytes = memory, "preparing");
+        info!(PrepareBegun, server = server.version, memory_bytes = memory, "preparing");
         let (started, progress) = (Instant::now(), Progress::of("preparing"));
         let mut running = match StartedCopy::start(server, &self.layout.staged_data(), copy, memory) {
             Ok(running) => running,
@@ -143,7 +143,7 @@ impl Copying<'_> {
         running.forget_source()?;
         running.stop()?;
         drop(progress);
-        info!(seconds = started.elapsed().as_secs_f64(), "prepared");
+        info!(PrepareDone, seconds = started.elapsed().as_secs_f64(), "prepared");
         Ok(Prepared::Whole)
     }
 }
@@ -156,7 +156,7 @@ fn take_note(journal: &mut Journal, proof: Proof) {
         Proof::UnknownEnd => Some(Unproven::PrepareEnd),
     };
     let (Some(unproven), Some(clone)) = (unproven, &mut journal.clone) else { return };
-    warn!(event = "copy-unproven", tool = clone.tool, "the prepare proves less than it should: {unproven}");
+    warn!(CopyUnproven, tool = clone.tool, "the prepare proves less than it should: {unproven}");
     if !clone.unproven.contains(&unproven) {
         clone.unproven.push(unproven);
     }

@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use tracing::{info, warn};
 
 use super::copying::Copying;
 use super::ways::Ways;
 use crate::backup_tool::Prepared;
 use crate::cli::Rehearse;
 use crate::datadir::layout::Layout;
+use crate::event::{info, warn};
 use crate::exit::{self, Reason};
 use crate::own_server::Program;
 use crate::rehearsal::Rehearsal;
@@ -21,7 +21,7 @@ use crate::settings::Clone;
 /// Looks for a server program. Called before the first byte comes: what no copy would change is refused then.
 pub fn plan(settings: &Clone, layout: &Layout, ways: &Ways) -> Result<Option<Rehearsal>> {
     if settings.rehearsal == Rehearse::Off {
-        info!("--rehearsal off: no server is started on the copy before it is published");
+        info!(RehearsalOff, "--rehearsal off: no server is started on the copy before it is published");
         return Ok(None);
     }
     let program = Program::find().map_err(|error| {
@@ -30,20 +30,26 @@ pub fn plan(settings: &Clone, layout: &Layout, ways: &Ways) -> Result<Option<Reh
         ))
     })?;
     let Some(program) = program else {
-        info!("no server program in PATH: the copy is proven by prepare and by the inventory alone");
+        info!(
+            RehearsalNoProgram,
+            "no server program in PATH: the copy is proven by prepare and by the inventory alone"
+        );
         return Ok(None);
     };
     if let Some(misfit) = ways.misfit(&program.version) {
-        warn!("no rehearsal, for the server here is not the one that the copy is for: {misfit}");
+        warn!(RehearsalOtherServer, "no rehearsal, for the server here is not the one that the copy is for: {misfit}");
         return Ok(None);
     }
     if !program.can_be_isolated() {
-        info!(server = program.version, "no rehearsal: it needs MySQL 5.7 or later");
+        info!(RehearsalOldServer, server = program.version, "no rehearsal: it needs MySQL 5.7 or later");
         return Ok(None);
     }
     let scratch = Scratch::make(layout)?;
     if !scratch.has_hard_links()? {
-        warn!("no rehearsal: the volume's file system has no hard links, and a second copy may not fit");
+        warn!(
+            RehearsalNoHardLinks,
+            "no rehearsal: the volume's file system has no hard links, and a second copy may not fit"
+        );
         return Ok(None);
     }
     let rehearsal = Rehearsal::with(program)?;
@@ -89,7 +95,10 @@ impl Copying<'_> {
     pub(super) fn rehearse(&self) -> Result<Option<Prepared>> {
         let (Some(rehearsal), data) = (&self.rehearsal, self.layout.staged_data()) else { return Ok(None) };
         if rehearsal.lacks_log(&data) {
-            warn!("no rehearsal: a prepare by MariaDB before 10.8 leaves no log to start on without writing");
+            warn!(
+                RehearsalNoLog,
+                "no rehearsal: a prepare by MariaDB before 10.8 leaves no log to start on without writing"
+            );
             return Ok(None);
         }
         rehearsal.run(&data, &self.settings.server_config).map(Some)

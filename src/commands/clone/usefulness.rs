@@ -1,10 +1,10 @@
 //! Whether a copy is still of use when it is whole: its set may have moved on while it was made.
 
 use anyhow::Result;
-use tracing::warn;
 
 use super::copying::Copying;
 use crate::datadir::journal::Journal;
+use crate::event::warn;
 use crate::exit::Reason;
 use crate::peer::{self, Place, Questions};
 use crate::position::Position;
@@ -26,7 +26,7 @@ impl Copying<'_> {
                 return Err(Reason::Refused.error(why));
             }
             Err(silence) => {
-                warn!(%primary, "the primary can't be asked whether its log still begins before the clone: {silence}");
+                warn!(PrimaryNotAsked, %primary, "the primary can't be asked whether its log still begins before the clone: {silence}");
                 return Ok(None);
             }
         };

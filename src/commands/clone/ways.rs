@@ -3,10 +3,10 @@
 use std::thread::Builder;
 
 use anyhow::{Result, anyhow};
-use tracing::{info, warn};
 
 use crate::backup_tool::{BackupTool, series_of};
 use crate::cli::Method;
+use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::own_server::Program;
 use crate::unpack::Format;
@@ -48,12 +48,12 @@ impl Ways {
 
     fn either(tool: Result<BackupTool>, server: Result<Option<Program>>) -> Result<Ways> {
         let server = server.unwrap_or_else(|error| {
-            warn!("the server here can't be asked for its version: {error:#}");
+            warn!(ServerVersionUnknown, "the server here can't be asked for its version: {error:#}");
             None
         });
         match (tool, server) {
             (Ok(tool), Some(server)) if tool.misfit(&server.version).is_some() => {
-                info!(%tool, server = server.version, "the backup tool does not fit the server: the CLONE plugin does it");
+                info!(MethodPlugin, %tool, server = server.version, "the backup tool does not fit the server: the CLONE plugin does it");
                 Ok(Ways { tool: None, server: Some(server) })
             }
             (Ok(tool), server) => Ok(Ways { tool: Some(tool), server }),

@@ -1,0 +1,80 @@
+//! Event names: `docs/events.md` has them all, each is used, and nothing is logged without one.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mysqlset::event::Event;
+
+/// Where the list is. `WRITE=1 cargo test --test events` writes it anew.
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.md");
+
+const HEAD: &str = "# Events
+
+Every line that mysqlset logs at info, warn or error has a field `event`, in text and in JSON (`--log-format json`). Alerts
+and filters may rely on these names. The wording of a line may change with every version.
+
+- A termination message (`kubectl describe pod`) begins with the name of its `exit.` event.
+- A refusal has a `donor.refused.` event, which both the donor and the recipient log.
+- `/status` names why a pod is not ready in `not_ready.event`. `/readyz` shows the name in brackets.
+- Trouble that stays is logged again after 10 minutes, or when its event or the server's error number (`code`) changes.
+
+| event | meaning |
+|---|---|
+";
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("src").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+fn code() -> Vec<(PathBuf, String)> {
+    let read = |path: PathBuf| (path.clone(), fs::read_to_string(path).expect("a source"));
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).into_iter().map(read).collect()
+}
+
+#[test]
+fn the_reference_has_every_event() {
+    let mut expected = HEAD.to_owned();
+    for event in Event::ALL {
+        writeln!(expected, "| `{event}` | {} |", event.meaning()).expect("a string takes all");
+    }
+    if std::env::var_os("WRITE").is_some() {
+        fs::write(REFERENCE, &expected).expect(REFERENCE);
+    }
+    let found = fs::read_to_string(REFERENCE).expect(REFERENCE);
+    assert_eq!(found, expected, "docs/events.md is written anew by: WRITE=1 cargo test --test events");
+}
+
+#[test]
+fn nothing_is_logged_without_an_event() {
+    for (path, text) in code().iter().filter(|(path, _)| !path.ends_with("src/event.rs")) {
+        for line in text.lines() {
+            let imports = line.trim_start().starts_with("use tracing::") && !line.contains("tracing::field");
+            let by_path = ["info", "warn", "error"].iter().any(|level| line.contains(&format!("tracing::{level}!")));
+            let is_wrong = by_path
+                || imports
+                    && line
+                        .split(|c: char| !c.is_alphanumeric() && c != '_')
+                        .any(|word| ["info", "warn", "error"].contains(&word));
+            assert!(!is_wrong, "{}: {line}: log with the macros of src/event.rs", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_event_happens_somewhere() {
+    let code = code();
+    let others: Vec<&String> =
+        code.iter().filter(|(path, _)| !path.ends_with("src/event.rs")).map(|(_, text)| text).collect();
+    for event in Event::ALL {
+        let variant = format!("{event:?}");
+        let is_used = |text: &&String| {
+            text.match_indices(&variant).any(|(at, _)| {
+                !text[at + variant.len()..].starts_with(|c: char| c.is_ascii_alphanumeric())
+                    && !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric())
+            })
+        };
+        assert!(others.iter().any(is_used), "{event} ({variant}) never happens");
+    }
+}
