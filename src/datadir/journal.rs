@@ -169,6 +169,10 @@ pub struct Journal {
     /// How often the memory for a prepare was halved, because one was killed with more. Holds for the next backup too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_halvings: u32,
+    /// Prepared only: a server that may write is changing the copy's events, these among them. No read-only one can start
+    /// on what it leaves when it is killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changing_events: Option<Vec<String>>,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -199,6 +203,7 @@ impl Journal {
             failed_backups: 0,
             received_log: None,
             memory_halvings: 0,
+            changing_events: None,
         }
     }
 
@@ -294,6 +299,7 @@ mod tests {
         });
         journal.received_log = Some(ReceivedLog { name: "ib_logfile0".into(), bytes: 7, digest: "00ff".into() });
         journal.memory_halvings = 1;
+        journal.changing_events = Some(vec!["app.e".into()]);
         journal.write(directory.path()).unwrap();
         assert_eq!(Journal::read(directory.path()).unwrap(), Some(journal));
     }

@@ -144,10 +144,7 @@ impl Staged {
         for path in [staged.volume.path().join("mysql"), staged.stage(), staged.data()] {
             chown(path, Some(999), Some(999))?;
         }
-        // What prepare and the check of an earlier life leave out.
-        for name in ["auto.cnf", "multi-master.info", "mysqld-auto.cnf"] {
-            let _ = std::fs::remove_file(staged.data().join(name));
-        }
+        staged.forget_earlier_life();
         let clone = r#""clone":{"donor":"x","donor_pod":"mysql-0","tool":"x","bytes":1,"seconds":1.0,"received_at":1,"inventory":"legacy-stream",
             "position":{"by":"mariadb-gtid","slave_pos":"0-100-1"}}"#;
         let journal = format!(
@@ -155,6 +152,13 @@ impl Staged {
         );
         std::fs::write(staged.stage().join(".mysqlset.json"), journal)?;
         Ok(staged)
+    }
+
+    /// What prepare and the check of an earlier life leave out.
+    pub fn forget_earlier_life(&self) {
+        for name in ["auto.cnf", "multi-master.info", "mysqld-auto.cnf"] {
+            let _ = std::fs::remove_file(self.data().join(name));
+        }
     }
 
     pub fn stage(&self) -> PathBuf {

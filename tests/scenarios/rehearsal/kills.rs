@@ -9,7 +9,7 @@ use super::database::{Staged, digests, odd};
 use crate::pods::PATIENCE;
 
 /// Processes that have a path among their arguments.
-fn users_of(path: &std::path::Path) -> Vec<u32> {
+pub fn users_of(path: &std::path::Path) -> Vec<u32> {
     let needle = path.display().to_string();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

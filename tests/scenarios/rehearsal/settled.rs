@@ -1,0 +1,134 @@
+//! Events of a backup tool's copy: who looks writes nothing, who changes them may be killed at any moment.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::database::{Ended, Running, Staged, digests, odd};
+use super::kills::users_of;
+use crate::pods::PATIENCE;
+
+const STATUSES: &str =
+    "SELECT GROUP_CONCAT(EVENT_NAME, ' ', STATUS ORDER BY EVENT_NAME) FROM information_schema.EVENTS";
+
+/// A prepared copy with three events: one that is on, one that replication has disabled, one that a user has disabled.
+fn staged() -> Result<Staged> {
+    let staged = Staged::of(odd(), 1)?;
+    let server = Running::start(&staged.data(), &[])?;
+    server.sql(
+        "CREATE EVENT app.on_ ON SCHEDULE EVERY 1 YEAR DO SELECT 1;
+        CREATE EVENT app.replica ON SCHEDULE EVERY 1 YEAR DISABLE ON SLAVE DO SELECT 1;
+        CREATE EVENT app.user ON SCHEDULE EVERY 1 YEAR DISABLE DO SELECT 1;",
+    )?;
+    server.stop()?;
+    staged.forget_earlier_life();
+    Ok(staged)
+}
+
+/// The statuses of a published copy's events, with one word for what replication has disabled.
+fn statuses(staged: &Staged) -> Result<String> {
+    let server = Running::start(&staged.published(), &[])?;
+    let statuses = server.sql(STATUSES)?.trim().replace("SLAVESIDE_DISABLED", "REPLICA_SIDE_DISABLED");
+    server.stop()?;
+    Ok(statuses)
+}
+
+const OF_A_REPLICA: &str = "on_ REPLICA_SIDE_DISABLED,replica REPLICA_SIDE_DISABLED,user DISABLED";
+
+#[test]
+fn events_of_a_copy_are_changed_before_it_is_proven() -> Result<()> {
+    let staged = staged()?;
+    let ended = staged.clone(&[])?;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let (changed, proven) = (ended.log.find("do not run on this replica: app.on_"), ended.log.find("rehearsed"));
+    ensure!(changed.is_some() && changed < proven, "{}", ended.log);
+    let left = ["auto.cnf", "multi-master.info"].map(|name| staged.published().join(name).exists());
+    assert_eq!(left, [false, false], "{}", ended.log);
+    let journal = std::fs::read_to_string(staged.published().join(".mysqlset.json"))?;
+    ensure!(!journal.contains("changing_events"), "{journal}");
+    assert_eq!(statuses(&staged)?, OF_A_REPLICA);
+    Ok(())
+}
+
+/// What a table of events holds, its length does not say.
+#[test]
+fn a_copy_whose_events_are_as_they_should_be_stays_as_it_is() -> Result<()> {
+    let staged = staged()?;
+    let server = Running::start(&staged.data(), &[])?;
+    server.sql("ALTER EVENT app.on_ DISABLE ON SLAVE")?;
+    server.stop()?;
+    staged.forget_earlier_life();
+    let before = digests(&staged.data())?;
+    let ended = staged.clone(&[])?;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let after = digests(&staged.published())?;
+    let changed: Vec<_> = before.iter().filter(|(name, digest)| after.get(*name) != Some(digest)).collect();
+    assert!(changed.is_empty() && after.len() == before.len(), "{changed:?}");
+    Ok(())
+}
+
+/// When a clone is killed: in milliseconds since its second server's socket was there, or since the journal announced it.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    Announced(u64),
+    Answering(u64),
+}
+
+fn kill_at(moment: Moment, staged: &Staged, command: &mut Command) -> Result<()> {
+    let mut clone = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let deadline = Instant::now() + PATIENCE;
+    let is_announced = || {
+        let journal = std::fs::read_to_string(staged.stage().join(".mysqlset.json"));
+        journal.is_ok_and(|journal| journal.contains("changing_events"))
+    };
+    let is_there = || match moment {
+        Moment::Announced(_) => is_announced(),
+        Moment::Answering(_) => staged.stage().join("run/sock").exists() && is_announced(),
+    };
+    while !is_there() {
+        ensure!(clone.try_wait()?.is_none(), "clone ended before");
+        ensure!(Instant::now() < deadline, "{moment:?} does not come");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    let (Moment::Announced(wait) | Moment::Answering(wait)) = moment;
+    std::thread::sleep(Duration::from_millis(wait));
+    clone.kill()?;
+    clone.wait()?;
+    while !users_of(&staged.stage()).is_empty() {
+        ensure!(Instant::now() < deadline, "{:?} are left", users_of(&staged.stage()));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// A process that ends has no arguments any more before it lets go of its lock.
+fn run_on(staged: &Staged, arguments: &[&str]) -> Result<Ended> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let ended = staged.clone(arguments)?;
+        if ended.code != Some(33) || Instant::now() > deadline {
+            return Ok(ended);
+        }
+    }
+}
+
+/// InnoDB does not recover where it may only read.
+#[test]
+fn a_clone_that_was_killed_while_it_changed_events_goes_on() -> Result<()> {
+    use Moment::{Announced, Answering};
+    for moment in
+        [Announced(0), Announced(150), Answering(0), Answering(15), Answering(40), Answering(80), Answering(150)]
+    {
+        let staged = staged()?;
+        kill_at(moment, &staged, &mut staged.command()?)?;
+        if staged.is_published() {
+            continue;
+        }
+        let ended = run_on(&staged, &[])?;
+        assert_eq!(ended.code, Some(0), "{moment:?}: {}", ended.log);
+        assert!(ended.log.contains("rehearsed") && staged.is_published(), "{moment:?}: {}", ended.log);
+        assert_eq!(statuses(&staged)?, OF_A_REPLICA, "{moment:?}");
+    }
+    Ok(())
+}
