@@ -169,8 +169,8 @@ pub struct Journal {
     /// How often the memory for a prepare was halved, because one was killed with more. Holds for the next backup too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_halvings: u32,
-    /// Prepared only: a server that may write is changing the copy's events, these among them. No read-only one can start
-    /// on what it leaves when it is killed.
+    /// A server that may write is changing the copy's events, these among them; which is still to be told. No read-only
+    /// server can start on what that one leaves when it is killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changing_events: Option<Vec<String>>,
 }

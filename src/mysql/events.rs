@@ -79,8 +79,8 @@ pub async fn concerned(server: &mut Server, change: Change) -> Result<Vec<String
     }
 }
 
-/// Changes all events that it concerns, and returns their names.
-pub async fn change(server: &mut Server, change: Change) -> Result<Vec<String>> {
+/// Changes them.
+pub async fn change(server: &mut Server, change: Change) -> Result<()> {
     let Dialect::Mysql { version: version @ (8.., _, _) } = server.dialect else {
         return change_in_table(server, change).await;
     };
@@ -102,20 +102,16 @@ pub async fn change(server: &mut Server, change: Change) -> Result<Vec<String>> 
     for setting in server.dialect.session_settings() {
         server.execute(&setting).await?;
     }
-    Ok(events.iter().map(Event::title).collect())
+    Ok(())
 }
 
 /// `created` would take the time of the change.
-async fn change_in_table(server: &mut Server, change: Change) -> Result<Vec<String>> {
-    let names = in_table(server, change).await?;
-    if !names.is_empty() {
-        let (status, which) = (change.in_table(), change.rows());
-        let text = format!("UPDATE mysql.event SET status = {status}, created = created {which}");
-        server.execute(&Statement::new(text, "UPDATE mysql.event")).await?;
-        // Aria's and MyISAM's pages are written when a table is closed.
-        server.execute(&Statement::new("FLUSH TABLES mysql.event", "FLUSH TABLES")).await?;
-    }
-    Ok(names)
+async fn change_in_table(server: &mut Server, change: Change) -> Result<()> {
+    let (status, which) = (change.in_table(), change.rows());
+    let text = format!("UPDATE mysql.event SET status = {status}, created = created {which}");
+    server.execute(&Statement::new(text, "UPDATE mysql.event")).await?;
+    // Aria's and MyISAM's pages are written when a table is closed.
+    server.execute(&Statement::new("FLUSH TABLES mysql.event", "FLUSH TABLES")).await
 }
 
 async fn in_table(server: &mut Server, change: Change) -> Result<Vec<String>> {

@@ -58,6 +58,8 @@ impl Held {
     }
 }
 
+const LOOKING: &str = "looking for the copy's events";
+
 const THEY_RUN: &str = "those that were enabled run on this pod wherever its event_scheduler is ON";
 
 impl Copying<'_> {
@@ -110,25 +112,46 @@ impl Copying<'_> {
         };
         if journal.changing_events.is_none() {
             // A server that can't start without writing can't look either.
-            let names = if program.lacks_log(&data) { Vec::new() } else { self.look_for_events(&data, on).await? };
-            if names.is_empty() && !program.lacks_log(&data) {
+            let can_look = !program.lacks_log(&data);
+            let names = if can_look { self.look_for_events(&data, on).await? } else { Vec::new() };
+            if names.is_empty() && can_look {
                 return Ok(());
             }
-            journal.changing_events = Some(names);
-            self.write(journal)?;
+            self.announce_events(journal, names)?;
         }
         let mut own_server = on(&data, program.access_to_events(&data)).start(&|| true).await?;
-        let changed = events::change(&mut own_server.server, self.change_of_events()).await;
-        let names = changed.map_err(|error| blamed(error, "changing the copy's events"))?;
+        let (server, change) = (&mut own_server.server, self.change_of_events());
+        let names = events::concerned(server, change).await.map_err(|error| blamed(error, LOOKING))?;
+        self.announce_events(journal, names)?;
+        let changed = events::change(server, change).await;
+        changed.map_err(|error| blamed(error, "changing the copy's events"))?;
         own_server.stop().await?;
         // It has made itself a UUID.
         earlier_life::remove(&data, &self.config)?;
         // What the server wrote lasts before the journal says so.
         durable::sync_file_system(&data)
             .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
-        tell(self.change_of_events(), &names);
-        journal.changing_events = None;
+        self.tell_of_events(journal);
         self.write(journal)
+    }
+
+    /// Has the journal name events before they are changed: after a kill the next start finds them changed, and must tell
+    /// all the same.
+    pub(super) fn announce_events(&self, journal: &mut Journal, names: Vec<String>) -> Result<()> {
+        let mut all = journal.changing_events.clone().unwrap_or_default();
+        all.extend(names);
+        all.sort();
+        all.dedup();
+        if journal.changing_events.as_ref() == Some(&all) {
+            return Ok(());
+        }
+        journal.changing_events = Some(all);
+        self.write(journal)
+    }
+
+    /// Says which events were changed, by this start or a killed one. The journal that is written next names none.
+    pub(super) fn tell_of_events(&self, journal: &mut Journal) {
+        tell(self.change_of_events(), &journal.changing_events.take().unwrap_or_default());
     }
 
     /// The events that must be changed. The copy stays as it is where a shadow of it takes no room.
@@ -137,7 +160,7 @@ impl Copying<'_> {
         let place = shadow.as_ref().map_or(data, Shadow::path);
         let mut own_server = on(place, Access::ReadOnly).start(&|| true).await?;
         let found = events::concerned(&mut own_server.server, self.change_of_events()).await;
-        let names = found.map_err(|error| blamed(error, "looking for the copy's events"))?;
+        let names = found.map_err(|error| blamed(error, LOOKING))?;
         own_server.stop().await?;
         Ok(names)
     }
@@ -149,7 +172,7 @@ fn blamed(error: anyhow::Error, doing: &'static str) -> anyhow::Error {
 }
 
 /// Says what was changed. Replication disables an event on a replica whether its primary has it enabled or not.
-pub(super) fn tell(change: Change, names: &[String]) {
+fn tell(change: Change, names: &[String]) {
     let (count, list) = (names.len(), names.join(", "));
     match change {
         _ if names.is_empty() => {}

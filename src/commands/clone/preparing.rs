@@ -139,9 +139,11 @@ impl Copying<'_> {
             self.write(journal)?;
         }
         let change = self.change_of_events();
-        super::events::tell(change, &running.change_events(change)?);
+        self.announce_events(journal, running.events(change)?)?;
+        running.change_events(change)?;
         running.forget_source()?;
         running.stop()?;
+        self.tell_of_events(journal);
         drop(progress);
         info!(seconds = started.elapsed().as_secs_f64(), "prepared");
         Ok(Prepared::Whole)

@@ -188,9 +188,14 @@ impl Staged {
 
     /// `clone`, which finds no donor.
     pub fn command(&self) -> Result<Command> {
+        self.command_in("mysql-1")
+    }
+
+    pub fn command_in(&self, pod: &str) -> Result<Command> {
         let mut command = tested().command(BINARY)?;
         command
-            .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--donor", "127.0.0.1:1"])
+            .env("MYSQLSET_ON_LOST_PRIMARY", "recover")
+            .args(["clone", "--hostname", pod, "--give-up-after", "0", "--donor", "127.0.0.1:1"])
             .arg("--data-dir")
             .arg(self.published())
             .arg("--server-config")

@@ -1,6 +1,7 @@
 //! Events of a backup tool's copy: who looks writes nothing, who changes them may be killed at any moment.
 
-use std::process::{Command, Stdio};
+use std::io::{Read, Seek, SeekFrom};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -68,30 +69,43 @@ fn a_copy_whose_events_are_as_they_should_be_stays_as_it_is() -> Result<()> {
     Ok(())
 }
 
-/// When a clone is killed: in milliseconds since its second server's socket was there, or since the journal announced it.
+/// When a clone is killed that changes events.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
+    /// So many milliseconds after the journal announced it.
     Announced(u64),
+    /// So many milliseconds after the writing server's socket was there.
     Answering(u64),
+    /// When that server has begun to stop: all is changed.
+    Stopping,
 }
 
-fn kill_at(moment: Moment, staged: &Staged, command: &mut Command) -> Result<()> {
-    let mut clone = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
+/// Kills it then, and returns its log.
+fn kill_at(moment: Moment, staged: &Staged, pod: &str) -> Result<String> {
+    let mut log = tempfile::tempfile()?;
+    let mut clone = staged.command_in(pod)?.stderr(log.try_clone()?).stdout(Stdio::null()).spawn()?;
     let deadline = Instant::now() + PATIENCE;
-    let is_announced = || {
-        let journal = std::fs::read_to_string(staged.stage().join(".mysqlset.json"));
-        journal.is_ok_and(|journal| journal.contains("changing_events"))
-    };
-    let is_there = || match moment {
-        Moment::Announced(_) => is_announced(),
-        Moment::Answering(_) => staged.stage().join("run/sock").exists() && is_announced(),
-    };
-    while !is_there() {
+    let (mut announced, mut answered, mut wait) = (false, false, 0);
+    loop {
+        let has_socket = staged.stage().join("run/sock").exists();
+        announced = announced || {
+            let journal = std::fs::read_to_string(staged.stage().join(".mysqlset.json"));
+            journal.is_ok_and(|journal| journal.contains("changing_events"))
+        };
+        // The one that looks has stopped before.
+        answered = answered || announced && has_socket;
+        let is_there = match moment {
+            Moment::Announced(after) => std::mem::replace(&mut wait, after) == after && announced,
+            Moment::Answering(after) => std::mem::replace(&mut wait, after) == after && answered,
+            Moment::Stopping => answered && !has_socket,
+        };
+        if is_there {
+            break;
+        }
         ensure!(clone.try_wait()?.is_none(), "clone ended before");
         ensure!(Instant::now() < deadline, "{moment:?} does not come");
         std::thread::sleep(Duration::from_micros(200));
     }
-    let (Moment::Announced(wait) | Moment::Answering(wait)) = moment;
     std::thread::sleep(Duration::from_millis(wait));
     clone.kill()?;
     clone.wait()?;
@@ -99,14 +113,18 @@ fn kill_at(moment: Moment, staged: &Staged, command: &mut Command) -> Result<()>
         ensure!(Instant::now() < deadline, "{:?} are left", users_of(&staged.stage()));
         std::thread::sleep(Duration::from_millis(5));
     }
-    Ok(())
+    let mut text = String::new();
+    log.seek(SeekFrom::Start(0))?;
+    log.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// A process that ends has no arguments any more before it lets go of its lock.
-fn run_on(staged: &Staged, arguments: &[&str]) -> Result<Ended> {
+fn run_in(pod: &str, staged: &Staged) -> Result<Ended> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let ended = staged.clone(arguments)?;
+        let output = staged.command_in(pod)?.output()?;
+        let ended = Ended { code: output.status.code(), log: String::from_utf8_lossy(&output.stderr).into_owned() };
         if ended.code != Some(33) || Instant::now() > deadline {
             return Ok(ended);
         }
@@ -116,19 +134,36 @@ fn run_on(staged: &Staged, arguments: &[&str]) -> Result<Ended> {
 /// InnoDB does not recover where it may only read.
 #[test]
 fn a_clone_that_was_killed_while_it_changed_events_goes_on() -> Result<()> {
-    use Moment::{Announced, Answering};
-    for moment in
-        [Announced(0), Announced(150), Answering(0), Answering(15), Answering(40), Answering(80), Answering(150)]
-    {
+    use Moment::{Announced, Answering, Stopping};
+    for moment in [Announced(0), Announced(150), Answering(0), Answering(15), Answering(40), Answering(80), Stopping] {
         let staged = staged()?;
-        kill_at(moment, &staged, &mut staged.command()?)?;
+        kill_at(moment, &staged, "mysql-1")?;
         if staged.is_published() {
             continue;
         }
-        let ended = run_on(&staged, &[])?;
+        let ended = run_in("mysql-1", &staged)?;
         assert_eq!(ended.code, Some(0), "{moment:?}: {}", ended.log);
         assert!(ended.log.contains("rehearsed") && staged.is_published(), "{moment:?}: {}", ended.log);
         assert_eq!(statuses(&staged)?, OF_A_REPLICA, "{moment:?}");
+    }
+    Ok(())
+}
+
+/// A server that finds them enabled does not know that a killed clone did it.
+#[test]
+fn events_that_a_killed_recovery_enabled_are_named_all_the_same() -> Result<()> {
+    for moment in [Moment::Answering(0), Moment::Stopping] {
+        let staged = staged()?;
+        let killed = kill_at(moment, &staged, "mysql-0")?;
+        let ended = run_in("mysql-0", &staged)?;
+        assert_eq!(ended.code, Some(0), "{moment:?}: {}", ended.log);
+        for log in [&killed, &ended.log] {
+            let is_told = log.contains("disable those again: app.replica");
+            assert_eq!(is_told, std::ptr::eq(log, &ended.log), "{moment:?}: {log}");
+        }
+        assert_eq!(statuses(&staged)?, "on_ ENABLED,replica ENABLED,user DISABLED", "{moment:?}");
+        let journal = std::fs::read_to_string(staged.published().join(".mysqlset.json"))?;
+        ensure!(!journal.contains("changing_events"), "{journal}");
     }
     Ok(())
 }
