@@ -83,7 +83,8 @@ impl Copying<'_> {
             warn!("--rehearsal off: the copy may hold events, and no server changes them: {THEY_RUN}");
             return Ok(Prepared::Whole);
         }
-        let program = Program::find()?.filter(|program| self.ways.misfit(&program.version).is_none());
+        let fits = |program: &Program| self.ways.misfit(&program.version).is_none() && program.can_be_isolated();
+        let program = Program::find()?.filter(fits);
         let Some(program) = program else {
             warn!("the copy may hold events, and no server program here can change them: {THEY_RUN}");
             return Ok(Prepared::Whole);

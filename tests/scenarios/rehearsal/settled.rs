@@ -1,7 +1,8 @@
 //! Events of a backup tool's copy: who looks writes nothing, who changes them may be killed at any moment.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::process::Stdio;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -9,6 +10,7 @@ use anyhow::{Result, ensure};
 use super::database::{Ended, Running, Staged, digests, odd};
 use super::kills::users_of;
 use crate::pods::PATIENCE;
+use crate::set::BINARY;
 
 const STATUSES: &str =
     "SELECT GROUP_CONCAT(EVENT_NAME, ' ', STATUS ORDER BY EVENT_NAME) FROM information_schema.EVENTS";
@@ -165,5 +167,40 @@ fn events_that_a_killed_recovery_enabled_are_named_all_the_same() -> Result<()> 
         let journal = std::fs::read_to_string(staged.published().join(".mysqlset.json"))?;
         ensure!(!journal.contains("changing_events"), "{journal}");
     }
+    Ok(())
+}
+
+/// InnoDB leaves its log to the next start then.
+#[test]
+fn a_server_that_is_set_to_stop_in_haste_leaves_a_copy_that_can_be_proven() -> Result<()> {
+    let staged = staged()?;
+    staged.configure("[mysqld]\ninnodb_fast_shutdown = 2\n")?;
+    let ended = staged.clone(&[])?;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(statuses(&staged)?, OF_A_REPLICA);
+    Ok(())
+}
+
+/// MySQL 5.6 does not take what keeps a private server to itself.
+#[test]
+fn a_server_that_can_not_be_kept_to_itself_changes_no_events() -> Result<()> {
+    let staged = Staged::of(odd(), 1)?;
+    std::fs::write(staged.data().join("mysql/event.MYD"), [1; 120])?;
+    let programs = tempfile::tempdir()?;
+    for (name, says) in [
+        ("mysqld", "mysqld  Ver 5.6.51 for Linux on x86_64 (MySQL Community Server (GPL))"),
+        ("xtrabackup", "xtrabackup version 2.4.29 based on MySQL server 5.7.44 Linux (x86_64) (revision id: 2e6c0951)"),
+    ] {
+        let program = programs.path().join(name);
+        std::fs::write(&program, format!("#!/bin/sh\necho '{says}'\n"))?;
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
+    }
+    let output = Command::new(BINARY)
+        .args(staged.command()?.get_args().skip_while(|argument| *argument != "clone"))
+        .env("PATH", programs.path())
+        .output()?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    ensure!(log.contains("no server program here can change them"), "{log}");
     Ok(())
 }
