@@ -1,7 +1,7 @@
 //! A database that a test makes by itself, stages as a prepared copy, and damages; and what `clone` makes of it.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -184,6 +184,16 @@ impl Staged {
 
     pub fn config(&self) -> &Path {
         self.config.path()
+    }
+
+    /// Gives all of it to a user, who may come there.
+    pub fn give_to(&self, user: &str) -> Result<()> {
+        for directory in [&self.volume, &self.config] {
+            std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755))?;
+        }
+        let given = Command::new("chown").arg("-R").arg(user).arg(self.volume.path()).status()?;
+        ensure!(given.success(), "chown failed");
+        Ok(())
     }
 
     /// `clone`, which finds no donor.

@@ -1,5 +1,6 @@
 //! Events of a backup tool's copy: who looks writes nothing, who changes them may be killed at any moment.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -202,5 +203,51 @@ fn a_server_that_can_not_be_kept_to_itself_changes_no_events() -> Result<()> {
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{log}");
     ensure!(log.contains("no server program here can change them"), "{log}");
+    Ok(())
+}
+
+/// As somebody whom modes keep out.
+#[test]
+fn no_umask_keeps_a_clone_from_its_own_files() -> Result<()> {
+    for umask in ["0177", "0777", "0000"] {
+        let staged = staged()?;
+        // An options file that everybody may write is ignored, and with it an option that nobody knows.
+        staged.configure("[mysqld]\nloose_nobody_knows = 1\n")?;
+        staged.give_to("999")?;
+        let command = staged.command()?;
+        let position = command.get_args().position(|argument| argument == "clone");
+        let arguments: Vec<_> = command.get_args().collect();
+        let (before, after) = arguments.split_at(position.unwrap_or_default());
+        let script = format!("umask {umask}; exec setpriv --reuid=999 --regid=999 --clear-groups \"$@\"");
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &script, "sh"]);
+        if before.is_empty() {
+            limited.arg(BINARY);
+        } else {
+            // The mounts are root's work.
+            limited = Command::new(command.get_program());
+            limited.args(&before[..before.len() - 1]).args(["sh", "-c", &script, "sh", BINARY]);
+        }
+        let mut log = tempfile::tempfile()?;
+        let mut clone = limited.args(after).stdout(Stdio::null()).stderr(log.try_clone()?).spawn()?;
+        let mut modes = BTreeSet::new();
+        let status = loop {
+            for name in ["run", "run/tmp", "run/plugins"] {
+                if let Ok(found) = staged.stage().join(name).metadata() {
+                    modes.insert(format!("{:o}", found.permissions().mode() & 0o777));
+                }
+            }
+            if let Some(status) = clone.try_wait()? {
+                break status;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let mut text = String::new();
+        log.seek(SeekFrom::Start(0))?;
+        log.read_to_string(&mut text)?;
+        ensure!(status.success() && text.contains("rehearsed"), "{umask}: {text}");
+        ensure!(!text.contains("World-writable"), "{umask}: {text}");
+        assert_eq!(Vec::from_iter(modes), ["700"], "{umask}");
+    }
     Ok(())
 }
