@@ -12,7 +12,7 @@ use std::io::{self, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,6 +34,9 @@ use telling::Teller;
 
 /// Children that somebody waits for. Whoever reaps strangers ([`crate::pid1`]) leaves these alone.
 static OWNED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// Whether all of them were killed, for this process is about to end: no other is started.
+static ARE_ENDED: AtomicBool = AtomicBool::new(false);
 
 /// A child with a process group of its own. Dropped while it runs, it is killed and reaped.
 pub struct Running<E = Marked> {
@@ -319,9 +322,17 @@ pub fn is_owned(pid: u32) -> bool {
     owned().contains(&pid)
 }
 
-/// Kills every child that somebody waits for, with all that it started: for a process that is about to end.
+/// Kills every child that somebody waits for, with all that it started: for a process that is about to end. None is started
+/// from then on.
 pub fn kill_all() {
-    owned().iter().copied().for_each(kill_group);
+    let owned = owned();
+    ARE_ENDED.store(true, Ordering::SeqCst);
+    owned.iter().copied().for_each(kill_group);
+}
+
+/// Whether they were: what is seen of a child's end then says nothing about it.
+pub fn are_ended() -> bool {
+    ARE_ENDED.load(Ordering::SeqCst)
 }
 
 fn kill_group(leader: u32) {
@@ -334,6 +345,9 @@ fn kill_group(leader: u32) {
 /// The lock is held until the child is known as ours: however soon it ends, nobody else reaps it.
 fn spawn(command: &mut Command) -> io::Result<Child> {
     let mut owned = owned();
+    if are_ended() {
+        return Err(io::Error::other("told to stop"));
+    }
     let child = command.spawn().map_err(limits::explain)?;
     owned.insert(child.id());
     Ok(child)

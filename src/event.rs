@@ -157,6 +157,7 @@ events! {
     SidecarPartFailed, "sidecar.part_failed", "A part of the sidecar failed and is started again. Please report it.";
     SidecarHup, "sidecar.sighup", "SIGHUP came. There is nothing to read anew.";
     EarlierLifeRemoved, "copy.file_removed", "A file of the copied server's earlier life was removed.";
+    LockWaits, "volume.lock_waits", "Another start holds the lock of the data directory. Waited for, up to 10 seconds.";
     LocksMissing, "volume.no_locks", "The volume's file system has no locks.";
     PlaceMade, "copy.directory_made", "A directory was made that the server's configuration names.";
     PlaceMoved, "copy.file_moved", "A file was moved to where the server's configuration has it.";

@@ -11,12 +11,12 @@ mod sidecar;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::child;
 use crate::cli::{Cli, Command};
 use crate::event::info;
 use crate::limits;
 use crate::pid1;
 use crate::settings::{Clone, Drain, InitConfig, Probe, Sidecar};
+use crate::stop;
 
 /// How a command ended that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,15 +63,14 @@ fn until_terminated(work: impl FnOnce() -> Result<()> + Send + 'static) -> Resul
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::spawn(pid1::reap_orphans());
         tokio::select! {
-            done = tokio::task::spawn_blocking(work) => done.context("the command's thread")?.map(|()| Outcome::Done),
-            _ = terminate.recv() => Ok(Outcome::Terminated),
-            _ = interrupt.recv() => Ok(Outcome::Terminated),
+            done = tokio::task::spawn_blocking(work) => return done.context("the command's thread")?.map(|()| Outcome::Done),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    });
-    if matches!(outcome, Ok(Outcome::Terminated)) {
         info!(Stopped, "told to stop; the next start goes on from here");
-        child::kill_all();
-    }
+        stop::end_all().await;
+        Ok(Outcome::Terminated)
+    });
     runtime.shutdown_background();
     outcome
 }

@@ -169,6 +169,13 @@ pub struct Journal {
     /// How often the memory for a prepare was halved, because one was killed with more. Holds for the next backup too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_halvings: u32,
+    /// The latest try to prepare was ended because we were told to stop: neither the backup nor its memory was at fault.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told_to_stop: bool,
+    /// A server that may write is changing the copy's events, these among them; which is still to be told. No read-only
+    /// server can start on what that one leaves when it is killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changing_events: Option<Vec<String>>,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -199,6 +206,8 @@ impl Journal {
             failed_backups: 0,
             received_log: None,
             memory_halvings: 0,
+            told_to_stop: false,
+            changing_events: None,
         }
     }
 
@@ -294,6 +303,8 @@ mod tests {
         });
         journal.received_log = Some(ReceivedLog { name: "ib_logfile0".into(), bytes: 7, digest: "00ff".into() });
         journal.memory_halvings = 1;
+        journal.told_to_stop = true;
+        journal.changing_events = Some(vec!["app.e".into()]);
         journal.write(directory.path()).unwrap();
         assert_eq!(Journal::read(directory.path()).unwrap(), Some(journal));
     }

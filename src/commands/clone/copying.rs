@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::ways::Ways;
 use crate::backup_tool::Prepared;
+use crate::child;
 use crate::datadir::journal::{FILE_NAME, Journal, State, now};
 use crate::datadir::layout::Layout;
 use crate::datadir::ownership::Ownership;
@@ -19,6 +20,7 @@ use crate::recipient::{Means, receive_from_any};
 use crate::rehearsal::Rehearsal;
 use crate::server_config::ServerConfig;
 use crate::settings::{Clone, HostPort};
+use crate::stop::Noted;
 use crate::wire::message::Wants;
 
 /// Backups that may turn out not to be whole before the clone is given up.
@@ -73,6 +75,10 @@ impl Copying<'_> {
             other => self.receive(0, other.map_or(0, |journal| journal.memory_halvings))?,
         };
         while let Prepared::Failed(failure) = self.make_whole(&mut journal)? {
+            if child::are_ended() && journal.state == State::Prepared {
+                // A private server was killed by us, perhaps: that says nothing of the copy.
+                return Err(failure);
+            }
             let (failed, halvings) = (journal.failed_backups + 1, journal.memory_halvings);
             // Another backup of the same size finds no more room; and where nobody is to be asked, the next start asks.
             let is_in_vain = reason_of(&failure) == Some(Reason::DiskFull) || self.from.donors.is_empty();
@@ -103,7 +109,8 @@ impl Copying<'_> {
     /// Received, preparing or prepared → prepared, and proven whole.
     fn make_whole(&self, journal: &mut Journal) -> Result<Prepared> {
         if journal.state != State::Prepared {
-            if let Prepared::Failed(error) = self.prepare(journal)? {
+            let mut noted = Noted::not_yet();
+            if let Prepared::Failed(error) = self.prepare(journal, &mut noted)? {
                 return Ok(Prepared::Failed(error));
             }
             // The tool's writes last before the journal relies on them.
