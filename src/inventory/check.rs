@@ -113,7 +113,7 @@ impl Copy {
                     faults.take(self.tablespace(&wanted, inventory.keeps_definitions, &names));
                 }
                 Kind::System => system.push(path),
-                Kind::Undo => faults.take(self.undo(path)),
+                Kind::Undo => faults.take(self.undo(path, inventory)),
                 Kind::File { length } => faults.take(self.file(path, *length)),
             }
         }
@@ -163,10 +163,25 @@ impl Copy {
         }
     }
 
-    fn undo(&self, path: &MemberPath) -> Result<(), String> {
+    /// Its id is not the donor's for certain, for a truncation gives it another. But it has one that no other has.
+    fn undo(&self, path: &MemberPath, inventory: &Inventory) -> Result<(), String> {
         let place = self.place_of(path)?;
         let page = self.first_page(&place)?;
+        let is_of_others = |entry: &Entry| match &entry.kind {
+            Kind::Tablespace { id, .. } => *id == page.id,
+            Kind::Undo if entry.path != *path => self.id_of(&entry.path) == Some(page.id),
+            _ => false,
+        };
+        let other = inventory.entries.iter().find(|entry| is_of_others(entry)).map(|entry| entry.path.to_string());
+        let system = || "the system tablespace".to_owned();
+        if let Some(other) = other.or_else(|| (page.id == 0).then(system)) {
+            return Err(format!("{path} has the tablespace id {} of {other}", page.id));
+        }
         must_have(path, self.length(&place), page.least_length())
+    }
+
+    fn id_of(&self, path: &MemberPath) -> Option<u32> {
+        self.place_of(path).and_then(|place| self.first_page(&place)).ok().map(|page| page.id)
     }
 
     /// The first file has the header, and says how long all of them are.

@@ -18,6 +18,7 @@
 
 mod memory;
 mod opening;
+mod patience;
 mod shadow;
 mod statements;
 mod verdict;

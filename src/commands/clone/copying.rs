@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::ways::Ways;
-use crate::backup_tool::Prepared;
+use crate::backup_tool::{Prepared, server_options};
 use crate::child;
 use crate::datadir::journal::{FILE_NAME, Journal, State, now};
 use crate::datadir::layout::Layout;
@@ -134,6 +134,7 @@ impl Copying<'_> {
     /// Empty or interrupted → received, after so many backups that could not be prepared.
     fn receive(&self, failed_backups: u32, memory_halvings: u32) -> Result<Journal> {
         named_places::check(&self.config, &self.layout.data_dir)?;
+        self.keys().map_or(Ok(()), server_options::check_key_files)?;
         // What an earlier start left is worth nothing, and takes room that is asked for now.
         self.clear_stage(memory_halvings)?;
         let asker = Asker {

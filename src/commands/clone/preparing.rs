@@ -47,6 +47,16 @@ impl Copying<'_> {
         bail!("told to stop while preparing")
     }
 
+    /// Wrong keys look like damage: no tool tells the one from the other.
+    fn with_keys_in_mind(&self, error: anyhow::Error) -> anyhow::Error {
+        match (self.keys(), reason_of(&error)) {
+            (Some(_), Some(Reason::Prepare)) => {
+                Reason::Prepare.error(format!("{error:#}; with --keyring: are the keys here those of the donor?"))
+            }
+            _ => error,
+        }
+    }
+
     /// Once: what a failed prepare leaves is worth nothing, and another one on it may report success. One that was killed
     /// is repeated while the log is as it was received: then all of it is done again.
     fn prepare_backup(&self, journal: &mut Journal, noted: &mut Noted) -> Result<Prepared> {
@@ -85,7 +95,7 @@ impl Copying<'_> {
                     take_note(journal, proof);
                     return Ok(Prepared::Whole);
                 }
-                Attempt::Failed(error) => return Ok(Prepared::Failed(error)),
+                Attempt::Failed(error) => return Ok(Prepared::Failed(self.with_keys_in_mind(error))),
                 Attempt::Killed { error, for_memory } => {
                     journal.memory_halvings += u32::from(for_memory);
                     if let Some(why) = self.why_not_again(journal)? {
