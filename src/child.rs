@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
@@ -25,7 +25,7 @@ use tracing::debug;
 
 use crate::environment;
 use crate::limits;
-pub use examiner::{Examine, Importance, Marked, is_about_space, names_error};
+pub use examiner::{Examine, Importance, Marked, is_about_long_file, is_about_space, names_error};
 use lines::Lines;
 pub use memory::Ceiling;
 use memory::Watch;
@@ -98,11 +98,16 @@ impl<E: Examine> Running<E> {
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn(command)?;
         let life = Arc::new(Life { pid: child.id(), goes_on: Mutex::new(true), lines: AtomicU64::new(0) });
-        let narrator = child.stderr.take().map(|lines| {
-            let (name, life) = (name.to_owned(), life.clone());
-            std::thread::spawn(move || narrate(&name, lines, examiner, &life))
-        });
-        Ok(Running { name: name.to_owned(), child, narrator, watch: None, life, reaped: false })
+        let lines = child.stderr.take();
+        // From here on it is killed where something fails.
+        let mut running = Running { name: name.to_owned(), child, narrator: None, watch: None, life, reaped: false };
+        if let Some(lines) = lines {
+            let (name, life) = (name.to_owned(), running.life.clone());
+            let narrator = Builder::new().name("narrator".into());
+            let narrator = narrator.spawn(move || narrate(&name, lines, examiner, &life)).map_err(limits::explain)?;
+            running.narrator = Some(narrator);
+        }
+        Ok(running)
     }
 
     /// Waits for the child's end.
@@ -218,6 +223,12 @@ impl<E: Examine> Ended<E> {
             Some(reason) => format!("{}: {reason}", self.in_words()),
             None => self.in_words(),
         }
+    }
+
+    /// Whether it failed by a limit of the container's: by its signal, or by its own word.
+    pub fn met_limit(&self) -> bool {
+        !self.status.success()
+            && (self.status.signal().and_then(limits::of_signal).is_some() || self.lines.is_about_limit())
     }
 }
 

@@ -8,6 +8,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
+use crate::limits::{self, Reached};
+
 /// Exit code of an error that nobody gave a reason to: a fault in `mysqlset` or in the machine.
 pub const UNEXPECTED: u8 = 1;
 
@@ -102,9 +104,12 @@ impl fmt::Debug for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The reason that an error carries, if any.
+/// The reason that an error carries, if any. A limit that it names is one, whoever met it.
 pub fn reason_of(error: &anyhow::Error) -> Option<Reason> {
-    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map(|failure| failure.reason)
+    error.chain().find_map(|cause| {
+        let limit = || cause.downcast_ref().filter(|error| Reached::is_in(error)).map(|_| Reason::Limit);
+        cause.downcast_ref::<Failure>().map(|failure| failure.reason).or_else(limit)
+    })
 }
 
 /// The exit code that an error ends the process with.
@@ -112,13 +117,18 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
     reason_of(error).map_or(UNEXPECTED, |reason| reason as u8)
 }
 
-/// An I/O error on the volume: a full disk has a code of its own.
+/// An I/O error on the volume: a full disk has a code of its own, and so has a limit.
 pub fn disk_error(error: std::io::Error, what: impl fmt::Display) -> anyhow::Error {
+    let error = limits::explain(error);
     let full = matches!(
         error.kind(),
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge
     );
-    let reason = if full { Reason::DiskFull } else { Reason::Disk };
+    let reason = match full {
+        _ if Reached::is_in(&error) => Reason::Limit,
+        true => Reason::DiskFull,
+        false => Reason::Disk,
+    };
     reason.because(anyhow::Error::new(error).context(what.to_string()))
 }
 
@@ -157,6 +167,17 @@ mod tests {
         assert_eq!(reason_of(&disk_error(full, "writing x")), Some(Reason::DiskFull));
         let broken = std::io::Error::from_raw_os_error(5);
         assert_eq!(reason_of(&disk_error(broken, "writing x")), Some(Reason::Disk));
+    }
+
+    #[test]
+    fn a_limit_is_a_reason_by_itself() {
+        let met = || std::io::Error::from_raw_os_error(11);
+        let error = disk_error(met(), "starting a writer");
+        assert_eq!(reason_of(&error), Some(Reason::Limit));
+        assert!(error.to_string().contains("RLIMIT_NPROC"), "{error}");
+        let error = Err::<(), _>(limits::explain(met())).context("starting xtrabackup").unwrap_err();
+        assert_eq!(code_of(&error), 52);
+        assert_eq!(code_of(&anyhow::Error::new(met())), UNEXPECTED);
     }
 
     #[test]

@@ -33,6 +33,10 @@ impl Examine for Until {
     fn reason(&self) -> Option<&str> {
         None
     }
+
+    fn is_about_limit(&self) -> bool {
+        false
+    }
 }
 
 fn examined(script: &str, end: &'static str) -> Ended<Until> {

@@ -43,6 +43,8 @@ pub struct Lying {
     pub files: u64,
     /// Of them, those that a backup tool has open all the time.
     pub open_files: u64,
+    /// The length of the longest.
+    pub largest: u64,
     /// A file that stands for one elsewhere.
     pub link: Option<PathBuf>,
 }
@@ -98,6 +100,7 @@ impl Looking<'_> {
             let is_filled = self.copier == Copier::Tool { fills_holes: true } && has_ending(path, &["ibd"]);
             self.found.bytes += if is_filled { taken.max(metadata.len()) } else { taken };
             self.found.files += 1;
+            self.found.largest = self.found.largest.max(metadata.len());
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             self.found.open_files += u64::from(limits::is_kept_open(&name));
         }

@@ -42,6 +42,8 @@ pub struct Survey {
     pub mean_file_bytes: u64,
     /// How many of them a backup tool has open at once.
     pub open_files: u64,
+    /// The length of the longest of them.
+    pub largest_file: u64,
     /// The server's variables, by their names in small letters.
     pub variables: BTreeMap<String, String>,
     /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
@@ -95,6 +97,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         bytes,
         mean_file_bytes: bytes / lying.files.max(1),
         open_files: lying.open_files,
+        largest_file: lying.largest,
         variables: storage.variables,
         plugin,
         look,

@@ -13,6 +13,7 @@ use crate::datadir::ownership::Ownership;
 use crate::datadir::{earlier_life, named_places, publish, stage};
 use crate::durable;
 use crate::exit::{self, Reason, reason_of};
+use crate::limits;
 use crate::peer::{Asker, Site};
 use crate::progress::Progress;
 use crate::recipient::{Means, receive_from_any};
@@ -74,8 +75,12 @@ impl Copying<'_> {
         };
         while let Prepared::Failed(failure) = self.make_whole(&mut journal)? {
             let (failed, halvings) = (journal.failed_backups + 1, journal.memory_halvings);
+            let reason = reason_of(&failure);
+            let is_about_memory = reason == Some(Reason::Limit) && limits::memory().is_some();
+            // With less for its pages there may be enough for the rest.
+            let halvings = halvings + u32::from(is_about_memory);
             // Another backup of the same size finds no more room; and where nobody is to be asked, the next start asks.
-            let is_in_vain = reason_of(&failure) == Some(Reason::DiskFull) || self.from.donors.is_empty();
+            let is_in_vain = reason == Some(Reason::DiskFull) || self.from.donors.is_empty();
             if failed == BACKUPS || is_in_vain {
                 self.give_up_backup(halvings)?;
                 return Err(failure);

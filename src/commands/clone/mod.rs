@@ -26,6 +26,7 @@ use crate::datadir::stage;
 use crate::datadir::state::look;
 use crate::exit::Reason;
 use crate::guard::Guard;
+use crate::limits;
 use crate::ordinal::Role;
 use crate::peer::{self, Place, Questions};
 use crate::server_config::ServerConfig;
@@ -73,6 +74,7 @@ pub fn run(settings: &Clone) -> Result<()> {
             Plan::Recover(donors) => From { donors, wants: Wants::Recovery, primary: None },
         },
     };
+    limits::ensure_room().map_err(|none| Reason::Limit.because(none))?;
     let ways = Ways::find(settings.peering.method)?;
     let config = config(settings, &ways)?;
     let is_proven = interrupted.as_ref().is_some_and(|journal| journal.state == State::Publishing);
@@ -90,6 +92,7 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
         return stage::discard(layout);
     }
     let replace = || -> Result<()> {
+        limits::ensure_room().map_err(|none| Reason::Limit.because(none))?;
         let (ways, from) = (Ways::find(settings.peering.method)?, From::for_replica(settings));
         let config = config(settings, &ways)?;
         let rehearsal = rehearsing::plan(settings, layout, &ways)?;
