@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::named_places::Placed;
 use crate::backup_tool::received_log::ReceivedLog;
 use crate::durable;
 use crate::exit::{self, Reason};
@@ -169,6 +170,9 @@ pub struct Journal {
     /// How often the memory for a prepare was halved, because one was killed with more. Holds for the next backup too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_halvings: u32,
+    /// What was put where the server's configuration had it when the copy was proven.
+    #[serde(default, skip_serializing_if = "Placed::is_nothing")]
+    pub placed: Placed,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -199,6 +203,7 @@ impl Journal {
             failed_backups: 0,
             received_log: None,
             memory_halvings: 0,
+            placed: Placed::default(),
         }
     }
 
