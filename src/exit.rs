@@ -78,9 +78,11 @@ impl Reason {
         self.because(anyhow::Error::msg(message.to_string()))
     }
 
-    /// Gives an error that already exists this reason's exit code.
+    /// Gives an error that already exists this reason's exit code, unless a limit is the reason.
     pub fn because(self, source: impl Into<anyhow::Error>) -> anyhow::Error {
-        Failure { reason: self, source: source.into() }.into()
+        let source = source.into();
+        let is_limit = reason_of(&source) == Some(Reason::Limit);
+        Failure { reason: if is_limit { Reason::Limit } else { self }, source }.into()
     }
 }
 
@@ -176,7 +178,7 @@ mod tests {
         assert_eq!(reason_of(&error), Some(Reason::Limit));
         assert!(error.to_string().contains("RLIMIT_NPROC"), "{error}");
         let error = Err::<(), _>(limits::explain(met())).context("starting xtrabackup").unwrap_err();
-        assert_eq!(code_of(&error), 52);
+        assert_eq!(code_of(&Reason::NoBackupTool.because(error)), 52);
         assert_eq!(code_of(&anyhow::Error::new(met())), UNEXPECTED);
     }
 
