@@ -118,6 +118,7 @@ events! {
     ToolEnded, "tool.ended", "A tool's output has ended: how many lines it had.";
     InventoryMissing, "inventory.missing", "The donor said no inventory (`--take-unproven-stream`): missing tables would not be noticed.";
     InventoryWhole, "inventory.whole", "The copy holds every table that the donor held before and after it.";
+    CloneProvenAgain, "clone.proven_again", "The server's configuration names other places than when the copy was proven: it is proven again.";
     CloneAnotherBackup, "clone.another_backup", "A copy could not be prepared or proven: another backup is received.";
     CloneDiscarded, "clone.discarded", "A replacement of a broken replica was given up. The old data stay.";
     ClonePublished, "clone.published", "The copy is in the data directory.";

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::named_places::Placed;
 use crate::backup_tool::received_log::ReceivedLog;
 use crate::durable;
 use crate::exit::{self, Reason};
@@ -176,6 +177,9 @@ pub struct Journal {
     /// server can start on what that one leaves when it is killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changing_events: Option<Vec<String>>,
+    /// What was put where the server's configuration had it when the copy was proven.
+    #[serde(default, skip_serializing_if = "Placed::is_nothing")]
+    pub placed: Placed,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -208,6 +212,7 @@ impl Journal {
             memory_halvings: 0,
             told_to_stop: false,
             changing_events: None,
+            placed: Placed::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread::Builder;
 
 use rustix::fs::{Advice, fadvise};
 
@@ -77,12 +78,13 @@ impl Copy {
             let reading: Vec<_> = paths
                 .chunks(share)
                 .map(|share| {
-                    scope.spawn(|| share.iter().map(|path| read(&directory.join(path.as_os_str()))).collect::<Vec<_>>())
+                    let read = || share.iter().map(|path| read(&directory.join(path.as_os_str()))).collect::<Vec<_>>();
+                    Builder::new().spawn_scoped(scope, read)
                 })
                 .collect();
             for share in reading {
                 pages.extend(
-                    share.join().map_err(|_| io::Error::other("the thread that reads first pages has panicked"))?,
+                    share?.join().map_err(|_| io::Error::other("the thread that reads first pages has panicked"))?,
                 );
             }
             Ok::<(), io::Error>(())
