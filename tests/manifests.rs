@@ -5,14 +5,15 @@ mod flags;
 #[path = "pods/mod.rs"]
 mod pods;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{CommandFactory, Parser};
 use flags::{SECRETS, flags, name, variable};
 use mysqlset::cli::{Cli, Command};
 use pods::kustomize;
-use pods::manifest::{Container, Manifests, PodSpec};
+use pods::manifest::{Container, Manifests, PodSpec, selects};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
@@ -26,7 +27,12 @@ const COMMANDS: [&str; 4] = ["install", "init-config", "clone", "sidecar"];
 const CHOSEN: [&str; 2] = ["no-passwords", "secrets"];
 
 /// Every overlay, alone and with each component that may be added.
-fn all() -> Result<Vec<(String, Manifests)>> {
+fn all() -> Result<&'static [(String, Manifests)]> {
+    static ALL: LazyLock<Result<Vec<(String, Manifests)>>> = LazyLock::new(build_all);
+    ALL.as_deref().map_err(|error| anyhow!("{error:#}"))
+}
+
+fn build_all() -> Result<Vec<(String, Manifests)>> {
     let mut all = Vec::new();
     for overlay in kustomize::names("overlays")? {
         let components = kustomize::names("components")?;
@@ -100,7 +106,7 @@ fn heeded(words: &[&String]) -> BTreeSet<String> {
 fn containers_run_commands_and_set_variables_that_are_there() -> Result<()> {
     for (label, manifests) in all()? {
         let mut commands = Vec::new();
-        for container in containers(pod(&manifests)) {
+        for container in containers(pod(manifests)) {
             let label = format!("{label}: {}", container.name);
             let mut variables = BTreeSet::new();
             for words in all_words(container).with_context(|| label.clone())? {
@@ -173,11 +179,101 @@ fn whatever_selects_pods_selects_the_sets_and_ports_are_theirs() -> Result<()> {
     Ok(())
 }
 
+/// The labels by which an object selects pods, wherever in it; one that selects all pods of a namespace has none.
+fn selectors(value: &Value) -> Vec<BTreeMap<String, String>> {
+    let labels = |value: &Value| serde_yaml_ng::from_value::<BTreeMap<String, String>>(value.clone());
+    let mut found = Vec::new();
+    for (name, below) in value.as_mapping().into_iter().flatten() {
+        match name.as_str() {
+            Some("matchLabels") => found.push(labels(below).expect("labels")),
+            Some("selector") if value.get("ports").is_some() => found.push(labels(below).expect("labels")),
+            _ => found.extend(selectors(below)),
+        }
+    }
+    found.extend(value.as_sequence().into_iter().flatten().flat_map(selectors));
+    found
+}
+
+/// One set with a network policy, metrics and all, beside others of one namespace.
+struct Beside {
+    manifests: Manifests,
+    objects: Vec<Value>,
+}
+
+impl Beside {
+    fn build(overlay: &str, lines: &str) -> Result<Beside> {
+        let text = kustomize::build_with(overlay, &["network-policy", "monitoring"], lines)?;
+        Ok(Beside { manifests: Manifests::parse(&text)?, objects: read(&text)? })
+    }
+
+    fn labels(&self) -> &BTreeMap<String, String> {
+        &self.manifests.stateful_set.spec.template.metadata.labels
+    }
+}
+
+#[test]
+fn sets_in_one_namespace_have_names_and_selectors_of_their_own() -> Result<()> {
+    for overlay in kustomize::names("overlays")?.iter().filter(|name| !name.ends_with("from-tutorial")) {
+        let named = [("", "mysql"), ("nameSuffix: -b", "mysql-b"), ("namePrefix: db-", "db-mysql")];
+        let mut sets = Vec::new();
+        for (lines, name) in named {
+            let set = Beside::build(overlay, lines)?;
+            let spec = &set.manifests.stateful_set.spec;
+            assert_eq!(set.manifests.stateful_set.metadata.name, name, "{overlay}");
+            assert_eq!(spec.service_name, name, "{overlay}: the headless Service");
+            let annotations = &spec.template.metadata.annotations;
+            for container in containers(pod(&set.manifests)).filter(|container| {
+                let words = words(container).unwrap_or_default();
+                heeded(&words).contains("MYSQLSET_SERVICE")
+            }) {
+                let set =
+                    container.env.iter().find(|set| set.name == "MYSQLSET_SERVICE").context("MYSQLSET_SERVICE")?;
+                assert_eq!(set.value_in("a pod", annotations)?, name, "{overlay}: {}", container.name);
+            }
+            sets.push(set);
+        }
+        for set in &sets {
+            let selectors: Vec<_> = set.objects.iter().flat_map(|object| selectors(&object["spec"])).collect();
+            // StatefulSet, two constraints of its, two Services, budget, metrics; the policy's pods, and those that clone.
+            assert_eq!(selectors.len(), 9, "{overlay}: {selectors:?}");
+            for selector in &selectors {
+                let selected: Vec<bool> = sets.iter().map(|other| selects(selector, other.labels())).collect();
+                let own: Vec<bool> = sets.iter().map(|other| std::ptr::eq(other, set)).collect();
+                assert_eq!(selected, own, "{overlay}: {selector:?}");
+            }
+        }
+        let name = |object: &Value| format!("{:?} {:?}", object["kind"], object["metadata"]["name"]);
+        let names: Vec<String> = sets.iter().flat_map(|set| set.objects.iter().map(name)).collect();
+        let different: BTreeSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{overlay}: {names:?}");
+        let alerts = sets.iter().flat_map(|set| &set.objects).filter(|object| object["kind"] == "PrometheusRule");
+        let alerts: BTreeSet<String> = alerts.map(|object| format!("{:?}", object["spec"])).collect();
+        assert_eq!(alerts.len(), 1, "{overlay}: an alert is about one set");
+        assert!(alerts.iter().all(|alerts| !alerts.contains("\\\"mysql")), "{overlay}: an alert names a set");
+    }
+    Ok(())
+}
+
+/// The recipe's patch for passwords.
+#[test]
+fn a_second_set_reads_the_secret_that_the_guide_gives_it() -> Result<()> {
+    let (_, recipe) = include_str!("../k8s/README.md").split_once("```yaml\npatches:").context("the recipe")?;
+    let (patch, _) = recipe.split_once("```").context("its end")?;
+    for overlay in kustomize::names("overlays")?.iter().filter(|name| name.ends_with("-secrets")) {
+        let text = kustomize::build_with(overlay, &["network-policy"], &format!("nameSuffix: -b\npatches:{patch}"))?;
+        let manifests = Manifests::parse(&text)?;
+        let secrets = pod(&manifests).volumes.iter().filter_map(|volume| volume.secret.as_ref());
+        let secrets: Vec<&str> = secrets.map(|secret| secret.secret_name.as_str()).collect();
+        assert_eq!(secrets, ["mysql-passwords-b"; 3], "{overlay}");
+    }
+    Ok(())
+}
+
 #[test]
 fn probes_are_ours_and_answer_before_they_are_given_up() -> Result<()> {
     for (label, manifests) in all()? {
         let mut asked = 0;
-        for container in containers(pod(&manifests)) {
+        for container in containers(pod(manifests)) {
             let probes = [&container.startup_probe, &container.readiness_probe, &container.liveness_probe];
             for probe in probes.into_iter().flatten() {
                 let Some(exec) = &probe.exec else { continue };
@@ -277,7 +373,7 @@ fn a_pod_has_time_to_end() -> Result<()> {
     let drain = flags().into_iter().find(|flag| name(flag) == "--drain-timeout").context("--drain-timeout")?;
     let drain: u64 = drain.get_default_values()[0].to_str().context("a default")?.parse()?;
     for (label, manifests) in all()? {
-        let grace = pod(&manifests).termination_grace_period_seconds;
+        let grace = pod(manifests).termination_grace_period_seconds;
         ensure!(drain < grace, "{label}: a drain may take longer than the pod's grace period of {grace} seconds");
     }
     Ok(())

@@ -30,6 +30,8 @@ pub struct Metadata {
     pub name: String,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -240,7 +242,36 @@ pub struct Confinement {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct EnvVar {
     pub name: String,
+    #[serde(default)]
     pub value: String,
+    pub value_from: Option<ValueFrom>,
+}
+
+/// The downward API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ValueFrom {
+    pub field_ref: FieldRef,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FieldRef {
+    pub field_path: String,
+}
+
+impl EnvVar {
+    /// What it is in a pod of this name and these annotations.
+    pub fn value_in(&self, pod: &str, annotations: &BTreeMap<String, String>) -> Result<String> {
+        let Some(source) = &self.value_from else { return Ok(self.value.clone()) };
+        let path = source.field_ref.field_path.as_str();
+        if path == "metadata.name" {
+            return Ok(pod.to_owned());
+        }
+        let annotation = path.strip_prefix("metadata.annotations['").and_then(|rest| rest.strip_suffix("']"));
+        let value = annotation.and_then(|name| annotations.get(name));
+        value.cloned().with_context(|| format!("{}: {path} is not known", self.name))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -150,6 +150,13 @@ impl Cluster {
         *self.shared.manifests.write().expect("manifests") = Arc::new(manifests);
     }
 
+    /// Gives all pods that are there a label.
+    pub fn label_pods(&self, name: &str, value: &str) {
+        for pod in self.shared.pods.lock().expect("pods").values() {
+            pod.labels.lock().expect("labels").insert(name.to_owned(), value.to_owned());
+        }
+    }
+
     /// Waits until exactly so many pods are there, all of what was applied last, and ready.
     pub fn wait_rolled_out(&self, count: usize) -> Result<()> {
         self.wait_for(&format!("{count} pods to be replaced"), PATIENCE, || {

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use super::Shared;
 use super::container::{Running, Termination, World};
 use super::keeper::Keeper;
-use super::manifest::{Container, Manifests, PodSpec};
+use super::manifest::{Container, Manifests, PodSpec, selects};
 use super::network::PodNetwork;
 use super::probes::Prober;
 use super::volumes;
@@ -49,6 +49,8 @@ pub struct Pod {
     pub manifests: Arc<Manifests>,
     pub network: PodNetwork,
     pub status: Mutex<PodStatus>,
+    /// Of its template, until a test changes them.
+    pub labels: Mutex<BTreeMap<String, String>>,
     pub deleted: AtomicBool,
     pub gone: AtomicBool,
     pub containers: Mutex<BTreeMap<String, Arc<Running>>>,
@@ -65,6 +67,7 @@ impl Pod {
             manifests: shared.manifests(),
             network,
             status,
+            labels: Mutex::new(shared.manifests().stateful_set.spec.template.metadata.labels.clone()),
             deleted: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             containers: Mutex::default(),
@@ -84,6 +87,10 @@ impl Pod {
 
     pub fn is_ready(&self) -> bool {
         self.status.lock().expect("status").ready
+    }
+
+    pub fn has_labels(&self, selector: &BTreeMap<String, String>) -> bool {
+        selects(selector, &self.labels.lock().expect("labels"))
     }
 
     pub fn spec(&self) -> &PodSpec {
@@ -118,6 +125,8 @@ impl Pod {
             Ok(places.get(name).map_or_else(|| volumes_directory.join(name), |(inside, _)| inside.clone()))
         };
         let world = World {
+            pod: &self.name,
+            annotations: &self.manifests.stateful_set.spec.template.metadata.annotations,
             images: &shared.images,
             network: &self.network,
             cluster: shared.network.pid(),

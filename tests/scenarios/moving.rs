@@ -102,6 +102,7 @@ fn a_running_set_becomes_ours_with_no_data_copied_and_no_write_lost() -> Result<
     let writer = Writer::start(&cluster);
     writer.goes_on(&cluster)?;
     PODS.iter().try_for_each(|pod| give_to_root(&cluster, pod))?;
+    cluster.label_pods("app.kubernetes.io/instance", "mysql");
     cluster.change(ours(&["moving-from-tutorial"])?);
     cluster.wait_rolled_out(3)?;
     writer.goes_on(&cluster)?;
