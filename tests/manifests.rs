@@ -124,6 +124,20 @@ fn containers_run_commands_and_set_variables_that_are_there() -> Result<()> {
     Ok(())
 }
 
+/// With hostNetwork the machine's name is the node's, such as worker-1.
+#[test]
+fn every_container_is_told_the_pods_name() -> Result<()> {
+    for (label, manifests) in all()? {
+        let annotations = &manifests.stateful_set.spec.template.metadata.annotations;
+        for container in containers(pod(manifests)) {
+            let set = container.env.iter().find(|set| set.name == "MYSQLSET_HOSTNAME");
+            let set = set.with_context(|| format!("{label}: {} knows its node's name only", container.name))?;
+            assert_eq!(set.value_in("mysql-7", annotations)?, "mysql-7", "{label}: {}", container.name);
+        }
+    }
+    Ok(())
+}
+
 /// The objects of an overlay with all components that may be added.
 fn objects(overlay: &str) -> Result<Vec<Value>> {
     let components = kustomize::names("components")?;

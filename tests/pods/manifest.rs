@@ -122,6 +122,9 @@ pub struct Template {
 pub struct PodSpec {
     pub security_context: SecurityContext,
     pub termination_grace_period_seconds: u64,
+    /// Here only the machine's name is the node's.
+    #[serde(default)]
+    pub host_network: bool,
     #[serde(default)]
     pub init_containers: Vec<Container>,
     pub containers: Vec<Container>,

@@ -21,6 +21,9 @@ use super::volumes;
 /// Between two looks at a pod's containers.
 const PERIOD: Duration = Duration::from_millis(15);
 
+/// The node's name, of a form that clouds give.
+const NODE: &str = "worker-1";
+
 /// What is known of a container.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerStatus {
@@ -60,14 +63,16 @@ impl Pod {
     /// Makes the pod's network and starts its life.
     pub fn start(shared: &Arc<Shared>, name: &str, claims: BTreeMap<String, String>) -> Result<Arc<Pod>> {
         let uid = shared.next_number();
-        let network = shared.network.add_pod(name, uid as u32)?;
+        let manifests = shared.manifests();
+        let hostname = if manifests.stateful_set.spec.template.spec.host_network { NODE } else { name };
+        let network = shared.network.add_pod(hostname, uid as u32)?;
         let status = Mutex::new(PodStatus { uid, ..PodStatus::default() });
         let pod = Arc::new(Pod {
             name: name.to_owned(),
-            manifests: shared.manifests(),
             network,
             status,
-            labels: Mutex::new(shared.manifests().stateful_set.spec.template.metadata.labels.clone()),
+            labels: Mutex::new(manifests.stateful_set.spec.template.metadata.labels.clone()),
+            manifests,
             deleted: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             containers: Mutex::default(),

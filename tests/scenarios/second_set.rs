@@ -1,4 +1,4 @@
-//! A set that kustomize has given another name, as a second one in a namespace has it.
+//! Names that are not the manifests' own: those of a second set in a namespace, and of a node.
 
 use anyhow::Result;
 
@@ -22,6 +22,19 @@ fn sets_with_a_suffix_and_with_a_prefix_come_up_and_replicate() -> Result<()> {
             Ok(cluster.value(&replica, "SELECT n FROM app.t")? == "7")
         })?;
         assert_eq!(set::journal(&cluster, &replica)?["clone"]["donor_pod"], primary.as_str());
+    }
+    Ok(())
+}
+
+/// The node's name ends in another pod's ordinal.
+#[test]
+fn a_pod_in_its_nodes_network_goes_by_its_own_name() -> Result<()> {
+    let cluster = set::start(2, |manifests| manifests.stateful_set.spec.template.spec.host_network = true)?;
+    cluster.wait_ready(2)?;
+    let hostname = cluster.exec("mysql-0", "mysql", &["cat", "/proc/sys/kernel/hostname"])?;
+    assert_eq!(String::from_utf8_lossy(&hostname.stdout), "worker-1\n");
+    for (pod, id) in [("mysql-0", "100"), ("mysql-1", "101")] {
+        assert_eq!(cluster.value(pod, "SELECT @@server_id")?, id, "{pod}");
     }
     Ok(())
 }
