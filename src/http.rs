@@ -3,7 +3,7 @@
 //! | path | answers |
 //! |---|---|
 //! | `/healthz` | 200 as long as the sidecar lives; nothing about the server |
-//! | `/readyz` | 200 when clients may be sent to this pod, else 503 and why |
+//! | `/readyz` | 200 when clients may be sent to this pod, else 503 and why; "not ready yet" until the first time |
 //! | `/metrics` | Prometheus' text format |
 //! | `/status` | all that is known, as JSON |
 //! | `POST /hold` | the same; no clone is begun for the next seconds. From this pod only: its server is about to stop |
@@ -105,7 +105,10 @@ impl Pages {
             "/healthz" => text(StatusCode::OK, "alive\n".to_owned()),
             "/readyz" => match self.status.get().ready() {
                 Ok(()) => text(StatusCode::OK, "ready\n".to_owned()),
-                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+                Err(why) => {
+                    let yet = if self.status.was_ready() { "" } else { " yet" };
+                    text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready{yet}: {why}\n"))
+                }
             },
             "/metrics" => {
                 page(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", self.metrics.page())

@@ -120,11 +120,14 @@ impl Drop for Running {
     }
 }
 
-/// The child of bubblewrap's outer process, which is a child itself, once it is there.
+/// The child of bubblewrap's outer process, which is a child itself, once it runs the container's program: before that
+/// nothing can be run beside it.
 fn first_process(outer: &mut Child) -> Result<u32> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        if let Some(pid) = spawner::child_of(outer.id()).and_then(spawner::child_of) {
+        if let Some(pid) = spawner::child_of(outer.id()).and_then(spawner::child_of)
+            && std::fs::read_to_string(format!("/proc/{pid}/comm")).map_or(true, |name| name.trim() != "bwrap")
+        {
             return Ok(pid);
         }
         if outer.try_wait()?.is_some() {
