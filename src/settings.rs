@@ -68,6 +68,8 @@ pub struct InitConfig {
     pub server_id: ServerId,
     pub config_map: PathBuf,
     pub conf_dir: PathBuf,
+    /// Where this program is put too.
+    pub install: Option<PathBuf>,
 }
 
 impl InitConfig {
@@ -78,6 +80,7 @@ impl InitConfig {
             member,
             config_map: args.config_map,
             conf_dir: args.conf_dir,
+            install: args.install,
         })
     }
 }

@@ -21,7 +21,7 @@ use serde_yaml_ng::Value;
 const PROGRAM: &str = "/mysqlset/mysqlset";
 
 /// Its commands, each in a container of its own, in the order of their starts.
-const COMMANDS: [&str; 4] = ["install", "init-config", "clone", "sidecar"];
+const COMMANDS: [&str; 3] = ["init-config", "clone", "sidecar"];
 
 /// Components of which each overlay has one.
 const CHOSEN: [&str; 2] = ["no-passwords", "secrets"];
@@ -124,6 +124,63 @@ fn containers_run_commands_and_set_variables_that_are_there() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_program_is_mounted_from_the_image_that_the_kustomization_names() -> Result<()> {
+    for overlay in kustomize::names("overlays")? {
+        let lines = "images:\n  - name: mysqlset\n    newName: registry:5000/ours\n    newTag: \"7\"";
+        let manifests = Manifests::parse(&kustomize::build_with(&overlay, &["image-volume"], lines)?)?;
+        let spec = pod(&manifests);
+        let volume = spec.volumes.iter().find(|volume| volume.name == "program").context("the volume")?;
+        let reference = volume.image.as_ref().map(|image| image.reference.as_str());
+        assert_eq!(reference, Some("registry:5000/ours:7"), "{overlay}");
+        for container in containers(spec).filter(|container| container.image != "registry:5000/ours:7") {
+            let mount = container.volume_mounts.iter().find(|mount| mount.name == "program").context("the program")?;
+            assert_eq!((mount.mount_path.as_str(), mount.sub_path.as_deref()), ("/mysqlset", Some("bin")), "{overlay}");
+        }
+        let own = &spec.init_containers[0];
+        assert_eq!(own.args, Some(vec!["init-config".to_owned()]), "{overlay}");
+        assert!(own.volume_mounts.iter().all(|mount| mount.name != "program"), "{overlay}: nothing to install to");
+    }
+    Ok(())
+}
+
+/// In thousandths of a core and MiB: what a node must have left for a pod.
+fn asked_for(pod: &PodSpec) -> Result<(u64, u64)> {
+    let of = |container: &Container| -> Result<(u64, u64)> {
+        let requests = &container.resources.requests;
+        let cpu = requests.cpu.as_deref().and_then(|cpu| cpu.strip_suffix('m')).context("cpu, as 100m")?.parse()?;
+        let memory = requests.memory.as_deref().context("memory")?;
+        let unit = if memory.ends_with("Gi") { 1024 } else { 1 };
+        Ok((cpu, memory.trim_end_matches(|letter: char| letter.is_alphabetic()).parse::<u64>()? * unit))
+    };
+    let sum = pod.containers.iter().map(of).collect::<Result<Vec<_>>>()?;
+    let together = sum.iter().fold((0, 0), |(cpu, memory), (more, much)| (cpu + more, memory + much));
+    pod.init_containers.iter().try_fold(together, |(cpu, memory), container| {
+        let (alone, much) = of(container)?;
+        Ok((cpu.max(alone), memory.max(much)))
+    })
+}
+
+#[test]
+fn the_guide_says_what_a_set_needs_and_a_small_one_fits_a_small_node() -> Result<()> {
+    let guide = include_str!("../k8s/README.md");
+    for overlay in kustomize::names("overlays")? {
+        for (label, components) in [("as shipped", &[][..]), ("with `small`", &["small"][..])] {
+            let (cpu, memory) = asked_for(pod(&Manifests::parse(&kustomize::build(&overlay, components)?)?))?;
+            let cores = |pods: u64| {
+                format!("{:.2} cores, {:.1} GiB", (cpu * pods) as f64 / 1e3, (memory * pods) as f64 / 1024.0)
+            };
+            let row = format!("| {label} | {} | {} | {} |", cores(1), cores(3), cores(5));
+            assert!(guide.contains(&row), "{overlay}: the guide lacks {row}");
+            if label != "as shipped" {
+                // Half of a node of two cores and four GiB is the node's own and its cluster's.
+                assert!(cpu * 5 <= 1000 && memory * 5 <= 2200, "{overlay}: {cpu}m, {memory} MiB");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// With hostNetwork the machine's name is the node's, such as worker-1.
 #[test]
 fn every_container_is_told_the_pods_name() -> Result<()> {
@@ -141,7 +198,9 @@ fn every_container_is_told_the_pods_name() -> Result<()> {
 /// The objects of an overlay with all components that may be added.
 fn objects(overlay: &str) -> Result<Vec<Value>> {
     let components = kustomize::names("components")?;
-    let added: Vec<&str> = components.iter().map(String::as_str).filter(|name| !CHOSEN.contains(name)).collect();
+    let mut added: Vec<&str> = components.iter().map(String::as_str).filter(|name| !CHOSEN.contains(name)).collect();
+    // It says that it is to be listed last.
+    added.sort_by_key(|name| *name == "native-sidecar");
     read(&kustomize::build(overlay, &added)?)
 }
 
@@ -346,11 +405,11 @@ fn assert_restricted(spec: &Value, overlay: &str) {
     assert_eq!(spec["automountServiceAccountToken"], false, "{overlay}");
     let list = |name: &str| spec[name].as_sequence().cloned().unwrap_or_default();
     for volume in list("volumes") {
-        let harmless = ["emptyDir", "configMap", "secret"];
+        let harmless = ["emptyDir", "configMap", "secret", "image"];
         assert!(harmless.iter().any(|kind| volume.get(kind).is_some()), "{overlay}: {volume:?}");
     }
     let containers = [list("initContainers"), list("containers")].concat();
-    assert_eq!(containers.len(), 5, "{overlay}");
+    assert_eq!(containers.len(), 4, "{overlay}");
     for container in containers {
         let name = format!("{overlay}: {:?}", container["name"]);
         let own = &container["securityContext"];

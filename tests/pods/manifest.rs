@@ -191,9 +191,16 @@ impl Container {
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
     /// Asked for, never enforced.
-    #[serde(rename = "requests")]
-    _requests: Ignored,
+    pub requests: Requests,
     pub limits: Limits,
+}
+
+/// What a node must have left for the container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requests {
+    pub cpu: Option<String>,
+    pub memory: Option<String>,
 }
 
 /// Shown to the container, never enforced.
@@ -346,6 +353,16 @@ pub struct Volume {
     pub empty_dir: Option<Value>,
     pub config_map: Option<ConfigMapVolume>,
     pub secret: Option<SecretVolume>,
+    pub image: Option<ImageVolume>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ImageVolume {
+    pub reference: String,
+    /// They are all there.
+    #[serde(rename = "pullPolicy")]
+    _pull_policy: Ignored,
 }
 
 #[derive(Clone, Debug, Deserialize)]

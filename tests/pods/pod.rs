@@ -142,7 +142,9 @@ impl Pod {
             volume: &volume,
             is_read_only: &|name| {
                 let found = spec.volumes.iter().find(|volume| volume.name == name);
-                found.is_some_and(|volume| volume.config_map.is_some() || volume.secret.is_some())
+                found.is_some_and(|volume| {
+                    volume.config_map.is_some() || volume.secret.is_some() || volume.image.is_some()
+                })
             },
         };
         let sub_paths = |container: &Container| -> Result<()> {
