@@ -112,6 +112,17 @@ fn every_metric_is_in_the_readme_and_no_other() {
     assert_eq!(words("mysqlset_"), names, "{page}");
 }
 
+#[test]
+fn every_component_and_overlay_is_in_the_readmes_tables() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s");
+    for kind in ["components", "overlays"] {
+        for entry in std::fs::read_dir(directory.join(kind)).expect(kind).flatten() {
+            let name = format!("`{}`", entry.file_name().to_string_lossy());
+            assert!(rows().any(|row| row[0].contains(&name)), "{name} is in no table");
+        }
+    }
+}
+
 /// An ordered set replaces no pod while one is unready: what is set for a broken pod comes with the pod that replaces it.
 #[test]
 fn the_guide_deletes_the_pod_that_a_variable_is_set_for() {
