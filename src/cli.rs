@@ -91,6 +91,10 @@ pub struct InitConfigArgs {
     /// Server id of ordinal 0; ordinal N gets this plus N.
     #[arg(long, env = "MYSQLSET_SERVER_ID_OFFSET", default_value_t = 100, value_name = "N")]
     pub server_id_offset: u32,
+
+    /// Directory that gets this program too, as `install` does it: one container less.
+    #[arg(long, env = "MYSQLSET_INSTALL", value_name = "DIR")]
+    pub install: Option<PathBuf>,
 }
 
 /// Where the data lie.

@@ -3,7 +3,7 @@
 //! | path | answers |
 //! |---|---|
 //! | `/healthz` | 200 as long as the sidecar lives; nothing about the server |
-//! | `/readyz` | 200 when clients may be sent to this pod, else 503 and why |
+//! | `/readyz` | 200 when clients may be sent to this pod, else 503 and why; "not ready yet" until the first time |
 //! | `/metrics` | Prometheus' text format |
 //! | `/status` | all that is known, as JSON |
 //! | `POST /hold` | the same; no clone is begun for the next seconds. From this pod only: its server is about to stop |
@@ -30,6 +30,12 @@ use crate::event::{Cause, warn};
 use crate::exit::Reason;
 use crate::metrics::Metrics;
 use crate::status::{Snapshot, Status};
+
+/// How `/readyz` begins until the pod is ready for the first time.
+pub const NOT_READY_YET: &str = "not ready yet";
+
+/// And afterwards.
+const NOT_READY: &str = "not ready";
 
 /// Connections at once; probes and a scraper need a handful, and whoever holds some for nothing must not keep them out.
 const CONNECTIONS: usize = 64;
@@ -107,7 +113,10 @@ impl Pages {
             "/healthz" => text(StatusCode::OK, "alive\n".to_owned()),
             "/readyz" => match self.status.get().ready() {
                 Ok(()) => text(StatusCode::OK, "ready\n".to_owned()),
-                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready ({}): {why}\n", why.event)),
+                Err(why) => {
+                    let not_ready = if self.status.was_ready() { NOT_READY } else { NOT_READY_YET };
+                    text(StatusCode::SERVICE_UNAVAILABLE, format!("{not_ready} ({}): {why}\n", why.event))
+                }
             },
             "/metrics" => {
                 page(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", self.metrics.page())

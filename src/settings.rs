@@ -68,6 +68,8 @@ pub struct InitConfig {
     pub server_id: ServerId,
     pub config_map: PathBuf,
     pub conf_dir: PathBuf,
+    /// Where this program is put too.
+    pub install: Option<PathBuf>,
 }
 
 impl InitConfig {
@@ -78,6 +80,7 @@ impl InitConfig {
             member,
             config_map: args.config_map,
             conf_dir: args.conf_dir,
+            install: args.install,
         })
     }
 }
@@ -235,6 +238,8 @@ pub struct Probe {
     pub question: Question,
     /// Time without an answer that counts as a no.
     pub timeout: Duration,
+    /// Time for which it is asked again whether what has not come up yet has.
+    pub while_starting: Duration,
 }
 
 /// What a probe asks, and whom.
@@ -257,7 +262,11 @@ impl Probe {
                 Question::Ready { sidecar: args.sidecar.sidecar, max_lag: args.max_lag.map(Duration::from_secs) }
             }
         };
-        Ok(Probe { question, timeout: Duration::from_secs(args.timeout) })
+        Ok(Probe {
+            question,
+            timeout: Duration::from_secs(args.timeout),
+            while_starting: Duration::from_secs(args.while_starting),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the sidecar knows of its pod right now: one snapshot, written by who watches the server, read by everyone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,8 @@ pub struct Status {
     snapshot: RwLock<Snapshot>,
     /// Until when no clone is begun.
     held: Mutex<Option<Instant>>,
+    /// Whether clients could be sent here at some time since the sidecar's start.
+    was_ready: AtomicBool,
 }
 
 impl Status {
@@ -81,7 +84,7 @@ impl Status {
             server_starts: 0,
             observed: None,
         });
-        Status { snapshot, held: Mutex::new(None) }
+        Status { snapshot, held: Mutex::new(None), was_ready: AtomicBool::new(false) }
     }
 
     /// A copy of what is known.
@@ -109,6 +112,14 @@ impl Status {
         let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut snapshot);
         snapshot.observed = Some(Instant::now());
+        if snapshot.ready().is_ok() {
+            self.was_ready.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the pod was ready at some time since the sidecar's start.
+    pub fn was_ready(&self) -> bool {
+        self.was_ready.load(Ordering::Relaxed)
     }
 }
 

@@ -37,11 +37,16 @@ impl Volumes {
     }
 
     fn run(&self, hostname: &str, offset: &str) -> Ended {
+        self.run_with(&["--hostname", hostname, "--server-id-offset", offset])
+    }
+
+    fn run_with(&self, words: &[&str]) -> Ended {
         let path = self.directory.path();
         let termination = path.join("termination");
         std::fs::write(&termination, "").unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_mysqlset"))
-            .args(["init-config", "--hostname", hostname, "--server-id-offset", offset])
+            .arg("init-config")
+            .args(words)
             .arg("--config-map")
             .arg(path.join("config-map"))
             .arg("--conf-dir")
@@ -90,6 +95,22 @@ fn each_name_of_a_role_file_is_known_for_its_role() {
             ("server-id.cnf".to_owned(), format!("{SERVER_ID_HEAD}[mysqld]\nserver-id={}\n{events}", 100 + ordinal));
         assert_eq!(volumes.written(), [server_id, (file.to_owned(), content(file))].into());
     }
+}
+
+#[test]
+fn it_installs_the_program_too_where_it_is_told_where() {
+    let volumes = Volumes::with(&["primary.cnf"]);
+    let target = volumes.directory.path().join("program");
+    let ended = volumes.run_with(&["--hostname", "mysql-0", "--install", target.to_str().unwrap()]);
+    assert_eq!((ended.code, ended.termination.contains("program")), (Some(13), true), "{}", ended.log);
+    assert_eq!(volumes.written(), BTreeMap::new());
+
+    std::fs::create_dir(&target).unwrap();
+    let ended = volumes.run_with(&["--hostname", "mysql-0", "--install", target.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let installed = std::fs::read(target.join("mysqlset")).unwrap();
+    assert!(installed == std::fs::read(env!("CARGO_BIN_EXE_mysqlset")).unwrap());
+    assert_eq!(volumes.written().len(), 2);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
@@ -114,6 +114,29 @@ fn ready_may_depend_on_the_lag() {
     assert_eq!(ready(replica(30), &["--max-lag", "30"]).0, Some(0));
     let (code, answer, _) = ready(replica(31), &["--max-lag", "30"]);
     assert_eq!((code, answer.contains("31 seconds behind")), (Some(1), true), "{answer}");
+}
+
+#[test]
+fn what_has_not_come_up_yet_is_asked_again_and_what_was_ready_is_not() {
+    let unavailable = |words: &str| http("503 Service Unavailable", words);
+    let patience = ["--while-starting", "20"];
+    let coming_up = vec![unavailable("not ready yet: so\n"), http("200 OK", "ready\n")];
+    assert_eq!(ready(answering(coming_up), &patience).0, Some(0));
+    let was_ready = vec![unavailable("not ready: so\n"), http("200 OK", "ready\n")];
+    assert_eq!(ready(answering(was_ready), &patience), (Some(1), "not ready: so\n".to_owned(), String::new()));
+
+    let (held, away) = closed();
+    let begins = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        listen(&held, 1).unwrap();
+        let (mut connection, _) = TcpListener::from(held).accept().unwrap();
+        connection.write_all(b"\x17\x00\x00\x00\xff\x10\x04#08004Too many connections").unwrap();
+    });
+    let port = away.port().to_string();
+    let words = ["probe", "alive", "--server-port", &port, "--while-starting", "20"];
+    let (code, answer, _) = run(Command::new(BINARY).args(words));
+    assert_eq!(code, Some(0), "{answer}");
+    begins.join().unwrap();
 }
 
 #[test]

@@ -113,6 +113,38 @@ fn every_metric_is_in_the_readme_and_no_other() {
 }
 
 #[test]
+fn every_component_and_overlay_is_in_the_readmes_tables() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s");
+    for kind in ["components", "overlays"] {
+        for entry in std::fs::read_dir(directory.join(kind)).expect(kind).flatten() {
+            let name = format!("`{}`", entry.file_name().to_string_lossy());
+            assert!(rows().any(|row| row[0].contains(&name)), "{name} is in no table");
+        }
+    }
+}
+
+/// An ordered set replaces no pod while one is unready: what is set for a broken pod comes with the pod that replaces it.
+#[test]
+fn the_guide_deletes_the_pod_that_a_variable_is_set_for() {
+    let steps = GUIDE.split("```").filter(|step| step.contains("kubectl set env"));
+    let steps: Vec<&str> = steps.collect();
+    for variable in ["MYSQLSET_ON_BROKEN_REPLICA=clone-again", "MYSQLSET_ON_LOST_PRIMARY=recover"] {
+        let step = steps.iter().find(|step| step.contains(variable)).expect(variable);
+        let (_, after) = step.split_once(variable).expect("the variable");
+        assert!(after.contains("kubectl delete pod mysql-"), "{step}");
+    }
+}
+
+/// What was applied is deleted by what applied it, the disruption budget too; claims by the set's own label.
+#[test]
+fn the_guide_cleans_up_all_that_was_applied() {
+    let (_, clean_up) = GUIDE.split_once("# Clean up").expect("the step");
+    let (clean_up, _) = clean_up.split_once("```").expect("its end");
+    assert!(clean_up.contains("kubectl delete -k k8s/overlays/mariadb\n"), "{clean_up}");
+    assert!(clean_up.contains("kubectl delete pvc -l app.kubernetes.io/instance=mysql\n"), "{clean_up}");
+}
+
+#[test]
 fn the_guide_names_variables_codes_and_manifests_that_are_there() {
     let variables: BTreeSet<String> = flags().iter().map(variable).collect();
     let unknown: Vec<String> = words_of(GUIDE, "MYSQLSET_").difference(&variables).cloned().collect();

@@ -15,6 +15,11 @@ pub struct ProbeArgs {
     #[arg(long, global = true, env = "MYSQLSET_TIMEOUT", default_value_t = 4, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
+
+    /// Time for which a server or a sidecar that has not come up yet is asked again before the answer is no, in seconds: a
+    /// normal start then has no failed probe. Together with the timeout keep it below the probe's timeoutSeconds.
+    #[arg(long, global = true, env = "MYSQLSET_WHILE_STARTING", default_value_t = 0, value_name = "SECONDS")]
+    pub while_starting: u64,
 }
 
 /// What a probe asks.

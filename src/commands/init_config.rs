@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::install;
 use crate::durable::{self, Pending};
 use crate::event::info;
 use crate::exit::Reason;
@@ -22,6 +23,9 @@ const FILE_MODE: u32 = 0o644;
 
 /// Runs the command.
 pub fn run(settings: &InitConfig) -> Result<()> {
+    if let Some(directory) = &settings.install {
+        install::run(directory)?;
+    }
     let role = settings.member.role();
     let role_file = RoleFile::find(&settings.config_map, role)?;
 

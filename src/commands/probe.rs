@@ -1,7 +1,8 @@
 //! `mysqlset probe`: what `mysql -e 'SELECT 1'` is for in the tutorial, without a client in the image.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use hyper::StatusCode;
@@ -9,22 +10,47 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::ask::{self, get};
+use crate::http::NOT_READY_YET;
 use crate::mysql::{Server, TurnedAway};
 use crate::settings::{Account, HostPort, Probe, Question};
 
+/// Between two questions while there is something to come up.
+const PAUSE: Duration = Duration::from_millis(250);
+
 /// Runs the command.
 pub async fn run(settings: &Probe) -> Result<Outcome> {
+    let started = Instant::now();
+    loop {
+        let Err(why) = answer(settings).await else { return Ok(Outcome::Done) };
+        if !may_be_starting(&settings.question, &why) || started.elapsed() >= settings.while_starting {
+            return Ok(Outcome::No(format!("{why:#}")));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn answer(settings: &Probe) -> Result<()> {
     let answer = async {
         match &settings.question {
             Question::Alive { server, account } => is_alive(server, account).await,
             Question::Ready { sidecar, max_lag } => is_ready(*sidecar, *max_lag).await,
         }
     };
-    Ok(match tokio::time::timeout(settings.timeout, answer).await {
-        Ok(Ok(())) => Outcome::Done,
-        Ok(Err(error)) => Outcome::No(format!("{error:#}")),
-        Err(_) => Outcome::No(format!("no answer in {} seconds", settings.timeout.as_secs())),
-    })
+    let answer = tokio::time::timeout(settings.timeout, answer).await;
+    answer.unwrap_or_else(|_| bail!("no answer in {} seconds", settings.timeout.as_secs()))
+}
+
+/// A server that is away may be coming up. A sidecar says itself whether its pod was ready before; one that nobody listens
+/// for has not begun. One that hangs has.
+fn may_be_starting(question: &Question, why: &anyhow::Error) -> bool {
+    match question {
+        Question::Alive { .. } => true,
+        Question::Ready { .. } => {
+            let refused = |cause: &std::io::Error| cause.kind() == ErrorKind::ConnectionRefused;
+            why.to_string().starts_with(NOT_READY_YET)
+                || why.chain().any(|cause| cause.downcast_ref().is_some_and(refused))
+        }
+    }
 }
 
 /// A server that turns us away lives, be it for the password or for too many connections.

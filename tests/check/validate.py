@@ -26,7 +26,7 @@ SCRATCH = PROJECT / "target/kustomizations/check"
 utils.schema_contents = functools.cache(utils.schema_contents)
 
 # Older releases don't know a field of it.
-OLDEST = {"native-sidecar": (1, 29)}
+OLDEST = {"native-sidecar": (1, 29), "image-volume": (1, 33)}
 
 # Each overlay has one of them.
 CHOSEN = {"no-passwords", "secrets"}
@@ -39,6 +39,8 @@ def names(kind):
 def choices():
     """The components that are added to an overlay: none, each, all."""
     components = [name for name in names("components") if name not in CHOSEN]
+    # It says that it is to be listed last.
+    components.sort(key=lambda name: name == "native-sidecar")
     return [[]] + [[component] for component in components] + [components]
 
 

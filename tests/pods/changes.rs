@@ -27,7 +27,7 @@ impl Manifests {
     pub fn set_env(&mut self, container: &str, name: &str, value: &str) {
         let env = &mut self.container(container).env;
         env.retain(|variable| variable.name != name);
-        env.push(EnvVar { name: name.to_owned(), value: value.to_owned() });
+        env.push(EnvVar { name: name.to_owned(), value: value.to_owned(), value_from: None });
     }
 
     /// Has `clone` or `sidecar` start with limits, as the shell's `ulimit` takes them.

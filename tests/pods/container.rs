@@ -1,5 +1,6 @@
 //! One container: a process in namespaces of its own, first of its kind in its process namespace.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -26,6 +27,9 @@ pub struct Termination {
 
 /// What all containers of a pod share.
 pub struct World<'a> {
+    /// The pod's name and annotations, for the downward API.
+    pub pod: &'a str,
+    pub annotations: &'a BTreeMap<String, String>,
     pub images: &'a Images,
     pub network: &'a PodNetwork,
     /// The process whose mounts the containers see and among whose processes they live.
@@ -65,7 +69,13 @@ impl Running {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut outer = spawner::spawn(command)?;
         let pid = first_process(&mut outer).with_context(|| format!("container {}", container.name))?;
-        Ok(Running { outer: Mutex::new(outer), pid, termination_log, user, environment: environment(container) })
+        Ok(Running {
+            outer: Mutex::new(outer),
+            pid,
+            termination_log,
+            user,
+            environment: environment(container, world)?,
+        })
     }
 
     /// The end, where it has come.
@@ -110,11 +120,14 @@ impl Drop for Running {
     }
 }
 
-/// The child of bubblewrap's outer process, which is a child itself, once it is there.
+/// The child of bubblewrap's outer process, which is a child itself, once it runs the container's program: before that
+/// nothing can be run beside it.
 fn first_process(outer: &mut Child) -> Result<u32> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        if let Some(pid) = spawner::child_of(outer.id()).and_then(spawner::child_of) {
+        if let Some(pid) = spawner::child_of(outer.id()).and_then(spawner::child_of)
+            && std::fs::read_to_string(format!("/proc/{pid}/comm")).map_or(true, |name| name.trim() != "bwrap")
+        {
             return Ok(pid);
         }
         if outer.try_wait()?.is_some() {
@@ -127,10 +140,11 @@ fn first_process(outer: &mut Child) -> Result<u32> {
 }
 
 /// Of its first process, its probes and its hooks.
-fn environment(container: &Container) -> Vec<(String, String)> {
-    let own = container.env.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()));
-    let all = [("PATH", super::PATH), ("HOME", "/tmp")].into_iter().chain(own);
-    all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+fn environment(container: &Container, world: &World<'_>) -> Result<Vec<(String, String)>> {
+    let images = [("PATH", super::PATH), ("HOME", "/tmp")].map(|(name, value)| Ok((name.to_owned(), value.to_owned())));
+    let own = container.env.iter();
+    let own = own.map(|set| Ok((set.name.clone(), set.value_in(world.pod, world.annotations)?)));
+    images.into_iter().chain(own).collect()
 }
 
 /// User and group.
@@ -206,7 +220,7 @@ fn bubblewrap(
     if is_read_only {
         command.args(["--remount-ro", "/"]);
     }
-    for (name, value) in environment(container) {
+    for (name, value) in environment(container, world)? {
         command.args(["--setenv", &name, &value]);
     }
     command.arg("--");

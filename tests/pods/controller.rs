@@ -75,6 +75,14 @@ fn step(shared: &Arc<Shared>, wish: &Wish) -> Result<()> {
     }
     let replicas = wish.replicas.load(Ordering::Acquire);
     let manifests = shared.manifests();
+    let selector = &manifests.stateful_set.spec.selector.match_labels;
+    if let Some(stranger) = stranger(shared, selector) {
+        let said = format!("{stranger} is there and is not the set's: it lacks labels of the selector");
+        if !shared.events.lock().expect("events").iter().any(|line| line.ends_with(&said)) {
+            shared.event(said);
+        }
+        return Ok(());
+    }
     let in_order = manifests.stateful_set.spec.pod_management_policy == PodManagementPolicy::OrderedReady;
     for ordinal in 0..replicas {
         let pod = shared.pods.lock().expect("pods").get(&ordinal).cloned();
@@ -96,6 +104,12 @@ fn step(shared: &Arc<Shared>, wish: &Wish) -> Result<()> {
         shared.event(format!("{}: deleted, the set has {replicas} pods now", pod.name));
     }
     Ok(())
+}
+
+/// A pod in whose name's way the set can't make its own, for it does not take it over.
+fn stranger(shared: &Shared, selector: &BTreeMap<String, String>) -> Option<String> {
+    let pods = shared.pods.lock().expect("pods");
+    pods.values().find(|pod| !pod.has_labels(selector)).map(|pod| pod.name.clone())
 }
 
 /// A rolling update: the last pod that is not of what was applied last goes, once all behind it are ready. Whether there is

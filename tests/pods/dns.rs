@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Shared;
-use super::manifest::{Service, selects};
+use super::manifest::Service;
 use super::network::BRIDGE;
 
 /// What pods find in `/etc/resolv.conf`.
@@ -106,25 +106,26 @@ fn addresses_of(name: &str, cluster: &Shared) -> Vec<Ipv4Addr> {
     let manifests = cluster.manifests();
     let spec = &manifests.stateful_set.spec;
     let Some(name) = name.strip_suffix(".default.svc.cluster.local") else { return Vec::new() };
-    let is_served = |service: &Service| selects(&service.spec.selector, &spec.template.metadata.labels);
     let named = |name: &str| manifests.services.iter().find(|service| service.metadata.name == name);
     if name != spec.service_name
         && let Some(service) = named(name)
     {
-        return one_that_is_ready(cluster).filter(|_| is_served(service)).into_iter().collect();
+        return one_that_is_ready(service, cluster).into_iter().collect();
     }
-    let service = named(&spec.service_name).filter(|service| is_served(service));
-    let all = service.is_some_and(|service| service.spec.publish_not_ready_addresses);
+    let Some(service) = named(&spec.service_name) else { return Vec::new() };
+    let all = service.spec.publish_not_ready_addresses;
     let pods = cluster.pods.lock().expect("pods");
-    let published = pods.values().filter(|pod| all || pod.status.lock().expect("status").ready);
+    let served = pods.values().filter(|pod| pod.has_labels(&service.spec.selector));
+    let published = served.filter(|pod| all || pod.status.lock().expect("status").ready);
     let found =
         published.filter(|pod| name == spec.service_name || name == format!("{}.{}", pod.name, spec.service_name));
     found.map(|pod| pod.network.address).collect()
 }
 
-fn one_that_is_ready(cluster: &Shared) -> Option<Ipv4Addr> {
+fn one_that_is_ready(service: &Service, cluster: &Shared) -> Option<Ipv4Addr> {
     let pods = cluster.pods.lock().expect("pods");
-    let ready: Vec<Ipv4Addr> = pods.values().filter(|pod| pod.is_ready()).map(|pod| pod.network.address).collect();
+    let served = pods.values().filter(|pod| pod.has_labels(&service.spec.selector));
+    let ready: Vec<Ipv4Addr> = served.filter(|pod| pod.is_ready()).map(|pod| pod.network.address).collect();
     let dice = std::hash::RandomState::new().build_hasher().finish() as usize;
     (!ready.is_empty()).then(|| ready[dice % ready.len()])
 }

@@ -109,6 +109,14 @@ impl Images {
         table(name)
     }
 
+    /// Our image as a volume; that of no other is mounted.
+    pub fn provide_volume(&self, name: &str, path: &Path) -> Result<()> {
+        anyhow::ensure!(name.starts_with("mysqlset:"), "{name} is no image of ours");
+        std::fs::create_dir(path.join("bin"))?;
+        std::fs::copy(self.directory.join("mysqlset"), path.join("bin/mysqlset")).context("the image's program")?;
+        Ok(())
+    }
+
     /// Adds the arguments of bubblewrap that make an image's root. What an image has for temporary files can be written
     /// to unless the root is `read_only`.
     pub fn add_root(&self, command: &mut Command, image: &Image, read_only: bool) {

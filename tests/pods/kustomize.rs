@@ -1,5 +1,6 @@
 //! What `kubectl apply -k` would send, built by kustomize.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,9 +23,14 @@ pub fn build(overlay: &str, components: &[&str]) -> Result<String> {
     let directory = if components.is_empty() {
         project().join("k8s/overlays").join(overlay)
     } else {
-        users_own(overlay, components)?
+        users_own(overlay, components, "")?
     };
     run(&directory)
+}
+
+/// The same with more lines in the user's kustomization, such as `nameSuffix: -b`.
+pub fn build_with(overlay: &str, components: &[&str], lines: &str) -> Result<String> {
+    run(&users_own(overlay, components, lines)?)
 }
 
 /// What kustomize makes of a directory.
@@ -39,10 +45,13 @@ pub fn run(directory: &Path) -> Result<String> {
 }
 
 /// A kustomization as the README shows it.
-fn users_own(overlay: &str, components: &[&str]) -> Result<PathBuf> {
-    let directory = project().join("target/kustomizations").join(format!("{overlay}+{}", components.join("+")));
+fn users_own(overlay: &str, components: &[&str], lines: &str) -> Result<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    lines.hash(&mut hasher);
+    let name = format!("{overlay}+{}+{:x}", components.join("+"), hasher.finish());
+    let directory = project().join("target/kustomizations").join(name);
     std::fs::create_dir_all(&directory)?;
-    let mut text = format!("resources:\n  - ../../../k8s/overlays/{overlay}\ncomponents:\n");
+    let mut text = format!("resources:\n  - ../../../k8s/overlays/{overlay}\n{lines}\ncomponents:\n");
     for component in components {
         text += &format!("  - ../../../k8s/components/{component}\n");
     }

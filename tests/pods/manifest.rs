@@ -30,6 +30,8 @@ pub struct Metadata {
     pub name: String,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -120,6 +122,9 @@ pub struct Template {
 pub struct PodSpec {
     pub security_context: SecurityContext,
     pub termination_grace_period_seconds: u64,
+    /// Here only the machine's name is the node's.
+    #[serde(default)]
+    pub host_network: bool,
     #[serde(default)]
     pub init_containers: Vec<Container>,
     pub containers: Vec<Container>,
@@ -186,9 +191,16 @@ impl Container {
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
     /// Asked for, never enforced.
-    #[serde(rename = "requests")]
-    _requests: Ignored,
+    pub requests: Requests,
     pub limits: Limits,
+}
+
+/// What a node must have left for the container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requests {
+    pub cpu: Option<String>,
+    pub memory: Option<String>,
 }
 
 /// Shown to the container, never enforced.
@@ -240,7 +252,36 @@ pub struct Confinement {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct EnvVar {
     pub name: String,
+    #[serde(default)]
     pub value: String,
+    pub value_from: Option<ValueFrom>,
+}
+
+/// The downward API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ValueFrom {
+    pub field_ref: FieldRef,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FieldRef {
+    pub field_path: String,
+}
+
+impl EnvVar {
+    /// What it is in a pod of this name and these annotations.
+    pub fn value_in(&self, pod: &str, annotations: &BTreeMap<String, String>) -> Result<String> {
+        let Some(source) = &self.value_from else { return Ok(self.value.clone()) };
+        let path = source.field_ref.field_path.as_str();
+        if path == "metadata.name" {
+            return Ok(pod.to_owned());
+        }
+        let annotation = path.strip_prefix("metadata.annotations['").and_then(|rest| rest.strip_suffix("']"));
+        let value = annotation.and_then(|name| annotations.get(name));
+        value.cloned().with_context(|| format!("{}: {path} is not known", self.name))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -312,6 +353,16 @@ pub struct Volume {
     pub empty_dir: Option<Value>,
     pub config_map: Option<ConfigMapVolume>,
     pub secret: Option<SecretVolume>,
+    pub image: Option<ImageVolume>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ImageVolume {
+    pub reference: String,
+    /// They are all there.
+    #[serde(rename = "pullPolicy")]
+    _pull_policy: Ignored,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -66,6 +66,8 @@ pub struct Shared {
     /// By name, and in each by key.
     pub secrets: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     events: Mutex<Vec<String>>,
+    /// Each kind of probe's failure once.
+    unhealthy: Mutex<Vec<String>>,
     listener: Mutex<Option<Sender<String>>>,
     resolver: Mutex<dns::Mode>,
     ended: AtomicBool,
@@ -133,6 +135,7 @@ impl Cluster {
             pods: Mutex::default(),
             secrets: Mutex::new(secrets),
             events: Mutex::default(),
+            unhealthy: Mutex::default(),
             listener: Mutex::new(listener),
             resolver: Mutex::new(dns::Mode::Works),
             ended: AtomicBool::new(false),
@@ -148,6 +151,18 @@ impl Cluster {
     pub fn change(&self, manifests: Manifests) {
         self.scale(manifests.stateful_set.spec.replicas);
         *self.shared.manifests.write().expect("manifests") = Arc::new(manifests);
+    }
+
+    /// What probes said that failed, each once.
+    pub fn unhealthy(&self) -> Vec<String> {
+        self.shared.unhealthy.lock().expect("unhealthy").clone()
+    }
+
+    /// Gives all pods that are there a label.
+    pub fn label_pods(&self, name: &str, value: &str) {
+        for pod in self.shared.pods.lock().expect("pods").values() {
+            pod.labels.lock().expect("labels").insert(name.to_owned(), value.to_owned());
+        }
     }
 
     /// Waits until exactly so many pods are there, all of what was applied last, and ready.

@@ -13,13 +13,16 @@ use rustix::process::Signal;
 use super::Shared;
 use super::container::{Running, Termination, World};
 use super::keeper::Keeper;
-use super::manifest::{Container, Manifests, PodSpec};
+use super::manifest::{Container, Manifests, PodSpec, selects};
 use super::network::PodNetwork;
 use super::probes::Prober;
 use super::volumes;
 
 /// Between two looks at a pod's containers.
 const PERIOD: Duration = Duration::from_millis(15);
+
+/// The node's name, of a form that clouds give.
+const NODE: &str = "worker-1";
 
 /// What is known of a container.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +52,8 @@ pub struct Pod {
     pub manifests: Arc<Manifests>,
     pub network: PodNetwork,
     pub status: Mutex<PodStatus>,
+    /// Of its template, until a test changes them.
+    pub labels: Mutex<BTreeMap<String, String>>,
     pub deleted: AtomicBool,
     pub gone: AtomicBool,
     pub containers: Mutex<BTreeMap<String, Arc<Running>>>,
@@ -58,13 +63,16 @@ impl Pod {
     /// Makes the pod's network and starts its life.
     pub fn start(shared: &Arc<Shared>, name: &str, claims: BTreeMap<String, String>) -> Result<Arc<Pod>> {
         let uid = shared.next_number();
-        let network = shared.network.add_pod(name, uid as u32)?;
+        let manifests = shared.manifests();
+        let hostname = if manifests.stateful_set.spec.template.spec.host_network { NODE } else { name };
+        let network = shared.network.add_pod(hostname, uid as u32)?;
         let status = Mutex::new(PodStatus { uid, ..PodStatus::default() });
         let pod = Arc::new(Pod {
             name: name.to_owned(),
-            manifests: shared.manifests(),
             network,
             status,
+            labels: Mutex::new(manifests.stateful_set.spec.template.metadata.labels.clone()),
+            manifests,
             deleted: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             containers: Mutex::default(),
@@ -84,6 +92,10 @@ impl Pod {
 
     pub fn is_ready(&self) -> bool {
         self.status.lock().expect("status").ready
+    }
+
+    pub fn has_labels(&self, selector: &BTreeMap<String, String>) -> bool {
+        selects(selector, &self.labels.lock().expect("labels"))
     }
 
     pub fn spec(&self) -> &PodSpec {
@@ -118,6 +130,8 @@ impl Pod {
             Ok(places.get(name).map_or_else(|| volumes_directory.join(name), |(inside, _)| inside.clone()))
         };
         let world = World {
+            pod: &self.name,
+            annotations: &self.manifests.stateful_set.spec.template.metadata.annotations,
             images: &shared.images,
             network: &self.network,
             cluster: shared.network.pid(),
@@ -128,7 +142,9 @@ impl Pod {
             volume: &volume,
             is_read_only: &|name| {
                 let found = spec.volumes.iter().find(|volume| volume.name == name);
-                found.is_some_and(|volume| volume.config_map.is_some() || volume.secret.is_some())
+                found.is_some_and(|volume| {
+                    volume.config_map.is_some() || volume.secret.is_some() || volume.image.is_some()
+                })
             },
         };
         let sub_paths = |container: &Container| -> Result<()> {

@@ -78,7 +78,7 @@ impl Drop for Prober {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Startup,
     Readiness,
@@ -106,7 +106,11 @@ impl Asking {
                 self.pause(period);
                 continue;
             }
-            let good = self.ask().is_ok();
+            let answer = self.ask();
+            let good = answer.is_ok();
+            if let (Err(why), Some(shared)) = (answer, self.shared.upgrade()) {
+                self.note(&shared, &format!("{why:#}"));
+            }
             failures = if good { 0 } else { failures + 1 };
             if good || failures >= self.probe.failure_threshold {
                 match self.kind {
@@ -118,6 +122,20 @@ impl Asking {
             }
             let is_costly = good && self.probe.exec.is_some();
             self.pause(if is_costly { period * AFTER_A_YES } else { period });
+        }
+    }
+
+    /// As kubelet does by an event, with the probe's words. Not of a pod that is about to end, nor of a container that did.
+    fn note(&self, shared: &Shared, why: &str) {
+        let Some(pod) = self.pod.upgrade() else { return };
+        if self.stopped() || pod.deleted.load(Ordering::Acquire) || pod.container(&self.container.name).is_err() {
+            return;
+        }
+        let kind = format!("{:?}", self.kind);
+        let line = format!("Unhealthy: {}: {kind} probe of {} failed: {why}", pod.name, self.container.name);
+        let mut unhealthy = shared.unhealthy.lock().expect("unhealthy");
+        if !unhealthy.contains(&line) {
+            unhealthy.push(line);
         }
     }
 
@@ -137,7 +155,8 @@ impl Asking {
         let limit = Duration::from_secs(self.probe.timeout_seconds);
         if let Some(exec) = &self.probe.exec {
             let output = pod.container(&self.container.name)?.exec(&exec.command, limit)?;
-            ensure!(output.status.success(), "{:?} ended with {}", exec.command, output.status);
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned();
+            ensure!(output.status.success(), "{said} ({})", output.status);
         }
         if let Some(http) = &self.probe.http_get {
             let shared = self.shared.upgrade().context("the cluster is gone")?;

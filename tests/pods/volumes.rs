@@ -88,6 +88,10 @@ pub fn provide_for_pod(pod: &Pod, shared: &Shared, pod_directory: &Path) -> Resu
     for volume in &spec.volumes {
         let path = pod_directory.join(&volume.name);
         std::fs::create_dir_all(&path)?;
+        if let Some(image) = &volume.image {
+            shared.images.provide_volume(&image.reference, &path)?;
+            continue;
+        }
         for (name, text) in contents(volume, &pod.manifests, shared)? {
             write_key(&path.join(name), &text, volume, &spec.security_context)?;
         }

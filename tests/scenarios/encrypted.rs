@@ -63,7 +63,8 @@ fn encrypt(manifests: &mut Manifests, replicas_keys: &str) {
     let files = [("right", 'a'), ("wrong", 'b')].map(|(name, digit)| (name.to_owned(), keys(digit)));
     manifests.secrets.insert("keys".to_owned(), BTreeMap::from(files));
     let secret = SecretVolume { secret_name: "keys".to_owned(), default_mode: 0o444, items: Vec::new() };
-    let volume = Volume { name: "keys".to_owned(), empty_dir: None, config_map: None, secret: Some(secret) };
+    let volume =
+        Volume { name: "keys".to_owned(), empty_dir: None, config_map: None, image: None, secret: Some(secret) };
     manifests.stateful_set.spec.template.spec.volumes.push(volume);
     for name in ["clone", "sidecar", "mysql"] {
         let mount =

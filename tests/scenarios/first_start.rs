@@ -34,6 +34,15 @@ fn three_pods_come_up_and_replicate() -> Result<()> {
 }
 
 #[test]
+fn the_program_comes_from_its_image_as_a_volume() -> Result<()> {
+    let cluster = set::start_from(tested().overlay, &["image-volume"], 2, |_| {})?;
+    cluster.wait_ready(2)?;
+    let touched = cluster.exec("mysql-1", "sidecar", &["touch", "/mysqlset/x"])?;
+    assert!(!touched.status.success(), "nobody writes to an image");
+    Ok(())
+}
+
+#[test]
 fn every_sidecar_tells_its_health_and_metrics_and_stays_small() -> Result<()> {
     let cluster = set::start(2, |_| {})?;
     cluster.wait_ready(2)?;

@@ -43,6 +43,7 @@ mod refusals;
 mod rehearsal;
 mod rolled_back;
 mod scale;
+mod second_set;
 mod set;
 mod shapes;
 mod signals;

@@ -67,7 +67,7 @@ fn assert_not_in(place: &str, bytes: &[u8]) -> Result<()> {
 /// Not in a container's log, nor in a server's binary or relay log.
 fn assert_not_written(cluster: &Cluster, pods: &[&str]) -> Result<()> {
     for pod in pods {
-        for container in ["install", "init-config", "clone", "mysql", "sidecar"] {
+        for container in ["init-config", "clone", "mysql", "sidecar"] {
             assert_not_in(&format!("the log of {pod}'s {container}"), cluster.logs(pod, container).as_bytes())?;
         }
         let mut looked_at = 0;

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use crate::faults::ask_for_a_clone;
 use crate::needs;
+use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
@@ -36,6 +37,24 @@ fn a_server_is_alive_whoever_asks_and_its_log_stays_empty_of_it() -> Result<()> 
     let asked = asked?;
     assert_eq!(asked.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&asked.stdout), "no answer in 1 seconds\n");
+    Ok(())
+}
+
+#[test]
+fn no_probe_of_a_normal_start_fails_and_a_failed_one_is_shown_with_the_sidecars_words() -> Result<()> {
+    let cluster = set::start(2, |_| {})?;
+    cluster.wait_ready(2)?;
+    assert_eq!(cluster.unhealthy(), [""; 0]);
+    cluster.delete_pod("mysql-1")?;
+    cluster.wait_for("mysql-1 to go", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
+    cluster.wait_ready(2)?;
+    assert_eq!(cluster.unhealthy(), [""; 0]);
+
+    cluster.sql("mysql-1", tested().stop_replica())?;
+    cluster.wait_for("mysql-1 to be unhealthy", PATIENCE, || Ok(!cluster.unhealthy().is_empty()))?;
+    let said = cluster.unhealthy().join("\n");
+    assert!(said.contains("mysql-1: Readiness probe of sidecar failed: not ready: "), "{said}");
+    assert!(said.contains("applier stopped"), "{said}");
     Ok(())
 }
 

@@ -8,7 +8,9 @@
 # tables are made, a temporary server is started that listens on its socket only, root@% is created without a trace
 # in the binary log, and the server proper is started in this process's place.
 set -eu
-datadir=/var/lib/mysql
+# The original asks the server.
+configured=$(sed -n 's/^datadir *= *//p' /etc/mysql/conf.d/*.cnf 2>/dev/null || true)
+datadir=${configured:-/var/lib/mysql}
 socket=/run/mysqld/mysqld.sock
 
 # Until a temporary server answers.
