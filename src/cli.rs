@@ -319,6 +319,11 @@ pub struct SidecarArgs {
     #[command(flatten)]
     pub server: ServerArgs,
 
+    /// Directory with the server's configuration files, where init-config has left the server id. Where that file is there,
+    /// the server must have that id.
+    #[arg(long, env = "MYSQLSET_SERVER_CONFIG", default_value = "/etc/mysql/conf.d", value_name = "DIR")]
+    pub server_config: PathBuf,
+
     /// Host that replicas replicate from; by default pod 0 of the set, mysql-0.mysql.
     #[arg(long, env = "MYSQLSET_SOURCE_HOST", value_name = "HOST")]
     pub source_host: Option<String>,

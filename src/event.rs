@@ -253,6 +253,7 @@ events! {
     ServerSilent, "server.silent", "The server does not answer.";
     ServerTurnsAway, "server.turns_away", "The server does not let the sidecar's account in.";
     ServerUnsettled, "server.unsettled", "The server's start is being looked at.";
+    ServerIdDiffers, "server.id_differs", "The server has another server id than `init-config` wrote. Two servers with one id end each other's replication.";
     ServerRefused, "server.refused", "The server answers a statement with an error. The field `code` has its number.";
     SidecarTrouble, "sidecar.trouble", "The sidecar cannot do its work.";
     ReplicationNotSetUp, "replication.not_set_up", "No replication is set up.";

@@ -164,6 +164,8 @@ pub struct Sidecar {
     pub follow_unproven_primary: bool,
     /// Whether a new database has a mark when it is whole.
     pub first_start_mark: bool,
+    /// Where `init-config` has left the server id.
+    pub server_config: PathBuf,
     /// The server in this pod.
     pub server: HostPort,
     /// The server that replicas replicate from.
@@ -211,6 +213,7 @@ impl Sidecar {
             donate_unproven_stream: to_anyone,
             follow_unproven_primary: args.follow_unproven_primary,
             first_start_mark: args.first_start_mark,
+            server_config: args.server_config,
             server,
             primary: is_primary.then(|| HostPort { host: source_host.clone(), port: args.clone_listen.port() }),
             source: HostPort { host: source_host, port: args.source_port },

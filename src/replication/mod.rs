@@ -8,6 +8,7 @@ mod broken;
 mod fault;
 mod primary;
 mod replica;
+mod server_id;
 mod source;
 
 use std::convert::Infallible;
@@ -153,6 +154,7 @@ impl Keeper {
 
     /// Compares and sets right, once for each start of the server; again after an error.
     async fn settle(&mut self, server: &mut Server) -> Result<()> {
+        server_id::check(server, &self.settings).await?;
         let journal = Journal::read(&self.settings.data_dir)?;
         let (journal, unfit) = match self.settings.member.role() {
             Role::Primary => {

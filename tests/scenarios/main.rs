@@ -42,6 +42,7 @@ mod refusals;
 mod rehearsal;
 mod rolled_back;
 mod scale;
+mod server_ids;
 mod set;
 mod shapes;
 mod signals;
