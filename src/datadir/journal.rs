@@ -2,6 +2,7 @@
 
 mod clone_record;
 mod fault;
+mod why;
 
 use std::fmt;
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::exit::{self, Reason};
 use crate::position::Position;
 pub use clone_record::{CloneRecord, ListedBy, PluginCopy, Unproven};
 pub use fault::ApplierFault;
+pub use why::Why;
 
 /// The journal's name, in a data directory and in a stage.
 pub const FILE_NAME: &str = ".mysqlset.json";
@@ -83,26 +85,6 @@ impl SetId {
 impl fmt::Display for SetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// What keeps a replica's replication from going on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Why {
-    /// The source no longer has, or never had, what comes after this replica's position.
-    SourcePurged,
-    /// What was fetched and not yet applied can't be read, nor how far it was applied.
-    RelayLogsLost,
-}
-
-impl Why {
-    /// The reason's name, for metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Why::SourcePurged => "source-purged",
-            Why::RelayLogsLost => "relay-logs-lost",
-        }
     }
 }
 

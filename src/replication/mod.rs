@@ -7,6 +7,7 @@
 mod broken;
 mod fault;
 mod primary;
+mod refusal;
 mod replica;
 mod server_id;
 mod source;
@@ -247,16 +248,18 @@ impl Keeper {
         server: &mut Server,
         status: &ReplicationStatus,
     ) -> Result<()> {
-        if self.settings.member.role() == Role::Primary || self.status.get().broken.is_some() {
+        let known = self.status.get().broken;
+        let is_known = known.is_some_and(|known| known.why == why || Some(&known.text) == status.error.as_ref());
+        if self.settings.member.role() == Role::Primary || is_known {
             return Ok(());
         }
-        let broken = broken::describe(why, server, status).await?;
+        let broken = broken::describe(why, server, status, &self.settings).await?;
         error!(
             ReplicationBroken,
             why = broken.why.name(),
-            "replication can't go on ({}): the data are kept as they are; delete the pod to clone it again where its \
-             clone has --on-broken-replica clone-again, else delete its volume too",
-            broken.text
+            "replication can't go on ({}): {}",
+            broken.text,
+            broken.why.remedy()
         );
         if let Some(mut journal) = Journal::read(&self.settings.data_dir)? {
             journal.broken = Some(broken.clone());

@@ -96,6 +96,9 @@ fn may_be_replaced(settings: &Clone, layout: &Layout, journal: &Journal) -> bool
         );
         false
     };
+    if !broken.why.is_mended_by_clone() {
+        return refuse(broken.why.remedy());
+    }
     let age = journal.cloned_again_at.map(|at| now().saturating_sub(at));
     if layout.place == Place::Inside {
         return refuse("the data directory is a mount point, so that a clone can't be made beside it");
