@@ -127,6 +127,8 @@ events! {
     EventsEnabled, "events.enabled", "Events that replication had disabled run again on this recovered primary.";
     DataComplete, "data.complete", "The data directory holds what it should.";
     DataAdopted, "data.adopted", "The data directory holds a database that mysqlset did not make. It is taken as it is.";
+    DataTaken, "data.taken", "The data directory holds another pod's data of the same set. They are taken.";
+    PrimarysDataFollow, "data.primarys_follow", "What was the primary's data follows the primary of today, by GTID.";
     CloneResumed, "clone.resumed", "An earlier start was interrupted. This one goes on from there.";
     CloneAgainRefused, "clone.again_refused", "Replication is broken, and the replica is not cloned again.";
     DataSetAside, "data.untrusted", "The data cannot be trusted and are set aside.";
@@ -279,6 +281,7 @@ events! {
     ExitLocked, "exit.locked", "33: Another process works on the data directory.";
     ExitOwner, "exit.owner", "34: The owner of the data directory is not known.";
     ExitPrimaryLost, "exit.primary_lost", "35: The primary's volume is empty, and the set has data or may have.";
+    ExitOtherPod, "exit.other_pod", "36: The volume holds another pod's data, which this one cannot go on with.";
     ExitNoBackupTool, "exit.no_backup_tool", "40: There is no backup tool.";
     ExitPrepare, "exit.prepare", "41: What was received could not be prepared or proven.";
     ExitNoPosition, "exit.no_position", "42: There is no position to start replication from.";

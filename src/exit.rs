@@ -52,6 +52,8 @@ pub enum Reason {
     Owner = 34,
     /// The primary's volume is empty, and the set has data elsewhere or may have.
     PrimaryLost = 35,
+    /// The volume holds another pod's data, which this one can't go on with.
+    OtherPod = 36,
     /// No backup tool is installed where it is needed.
     NoBackupTool = 40,
     /// The backup tool could not prepare what was received.
@@ -94,6 +96,7 @@ impl Reason {
             Reason::Locked => Event::ExitLocked,
             Reason::Owner => Event::ExitOwner,
             Reason::PrimaryLost => Event::ExitPrimaryLost,
+            Reason::OtherPod => Event::ExitOtherPod,
             Reason::NoBackupTool => Event::ExitNoBackupTool,
             Reason::Prepare => Event::ExitPrepare,
             Reason::NoPosition => Event::ExitNoPosition,

@@ -122,6 +122,9 @@ pub struct Journal {
     pub since: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
+    /// Whose data these are in their set: the pod's ordinal. Earlier versions named nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinal: Option<u32>,
     /// The latest recovery of the primary that these data are known to have gone along with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
@@ -171,6 +174,7 @@ impl Journal {
             state,
             since: now(),
             set_id: None,
+            ordinal: None,
             lineage: None,
             clone: None,
             source_forgotten: false,
@@ -288,7 +292,7 @@ mod tests {
             "bytes":1,"seconds":1.0,"received_at":1},"prepare_attempts":1,"failed_backups":0}"#;
         std::fs::write(directory.path().join(FILE_NAME), text).unwrap();
         let journal = Journal::read(directory.path()).unwrap().unwrap();
-        assert_eq!((journal.received_log, journal.memory_halvings), (None, 0));
+        assert_eq!((journal.received_log, journal.memory_halvings, journal.ordinal), (None, 0, None));
         assert!(journal.clone.unwrap().unproven.is_empty());
     }
 

@@ -47,6 +47,24 @@ pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -
     })
 }
 
+/// Where a server's data end that were a primary's, by GTID: all that it wrote itself, whatever its server id was, and all
+/// that it once applied. `None` where it has no GTIDs.
+pub async fn own_position(server: &mut Server) -> Result<Option<Position>> {
+    let dialect = server.dialect;
+    if !goes_by_gtid(server, None).await? {
+        return Ok(None);
+    }
+    let gtid = match dialect {
+        Dialect::Mariadb => {
+            let written = server.value("SELECT @@GLOBAL.gtid_binlog_pos").await?.unwrap_or_default();
+            let applied = server.value("SELECT @@GLOBAL.gtid_slave_pos").await?.unwrap_or_default();
+            history::mariadb_furthest(&written, &applied)
+        }
+        Dialect::Mysql { .. } => server.value(dialect.reached_gtid()).await?.unwrap_or_default(),
+    };
+    Ok((!gtid.is_empty()).then(|| dialect.position_by_gtid(gtid)))
+}
+
 /// Whether GTIDs say how far a server has come. One that once had them keeps those that it knew.
 async fn goes_by_gtid(server: &mut Server, status: Option<&ReplicationStatus>) -> Result<bool> {
     let dialect = server.dialect;

@@ -71,7 +71,8 @@ fn refined(why: Why, reached: &[Position], primary: Option<&Report>) -> Why {
     }
 }
 
-async fn ask_primary(settings: &Arc<Sidecar>, questions: Questions) -> Option<Report> {
+/// Asks the primary's sidecar; `None` where it gives no answer in time.
+pub async fn ask_primary(settings: &Arc<Sidecar>, questions: Questions) -> Option<Report> {
     let place = Place::Name(settings.primary.clone()?);
     let settings = settings.clone();
     let asking = tokio::task::spawn_blocking(move || {

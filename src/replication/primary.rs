@@ -9,6 +9,7 @@ use crate::datadir::journal::{Journal, Lineage, SetId, State};
 use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::mysql::{Server, history, replication_status};
+use crate::ordinal::Ordinal;
 use crate::position::Position;
 use crate::position::history::{mariadb_covers, mysql_covers};
 
@@ -39,6 +40,7 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path, first_starts_are_marked
     let set_id = SetId::random()?;
     let mut complete = journal.entering(State::Complete);
     complete.set_id = Some(set_id.clone());
+    complete.ordinal.get_or_insert(Ordinal::PRIMARY.0);
     complete.write(data_dir)?;
     first_start::forget(data_dir)?;
     info!(PrimaryComplete, %set_id, "the primary's data are complete");

@@ -66,34 +66,69 @@ mod tests {
 
     #[test]
     fn the_causes_of_one_number_are_told_apart() {
-        let fatal = |from: &str, text: &str| format!("Got fatal error 1236 from {from} when reading data from binary log: '{text}'");
+        let fatal = |from: &str, text: &str| {
+            format!("Got fatal error 1236 from {from} when reading data from binary log: '{text}'")
+        };
         for (text, why) in [
             ("Could not find first log file name in binary log index file", Why::SourcePurged),
-            ("Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and required \
-              binlog files have been purged.", Why::SourcePurged),
-            ("Cannot replicate because the source purged required binary logs. Replicate the missing transactions from \
-              elsewhere, or provision a new replica from backup.", Why::SourcePurged),
-            ("The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the master has purged binary logs \
-              containing GTIDs that the slave requires.", Why::SourcePurged),
+            (
+                "Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and required \
+              binlog files have been purged.",
+                Why::SourcePurged,
+            ),
+            (
+                "Cannot replicate because the source purged required binary logs. Replicate the missing transactions from \
+              elsewhere, or provision a new replica from backup.",
+                Why::SourcePurged,
+            ),
+            (
+                "The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the master has purged binary logs \
+              containing GTIDs that the slave requires.",
+                Why::SourcePurged,
+            ),
             ("Replica has more GTIDs than the source has, using the source's SERVER_UUID.", Why::AheadOfSource),
             ("Slave has more GTIDs than the master has, using the master's SERVER_UUID.", Why::AheadOfSource),
             ("Client requested source to start replication from position > file size", Why::AheadOfSource),
             ("Client requested master to start replication from impossible position", Why::AheadOfSource),
-            ("Error: connecting slave requested to start from GTID 0-1-9, which is not in the master's binlog", Why::AheadOfSource),
-            ("Requested slave GTID state not found in binlog. The slave has probably diverged due to executing erroneous \
-              transactions", Why::AheadOfSource),
-            ("The binlog on the master is missing the GTID 0-1-9 requested by the slave (even though a subsequent sequence \
-              number does exist), and GTID strict mode is enabled", Why::AheadOfSource),
-            ("A slave with the same server_uuid/server_id as this slave has connected to the master; the first event 'b.000001' \
-              at 4, the last event read from 'b.000001' at 4711, the last byte read from 'b.000001' at 4711.", Why::SameServerId),
-            ("A replica with the same server_uuid/server_id as this replica has connected to the source", Why::SameServerId),
-            ("log event entry exceeded max_allowed_packet; Increase max_allowed_packet on source; the first event 'b.000001' at \
-              4", Why::PacketTooLarge),
-            ("binlog truncated in the middle of event; consider out of disk space on master; the first event", Why::SourceLogDamaged),
+            (
+                "Error: connecting slave requested to start from GTID 0-1-9, which is not in the master's binlog",
+                Why::AheadOfSource,
+            ),
+            (
+                "Requested slave GTID state not found in binlog. The slave has probably diverged due to executing erroneous \
+              transactions",
+                Why::AheadOfSource,
+            ),
+            (
+                "The binlog on the master is missing the GTID 0-1-9 requested by the slave (even though a subsequent sequence \
+              number does exist), and GTID strict mode is enabled",
+                Why::AheadOfSource,
+            ),
+            (
+                "A slave with the same server_uuid/server_id as this slave has connected to the master; the first event 'b.000001' \
+              at 4, the last event read from 'b.000001' at 4711, the last byte read from 'b.000001' at 4711.",
+                Why::SameServerId,
+            ),
+            (
+                "A replica with the same server_uuid/server_id as this replica has connected to the source",
+                Why::SameServerId,
+            ),
+            (
+                "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on source; the first event 'b.000001' at \
+              4",
+                Why::PacketTooLarge,
+            ),
+            (
+                "binlog truncated in the middle of event; consider out of disk space on master; the first event",
+                Why::SourceLogDamaged,
+            ),
             ("bogus data in log event; the first event", Why::SourceLogDamaged),
             ("Event crc check failed! Most likely there is event corruption.", Why::SourceLogDamaged),
             ("Could not open log file", Why::SourceLogDamaged),
-            ("Replica can not handle replication events with the checksum that source is configured to log", Why::SourceRefuses),
+            (
+                "Replica can not handle replication events with the checksum that source is configured to log",
+                Why::SourceRefuses,
+            ),
             ("words of a later version", Why::SourceRefuses),
         ] {
             for number in CANNOT_READ_LOG {
@@ -109,8 +144,17 @@ mod tests {
         let ids = "Fatal error: The slave I/O thread stops because master and slave have equal MySQL server ids; these ids must \
                    be different for replication to work";
         assert_eq!(cause(1593, ids), Some(Why::SameServerId));
-        assert_eq!(cause(13117, "Fatal error: … have equal MySQL server UUIDs; these UUIDs must be different"), Some(Why::SameServerId));
-        assert_eq!(cause(1593, "Fatal error: The slave I/O thread stops because a fatal error is encountered when it tried to SET @x"), None);
+        assert_eq!(
+            cause(13117, "Fatal error: … have equal MySQL server UUIDs; these UUIDs must be different"),
+            Some(Why::SameServerId)
+        );
+        assert_eq!(
+            cause(
+                1593,
+                "Fatal error: The slave I/O thread stops because a fatal error is encountered when it tried to SET @x"
+            ),
+            None
+        );
         assert_eq!(cause(2003, "can't connect"), None);
     }
 }

@@ -40,6 +40,7 @@ mod probes;
 mod proxy;
 mod refusals;
 mod rehearsal;
+mod renumbered;
 mod rolled_back;
 mod scale;
 mod server_ids;

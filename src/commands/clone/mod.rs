@@ -8,6 +8,7 @@ mod comparing;
 mod copying;
 mod events;
 mod judge;
+mod owner;
 mod preparing;
 mod proving;
 mod rehearsing;
@@ -30,7 +31,7 @@ use crate::ordinal::Role;
 use crate::peer::{self, Place, Questions};
 use crate::server_config::ServerConfig;
 use crate::settings::{Clone, HostPort};
-use crate::wire::message::Wants;
+use crate::wire::message::{Report, Wants};
 use copying::{Copying, From};
 use judge::{Next, judge};
 use ways::Ways;
@@ -105,6 +106,13 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
 /// The configuration that the server will use, as the programs here would.
 fn config(settings: &Clone, ways: &Ways) -> Result<ServerConfig> {
     ServerConfig::read(&settings.server_config, ways.series().as_deref())
+}
+
+/// Asks the primary's sidecar, without any question about a position.
+fn ask_primary(settings: &Clone) -> Result<Report, String> {
+    let place = Place::Name(settings.primary.clone());
+    peer::ask_for_report(&settings.member, &settings.peering, &place, &Questions::default())
+        .map_err(|silence| format!("{}: {silence}", settings.primary))
 }
 
 fn why_to_keep_now(settings: &Clone, old: &Journal) -> Option<String> {
