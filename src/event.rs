@@ -160,6 +160,7 @@ events! {
     SidecarHup, "sidecar.sighup", "SIGHUP came. There is nothing to read anew.";
     EarlierLifeRemoved, "copy.file_removed", "A file of the copied server's earlier life was removed.";
     LocksMissing, "volume.no_locks", "The volume's file system has no locks.";
+    StoragesEntries, "volume.storages_entries", "Storage keeps entries of its own in the data directory. They are left alone.";
     PlaceMade, "copy.directory_made", "A directory was made that the server's configuration names.";
     PlaceMoved, "copy.file_moved", "A file was moved to where the server's configuration has it.";
     DataMovedAside, "data.set_aside", "The old data directory has another name now.";

@@ -134,3 +134,22 @@ fn giving_up_leaves_no_part_of_a_backup() {
     assert_eq!(ended.code, Some(20), "{}", ended.log);
     assert!(!stage.exists());
 }
+
+#[test]
+fn what_storage_keeps_in_a_volumes_root_is_named_and_left_alone() {
+    let storages = ["lost+found/x", ".snapshot/hourly.0/ibdata1", ".Trash-0/files/x", ".zfs/shares/x"];
+    let volume = Volume::with(&storages.map(|name| (name, "")));
+    let ended = volume.clone("mysql-0", &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains(".Trash-0, .snapshot, .zfs, lost+found"), "{}", ended.log);
+    for name in storages {
+        assert!(volume.data_dir().join(name).exists(), "{name}");
+    }
+    // Nothing is set aside where that would take them along, and what is not storage's is named.
+    std::fs::write(volume.data_dir().join("notes.txt"), "").unwrap();
+    std::fs::remove_file(volume.data_dir().join(".mysqlset.json")).unwrap();
+    let ended = volume.clone("mysql-0", &["--on-half-made", "set-aside"]);
+    assert_eq!(ended.code, Some(30), "{}", ended.log);
+    let ended = volume.clone("mysql-0", &[]);
+    assert!(ended.code == Some(30) && ended.log.contains("(notes.txt)"), "{}", ended.log);
+}

@@ -33,3 +33,4 @@ pub mod ownership;
 pub mod publish;
 pub mod stage;
 pub mod state;
+pub mod storage;

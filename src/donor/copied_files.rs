@@ -7,13 +7,14 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::datadir::storage::is_storages_own;
 use crate::limits;
 use crate::mysql::storage::Storage;
 use crate::server_config::data_files;
 use crate::unpack::path::OUR_PREFIX;
 
 /// Beginnings of names in a data directory that are looked at by nobody.
-const PASSED_OVER: [&str; 6] = ["ib_logfile", "#innodb_redo", "ibtmp", "#innodb_temp", "lost+found", OUR_PREFIX];
+const PASSED_OVER: [&str; 5] = ["ib_logfile", "#innodb_redo", "ibtmp", "#innodb_temp", OUR_PREFIX];
 
 /// Endings of InnoDB's files.
 const OF_INNODB: [&str; 2] = ["ibd", "ibu"];
@@ -62,7 +63,7 @@ pub fn look(data_dir: &Path, storage: &Storage, copier: Copier) -> std::io::Resu
         // MySQL's images leave a link to the server's socket there, at each start.
         let socket = storage.socket();
         let is_socket = socket.is_some() && entry.path().read_link().ok().map(in_run) == socket.map(in_run);
-        if !is_passed_over && !is_socket {
+        if !is_passed_over && !is_socket && !is_storages_own(&name) {
             let is_whole = WHOLE.iter().any(|start| name.starts_with(start));
             looking.add(&entry.path(), is_whole);
         }

@@ -105,7 +105,9 @@ fn may_be_replaced(settings: &Clone, layout: &Layout, journal: &Journal) -> bool
     }
     let age = journal.cloned_again_at.map(|at| now().saturating_sub(at));
     if layout.place == Place::Inside {
-        return refuse("the data directory is a mount point, so that a clone can't be made beside it");
+        return refuse(
+            "the data directory is a volume's root or a mount point, so that a clone can't be made beside it",
+        );
     }
     let is_under_way = layout.stage().exists();
     if !is_under_way && age.is_some_and(|seconds| seconds < LEAST_AGE.as_secs()) {

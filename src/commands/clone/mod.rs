@@ -18,6 +18,7 @@ mod ways;
 use anyhow::Result;
 
 use crate::cli::OnLostPrimary;
+use crate::datadir::contents::Contents;
 use crate::datadir::journal::{FILE_NAME, Journal, State};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
@@ -43,6 +44,7 @@ pub fn run(settings: &Clone) -> Result<()> {
     let _lock = Lock::take(layout.workplace())?;
     // By what is there before anything is moved; that it can't be decided matters only where something is to be made.
     let ownership = Ownership::decide(&layout, settings.owner);
+    name_storages_entries(&layout)?;
     let found = look(&layout, || ServerConfig::read(&settings.server_config, None))?;
     let interrupted = match judge(settings, &layout, found)? {
         Next::LeaveAlone(journal) => {
@@ -80,6 +82,20 @@ pub fn run(settings: &Clone) -> Result<()> {
     let rehearsal = if is_proven { None } else { rehearsing::plan(settings, &layout, &ways)? };
     let copying = Copying { settings, layout: &layout, ownership, ways, config, rehearsal, from, replacing: None };
     copying.run(interrupted)
+}
+
+/// Says what is no data, and stays whatever is done.
+fn name_storages_entries(layout: &Layout) -> Result<()> {
+    if !layout.data_dir.exists() {
+        return Ok(());
+    }
+    let contents = Contents::of(&layout.data_dir)?;
+    let names: Vec<&str> = contents.storages_names().collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        info!(StoragesEntries, data_dir = %layout.data_dir.display(), %names, "left alone what the storage keeps in the data directory");
+    }
+    Ok(())
 }
 
 /// Puts a clone in the place of a replica that can't go on. Where that doesn't work its data stay as they are, and the
