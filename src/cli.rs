@@ -183,6 +183,10 @@ pub struct CloneArgs {
     #[arg(long, env = "MYSQLSET_ON_LOST_PRIMARY", value_enum, default_value = "refuse")]
     pub on_lost_primary: OnLostPrimary,
 
+    /// The set's first start is behind it: an empty ordinal 0 makes no new database, even where no other pod answers.
+    #[arg(long, env = "MYSQLSET_SET_HAS_DATA", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub set_has_data: bool,
+
     /// What to do with a replica's data whose replication can't go on: the source has purged what it needs, or its relay
     /// logs are lost.
     #[arg(long, env = "MYSQLSET_ON_BROKEN_REPLICA", value_enum, default_value = "keep")]

@@ -100,6 +100,8 @@ pub struct Clone {
     pub on_half_made: OnHalfMade,
     pub on_lost_primary: OnLostPrimary,
     pub on_broken_replica: OnBrokenReplica,
+    /// Whether the set's first start is behind it.
+    pub set_has_data: bool,
     /// Where the server's configuration files lie.
     pub server_config: PathBuf,
     pub rehearsal: Rehearse,
@@ -139,6 +141,7 @@ impl Clone {
             on_half_made: args.on_half_made,
             on_lost_primary: args.on_lost_primary,
             on_broken_replica: args.on_broken_replica,
+            set_has_data: args.set_has_data,
             server_config: args.server_config,
             rehearsal: args.rehearsal,
             keyring: args.keyring,

@@ -153,3 +153,17 @@ fn what_storage_keeps_in_a_volumes_root_is_named_and_left_alone() {
     let ended = volume.clone("mysql-0", &[]);
     assert!(ended.code == Some(30) && ended.log.contains("(notes.txt)"), "{}", ended.log);
 }
+
+/// After a full outage no other pod is there to be asked.
+#[test]
+fn an_empty_primary_of_a_set_that_has_data_is_refused_though_nobody_answers() {
+    let volume = Volume::with(&[]);
+    let ended = volume.clone("mysql-0", &["--set-has-data"]);
+    assert_eq!(ended.code, Some(35), "{}", ended.log);
+    for text in ["--set-has-data", "no other pod", "--on-lost-primary", "start-anew"] {
+        assert!(ended.log.contains(text), "{text}: {}", ended.log);
+    }
+    assert_eq!(volume.names(&volume.data_dir()), [""; 0]);
+    let ended = volume.clone("mysql-0", &["--set-has-data", "--on-lost-primary", "start-anew"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+}

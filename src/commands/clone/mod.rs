@@ -156,15 +156,16 @@ fn plan_for_primary(settings: &Clone) -> Result<Plan> {
         port: settings.clone_port,
     };
     let found = guard.look_around();
-    if found.are_empty() {
-        return Ok(Plan::NewDatabase);
-    }
+    let words = match (found.are_empty(), settings.set_has_data) {
+        (true, false) => return Ok(Plan::NewDatabase),
+        (true, true) => "the set has data (--set-has-data), and no other pod is there to be asked".to_owned(),
+        (false, _) => found.in_words(),
+    };
     let lost = |why: String| Err(Reason::PrimaryLost.error(why));
-    let words = found.in_words();
     match settings.on_lost_primary {
         OnLostPrimary::Refuse => lost(format!(
             "the volume of {} is empty, but {words}. A new database beside the old one would split the set. Give the \
-             volume back; or say --on-lost-primary recover to clone from the replica that has come furthest (from \
+             volume back; or start a replica and say --on-lost-primary recover to clone from the replica that has come furthest (from \
              another with --donor); or --on-lost-primary start-anew to begin without these data",
             settings.member
         )),
