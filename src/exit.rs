@@ -166,7 +166,7 @@ pub fn disk_error(error: std::io::Error, what: impl fmt::Display) -> anyhow::Err
 
 /// Leaves `message` where Kubernetes picks it up. The file exists in every container; where it doesn't, or can't be
 /// written, the log has said the same thing already.
-fn leave_termination_message(path: &Path, message: &str) {
+pub fn leave_termination_message(path: &Path, message: &str) {
     let mut end = message.len().min(TERMINATION_MESSAGE_LIMIT);
     while !message.is_char_boundary(end) {
         end -= 1;

@@ -167,6 +167,8 @@ pub struct Sidecar {
     pub follow_unproven_primary: bool,
     /// Whether a new database has a mark when it is whole.
     pub first_start_mark: bool,
+    /// Where Kubernetes picks up a container's last words.
+    pub termination_log: PathBuf,
     /// Where `init-config` has left the server id.
     pub server_config: PathBuf,
     /// The server in this pod.
@@ -216,6 +218,7 @@ impl Sidecar {
             donate_unproven_stream: to_anyone,
             follow_unproven_primary: args.follow_unproven_primary,
             first_start_mark: args.first_start_mark,
+            termination_log: process.termination_log.clone(),
             server_config: args.server_config,
             server,
             primary: is_primary.then(|| HostPort { host: source_host.clone(), port: args.clone_listen.port() }),

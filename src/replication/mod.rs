@@ -6,6 +6,7 @@
 
 mod broken;
 mod fault;
+mod first_start;
 mod primary;
 mod refusal;
 mod replica;
@@ -29,6 +30,7 @@ use crate::ordinal::Role;
 use crate::settings::Sidecar;
 use crate::status::Status;
 use fault::Change;
+use first_start::FirstStart;
 use source::SourceWatch;
 
 /// Between two looks at a server that answers, or that has not for long.
@@ -56,11 +58,13 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
         last_answer: None,
         trouble: Recurring::default(),
         replicated: false,
+        first_start: FirstStart::default(),
     };
     let mut away_since = Instant::now();
     loop {
         let last_answer = keeper.last_answer;
         let Err(error) = keeper.watch().await;
+        let error = keeper.first_start.of_a_silent_server(error, &keeper.settings);
         keeper.report(&error);
         let has_answered = keeper.last_answer != last_answer;
         if has_answered {
@@ -84,6 +88,7 @@ struct Keeper {
     accounts: Accounts,
     /// Whether both threads ran at the last look.
     replicated: bool,
+    first_start: FirstStart,
 }
 
 /// Whether a server that has run for `uptime` may have started since it was last heard of. Where that can't be told
@@ -186,6 +191,7 @@ impl Keeper {
             snapshot.unfit_to_donate = unfit;
         });
         self.trouble.clear();
+        self.first_start.is_over(&self.settings);
         Ok(())
     }
 
@@ -304,6 +310,7 @@ impl Keeper {
         });
         if self.trouble.is_news(&trouble) {
             let Trouble { cause, code } = trouble;
+            self.first_start.leave_message(&cause, &self.settings);
             warn!(= cause.event, code, "{cause}");
         }
     }
