@@ -8,6 +8,7 @@ mod comparing;
 mod copying;
 mod events;
 mod judge;
+mod logs_of_pod;
 mod owner;
 mod preparing;
 mod proving;

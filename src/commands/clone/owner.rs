@@ -8,11 +8,13 @@
 //!  ordinal 0    a replica's          refused: what it lacks nobody would miss
 //! ```
 //!
-//! Data that are taken lose the UUID of the server that they come from: two servers with one UUID end each other's
+//! Logs that are named after the former pod get this one's name: a server that does not find its log does not know which
+//! transactions it wrote. Data that are taken lose the UUID of the server that they come from: two servers with one UUID end each other's
 //! replication.
 
 use anyhow::Result;
 
+use super::logs_of_pod;
 use crate::datadir::journal::{Journal, State};
 use crate::datadir::layout::Layout;
 use crate::durable;
@@ -52,6 +54,7 @@ pub fn claim(
             (Role::Replica, Role::Replica) => {}
         }
         // First: a start that ends here finds the former owner, and does it again.
+        logs_of_pod::rename(&layout.data_dir, former, member)?;
         renew_identity(layout)?;
         info!(DataTaken, former = %former, own = %own, "the data are another pod's of this set: taken");
     }
