@@ -111,6 +111,9 @@ pub struct Lineage {
     pub id: SetId,
     /// Where it begins: all that the copy held.
     pub began_at: Position,
+    /// The set's identity until then, where the recovery gave it another: by file and offset no replica can follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<SetId>,
 }
 
 /// The journal's content.

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::replica;
-use crate::datadir::journal::{Journal, SetId, State};
+use crate::datadir::journal::{Journal, Lineage, SetId, State};
 use crate::event::{info, warn};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
@@ -194,7 +194,7 @@ impl Primary {
         if let Some(own) = &journal.set_id
             && *own != theirs
         {
-            return Ok(Identity::Different(different(&report.pod, &theirs, own)));
+            return Ok(Identity::Different(why_different(&report.pod, report.lineage.as_ref(), &theirs, own)));
         }
         if let Some(lineage) = &report.lineage
             && journal.lineage.as_ref() != Some(lineage)
@@ -280,6 +280,21 @@ fn further(primary: &str, began_at: &Position, own: &Position) -> String {
     )
 }
 
+fn why_different(primary: &str, lineage: Option<&Lineage>, theirs: &SetId, own: &SetId) -> String {
+    match lineage {
+        Some(lineage) if lineage.replaces.as_ref() == Some(own) => recovered_without_gtids(primary),
+        _ => different(primary, theirs, own),
+    }
+}
+
+/// The one case of two identities in which nothing is wrong with the primary.
+fn recovered_without_gtids(primary: &str) -> String {
+    format!(
+        "{primary} was recovered from a replica without GTIDs, after which no replica can follow it: to have this pod cloned \
+         from it, delete this pod's volume and the pod. These data are kept until then"
+    )
+}
+
 fn different(primary: &str, theirs: &SetId, own: &SetId) -> String {
     format!(
         "{primary} holds a database of set identity {theirs}, this pod of {own}: the primary has lost its data, or this \
@@ -287,4 +302,25 @@ fn different(primary: &str, theirs: &SetId, own: &SetId) -> String {
          delete its volume while replicas run and have its clone run with --on-lost-primary recover; to give these data \
          up, delete this pod's volume"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_of_a_primary_that_was_recovered_without_gtids_are_told_one_thing() {
+        let (old, new) = (SetId::random().unwrap(), SetId::random().unwrap());
+        let lineage = |replaces: Option<&SetId>| Lineage {
+            id: new.clone(),
+            began_at: Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 4 },
+            replaces: replaces.cloned(),
+        };
+        let told = |lineage: Option<Lineage>| why_different("mysql-0", lineage.as_ref(), &new, &old);
+        let why = told(Some(lineage(Some(&old))));
+        assert!(why.contains("delete this pod's volume and the pod") && !why.contains("--on-lost-primary"), "{why}");
+        for other in [None, Some(lineage(None)), Some(lineage(Some(&new)))] {
+            assert!(told(other).contains("--on-lost-primary"));
+        }
+    }
 }
