@@ -12,6 +12,7 @@ mod refusal;
 mod replica;
 mod server_id;
 mod source;
+mod trust;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::replica;
+use super::trust::Trust;
 use crate::datadir::journal::{Journal, Lineage, SetId, State};
 use crate::event::{info, warn};
 use crate::mysql::Server;
@@ -34,10 +35,6 @@ const RENEWAL: Duration = Duration::from_secs(30);
 
 /// A connection that stands is asked about again after so long: it may have been lost and made anew between two looks.
 const CONFIRMED: Duration = Duration::from_secs(60);
-
-/// Before a primary that is the tutorial's is asked again: each question starts a backup there, which is broken off. A
-/// connection that stands is not asked about at all: while such a pod is replaced it can't stay unnoticed.
-const TRUSTED: Duration = Duration::from_secs(30);
 
 /// What is known about the primary's identity.
 pub enum Identity {
@@ -68,6 +65,8 @@ pub struct Primary {
     /// A question that is on its way, and since when. A name server that is silent can hold it up for long, and it can't
     /// be broken off.
     asking: Option<(Instant, JoinHandle<Result<Report, Silence>>)>,
+    /// That it is the tutorial's, where that was its last answer.
+    trust: Trust,
 }
 
 /// Watches over the receiver.
@@ -75,8 +74,6 @@ pub struct SourceWatch {
     pub primary: Primary,
     /// The receiver stands still because of us.
     held_back: bool,
-    /// When the primary was found to be the tutorial's, where that was its last answer.
-    trusted: Option<Instant>,
     /// When the source was last seen to be the right one, since the receiver connected.
     confirmed: Option<Instant>,
     password_renewed: Option<Instant>,
@@ -84,8 +81,8 @@ pub struct SourceWatch {
 
 impl SourceWatch {
     pub fn new(settings: Arc<Sidecar>) -> SourceWatch {
-        let primary = Primary { settings, asking: None };
-        SourceWatch { primary, held_back: false, trusted: None, confirmed: None, password_renewed: None }
+        let primary = Primary { settings, asking: None, trust: Trust::default() };
+        SourceWatch { primary, held_back: false, confirmed: None, password_renewed: None }
     }
 
     /// After a start of the server or of the sidecar: a receiver that stands still waits for us.
@@ -95,6 +92,7 @@ impl SourceWatch {
 
     /// Called at each look at the server.
     pub async fn tend(&mut self, server: &mut Server, replication: &ReplicationStatus, status: &Status) -> Result<()> {
+        self.primary.trust.notice(replication.receiver);
         self.confirmed = self.confirmed.filter(|at| replication.receiver == Thread::Running && self.holds_since(*at));
         if self.confirmed.is_some()
             || self.is_connecting_on_trust(replication)
@@ -105,7 +103,6 @@ impl SourceWatch {
             return Ok(());
         }
         let identity = self.primary.identity(server, Some(replication), status).await?;
-        self.trusted = matches!(identity, Identity::Trusted).then(Instant::now);
         match &identity {
             Identity::Same | Identity::Trusted => self.let_go(server, replication).await?,
             Identity::Different(_) => self.hold_back(server, replication).await?,
@@ -118,11 +115,11 @@ impl SourceWatch {
     }
 
     fn holds_since(&self, confirmed: Instant) -> bool {
-        self.trusted.is_some() || confirmed.elapsed() < CONFIRMED
+        self.primary.trust.holds(Instant::now()) || confirmed.elapsed() < CONFIRMED
     }
 
     fn is_connecting_on_trust(&self, replication: &ReplicationStatus) -> bool {
-        replication.receiver == Thread::Connecting && self.trusted.is_some_and(|at| at.elapsed() < TRUSTED)
+        replication.receiver == Thread::Connecting && self.primary.trust.holds(Instant::now())
     }
 
     async fn let_go(&mut self, server: &mut Server, replication: &ReplicationStatus) -> Result<()> {
@@ -181,7 +178,12 @@ impl Primary {
         status: &Status,
     ) -> Result<Identity> {
         let Some(primary) = self.settings.primary.clone() else { return Ok(Identity::Same) };
-        let report = match self.ask(&primary).await? {
+        if self.trust.holds(Instant::now()) {
+            return self.of_the_tutorials(&primary);
+        }
+        let answer = self.ask(&primary).await?;
+        self.trust.answered(false, Instant::now());
+        let report = match answer {
             Ok(report) => report,
             Err(Unheard::Bare) => return self.of_the_tutorials(&primary),
             Err(Unheard::Other(why)) => return Ok(Identity::Unknown(format!("{primary}: {why}"))),
@@ -213,9 +215,13 @@ impl Primary {
 
     /// A primary that isn't moved over yet is followed where the operator has said so, by data that have no identity
     /// either: those that have one were seen to go with a primary that has it.
-    fn of_the_tutorials(&self, primary: &HostPort) -> Result<Identity> {
+    fn of_the_tutorials(&mut self, primary: &HostPort) -> Result<Identity> {
         let has_identity = Journal::read(&self.settings.data_dir)?.is_some_and(|journal| journal.set_id.is_some());
         if self.settings.follow_unproven_primary && !has_identity {
+            if self.trust.holds(Instant::now()) {
+                return Ok(Identity::Trusted);
+            }
+            self.trust.answered(true, Instant::now());
             warn!(
             SourceUnproven,
                             %primary,
