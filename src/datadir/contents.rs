@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::storage::is_storages_own;
 use crate::backup_tool::left_files::{self, Checkpoints};
 use crate::exit::{self, Reason};
 use crate::server_config::{Place, ServerConfig};
 use crate::unpack::path::OUR_PREFIX;
+use crate::unpack::storage::is_storages_own;
 
 /// How many names a message has.
 const NAMED: usize = 5;

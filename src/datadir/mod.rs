@@ -33,4 +33,3 @@ pub mod ownership;
 pub mod publish;
 pub mod stage;
 pub mod state;
-pub mod storage;

@@ -7,11 +7,11 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::datadir::storage::is_storages_own;
 use crate::limits;
 use crate::mysql::storage::Storage;
 use crate::server_config::data_files;
 use crate::unpack::path::OUR_PREFIX;
+use crate::unpack::storage::is_storages_own;
 
 /// Beginnings of names in a data directory that are looked at by nobody.
 const PASSED_OVER: [&str; 5] = ["ib_logfile", "#innodb_redo", "ibtmp", "#innodb_temp", OUR_PREFIX];

@@ -18,8 +18,8 @@ fn a_replica_whose_server_has_another_id_than_was_written_is_not_ready_and_says_
     })?;
     assert_eq!(cluster.ready_pods(), ["mysql-0"]);
     // It harms no other replica meanwhile.
-    let threads = cluster.sql("mysql-0", "SHOW PROCESSLIST")?;
-    assert!(!threads.iter().flatten().any(|word| word.starts_with("Binlog Dump")), "{threads:?}");
+    let status = cluster.sql("mysql-1", "SHOW REPLICA STATUS\\G")?;
+    assert!(status.iter().flatten().any(|line| line.contains("_IO_Running: No")), "{status:?}");
     let log = cluster.logs("mysql-1", "sidecar");
     assert_eq!(log.matches("event=server.id_differs").count(), 1, "{log}");
     // Set right: at the next start of the server or the sidecar, or at the next try.
