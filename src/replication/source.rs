@@ -17,10 +17,11 @@ use tokio::time::timeout;
 use super::replica;
 use super::trust::Trust;
 use crate::datadir::journal::{Journal, Lineage, SetId, State};
-use crate::event::{info, warn};
+use crate::event::{Event, info, warn};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
 use crate::mysql::status::{ReplicationStatus, Thread};
+use crate::mysql::trouble::Recurring;
 use crate::peer::{self, Place, Questions, Silence};
 use crate::position::Position;
 use crate::settings::{HostPort, Sidecar};
@@ -77,12 +78,22 @@ pub struct SourceWatch {
     /// When the source was last seen to be the right one, since the receiver connected.
     confirmed: Option<Instant>,
     password_renewed: Option<Instant>,
+    /// What was said of the primary: its words hold positions, addresses and times that change from look to look.
+    foreign: Recurring,
+    silent: Recurring,
 }
 
 impl SourceWatch {
     pub fn new(settings: Arc<Sidecar>) -> SourceWatch {
         let primary = Primary { settings, asking: None, trust: Trust::default() };
-        SourceWatch { primary, held_back: false, confirmed: None, password_renewed: None }
+        SourceWatch {
+            primary,
+            held_back: false,
+            confirmed: None,
+            password_renewed: None,
+            foreign: Recurring::default(),
+            silent: Recurring::default(),
+        }
     }
 
     /// After a start of the server or of the sidecar: a receiver that stands still waits for us.
@@ -150,19 +161,24 @@ impl SourceWatch {
         Ok(())
     }
 
-    fn tell(&self, identity: Identity, status: &Status) {
+    fn tell(&mut self, identity: Identity, status: &Status) {
         let before = status.get();
         let (foreign, silent) = match identity {
             Identity::Same | Identity::Trusted => (None, None),
             Identity::Different(why) => (Some(why), None),
             Identity::Unknown(why) => (before.foreign_source.clone(), self.held_back.then_some(why)),
         };
-        match (&foreign, &silent) {
-            (Some(why), _) if before.foreign_source != foreign => warn!(SourceForeign, "{why}"),
-            (_, Some(why)) if before.silent_source != silent => {
+        match &foreign {
+            Some(why) if self.foreign.is_news_of(&Event::SourceForeign.because(why)) => warn!(SourceForeign, "{why}"),
+            Some(_) => {}
+            None => self.foreign.clear(),
+        }
+        match &silent {
+            Some(why) if self.silent.is_news_of(&Event::SourceSilent.because(why)) => {
                 info!(SourceSilent, "replication waits until the primary says which set its data are of: {why}")
             }
-            _ => {}
+            Some(_) => {}
+            None => self.silent.clear(),
         }
         status.update(|snapshot| (snapshot.foreign_source, snapshot.silent_source) = (foreign, silent));
     }
