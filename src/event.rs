@@ -148,6 +148,7 @@ events! {
     RehearsalNoHardLinks, "rehearsal.no_hard_links", "No rehearsal: the volume has no hard links.";
     RehearsalNoLog, "rehearsal.no_log", "No rehearsal: MariaDB before 10.8 leaves no redo log to start on.";
     PrimaryNotAsked, "clone.primary_not_asked", "The primary does not say whether its binary log still begins before the clone.";
+    ServerVersionBeyond, "server.version_beyond", "The server is of a later version than those that were tried. It is spoken to as to the latest known one.";
     ServerVersionUnknown, "server.version_unknown", "The server program here does not say its version.";
     MethodPlugin, "clone.method_plugin", "The backup tool does not fit the server: the CLONE plugin makes the copy.";
     ConfigWritten, "config.written", "`init-config` wrote the server's configuration.";

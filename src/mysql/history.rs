@@ -1,6 +1,6 @@
 //! What a server's binary log still holds, and what it has applied of its source's.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::dialect::Dialect;
 use super::status::ReplicationStatus;
@@ -121,7 +121,9 @@ pub async fn beginning_of_logs(server: &mut Server) -> Result<String> {
     let Some(first) = logs.first().and_then(|log| log.get("Log_name").cloned().flatten()) else {
         return Ok(String::new());
     };
-    Ok(server.value(&format!("SELECT BINLOG_GTID_POS({}, 4)", literal(&first))).await?.unwrap_or_default())
+    // NULL is no position. MariaDB 12.3 may keep its logs in InnoDB, with other names and places.
+    let position = server.value(&format!("SELECT BINLOG_GTID_POS({}, 4)", literal(&first))).await?;
+    position.with_context(|| format!("the server does not say which GTIDs lie before its first binary log, {first}"))
 }
 
 /// All that a server ever wrote to its binary log, in the form that [`what_is_unknown`] takes.

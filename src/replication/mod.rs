@@ -143,6 +143,14 @@ impl Keeper {
             || (self.replicated && stands_still);
         self.last_answer = Some(Instant::now());
         if is_new {
+            if let Some(known) = server.dialect.known_before(&server.version) {
+                warn!(
+                    ServerVersionBeyond,
+                    version = server.version,
+                    known,
+                    "the server is of a later version than those that were tried: it is spoken to as to the latest known one"
+                );
+            }
             info!(ServerAnswers, version = server.version, uptime_seconds = uptime.as_secs(), "the server answers");
         } else if self.status.get().settled {
             self.trouble.clear();
