@@ -187,6 +187,10 @@ pub struct CloneArgs {
     #[arg(long, env = "MYSQLSET_ON_LOST_PRIMARY", value_enum, default_value = "refuse")]
     pub on_lost_primary: OnLostPrimary,
 
+    /// The set's first start is behind it: an empty ordinal 0 makes no new database, even where no other pod answers.
+    #[arg(long, env = "MYSQLSET_SET_HAS_DATA", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub set_has_data: bool,
+
     /// What to do with a replica's data whose replication can't go on: the source has purged what it needs, or its relay
     /// logs are lost.
     #[arg(long, env = "MYSQLSET_ON_BROKEN_REPLICA", value_enum, default_value = "keep")]
@@ -322,6 +326,11 @@ pub struct SidecarArgs {
 
     #[command(flatten)]
     pub server: ServerArgs,
+
+    /// Directory with the server's configuration files, where init-config has left the server id. Where that file is there,
+    /// the server must have that id.
+    #[arg(long, env = "MYSQLSET_SERVER_CONFIG", default_value = "/etc/mysql/conf.d", value_name = "DIR")]
+    pub server_config: PathBuf,
 
     /// Host that replicas replicate from; by default pod 0 of the set, mysql-0.mysql.
     #[arg(long, env = "MYSQLSET_SOURCE_HOST", value_name = "HOST")]

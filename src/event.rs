@@ -128,6 +128,8 @@ events! {
     EventsEnabled, "events.enabled", "Events that replication had disabled run again on this recovered primary.";
     DataComplete, "data.complete", "The data directory holds what it should.";
     DataAdopted, "data.adopted", "The data directory holds a database that mysqlset did not make. It is taken as it is.";
+    DataTaken, "data.taken", "The data directory holds another pod's data of the same set. They are taken.";
+    PrimarysDataFollow, "data.primarys_follow", "What was the primary's data follows the primary of today, by GTID.";
     CloneResumed, "clone.resumed", "An earlier start was interrupted. This one goes on from there.";
     CloneAgainRefused, "clone.again_refused", "Replication is broken, and the replica is not cloned again.";
     DataSetAside, "data.untrusted", "The data cannot be trusted and are set aside.";
@@ -147,6 +149,7 @@ events! {
     RehearsalNoHardLinks, "rehearsal.no_hard_links", "No rehearsal: the volume has no hard links.";
     RehearsalNoLog, "rehearsal.no_log", "No rehearsal: MariaDB before 10.8 leaves no redo log to start on.";
     PrimaryNotAsked, "clone.primary_not_asked", "The primary does not say whether its binary log still begins before the clone.";
+    ServerVersionBeyond, "server.version_beyond", "The server is of a later version than those that were tried. It is spoken to as to the latest known one.";
     ServerVersionUnknown, "server.version_unknown", "The server program here does not say its version.";
     MethodPlugin, "clone.method_plugin", "The backup tool does not fit the server: the CLONE plugin makes the copy.";
     ConfigWritten, "config.written", "`init-config` wrote the server's configuration.";
@@ -160,6 +163,7 @@ events! {
     EarlierLifeRemoved, "copy.file_removed", "A file of the copied server's earlier life was removed.";
     LockWaits, "volume.lock_waits", "Another start holds the lock of the data directory. Waited for, up to 10 seconds.";
     LocksMissing, "volume.no_locks", "The volume's file system has no locks.";
+    StoragesEntries, "volume.storages_entries", "Storage keeps entries of its own in the data directory. They are left alone.";
     PlaceMade, "copy.directory_made", "A directory was made that the server's configuration names.";
     PlaceMoved, "copy.file_moved", "A file was moved to where the server's configuration has it.";
     DataMovedAside, "data.set_aside", "The old data directory has another name now.";
@@ -255,6 +259,7 @@ events! {
     ServerSilent, "server.silent", "The server does not answer.";
     ServerTurnsAway, "server.turns_away", "The server does not let the sidecar's account in.";
     ServerUnsettled, "server.unsettled", "The server's start is being looked at.";
+    ServerIdDiffers, "server.id_differs", "The server has another server id than `init-config` wrote. Two servers with one id end each other's replication.";
     ServerRefused, "server.refused", "The server answers a statement with an error. The field `code` has its number.";
     SidecarTrouble, "sidecar.trouble", "The sidecar cannot do its work.";
     ReplicationNotSetUp, "replication.not_set_up", "No replication is set up.";
@@ -280,6 +285,7 @@ events! {
     ExitLocked, "exit.locked", "33: Another process works on the data directory.";
     ExitOwner, "exit.owner", "34: The owner of the data directory is not known.";
     ExitPrimaryLost, "exit.primary_lost", "35: The primary's volume is empty, and the set has data or may have.";
+    ExitOtherPod, "exit.other_pod", "36: The volume holds another pod's data, which this one cannot go on with.";
     ExitNoBackupTool, "exit.no_backup_tool", "40: There is no backup tool.";
     ExitPrepare, "exit.prepare", "41: What was received could not be prepared or proven.";
     ExitNoPosition, "exit.no_position", "42: There is no position to start replication from.";

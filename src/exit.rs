@@ -53,6 +53,8 @@ pub enum Reason {
     Owner = 34,
     /// The primary's volume is empty, and the set has data elsewhere or may have.
     PrimaryLost = 35,
+    /// The volume holds another pod's data, which this one can't go on with.
+    OtherPod = 36,
     /// No backup tool is installed where it is needed.
     NoBackupTool = 40,
     /// The backup tool could not prepare what was received.
@@ -95,6 +97,7 @@ impl Reason {
             Reason::Locked => Event::ExitLocked,
             Reason::Owner => Event::ExitOwner,
             Reason::PrimaryLost => Event::ExitPrimaryLost,
+            Reason::OtherPod => Event::ExitOtherPod,
             Reason::NoBackupTool => Event::ExitNoBackupTool,
             Reason::Prepare => Event::ExitPrepare,
             Reason::NoPosition => Event::ExitNoPosition,
@@ -174,7 +177,7 @@ pub fn disk_error(error: std::io::Error, what: impl fmt::Display) -> anyhow::Err
 
 /// Leaves `message` where Kubernetes picks it up. The file exists in every container; where it doesn't, or can't be
 /// written, the log has said the same thing already.
-fn leave_termination_message(path: &Path, message: &str) {
+pub fn leave_termination_message(path: &Path, message: &str) {
     let mut end = message.len().min(TERMINATION_MESSAGE_LIMIT);
     while !message.is_char_boundary(end) {
         end -= 1;

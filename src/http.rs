@@ -26,9 +26,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::debug;
 
-use crate::event::{Cause, warn};
+use crate::event::{Cause, Event, warn};
 use crate::exit::Reason;
 use crate::metrics::Metrics;
+use crate::mysql::trouble::Recurring;
 use crate::status::{Snapshot, Status};
 
 /// How `/readyz` begins until the pod is ready for the first time.
@@ -63,10 +64,12 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 /// Answers for ever.
 pub async fn serve(listener: Arc<TcpListener>, pages: Arc<Pages>) -> Infallible {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut said = Recurring::default();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { continue };
         match listener.accept().await {
             Ok((stream, peer)) => {
+                said.clear();
                 let (pages, is_local) = (pages.clone(), peer.ip().to_canonical().is_loopback());
                 tokio::spawn(async move {
                     let _place = place;
@@ -74,7 +77,9 @@ pub async fn serve(listener: Arc<TcpListener>, pages: Arc<Pages>) -> Infallible 
                 });
             }
             Err(error) => {
-                warn!(HttpAcceptFailed, %error, "accepting an HTTP connection failed");
+                if said.is_news_of(&Event::HttpAcceptFailed.because(&error)) {
+                    warn!(HttpAcceptFailed, %error, "accepting an HTTP connection failed");
+                }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }

@@ -68,6 +68,12 @@ impl ServerId {
     }
 }
 
+impl ServerId {
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 impl fmt::Display for ServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

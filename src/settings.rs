@@ -103,6 +103,8 @@ pub struct Clone {
     pub on_half_made: OnHalfMade,
     pub on_lost_primary: OnLostPrimary,
     pub on_broken_replica: OnBrokenReplica,
+    /// Whether the set's first start is behind it.
+    pub set_has_data: bool,
     /// Where the server's configuration files lie.
     pub server_config: PathBuf,
     pub rehearsal: Rehearse,
@@ -142,6 +144,7 @@ impl Clone {
             on_half_made: args.on_half_made,
             on_lost_primary: args.on_lost_primary,
             on_broken_replica: args.on_broken_replica,
+            set_has_data: args.set_has_data,
             server_config: args.server_config,
             rehearsal: args.rehearsal,
             keyring: args.keyring,
@@ -167,6 +170,10 @@ pub struct Sidecar {
     pub follow_unproven_primary: bool,
     /// Whether a new database has a mark when it is whole.
     pub first_start_mark: bool,
+    /// Where Kubernetes picks up a container's last words.
+    pub termination_log: PathBuf,
+    /// Where `init-config` has left the server id.
+    pub server_config: PathBuf,
     /// The server in this pod.
     pub server: HostPort,
     /// The server that replicas replicate from.
@@ -214,6 +221,8 @@ impl Sidecar {
             donate_unproven_stream: to_anyone,
             follow_unproven_primary: args.follow_unproven_primary,
             first_start_mark: args.first_start_mark,
+            termination_log: process.termination_log.clone(),
+            server_config: args.server_config,
             server,
             primary: is_primary.then(|| HostPort { host: source_host.clone(), port: args.clone_listen.port() }),
             source: HostPort { host: source_host, port: args.source_port },

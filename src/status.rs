@@ -205,9 +205,10 @@ impl Snapshot {
         }
         if let Some(broken) = &self.broken {
             return Err(Event::ReplicationBroken.because(format!(
-                "replication can't go on ({}): {}",
+                "replication can't go on ({}): {}: {}",
                 broken.why.name(),
-                broken.text
+                broken.text,
+                broken.why.remedy()
             )));
         }
         if self.settled { Ok(()) } else { Err(Event::ServerUnsettled.because("the server's start is being looked at")) }

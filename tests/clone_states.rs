@@ -153,3 +153,36 @@ fn a_configuration_that_can_not_be_read_is_refused_by_name() {
     assert!(Command::new("mkfifo").arg(config.path().join("pipe.cnf")).status().unwrap().success());
     refused("pipe.cnf is no file");
 }
+
+#[test]
+fn what_storage_keeps_in_a_volumes_root_is_named_and_left_alone() {
+    let storages = ["lost+found/x", ".snapshot/hourly.0/ibdata1", ".Trash-0/files/x", ".zfs/shares/x"];
+    let volume = Volume::with(&storages.map(|name| (name, "")));
+    let ended = volume.clone("mysql-0", &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains(".Trash-0, .snapshot, .zfs, lost+found"), "{}", ended.log);
+    for name in storages {
+        assert!(volume.data_dir().join(name).exists(), "{name}");
+    }
+    // Nothing is set aside where that would take them along, and what is not storage's is named.
+    std::fs::write(volume.data_dir().join("notes.txt"), "").unwrap();
+    std::fs::remove_file(volume.data_dir().join(".mysqlset.json")).unwrap();
+    let ended = volume.clone("mysql-0", &["--on-half-made", "set-aside"]);
+    assert_eq!(ended.code, Some(30), "{}", ended.log);
+    let ended = volume.clone("mysql-0", &[]);
+    assert!(ended.code == Some(30) && ended.log.contains("(notes.txt)"), "{}", ended.log);
+}
+
+/// After a full outage no other pod is there to be asked.
+#[test]
+fn an_empty_primary_of_a_set_that_has_data_is_refused_though_nobody_answers() {
+    let volume = Volume::with(&[]);
+    let ended = volume.clone("mysql-0", &["--set-has-data"]);
+    assert_eq!(ended.code, Some(35), "{}", ended.log);
+    for text in ["--set-has-data", "no other pod", "--on-lost-primary", "start-anew"] {
+        assert!(ended.log.contains(text), "{text}: {}", ended.log);
+    }
+    assert_eq!(volume.names(&volume.data_dir()), [""; 0]);
+    let ended = volume.clone("mysql-0", &["--set-has-data", "--on-lost-primary", "start-anew"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+}

@@ -154,7 +154,8 @@ fn bad_input_is_one_line_and_writes_nothing() {
         assert_eq!(ended.code, Some(code), "{hostname} {offset}: {}", ended.log);
         assert!(ended.termination.contains(text), "{hostname} {offset}: {}", ended.termination);
         assert_eq!(ended.log.trim_end().lines().count(), 1, "{}", ended.log);
-        assert!(ended.log.contains(ended.termination.trim_end()), "{}", ended.log);
+        let (_event, words) = ended.termination.trim_end().split_once(": ").unwrap();
+        assert!(ended.log.contains(words), "{}", ended.log);
         assert_eq!(volumes.written(), BTreeMap::new(), "{hostname} {offset}");
     }
 }
@@ -179,4 +180,47 @@ fn what_cannot_be_read_or_written_is_named() {
     let ended = volumes.run("mysql-0", "100");
     assert_eq!(ended.code, Some(11), "{}", ended.log);
     assert_eq!(volumes.written(), BTreeMap::new());
+}
+
+/// What a later file says counts for the server: two pods with one server id end each other's replication.
+#[test]
+fn a_later_file_with_another_server_id_is_refused_and_named() {
+    let lines = [
+        ("slave.cnf", "[mysqld]\nserver_id = 5\n"),
+        ("slave.cnf", "[mysqld]\nserver-id=5 # all of them\n"),
+        ("slave.cnf", "[mysqld-9.7]\nloose-server_id = \"5\"\n"),
+        ("slave.cnf", "[mariadb]\nserver-id = 1K\n"),
+        ("slave.cnf", "[server]\nserver_id\n"),
+        ("zz.cnf", "[mysqld]\nserver-id = 101\n"),
+    ];
+    for (file, text) in lines {
+        let volumes = Volumes::with(&["slave.cnf"]);
+        let directory = if file == "slave.cnf" { "config-map" } else { "conf.d" };
+        std::fs::write(volumes.directory.path().join(directory).join(file), text).unwrap();
+        let before = volumes.written();
+        let ended = volumes.run("mysql-2", "100");
+        assert_eq!(ended.code, Some(11), "{text}: {}", ended.log);
+        for word in [file, "server_id", "102", "remove"] {
+            assert!(ended.termination.contains(word), "{word}: {}", ended.termination);
+        }
+        assert_eq!(volumes.written(), before);
+    }
+}
+
+#[test]
+fn server_ids_that_do_not_count_or_do_not_differ_are_left_alone() {
+    for (file, text) in [
+        ("slave.cnf", "[mysqld]\nserver_id = 102\n"),
+        ("slave.cnf", "[mysqld]\nserver_id = 5\nserver_id = 102\n"),
+        ("slave.cnf", "[client]\nserver_id = 5\n"),
+        ("slave.cnf", "[mysqld]\n# server_id = 5\nserver_id_bits = 31\n"),
+        // Read before `server-id.cnf`.
+        ("replica.cnf", "[mysqld]\nserver_id = 5\n"),
+    ] {
+        let volumes = Volumes::with(&[file]);
+        std::fs::write(volumes.directory.path().join("config-map").join(file), text).unwrap();
+        let ended = volumes.run("mysql-2", "100");
+        assert_eq!(ended.code, Some(0), "{text}: {}", ended.log);
+        assert_eq!(volumes.written()[file], text);
+    }
 }

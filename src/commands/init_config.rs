@@ -12,9 +12,9 @@ use crate::durable::{self, Pending};
 use crate::event::info;
 use crate::exit::Reason;
 use crate::ordinal::{Role, ServerId};
+use crate::server_config::server_id::{self, FILE as SERVER_ID_FILE};
 use crate::settings::InitConfig;
 
-const SERVER_ID_FILE: &str = "server-id.cnf";
 const PRIMARY_FILES: [&str; 2] = ["primary.cnf", "master.cnf"];
 const REPLICA_FILES: [&str; 3] = ["replica.cnf", "secondary.cnf", "slave.cnf"];
 
@@ -28,6 +28,7 @@ pub fn run(settings: &InitConfig) -> Result<()> {
     }
     let role = settings.member.role();
     let role_file = RoleFile::find(&settings.config_map, role)?;
+    refuse_another_server_id(settings, role_file.name)?;
 
     let runs_events = role == Role::Primary || says_of_events(&String::from_utf8_lossy(&role_file.content));
     let text = server_id_file(settings.server_id, runs_events);
@@ -48,6 +49,38 @@ pub fn run(settings: &InitConfig) -> Result<()> {
             "configuration written"
         );
     Ok(())
+}
+
+/// The server takes the last word of its files. Two pods with one server id end each other's replication in turns.
+fn refuse_another_server_id(settings: &InitConfig, role_file: &str) -> Result<()> {
+    let own = u64::from(settings.server_id.number());
+    let files = files_of_server(settings, role_file)?;
+    let other = server_id::overruled_by(&files, own).map_err(|error| Reason::ConfigMap.because(error))?;
+    let Some(other) = other else { return Ok(()) };
+    Err(Reason::ConfigMap.error(format!(
+        "{} sets server_id to {:?}, and the server reads it after {SERVER_ID_FILE}, which gives {} its own, {own}: two \
+         servers of a set with one id end each other's replication; remove the line from {}",
+        other.file, other.value, settings.member, other.file
+    )))
+}
+
+/// What the server will read in its directory, in its order.
+fn files_of_server(settings: &InitConfig, role_file: &str) -> Result<Vec<PathBuf>> {
+    let stale = stale_files(&settings.conf_dir, role_file);
+    let entries = std::fs::read_dir(&settings.conf_dir).map_err(|error| cannot_write(&settings.conf_dir, error))?;
+    let is_option_file = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "cnf");
+    let is_ours = |path: &PathBuf| {
+        stale.contains(path) || path.file_name().is_some_and(|name| name == SERVER_ID_FILE || name == role_file)
+    };
+    let mut files = vec![settings.config_map.join(role_file)];
+    for entry in entries {
+        let path = entry.map_err(|error| cannot_write(&settings.conf_dir, error))?.path();
+        if is_option_file(&path) && !is_ours(&path) {
+            files.push(path);
+        }
+    }
+    files.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
+    Ok(files)
 }
 
 /// The one file that the config map holds for a role.

@@ -13,8 +13,10 @@ use crate::backup_tool::left_files::{self, Checkpoints};
 use crate::exit::{self, Reason};
 use crate::server_config::{Place, ServerConfig};
 use crate::unpack::path::OUR_PREFIX;
+use crate::unpack::storage::is_storages_own;
 
-const LOST_AND_FOUND: &str = "lost+found";
+/// How many names a message has.
+const NAMED: usize = 5;
 
 /// The names in a directory, and what they say.
 pub struct Contents {
@@ -41,19 +43,19 @@ impl Contents {
         Ok(Contents { names })
     }
 
-    /// Whether there is nothing but what a file system and we put there.
+    /// Whether there is nothing but what storage and we put there.
     pub fn is_empty(&self) -> bool {
         self.foreign_names().next().is_none()
     }
 
-    /// Whether the directory is the root of a file system like ext4.
-    pub fn has_lost_and_found(&self) -> bool {
-        self.names.contains(LOST_AND_FOUND)
+    /// What storage keeps here: then the directory is a volume's root.
+    pub fn storages_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str).filter(|name| is_storages_own(name))
     }
 
-    /// Names that are neither the file system's nor ours.
+    /// Names that are neither storage's nor ours.
     pub fn foreign_names(&self) -> impl Iterator<Item = &str> {
-        let ours = |name: &str| name == LOST_AND_FOUND || name.starts_with(OUR_PREFIX);
+        let ours = |name: &str| is_storages_own(name) || name.starts_with(OUR_PREFIX);
         self.names.iter().map(String::as_str).filter(move |name| !ours(name))
     }
 
@@ -67,7 +69,8 @@ impl Contents {
             None => false,
         };
         if !has("mysql") && !has("mysql.ibd") {
-            return half("files, but no system schema `mysql`");
+            let names: Vec<&str> = self.foreign_names().take(NAMED).collect();
+            return Ok(Foreign::HalfMade(format!("files, but no system schema `mysql` ({})", names.join(", "))));
         }
         if let Some(missing) = missing_data_file(directory, config)? {
             return Ok(Foreign::HalfMade(format!(
@@ -171,11 +174,18 @@ mod tests {
     }
 
     #[test]
-    fn empty_means_nothing_but_lost_and_found_and_ours() {
-        let directory = directory(&["lost+found/", ".mysqlset.json", ".mysqlset-stage/"], None);
+    fn empty_means_nothing_but_storages_and_ours() {
+        let storages = ["lost+found/", ".snapshot/", ".Trash-0/", ".zfs/"];
+        let directory = directory(&[&storages[..], &[".mysqlset.json", ".mysqlset-stage/"]].concat(), None);
         assert!(Contents::of(directory.path()).unwrap().is_empty());
         std::fs::write(directory.path().join("ibdata1"), "").unwrap();
         assert!(!Contents::of(directory.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_message_names_what_is_there() {
+        let Foreign::HalfMade(why) = judged(&[".hidden/", "x.txt", ".snapshot/"], None) else { panic!() };
+        assert!(why.contains("(.hidden, x.txt)"), "{why}");
     }
 
     #[test]

@@ -27,6 +27,12 @@ const ARIA: &str = "aria_log";
 
 /// Removes it from a copy that was prepared. Again and again does no harm.
 pub fn remove(staged: &Path, config: &ServerConfig) -> Result<()> {
+    for name in Contents::of(staged)?.storages_names() {
+        let path = staged.join(name);
+        std::fs::remove_dir_all(&path)
+            .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))?;
+        info!(EarlierLifeRemoved, file = %path.display(), "removed what was the donor's storage's own");
+    }
     for path in remains(staged, &logs(staged, config)?)? {
         durable::remove_if_there(&path)
             .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))?;
@@ -130,6 +136,16 @@ mod tests {
         let kept = ["aria_log.00000001", "binlogs", "ibdata1", "xtrabackup_binlog_info"];
         assert_eq!(left(&copy, "relay_log = relay/relay"), kept);
         assert_eq!(std::fs::read_dir(copy.path().join("binlogs")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_tool_sends_for_storages_directories_goes() {
+        assert_eq!(
+            left(&copy(&[("ibdata1", ""), (".Trash-0/db.opt", ""), ("lost+found/db.opt", "")]), ""),
+            ["ibdata1"]
+        );
+        let copy = copy(&[(".snapshot/db.opt", "")]);
+        assert!(left(&copy, "").is_empty() && !copy.path().join(".snapshot").exists());
     }
 
     #[test]

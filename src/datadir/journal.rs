@@ -2,6 +2,7 @@
 
 mod clone_record;
 mod fault;
+mod why;
 
 use std::fmt;
 use std::path::Path;
@@ -17,6 +18,7 @@ use crate::exit::{self, Reason};
 use crate::position::Position;
 pub use clone_record::{CloneRecord, ListedBy, PluginCopy, Unproven};
 pub use fault::ApplierFault;
+pub use why::Why;
 
 /// The journal's name, in a data directory and in a stage.
 pub const FILE_NAME: &str = ".mysqlset.json";
@@ -87,26 +89,6 @@ impl fmt::Display for SetId {
     }
 }
 
-/// What keeps a replica's replication from going on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Why {
-    /// The source no longer has, or never had, what comes after this replica's position.
-    SourcePurged,
-    /// What was fetched and not yet applied can't be read, nor how far it was applied.
-    RelayLogsLost,
-}
-
-impl Why {
-    /// The reason's name, for metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Why::SourcePurged => "source-purged",
-            Why::RelayLogsLost => "relay-logs-lost",
-        }
-    }
-}
-
 /// Replication that can't go on by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokenReplication {
@@ -130,6 +112,9 @@ pub struct Lineage {
     pub id: SetId,
     /// Where it begins: all that the copy held.
     pub began_at: Position,
+    /// The set's identity until then, where the recovery gave it another: by file and offset no replica can follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<SetId>,
 }
 
 /// The journal's content.
@@ -141,6 +126,9 @@ pub struct Journal {
     pub since: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
+    /// Whose data these are in their set: the pod's ordinal. Earlier versions named nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinal: Option<u32>,
     /// The latest recovery of the primary that these data are known to have gone along with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
@@ -200,6 +188,7 @@ impl Journal {
             state,
             since: now(),
             set_id: None,
+            ordinal: None,
             lineage: None,
             clone: None,
             source_forgotten: false,
@@ -322,7 +311,7 @@ mod tests {
             "bytes":1,"seconds":1.0,"received_at":1},"prepare_attempts":1,"failed_backups":0}"#;
         std::fs::write(directory.path().join(FILE_NAME), text).unwrap();
         let journal = Journal::read(directory.path()).unwrap().unwrap();
-        assert_eq!((journal.received_log, journal.memory_halvings), (None, 0));
+        assert_eq!((journal.received_log, journal.memory_halvings, journal.ordinal), (None, 0, None));
         assert!(journal.clone.unwrap().unproven.is_empty());
     }
 

@@ -111,7 +111,7 @@ fn can_be_renamed(data_dir: &Path) -> Result<bool> {
     if !data_dir.exists() {
         return Ok(true);
     }
-    if data_dir.is_symlink() || is_mount_point(data_dir)? || Contents::of(data_dir)?.has_lost_and_found() {
+    if data_dir.is_symlink() || is_mount_point(data_dir)? || Contents::of(data_dir)?.storages_names().next().is_some() {
         return Ok(false);
     }
     let device = |path: &Path| {
@@ -188,9 +188,11 @@ mod tests {
 
     #[test]
     fn the_root_of_a_file_system_is_staged_inside() {
-        let data_dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(data_dir.path().join("lost+found")).unwrap();
-        assert_eq!(Layout::of(data_dir.path()).unwrap().place, Place::Inside);
+        for name in ["lost+found", ".snapshot", ".Trash-0"] {
+            let data_dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir(data_dir.path().join(name)).unwrap();
+            assert_eq!(Layout::of(data_dir.path()).unwrap().place, Place::Inside, "{name}");
+        }
         assert_eq!(Layout::of(Path::new("/proc")).unwrap().place, Place::Inside);
     }
 

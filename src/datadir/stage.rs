@@ -82,7 +82,7 @@ pub fn announce_first_start(layout: &Layout, ownership: Ownership) -> Result<()>
 pub fn set_aside(layout: &Layout) -> Result<PathBuf> {
     let Some(aside) = layout.aside(super::journal::now()) else {
         return Err(Reason::HalfMade.error(format!(
-            "{} is a mount point, so nothing in it can be set aside where a server would not see it: \
+            "{} is a volume's root or a mount point, so nothing in it can be set aside where a server would not see it: \
              move the files off the volume by hand, or mount the volume one level up as the shipped manifests do",
             layout.data_dir.display()
         )));

@@ -12,9 +12,10 @@ use crate::limits;
 use crate::mysql::storage::Storage;
 use crate::server_config::data_files;
 use crate::unpack::path::OUR_PREFIX;
+use crate::unpack::storage::is_storages_own;
 
 /// Beginnings of names in a data directory that are looked at by nobody.
-const PASSED_OVER: [&str; 6] = ["ib_logfile", "#innodb_redo", "ibtmp", "#innodb_temp", "lost+found", OUR_PREFIX];
+const PASSED_OVER: [&str; 5] = ["ib_logfile", "#innodb_redo", "ibtmp", "#innodb_temp", OUR_PREFIX];
 
 /// Endings of InnoDB's files.
 const OF_INNODB: [&str; 2] = ["ibd", "ibu"];
@@ -70,7 +71,7 @@ pub fn look(data_dir: &Path, storage: &Storage, copier: Copier) -> std::io::Resu
         if copier != Copier::Plugin && left_files::is_tools_own(&name) && entry.path().is_dir() {
             looking.found.clash = Some(name.clone());
         }
-        if !is_passed_over && !is_socket {
+        if !is_passed_over && !is_socket && !is_storages_own(&name) {
             let is_whole = WHOLE.iter().any(|start| name.starts_with(start));
             looking.add(&entry.path(), is_whole);
         }

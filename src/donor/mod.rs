@@ -36,9 +36,10 @@ use tokio::task::JoinSet;
 use tracing::{debug, info_span};
 
 use crate::backup_tool::BackupTool;
-use crate::event::{info, warn};
+use crate::event::{Event, info, warn};
 use crate::exit::Reason;
 use crate::metrics::Metrics;
+use crate::mysql::trouble::Recurring;
 use crate::settings::Sidecar;
 use crate::status::Status;
 use congestion::SetAside;
@@ -146,11 +147,12 @@ pub async fn serve(donor: Arc<Donor>, port: ClonePort, stop: impl Future<Output 
     let tidying = tokio::spawn(end_orphans(donor.clone()));
     let mut sessions = JoinSet::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut said = Recurring::default();
     tokio::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
-            () = accept_one(&donor, &port, &places, &mut sessions) => {}
+            () = accept_one(&donor, &port, &places, &mut sessions, &mut said) => {}
         }
         while sessions.try_join_next().is_some() {}
     }
@@ -168,18 +170,27 @@ async fn end_orphans(donor: Arc<Donor>) {
 }
 
 /// The place is taken before `accept`, so that the kernel's queue, not this process, holds who is too many.
-async fn accept_one(donor: &Arc<Donor>, port: &ClonePort, places: &Arc<Semaphore>, sessions: &mut JoinSet<()>) {
+async fn accept_one(
+    donor: &Arc<Donor>,
+    port: &ClonePort,
+    places: &Arc<Semaphore>,
+    sessions: &mut JoinSet<()>,
+    said: &mut Recurring,
+) {
     let Ok(place) = places.clone().acquire_owned().await else { return };
     match port.accept().await {
         Ok((stream, peer)) => {
             let donor = donor.clone();
+            said.clear();
             sessions.spawn_blocking(move || {
                 let _place = place;
                 info_span!("clone", %peer).in_scope(|| admission::handle(&donor, stream));
             });
         }
         Err(error) => {
-            warn!(DonorAcceptFailed, %error, "accepting a connection failed");
+            if said.is_news_of(&Event::DonorAcceptFailed.because(&error)) {
+                warn!(DonorAcceptFailed, %error, "accepting a connection failed");
+            }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }

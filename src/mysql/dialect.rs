@@ -19,6 +19,22 @@ use super::literal;
 use crate::position::Position;
 use crate::settings::{Account, HostPort};
 
+/// The latest series whose statements and words were tried here. MySQL counts by years from 26.1 on.
+const LATEST_MYSQL: (u16, u16) = (9, 7);
+const LATEST_MARIADB: (u16, u16) = (11, 8);
+
+/// Before the version of MariaDB, so that clients of old take it for a MySQL that they know.
+const REPLICATION_PREFIX: &str = "5.5.5-";
+
+/// 8.0.23 as (8, 0, 23); 26.1 as (26, 1, 0).
+fn numbers(version: &str) -> Option<(u16, u16, u16)> {
+    let end = version.find(|character: char| !character.is_ascii_digit() && character != '.');
+    let mut numbers = version[..end.unwrap_or(version.len())].split('.').map(|number| number.parse::<u16>().ok());
+    let (major, minor) = (numbers.next()??, numbers.next()??);
+    let patch = numbers.next().map_or(Some(0), |patch| patch)?;
+    Some((major, minor, patch))
+}
+
 /// How to talk to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -54,13 +70,22 @@ impl Dialect {
         if version.contains("MariaDB") {
             return Ok(Dialect::Mariadb);
         }
-        let mut numbers = version.split(|character: char| !character.is_ascii_digit()).map(str::parse::<u16>);
-        match (numbers.next(), numbers.next(), numbers.next()) {
-            (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch))) => {
-                Ok(Dialect::Mysql { version: (major, minor, patch) })
-            }
-            _ => Err(anyhow::anyhow!("{version:?}")).context("the server's version makes no sense"),
-        }
+        let version = numbers(version)
+            .ok_or_else(|| anyhow::anyhow!("{version:?}"))
+            .context("the server's version makes no sense")?;
+        Ok(Dialect::Mysql { version })
+    }
+
+    /// The latest series that is known here of this server's kind, where `version` is a later one: `26.1.0`,
+    /// `12.3.2-MariaDB`. It is spoken to as the latest one that is known.
+    pub fn known_before(self, version: &str) -> Option<String> {
+        let version = version.strip_prefix(REPLICATION_PREFIX).unwrap_or(version);
+        let (major, minor, _) = numbers(version)?;
+        let known = match self {
+            Dialect::Mariadb => LATEST_MARIADB,
+            Dialect::Mysql { .. } => LATEST_MYSQL,
+        };
+        ((major, minor) > known).then(|| format!("{}.{}", known.0, known.1))
     }
 
     /// How many rows a statement must ask a table for to have its file opened: MySQL opens it when it reads the first.
@@ -330,7 +355,29 @@ mod tests {
         assert_eq!(Dialect::of("5.5.5-10.6.12-MariaDB").unwrap(), Dialect::Mariadb);
         assert_eq!(Dialect::of("8.0.36-28").unwrap(), mysql(8, 0, 36));
         assert_eq!(Dialect::of("5.7.44-log").unwrap(), mysql(5, 7, 44));
-        assert!(Dialect::of("wonderful").is_err());
+        // By years, with and without a third number.
+        assert_eq!(Dialect::of("26.1.0").unwrap(), mysql(26, 1, 0));
+        assert_eq!(Dialect::of("26.7-lts").unwrap(), mysql(26, 7, 0));
+        assert_eq!(Dialect::of("12.3.2-MariaDB-log").unwrap(), Dialect::Mariadb);
+        for nonsense in ["wonderful", "26", "8.x.1", "8.0.70000"] {
+            assert!(Dialect::of(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn versions_beyond_the_known_ones_are_told_from_those_that_are_known() {
+        for (version, known) in [
+            ("26.1.0", Some("9.7")),
+            ("9.8.0", Some("9.7")),
+            ("9.7.4-2", None),
+            ("8.4.3", None),
+            ("12.3.2-MariaDB-deb13", Some("11.8")),
+            ("5.5.5-12.3.2-MariaDB", Some("11.8")),
+            ("11.8.9-MariaDB", None),
+            ("5.5.5-10.6.12-MariaDB", None),
+        ] {
+            assert_eq!(Dialect::of(version).unwrap().known_before(version).as_deref(), known, "{version}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a server's binary log still holds, and what it has applied of its source's.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::dialect::Dialect;
 use super::status::ReplicationStatus;
@@ -45,6 +45,24 @@ pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -
         }
         (Dialect::Mysql { .. }, None) => Progress::default(),
     })
+}
+
+/// Where a server's data end that were a primary's, by GTID: all that it wrote itself, whatever its server id was, and all
+/// that it once applied. `None` where it has no GTIDs.
+pub async fn own_position(server: &mut Server) -> Result<Option<Position>> {
+    let dialect = server.dialect;
+    if !goes_by_gtid(server, None).await? {
+        return Ok(None);
+    }
+    let gtid = match dialect {
+        Dialect::Mariadb => {
+            let written = server.value("SELECT @@GLOBAL.gtid_binlog_pos").await?.unwrap_or_default();
+            let applied = server.value("SELECT @@GLOBAL.gtid_slave_pos").await?.unwrap_or_default();
+            history::mariadb_furthest(&written, &applied)
+        }
+        Dialect::Mysql { .. } => server.value(dialect.reached_gtid()).await?.unwrap_or_default(),
+    };
+    Ok((!gtid.is_empty()).then(|| dialect.position_by_gtid(gtid)))
 }
 
 /// Whether GTIDs say how far a server has come. One that once had them keeps those that it knew.
@@ -103,7 +121,9 @@ pub async fn beginning_of_logs(server: &mut Server) -> Result<String> {
     let Some(first) = logs.first().and_then(|log| log.get("Log_name").cloned().flatten()) else {
         return Ok(String::new());
     };
-    Ok(server.value(&format!("SELECT BINLOG_GTID_POS({}, 4)", literal(&first))).await?.unwrap_or_default())
+    // NULL is no position. MariaDB 12.3 may keep its logs in InnoDB, with other names and places.
+    let position = server.value(&format!("SELECT BINLOG_GTID_POS({}, 4)", literal(&first))).await?;
+    position.with_context(|| format!("the server does not say which GTIDs lie before its first binary log, {first}"))
 }
 
 /// All that a server ever wrote to its binary log, in the form that [`what_is_unknown`] takes.

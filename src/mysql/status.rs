@@ -44,6 +44,8 @@ pub struct ReplicationStatus {
     pub fetched_gtid: String,
     /// The number of the receiver's latest error; 0 where there is none.
     pub receiver_error: u32,
+    /// The receiver's latest error in the server's words.
+    pub receiver_error_text: String,
     /// The number of the applier's latest error; 0 where there is none.
     pub applier_error: u32,
     /// The applier's latest error in the server's words, without the statement.
@@ -81,6 +83,7 @@ impl ReplicationStatus {
             fetched_offset: text(["Read_Source_Log_Pos", "Read_Master_Log_Pos"]).parse().unwrap_or_default(),
             fetched_gtid: text(["Gtid_IO_Pos", "Retrieved_Gtid_Set"]).replace(char::is_whitespace, ""),
             receiver_error: text(["Last_IO_Errno", "Last_IO_Errno"]).parse().unwrap_or_default(),
+            receiver_error_text: without_statement(&text(["Last_IO_Error", "Last_IO_Error"])).to_owned(),
             applier_error: text(["Last_SQL_Errno", "Last_SQL_Errno"]).parse().unwrap_or_default(),
             applier_error_text: without_statement(&text(["Last_SQL_Error", "Last_SQL_Error"])).to_owned(),
             error,

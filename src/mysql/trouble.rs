@@ -58,6 +58,11 @@ impl Recurring {
         !is_known
     }
 
+    /// The same for what has no number: each event once, whatever its words are just now.
+    pub fn is_news_of(&mut self, cause: &Cause) -> bool {
+        self.is_news(&Trouble { cause: cause.clone(), code: None })
+    }
+
     /// It is over.
     pub fn clear(&mut self) {
         self.said = None;
@@ -87,6 +92,19 @@ mod tests {
         assert!(is_news(&mut recurring, &anyhow!("18 of 20 went")));
         recurring.clear();
         assert!(is_news(&mut recurring, &anyhow!("18 of 20 went")));
+    }
+
+    #[test]
+    fn an_event_is_said_once_whatever_its_words_are() {
+        let mut recurring = Recurring::default();
+        let silent = |text: &str| Event::SourceSilent.because(text);
+        assert!(recurring.is_news_of(&silent("no answer in 3 seconds")));
+        assert!(!recurring.is_news_of(&silent("connection refused")));
+        assert!(!recurring.is_news_of(&silent("no answer in 3 seconds")));
+        assert!(recurring.is_news_of(&Event::SourceForeign.because("0-100-7")));
+        assert!(!recurring.is_news_of(&Event::SourceForeign.because("0-100-8")));
+        recurring.clear();
+        assert!(recurring.is_news_of(&silent("connection refused")));
     }
 
     #[test]

@@ -81,6 +81,18 @@ pub fn mariadb_unknown(history: &str, known_state: &str, known_position: &str) -
     unknown.map(|((domain, server), sequence)| format!("{domain}-{server}-{sequence}")).collect()
 }
 
+/// Of each domain in two MariaDB positions the last transaction.
+pub fn mariadb_furthest(one: &str, other: &str) -> String {
+    let mut last: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+    for (domain, server, sequence) in gtids(one).chain(gtids(other)) {
+        let there = last.entry(domain).or_insert((sequence, server));
+        *there = (*there).max((sequence, server));
+    }
+    let gtids: Vec<_> =
+        last.into_iter().map(|(domain, (sequence, server))| format!("{domain}-{server}-{sequence}")).collect();
+    gtids.join(",")
+}
+
 fn domains(position: &str) -> BTreeMap<u64, u64> {
     let mut last = BTreeMap::new();
     for (domain, _, sequence) in gtids(position) {
@@ -150,6 +162,12 @@ fn joined(mut intervals: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_mariadb_positions_the_last_of_each_domain_counts() {
+        assert_eq!(mariadb_furthest("0-100-9,1-100-2", "0-101-7,2-5-3"), "0-100-9,1-100-2,2-5-3");
+        assert_eq!(mariadb_furthest("", ""), "");
+    }
 
     #[test]
     fn mariadb_by_domain_and_sequence() {

@@ -1,14 +1,23 @@
 //! Replication that can't go on by itself, however long one waits.
 
-use anyhow::Result;
+use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Result;
+use tokio::time::timeout;
+
+use super::refusal;
 use crate::datadir::journal::{BrokenReplication, Why, now};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
 use crate::mysql::status::{ReplicationStatus, Thread};
+use crate::peer::{self, Place, Questions};
+use crate::position::Position;
+use crate::settings::Sidecar;
+use crate::wire::message::Report;
 
-/// ER_MASTER_FATAL_ERROR_READING_BINLOG, and MySQL's ER_SERVER_MASTER_FATAL_ERROR_READING_BINLOG as its log has it.
-const SOURCE_CANNOT_GIVE: [u32; 2] = [1236, 13114];
+/// How long the server is not looked at while the primary is asked.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// ER_MASTER_INFO, ER_SLAVE_RELAY_LOG_READ_FAILURE, ER_SLAVE_MI_INIT_REPOSITORY, ER_SLAVE_RLI_INIT_REPOSITORY, and
 /// MySQL's ER_RPL_RELAY_LOG_… of later series.
@@ -16,8 +25,10 @@ pub const RELAY_LOGS_LOST: [u32; 6] = [1201, 1594, 1871, 1872, 13117, 13121];
 
 /// Why replication can't go on, where it can't.
 pub fn why_it_cannot_go_on(status: &ReplicationStatus) -> Option<Why> {
-    if status.receiver == Thread::Stopped && SOURCE_CANNOT_GIVE.contains(&status.receiver_error) {
-        return Some(Why::SourcePurged);
+    if status.receiver == Thread::Stopped
+        && let Some(why) = refusal::cause(status.receiver_error, &status.receiver_error_text)
+    {
+        return Some(why);
     }
     if status.applier == Thread::Stopped && RELAY_LOGS_LOST.contains(&status.applier_error) {
         return Some(Why::RelayLogsLost);
@@ -26,16 +37,48 @@ pub fn why_it_cannot_go_on(status: &ReplicationStatus) -> Option<Why> {
 }
 
 /// All that the journal keeps of it. What the data hold is part of it: the source also says "purged" to a replica that
-/// is further than itself, whose data may be all that is left of what it has lost.
-pub async fn describe(why: Why, server: &mut Server, status: &ReplicationStatus) -> Result<BrokenReplication> {
+/// is further than itself, whose data may be all that is left of what it has lost. So the primary's sidecar is asked too.
+pub async fn describe(
+    why: Why,
+    server: &mut Server,
+    status: &ReplicationStatus,
+    settings: &Arc<Sidecar>,
+) -> Result<BrokenReplication> {
     let Progress { applied, fetched } = history::progress(server, Some(status)).await?;
-    Ok(BrokenReplication {
-        why,
-        text: status.error.clone().unwrap_or_default(),
-        since: now(),
-        reached: applied.into_iter().chain(fetched).collect(),
-        history: history::own_history(server).await?,
-    })
+    let reached: Vec<Position> = applied.iter().cloned().chain(fetched).collect();
+    let history = history::own_history(server).await?;
+    let why = match why {
+        Why::SourcePurged | Why::AheadOfSource => {
+            let questions = Questions { about: applied, history: Some(history.clone()) };
+            refined(why, &reached, ask_primary(settings, questions).await.as_ref())
+        }
+        other => other,
+    };
+    Ok(BrokenReplication { why, text: status.error.clone().unwrap_or_default(), since: now(), reached, history })
+}
+
+/// The primary's own word, where it has one, goes before its server's text.
+fn refined(why: Why, reached: &[Position], primary: Option<&Report>) -> Why {
+    let Some(primary) = primary else { return why };
+    let covers = |position: &Position| primary.applied.as_ref().and_then(|there| there.covers(position));
+    let lacks_some = reached.iter().any(|position| covers(position) == Some(false));
+    let knows_all = primary.unknown_history.as_deref() == Some("");
+    let is_purged = primary.cannot_follow.as_deref().is_some_and(|why| !why.is_empty());
+    match (lacks_some, knows_all, is_purged) {
+        (true, ..) => Why::AheadOfSource,
+        (false, true, true) if reached.iter().all(|position| covers(position) == Some(true)) => Why::SourcePurged,
+        _ => why,
+    }
+}
+
+/// Asks the primary's sidecar; `None` where it gives no answer in time.
+pub async fn ask_primary(settings: &Arc<Sidecar>, questions: Questions) -> Option<Report> {
+    let place = Place::Name(settings.primary.clone()?);
+    let settings = settings.clone();
+    let asking = tokio::task::spawn_blocking(move || {
+        peer::ask_for_report(&settings.member, &settings.peering, &place, &questions).ok()
+    });
+    timeout(PATIENCE, asking).await.ok()?.ok()?
 }
 
 #[cfg(test)]
@@ -45,7 +88,7 @@ mod tests {
     #[test]
     fn a_purged_source_is_told_from_one_that_is_away() {
         let mut status = ReplicationStatus { applier: Thread::Running, receiver_error: 1236, ..Default::default() };
-        status.error = Some("error 1236: could not find".into());
+        status.receiver_error_text = "… 'Could not find first log file name in binary log index file'".into();
         assert_eq!(why_it_cannot_go_on(&status), Some(Why::SourcePurged));
         status.receiver_error = 2003;
         assert_eq!(why_it_cannot_go_on(&status), None);

@@ -6,9 +6,13 @@
 
 mod broken;
 mod fault;
+mod first_start;
 mod primary;
+mod refusal;
 mod replica;
+mod server_id;
 mod source;
+mod trust;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,6 +31,7 @@ use crate::ordinal::Role;
 use crate::settings::Sidecar;
 use crate::status::Status;
 use fault::Change;
+use first_start::FirstStart;
 use source::SourceWatch;
 
 /// Between two looks at a server that answers, or that has not for long.
@@ -54,11 +59,13 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
         last_answer: None,
         trouble: Recurring::default(),
         replicated: false,
+        first_start: FirstStart::default(),
     };
     let mut away_since = Instant::now();
     loop {
         let last_answer = keeper.last_answer;
         let Err(error) = keeper.watch().await;
+        let error = keeper.first_start.of_a_silent_server(error, &keeper.settings);
         keeper.report(&error);
         let has_answered = keeper.last_answer != last_answer;
         if has_answered {
@@ -82,6 +89,7 @@ struct Keeper {
     accounts: Accounts,
     /// Whether both threads ran at the last look.
     replicated: bool,
+    first_start: FirstStart,
 }
 
 /// Whether a server that has run for `uptime` may have started since it was last heard of. Where that can't be told
@@ -135,6 +143,14 @@ impl Keeper {
             || (self.replicated && stands_still);
         self.last_answer = Some(Instant::now());
         if is_new {
+            if let Some(known) = server.dialect.known_before(&server.version) {
+                warn!(
+                    ServerVersionBeyond,
+                    version = server.version,
+                    known,
+                    "the server is of a later version than those that were tried: it is spoken to as to the latest known one"
+                );
+            }
             info!(ServerAnswers, version = server.version, uptime_seconds = uptime.as_secs(), "the server answers");
         } else if self.status.get().settled {
             self.trouble.clear();
@@ -153,6 +169,7 @@ impl Keeper {
 
     /// Compares and sets right, once for each start of the server; again after an error.
     async fn settle(&mut self, server: &mut Server) -> Result<()> {
+        server_id::check(server, &self.settings).await?;
         let journal = Journal::read(&self.settings.data_dir)?;
         let (journal, unfit) = match self.settings.member.role() {
             Role::Primary => {
@@ -183,6 +200,7 @@ impl Keeper {
             snapshot.unfit_to_donate = unfit;
         });
         self.trouble.clear();
+        self.first_start.is_over(&self.settings);
         Ok(())
     }
 
@@ -245,16 +263,18 @@ impl Keeper {
         server: &mut Server,
         status: &ReplicationStatus,
     ) -> Result<()> {
-        if self.settings.member.role() == Role::Primary || self.status.get().broken.is_some() {
+        let known = self.status.get().broken;
+        let is_known = known.is_some_and(|known| known.why == why || Some(&known.text) == status.error.as_ref());
+        if self.settings.member.role() == Role::Primary || is_known {
             return Ok(());
         }
-        let broken = broken::describe(why, server, status).await?;
+        let broken = broken::describe(why, server, status, &self.settings).await?;
         error!(
             ReplicationBroken,
             why = broken.why.name(),
-            "replication can't go on ({}): the data are kept as they are; delete the pod to clone it again where its \
-             clone has --on-broken-replica clone-again, else delete its volume too",
-            broken.text
+            "replication can't go on ({}): {}",
+            broken.text,
+            broken.why.remedy()
         );
         if let Some(mut journal) = Journal::read(&self.settings.data_dir)? {
             journal.broken = Some(broken.clone());
@@ -299,6 +319,7 @@ impl Keeper {
         });
         if self.trouble.is_news(&trouble) {
             let Trouble { cause, code } = trouble;
+            self.first_start.leave_message(&cause, &self.settings);
             warn!(= cause.event, code, "{cause}");
         }
     }

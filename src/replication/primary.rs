@@ -9,6 +9,7 @@ use crate::datadir::journal::{Journal, Lineage, SetId, State};
 use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::mysql::{Server, history, replication_status};
+use crate::ordinal::Ordinal;
 use crate::position::Position;
 use crate::position::history::{mariadb_covers, mysql_covers};
 
@@ -39,6 +40,7 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path, first_starts_are_marked
     let set_id = SetId::random()?;
     let mut complete = journal.entering(State::Complete);
     complete.set_id = Some(set_id.clone());
+    complete.ordinal.get_or_insert(Ordinal::PRIMARY.0);
     complete.write(data_dir)?;
     first_start::forget(data_dir)?;
     info!(PrimaryComplete, %set_id, "the primary's data are complete");
@@ -62,11 +64,23 @@ pub async fn take_over(journal: Journal, server: &mut Server, data_dir: &Path) -
     let position = clone.position()?;
     begin_log_at(position, server).await?;
     let mut complete = journal.entering(State::Complete);
-    if complete.set_id.is_none() || matches!(position, Position::BinlogFile { .. }) {
-        complete.set_id = Some(SetId::random()?);
+    let mut replaces = None;
+    let cannot_be_followed = matches!(position, Position::BinlogFile { .. });
+    if complete.set_id.is_none() || cannot_be_followed {
+        replaces = complete.set_id.replace(SetId::random()?);
     }
-    complete.lineage = Some(Lineage { id: SetId::random()?, began_at: position.clone() });
+    complete.lineage = Some(Lineage { id: SetId::random()?, began_at: position.clone(), replaces });
     complete.write(data_dir)?;
+    if cannot_be_followed {
+        warn!(
+            PrimaryRecovered,
+            %position,
+            from = clone.donor_pod,
+            "the primary is recovered, without GTIDs: no replica can follow it; delete each replica's volume and pod, one after \
+             the other, to have them cloned from it"
+        );
+        return Ok(complete);
+    }
     warn!(PrimaryRecovered, %position, from = clone.donor_pod, "the primary is recovered; its history goes on from there");
     Ok(complete)
 }

@@ -12,6 +12,7 @@
 //!                 no source, position by GTID      set the source: the server itself knows its GTID position
 //!                 no source, file and offset       refuse: nobody knows how far it had come
 //!  no journal     a source                         as configured
+//!  complete       GTIDs                            the primary's data in a replica's pod: set the source by GTID
 //!     ── then the applier is started; the receiver when the primary is known to be the right one (see [`super::source`]);
 //!        and the watcher records replicating when both run ──
 //! ```
@@ -19,16 +20,20 @@
 //! The position of a clone is declared in state `published` only, in which replication was never started; and even
 //! there never below what the server has reached.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, bail};
 
+use super::broken::ask_primary;
 use super::source::{Identity, Primary};
 use crate::datadir::journal::{Journal, State};
 use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::mysql::dialect::Dialect;
 use crate::mysql::status::{ReplicationStatus, Thread};
-use crate::mysql::{Server, replication_status};
-use crate::position::{Position, history};
+use crate::mysql::{Server, history, replication_status};
+use crate::peer::Questions;
+use crate::position::{Position, history as order};
 use crate::settings::Sidecar;
 use crate::status::Status;
 
@@ -36,7 +41,7 @@ use crate::status::Status;
 pub async fn settle(
     journal: Option<Journal>,
     server: &mut Server,
-    settings: &Sidecar,
+    settings: &Arc<Sidecar>,
     primary: &mut Primary,
     known: &Status,
 ) -> Result<Journal> {
@@ -53,6 +58,7 @@ pub async fn settle(
     };
     let configured = match journal.state {
         State::Published => start_from_clone(journal, server, settings, primary, known).await?,
+        State::Complete => follow_with_primarys_data(journal, server, settings, primary, known).await?,
         State::Configured | State::Replicating => {
             keep_source(&journal, status.as_ref(), server, settings, primary, known).await?;
             journal
@@ -98,6 +104,51 @@ async fn start_from_clone(
     configured.source_forgotten = false;
     configured.write(&settings.data_dir)?;
     info!(ReplicationSet, source = %settings.source, %position, donor = clone.donor_pod, "replication starts where the clone ends");
+    Ok(configured)
+}
+
+/// Complete → configured: these data were the primary's, and `clone` has seen that they are of its set. They go on by
+/// GTID, where the primary of today has all that they hold. Killed anywhere in here, it runs again and does the same.
+async fn follow_with_primarys_data(
+    journal: Journal,
+    server: &mut Server,
+    settings: &Arc<Sidecar>,
+    primary: &mut Primary,
+    known: &Status,
+) -> Result<Journal> {
+    let refuse = |why: &str| {
+        Reason::OtherPod.error(format!(
+            "these data were the primary's, and this replica can't go on with them: {why}; the data are kept: give the \
+             volume back to the primary, or delete it to have a clone"
+        ))
+    };
+    let position = history::own_position(server).await?;
+    let position = position.ok_or_else(|| refuse("only GTIDs tell where they end, and the server has none"))?;
+    match primary.identity(server, None, known).await? {
+        Identity::Same => {}
+        Identity::Trusted => return Err(refuse("the primary does not say which set its data are of")),
+        Identity::Different(why) | Identity::Unknown(why) => bail!("whether these data go with the primary's: {why}"),
+    }
+    let questions = Questions { about: Some(position.clone()), history: Some(history::own_history(server).await?) };
+    let report = ask_primary(settings, questions).await.context("the primary's sidecar does not answer")?;
+    match (report.cannot_follow.as_deref(), report.unknown_history.as_deref()) {
+        (Some(""), Some("")) => {}
+        (Some(""), Some(extra)) => return Err(refuse(&format!("{} does not have {extra}", report.pod))),
+        (Some(why), _) => return Err(refuse(why)),
+        (None, _) => bail!("{} does not say whether replication can start from {position}", report.pod),
+    }
+    // What identity noted is in it.
+    let journal = Journal::read(&settings.data_dir)?.unwrap_or(journal);
+    if !has_reached(&position, None, server).await? {
+        for statement in server.dialect.set_reached_gtid(&position) {
+            server.execute(&statement).await?;
+        }
+    }
+    stopped(server).await?;
+    set_source(&position, server, settings).await?;
+    let configured = journal.entering(State::Configured);
+    configured.write(&settings.data_dir)?;
+    info!(PrimarysDataFollow, source = %settings.source, %position, "what was the primary's data follows the primary");
     Ok(configured)
 }
 
@@ -207,11 +258,11 @@ async fn has_reached(position: &Position, status: Option<&ReplicationStatus>, se
         Position::BinlogFile { file, offset } => status.is_some_and(|status| status.is_beyond(file, *offset)),
         Position::MariadbGtid { slave_pos } => {
             let reached = server.value(server.dialect.reached_gtid()).await?.unwrap_or_default();
-            history::mariadb_covers(&reached, slave_pos)
+            order::mariadb_covers(&reached, slave_pos)
         }
         Position::MysqlGtid { executed } => {
             let reached = server.value(server.dialect.reached_gtid()).await?.unwrap_or_default();
-            history::mysql_covers(&reached, executed)
+            order::mysql_covers(&reached, executed)
         }
     })
 }

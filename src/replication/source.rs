@@ -15,11 +15,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::replica;
-use crate::datadir::journal::{Journal, SetId, State};
-use crate::event::{info, warn};
+use super::trust::Trust;
+use crate::datadir::journal::{Journal, Lineage, SetId, State};
+use crate::event::{Event, info, warn};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
 use crate::mysql::status::{ReplicationStatus, Thread};
+use crate::mysql::trouble::Recurring;
 use crate::peer::{self, Place, Questions, Silence};
 use crate::position::Position;
 use crate::settings::{HostPort, Sidecar};
@@ -34,10 +36,6 @@ const RENEWAL: Duration = Duration::from_secs(30);
 
 /// A connection that stands is asked about again after so long: it may have been lost and made anew between two looks.
 const CONFIRMED: Duration = Duration::from_secs(60);
-
-/// Before a primary that is the tutorial's is asked again: each question starts a backup there, which is broken off. A
-/// connection that stands is not asked about at all: while such a pod is replaced it can't stay unnoticed.
-const TRUSTED: Duration = Duration::from_secs(30);
 
 /// What is known about the primary's identity.
 pub enum Identity {
@@ -68,6 +66,8 @@ pub struct Primary {
     /// A question that is on its way, and since when. A name server that is silent can hold it up for long, and it can't
     /// be broken off.
     asking: Option<(Instant, JoinHandle<Result<Report, Silence>>)>,
+    /// That it is the tutorial's, where that was its last answer.
+    trust: Trust,
 }
 
 /// Watches over the receiver.
@@ -75,17 +75,25 @@ pub struct SourceWatch {
     pub primary: Primary,
     /// The receiver stands still because of us.
     held_back: bool,
-    /// When the primary was found to be the tutorial's, where that was its last answer.
-    trusted: Option<Instant>,
     /// When the source was last seen to be the right one, since the receiver connected.
     confirmed: Option<Instant>,
     password_renewed: Option<Instant>,
+    /// What was said of the primary: its words hold positions, addresses and times that change from look to look.
+    foreign: Recurring,
+    silent: Recurring,
 }
 
 impl SourceWatch {
     pub fn new(settings: Arc<Sidecar>) -> SourceWatch {
-        let primary = Primary { settings, asking: None };
-        SourceWatch { primary, held_back: false, trusted: None, confirmed: None, password_renewed: None }
+        let primary = Primary { settings, asking: None, trust: Trust::default() };
+        SourceWatch {
+            primary,
+            held_back: false,
+            confirmed: None,
+            password_renewed: None,
+            foreign: Recurring::default(),
+            silent: Recurring::default(),
+        }
     }
 
     /// After a start of the server or of the sidecar: a receiver that stands still waits for us.
@@ -95,6 +103,7 @@ impl SourceWatch {
 
     /// Called at each look at the server.
     pub async fn tend(&mut self, server: &mut Server, replication: &ReplicationStatus, status: &Status) -> Result<()> {
+        self.primary.trust.notice(replication.receiver);
         self.confirmed = self.confirmed.filter(|at| replication.receiver == Thread::Running && self.holds_since(*at));
         if self.confirmed.is_some()
             || self.is_connecting_on_trust(replication)
@@ -105,7 +114,6 @@ impl SourceWatch {
             return Ok(());
         }
         let identity = self.primary.identity(server, Some(replication), status).await?;
-        self.trusted = matches!(identity, Identity::Trusted).then(Instant::now);
         match &identity {
             Identity::Same | Identity::Trusted => self.let_go(server, replication).await?,
             Identity::Different(_) => self.hold_back(server, replication).await?,
@@ -118,11 +126,11 @@ impl SourceWatch {
     }
 
     fn holds_since(&self, confirmed: Instant) -> bool {
-        self.trusted.is_some() || confirmed.elapsed() < CONFIRMED
+        self.primary.trust.holds(Instant::now()) || confirmed.elapsed() < CONFIRMED
     }
 
     fn is_connecting_on_trust(&self, replication: &ReplicationStatus) -> bool {
-        replication.receiver == Thread::Connecting && self.trusted.is_some_and(|at| at.elapsed() < TRUSTED)
+        replication.receiver == Thread::Connecting && self.primary.trust.holds(Instant::now())
     }
 
     async fn let_go(&mut self, server: &mut Server, replication: &ReplicationStatus) -> Result<()> {
@@ -153,19 +161,24 @@ impl SourceWatch {
         Ok(())
     }
 
-    fn tell(&self, identity: Identity, status: &Status) {
+    fn tell(&mut self, identity: Identity, status: &Status) {
         let before = status.get();
         let (foreign, silent) = match identity {
             Identity::Same | Identity::Trusted => (None, None),
             Identity::Different(why) => (Some(why), None),
             Identity::Unknown(why) => (before.foreign_source.clone(), self.held_back.then_some(why)),
         };
-        match (&foreign, &silent) {
-            (Some(why), _) if before.foreign_source != foreign => warn!(SourceForeign, "{why}"),
-            (_, Some(why)) if before.silent_source != silent => {
+        match &foreign {
+            Some(why) if self.foreign.is_news_of(&Event::SourceForeign.because(why)) => warn!(SourceForeign, "{why}"),
+            Some(_) => {}
+            None => self.foreign.clear(),
+        }
+        match &silent {
+            Some(why) if self.silent.is_news_of(&Event::SourceSilent.because(why)) => {
                 info!(SourceSilent, "replication waits until the primary says which set its data are of: {why}")
             }
-            _ => {}
+            Some(_) => {}
+            None => self.silent.clear(),
         }
         status.update(|snapshot| (snapshot.foreign_source, snapshot.silent_source) = (foreign, silent));
     }
@@ -181,7 +194,12 @@ impl Primary {
         status: &Status,
     ) -> Result<Identity> {
         let Some(primary) = self.settings.primary.clone() else { return Ok(Identity::Same) };
-        let report = match self.ask(&primary).await? {
+        if self.trust.holds(Instant::now()) {
+            return self.of_the_tutorials(&primary);
+        }
+        let answer = self.ask(&primary).await?;
+        self.trust.answered(false, Instant::now());
+        let report = match answer {
             Ok(report) => report,
             Err(Unheard::Bare) => return self.of_the_tutorials(&primary),
             Err(Unheard::Other(why)) => return Ok(Identity::Unknown(format!("{primary}: {why}"))),
@@ -194,7 +212,7 @@ impl Primary {
         if let Some(own) = &journal.set_id
             && *own != theirs
         {
-            return Ok(Identity::Different(different(&report.pod, &theirs, own)));
+            return Ok(Identity::Different(why_different(&report.pod, report.lineage.as_ref(), &theirs, own)));
         }
         if let Some(lineage) = &report.lineage
             && journal.lineage.as_ref() != Some(lineage)
@@ -213,9 +231,13 @@ impl Primary {
 
     /// A primary that isn't moved over yet is followed where the operator has said so, by data that have no identity
     /// either: those that have one were seen to go with a primary that has it.
-    fn of_the_tutorials(&self, primary: &HostPort) -> Result<Identity> {
+    fn of_the_tutorials(&mut self, primary: &HostPort) -> Result<Identity> {
         let has_identity = Journal::read(&self.settings.data_dir)?.is_some_and(|journal| journal.set_id.is_some());
         if self.settings.follow_unproven_primary && !has_identity {
+            if self.trust.holds(Instant::now()) {
+                return Ok(Identity::Trusted);
+            }
+            self.trust.answered(true, Instant::now());
             warn!(
             SourceUnproven,
                             %primary,
@@ -280,6 +302,21 @@ fn further(primary: &str, began_at: &Position, own: &Position) -> String {
     )
 }
 
+fn why_different(primary: &str, lineage: Option<&Lineage>, theirs: &SetId, own: &SetId) -> String {
+    match lineage {
+        Some(lineage) if lineage.replaces.as_ref() == Some(own) => recovered_without_gtids(primary),
+        _ => different(primary, theirs, own),
+    }
+}
+
+/// The one case of two identities in which nothing is wrong with the primary.
+fn recovered_without_gtids(primary: &str) -> String {
+    format!(
+        "{primary} was recovered from a replica without GTIDs, after which no replica can follow it: to have this pod cloned \
+         from it, delete this pod's volume and the pod. These data are kept until then"
+    )
+}
+
 fn different(primary: &str, theirs: &SetId, own: &SetId) -> String {
     format!(
         "{primary} holds a database of set identity {theirs}, this pod of {own}: the primary has lost its data, or this \
@@ -287,4 +324,25 @@ fn different(primary: &str, theirs: &SetId, own: &SetId) -> String {
          delete its volume while replicas run and have its clone run with --on-lost-primary recover; to give these data \
          up, delete this pod's volume"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_of_a_primary_that_was_recovered_without_gtids_are_told_one_thing() {
+        let (old, new) = (SetId::random().unwrap(), SetId::random().unwrap());
+        let lineage = |replaces: Option<&SetId>| Lineage {
+            id: new.clone(),
+            began_at: Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 4 },
+            replaces: replaces.cloned(),
+        };
+        let told = |lineage: Option<Lineage>| why_different("mysql-0", lineage.as_ref(), &new, &old);
+        let why = told(Some(lineage(Some(&old))));
+        assert!(why.contains("delete this pod's volume and the pod") && !why.contains("--on-lost-primary"), "{why}");
+        for other in [None, Some(lineage(None)), Some(lineage(Some(&new)))] {
+            assert!(told(other).contains("--on-lost-primary"));
+        }
+    }
 }

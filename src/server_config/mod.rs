@@ -6,6 +6,7 @@
 
 mod option_file;
 mod places;
+pub mod server_id;
 
 use std::path::Path;
 

@@ -32,6 +32,8 @@
 //! (`datafile_copy_backup` in backup_copy.cc). mariadb-backup sends the same, and Aria's and InnoDB's logs. An isl file stands
 //! for data outside the data directory, which a donor refuses before.
 
+use super::storage::is_storages_own;
+
 /// What is not read as settings, but in our own words.
 pub const TOOLS_SETTINGS: &str = "backup-my.cnf";
 
@@ -74,6 +76,12 @@ pub fn why<'a>(components: impl Iterator<Item = &'a [u8]>) -> Option<&'static st
     {
         return None;
     }
+    // The backup tools take a directory that holds directories only for an empty database, and send this for it.
+    if let [directory, b"db.opt"] = components[..]
+        && std::str::from_utf8(directory).is_ok_and(is_storages_own)
+    {
+        return None;
+    }
     if components.first().is_some_and(|first| first.starts_with(b".") && *first != HIDDEN) {
         return Some("names with a dot first belong to a home directory");
     }
@@ -106,6 +114,16 @@ fn why_of(name: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_tool_sends_for_storages_directories_may_come_and_nothing_else_of_them() {
+        for name in [".snapshot/db.opt", ".Trash-0/db.opt", "lost+found/db.opt"] {
+            assert_eq!(why_not(name), None, "{name}");
+        }
+        for name in [".snapshot/x.ibd", ".Trash-0/files/db.opt", ".hidden/db.opt", ".snapshot"] {
+            assert!(why_not(name).is_some(), "{name}");
+        }
+    }
 
     fn why_not(name: &str) -> Option<&'static str> {
         why(name.as_bytes().split(|byte| *byte == b'/'))

@@ -20,6 +20,7 @@ pub mod members;
 pub mod path;
 mod scan;
 pub mod sink;
+pub mod storage;
 pub mod tar;
 pub mod xbstream;
 

@@ -146,10 +146,11 @@ fn a_replica_that_has_more_than_its_primary_is_never_replaced() -> Result<()> {
     copy(&snapshot, &volume)?;
     cluster.scale(2);
     cluster.wait_for("mysql-1 to say what is wrong", PATIENCE, || {
-        Ok(cluster.http_get("mysql-1", 8307, "/readyz")?.1.contains("replication can't go on"))
+        Ok(cluster.http_get("mysql-1", 8307, "/readyz")?.1.contains("replication can't go on (ahead-of-source)"))
     })?;
+    assert_eq!(set::journal(&cluster, "mysql-1")?["broken"]["why"], "ahead-of-source");
     delete_pod_and_wait_for_another(&cluster)?;
-    set::wait_for_log(&cluster, "mysql-1", "clone", "which the broken replica holds")?;
+    set::wait_for_log(&cluster, "mysql-1", "clone", "the primary lacks transactions that this replica holds")?;
     cluster.wait_for("its server", PATIENCE, || {
         Ok(cluster.value("mysql-1", "SELECT COUNT(*) FROM app.keyed WHERE n = -1")? == "1")
     })?;

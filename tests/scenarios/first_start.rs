@@ -1,6 +1,7 @@
 //! Three pods come up from nothing, and are what the tutorial's page says.
 
 use anyhow::Result;
+use rustix::process::Signal;
 
 use crate::pods::PATIENCE;
 use crate::pods::servers::tested;
@@ -77,4 +78,25 @@ fn resident_kilobytes(pid: u32) -> Result<(u64, u64)> {
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     };
     Ok((number("RssAnon:")?, number("RssFile:")?))
+}
+
+/// The server's container was killed while it made the database, and ends at each start on what is left.
+#[test]
+fn a_first_start_that_was_interrupted_and_does_not_start_again_is_said_with_its_remedy() -> Result<()> {
+    let cluster = set::start(1, |manifests| {
+        let half = "mkdir -p /var/lib/mysql/mysql; echo x > /var/lib/mysql/ibdata1; exit 1";
+        manifests.container("mysql").command = Some(["sh", "-c", half].map(str::to_owned).into());
+    })?;
+    cluster.wait_for("the sidecar to say it", PATIENCE, || {
+        let status = cluster.http_get("mysql-0", 8307, "/status").map_or_else(|_| String::new(), |(_, text)| text);
+        Ok(status.contains("exit.first_start") && status.contains("--on-half-made set-aside"))
+    })?;
+    assert!(cluster.logs("mysql-0", "sidecar").contains("event=exit.first_start"));
+    cluster.signal("mysql-0", "sidecar", Signal::TERM)?;
+    let message = || -> Option<String> {
+        Some(cluster.status("mysql-0").ok()?.containers.get("sidecar")?.last_termination.clone()?.message)
+    };
+    cluster.wait_for("the sidecar's end", PATIENCE, || Ok(message().is_some()))?;
+    assert!(message().is_some_and(|text| text.starts_with("exit.first_start: ")), "{:?}", message());
+    Ok(())
 }

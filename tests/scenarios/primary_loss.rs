@@ -264,6 +264,25 @@ fn replicas_do_not_follow_a_primary_that_started_anew_while_nobody_was_there() -
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
 }
 
+/// `mysql-0` comes up first, and nobody is there to be asked.
+#[test]
+fn after_a_full_outage_an_empty_primary_of_a_set_that_has_data_is_refused() -> Result<()> {
+    let cluster = set_with_rows(None)?;
+    cluster.scale(0);
+    cluster.wait_ready(0)?;
+    cluster.delete_unused_volume("mysql-0")?;
+    let mut changed = (*cluster.shared.manifests()).clone();
+    changed.set_env("clone", "MYSQLSET_SET_HAS_DATA", "true");
+    changed.stateful_set.spec.replicas = 0;
+    cluster.change(changed);
+    cluster.scale(3);
+    let end = set::end_of_clone(&cluster, "mysql-0")?;
+    assert_eq!(end.exit_code, 35, "{end:?}");
+    assert!(end.message.contains("--set-has-data") && end.message.contains("no other pod"), "{end:?}");
+    assert_eq!(cluster.ready_pods(), [""; 0]);
+    Ok(())
+}
+
 #[test]
 fn a_primary_that_is_replaced_under_running_replicas_is_not_followed_for_a_moment() -> Result<()> {
     let cluster = set_with_rows(Some("start-anew"))?;

@@ -75,9 +75,19 @@ fn a_deleted_pod_comes_back_with_its_data_and_a_deleted_volume_is_cloned_again()
 
 #[test]
 fn the_tutorials_mounts_work_too() -> Result<()> {
+    with_tutorials_mounts(&[])
+}
+
+/// What storage keeps in a volume's root is neither data nor in the way, and is there afterwards.
+#[test]
+fn the_tutorials_mounts_work_on_a_volume_with_directories_of_the_storages_own() -> Result<()> {
+    with_tutorials_mounts(&["lost+found", ".snapshot", ".Trash-0"])
+}
+
+fn with_tutorials_mounts(storages: &[&str]) -> Result<()> {
     // The data directory is a mount point in every container: staging is inside it, publishing moves entry by entry. The
     // tutorial's roots can be written to, and the backup tool's temporary files have to go somewhere.
-    let cluster = set::start(3, |manifests| {
+    let cluster = set::start(0, |manifests| {
         for container in ["clone", "sidecar"] {
             let container = manifests.container(container);
             container.security_context.read_only_root_filesystem = false;
@@ -90,11 +100,20 @@ fn the_tutorials_mounts_work_too() -> Result<()> {
             container.volume_mounts = mounts;
         }
     })?;
+    for pod in ["mysql-0", "mysql-1", "mysql-2"] {
+        for name in storages {
+            std::fs::create_dir_all(cluster.volume(pod).join("mysql").join(name).join("its own"))?;
+        }
+    }
+    cluster.scale(3);
     cluster.wait_ready(3)?;
     set::fill(&cluster)?;
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
     for pod in ["mysql-0", "mysql-1", "mysql-2"] {
         set::assert_no_leftovers(&cluster, pod)?;
+        for name in storages {
+            assert!(cluster.volume(pod).join("mysql").join(name).join("its own").is_dir(), "{pod} {name}");
+        }
     }
     cluster.delete_volume("mysql-2")?;
     cluster.wait_ready(3)?;

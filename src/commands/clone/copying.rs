@@ -210,6 +210,7 @@ impl Copying<'_> {
         journal.failed_backups = failed_backups;
         journal.memory_halvings = memory_halvings;
         journal.set_id = received.set_id.clone();
+        journal.ordinal = Some(self.settings.member.ordinal.0);
         journal.lineage = received.lineage.clone();
         journal.clone = Some(received.record());
         journal.cloned_again_at = self.replacing.is_some().then(now);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::{ask_primary, owner};
 use crate::cli::{OnBrokenReplica, OnHalfMade, OnLostPrimary};
 use crate::datadir::journal::{Journal, State, now};
 use crate::datadir::layout::{Layout, Place};
@@ -33,8 +34,11 @@ pub enum Next {
 pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
     let data_dir = layout.data_dir.display();
     match found {
-        Found::Settled(old) if may_be_replaced(settings, layout, &old) => Ok(Next::Replace(Box::new(old))),
         Found::Settled(journal) => {
+            let journal = owner::claim(&settings.member, layout, journal, || ask_primary(settings))?;
+            if may_be_replaced(settings, layout, &journal) {
+                return Ok(Next::Replace(Box::new(journal)));
+            }
             stage::discard(layout)?;
             info!(DataComplete, state = %journal.state, "{data_dir} holds what it should: nothing to do");
             Ok(Next::LeaveAlone(Some(journal)))
@@ -96,9 +100,14 @@ fn may_be_replaced(settings: &Clone, layout: &Layout, journal: &Journal) -> bool
         );
         false
     };
+    if !broken.why.is_mended_by_clone() {
+        return refuse(broken.why.remedy());
+    }
     let age = journal.cloned_again_at.map(|at| now().saturating_sub(at));
     if layout.place == Place::Inside {
-        return refuse("the data directory is a mount point, so that a clone can't be made beside it");
+        return refuse(
+            "the data directory is a volume's root or a mount point, so that a clone can't be made beside it",
+        );
     }
     let is_under_way = layout.stage().exists();
     if !is_under_way && age.is_some_and(|seconds| seconds < LEAST_AGE.as_secs()) {

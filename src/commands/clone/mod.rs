@@ -8,6 +8,8 @@ mod comparing;
 mod copying;
 mod events;
 mod judge;
+mod logs_of_pod;
+mod owner;
 mod preparing;
 mod proving;
 mod rehearsing;
@@ -17,6 +19,7 @@ mod ways;
 use anyhow::Result;
 
 use crate::cli::OnLostPrimary;
+use crate::datadir::contents::Contents;
 use crate::datadir::journal::{FILE_NAME, Journal};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
@@ -31,7 +34,7 @@ use crate::ordinal::Role;
 use crate::peer::{self, Place, Questions};
 use crate::server_config::ServerConfig;
 use crate::settings::{Clone, HostPort};
-use crate::wire::message::Wants;
+use crate::wire::message::{Report, Wants};
 use copying::{Copying, From};
 use judge::{Next, judge};
 use ways::Ways;
@@ -43,6 +46,7 @@ pub fn run(settings: &Clone) -> Result<()> {
     let _lock = Lock::take(layout.workplace())?;
     // By what is there before anything is moved; that it can't be decided matters only where something is to be made.
     let ownership = Ownership::decide(&layout, settings.owner);
+    name_storages_entries(&layout)?;
     let found = look(&layout, || ServerConfig::read(&settings.server_config, None))?;
     let interrupted = match judge(settings, &layout, found)? {
         Next::LeaveAlone(journal) => {
@@ -87,6 +91,20 @@ pub fn run(settings: &Clone) -> Result<()> {
     copying.run(interrupted)
 }
 
+/// Says what is no data, and stays whatever is done.
+fn name_storages_entries(layout: &Layout) -> Result<()> {
+    if !layout.data_dir.exists() {
+        return Ok(());
+    }
+    let contents = Contents::of(&layout.data_dir)?;
+    let names: Vec<&str> = contents.storages_names().collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        info!(StoragesEntries, data_dir = %layout.data_dir.display(), %names, "left alone what the storage keeps in the data directory");
+    }
+    Ok(())
+}
+
 /// Puts a clone in the place of a replica that can't go on. Where that doesn't work its data stay as they are, and the
 /// pod starts with them and tells what is wrong.
 fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal) -> Result<()> {
@@ -115,6 +133,13 @@ fn config(settings: &Clone, ways: &Ways) -> Result<ServerConfig> {
     ServerConfig::read(&settings.server_config, ways.series().as_deref())
 }
 
+/// Asks the primary's sidecar, without any question about a position.
+fn ask_primary(settings: &Clone) -> Result<Report, String> {
+    let place = Place::Name(settings.primary.clone());
+    peer::ask_for_report(&settings.member, &settings.peering, &place, &Questions::default())
+        .map_err(|silence| format!("{}: {silence}", settings.primary))
+}
+
 fn why_to_keep_now(settings: &Clone, old: &Journal) -> Option<String> {
     let place = Place::Name(settings.primary.clone());
     let questions = Questions { about: None, history: old.broken.as_ref().map(|broken| broken.history.clone()) };
@@ -140,15 +165,16 @@ fn plan_for_primary(settings: &Clone) -> Result<Plan> {
         port: settings.clone_port,
     };
     let found = guard.look_around();
-    if found.are_empty() {
-        return Ok(Plan::NewDatabase);
-    }
+    let words = match (found.are_empty(), settings.set_has_data) {
+        (true, false) => return Ok(Plan::NewDatabase),
+        (true, true) => "the set has data (--set-has-data), and no other pod is there to be asked".to_owned(),
+        (false, _) => found.in_words(),
+    };
     let lost = |why: String| Err(Reason::PrimaryLost.error(why));
-    let words = found.in_words();
     match settings.on_lost_primary {
         OnLostPrimary::Refuse => lost(format!(
             "the volume of {} is empty, but {words}. A new database beside the old one would split the set. Give the \
-             volume back; or say --on-lost-primary recover to clone from the replica that has come furthest (from \
+             volume back; or start a replica and say --on-lost-primary recover to clone from the replica that has come furthest (from \
              another with --donor); or --on-lost-primary start-anew to begin without these data",
             settings.member
         )),

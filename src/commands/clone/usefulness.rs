@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::copying::Copying;
-use crate::datadir::journal::Journal;
+use crate::datadir::journal::{Journal, ListedBy};
 use crate::event::warn;
 use crate::exit::Reason;
 use crate::peer::{self, Place, Questions};
@@ -15,6 +15,11 @@ impl Copying<'_> {
     /// replaced, while the copy was made. A primary that doesn't answer says nothing against it.
     pub(super) fn why_useless(&self, journal: &Journal) -> Result<Option<String>> {
         let (Some(primary), Some(clone)) = (&self.from.primary, &journal.clone) else { return Ok(None) };
+        // The primary of a legacy donor is one too: pods are moved over from the last to the first, and a question would end its
+        // container.
+        if clone.inventory == ListedBy::LegacyStream {
+            return Ok(None);
+        }
         let history = self.replacing.as_ref().and_then(|old| Some(old.broken.as_ref()?.history.clone()));
         let questions = Questions { about: clone.position.clone(), history };
         let place = Place::Name(primary.clone());

@@ -1,0 +1,85 @@
+//! Binary logs that are named after their pod, as servers do where `log_bin` has no value: `mysql-0-bin.000001`,
+//! `mysql-0-bin.index`, and on MariaDB `mysql-0-bin.state`.
+
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::datadir::contents::Contents;
+use crate::durable;
+use crate::exit;
+use crate::ordinal::{Member, Ordinal};
+
+const END: &str = "-bin";
+const INDEX: &str = ".index";
+
+/// As servers make an index.
+const INDEX_MODE: u32 = 0o660;
+
+/// Gives the logs of the pod with that ordinal another pod's name. Ended anywhere, it goes on from there: the old index goes
+/// last.
+pub fn rename(data_dir: &Path, former: Ordinal, own: &Member) -> Result<()> {
+    let failed = |error| exit::disk_error(error, format!("renaming binary logs in {}", data_dir.display()));
+    let names: Vec<String> = Contents::of(data_dir)?.foreign_names().map(str::to_owned).collect();
+    let ours = format!("{own}{END}");
+    let of_former = format!("-{former}{END}");
+    let bases = names.iter().filter_map(|name| name.strip_suffix(INDEX));
+    for base in bases.filter(|base| base.ends_with(&of_former) && **base != ours) {
+        for name in &names {
+            let end = name.strip_prefix(base).and_then(|rest| rest.strip_prefix('.'));
+            if let Some(end) = end.filter(|end| *end == "state" || is_number(end)) {
+                std::fs::rename(data_dir.join(name), data_dir.join(format!("{ours}.{end}"))).map_err(failed)?;
+            }
+        }
+        let old = data_dir.join(format!("{base}{INDEX}"));
+        let text = std::fs::read_to_string(&old).map_err(failed)?;
+        let renamed: String = text.lines().map(|line| renamed(line, base, &ours) + "\n").collect();
+        durable::replace(&data_dir.join(format!("{ours}{INDEX}")), renamed.as_bytes(), INDEX_MODE).map_err(failed)?;
+        let owner = std::fs::metadata(&old).map_err(failed)?;
+        chown(data_dir.join(format!("{ours}{INDEX}")), Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
+        durable::remove_if_there(&old).map_err(failed)?;
+        durable::sync_directory(data_dir).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// A line of an index: a path to a log.
+fn renamed(line: &str, base: &str, ours: &str) -> String {
+    let (directory, name) = line.rsplit_once('/').map_or(("", line), |(directory, name)| (directory, name));
+    let name = name.strip_prefix(base).map_or(name.to_owned(), |rest| format!("{ours}{rest}"));
+    if line.contains('/') { format!("{directory}/{name}") } else { name }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_of_the_former_pod_get_the_new_ones_name_wherever_it_was_interrupted() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        // The first log was renamed before.
+        write("db-1-bin.000001", "1");
+        write("mysql-0-bin.000002", "2");
+        write("mysql-0-bin.state", "0-100-9");
+        write("mysql-0-bin.index", "./mysql-0-bin.000001\n./mysql-0-bin.000002\n");
+        for other in ["mysql-10-bin.000001", "mysql-10-bin.index", "ibdata1", "mysql-0.pid", "relay-bin.index"] {
+            write(other, "x");
+        }
+        let own = Member::from_hostname("db-1").unwrap();
+        for _ in 0..2 {
+            rename(directory.path(), Ordinal(0), &own).unwrap();
+        }
+        let names: Vec<String> = Contents::of(directory.path()).unwrap().foreign_names().map(str::to_owned).collect();
+        let kept = ["ibdata1", "mysql-0.pid", "mysql-10-bin.000001", "mysql-10-bin.index", "relay-bin.index"];
+        let renamed = ["db-1-bin.000001", "db-1-bin.000002", "db-1-bin.index", "db-1-bin.state"];
+        assert_eq!(names, [&renamed[..], &kept[..]].concat());
+        let index = std::fs::read_to_string(directory.path().join("db-1-bin.index")).unwrap();
+        assert_eq!(index, "./db-1-bin.000001\n./db-1-bin.000002\n");
+    }
+}

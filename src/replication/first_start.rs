@@ -1,0 +1,126 @@
+//! A first start that was interrupted, and whose server does not start again: all that a connection tells of it is that
+//! nobody listens, as in a first start that takes long.
+//!
+//! In one that goes on, a server has InnoDB's system tablespace open and locked nearly all the time: the one that makes the
+//! database, then the temporary one of the image's entrypoint. (`os_file_lock` in both families' `os0file.cc`)
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rustix::process::{Flock, FlockType, fcntl_getlk};
+
+use crate::datadir::contents::Contents;
+use crate::datadir::first_start;
+use crate::datadir::journal::{Journal, State};
+use crate::event::{Cause, Event};
+use crate::exit::{self, Reason};
+use crate::mysql::TurnedAway;
+use crate::ordinal::Role;
+use crate::settings::Sidecar;
+
+/// Longer than an entrypoint takes between two servers.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// InnoDB's system tablespace, where nothing else is configured.
+const SYSTEM_TABLESPACE: &str = "ibdata1";
+
+/// Watches over a first start while the server can't be reached.
+#[derive(Debug, Default)]
+pub struct FirstStart {
+    /// Since when no server has had what is there open.
+    idle_since: Option<Instant>,
+    /// Whether the termination message is ours.
+    has_left_message: bool,
+}
+
+impl FirstStart {
+    /// What stands in the way of a server that does not answer: this first start, or `error` itself.
+    pub fn of_a_silent_server(&mut self, error: anyhow::Error, settings: &Sidecar) -> anyhow::Error {
+        if error.is::<TurnedAway>() || !settings.first_start_mark || settings.member.role() != Role::Primary {
+            return error;
+        }
+        let is_idle = is_half_made(&settings.data_dir) == Some(true) && !is_open(&settings.data_dir);
+        if !self.has_been_idle(is_idle, Instant::now()) {
+            return error;
+        }
+        Reason::FirstStartInterrupted.error(format!(
+            "{} holds a part of a new database, and no server has had it open for {} seconds: the first start was interrupted \
+             or failed. Look at the log of the server's container; then delete the pod: its clone refuses what is left (31), or \
+             with --on-half-made set-aside renames it and begins anew. (Connecting: {error:#})",
+            settings.data_dir.display(),
+            IDLE.as_secs()
+        ))
+    }
+
+    fn has_been_idle(&mut self, is_idle: bool, now: Instant) -> bool {
+        if !is_idle {
+            self.idle_since = None;
+            return false;
+        }
+        now.duration_since(*self.idle_since.get_or_insert(now)) >= IDLE
+    }
+
+    /// What `kubectl describe pod` shows when the container has ended.
+    pub fn leave_message(&mut self, cause: &Cause, settings: &Sidecar) {
+        if cause.event == Event::ExitFirstStart {
+            exit::leave_termination_message(&settings.termination_log, &format!("{}: {cause}", cause.event));
+            self.has_left_message = true;
+        }
+    }
+
+    /// The database is whole.
+    pub fn is_over(&mut self, settings: &Sidecar) {
+        if std::mem::take(&mut self.has_left_message) {
+            exit::leave_termination_message(&settings.termination_log, "");
+        }
+    }
+}
+
+/// Whether a first start has begun to write and not come to its end; `None` where that can't be read.
+fn is_half_made(data_dir: &Path) -> Option<bool> {
+    let look = || -> Result<bool> {
+        let is_begun = Journal::read(data_dir)?.is_some_and(|journal| journal.state == State::Initialising);
+        Ok(is_begun && !first_start::is_done(data_dir) && !Contents::of(data_dir)?.is_empty())
+    };
+    look().ok()
+}
+
+/// Whether a server has the system tablespace open. Where that can't be seen it counts as open.
+fn is_open(data_dir: &Path) -> bool {
+    match File::open(data_dir.join(SYSTEM_TABLESPACE)) {
+        Ok(file) => fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).map_or(true, |holder| holder.is_some()),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_has_open_for_long_is_given_up() {
+        let mut watch = FirstStart::default();
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert!(!watch.has_been_idle(true, at(0)));
+        assert!(!watch.has_been_idle(true, at(29)));
+        assert!(!watch.has_been_idle(false, at(30)), "the next server of a first start");
+        assert!(!watch.has_been_idle(true, at(31)));
+        assert!(watch.has_been_idle(true, at(61)));
+    }
+
+    #[test]
+    fn a_first_start_without_its_mark_is_half_made_once_something_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(is_half_made(directory.path()), Some(false));
+        Journal::new(State::Initialising).write(directory.path()).unwrap();
+        assert_eq!(is_half_made(directory.path()), Some(false));
+        std::fs::write(directory.path().join(SYSTEM_TABLESPACE), "").unwrap();
+        assert_eq!(is_half_made(directory.path()), Some(true));
+        assert!(!is_open(directory.path()));
+        std::fs::write(directory.path().join(".mysqlset-first-start-done"), "").unwrap();
+        assert_eq!(is_half_made(directory.path()), Some(false));
+    }
+}

@@ -1,0 +1,53 @@
+//! Volumes that come to another pod: by a snapshot, or by claims that were renamed.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::needs;
+use crate::set;
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let _ = std::fs::remove_dir_all(to);
+    ensure!(Command::new("cp").arg("-a").args([from, to]).status()?.success());
+    Ok(())
+}
+
+#[test]
+fn the_primarys_data_in_a_replicas_pod_are_taken() -> Result<()> {
+    needs!(Gtid);
+    let cluster = set::start(2, |_| {})?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    cluster.scale(0);
+    cluster.wait_ready(0)?;
+    copy(&cluster.volume("mysql-0").join("mysql"), &cluster.volume("mysql-1").join("mysql"))?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    let journal = set::journal(&cluster, "mysql-1")?;
+    assert_eq!((journal["ordinal"].as_u64(), journal["state"].as_str()), (Some(1), Some("replicating")));
+    assert_eq!(set::journal(&cluster, "mysql-0")?["ordinal"], 0);
+    Ok(())
+}
+
+#[test]
+fn a_replicas_data_in_the_primarys_pod_are_refused_and_left_alone() -> Result<()> {
+    let cluster = set::start(2, |_| {})?;
+    cluster.wait_ready(2)?;
+    cluster.scale(0);
+    cluster.wait_ready(0)?;
+    let volume = cluster.volume("mysql-0").join("mysql");
+    copy(&cluster.volume("mysql-1").join("mysql"), &volume)?;
+    cluster.scale(1);
+    let end = set::end_of_clone(&cluster, "mysql-0")?;
+    assert_eq!(end.exit_code, 36, "{end:?}");
+    for text in ["ordinal 1", "mysql-0", "Give the volume back", "--on-lost-primary recover"] {
+        assert!(end.message.contains(text), "{text}: {end:?}");
+    }
+    assert_eq!(set::journal(&cluster, "mysql-0")?["ordinal"], 1);
+    Ok(())
+}
