@@ -16,10 +16,11 @@ use tokio::time::timeout;
 
 use super::replica;
 use crate::datadir::journal::{Journal, SetId, State};
-use crate::event::{info, warn};
+use crate::event::{Event, info, warn};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
 use crate::mysql::status::{ReplicationStatus, Thread};
+use crate::mysql::trouble::{Recurring, Trouble};
 use crate::peer::{self, Place, Questions, Silence};
 use crate::position::Position;
 use crate::settings::{HostPort, Sidecar};
@@ -80,12 +81,21 @@ pub struct SourceWatch {
     /// When the source was last seen to be the right one, since the receiver connected.
     confirmed: Option<Instant>,
     password_renewed: Option<Instant>,
+    /// Why the primary is not followed, as it was said last.
+    said: Recurring,
 }
 
 impl SourceWatch {
     pub fn new(settings: Arc<Sidecar>) -> SourceWatch {
         let primary = Primary { settings, asking: None };
-        SourceWatch { primary, held_back: false, trusted: None, confirmed: None, password_renewed: None }
+        SourceWatch {
+            primary,
+            held_back: false,
+            trusted: None,
+            confirmed: None,
+            password_renewed: None,
+            said: Recurring::default(),
+        }
     }
 
     /// After a start of the server or of the sidecar: a receiver that stands still waits for us.
@@ -153,7 +163,7 @@ impl SourceWatch {
         Ok(())
     }
 
-    fn tell(&self, identity: Identity, status: &Status) {
+    fn tell(&mut self, identity: Identity, status: &Status) {
         let before = status.get();
         let (foreign, silent) = match identity {
             Identity::Same | Identity::Trusted => (None, None),
@@ -161,13 +171,23 @@ impl SourceWatch {
             Identity::Unknown(why) => (before.foreign_source.clone(), self.held_back.then_some(why)),
         };
         match (&foreign, &silent) {
-            (Some(why), _) if before.foreign_source != foreign => warn!(SourceForeign, "{why}"),
-            (_, Some(why)) if before.silent_source != silent => {
-                info!(SourceSilent, "replication waits until the primary says which set its data are of: {why}")
+            (Some(why), _) => {
+                if self.is_news(Event::SourceForeign, why) {
+                    warn!(SourceForeign, "{why}");
+                }
             }
-            _ => {}
+            (None, Some(why)) => {
+                if self.is_news(Event::SourceSilent, why) {
+                    info!(SourceSilent, "replication waits until the primary says which set its data are of: {why}");
+                }
+            }
+            (None, None) => self.said.clear(),
         }
         status.update(|snapshot| (snapshot.foreign_source, snapshot.silent_source) = (foreign, silent));
+    }
+
+    fn is_news(&mut self, event: Event, why: &str) -> bool {
+        self.said.is_news(&Trouble { cause: event.because(why), code: None })
     }
 }
 
