@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::datadir::journal::ListedBy;
 use crate::mysql::status::Thread;
+use crate::ordinal::Role;
 use crate::status::{Snapshot, Status};
 use crate::wire::message::Why;
 
@@ -135,7 +136,7 @@ fn replication(
     snapshot: &Snapshot,
     gauge: &mut impl FnMut(&str, &str, Option<&Unit>, f64) -> Result<(), std::fmt::Error>,
 ) -> Result<(), std::fmt::Error> {
-    if snapshot.role == "replica" {
+    if snapshot.role == Role::Replica {
         gauge(
             "replication_broken",
             "Whether replication can't go on by itself",

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use anyhow::Result;
+use serde::Serialize;
 
 use crate::exit::Reason;
 
@@ -32,7 +33,8 @@ impl fmt::Display for Ordinal {
 }
 
 /// What a server is in its set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Takes the writes; every other server's source.
     Primary,

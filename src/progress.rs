@@ -150,11 +150,11 @@ impl Pace {
             terminal::draw(&line);
             return;
         }
-        let seconds = (now - self.began).as_secs();
+        let (phase, seconds) = (self.phase, (now - self.began).as_secs());
         match self.percent() {
-            Some(percent) => info!(Progress, bytes = done, percent, seconds, "{line}"),
-            None if done > 0 => info!(Progress, bytes = done, seconds, "{line}"),
-            None => info!(Progress, seconds, "{line}"),
+            Some(percent) => info!(Progress, phase, bytes = done, percent, seconds, "{line}"),
+            None if done > 0 => info!(Progress, phase, bytes = done, seconds, "{line}"),
+            None => info!(Progress, phase, seconds, "{line}"),
         }
     }
 

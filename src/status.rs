@@ -19,7 +19,7 @@ const FRESH: Duration = Duration::from_secs(40);
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
     pub pod: String,
-    pub role: &'static str,
+    pub role: Role,
     /// The server's version, while it answers.
     pub server: Option<String>,
     /// Whether this start of the server was looked at and set right.
@@ -63,10 +63,7 @@ impl Status {
     pub fn new(pod: String, role: Role) -> Status {
         let snapshot = RwLock::new(Snapshot {
             pod,
-            role: match role {
-                Role::Primary => "primary",
-                Role::Replica => "replica",
-            },
+            role,
             server: None,
             settled: false,
             state: None,
@@ -127,7 +124,7 @@ impl Snapshot {
     /// Whether clients may be sent here; else why not. A replica whose source is away keeps serving what it has.
     pub fn ready(&self) -> Result<(), Cause> {
         self.settled_server()?;
-        if self.role == "primary" {
+        if self.role == Role::Primary {
             return Ok(());
         }
         let Some(replication) = &self.replication else {
@@ -152,7 +149,7 @@ impl Snapshot {
         if let Some(why) = &self.unfit_to_donate {
             return Err(Event::DonorUnfit.because(why));
         }
-        if self.role == "primary" {
+        if self.role == Role::Primary {
             return Ok(());
         }
         let Some(replication) = &self.replication else {

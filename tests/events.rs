@@ -1,9 +1,12 @@
 //! Event names: `docs/events.md` has them all, each is used, and nothing is logged without one.
 
+mod logged;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use logged::Said;
 use mysqlset::event::Event;
 
 /// Where the list is. `WRITE=1 cargo test --test events` writes it anew.
@@ -76,5 +79,28 @@ fn every_event_happens_somewhere() {
             })
         };
         assert!(others.iter().any(is_used), "{event} ({variant}) never happens");
+    }
+}
+
+/// By which all other tests find them.
+#[test]
+fn an_event_is_found_by_its_whole_name() {
+    let log = "INFO preparing event=prepare.begun tool=a b memory_bytes=9 word=\"x y\"\nINFO prepared event=prepare.begunx\nevent=prepare.done";
+    let lines = log.lines_of(Event::PrepareBegun);
+    assert_eq!((lines.len(), log.count_of(Event::PrepareDone)), (1, 0), "{lines:?}");
+    let line = lines[0];
+    assert_eq!((line.number("memory_bytes"), line.field("word"), line.field("bytes")), (Some(9.0), Some("x y"), None));
+    assert!(
+        " event=replication.lag".has(Event::ReplicationLag)
+            && !" event=replication.lag_unknown".has(Event::ReplicationLag)
+    );
+    for text in
+        ["donor.refused.busy: so", "(donor.refused.busy)", "\"donor.refused.busy\"", "refused, donor.refused.busy."]
+    {
+        assert!(text.names(Event::RefusedBusy), "{text}");
+    }
+    for text in ["donor.refused.busyness", "donor.refused.busy_now", "donor.refused.busy.again", "a.donor.refused.busy"]
+    {
+        assert!(!text.names(Event::RefusedBusy), "{text}");
     }
 }

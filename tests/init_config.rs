@@ -1,9 +1,13 @@
 //! `mysqlset init-config` as a container runs it: what it writes, and that bad input writes nothing.
 
+mod logged;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use logged::Said;
+use mysqlset::event::Event;
 use tempfile::TempDir;
 
 const SERVER_ID_HEAD: &str = "# Written by mysqlset init-config at every start of the pod.\n";
@@ -136,26 +140,29 @@ fn it_can_be_repeated_and_removes_only_the_other_roles_file() {
 
 #[test]
 fn bad_input_is_one_line_and_writes_nothing() {
+    /// What is named, in the end.
+    type Case = (&'static str, &'static str, &'static [&'static str], (i32, Event), &'static [&'static str]);
     let both: &[&str] = &["primary.cnf", "replica.cnf"];
-    let cases: [(&str, &str, &[&str], i32, &str); 9] = [
-        ("mysql", "100", both, 10, "does not end in an ordinal"),
-        ("mysql-", "100", both, 10, "does not end in an ordinal"),
-        ("mysql-x1", "100", both, 10, "does not end in an ordinal"),
-        ("mysql-4294967296", "100", both, 10, "4294967295"),
-        ("mysql-4294967295", "100", both, 10, "server id"),
-        ("mysql-0", "0", both, 10, "server id"),
-        ("mysql-1", "100", &["primary.cnf"], 11, "replica.cnf or secondary.cnf or slave.cnf"),
-        ("mysql-0", "100", &["primary.cnf", "master.cnf"], 11, "keep one of them"),
-        ("mysql-0", "100", &[], 11, "add primary.cnf or master.cnf"),
+    let (identity, config_map) = ((10, Event::ExitIdentity), (11, Event::ExitConfigMap));
+    let cases: [Case; 9] = [
+        ("mysql", "100", both, identity, &["\"mysql\""]),
+        ("mysql-", "100", both, identity, &["\"mysql-\""]),
+        ("mysql-x1", "100", both, identity, &["\"mysql-x1\""]),
+        ("mysql-4294967296", "100", both, identity, &["4294967296", "4294967295"]),
+        ("mysql-4294967295", "100", both, identity, &["4294967295"]),
+        ("mysql-0", "0", both, identity, &["0"]),
+        ("mysql-1", "100", &["primary.cnf"], config_map, &["replica.cnf", "secondary.cnf", "slave.cnf"]),
+        ("mysql-0", "100", &["primary.cnf", "master.cnf"], config_map, &["primary.cnf", "master.cnf"]),
+        ("mysql-0", "100", &[], config_map, &["primary.cnf", "master.cnf"]),
     ];
-    for (hostname, offset, files, code, text) in cases {
+    for (hostname, offset, files, (code, event), names) in cases {
         let volumes = Volumes::with(files);
         let ended = volumes.run(hostname, offset);
         assert_eq!(ended.code, Some(code), "{hostname} {offset}: {}", ended.log);
-        assert!(ended.termination.contains(text), "{hostname} {offset}: {}", ended.termination);
+        let told = ended.termination.strip_prefix(&format!("{event}: ")).expect(&ended.termination);
+        assert!(names.iter().all(|name| told.contains(name)), "{hostname} {offset}: {told}");
         assert_eq!(ended.log.trim_end().lines().count(), 1, "{}", ended.log);
-        let (_event, words) = ended.termination.trim_end().split_once(": ").unwrap();
-        assert!(ended.log.contains(words), "{}", ended.log);
+        assert!(ended.log.has_with(event, told.trim_end()), "{}", ended.log);
         assert_eq!(volumes.written(), BTreeMap::new(), "{hostname} {offset}");
     }
 }
@@ -166,13 +173,13 @@ fn what_cannot_be_read_or_written_is_named() {
     std::fs::remove_dir(volumes.conf_dir()).unwrap();
     let ended = volumes.run("mysql-0", "100");
     assert_eq!(ended.code, Some(12), "{}", ended.log);
-    assert!(ended.termination.contains("conf.d"), "{}", ended.termination);
+    assert!(ended.log.has_with(Event::ExitConfigTarget, "conf.d"), "{}", ended.log);
 
     let volumes = Volumes::with(&["primary.cnf"]);
     std::fs::remove_dir_all(volumes.directory.path().join("config-map")).unwrap();
     let ended = volumes.run("mysql-0", "100");
     assert_eq!(ended.code, Some(11), "{}", ended.log);
-    assert!(ended.termination.contains("config-map"), "{}", ended.termination);
+    assert!(ended.log.has_with(Event::ExitConfigMap, "config-map"), "{}", ended.log);
     assert_eq!(volumes.written(), BTreeMap::new());
 
     let volumes = Volumes::with(&["replica.cnf"]);

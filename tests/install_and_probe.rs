@@ -1,5 +1,7 @@
 //! `mysqlset install` and `mysqlset probe` as containers run them. Real servers are probed in the scenarios.
 
+mod logged;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::os::fd::OwnedFd;
@@ -7,6 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use logged::Said;
+use mysqlset::event::Event;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use tempfile::TempDir;
 
@@ -94,7 +98,7 @@ fn where_nothing_can_be_installed_one_line_says_what_to_do() {
     let missing = directory.path().join("nowhere");
     let (code, _, log) = install(Path::new(BINARY), &missing);
     assert_eq!(code, Some(13));
-    assert!(log.contains(missing.to_str().unwrap()) && log.contains("mount a volume there"), "{log}");
+    assert!(log.has_with(Event::ExitInstallTarget, missing.to_str().unwrap()), "{log}");
     assert!(!missing.exists());
 }
 
@@ -113,7 +117,7 @@ fn ready_may_depend_on_the_lag() {
     };
     assert_eq!(ready(replica(30), &["--max-lag", "30"]).0, Some(0));
     let (code, answer, _) = ready(replica(31), &["--max-lag", "30"]);
-    assert_eq!((code, answer.contains("31 seconds behind")), (Some(1), true), "{answer}");
+    assert_eq!((code, answer.contains("31")), (Some(1), true), "{answer}");
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn a_sidecar_that_is_away_or_no_sidecar_is_not_ready() {
     for sidecar in [closed, answering(vec![b"SSH-2.0-x\r\n".to_vec()])] {
         let (code, answer, log) = ready(sidecar, &[]);
         assert_eq!(code, Some(1), "{log}");
-        assert!(answer.contains("asking the sidecar at 127.0.0.1:") && answer.lines().count() == 1, "{answer}");
+        assert!(answer.contains("127.0.0.1:") && answer.lines().count() == 1, "{answer}");
     }
 }
 

@@ -84,6 +84,20 @@ pub enum Setback {
     Fatal(anyhow::Error),
 }
 
+impl Setback {
+    /// Which of them it is, for logs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Setback::Unreachable(_) => "unreachable",
+            Setback::Refused(_) => "refused",
+            Setback::Unacceptable(_) => "unacceptable",
+            Setback::Unusable(_) => "unusable",
+            Setback::Broken { .. } => "broken",
+            Setback::Fatal(_) => "fatal",
+        }
+    }
+}
+
 impl fmt::Display for Setback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -50,7 +50,7 @@ pub fn receive_from_any(
                         Setback::Refused(refusal) => Some(refusal.event.as_str()),
                         _ => None,
                     };
-                    info!(ReceiveSetback, %donor, refusal, "no clone from this donor: {setback}");
+                    info!(ReceiveSetback, %donor, kind = setback.kind(), refusal, "no clone from this donor: {setback}");
                     setbacks.push((donor, setback));
                 }
             }

@@ -7,8 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use mysqlset::event::Event;
 use tempfile::TempDir;
 
+use crate::logged::Said;
 use crate::server;
 use crate::tool::{DICTIONARY, PASSWORD, SERIES, StandIn, tablespace};
 
@@ -179,9 +181,9 @@ fn a_table_that_the_tool_leaves_out_is_missed() {
         let donor = Donor::start(&tool, server);
         let failed = clone(&donor, &tool);
         assert_eq!(failed.code, Some(NOT_WHOLE), "{server}: {}{}", failed.log, donor.log());
-        let says = "the copy lacks what the donor held before and after it: app/lost.ibd is missing\n";
-        assert!(failed.log.contains(says), "{server}: {}", failed.log);
-        assert_eq!(failed.log.matches("what the copy must hold has come").count(), 2, "{}", failed.log);
+        let says = "the copy lacks what the donor held before and after it: app/lost.ibd is missing event=";
+        assert!(failed.log.has_with(Event::ExitPrepare, says), "{server}: {}", failed.log);
+        assert_eq!(failed.log.count_of(Event::InventoryReceived), 2, "{}", failed.log);
         assert!(!failed.data.join("ibdata1").exists(), "{server}");
     }
 }
@@ -194,30 +196,31 @@ fn encrypted_tables_are_refused_before_the_first_byte() {
         let donor = Donor::start(&tool, server);
         let refused = clone(&donor, &tool);
         assert_eq!(refused.code, Some(REFUSED), "{}{}", refused.log, donor.log());
-        assert!(refused.log.contains("encrypted (the table app/secret)"), "{}", refused.log);
-        assert!(refused.log.contains("--keyring"), "{}", refused.log);
+        assert!(refused.log.names(Event::RefusedEncrypted), "{}", refused.log);
+        assert!(refused.log.contains("app/secret") && refused.log.contains("--keyring"), "{}", refused.log);
         assert!(!tool.calls().contains("--backup") && !refused.data.exists(), "{}", tool.calls());
     }
 }
 
 #[test]
 fn a_tool_that_does_not_fit_the_server_is_not_started() {
-    for (series, server, says) in [
-        (SERIES[0], "5.7.44", "xtrabackup 2.3.5 does not fit the server 5.7.44"),
-        (SERIES[1], "8.0.36", "xtrabackup 2.4.29 does not fit the server 8.0.36"),
-        (SERIES[2], "8.0.36-28", "xtrabackup 8.0.33-28 does not fit the server 8.0.36-28: before 8.0.34"),
-        (SERIES[3], "8.4.5", "xtrabackup 8.0.35-31 does not fit the server 8.4.5"),
-        (SERIES[3], "5.7.44-log", "xtrabackup 8.0.35-31 does not fit the server 5.7.44-log"),
-        (SERIES[4], "8.0.36", "xtrabackup 8.4.0-1 does not fit the server 8.0.36"),
-        (SERIES[5], "9.7.0", "xtrabackup 9.1.0-1 does not fit the server 9.7.0"),
+    for (series, server) in [
+        (SERIES[0], "5.7.44"),
+        (SERIES[1], "8.0.36"),
+        (SERIES[2], "8.0.36-28"),
+        (SERIES[3], "8.4.5"),
+        (SERIES[3], "5.7.44-log"),
+        (SERIES[4], "8.0.36"),
+        (SERIES[5], "9.7.0"),
     ] {
         let tool = StandIn::of(series);
         let donor = Donor::start(&tool, server);
         let refused = clone(&donor, &tool);
         assert_eq!(refused.code, Some(REFUSED), "{}{}", refused.log, donor.log());
-        assert!(refused.log.contains(says), "{}", refused.log);
+        let names_both = refused.log.contains(&format!("xtrabackup {}", series.0)) && refused.log.contains(server);
+        assert!(refused.log.names(Event::RefusedMethod) && names_both, "{}", refused.log);
         assert!(!tool.calls().contains("--backup"), "{}", tool.calls());
-        assert!(!refused.log.contains("receiving") && !refused.data.exists(), "{}", refused.log);
+        assert!(!refused.log.has(Event::ReceiveBegun) && !refused.data.exists(), "{}", refused.log);
     }
 }
 
@@ -229,8 +232,8 @@ fn a_recipient_with_a_tool_of_another_series_is_sent_nothing() {
         let refused = clone(&donor, &StandIn::of(ours));
         assert_eq!(refused.code, Some(REFUSED), "{}", refused.log);
         let series = ours.0.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
-        let says = format!("copies with xtrabackup {}, and the recipient would prepare with one of {series}", theirs.0);
-        assert!(refused.log.contains(&says), "{}", refused.log);
+        let names_both = refused.log.contains(&format!("xtrabackup {}", theirs.0)) && refused.log.contains(&series);
+        assert!(refused.log.names(Event::RefusedMethod) && names_both, "{}", refused.log);
         assert!(!tool.calls().contains("--backup"), "{}", tool.calls());
     }
 }
@@ -253,7 +256,7 @@ fn what_the_tool_fails_on_is_what_the_recipient_hears_and_nothing_is_published()
         let failed = clone(&donor, &tool);
         assert_eq!(failed.code, Some(NO_DONOR), "{way}: {}{}", failed.log, donor.log());
         assert!(failed.log.contains(says), "{way}: {}", failed.log);
-        assert!(donor.log().contains("a clone failed"), "{way}: {}", donor.log());
+        assert!(donor.log().has(Event::DonorCloneFailed), "{way}: {}", donor.log());
         assert!(!failed.data.join("ibdata1").exists(), "{way}");
     }
 }
@@ -373,6 +376,6 @@ fn a_tool_whose_words_are_unknown_needs_every_other_proof() {
     let donor = Donor::start(&tool, "10.7.0");
     let failed = clone(&donor, &tool);
     assert_eq!(failed.code, Some(NOT_PREPARED), "{}{}", failed.log, donor.log());
-    assert!(failed.log.contains("copy-unproven") && failed.log.contains("rehearsal"), "{}", failed.log);
+    assert!(failed.log.has(Event::CopyUnproven) && failed.log.has(Event::RehearsalNoProgram), "{}", failed.log);
     assert!(!failed.data.join("ibdata1").exists());
 }

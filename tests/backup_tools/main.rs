@@ -3,6 +3,9 @@
 //!
 //! What is proven is what this program makes of the tools as they are known to behave, not how they behave.
 
+#[path = "../logged/mod.rs"]
+mod logged;
+
 mod clones;
 mod server;
 mod tool;

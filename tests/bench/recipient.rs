@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use mysqlset::event::Event;
 use serde_json::Value;
 
 use crate::disk;
@@ -16,7 +17,7 @@ use crate::process::{self, PATIENCE, Process, peak_memory, usage};
 use crate::server::option;
 
 /// What it says when everything was received, synced, and written down as such.
-const RECEIVED: &str = "preparing";
+const RECEIVED: Event = Event::PrepareBegun;
 
 /// A pod's volume; the data directory lies in it, so that a clone is received beside that.
 pub struct Volume(PathBuf);
@@ -132,10 +133,11 @@ impl Recipient {
     /// the clone says nothing of it.
     pub fn wait_until_published(&mut self) -> Result<Instant> {
         let (mut prepared, mut completed) = (None, None);
-        while let Some((at, message)) = self.next()? {
-            match message.as_str() {
-                "prepared" => prepared = Some(at),
-                _ if message.ends_with("completed OK!") => completed = Some(at),
+        while let Some((at, line)) = self.next()? {
+            let is_last_word = || line["message"].as_str().is_some_and(|message| message.ends_with("completed OK!"));
+            match line["event"].as_str() {
+                Some(event) if event == Event::PrepareDone.name() => prepared = Some(at),
+                _ if is_last_word() => completed = Some(at),
                 _ => {}
             }
         }
@@ -155,26 +157,25 @@ impl Recipient {
         self.process.finish().with_context(|| self.last_words())
     }
 
-    pub fn wait_for(&mut self, awaited: &str) -> Result<Instant> {
-        while let Some((at, message)) = self.next()? {
-            if message == awaited {
+    pub fn wait_for(&mut self, awaited: Event) -> Result<Instant> {
+        while let Some((at, line)) = self.next()? {
+            if line["event"] == awaited.name() {
                 return Ok(at);
             }
         }
-        bail!("the clone ended without saying {awaited:?}:\n{}", self.last_words())
+        bail!("the clone ended without {awaited}:\n{}", self.last_words())
     }
 
-    /// The next message, and when it came; `None` when it says no more.
-    fn next(&mut self) -> Result<Option<(Instant, String)>> {
+    /// The next line, and when it came; `None` when it says no more.
+    fn next(&mut self) -> Result<Option<(Instant, Value)>> {
         let (at, line) = match self.lines.recv_timeout(PATIENCE) {
             Ok(next) => next,
             Err(RecvTimeoutError::Timeout) => bail!("the clone says nothing for {} seconds", PATIENCE.as_secs()),
             Err(RecvTimeoutError::Disconnected) => return Ok(None),
         };
-        let message = serde_json::from_str::<Value>(&line).ok();
-        let message = message.and_then(|line| Some(line["message"].as_str()?.to_owned())).unwrap_or_default();
+        let fields = serde_json::from_str(&line).unwrap_or_default();
         self.said.push(line);
-        Ok(Some((at, message)))
+        Ok(Some((at, fields)))
     }
 
     fn last_words(&self) -> String {

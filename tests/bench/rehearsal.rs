@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
+use mysqlset::event::Event;
 use serde_json::json;
 
 use crate::data::Database;
@@ -19,8 +20,8 @@ pub fn measure(database: &Database, name: &'static str, work: &Path, runs: usize
         let volume = Volume::new(work)?;
         interrupt(&database.data_dir, &volume)?;
         let mut recipient = Recipient::rehearse(&volume)?;
-        let begun = recipient.wait_for("rehearsing")?;
-        let wall = (recipient.wait_for("rehearsed")? - begun).as_secs_f64();
+        let begun = recipient.wait_for(Event::RehearsalBegun)?;
+        let wall = (recipient.wait_for(Event::RehearsalDone)? - begun).as_secs_f64();
         recipient.wait_until_ended()?;
         println!("{name} {run}: {wall:6.2} s");
         volume.remove()?;

@@ -63,7 +63,7 @@ node() { kube get pod "$1" --output 'jsonpath={.spec.nodeName}'; }
 claims() { kube get persistentvolumeclaims --output name | wc -l | tr -d ' '; }
 messages() { sql "$1" 'SELECT message FROM test.messages'; }
 # How often this pod's start has published a clone.
-clones() { kube logs "$1" --container clone >"$work/log" && grep -c 'the clone is published' "$work/log" || [ $? -eq 1 ]; }
+clones() { kube logs "$1" --container clone >"$work/log" && grep -c 'event=clone\.published ' "$work/log" || [ $? -eq 1 ]; }
 
 # Nodes that take pods.
 nodes() {

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use mysqlset::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::images::Images;
@@ -23,6 +24,13 @@ pub struct Termination {
     pub exit_code: i32,
     /// What it left in /dev/termination-log.
     pub message: String,
+}
+
+impl Termination {
+    /// Whether its message names this as the reason.
+    pub fn is(&self, event: Event) -> bool {
+        self.message.starts_with(&format!("{event}: "))
+    }
 }
 
 /// What all containers of a pod share.

@@ -19,10 +19,13 @@ pub mod dns;
 mod images;
 mod keeper;
 pub mod kustomize;
+#[path = "../logged/mod.rs"]
+pub mod logged;
 pub mod manifest;
 pub mod network;
 pub mod pod;
 mod probes;
+mod said;
 pub mod servers;
 mod spawner;
 mod volumes;

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use mysqlset::event::Event;
+
+use crate::pods::logged::Said;
 use crate::recipient::Ended;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,17 +26,14 @@ const NOT_PREPARED: i32 = 41;
 const NO_POSITION: i32 = 42;
 const REHEARSAL: i32 = 44;
 
-/// What `clone` says of a copy that it found not to be whole, before it receives another.
-const ANOTHER: &str = "; receiving another backup";
-
-/// How it says that the copy does not hold what the donor's inventory has.
+/// How `clone` says that the copy does not hold what the donor's inventory has: its event is that of a failed prepare.
 const LACKS: &str = "the copy lacks what the donor held";
 
 pub fn by_whom(ended: &Ended) -> Noticed {
     let code = ended.code.unwrap_or(-1);
     // Another backup may fail otherwise, for its donor is busy with the first.
-    let another = ended.log.lines().find(|line| line.contains(ANOTHER));
-    let reason = another.unwrap_or_else(|| ended.reason());
+    let another = ended.log.lines_of(Event::CloneAnotherBackup).into_iter().next();
+    let reason = another.map_or_else(|| ended.reason(), |line| line.text);
     match code {
         _ if reason.contains(LACKS) => Noticed::Inventory,
         REHEARSAL => Noticed::Rehearsal,

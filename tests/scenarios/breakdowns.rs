@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use mysqlset::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::faults::tools_below;
@@ -25,7 +26,7 @@ fn clone_in_its_middle() -> Result<(Cluster, Proxy, Writer)> {
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::SilenceAfter(8_000_000))?;
     let writer = Writer::start(&cluster)?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "event=receive.begun")?;
+    cluster.wait_for_event("mysql-1", "clone", Event::ReceiveBegun)?;
     Ok((cluster, proxy, writer))
 }
 
@@ -46,14 +47,14 @@ fn the_donors_backup_tool_is_killed() -> Result<()> {
     let (cluster, proxy, writer) = clone_in_its_middle()?;
     let sidecar = cluster.pid("mysql-0", "sidecar")?;
     // The stream that stands is given up; the next one's tool is killed, as the kernel does for memory.
-    let streams = || cluster.logs("mysql-1", "clone").matches("event=receive.begun").count();
+    let streams = || cluster.times_logged("mysql-1", "clone", Event::ReceiveBegun);
     cluster.wait_for("the next stream", PATIENCE, || Ok(streams() > 1))?;
     let tools = tools_below(sidecar);
     ensure!(!tools.is_empty(), "no tool was met\n{}", cluster.describe());
     for tool in tools {
         kill_process(Pid::from_raw(tool.parse()?).context("a process id")?, Signal::KILL)?;
     }
-    set::wait_for_log(&cluster, "mysql-0", "sidecar", "was killed by signal 9")?;
+    cluster.wait_for_event_with("mysql-0", "sidecar", Event::DonorCloneFailed, "signal 9")?;
     assert_eq!(cluster.pid("mysql-0", "sidecar")?, sidecar);
     writer.finish()?;
     ends_whole(&cluster, &proxy)
@@ -87,7 +88,7 @@ fn the_network_is_cut_without_a_word() -> Result<()> {
     proxy.set(Fault::None);
     drop(writer);
     for pod in ["mysql-1", "mysql-0"] {
-        let given_up = || cluster.logs("mysql-1", "clone").matches("no clone from this donor").count();
+        let given_up = || cluster.times_logged("mysql-1", "clone", Event::ReceiveSetback);
         let before = given_up();
         cluster.set_network(pod, false)?;
         cluster.wait_for("the recipient to notice", Duration::from_secs(30), || Ok(given_up() > before))?;
@@ -104,6 +105,6 @@ fn a_volume_that_cannot_be_written() -> Result<()> {
     })?;
     let end = set::end_of_clone(&cluster, "mysql-0")?;
     assert_eq!(end.exit_code, 51, "{end:?}");
-    assert!(end.message.contains("/volume/mysql"), "{end:?}");
+    assert!(end.is(Event::ExitDisk) && end.message.contains("/volume/mysql"), "{end:?}");
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! Replication that can't go on: said, kept, and mended where the user says so.
 
 use anyhow::{Context, Result, ensure};
+use mysqlset::event::Event;
 use rustix::process::Signal;
 
 use crate::needs;
+use crate::pods::logged::Said;
 use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
@@ -34,8 +36,8 @@ fn purge_while_away(cluster: &Cluster) -> Result<()> {
     })?;
     cluster.scale(2);
     cluster.wait_for("mysql-1 to say what is wrong", PATIENCE, || {
-        let (code, why) = cluster.http_get("mysql-1", 8307, "/readyz")?;
-        Ok(code == 503 && why.contains("replication can't go on (source-purged): error ") && why.contains("1236"))
+        let (_, why) = cluster.http_get("mysql-1", 8307, "/readyz")?;
+        Ok(why.names(Event::ReplicationBroken) && why.contains("source-purged") && why.contains("1236"))
     })
 }
 
@@ -50,13 +52,14 @@ fn a_replica_whose_source_was_purged_says_so_and_keeps_its_data() -> Result<()> 
     let cluster = purged_replica(None)?;
     let (_, metrics) = cluster.http_get("mysql-1", 8307, "/metrics")?;
     ensure!(metrics.contains("mysqlset_replication_broken 1"), "{metrics}");
-    ensure!(cluster.logs("mysql-1", "sidecar").contains("--on-broken-replica clone-again"));
+    let log = cluster.logs("mysql-1", "sidecar");
+    ensure!(log.has_with(Event::ReplicationBroken, "--on-broken-replica clone-again"), "{log}");
     assert_eq!(set::journal(&cluster, "mysql-1")?["broken"]["why"], "source-purged");
     // A few probes after the first that was told.
     cluster.wait_for("mysql-1 to leave", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
 
     delete_pod_and_wait_for_another(&cluster)?;
-    set::wait_for_log(&cluster, "mysql-1", "sidecar", "the sidecar is up")?;
+    cluster.wait_for_event("mysql-1", "sidecar", Event::SidecarStarted)?;
     assert_eq!(set::clones(&cluster, "mysql-1"), 1);
     assert_eq!(cluster.value("mysql-1", "SELECT COUNT(*) FROM app.keyed").unwrap_or("300".into()), "300");
     Ok(())
@@ -68,7 +71,7 @@ fn it_is_not_cloned_again_where_nothing_tells_what_its_source_has() -> Result<()
     needs!(PlacesInTheLog);
     let cluster = purged_replica(Some("clone-again"))?;
     delete_pod_and_wait_for_another(&cluster)?;
-    set::wait_for_log(&cluster, "mysql-1", "clone", "only GTIDs tell whether mysql-0 has all of mysql-bin.")?;
+    cluster.wait_for_event_with("mysql-1", "clone", Event::CloneAgainNotNeeded, "mysql-bin.")?;
     assert_eq!(set::clones(&cluster, "mysql-1"), 1);
     Ok(())
 }
@@ -87,7 +90,7 @@ fn it_is_cloned_again_where_the_user_says_so_and_not_again_the_same_day() -> Res
 
     purge_while_away(&cluster)?;
     delete_pod_and_wait_for_another(&cluster)?;
-    set::wait_for_log(&cluster, "mysql-1", "clone", "it was less than a day ago")?;
+    cluster.wait_for_event("mysql-1", "clone", Event::CloneAgainRefused)?;
     assert_eq!(set::clones(&cluster, "mysql-1"), 2);
     Ok(())
 }
@@ -146,11 +149,11 @@ fn a_replica_that_has_more_than_its_primary_is_never_replaced() -> Result<()> {
     copy(&snapshot, &volume)?;
     cluster.scale(2);
     cluster.wait_for("mysql-1 to say what is wrong", PATIENCE, || {
-        Ok(cluster.http_get("mysql-1", 8307, "/readyz")?.1.contains("replication can't go on (ahead-of-source)"))
+        cluster.is_unready_by("mysql-1", Event::ReplicationBroken)
     })?;
     assert_eq!(set::journal(&cluster, "mysql-1")?["broken"]["why"], "ahead-of-source");
     delete_pod_and_wait_for_another(&cluster)?;
-    set::wait_for_log(&cluster, "mysql-1", "clone", "the primary lacks transactions that this replica holds")?;
+    cluster.wait_for_event("mysql-1", "clone", Event::CloneAgainNotNeeded)?;
     cluster.wait_for("its server", PATIENCE, || {
         Ok(cluster.value("mysql-1", "SELECT COUNT(*) FROM app.keyed WHERE n = -1")? == "1")
     })?;

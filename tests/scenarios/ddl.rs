@@ -2,8 +2,10 @@
 //! has copied and of those that it has not.
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 
 use crate::needs;
+use crate::pods::logged::Said;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
@@ -40,7 +42,7 @@ fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()
     on_primary("INSERT INTO app.renamed VALUES (1), (2), (3)")?;
 
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "event=receive.begun")?;
+    cluster.wait_for_event("mysql-1", "clone", Event::ReceiveBegun)?;
     for statement in [
         "CREATE TABLE app.brief (id INT PRIMARY KEY) ENGINE=Aria",
         "DROP TABLE app.brief",
@@ -53,7 +55,7 @@ fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()
     ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone was over before all was said");
     cluster.wait_ready(2)?;
     let log = cluster.logs("mysql-1", "clone");
-    ensure!(log.matches("event=receive.begun").count() == 1, "{log}");
+    ensure!(log.count_of(Event::ReceiveBegun) == 1, "{log}");
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     for question in ["SHOW DATABASES", "SHOW TABLES IN app", "SELECT * FROM app.called ORDER BY id"] {
         assert_eq!(cluster.sql("mysql-1", question)?, on_primary(question)?, "{question}");
@@ -126,7 +128,7 @@ fn what_is_made_and_renamed_meanwhile_is_there_in_the_end() -> Result<()> {
     needs!(BackupTool);
     let cluster = primary_with_slow_clones()?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "event=receive.begun")?;
+    cluster.wait_for_event("mysql-1", "clone", Event::ReceiveBegun)?;
     for engine in ENGINES {
         let young = format!("CREATE TABLE app.young_{engine} (id INT NOT NULL) ENGINE={engine}");
         let renamed = format!("RENAME TABLE app.young_{engine} TO app.older_{engine}");

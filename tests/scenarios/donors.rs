@@ -1,9 +1,11 @@
 //! Which donor, and what when there is none.
 
 use anyhow::Result;
+use mysqlset::event::Event;
 
 use crate::needs;
 use crate::pods::PATIENCE;
+use crate::pods::logged::Said;
 use crate::pods::network::BRIDGE;
 use crate::pods::servers::tested;
 use crate::proxy::{Fault, PORT, Proxy, use_proxy};
@@ -16,7 +18,11 @@ fn a_donor_that_is_down_and_comes_up_is_waited_for() -> Result<()> {
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "nobody listens")?;
+    cluster.wait_for("nobody to be there", PATIENCE, || {
+        let log = cluster.logs("mysql-1", "clone");
+        let setbacks = log.lines_of(Event::ReceiveSetback);
+        Ok(setbacks.iter().any(|setback| setback.field("kind") == Some("unreachable")))
+    })?;
     let _proxy = Proxy::start(&cluster, "mysql-0", Fault::None)?;
     cluster.wait_ready(2)?;
     assert_eq!(cluster.status("mysql-1")?.containers["clone"].restarts, 0, "{}", cluster.describe());
@@ -33,7 +39,7 @@ fn a_donor_that_stays_down_is_given_up_with_a_clear_word() -> Result<()> {
     cluster.scale(2);
     let end = end_of_clone(&cluster, "mysql-1")?;
     assert_eq!(end.exit_code, 20, "{end:?}");
-    assert!(end.message.contains(&format!("{BRIDGE}:{PORT}")) && end.message.contains("nobody listens"), "{end:?}");
+    assert!(end.is(Event::ExitNoDonor) && end.message.contains(&format!("{BRIDGE}:{PORT}")), "{end:?}");
     Ok(())
 }
 
@@ -59,7 +65,7 @@ fn a_lower_ordinal_donates_where_the_previous_cannot() -> Result<()> {
     cluster.wait_ready(3)?;
     assert_eq!(set::journal(&cluster, "mysql-2")?["clone"]["donor_pod"], "mysql-0");
     let log = cluster.logs("mysql-2", "clone");
-    assert!(log.contains("mysql-1") && log.contains("seconds behind"), "{log}");
+    assert!(log.contains("mysql-1") && log.names(Event::ReplicationLag), "{log}");
 
     delay(0)?;
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
@@ -96,7 +102,14 @@ fn who_does_not_know_the_secret_gets_nothing_but_a_refusal() -> Result<()> {
         })?;
         let end = end_of_clone(&cluster, "mysql-1")?;
         assert_eq!(end.exit_code, 21, "{end:?}");
-        assert!(end.message.contains("secret") && !end.message.contains("geheim"), "{end:?}");
+        assert!(!end.message.contains("geheim"), "{end:?}");
+        // One that has none is asked for it, and gives up by itself.
+        let says_which = if wrong.is_some() {
+            end.message.names(Event::RefusedUnauthorised)
+        } else {
+            end.message.contains("MYSQLSET_CLONE_SECRET")
+        };
+        assert!(says_which, "{end:?}");
         assert!(set::state(&cluster, "mysql-1").is_none());
     }
     Ok(())
@@ -118,6 +131,6 @@ fn without_a_secret_or_the_word_nobody_gets_anything() -> Result<()> {
     })?;
     let end = end_of_clone(&cluster, "mysql-1")?;
     assert_eq!(end.exit_code, 21, "{end:?}");
-    assert!(end.message.contains("gives to nobody"), "{end:?}");
+    assert!(end.message.names(Event::RefusedNoSecret), "{end:?}");
     Ok(())
 }

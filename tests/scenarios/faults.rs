@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use mysqlset::event::Event;
 use mysqlset::unpack::Format;
 use mysqlset::wire::data::DataWriter;
 use mysqlset::wire::frame::{self, Kind};
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use crate::donor;
 use crate::needs;
+use crate::pods::logged::Said;
 use crate::pods::{Cluster, PATIENCE};
 use crate::proxy::{Fault, PORT, Proxy, use_proxy};
 use crate::set;
@@ -44,7 +46,7 @@ fn a_truncated_stream_is_never_published() -> Result<()> {
     let cluster = primary_with_data(|_| {})?;
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::CutAfter(5_000_000))?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "broke after")?;
+    cluster.wait_for_broken_stream("mysql-1", 0)?;
     proxy.set(Fault::CutAfter(40));
     let before = proxy.connections();
     cluster.wait_for("another try", PATIENCE, || Ok(proxy.connections() > before + 1))?;
@@ -57,7 +59,7 @@ fn a_flipped_bit_is_never_published() -> Result<()> {
     let cluster = primary_with_data(|_| {})?;
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::FlipAt(3_333_333))?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "damaged")?;
+    cluster.wait_for_broken_stream("mysql-1", 0)?;
     recovers(&cluster, &proxy)
 }
 
@@ -71,7 +73,7 @@ fn a_silent_network_is_given_up_and_tried_again() -> Result<()> {
     })?;
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::SilenceAfter(5_000_000))?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "silent for too long")?;
+    cluster.wait_for_broken_stream("mysql-1", 0)?;
     recovers(&cluster, &proxy)
 }
 
@@ -85,7 +87,7 @@ fn a_hostile_stream_writes_nothing_outside_its_stage() -> Result<()> {
         let (recipient, _) = listener.accept()?;
         offer_hostile_backup(&recipient, path)?;
         drop((recipient, listener));
-        set::wait_for_log(&cluster, "mysql-1", "clone", "is refused")?;
+        cluster.wait_for_event_with("mysql-1", "clone", Event::ReceiveSetback, path)?;
         for place in ["evil", "mysql/evil", "mysql/.mysqlset.json", ".mysqlset-mysql-stage/evil"] {
             assert!(!cluster.volume("mysql-1").join(place).exists(), "{path} wrote {place}");
         }
@@ -134,7 +136,7 @@ fn a_recipient_that_goes_leaves_no_child_and_the_next_clone_works() -> Result<()
     let recipient = ask_for_a_clone(&cluster)?;
     let mut other = cluster.connect("mysql-0", 3307)?;
     let refused = greet(&mut other).err().context("a second clone was offered")?;
-    assert!(refused.to_string().contains("busy"), "{refused}");
+    assert!(refused.to_string().names(Event::RefusedBusy), "{refused}");
     let tool_runs = || Ok(!tools_below(sidecar).is_empty());
     cluster.wait_for("the backup tool to run", PATIENCE, tool_runs)?;
 
@@ -200,7 +202,7 @@ fn a_full_disk_is_named_and_nothing_is_published() -> Result<()> {
             cluster.delete_unused_volume("mysql-1")?;
         }
         cluster.limit_volume("mysql-1", 300 << 20);
-        let receiving = || cluster.logs("mysql-1", "clone").matches("event=receive.begun").count();
+        let receiving = || cluster.times_logged("mysql-1", "clone", Event::ReceiveBegun);
         let before = receiving();
         cluster.scale(2);
         cluster.wait_for("the clone to begin", PATIENCE, || Ok(receiving() > before))?;
@@ -209,7 +211,7 @@ fn a_full_disk_is_named_and_nothing_is_published() -> Result<()> {
         proxy.set(Fault::None);
         let end = set::end_of_clone_where(&cluster, "mysql-1", |end| end.exit_code != 0)?;
         assert_eq!(end.exit_code, 50, "{held_at}: {end:?}");
-        assert!(end.message.contains("No space left on device"), "{held_at}: {end:?}");
+        assert!(end.is(Event::ExitDiskFull) && end.message.contains("No space left on device"), "{held_at}: {end:?}");
         assert!(!cluster.volume("mysql-1").join("mysql/mysql").exists());
         std::fs::remove_file(&filler)?;
         cluster.wait_ready(2)?;

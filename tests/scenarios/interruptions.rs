@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 use rustix::process::Signal;
 
 use crate::needs;
+use crate::pods::logged::Said;
 use crate::pods::{Cluster, PATIENCE};
 use crate::proxy::{Fault, Proxy, use_proxy};
 use crate::set::{self, Writer};
@@ -31,7 +33,10 @@ fn a_recipient_killed_in_each_of_its_phases_ends_whole() -> Result<()> {
 fn kill_in(cluster: &Cluster, phase: &str) -> Result<u32> {
     let must_be_met = matches!(phase, "receiving" | "preparing");
     for _ in 0..if must_be_met { 20 } else { 4 } {
-        let met = || cluster.logs("mysql-1", "clone").matches(&format!("clone.resumed state={phase}")).count();
+        let met = || {
+            let log = cluster.logs("mysql-1", "clone");
+            log.lines_of(Event::CloneResumed).iter().filter(|line| line.field("state") == Some(phase)).count()
+        };
         let before = met();
         cluster.delete_volume("mysql-1")?;
         let deadline = Instant::now() + PATIENCE;
@@ -69,7 +74,7 @@ fn a_donor_killed_in_the_middle_is_asked_again() -> Result<()> {
         let connections = proxy.connections();
         cluster
             .wait_for("a stream that stands", PATIENCE, || Ok(proxy.connections() > connections.saturating_sub(1)))?;
-        set::wait_for_log(&cluster, "mysql-1", "clone", "event=receive.begun")?;
+        cluster.wait_for_event("mysql-1", "clone", Event::ReceiveBegun)?;
         cluster.signal("mysql-0", container, Signal::KILL)?;
         cluster
             .wait_for("mysql-0 to be back", PATIENCE, || Ok(cluster.ready_pods().contains(&"mysql-0".to_owned())))?;
@@ -128,7 +133,7 @@ fn a_first_start_that_was_interrupted_is_not_taken_for_a_database() -> Result<()
     cluster.signal("mysql-0", "mysql", Signal::KILL)?;
     let end = set::end_of_clone_where(&cluster, "mysql-0", |end| end.exit_code != 0)?;
     assert_eq!(end.exit_code, 31, "{end:?}");
-    assert!(end.message.contains("--on-half-made"), "{end:?}");
+    assert!(end.is(Event::ExitFirstStart) && end.message.contains("--on-half-made"), "{end:?}");
     Ok(())
 }
 
@@ -148,7 +153,7 @@ fn a_server_killed_in_its_first_start_serves_no_half_of_a_database() -> Result<(
             // Some halves are such that no server starts on them.
             let restarts = cluster.status("mysql-0")?.containers.get("mysql").map_or(0, |mysql| mysql.restarts);
             // What is seen before the restart may be from before the kill.
-            Ok(restarts > 0 && (code == 200 || why.contains("half a database")) || restarts > 2)
+            Ok(restarts > 0 && (code == 200 || why.names(Event::ExitFirstStart)) || restarts > 2)
         })?;
         if cluster.http_get("mysql-0", 8307, "/readyz")?.0 == 200 {
             whole += 1;

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 
 use crate::needs;
+use crate::pods::logged::Said;
 use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
@@ -42,10 +44,7 @@ const MYSQLS_ODD_TABLES: &str = "USE odd;
     CREATE TABLE ing (id INT PRIMARY KEY) TABLESPACE gts1; CREATE TABLE ing2 (id INT PRIMARY KEY) TABLESPACE gts1;
     CREATE UNDO TABLESPACE u3 ADD DATAFILE 'u3.ibu'; INSERT INTO ing VALUES (1);";
 
-/// What the recipient's clone says of a copy that lacks nothing.
-const PROVEN: &str = "the copy holds all that the donor held before and after it";
-
-/// And of one that lacks something.
+/// What the recipient's clone says of a copy that lacks something. Its event says no more than that prepare failed.
 const LACKS: &str = "the copy lacks what the donor held before and after it: ";
 
 fn make_odd_tables(cluster: &Cluster) -> Result<()> {
@@ -89,7 +88,7 @@ fn odd_tables_are_proven_and_so_they_are_from_a_donor_that_was_cloned_and_restar
         }
         cluster.wait_settled()?;
         let log = cluster.logs(pod, "clone");
-        ensure!(log.contains(PROVEN) && !log.contains(LACKS), "{log}");
+        ensure!(log.has(Event::InventoryWhole) && !log.contains(LACKS), "{log}");
         set::assert_same_rows(&cluster, &[pod])?;
         assert_eq!(odd_rows(&cluster, pod)?, odd_rows(&cluster, "mysql-0")?, "{pod}");
         assert!(set::journal(&cluster, pod)?["clone"]["inventory"]["donor"]["bytes"].as_u64() > Some(100));
@@ -223,13 +222,13 @@ fn tables_that_change_meanwhile_are_not_missed() -> Result<()> {
             Ok(round)
         });
         cluster.scale(2);
-        let published = set::wait_for_log(&cluster, "mysql-1", "clone", "the clone is published");
+        let published = cluster.wait_for_event("mysql-1", "clone", Event::ClonePublished);
         done.store(true, Ordering::Release);
         let rounds = changing.join().map_err(|_| anyhow::anyhow!("the statements panicked"))?;
         published.and(rounds)
     })?;
     let log = cluster.logs("mysql-1", "clone");
-    ensure!(rounds > 10 && log.contains(PROVEN) && !log.contains(LACKS), "{rounds} rounds\n{log}");
+    ensure!(rounds > 10 && log.has(Event::InventoryWhole) && !log.contains(LACKS), "{rounds} rounds\n{log}");
     cluster.wait_ready(2)?;
     set::assert_same_rows(&cluster, &["mysql-1"])
 }
@@ -245,7 +244,8 @@ fn an_account_that_may_not_ask_is_refused_with_what_it_needs() -> Result<()> {
     cluster.scale(2);
     let end = set::end_of_clone(&cluster, "mysql-1")?;
     assert_eq!(end.exit_code, 21, "{end:?}");
-    ensure!(end.message.contains("the account \"bk\" may not ask") && end.message.contains("GRANT PROCESS"), "{end:?}");
+    ensure!(end.message.names(Event::RefusedNoPrivilege), "{end:?}");
+    ensure!(end.message.contains("\"bk\"") && end.message.contains("GRANT PROCESS"), "{end:?}");
     assert_eq!(set::clones(&cluster, "mysql-1"), 0);
     cluster.sql("mysql-0", "GRANT PROCESS ON *.* TO bk@'127.0.0.1'")?;
     cluster.wait_ready(2)
@@ -267,7 +267,7 @@ fn a_server_that_can_not_be_asked_afterwards_means_a_failed_copy() -> Result<()>
     cluster.wait_ready(1)?;
     cluster.sql("mysql-0", "CREATE USER bk@'127.0.0.1'; GRANT ALL ON *.* TO bk@'127.0.0.1'")?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "the donor gave up: the copy was made, and can't be proven: ")?;
+    cluster.wait_for_broken_stream("mysql-1", 0)?;
     assert_eq!(set::clones(&cluster, "mysql-1"), 0);
     cluster.sql("mysql-0", "RENAME USER away@'127.0.0.1' TO bk@'127.0.0.1'")?;
     cluster.wait_ready(2)
@@ -291,8 +291,8 @@ fn an_inventory_outlasts_a_kill_and_one_that_is_lost_fails_the_check() -> Result
         cluster.signal("mysql-1", "clone", rustix::process::Signal::KILL)?;
         cluster.wait_ready(2)?;
         let log = cluster.logs("mysql-1", "clone");
-        assert_eq!(log.matches("received, whole to its end mark").count(), received, "{damage}\n{log}");
-        assert_eq!(log.contains("what the copy must hold is not known any more"), !damage.is_empty(), "{log}");
+        assert_eq!(log.count_of(Event::ReceiveDone), received, "{damage}\n{log}");
+        assert_eq!(log.has(Event::CloneAnotherBackup), !damage.is_empty(), "{log}");
         set::assert_same_rows(&cluster, &["mysql-1"])?;
     }
     Ok(())

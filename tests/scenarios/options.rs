@@ -1,8 +1,10 @@
 //! Nothing in the image's, the user's or a home directory's options files changes what is copied, or as whom.
 
 use anyhow::Result;
+use mysqlset::event::Event;
 
 use crate::needs;
+use crate::pods::logged::Said;
 use crate::pods::manifest::Manifests;
 use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
@@ -81,8 +83,11 @@ fn options_and_accounts_in_home_directories_change_no_clone_and_are_told_once() 
             ["[mariadb-backup] databases", "[mariabackup] databases", "[xtrabackup] tables", "[client] encrypt"]
                 .as_slice()
         };
+        let ignored: Vec<_> =
+            log.lines_of(Event::BackupOptionsIgnored).iter().map(|line| line.field("options")).collect();
+        let [Some(options)] = ignored[..] else { panic!("{log}") };
         for word in words {
-            assert_eq!(log.matches(word).count(), 1, "{word}: {log}");
+            assert_eq!(options.matches(word).count(), 1, "{word}: {log}");
         }
         assert!(!log.contains("s3cret"), "{log}");
     }
@@ -125,7 +130,7 @@ fn a_replica_that_leaves_a_part_out_is_no_donor() -> Result<()> {
         cluster.wait_ready(3)?;
         let log = cluster.logs("mysql-2", "clone");
         let named = setting.split(" = ").next().unwrap_or(setting);
-        assert!(log.contains("this replica may lack a part of the primary's data") && log.contains(named), "{log}");
+        assert!(log.names(Event::RefusedPartial) && log.contains(named), "{log}");
         assert_eq!(set::journal(&cluster, "mysql-2")?["clone"]["donor_pod"], "mysql-0");
         set::assert_same_rows(&cluster, &["mysql-2"])?;
     }
@@ -143,6 +148,7 @@ fn a_primary_whose_binary_log_leaves_a_database_out_donates_to_nobody() -> Resul
     cluster.scale(2);
     let end = set::end_of_clone(&cluster, "mysql-1")?;
     assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.names(Event::RefusedPartial), "{end:?}");
     assert!(end.message.contains("binlog_ignore_db = scratch"), "{end:?}");
     assert_eq!(set::state(&cluster, "mysql-1"), None);
     Ok(())

@@ -1,6 +1,7 @@
 //! The overlay with passwords: accounts that the set makes for itself, and passwords that change while it runs.
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 
 use crate::faults::tools_below;
 use crate::needs;
@@ -158,13 +159,15 @@ fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
     let cluster = start(2, |manifests| manifests.set_env("mysql", "MARIADB_AUTO_UPGRADE", "1"))?;
     cluster.wait_ready(2)?;
     for pod in ["mysql-1", "mysql-0"] {
-        let said = |text: &str| cluster.logs(pod, "sidecar").matches(text).count();
-        let (answers, temporary) = (said("the server answers"), said("it is its image's temporary one"));
+        let answers = || cluster.times_logged(pod, "sidecar", Event::ServerAnswers);
+        // No event tells this trouble from others.
+        let temporary = || cluster.logs(pod, "sidecar").matches("it is its image's temporary one").count();
+        let (answers_before, temporary_before) = (answers(), temporary());
         cluster.delete_pod(pod)?;
         cluster.wait_for(&format!("{pod} to go"), PATIENCE, || Ok(cluster.ready_pods().len() == 1))?;
         cluster.wait_ready(2)?;
-        assert_eq!(said("the server answers"), answers + 1, "{}", cluster.logs(pod, "sidecar"));
-        assert!(said("it is its image's temporary one") > temporary, "{}", cluster.logs(pod, "sidecar"));
+        assert_eq!(answers(), answers_before + 1, "{}", cluster.logs(pod, "sidecar"));
+        assert!(temporary() > temporary_before, "{}", cluster.logs(pod, "sidecar"));
         assert_eq!(cluster.status(pod)?.containers["mysql"].restarts, 0, "{}", cluster.describe());
     }
     root(&cluster, "r00t", "mysql-0", ONE_ROW)?;

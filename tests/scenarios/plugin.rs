@@ -1,11 +1,13 @@
 //! Clones by MySQL's CLONE plugin: what it is not asked to copy, whom it lets in, and what becomes of a broken one.
 
 use anyhow::{Context, Result, bail};
+use mysqlset::event::Event;
 use mysqlset::secret::Secret;
 use rustix::process::{Pid, Signal};
 
 use crate::faults::tools_below;
 use crate::needs;
+use crate::pods::logged::Said;
 use crate::pods::manifest::Manifests;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set::{self, end_of_clone};
@@ -38,7 +40,7 @@ fn a_table_that_is_not_innodbs_is_refused_by_name() -> Result<()> {
     cluster.scale(2);
     let end = end_of_clone(&cluster, "mysql-1")?;
     assert_eq!(end.exit_code, 21, "{end:?}");
-    assert!(end.message.contains("app.old is of MyISAM"), "{end:?}");
+    assert!(end.message.names(Event::RefusedPlugin) && end.message.contains("app.old"), "{end:?}");
     cluster.sql("mysql-0", "ALTER TABLE app.old ENGINE = InnoDB")?;
     cluster.wait_ready(2)
 }
@@ -57,12 +59,14 @@ fn a_table_that_is_made_while_the_copy_is_made_is_not_lost_without_a_word() -> R
     cluster.sql("mysql-0", "CREATE TABLE app.late (n INT) ENGINE = MyISAM; INSERT INTO app.late VALUES (1)")?;
     let end = end_of_clone(&cluster, "mysql-1")?;
     assert_eq!(end.exit_code, 21, "{end:?}");
-    assert!(cluster.logs("mysql-1", "clone").contains("app.late is of MyISAM"));
+    assert!(cluster.logs("mysql-1", "clone").has_with(Event::CloneAnotherBackup, "app.late"));
     assert_eq!(set::clones(&cluster, "mysql-1"), 0);
     cluster.sql("mysql-0", "ALTER TABLE app.late ENGINE = InnoDB")?;
     cluster.wait_ready(2)?;
     // How well MySQL's own limiter keeps to it is seen in the long run only.
-    assert!(cluster.logs("mysql-1", "clone").contains("rate_limit=8388608"));
+    let log = cluster.logs("mysql-1", "clone");
+    let rates: Vec<_> = log.lines_of(Event::ReceiveBegun).iter().map(|line| line.field("rate_limit")).collect();
+    assert!(rates.contains(&Some("8388608")), "{log}");
     assert_eq!(cluster.value("mysql-1", "SELECT COUNT(*) FROM app.late")?, "1");
     Ok(())
 }
@@ -171,11 +175,10 @@ fn a_donors_sidecar_that_dies_ends_the_clone_and_the_next_one_is_whole() -> Resu
     cluster.scale(2);
     wait_for_a_recipient_that_has_begun(&cluster)?;
     cluster.signal("mysql-0", "sidecar", Signal::KILL)?;
-    set::wait_for_log(&cluster, "mysql-1", "clone", "broke after")?;
+    cluster.wait_for_broken_stream("mysql-1", 0)?;
     wait_for_a_copy_that_has_begun(&cluster)?;
     cluster.signal("mysql-0", "sidecar", Signal::KILL)?;
-    let broken = || cluster.logs("mysql-1", "clone").matches("broke after").count();
-    cluster.wait_for("another broken clone", PATIENCE, || Ok(broken() > 1))?;
+    cluster.wait_for_broken_stream("mysql-1", 1)?;
     cluster.wait_ready(2)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     set::assert_no_leftovers(&cluster, "mysql-1")?;
@@ -192,9 +195,9 @@ fn a_recipient_that_stands_still_loses_its_turn() -> Result<()> {
     cluster.scale(2);
     wait_for_a_recipient_that_has_begun(&cluster)?;
     cluster.signal("mysql-1", "clone", Signal::STOP)?;
-    set::wait_for_log(&cluster, "mysql-0", "sidecar", "the recipient was silent for 2 seconds")?;
+    cluster.wait_for_event("mysql-0", "sidecar", Event::DonorCloneFailed)?;
     cluster.signal("mysql-1", "clone", Signal::CONT)?;
-    set::wait_for_log(&cluster, "mysql-1", "clone", "the donor gave up: the recipient was silent for 2 seconds")?;
+    cluster.wait_for_broken_stream("mysql-1", 0)?;
     cluster.wait_ready(2)?;
     set::assert_same_rows(&cluster, &["mysql-1"])
 }
@@ -211,7 +214,7 @@ fn a_copy_that_stands_still_is_given_up_by_the_recipient() -> Result<()> {
         let server = Pid::from_raw(server.parse()?).context("a process id")?;
         rustix::process::kill_process(server, Signal::STOP)?;
     }
-    set::wait_for_log(&cluster, "mysql-1", "clone", "nothing has come for 8")?;
+    cluster.wait_for_broken_stream("mysql-1", 0)?;
     cluster.wait_ready(2)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     set::assert_no_leftovers(&cluster, "mysql-1")
@@ -292,6 +295,6 @@ fn a_method_that_cannot_be_had_is_refused_on_either_side() -> Result<()> {
     cluster.scale(2);
     let end = end_of_clone(&cluster, "mysql-1")?;
     assert_eq!(end.exit_code, 21, "{end:?}");
-    assert!(end.message.contains("no backup tool; it gives none by the CLONE plugin (--method)"), "{end:?}");
+    assert!(end.message.names(Event::RefusedMethod) && end.message.contains("--method"), "{end:?}");
     Ok(())
 }

@@ -4,9 +4,11 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::Result;
+use mysqlset::event::Event;
 
 use crate::needs;
 use crate::pods::container::Termination;
+use crate::pods::logged::Said;
 use crate::pods::manifest::Manifests;
 use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
@@ -27,7 +29,7 @@ fn primary(change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
 fn refused(cluster: &Cluster) -> Result<Termination> {
     cluster.scale(2);
     let end = set::end_of_clone(cluster, "mysql-1")?;
-    assert!(!cluster.logs("mysql-1", "clone").contains("event=receive.begun"), "{end:?}");
+    assert!(!cluster.has_logged("mysql-1", "clone", Event::ReceiveBegun), "{end:?}");
     assert_eq!(set::state(cluster, "mysql-1"), None);
     Ok(end)
 }
@@ -43,7 +45,7 @@ fn a_volume_that_is_too_small() -> Result<()> {
     cluster.limit_volume("mysql-1", 20 << 20);
     let end = refused(&cluster)?;
     assert_eq!(end.exit_code, 50, "{end:?}");
-    assert!(end.message.contains("a copy needs") && end.message.contains("free"), "{end:?}");
+    assert!(cluster.has_logged("mysql-0", "sidecar", Event::RefusedNoRoom), "{end:?}");
     Ok(())
 }
 
@@ -52,6 +54,7 @@ fn another_page_size() -> Result<()> {
     let cluster = primary(|manifests| add_to_config(manifests, "replica.cnf", "    innodb_page_size = 8k\n"))?;
     let end = refused(&cluster)?;
     assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.names(Event::RefusedPageSize), "{end:?}");
     assert!(end.message.contains("16384") && end.message.contains("8192"), "{end:?}");
     Ok(())
 }
@@ -62,17 +65,17 @@ fn a_table_whose_definition_is_lost() -> Result<()> {
     needs!(BackupTool);
     type Damage = fn(&Path) -> std::io::Result<()>;
     let cases: [(&str, Damage); 3] = [
-        ("mysql/proc.frm is missing beside mysql/proc.MAD", |data| std::fs::remove_file(data.join("mysql/proc.frm"))),
-        ("app/m.frm is missing beside app/m.MYD", |data| std::fs::remove_file(data.join("app/m.frm"))),
-        ("app/t.frm is shorter than 64 bytes", |data| std::fs::write(data.join("app/t.frm"), "")),
+        ("mysql/proc.frm", |data| std::fs::remove_file(data.join("mysql/proc.frm"))),
+        ("app/m.frm", |data| std::fs::remove_file(data.join("app/m.frm"))),
+        ("app/t.frm", |data| std::fs::write(data.join("app/t.frm"), "")),
     ];
-    for (words, damage) in cases {
+    for (path, damage) in cases {
         let cluster = primary(|_| {})?;
         cluster.sql("mysql-0", "CREATE TABLE app.m (n INT) ENGINE=MyISAM; CREATE TABLE app.t (n INT)")?;
         damage(&cluster.volume("mysql-0").join("mysql"))?;
         let end = refused(&cluster)?;
         assert_eq!(end.exit_code, 21, "{end:?}");
-        assert!(end.message.contains(words), "{end:?}");
+        assert!(end.message.names(Event::RefusedDefinitionLost) && end.message.contains(path), "{end:?}");
     }
     Ok(())
 }
@@ -97,6 +100,7 @@ fn another_case_of_names() -> Result<()> {
     let cluster = primary(|manifests| add_to_config(manifests, "replica.cnf", "    lower_case_table_names = 1\n"))?;
     let end = refused(&cluster)?;
     assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.names(Event::RefusedNameCase), "{end:?}");
     assert!(end.message.contains("lower_case_table_names = 0"), "{end:?}");
     Ok(())
 }
@@ -107,13 +111,14 @@ fn data_outside_the_data_directory() -> Result<()> {
     let cluster = primary(|manifests| add_to_config(manifests, "primary.cnf", "    aria_log_dir_path = /tmp\n"))?;
     let end = refused(&cluster)?;
     assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.names(Event::RefusedOutside), "{end:?}");
     assert!(end.message.contains("aria_log_dir_path = /tmp"), "{end:?}");
 
     let cluster = primary(|_| {})?;
     symlink("/elsewhere", cluster.volume("mysql-0").join("mysql/app/linked.MYD"))?;
     let end = refused(&cluster)?;
     assert_eq!(end.exit_code, 21, "{end:?}");
-    assert!(end.message.contains("app/linked.MYD leads there"), "{end:?}");
+    assert!(end.message.names(Event::RefusedOutside) && end.message.contains("app/linked.MYD"), "{end:?}");
     Ok(())
 }
 
@@ -127,7 +132,7 @@ fn a_replica_with_rows_of_its_own_donates_to_nobody() -> Result<()> {
     cluster.scale(3);
     cluster.wait_ready(3)?;
     let log = cluster.logs("mysql-2", "clone");
-    assert!(log.contains("this replica has transactions that the primary has not: "), "{log}");
+    assert!(log.names(Event::RefusedOwnHistory), "{log}");
     assert_eq!(set::journal(&cluster, "mysql-2")?["clone"]["donor_pod"], "mysql-0");
     set::assert_same_rows(&cluster, &["mysql-2"])
 }
@@ -138,10 +143,8 @@ fn a_position_that_is_purged_while_the_copy_is_made_is_not_published() -> Result
     let cluster = primary(use_proxy)?;
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::HoldAfter(5_000_000))?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "event=receive.begun")?;
-    cluster.wait_for("the backup's end at the donor", PATIENCE, || {
-        Ok(cluster.logs("mysql-0", "sidecar").contains("a clone was served"))
-    })?;
+    cluster.wait_for_event("mysql-1", "clone", Event::ReceiveBegun)?;
+    cluster.wait_for_event("mysql-0", "sidecar", Event::DonorCloneServed)?;
     cluster.sql("mysql-0", "FLUSH BINARY LOGS; INSERT INTO app.keyed (n) VALUES (1); FLUSH BINARY LOGS")?;
     let current = cluster.value("mysql-0", tested().log_status())?;
     // The server keeps a log for a moment longer, until it is sure not to need it for a recovery.
@@ -152,7 +155,9 @@ fn a_position_that_is_purged_while_the_copy_is_made_is_not_published() -> Result
     proxy.set(Fault::None);
     cluster.wait_ready(2)?;
     let log = cluster.logs("mysql-1", "clone");
-    assert!(log.contains("replication can't start from the clone's position any more"), "{log}");
+    // No event tells this reason for another backup from others.
+    let purged = "replication can't start from the clone's position any more";
+    assert!(log.has_with(Event::CloneAnotherBackup, purged), "{log}");
     assert_eq!(set::clones(&cluster, "mysql-1"), 1);
     set::assert_same_rows(&cluster, &["mysql-1"])
 }

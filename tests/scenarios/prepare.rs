@@ -6,10 +6,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 use mysqlset::unpack::{Format, unpack};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::needs;
+use crate::pods::logged::Said;
 use crate::pods::manifest::Manifests;
 use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
@@ -59,7 +61,7 @@ fn a_log_that_ends_too_early_is_noticed_after_prepare() -> Result<()> {
     let (code, log) = clone(volume.path())?;
     assert_eq!(code, Some(0), "{log}");
     assert!(volume.path().join("mysql/ibdata1").exists());
-    assert!(!log.contains("does not say which log sequence number it reached"), "{log}");
+    assert!(!log.has(Event::CopyUnproven) && !log.has(Event::CloneAnotherBackup), "{log}");
     // What the tool takes by itself where it may.
     assert!(!log.contains("Using io_uring"), "{log}");
 
@@ -72,7 +74,7 @@ fn a_log_that_ends_too_early_is_noticed_after_prepare() -> Result<()> {
     let (code, log) = clone(volume.path())?;
     // The backup is given up, and there is no donor for another.
     assert_eq!(code, Some(20), "{log}");
-    assert!(log.contains("part of its log is missing or damaged"), "{log}");
+    assert!(log.has_with(Event::CloneAnotherBackup, "part of its log is missing or damaged"), "{log}");
     assert!(!volume.path().join("mysql/ibdata1").exists() && !volume.path().join(".mysqlset-mysql-stage").exists());
     Ok(())
 }
@@ -173,7 +175,7 @@ fn demand_another_backup_and_the_same_rows(cluster: &Cluster) -> Result<()> {
     cluster.wait_ready(2)?;
     let log = cluster.logs("mysql-1", "clone");
     ensure!(log.contains("too many open files: raise the container's limit"), "the tool did not fail: {log}");
-    ensure!(log.contains("receiving another backup"), "{log}");
+    ensure!(log.has(Event::CloneAnotherBackup), "{log}");
     ensure!(!log.contains("already prepared"), "prepared again: {log}");
     ensure!(log.lines().count() < 300, "{} lines", log.lines().count());
     demand_the_same_rows(cluster)
@@ -227,11 +229,11 @@ fn a_volume_that_fills_up_during_prepare_is_named_and_freed() -> Result<()> {
         |number| format!("CREATE TABLE many.n{number} (id INT PRIMARY KEY); INSERT INTO many.n{number} VALUES (1);");
     cluster.sql("mysql-0", &(0..100).map(make).collect::<String>())?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "event=prepare.begun")?;
+    cluster.wait_for_event("mysql-1", "clone", Event::PrepareBegun)?;
     let began = Instant::now();
     writer.finish()?;
     // Later starts find no room, and say that.
-    let is_end = |event: &String| event.contains("clone ended with 50") && event.contains("the volume is full");
+    let is_end = |event: &String| event.names(Event::ExitDiskFull) && event.contains("the volume is full");
     cluster.wait_for("the end of mysql-1's clone", PATIENCE, || Ok(cluster.events().iter().any(is_end)))?;
     // Filling it takes a while too.
     ensure!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
@@ -260,7 +262,7 @@ fn a_donors_tool_with_few_descriptors_is_named() -> Result<()> {
     cluster.scale(2);
     set::wait_for_log(&cluster, "mysql-1", "clone", "too many open files: raise the container's limit")?;
     let log = cluster.logs("mysql-0", "sidecar");
-    ensure!(log.contains("a clone failed") && log.contains("too many open files"), "{log}");
+    ensure!(log.has_with(Event::DonorCloneFailed, "too many open files"), "{log}");
     Ok(())
 }
 

@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 use rustix::process::Signal;
 
 use crate::needs;
 use crate::pods::dns::Mode;
+use crate::pods::logged::Said;
 use crate::pods::manifest::Manifests;
 use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
@@ -49,7 +51,7 @@ fn an_empty_primary_beside_full_replicas_is_refused_and_told_what_was_found() ->
     cluster.delete_volume("mysql-0")?;
     let end = set::end_of_clone(&cluster, "mysql-0")?;
     assert_eq!(end.exit_code, 35, "{end:?}");
-    for text in ["mysql-1", "mysql-2", "holds data", &set_id, "--on-lost-primary recover", "start-anew"] {
+    for text in ["mysql-1", "mysql-2", &set_id, "--on-lost-primary recover", "start-anew"] {
         assert!(end.message.contains(text), "{text}: {end:?}");
     }
     assert!(!cluster.volume("mysql-0").join("mysql/.mysqlset.json").exists());
@@ -91,6 +93,7 @@ fn peers_with_another_secret_say_nothing_and_that_is_no_evidence_either() -> Res
         manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "one");
     })?;
     cluster.wait_ready(2)?;
+    let set_id = set::journal(&cluster, "mysql-1")?["set_id"].as_str().unwrap_or_default().to_owned();
     let report = |hostname: &str, secret: &str| {
         let mut command = cluster.command(set::BINARY);
         let data_dir = cluster.shared.directory.join("nothing");
@@ -100,10 +103,10 @@ fn peers_with_another_secret_say_nothing_and_that_is_no_evidence_either() -> Res
         anyhow::Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
     };
     let (code, log) = report("mysql-0", "one")?;
-    assert!(code == Some(35) && log.contains("mysql-1") && log.contains("holds data of set identity"), "{log}");
+    assert!(code == Some(35) && log.contains("mysql-1") && log.contains(&set_id), "{log}");
     for hostname in ["mysql-0", "other-0"] {
         let (code, log) = report(hostname, "two")?;
-        assert!(code == Some(35) && log.contains("unauthorised") && !log.contains("identity"), "{log}");
+        assert!(code == Some(35) && log.names(Event::RefusedUnauthorised) && !log.contains(&set_id), "{log}");
     }
     // A sidecar of another set proves what it says to who knows the secret too. (Names have no server out here.)
     let (_, log) = report("other-0", "one")?;
@@ -118,7 +121,7 @@ fn a_first_start_is_not_slowed() -> Result<()> {
     for _ in 0..3 {
         let cluster = set::start(1, |_| {})?;
         let begun = Instant::now();
-        set::wait_for_log(&cluster, "mysql-0", "clone", "the server starts a new database")?;
+        cluster.wait_for_event("mysql-0", "clone", Event::DataNew)?;
         quickest = quickest.min(begun.elapsed());
     }
     ensure!(quickest < Duration::from_secs(1), "the guard took {quickest:?}");
@@ -135,7 +138,7 @@ fn a_lost_primary_is_recovered_from_a_replica_and_the_others_follow_it() -> Resu
     cluster.wait_ready(3)?;
     assert_eq!(checksums(&cluster, "mysql-0")?, expected);
     let log = cluster.logs("mysql-0", "clone");
-    assert!(log.contains("is lost, and cannot be known"), "{log}");
+    assert!(log.has(Event::PrimaryRecoveredFromBest), "{log}");
     let journal = set::journal(&cluster, "mysql-0")?;
     assert_eq!((journal["state"].as_str(), &journal["set_id"]), (Some("complete"), &set_id));
     assert!(cluster.sql("mysql-0", "SHOW REPLICA STATUS")?.is_empty());
@@ -180,8 +183,7 @@ fn a_replica_that_is_further_than_the_recovered_primary_is_kept_and_follows_nobo
     set::assert_same_rows(&cluster, &["mysql-1"])?;
 
     cluster.scale(3);
-    cluster
-        .wait_for("mysql-2 to see it", PATIENCE, || Ok(readiness(&cluster, "mysql-2").contains("this pod has more")))?;
+    cluster.wait_for("mysql-2 to see it", PATIENCE, || cluster.is_unready_by("mysql-2", Event::SourceForeign))?;
     assert_eq!(checksums(&cluster, "mysql-2")?, expected);
     // Given up, it is one of the set again.
     cluster.delete_volume("mysql-2")?;
@@ -241,17 +243,14 @@ fn replicas_do_not_follow_a_primary_that_started_anew_while_nobody_was_there() -
     cluster.wait_ready(0)?;
     cluster.delete_unused_volume("mysql-0")?;
     cluster.scale(3);
-    cluster.wait_for("mysql-1 to see it", PATIENCE, || {
-        Ok(readiness(&cluster, "mysql-1").contains("the primary has lost its data"))
-    })?;
+    cluster.wait_for("mysql-1 to see it", PATIENCE, || cluster.is_unready_by("mysql-1", Event::SourceForeign))?;
     // The new primary comes to have as many transactions as the old one had; still nobody follows.
     set::fill(&cluster)?;
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
     for _ in 0..3 {
         cluster.signal("mysql-1", "sidecar", Signal::KILL)?;
-        cluster.wait_for("mysql-1 to see it again", PATIENCE, || {
-            Ok(readiness(&cluster, "mysql-1").contains("the primary has lost its data"))
-        })?;
+        cluster
+            .wait_for("mysql-1 to see it again", PATIENCE, || cluster.is_unready_by("mysql-1", Event::SourceForeign))?;
     }
     assert_eq!(checksums(&cluster, "mysql-1")?, expected);
     assert_eq!(cluster.value("mysql-1", "SELECT COUNT(*) FROM app.keyed WHERE n = -1")?, "0");
@@ -289,12 +288,10 @@ fn a_primary_that_is_replaced_under_running_replicas_is_not_followed_for_a_momen
     let expected = checksums(&cluster, "mysql-1")?;
     cluster.delete_volume("mysql-0")?;
     for pod in ["mysql-1", "mysql-2"] {
-        cluster.wait_for(&format!("{pod} to see it"), PATIENCE, || {
-            Ok(readiness(&cluster, pod).contains("the primary has lost its data"))
-        })?;
+        cluster.wait_for(&format!("{pod} to see it"), PATIENCE, || cluster.is_unready_by(pod, Event::SourceForeign))?;
         assert_eq!(checksums(&cluster, pod)?, expected);
         assert_eq!(cluster.value(pod, tested().applied())?, cluster.value("mysql-1", tested().applied())?);
     }
-    assert!(cluster.logs("mysql-0", "clone").contains("start-anew: a new database is made"));
+    assert!(cluster.has_logged("mysql-0", "clone", Event::PrimaryStartedAnew));
     Ok(())
 }

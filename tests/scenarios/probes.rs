@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 use rustix::process::Signal;
 
 use crate::faults::ask_for_a_clone;
 use crate::needs;
+use crate::pods::logged::Said;
 use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
@@ -66,7 +68,7 @@ fn a_replica_that_is_stopped_leaves_the_service_and_comes_back() -> Result<()> {
     cluster.sql("mysql-1", "STOP REPLICA SQL_THREAD")?;
     cluster.wait_for("mysql-1 to leave", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
     let (code, why) = probe(&cluster, "mysql-1", &["ready"])?;
-    ensure!(code == Some(1) && why.contains("applier stopped"), "{code:?}, {why}");
+    ensure!(code == Some(1) && why.names(Event::ReplicationStopped), "{code:?}, {why}");
     assert_eq!(probe(&cluster, "mysql-1", &["alive"])?.0, Some(0));
     cluster.sql("mysql-1", "START REPLICA SQL_THREAD")?;
     cluster.wait_ready(2)

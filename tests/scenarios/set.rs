@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use mysqlset::event::Event;
 
 use crate::pods::container::Termination;
 use crate::pods::manifest::Manifests;
@@ -160,10 +161,10 @@ pub fn assert_no_leftovers(cluster: &Cluster, pod: &str) -> Result<()> {
 
 /// How often a pod's data were cloned, by its logs.
 pub fn clones(cluster: &Cluster, pod: &str) -> usize {
-    cluster.logs(pod, "clone").matches("the clone is published").count()
+    cluster.times_logged(pod, "clone", Event::ClonePublished)
 }
 
-/// Waits until a pod's log holds a text.
+/// Waits until a pod's log holds a text that no event names.
 pub fn wait_for_log(cluster: &Cluster, pod: &str, container: &str, text: &str) -> Result<()> {
     cluster.wait_for(&format!("{text:?} in the log of {pod}'s {container}"), PATIENCE, || {
         Ok(cluster.logs(pod, container).contains(text))

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use mysqlset::event::Event;
 use rustix::process::Signal;
 
 use mysqlset::wire::data::DataReader;
@@ -21,7 +22,7 @@ fn an_idle_sidecar_ends_at_once_on_sigterm_and_on_nothing_else() -> Result<()> {
     for signal in [Signal::HUP, Signal::PIPE, Signal::USR1] {
         cluster.signal("mysql-0", "sidecar", signal)?;
     }
-    set::wait_for_log(&cluster, "mysql-0", "sidecar", "SIGHUP")?;
+    cluster.wait_for_event("mysql-0", "sidecar", Event::SidecarHup)?;
     assert_eq!(cluster.pid("mysql-0", "sidecar")?, pid);
 
     let started = Instant::now();
@@ -45,7 +46,7 @@ fn a_running_clone_may_finish_after_sigterm() -> Result<()> {
     let recipient = ask_for_a_clone(&cluster)?;
     // More than the sockets hold: the donor waits for its recipient to read.
     cluster.signal("mysql-0", "sidecar", Signal::TERM)?;
-    set::wait_for_log(&cluster, "mysql-0", "sidecar", "letting the running clone finish")?;
+    cluster.wait_for_event("mysql-0", "sidecar", Event::DonorDraining)?;
     assert!(cluster.connect("mysql-0", 3307).is_err(), "a stopping sidecar listens");
 
     let mut reader = DataReader::new(&recipient);

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 
 use crate::needs;
+use crate::pods::logged::Said;
 use crate::set;
 
 const STALL: &str = "MYSQLSET_STALL_TIMEOUT";
@@ -33,7 +35,7 @@ fn a_donor_is_not_given_up_for_a_silence_that_it_has_announced() -> Result<()> {
         cluster.wait_ready(2)?;
         set::assert_same_rows(&cluster, &["mysql-1"])?;
         let log = cluster.logs("mysql-1", "clone");
-        ensure!(log.matches("event=receive.begun").count() == 1, "{of_donor}, {of_recipient}, {silence}:\n{log}");
+        ensure!(log.count_of(Event::ReceiveBegun) == 1, "{of_donor}, {of_recipient}, {silence}:\n{log}");
     }
     Ok(())
 }
@@ -50,9 +52,9 @@ fn a_recipient_that_is_gone_is_noticed_where_little_is_sent() -> Result<()> {
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
     cluster.scale(2);
-    set::wait_for_log(&cluster, "mysql-1", "clone", "event=receive.begun")?;
+    cluster.wait_for_event("mysql-1", "clone", Event::ReceiveBegun)?;
     cluster.set_network("mysql-1", false)?;
     cluster.wait_for("the donor to notice", Duration::from_secs(20), || {
-        Ok(cluster.logs("mysql-0", "sidecar").contains("the recipient went away"))
+        Ok(cluster.has_logged("mysql-0", "sidecar", Event::DonorCloneFailed))
     })
 }

@@ -1,20 +1,19 @@
 //! Clones over links that are slower than a disk: packed, held back, and told about while they take their time.
 
 use anyhow::{Context, Result, ensure};
+use mysqlset::event::Event;
 
 use crate::needs;
 use crate::pods::Cluster;
+use crate::pods::logged::{Line, Said};
 use crate::pods::manifest::Manifests;
 use crate::set;
 
 /// Bytes of the stream, bytes on the wire and seconds of the clone that mysql-0 served.
 pub fn served(cluster: &Cluster) -> Result<(u64, u64, f64)> {
     let log = cluster.logs("mysql-0", "sidecar");
-    let line = log.lines().find(|line| line.contains("a clone was served")).context("no clone was served")?;
-    let value = |name: &str| -> Result<f64> {
-        let rest = line.split_once(&format!("{name}=")).with_context(|| format!("no {name} in {line}"))?.1;
-        Ok(rest.split_whitespace().next().unwrap_or_default().parse()?)
-    };
+    let line = log.lines_of(Event::DonorCloneServed).into_iter().next().context("no clone was served")?;
+    let value = |name: &str| line.number(name).with_context(|| format!("no {name} in {}", line.text));
     Ok((value("bytes")? as u64, value("sent")? as u64, value("seconds")?))
 }
 
@@ -60,19 +59,16 @@ fn a_donor_keeps_to_its_rate_and_the_recipient_tells_how_far_it_is() -> Result<(
     ensure!(rate < 1.1 * RATE as f64, "{rate} bytes a second were sent, {RATE} are allowed");
     ensure!(seconds > 10.5, "a clone of {sent} bytes in {seconds} s says nothing of its progress");
     let log = cluster.logs("mysql-1", "clone");
-    let is_progress = |line: &&str| line.contains("receiving ") && line.contains(" of about ") && line.contains(" %, ");
-    let line = log.lines().find(is_progress).with_context(|| format!("no word of progress:\n{log}"))?;
-    ensure!(line.contains("MB/s") && line.contains(" left"), "{line}");
+    let mut progress = log.lines_of(Event::Progress);
+    progress.retain(|line| line.field("phase") == Some("receiving"));
+    let line = progress.iter().find(|line| line.field("percent").is_some());
+    let line = line.with_context(|| format!("no word of progress:\n{log}"))?;
     // What the donor expects, and what it is in the end: its log comes on top.
-    let value = |name: &str| -> Result<u64> {
-        let (_, rest) = line.split_once(&format!("{name}=")).with_context(|| format!("no {name} in {line}"))?;
-        Ok(rest.split_whitespace().next().unwrap_or_default().parse()?)
-    };
-    let (percent, right) = (value("percent")?, value("bytes")? * 100 / bytes);
-    ensure!(percent.abs_diff(right) <= right / 2, "{percent} %, {right} % of {bytes} bytes: {line}");
+    let value = |name: &str| line.number(name).with_context(|| format!("no {name} in {}", line.text));
+    let (percent, right) = (value("percent")?, value("bytes")? * 100.0 / bytes as f64);
+    ensure!((percent - right).abs() <= right / 2.0, "{percent} %, {right} % of {bytes} bytes: {}", line.text);
     // And no more than one in ten seconds.
-    let lines = log.lines().filter(|line| line.contains("receiving ") && line.contains("seconds=")).count();
-    ensure!(lines as f64 <= seconds / 10.0 + 1.0, "{lines} lines in {seconds} s:\n{log}");
+    ensure!(progress.len() as f64 <= seconds / 10.0 + 1.0, "{} lines in {seconds} s:\n{log}", progress.len());
     // Nothing is packed unless somebody says so.
     ensure!(sent > bytes, "{sent} of {bytes} bytes were sent");
     Ok(())
@@ -86,7 +82,8 @@ fn a_prepare_that_takes_its_time_is_told_about() -> Result<()> {
         manifests.stand_in("clone", "mariadb-backup", slow);
     })?;
     let log = cluster.logs("mysql-1", "clone");
-    ensure!(log.contains("preparing, for 1"), "{log}");
+    let tells = |line: &Line<'_>| line.field("phase") == Some("preparing") && line.number("seconds") >= Some(10.0);
+    ensure!(log.lines_of(Event::Progress).iter().any(tells), "{log}");
     Ok(())
 }
 
@@ -105,9 +102,19 @@ fn on_a_terminal_one_line_is_drawn_again_and_again() -> Result<()> {
     let drawn: Vec<&str> = log.split(WIPE).filter(|text| text.starts_with("receiving ")).collect();
     ensure!(drawn.len() > 2 && drawn.iter().any(|line| line.contains(" of about ")), "{log:?}");
     // Nothing is left of it below the last line.
-    ensure!(log.lines().last().is_some_and(|line| line.contains("the clone is published")), "{log:?}");
-    ensure!(!log.contains("percent="), "{log:?}");
+    let plain = without_colours(&log);
+    ensure!(plain.lines().last().is_some_and(|line| line.has(Event::ClonePublished)), "{log:?}");
+    ensure!(!plain.has(Event::Progress), "{log:?}");
     Ok(())
+}
+
+/// A text of a terminal without the sequences `ESC [ … m`.
+fn without_colours(text: &str) -> String {
+    let mut pieces = text.split("\x1b[");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    let is_of_sequence = |character: char| character.is_ascii_digit() || character == ';';
+    pieces
+        .fold(first, |plain, piece| plain + piece.trim_start_matches(is_of_sequence).strip_prefix('m').unwrap_or(piece))
 }
 
 #[test]
@@ -117,7 +124,7 @@ fn a_slow_link_is_packed_for_of_itself() -> Result<()> {
     let cluster = clone_with(&[auto("clone"), auto("sidecar"), ("sidecar", "MYSQLSET_RATE_LIMIT", "6M")], 60)?;
     let (bytes, sent, _) = served(&cluster)?;
     let log = cluster.logs("mysql-0", "sidecar");
-    ensure!(log.contains("packing on the wire is on"), "{sent} of {bytes} bytes were sent\n{log}");
+    ensure!(log.has(Event::DonorPacking), "{sent} of {bytes} bytes were sent\n{log}");
     ensure!(sent < bytes * 3 / 4, "{sent} of {bytes} bytes were sent");
     Ok(())
 }

@@ -8,10 +8,12 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use mysqlset::event::Event;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::pods::PATIENCE;
+use crate::pods::logged::Said;
 use crate::pods::servers::tested;
 use crate::set::BINARY;
 
@@ -131,6 +133,13 @@ pub struct Staged {
 pub struct Ended {
     pub code: Option<i32>,
     pub log: String,
+}
+
+impl Ended {
+    /// Tables that a finished rehearsal could not read.
+    pub fn not_readable(&self) -> Option<u64> {
+        self.log.lines_of(Event::RehearsalDone).first()?.field("not_readable")?.parse().ok()
+    }
 }
 
 impl Staged {

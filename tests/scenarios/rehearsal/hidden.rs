@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 
 use super::database::{Running, Staged, odd};
+use crate::pods::logged::Said;
 use crate::pods::servers::tested;
 
 #[test]
@@ -90,7 +92,7 @@ fn rows_that_name_libraries_load_none() -> Result<()> {
         }
         let ended = staged.clone(&[])?;
         assert_eq!(ended.code, Some(0), "{row}: {}", ended.log);
-        assert!(ended.log.contains("rehearsed") && !mark.exists(), "{row}: {}", ended.log);
+        assert!(ended.log.has(Event::RehearsalDone) && !mark.exists(), "{row}: {}", ended.log);
     }
     Ok(())
 }

@@ -4,9 +4,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 
 use super::database::{Running, Staged, digests, odd};
 use crate::pods::PATIENCE;
+use crate::pods::logged::Said;
 use crate::pods::servers::tested;
 
 /// Processes that have a path among their arguments.
@@ -48,7 +50,7 @@ fn a_killed_clone_rehearses_again_and_publishes_without_another_backup() -> Resu
         // A process that ends has no arguments any more before it lets go of its lock.
         let ended = staged.clone(&[])?;
         assert_eq!(ended.code, Some(0), "{there}: {}", ended.log);
-        assert!(ended.log.contains("rehearsed") && staged.is_published(), "{there}: {}", ended.log);
+        assert!(ended.log.has(Event::RehearsalDone) && staged.is_published(), "{there}: {}", ended.log);
         let after = digests(&staged.published())?;
         let changed: Vec<_> = after.iter().filter(|(name, digest)| before.get(*name) != Some(digest)).collect();
         assert!(changed.is_empty(), "{there}: {changed:?}");

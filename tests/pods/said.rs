@@ -1,0 +1,46 @@
+//! What the pods of a cluster say of themselves, by events.
+
+use anyhow::Result;
+use mysqlset::event::Event;
+
+use super::logged::Said;
+use super::{Cluster, PATIENCE};
+
+impl Cluster {
+    /// How often a container has logged an event, in all of its starts.
+    pub fn times_logged(&self, pod: &str, container: &str, event: Event) -> usize {
+        self.logs(pod, container).count_of(event)
+    }
+
+    /// Whether it has at all.
+    pub fn has_logged(&self, pod: &str, container: &str, event: Event) -> bool {
+        self.times_logged(pod, container, event) > 0
+    }
+
+    /// Waits until it has.
+    pub fn wait_for_event(&self, pod: &str, container: &str, event: Event) -> Result<()> {
+        self.wait_for(&format!("{event} of {pod}'s {container}"), PATIENCE, || {
+            Ok(self.has_logged(pod, container, event))
+        })
+    }
+
+    /// Waits until it has with a text that is no prose of ours, such as a name or a number.
+    pub fn wait_for_event_with(&self, pod: &str, container: &str, event: Event, text: &str) -> Result<()> {
+        self.wait_for(&format!("{event} with {text:?} of {pod}'s {container}"), PATIENCE, || {
+            Ok(self.logs(pod, container).has_with(event, text))
+        })
+    }
+
+    /// Waits until a clone has broken off, more often than so many times.
+    pub fn wait_for_broken_stream(&self, pod: &str, times: usize) -> Result<()> {
+        self.wait_for(&format!("more than {times} broken streams to {pod}"), PATIENCE, || {
+            Ok(self.logs(pod, "clone").broken_streams() > times)
+        })
+    }
+
+    /// Whether a pod's sidecar says that it is not ready, and names this as the reason.
+    pub fn is_unready_by(&self, pod: &str, event: Event) -> Result<bool> {
+        let (code, text) = self.http_get(pod, 8307, "/readyz")?;
+        Ok(code == 503 && text.starts_with(&format!("not ready ({event}): ")))
+    }
+}
