@@ -88,9 +88,9 @@ fn a_set_of_the_tutorials_is_moved_over_pod_by_pod() -> Result<()> {
     wait_for_readyz(&cluster, "mysql-1")?;
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
-    // Each question ends the tutorial's container: the clone is one, and the sidecar asks once.
+    // Each connection ends the tutorial's container: the clone asks, and takes the stream; the sidecar asks once.
     let asked = std::fs::read_to_string(cluster.volume("mysql-0").join("asked"))?;
-    assert_eq!(asked.lines().count(), 2, "{asked}");
+    assert_eq!(asked.lines().count(), 3, "{asked}");
     let replica = set::journal(&cluster, "mysql-1")?;
     assert_eq!(replica["clone"]["donor_pod"], "mysql-0");
     assert!(replica["set_id"].is_null(), "{replica}");
