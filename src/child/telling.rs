@@ -120,18 +120,25 @@ mod tests {
 
     #[test]
     fn a_flood_is_few_lines_of_the_log() {
-        let mut teller = Teller::of("tool");
+        let (began, mut teller) = (Instant::now(), Teller::of("tool"));
+        // On a busy machine the loops take longer than a period.
+        let repeated = |kinds: u64| kinds * (began.elapsed().as_secs() / PERIOD.as_secs());
         for number in 0..100_000 {
             teller.tell(Importance::Warning, &format!("[Note] InnoDB: IO Error: 28 during write, file t{number}.ibd"));
             teller.tell(Importance::Phase, &format!("Read redo log up to LSN={number}"));
             teller.tell(Importance::Detail, "Streaming ./app/t.ibd");
         }
-        assert_eq!((teller.told, teller.lines), (1 + FIRST, 300_000));
+        assert!((1 + FIRST..=1 + FIRST + repeated(1)).contains(&teller.told), "{}", teller.told);
+        assert_eq!(teller.lines, 300_000);
         // Each of another kind.
         let word = |number: u32| char::from_u32('a' as u32 + number % 26).unwrap().to_string();
         for number in 0..26 * 26 {
             teller.tell(Importance::Phase, &format!("{} {}", word(number), word(number / 26)));
         }
-        assert!(teller.told <= 4 + KINDS as u64 && teller.kinds.len() <= KINDS, "{}", teller.told);
+        assert!(
+            teller.told <= 4 + KINDS as u64 + repeated(KINDS as u64) && teller.kinds.len() <= KINDS,
+            "{}",
+            teller.told
+        );
     }
 }
