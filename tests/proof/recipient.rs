@@ -17,7 +17,7 @@ use crate::tool;
 use crate::volume::Volume;
 
 /// A clone that has not ended by then hangs.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(450);
 
 /// Descriptors: the soft and the hard limit.
 #[derive(Clone, Copy, Debug)]
