@@ -22,13 +22,15 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::event::{Cause, warn};
 use crate::exit::Reason;
+use crate::listening::Listener;
 use crate::metrics::Metrics;
+use crate::own_address;
 use crate::status::{Snapshot, Status};
 
 /// Connections at once; probes and a scraper need a handful, and whoever holds some for nothing must not keep them out.
@@ -47,21 +49,20 @@ pub struct Pages {
 }
 
 /// Binds the port.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
+pub fn bind(address: SocketAddr) -> Result<Listener> {
+    Listener::open(address)
         .with_context(|| format!("listening for HTTP on {address}"))
         .map_err(|error| Reason::Listen.because(error))
 }
 
 /// Answers for ever.
-pub async fn serve(listener: Arc<TcpListener>, pages: Arc<Pages>) -> Infallible {
+pub async fn serve(listener: Arc<Listener>, pages: Arc<Pages>) -> Infallible {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { continue };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (pages, is_local) = (pages.clone(), peer.ip().to_canonical().is_loopback());
+                let (pages, is_local) = (pages.clone(), own_address::is_own(peer.ip()));
                 tokio::spawn(async move {
                     let _place = place;
                     let _ = tokio::time::timeout(CONNECTION_LIMIT, converse(stream, is_local, pages)).await;
