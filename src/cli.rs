@@ -4,6 +4,7 @@
 //! Secrets have no flag: a flag would show them in the list of processes. They come from `MYSQLSET_…` variables or
 //! from files that `--…-file` flags name, and are read in [`crate::settings`].
 
+mod address;
 mod visitors;
 
 use std::net::SocketAddr;
@@ -295,12 +296,14 @@ pub struct SidecarArgs {
     #[command(flatten)]
     pub peers: PeerArgs,
 
-    /// Address that clones are served on.
-    #[arg(long, env = "MYSQLSET_CLONE_LISTEN", default_value = "0.0.0.0:3307", value_name = "ADDRESS:PORT")]
+    /// Address that clones are served on; [::] is every address, IPv4's too.
+    #[arg(long, env = "MYSQLSET_CLONE_LISTEN", default_value = "[::]:3307", value_name = "ADDRESS:PORT",
+          value_parser = address::parse)]
     pub clone_listen: SocketAddr,
 
-    /// Address of health, readiness, metrics and status.
-    #[arg(long, env = "MYSQLSET_HTTP_LISTEN", default_value = "0.0.0.0:8307", value_name = "ADDRESS:PORT")]
+    /// Address of health, readiness, metrics and status; [::] is every address, IPv4's too.
+    #[arg(long, env = "MYSQLSET_HTTP_LISTEN", default_value = "[::]:8307", value_name = "ADDRESS:PORT",
+          value_parser = address::parse)]
     pub http_listen: SocketAddr,
 
     /// Give the whole database to anyone who can reach the clone port. Without this or a secret no clone is served.

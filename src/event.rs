@@ -156,6 +156,7 @@ events! {
     ConfigRemoved, "config.removed", "A role's file of an earlier start was removed.";
     Installed, "program.installed", "The program was copied.";
     Stopped, "process.stopped", "A signal ended the command. The next start goes on from there.";
+    ListenSingleStack, "sidecar.single_stack", "The kernel has no IPv6: a port listens on IPv4 alone.";
     SidecarStarted, "sidecar.started", "The sidecar is up.";
     SidecarStopped, "sidecar.stopped", "The sidecar ends.";
     SidecarPartFailed, "sidecar.part_failed", "A part of the sidecar failed and is started again. Please report it.";

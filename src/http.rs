@@ -22,14 +22,16 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::event::{Cause, Event, warn};
 use crate::exit::Reason;
+use crate::listening::Listener;
 use crate::metrics::Metrics;
 use crate::mysql::trouble::Recurring;
+use crate::own_address;
 use crate::status::{Snapshot, Status};
 
 /// How `/readyz` begins until the pod is ready for the first time.
@@ -54,15 +56,14 @@ pub struct Pages {
 }
 
 /// Binds the port.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
+pub fn bind(address: SocketAddr) -> Result<Listener> {
+    Listener::open(address)
         .with_context(|| format!("listening for HTTP on {address}"))
         .map_err(|error| Reason::Listen.because(error))
 }
 
 /// Answers for ever.
-pub async fn serve(listener: Arc<TcpListener>, pages: Arc<Pages>) -> Infallible {
+pub async fn serve(listener: Arc<Listener>, pages: Arc<Pages>) -> Infallible {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut said = Recurring::default();
     loop {
@@ -70,7 +71,7 @@ pub async fn serve(listener: Arc<TcpListener>, pages: Arc<Pages>) -> Infallible 
         match listener.accept().await {
             Ok((stream, peer)) => {
                 said.clear();
-                let (pages, is_local) = (pages.clone(), peer.ip().to_canonical().is_loopback());
+                let (pages, is_local) = (pages.clone(), own_address::is_own(peer.ip()));
                 tokio::spawn(async move {
                     let _place = place;
                     let _ = tokio::time::timeout(CONNECTION_LIMIT, converse(stream, is_local, pages)).await;

@@ -21,7 +21,7 @@
 //! | [`backup_tool`], [`mysql`], [`own_server`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin`, `rehearsal` → `own_server` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service`, `limits`, `environment`, `stop`, `umask` → `event`, `exit`, `durable`, `secret`, `terminal`.
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `listening`, `name_service`, `limits`, `environment`, `stop`, `umask` → `event`, `exit`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
 pub mod backup_tool;
@@ -40,6 +40,7 @@ pub mod guard;
 pub mod http;
 pub mod inventory;
 pub mod limits;
+pub mod listening;
 pub mod logging;
 pub mod metrics;
 pub mod mysql;

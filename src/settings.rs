@@ -2,6 +2,7 @@
 //! each command. Accounts on servers are in [`accounts`].
 
 mod accounts;
+mod host;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::{
     self, CloneArgs, DrainArgs, InitConfigArgs, Method, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs,
-    ProbeArgs, ProcessArgs, Rehearse, SidecarArgs, WireCompression,
+    ProbeArgs, ProcessArgs, Rehearse, ServerArgs, SidecarArgs, WireCompression,
 };
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal, ServerId};
@@ -19,29 +20,13 @@ use crate::secret::Password;
 use crate::unpack::Writing;
 pub use accounts::{Account, ManagedAccount, Purpose};
 use accounts::{account, managed, sql_account};
+pub use host::HostPort;
 
 /// Prepare with less is refused by the tools.
 const LEAST_MEMORY: u64 = 1 << 20;
 
 /// Slower than this nothing is ever done.
 const LEAST_RATE: u64 = 1 << 10;
-
-/// A server's address as a client writes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPort {
-    pub host: String,
-    pub port: u16,
-}
-
-impl std::fmt::Display for HostPort {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
 
 /// Who a data directory is given to when run as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +111,7 @@ impl Clone {
                 .map(|donor| HostPort { host: member.peer(donor, &args.peers.service), port: args.clone_port })
                 .collect()
         } else {
-            args.donor.iter().map(|text| host_port(text, args.clone_port)).collect::<Result<_>>()?
+            args.donor.iter().map(|text| HostPort::parse(text, args.clone_port)).collect::<Result<_>>()?
         };
         let primary = HostPort { host: member.peer(Ordinal::PRIMARY, &args.peers.service), port: args.clone_port };
         let peering = peering(&args.peers)?;
@@ -200,7 +185,8 @@ pub struct Sidecar {
 impl Sidecar {
     pub fn new(args: SidecarArgs, process: &ProcessArgs) -> Result<Sidecar> {
         let member = member(process)?;
-        let source_host = args.source_host.unwrap_or_else(|| member.peer(Ordinal::PRIMARY, &args.peers.service));
+        let source_host = args.source_host.map(|text| host::parse("--source-host", &text)).transpose()?;
+        let source_host = source_host.unwrap_or_else(|| member.peer(Ordinal::PRIMARY, &args.peers.service));
         let peering = peering(&args.peers)?;
         let to_anyone = args.donate_unproven_stream_to_anyone;
         no_secret_beside(&peering, to_anyone, "--donate-unproven-stream-to-anyone")?;
@@ -208,7 +194,7 @@ impl Sidecar {
         let backup = account(args.backup_user, args.backup_password_file, "MYSQLSET_BACKUP_PASSWORD")?;
         let replication =
             account(args.replication_user, args.replication_password_file, "MYSQLSET_REPLICATION_PASSWORD")?;
-        let server = HostPort { host: args.server.server_host.clone(), port: args.server.server_port };
+        let server = server(&args.server)?;
         let sql = sql_account(args.server)?;
         let is_primary = source_host.split('.').next() == Some(&format!("{}-{}", member.set, Ordinal::PRIMARY));
         Ok(Sidecar {
@@ -263,10 +249,7 @@ pub enum Question {
 impl Probe {
     pub fn new(args: ProbeArgs) -> Result<Probe> {
         let question = match args.question {
-            cli::Question::Alive(args) => Question::Alive {
-                server: HostPort { host: args.server_host.clone(), port: args.server_port },
-                account: sql_account(args)?,
-            },
+            cli::Question::Alive(args) => Question::Alive { server: server(&args)?, account: sql_account(args)? },
             cli::Question::Ready(args) => {
                 Question::Ready { sidecar: args.sidecar.sidecar, max_lag: args.max_lag.map(Duration::from_secs) }
             }
@@ -290,6 +273,11 @@ impl Drain {
     pub fn new(args: &DrainArgs) -> Drain {
         Drain { sidecar: args.sidecar.sidecar, limit: Duration::from_secs(args.limit.drain_timeout) }
     }
+}
+
+/// The server in this pod.
+fn server(args: &ServerArgs) -> Result<HostPort> {
+    Ok(HostPort { host: host::parse("--server-host", &args.server_host)?, port: args.server_port })
 }
 
 fn member(process: &ProcessArgs) -> Result<Member> {
@@ -324,20 +312,6 @@ fn no_secret_beside(peering: &Peering, is_set: bool, flag: &str) -> Result<()> {
     }
 }
 
-fn host_port(text: &str, default_port: u16) -> Result<HostPort> {
-    let wrong = || Reason::Settings.error(format!("donor {text:?} is not HOST or HOST:PORT"));
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, "")) => (host, None),
-        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or_else(wrong)?)),
-        None => match text.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') => (host, Some(port)),
-            _ => (text, None),
-        },
-    };
-    let port = port.map_or(Ok(default_port), |port| port.parse().map_err(|_| wrong()))?;
-    if host.is_empty() { Err(wrong()) } else { Ok(HostPort { host: host.to_owned(), port }) }
-}
-
 fn owner(text: &str) -> Result<Owner> {
     let wrong = || Reason::Settings.error(format!("--owner {text:?} is not UID or UID:GID in numbers, like 999:999"));
     let (uid, gid) = text.split_once(':').unwrap_or((text, text));
@@ -362,18 +336,6 @@ fn bytes(flag: &str, text: Option<&str>, least: u64) -> Result<Option<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn donors_with_and_without_a_port() {
-        let parsed = |text| host_port(text, 3307).unwrap();
-        assert_eq!(parsed("mysql-0.mysql"), HostPort { host: "mysql-0.mysql".into(), port: 3307 });
-        assert_eq!(parsed("10.0.0.1:99"), HostPort { host: "10.0.0.1".into(), port: 99 });
-        assert_eq!(parsed("[::1]:99"), HostPort { host: "::1".into(), port: 99 });
-        assert_eq!(parsed("::1").to_string(), "[::1]:3307");
-        for wrong in ["", ":1", "host:", "host:port", "[::1]x"] {
-            assert!(host_port(wrong, 1).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn what_is_unproven_and_a_secret_exclude_each_other() {

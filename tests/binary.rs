@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use pods::network::{BRIDGE, Network};
+use pods::network::{BRIDGE, Network, V4_ONLY};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
@@ -50,7 +50,7 @@ fn it_finds_names_by_dns_from_an_empty_root() -> Result<()> {
 
 /// Runs a sidecar in a root with its binary and two files, and waits for it to connect to its server by name.
 fn finds_its_server(hosts: &str, resolv_conf: &str, name: Option<&'static str>) -> Result<()> {
-    let network = Network::new()?;
+    let network = Network::new(V4_ONLY)?;
     if let Some(name) = name {
         answer_dns(&network, name)?;
     }

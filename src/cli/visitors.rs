@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 
-use super::{DrainLimit, ServerArgs};
+use super::{DrainLimit, ServerArgs, address};
 
 #[derive(Args, Debug)]
 pub struct ProbeArgs {
@@ -45,7 +45,8 @@ pub struct DrainArgs {
 #[derive(Args, Debug)]
 pub struct SidecarAddress {
     /// Address of the sidecar's health.
-    #[arg(long, env = "MYSQLSET_SIDECAR", default_value = "127.0.0.1:8307", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "MYSQLSET_SIDECAR", default_value = "127.0.0.1:8307", value_name = "ADDRESS:PORT",
+          value_parser = address::parse)]
     pub sidecar: SocketAddr,
 }
 

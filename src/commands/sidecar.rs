@@ -39,8 +39,8 @@ pub fn run(settings: Sidecar) -> Result<Outcome> {
 async fn live(settings: Arc<Sidecar>) -> Result<Outcome> {
     bear_limits()?;
     let stop = Stop::listen()?;
-    let clones = ClonePort::open(settings.clone_listen).await?;
-    let http = Arc::new(http::bind(settings.http_listen).await?);
+    let clones = ClonePort::open(settings.clone_listen)?;
+    let http = Arc::new(http::bind(settings.http_listen)?);
     let scratch = scratch_directory(&settings)?;
     scratch::clean(&scratch);
 

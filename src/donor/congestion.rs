@@ -152,12 +152,13 @@ mod tests {
     fn the_port_for_clones_does_so() {
         let runtime = Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async {
-            let mut port = ClonePort::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
-            let used = tcp_congestion(&port.listener).unwrap();
+            let mut port = ClonePort::open("[::]:0".parse().unwrap()).unwrap();
+            let used = tcp_congestion(&port.listener.socket).unwrap();
             assert!(!paces(&used), "{used}");
-            port.set_aside = SetAside::where_system(|_| true, &port.listener, Duration::ZERO);
-            assert_ne!(tcp_congestion(&port.listener).unwrap(), used);
-            let _peer = TcpStream::connect(port.listener.local_addr().unwrap()).unwrap();
+            port.set_aside = SetAside::where_system(|_| true, &port.listener.socket, Duration::ZERO);
+            assert_ne!(tcp_congestion(&port.listener.socket).unwrap(), used);
+            let number = port.listener.socket.local_addr().unwrap().port();
+            let _peer = TcpStream::connect(("127.0.0.1", number)).unwrap();
             let (connection, _) = port.accept().await.unwrap();
             assert_eq!(tcp_congestion(&connection).unwrap(), used);
         });

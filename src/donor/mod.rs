@@ -30,7 +30,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::task::JoinSet;
 use tracing::{debug, info_span};
@@ -38,6 +37,7 @@ use tracing::{debug, info_span};
 use crate::backup_tool::BackupTool;
 use crate::event::{Event, info, warn};
 use crate::exit::Reason;
+use crate::listening::Listener;
 use crate::metrics::Metrics;
 use crate::mysql::trouble::Recurring;
 use crate::settings::Sidecar;
@@ -114,18 +114,17 @@ impl Drop for Turn {
 
 /// The port that clones are served on.
 pub struct ClonePort {
-    listener: TcpListener,
+    listener: Listener,
     set_aside: Option<SetAside>,
 }
 
 impl ClonePort {
     /// Binds it; nobody is answered yet.
-    pub async fn open(address: SocketAddr) -> Result<ClonePort> {
-        let listener = TcpListener::bind(address)
-            .await
+    pub fn open(address: SocketAddr) -> Result<ClonePort> {
+        let listener = Listener::open(address)
             .with_context(|| format!("listening for clones on {address}"))
             .map_err(|error| Reason::Listen.because(error))?;
-        let set_aside = SetAside::by(&listener);
+        let set_aside = SetAside::by(&listener.socket);
         Ok(ClonePort { listener, set_aside })
     }
 

@@ -32,6 +32,9 @@ const WAITING: &str = "waiting for";
 /// States that begin so and are no wait for a lock that others hold up.
 const HARMLESS: [&str; 2] = ["waiting for next activation", "waiting for query cache"];
 
+/// How servers that look up names call a client on this pod: what `/etc/hosts` has for 127.0.0.1 and for ::1.
+const LOOPBACK: [&str; 4] = ["localhost", "localhost6", "ip6-localhost", "ip6-loopback"];
+
 /// A tool that knows the limit itself is given the time to keep it.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -170,7 +173,7 @@ pub async fn end_orphans(server: &HostPort, account: &Account) -> Result<()> {
 fn own_port(client: &str) -> Option<u16> {
     let (host, port) = client.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let is_own = host == "localhost" || host.parse().is_ok_and(own_address::is_own);
+    let is_own = LOOPBACK.contains(&host) || host.parse().is_ok_and(own_address::is_own);
     is_own.then(|| port.parse().ok())?
 }
 
@@ -238,6 +241,9 @@ mod tests {
     fn a_client_elsewhere_is_not_ours_whatever_its_port() {
         assert_eq!(own_port("127.0.0.1:58806"), Some(58806));
         assert_eq!(own_port("localhost:58806"), Some(58806));
+        assert_eq!(own_port("ip6-localhost:58806"), Some(58806));
+        assert_eq!(own_port("::ffff:127.0.0.1:58806"), Some(58806));
+        assert_eq!(own_port("2001:db8::1:58806"), None);
         assert_eq!(own_port("192.0.2.1:58806"), None);
         assert_eq!(own_port("client.example:58806"), None);
         assert_eq!(own_port("localhost"), None);

@@ -44,6 +44,8 @@ pub struct Surroundings {
 #[derive(Debug)]
 struct Peer {
     address: IpAddr,
+    /// Its name, where that leads to it; else its address.
+    host: String,
     report: Report,
 }
 
@@ -73,22 +75,46 @@ impl Guard<'_> {
                 addresses.iter().map(|address| Builder::new().spawn_scoped(scope, || self.ask(*address))).collect();
             asked.into_iter().map(|asked| asked.map_err(limits::explain).map(ScopedJoinHandle::join)).collect()
         });
-        for (address, answer) in addresses.into_iter().zip(answers) {
-            let unasked = |why: String| Err(Silence::Unreachable(why));
-            let answer = match answer {
-                Ok(answer) => answer.unwrap_or_else(|_| unasked("asking it failed".to_owned())),
-                Err(error) => unasked(format!("asking it failed: {error}")),
-            };
+        let unasked = |why: String| Err(Silence::Unreachable(why));
+        let answers = answers.into_iter().map(|answer| match answer {
+            Ok(answer) => answer.unwrap_or_else(|_| unasked("asking it failed".to_owned())),
+            Err(error) => unasked(format!("asking it failed: {error}")),
+        });
+        let look_up = |name: &str| names::addresses(name).unwrap_or_default();
+        self.sort(addresses.into_iter().zip(answers), look_up, &mut surroundings);
+        surroundings
+    }
+
+    /// Takes note of what each address said. A pod may have an address of each kind and be reached by one of them only: it has
+    /// said what it is all the same.
+    fn sort(
+        &self,
+        answers: impl Iterator<Item = (IpAddr, Result<Report, Silence>)>,
+        look_up: impl Fn(&str) -> Vec<IpAddr>,
+        found: &mut Surroundings,
+    ) {
+        let mut reported: Vec<(Peer, Vec<IpAddr>)> = Vec::new();
+        for (address, answer) in answers {
             match answer {
-                Ok(report) if report.has_data => surroundings.with_data.push(Peer { address, report }),
-                Ok(_) => {}
+                Ok(report) if is_told_already(&reported, address, &report) => {}
+                Ok(report) => {
+                    let name = self.member.peer(Ordinal(report.ordinal), self.service);
+                    let all = Some(look_up(&name)).filter(|all| all.contains(&address));
+                    let host = all.as_ref().map_or_else(|| address.to_string(), |_| name);
+                    reported.push((Peer { address, host, report }, all.unwrap_or_default()));
+                }
                 Err(silence) => {
                     let silence = believed(silence, self.peering.secret.is_some());
-                    surroundings.silent.extend(silence.map(|silence| (address, silence)));
+                    found.silent.extend(silence.map(|silence| (address, silence)));
                 }
             }
         }
-        surroundings
+        found.silent.retain(|(address, silence)| {
+            let is_known = reported.iter().any(|(peer, all)| is_also_at(peer, all, *address));
+            !(is_known && matches!(silence, Silence::Unreachable(_)))
+        });
+        let reported = reported.into_iter().map(|(peer, _)| peer);
+        found.with_data.extend(reported.filter(|peer| peer.report.has_data));
     }
 
     fn ask(&self, address: IpAddr) -> Result<Report, Silence> {
@@ -126,6 +152,16 @@ impl Guard<'_> {
     }
 }
 
+/// Whether this is another address of a peer, by its name. A pod has one of each kind at most: a second of the same kind is
+/// another pod's.
+fn is_also_at(peer: &Peer, by_name: &[IpAddr], address: IpAddr) -> bool {
+    by_name.contains(&address) && peer.address.is_ipv4() != address.is_ipv4()
+}
+
+fn is_told_already(reported: &[(Peer, Vec<IpAddr>)], address: IpAddr, report: &Report) -> bool {
+    reported.iter().any(|(peer, all)| peer.report.pod == report.pod && is_also_at(peer, all, address))
+}
+
 /// What a peer's silence says about the set; `None` where the peer belongs to another set behind the same service, which
 /// it says itself. Where a secret is set, only a peer that knows it is believed that: a stranger could open the way to
 /// a new database beside the old one.
@@ -148,7 +184,7 @@ impl Surroundings {
     /// What was found, in one line.
     pub fn in_words(&self) -> String {
         let mut words = Vec::new();
-        for Peer { address, report } in &self.with_data {
+        for Peer { address, report, .. } in &self.with_data {
             let mut text = format!("{} ({address}) holds data", report.pod);
             if let Some(set_id) = &report.set_id {
                 let _ = write!(text, " of set identity {set_id}");
@@ -191,7 +227,7 @@ impl Surroundings {
         let has_all = |position: &Position| candidates.iter().all(|(_, other)| position.covers(other) == Some(true));
         let furthest: Vec<_> = candidates.iter().filter(|(_, position)| has_all(position)).collect();
         match (furthest.iter().find(|(peer, _)| peer.why_no_source().is_none()), furthest.first()) {
-            (Some((peer, position)), _) => Ok((HostPort { host: peer.address.to_string(), port }, (*position).clone())),
+            (Some((peer, position)), _) => Ok((HostPort { host: peer.host.clone(), port }, (*position).clone())),
             (None, Some((peer, _))) => Err(format!(
                 "{} has come furthest, but {}; found: {}",
                 peer.report.pod,
@@ -225,11 +261,54 @@ mod tests {
             applier_fault: None,
             left_out: None,
         };
-        Peer { address: [10, 0, 0, ordinal as u8].into(), report }
+        let address = IpAddr::from([10, 0, 0, ordinal as u8]);
+        Peer { address, host: address.to_string(), report }
     }
 
     fn surroundings(with_data: Vec<Peer>) -> Surroundings {
         Surroundings { with_data, ..Surroundings::default() }
+    }
+
+    /// What a pod finds where each peer has an address of each kind, `10.0.0.N` and `fd00::N`.
+    fn sorted(answers: Vec<(&str, Result<Report, Silence>)>) -> Surroundings {
+        let peering = Peering {
+            secret: None,
+            stall_timeout: std::time::Duration::from_secs(30),
+            wire_compression: crate::cli::WireCompression::Off,
+            method: crate::cli::Method::Auto,
+        };
+        let member = Member { set: "mysql".into(), ordinal: Ordinal::PRIMARY };
+        let guard = Guard { member: &member, peering: &peering, service: "mysql", port: 3307 };
+        let mut found = Surroundings::default();
+        let answers = answers.into_iter().map(|(address, answer)| (address.parse().unwrap(), answer));
+        let look_up = |name: &str| {
+            let number = name.trim_start_matches("mysql-").trim_end_matches(".mysql");
+            [format!("10.0.0.{number}"), format!("fd00::{number}")].map(|address| address.parse().unwrap()).to_vec()
+        };
+        guard.sort(answers, look_up, &mut found);
+        found
+    }
+
+    #[test]
+    fn a_pod_with_two_addresses_is_one_pod_whichever_of_them_answers() {
+        let report = |ordinal| Ok(replica(ordinal, "0-100-9", None).report);
+        let silent = || Err(Silence::Unreachable("nobody listens".into()));
+        let found = sorted(vec![
+            ("10.0.0.1", report(1)),
+            ("fd00::1", report(1)),
+            ("10.0.0.2", silent()),
+            ("fd00::2", report(2)),
+        ]);
+        assert_eq!((found.with_data.len(), found.silent.len()), (2, 0), "{}", found.in_words());
+        assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "mysql-1.mysql:3307");
+        // Another pod's address is not answered for; nor is one that has something to say.
+        let found = sorted(vec![("10.0.0.1", report(1)), ("fd00::2", silent())]);
+        assert_eq!(found.silent.len(), 1);
+        let found = sorted(vec![("10.0.0.1", report(1)), ("fd00::1", Err(Silence::Unacceptable("x".into())))]);
+        assert_eq!(found.silent.len(), 1);
+        // A name that leads elsewhere is not used.
+        let found = sorted(vec![("10.0.0.7", report(1))]);
+        assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.7:3307");
     }
 
     #[test]

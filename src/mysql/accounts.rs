@@ -13,8 +13,8 @@ use super::literal;
 use crate::secret::Secret;
 use crate::settings::Purpose;
 
-/// The local server's own address: what needs to come from nowhere else.
-const HERE: &str = "127.0.0.1";
+/// The local server's own addresses: what needs to come from nowhere else.
+const HERE: [&str; 2] = ["127.0.0.1", "::1"];
 
 /// All databases' all tables.
 const EVERYTHING: &str = "*.*";
@@ -76,7 +76,7 @@ impl Dialect {
     /// Where an account that we make comes from; root's places are asked for, by [`Self::hosts_of_root`].
     pub fn hosts(self, purpose: Purpose) -> Vec<String> {
         match purpose {
-            Purpose::Backup => vec![HERE.to_owned()],
+            Purpose::Backup => HERE.map(str::to_owned).to_vec(),
             Purpose::Replication | Purpose::Monitoring | Purpose::Plugin => vec![ANYWHERE.to_owned()],
             Purpose::Root => Vec::new(),
         }
@@ -167,14 +167,18 @@ mod tests {
             texts[1],
             "GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR ON *.* TO 'it''s'@'127.0.0.1'"
         );
-        assert_eq!(texts[2], format!("ALTER USER 'it''s'@'127.0.0.1' {proof}"), "the password comes last");
-        assert_eq!(texts.len(), 3);
+        assert!(texts[2].starts_with("CREATE USER IF NOT EXISTS 'it''s'@'::1' "), "{}", texts[2]);
+        let change = format!("ALTER USER 'it''s'@'127.0.0.1' {proof}, 'it''s'@'::1' {proof}");
+        assert_eq!(texts[4], change, "the password comes last");
+        assert_eq!(texts.len(), 5);
     }
 
     #[test]
     fn mysql_by_its_version() {
         let of = |version| texts(Dialect::Mysql { version }, Purpose::Backup);
-        assert_eq!(of((8, 4, 0)).last().unwrap(), "ALTER USER 'it''s'@'127.0.0.1' IDENTIFIED BY 'password'");
+        let proof = "IDENTIFIED BY 'password'";
+        let change = format!("ALTER USER 'it''s'@'127.0.0.1' {proof}, 'it''s'@'::1' {proof}");
+        assert_eq!(of((8, 4, 0)).last(), Some(&change));
         assert!(of((8, 4, 0))[1].starts_with("GRANT BACKUP_ADMIN"));
         assert!(of((5, 7, 44))[1].starts_with("GRANT RELOAD"));
         assert_eq!(texts(Dialect::Mysql { version: (8, 4, 0) }, Purpose::Replication).len(), 3);

@@ -26,6 +26,9 @@ use crate::wire::preface;
 /// To one address. A pod that was deleted a moment ago doesn't answer at all.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
+/// To an address that is followed by others: pods that are there answer in milliseconds.
+const ONE_OF_SEVERAL: Duration = Duration::from_secs(1);
+
 /// For what a donor says at once.
 const CHALLENGE_LIMIT: Duration = Duration::from_secs(20);
 
@@ -146,6 +149,7 @@ pub fn ask_for_report(
     converse(asker, hello, &stream, &[Kind::Report], Limits { challenge: limit, all: limit })?.parse()
 }
 
+/// To the first address that answers. Where there are several, one that is silent doesn't take all of the time.
 pub(super) fn connect(place: &Place, limit: Duration) -> Result<TcpStream, Silence> {
     let addresses: Vec<SocketAddr> = match place {
         Place::Address(address) => vec![*address],
@@ -154,17 +158,22 @@ pub(super) fn connect(place: &Place, limit: Duration) -> Result<TcpStream, Silen
             .map_err(|error| Silence::Unreachable(format!("the name {} does not resolve: {error}", name.host)))?
             .collect(),
     };
-    let mut last = "the name has no address".to_owned();
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, limit) {
+    let mut failures = Vec::new();
+    for (at, address) in addresses.iter().enumerate() {
+        let is_last = at + 1 == addresses.len();
+        match TcpStream::connect_timeout(address, if is_last { limit } else { limit.min(ONE_OF_SEVERAL) }) {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                last = format!("nobody listens at {address}");
+                failures.push(format!("nobody listens at {address}"));
             }
-            Err(error) => last = format!("{address}: {error}"),
+            Err(error) => failures.push(format!("{address}: {error}")),
         }
     }
-    Err(Silence::Unreachable(last))
+    Err(Silence::Unreachable(if failures.is_empty() {
+        "the name has no address".to_owned()
+    } else {
+        failures.join(", ")
+    }))
 }
 
 /// A message as it came.

@@ -130,6 +130,8 @@ pub struct Means<'a> {
     pub writing: Writing,
     /// A server that has the CLONE plugin.
     pub server: Option<&'a Program>,
+    /// The headless service's name.
+    pub service: &'a str,
     /// The configuration of the server here, where that reaches the keys of encrypted data.
     pub keys: Option<&'a ServerConfig>,
 }

@@ -1,6 +1,7 @@
 //! A clone by MySQL's CLONE plugin: a server of our own fetches it from the donor's server, while the connection to the
 //! donor's sidecar stands.
 
+use std::net::{IpAddr, ToSocketAddrs};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -11,7 +12,7 @@ use crate::datadir::journal::PluginCopy;
 use crate::event::info;
 use crate::exit::{self, Reason};
 use crate::mysql::plugin::PositionIn;
-use crate::ordinal::Ordinal;
+use crate::ordinal::{Member, Ordinal};
 use crate::own_server::Program;
 use crate::peer::{Asker, Lease};
 use crate::secret::Password;
@@ -34,6 +35,7 @@ pub fn receive(
     means: &Means<'_>,
 ) -> Result<Received, Setback> {
     let Lease { offer, stream } = lease;
+    let host = name_for_plugin(donor, asker.member, means.service, Ordinal(offer.ordinal))?;
     let started = Instant::now();
     check_file_size(offer.largest_file)?;
     let patience = asker.peering.stall_timeout * STALLS;
@@ -52,7 +54,7 @@ pub fn receive(
     let fetch = Fetch {
         program,
         offer: &offer,
-        server: HostPort { host: donor.host.clone(), port: offer.server_port },
+        server: HostPort { host, port: offer.server_port },
         password: auth::password_of_plugin(secret.as_ref(), &asker.member.set),
         turn: &turn,
         data: &data,
@@ -86,6 +88,21 @@ pub fn receive(
     })
 }
 
+/// How a server is told where the donor's is. The plugin takes no IPv6 address, but a name that leads to one. (MySQL
+/// reference manual, "Cloning Remote Data")
+fn name_for_plugin(donor: &HostPort, member: &Member, service: &str, ordinal: Ordinal) -> Result<String, Setback> {
+    let Some(IpAddr::V6(address)) = donor.address() else { return Ok(donor.host.clone()) };
+    let name = member.peer(ordinal, service);
+    let leads_there =
+        (name.as_str(), donor.port).to_socket_addrs().is_ok_and(|mut found| found.any(|at| at.ip() == address));
+    if leads_there {
+        return Ok(name);
+    }
+    Err(Setback::Unacceptable(format!(
+        "the CLONE plugin takes no IPv6 address, and {name} does not lead to {address}: give the donor by a name (--donor)"
+    )))
+}
+
 fn position_in(offer: &PluginOffer) -> PositionIn {
     if offer.by_gtid {
         PositionIn::GtidExecuted
@@ -93,5 +110,23 @@ fn position_in(offer: &PluginOffer) -> PositionIn {
         PositionIn::CloneStatus
     } else {
         PositionIn::ReplicationTables
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plugin_gets_no_ipv6_address() {
+        let member = Member { set: "mysql".into(), ordinal: Ordinal(1) };
+        let named = |host: &str| {
+            let donor = HostPort { host: host.into(), port: 3307 };
+            name_for_plugin(&donor, &member, "invalid", Ordinal(0)).map_err(|setback| setback.to_string())
+        };
+        assert_eq!(named("mysql-0.mysql"), Ok("mysql-0.mysql".into()));
+        assert_eq!(named("10.0.0.1"), Ok("10.0.0.1".into()));
+        let error = named("fd00::1").unwrap_err();
+        assert!(error.contains("no IPv6 address") && error.contains("--donor"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::pods::network::Network;
+use crate::pods::network::{Network, V4_ONLY};
 use crate::pods::servers::tested;
 use crate::pods::{PATIENCE, work_directory};
 use crate::points::Point;
@@ -72,7 +72,8 @@ impl Drop for Lab {
 impl Lab {
     pub fn start() -> Result<Lab> {
         let directory = Directory(work_directory()?);
-        let mut lab = Lab { servers: Vec::new(), checksums: String::new(), network: Some(Network::new()?), directory };
+        let mut lab =
+            Lab { servers: Vec::new(), checksums: String::new(), network: Some(Network::new(V4_ONLY)?), directory };
         if !tested().is_the_machines() {
             // The lab's mounts are its own: its processes find the server, its tools and strace where they look for them.
             lab.run("mount", &["--bind", tested().usr()?.to_str().context("a path in UTF-8")?, "/usr"])?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -43,9 +43,9 @@ pub struct World<'a> {
     /// The process whose mounts the containers see and among whose processes they live.
     pub cluster: u32,
     pub user: &'a SecurityContext,
-    /// /etc/hosts, /etc/resolv.conf and where logs go.
-    pub hosts: PathBuf,
-    pub resolv_conf: PathBuf,
+    /// The directory of files that every container finds in /etc.
+    pub files: PathBuf,
+    /// Where logs go.
     pub logs: PathBuf,
     /// Where a volume of the pod is, by its name.
     pub volume: &'a dyn Fn(&str) -> Result<PathBuf>,
@@ -210,8 +210,10 @@ fn bubblewrap(
     world.images.add_root(&mut command, &image, is_read_only);
     command.arg("--bind").arg(termination_log).arg("/dev/termination-log");
     command.arg("--ro-bind").arg(memory_max(container, world)?).arg("/sys/fs/cgroup/memory.max");
-    command.arg("--ro-bind").arg(&world.hosts).arg("/etc/hosts");
-    command.arg("--ro-bind").arg(&world.resolv_conf).arg("/etc/resolv.conf");
+    for file in std::fs::read_dir(&world.files)? {
+        let file = file?;
+        command.arg("--ro-bind").arg(file.path()).arg(Path::new("/etc").join(file.file_name()));
+    }
     for mount in &container.volume_mounts {
         let mut source = (world.volume)(&mount.name)?;
         if let Some(sub_path) = &mount.sub_path {

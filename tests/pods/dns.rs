@@ -5,7 +5,7 @@
 //! question's name. (RFC 1035)
 
 use std::hash::{BuildHasher, Hasher};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,12 +14,11 @@ use anyhow::Result;
 
 use super::Shared;
 use super::manifest::Service;
-use super::network::BRIDGE;
 
 /// What pods find in `/etc/resolv.conf`.
-pub fn resolv_conf() -> String {
+pub fn resolv_conf(server: IpAddr, domain: &str) -> String {
     format!(
-        "nameserver {BRIDGE}\nsearch default.svc.cluster.local svc.cluster.local cluster.local\n\
+        "nameserver {server}\nsearch default.svc.{domain} svc.{domain} {domain}\n\
          options ndots:5 timeout:1 attempts:1\n"
     )
 }
@@ -41,10 +40,12 @@ const NO_ERROR: u8 = 0;
 const SERVER_FAILURE: u8 = 2;
 const NO_SUCH_NAME: u8 = 3;
 const TYPE_A: u16 = 1;
+const TYPE_AAAA: u16 = 28;
 
 /// Answers until the cluster ends.
 pub fn start(shared: &Arc<Shared>) -> Result<()> {
-    let socket = shared.network.inside(|| Ok(UdpSocket::bind((BRIDGE, 53))?))?;
+    let bridge = shared.network.bridge();
+    let socket = shared.network.inside(move || Ok(UdpSocket::bind((bridge, 53))?))?;
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
     let cluster: Weak<Shared> = Arc::downgrade(shared);
     std::thread::spawn(move || {
@@ -69,21 +70,31 @@ fn answer(query: &[u8], cluster: &Shared) -> Option<Vec<u8>> {
     let (name, end) = name_at(query, HEADER)?;
     let kind = u16::from_be_bytes([*query.get(end)?, *query.get(end + 1)?]);
     let question = query.get(HEADER..end + 4)?;
-    let (code, addresses) = match *cluster.resolver.lock().expect("resolver") {
+    let is_asked_for = |address: &IpAddr| match address {
+        IpAddr::V4(_) => kind == TYPE_A,
+        IpAddr::V6(_) => kind == TYPE_AAAA,
+    };
+    let (code, mut addresses) = match *cluster.resolver.lock().expect("resolver") {
         Mode::Silent => return None,
         Mode::Fails => (SERVER_FAILURE, Vec::new()),
-        Mode::AnswersAll => (NO_ERROR, if kind == TYPE_A { vec![BRIDGE] } else { Vec::new() }),
+        Mode::AnswersAll => (NO_ERROR, vec![cluster.network.bridge()]),
         Mode::Works => match addresses_of(&name, cluster) {
             found if found.is_empty() => (NO_SUCH_NAME, found),
-            found => (NO_ERROR, if kind == TYPE_A { found } else { Vec::new() }),
+            found => (NO_ERROR, found),
         },
     };
+    // A name that has addresses of the other kind is there, without an answer.
+    addresses.retain(is_asked_for);
     let mut answer = query[..2].to_vec();
     answer.extend([0x84, code, 0, 1, 0, addresses.len() as u8, 0, 0, 0, 0]);
     answer.extend(question);
     for address in addresses {
-        answer.extend([0xc0, HEADER as u8, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
-        answer.extend(address.octets());
+        let data = match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        answer.extend([0xc0, HEADER as u8, 0, kind as u8, 0, 1, 0, 0, 0, 5, 0, data.len() as u8]);
+        answer.extend(data);
     }
     Some(answer)
 }
@@ -102,15 +113,16 @@ fn name_at(packet: &[u8], mut at: usize) -> Option<(String, usize)> {
 }
 
 /// A pod has its name once it has an address; one that isn't ready only where the Service says so.
-fn addresses_of(name: &str, cluster: &Shared) -> Vec<Ipv4Addr> {
+fn addresses_of(name: &str, cluster: &Shared) -> Vec<IpAddr> {
     let manifests = cluster.manifests();
     let spec = &manifests.stateful_set.spec;
-    let Some(name) = name.strip_suffix(".default.svc.cluster.local") else { return Vec::new() };
+    let domain = format!(".default.svc.{}", cluster.surroundings.domain);
+    let Some(name) = name.strip_suffix(&domain) else { return Vec::new() };
     let named = |name: &str| manifests.services.iter().find(|service| service.metadata.name == name);
     if name != spec.service_name
         && let Some(service) = named(name)
     {
-        return one_that_is_ready(service, cluster).into_iter().collect();
+        return one_that_is_ready(service, cluster);
     }
     let Some(service) = named(&spec.service_name) else { return Vec::new() };
     let all = service.spec.publish_not_ready_addresses;
@@ -119,13 +131,13 @@ fn addresses_of(name: &str, cluster: &Shared) -> Vec<Ipv4Addr> {
     let published = served.filter(|pod| all || pod.status.lock().expect("status").ready);
     let found =
         published.filter(|pod| name == spec.service_name || name == format!("{}.{}", pod.name, spec.service_name));
-    found.map(|pod| pod.network.address).collect()
+    found.flat_map(|pod| pod.network.addresses.clone()).collect()
 }
 
-fn one_that_is_ready(service: &Service, cluster: &Shared) -> Option<Ipv4Addr> {
+fn one_that_is_ready(service: &Service, cluster: &Shared) -> Vec<IpAddr> {
     let pods = cluster.pods.lock().expect("pods");
     let served = pods.values().filter(|pod| pod.has_labels(&service.spec.selector));
-    let ready: Vec<Ipv4Addr> = served.filter(|pod| pod.is_ready()).map(|pod| pod.network.address).collect();
+    let ready: Vec<&Vec<IpAddr>> = served.filter(|pod| pod.is_ready()).map(|pod| &pod.network.addresses).collect();
     let dice = std::hash::RandomState::new().build_hasher().finish() as usize;
-    (!ready.is_empty()).then(|| ready[dice % ready.len()])
+    if ready.is_empty() { Vec::new() } else { ready[dice % ready.len()].clone() }
 }

@@ -13,6 +13,7 @@
 #![allow(dead_code, reason = "each test program uses its part of the harness")]
 
 mod changes;
+pub mod conditions;
 pub mod container;
 mod controller;
 pub mod dns;
@@ -33,7 +34,7 @@ mod work_directory;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,6 +45,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 
+use conditions::{Condition, Surroundings};
 use controller::Controller;
 use images::Images;
 use manifest::Manifests;
@@ -64,6 +66,8 @@ pub struct Shared {
     pub directory: PathBuf,
     pub images: Images,
     pub network: Network,
+    /// What the conditions of this run make of the world around the pods.
+    pub surroundings: Surroundings,
     pub claims: Claims,
     pub pods: Mutex<BTreeMap<u32, Arc<Pod>>>,
     /// By name, and in each by key.
@@ -82,6 +86,12 @@ impl Shared {
     /// What was applied last.
     pub fn manifests(&self) -> Arc<Manifests> {
         self.manifests.read().expect("manifests").clone()
+    }
+
+    /// A pod's own name with the cluster's domain.
+    pub fn fully_qualified(&self, pod: &str) -> String {
+        let service = &self.manifests().stateful_set.spec.service_name;
+        format!("{pod}.{service}.default.svc.{}", self.surroundings.domain)
     }
 
     /// A number that was not given before.
@@ -123,15 +133,25 @@ impl Cluster {
         Cluster::apply(binary, listener, manifests)
     }
 
-    /// Applies any manifests.
-    pub fn apply(binary: &str, listener: Option<Sender<String>>, mut manifests: Manifests) -> Result<Cluster> {
+    /// Applies any manifests, under the conditions of this run.
+    pub fn apply(binary: &str, listener: Option<Sender<String>>, manifests: Manifests) -> Result<Cluster> {
+        Cluster::apply_under(conditions::of_this_run(), binary, listener, manifests)
+    }
+
+    /// The same under other conditions.
+    pub fn apply_under(
+        conditions: &[&dyn Condition],
+        binary: &str,
+        listener: Option<Sender<String>>,
+        mut manifests: Manifests,
+    ) -> Result<Cluster> {
+        conditions.iter().for_each(|condition| condition.change_manifests(&mut manifests));
+        let surroundings = Surroundings::under(conditions);
         let secrets = std::mem::take(&mut manifests.secrets);
         let directory = work_directory()?;
-        std::fs::write(directory.join("hosts"), "127.0.0.1 localhost\n")?;
-        std::fs::write(directory.join("resolv.conf"), dns::resolv_conf())?;
         let shared = Arc::new(Shared {
             images: Images::lay_out(&directory.join("images"), Path::new(binary))?,
-            network: Network::new()?,
+            network: Network::new(surroundings.families)?,
             claims: Claims::new(directory.join("claims"))?,
             manifests: RwLock::new(Arc::new(manifests)),
             directory,
@@ -140,7 +160,8 @@ impl Cluster {
             events: Mutex::default(),
             unhealthy: Mutex::default(),
             listener: Mutex::new(listener),
-            resolver: Mutex::new(dns::Mode::Works),
+            resolver: Mutex::new(surroundings.resolver),
+            surroundings,
             ended: AtomicBool::new(false),
             started: Instant::now(),
             numbers: AtomicU64::new(0),
@@ -247,8 +268,8 @@ impl Cluster {
     }
 
     /// A pod's address in the cluster's network.
-    pub fn address(&self, name: &str) -> Result<Ipv4Addr> {
-        Ok(self.find(name)?.network.address)
+    pub fn address(&self, name: &str) -> Result<IpAddr> {
+        Ok(self.find(name)?.network.address())
     }
 
     /// The host's process id of a container's first process.
@@ -288,12 +309,12 @@ impl Cluster {
 
     /// Connects to a port of a pod.
     pub fn connect(&self, pod: &str, port: u16) -> Result<TcpStream> {
-        self.shared.network.connect(SocketAddr::new(self.address(pod)?.into(), port), Duration::from_secs(5))
+        self.shared.network.connect(SocketAddr::new(self.address(pod)?, port), Duration::from_secs(5))
     }
 
     /// Asks a pod's HTTP server.
     pub fn http_get(&self, pod: &str, port: u16, path: &str) -> Result<(u16, String)> {
-        let address = SocketAddr::new(self.address(pod)?.into(), port);
+        let address = SocketAddr::new(self.address(pod)?, port);
         probes::http_get(&self.shared, address, path, Duration::from_secs(5))
     }
 

@@ -2,7 +2,7 @@
 //! process namespace that everything of the cluster lives in. Each is held by a process that reads from a pipe whose
 //! other end only the test has. So nothing is left of them, whatever ends the test, at whatever moment.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,55 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::spawner;
 
-/// The bridge's own address; pods count up from it.
+/// The bridge's own IPv4 address; pods count up from it.
 pub const BRIDGE: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 1);
+
+/// The bridge's own IPv6 address, of a private network as clusters have it. (RFC 4193)
+const BRIDGE_V6: Ipv6Addr = Ipv6Addr::new(0xfd97, 0, 0, 0, 0, 0, 0, 1);
+
+/// A kind of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+/// The kinds of addresses that every pod has. The first is the cluster's own kind, to which probes go.
+pub type Families = &'static [Family];
+
+/// A cluster as most are.
+pub const V4_ONLY: Families = &[Family::V4];
+
+impl Family {
+    /// Of the bridge.
+    pub fn bridge(self) -> IpAddr {
+        match self {
+            Family::V4 => BRIDGE.into(),
+            Family::V6 => BRIDGE_V6.into(),
+        }
+    }
+
+    fn of_pod(self, number: u32) -> IpAddr {
+        match self {
+            Family::V4 => {
+                let [a, b, ..] = BRIDGE.octets();
+                Ipv4Addr::new(a, b, 1 + (number / 250) as u8, 1 + (number % 250) as u8).into()
+            }
+            Family::V6 => {
+                let [a, ..] = BRIDGE_V6.segments();
+                Ipv6Addr::new(a, 0, 0, 0, 0, 0, 1, number as u16).into()
+            }
+        }
+    }
+
+    /// Gives a device an address. No look for another who has it: until that is over, nobody can bind to it.
+    fn add(self, address: IpAddr, device: &str) -> String {
+        match self {
+            Family::V4 => format!("ip addr add {address}/16 dev {device}"),
+            Family::V6 => format!("ip addr add {address}/64 dev {device} nodad"),
+        }
+    }
+}
 
 /// A process that does nothing but hold namespaces, until the test lets go of its input.
 pub struct Holder {
@@ -51,17 +98,25 @@ impl Drop for Holder {
 /// The network of one cluster, and its private mounts.
 pub struct Network {
     holder: Holder,
+    families: Families,
 }
 
 impl Network {
-    pub fn new() -> Result<Network> {
+    pub fn new(families: Families) -> Result<Network> {
+        let addresses: Vec<String> = families.iter().map(|family| family.add(family.bridge(), "br0")).collect();
         let bridge = format!(
-            "ip link set lo up; ip link add br0 type bridge; ip addr add {BRIDGE}/16 dev br0; ip link set br0 up; \
-             mount --make-rprivate /; mount -t proc proc /proc"
+            "ip link set lo up; ip link add br0 type bridge; {}; ip link set br0 up; mount --make-rprivate /; \
+             mount -t proc proc /proc",
+            addresses.join("; ")
         );
         let mut starter = Command::new("unshare");
         starter.args(["--net", "--mount", "--pid", "--fork"]);
-        Ok(Network { holder: Holder::start(starter, &bridge).context("the cluster's network")? })
+        Ok(Network { holder: Holder::start(starter, &bridge).context("the cluster's network")?, families })
+    }
+
+    /// The bridge's address of the cluster's own kind.
+    pub fn bridge(&self) -> IpAddr {
+        self.families[0].bridge()
     }
 
     /// The process that holds the cluster's network, mounts and processes.
@@ -69,22 +124,22 @@ impl Network {
         self.holder.pid
     }
 
-    /// Adds a pod's network with the address that belongs to `number`.
+    /// Adds a pod's network with the addresses that belong to `number`.
     pub fn add_pod(&self, hostname: &str, number: u32) -> Result<PodNetwork> {
         let mut starter = Command::new("nsenter");
         starter.args(["-t", &self.pid().to_string(), "-p", "--", "unshare", "--net", "--uts"]);
         let holder = Holder::start(starter, &format!("hostname {hostname}; ip link set lo up"))?;
-        let [a, b, ..] = BRIDGE.octets();
-        let address = Ipv4Addr::new(a, b, 1 + (number / 250) as u8, 1 + (number % 250) as u8);
+        let addresses: Vec<IpAddr> = self.families.iter().map(|family| family.of_pod(number)).collect();
         let port = format!("v{number}");
         let pod = holder.pid.to_string();
         spawner::run(
             self.command("ip").args(["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &pod]),
         )?;
         spawner::run(self.command("ip").args(["link", "set", &port, "master", "br0", "up"]))?;
-        let pod_network = PodNetwork { holder, address, port };
-        spawner::run(pod_network.command("ip").args(["addr", "add", &format!("{address}/16"), "dev", "eth0"]))?;
-        spawner::run(pod_network.command("ip").args(["link", "set", "eth0", "up"]))?;
+        let adding = self.families.iter().zip(&addresses).map(|(family, address)| family.add(*address, "eth0"));
+        let all: Vec<String> = adding.chain(std::iter::once("ip link set eth0 up".to_owned())).collect();
+        let pod_network = PodNetwork { holder, addresses, port };
+        spawner::run(pod_network.command("sh").args(["-ec", &all.join("; ")]))?;
         Ok(pod_network)
     }
 
@@ -100,7 +155,8 @@ impl Network {
 
     /// Listens at the bridge, where every pod can connect to.
     pub fn listen(&self, port: u16) -> Result<TcpListener> {
-        self.inside(move || Ok(TcpListener::bind((BRIDGE, port))?))
+        let bridge = self.bridge();
+        self.inside(move || Ok(TcpListener::bind((bridge, port))?))
     }
 
     /// Runs on a thread inside the cluster's network; a socket made there belongs there.
@@ -118,12 +174,18 @@ impl Network {
 /// The network and hostname that a pod's containers share.
 pub struct PodNetwork {
     holder: Holder,
-    pub address: Ipv4Addr,
+    /// One of each kind that the cluster has, in its order.
+    pub addresses: Vec<IpAddr>,
     /// The pod's end at the bridge.
     pub port: String,
 }
 
 impl PodNetwork {
+    /// The address that Kubernetes calls the pod's.
+    pub fn address(&self) -> IpAddr {
+        self.addresses[0]
+    }
+
     pub fn pid(&self) -> u32 {
         self.holder.pid
     }

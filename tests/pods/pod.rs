@@ -16,7 +16,7 @@ use super::keeper::Keeper;
 use super::manifest::{Container, Manifests, PodSpec, selects};
 use super::network::PodNetwork;
 use super::probes::Prober;
-use super::volumes;
+use super::{dns, volumes};
 
 /// Between two looks at a pod's containers.
 const PERIOD: Duration = Duration::from_millis(15);
@@ -64,8 +64,9 @@ impl Pod {
     pub fn start(shared: &Arc<Shared>, name: &str, claims: BTreeMap<String, String>) -> Result<Arc<Pod>> {
         let uid = shared.next_number();
         let manifests = shared.manifests();
-        let hostname = if manifests.stateful_set.spec.template.spec.host_network { NODE } else { name };
-        let network = shared.network.add_pod(hostname, uid as u32)?;
+        let is_nodes = manifests.stateful_set.spec.template.spec.host_network;
+        let hostname = if is_nodes { NODE.to_owned() } else { shared.surroundings.hostname.of(name, shared) };
+        let network = shared.network.add_pod(&hostname, uid as u32)?;
         let status = Mutex::new(PodStatus { uid, ..PodStatus::default() });
         let pod = Arc::new(Pod {
             name: name.to_owned(),
@@ -126,6 +127,7 @@ impl Pod {
         }
         let logs = shared.directory.join("logs").join(&self.name);
         std::fs::create_dir_all(&logs)?;
+        self.write_files(shared, directory)?;
         let volume = |name: &str| -> Result<PathBuf> {
             Ok(places.get(name).map_or_else(|| volumes_directory.join(name), |(inside, _)| inside.clone()))
         };
@@ -136,8 +138,7 @@ impl Pod {
             network: &self.network,
             cluster: shared.network.pid(),
             user: &spec.security_context,
-            hosts: shared.directory.join("hosts"),
-            resolv_conf: shared.directory.join("resolv.conf"),
+            files: directory.join("files"),
             logs,
             volume: &volume,
             is_read_only: &|name| {
@@ -184,6 +185,24 @@ impl Pod {
         }
         keepers.iter_mut().for_each(|keeper| keeper.prober = None);
         self.terminate(shared, spec)
+    }
+
+    /// What kubelet writes for each pod, and what a condition adds.
+    fn write_files(&self, shared: &Shared, directory: &Path) -> Result<()> {
+        let files = directory.join("files");
+        std::fs::create_dir_all(&files)?;
+        let fully_qualified = shared.fully_qualified(&self.name);
+        let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+        for address in &self.network.addresses {
+            hosts += &format!("{address}\t{fully_qualified}\t{}\n", self.name);
+        }
+        std::fs::write(files.join("hosts"), hosts)?;
+        let resolv_conf = dns::resolv_conf(shared.network.bridge(), &shared.surroundings.domain);
+        std::fs::write(files.join("resolv.conf"), resolv_conf)?;
+        for (name, text) in &shared.surroundings.etc {
+            std::fs::write(files.join(name), text)?;
+        }
+        Ok(())
     }
 
     fn is_deleted(&self) -> bool {

@@ -160,7 +160,7 @@ impl Asking {
         }
         if let Some(http) = &self.probe.http_get {
             let shared = self.shared.upgrade().context("the cluster is gone")?;
-            let address = SocketAddr::new(pod.network.address.into(), self.port(http)?);
+            let address = SocketAddr::new(pod.network.address(), self.port(http)?);
             let (code, body) = http_get(&shared, address, &http.path, limit)?;
             ensure!((200..400).contains(&code), "{} answered {code}: {body}", http.path);
         }

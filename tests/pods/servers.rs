@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::kustomize;
 use super::manifest::Manifests;
+use super::{conditions, kustomize};
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,8 @@ pub enum Needs {
     Tutorial,
     /// MariaDB's plugin that has keys of encrypted data from a file.
     KeyPlugin,
+    /// A kernel that has IPv6.
+    Ipv6,
 }
 
 /// The server that this run of the tests is about.
@@ -318,6 +320,7 @@ impl Server {
         match (needs, self.family) {
             (Needs::ClonePlugin, Family::Mysql { .. }) | (Needs::PlacesInTheLog, Family::Mysql { gtid: false }) => None,
             (Needs::PlacesInTheLog, _) => Some("it is about MySQL without GTID"),
+            (Needs::Ipv6, _) => (!conditions::machine_has_ipv6()).then_some("this machine's kernel has no IPv6"),
             (Needs::ClonePlugin, Family::Mariadb) => Some("it is about MySQL's CLONE plugin"),
             (Needs::Tutorial, _) if self.is_the_machines => None,
             (Needs::Tutorial, _) => Some("the tutorial's pods in it know mariadb-backup 10.11 only"),

@@ -6,9 +6,8 @@ use mysqlset::event::Event;
 use crate::needs;
 use crate::pods::PATIENCE;
 use crate::pods::logged::Said;
-use crate::pods::network::BRIDGE;
 use crate::pods::servers::tested;
-use crate::proxy::{Fault, PORT, Proxy, use_proxy};
+use crate::proxy::{self, Fault, Proxy, use_proxy};
 use crate::set::{self, end_of_clone};
 
 #[test]
@@ -39,7 +38,7 @@ fn a_donor_that_stays_down_is_given_up_with_a_clear_word() -> Result<()> {
     cluster.scale(2);
     let end = end_of_clone(&cluster, "mysql-1")?;
     assert_eq!(end.exit_code, 20, "{end:?}");
-    assert!(end.is(Event::ExitNoDonor) && end.message.contains(&format!("{BRIDGE}:{PORT}")), "{end:?}");
+    assert!(end.is(Event::ExitNoDonor) && end.message.contains(&proxy::address().to_string()), "{end:?}");
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::pods::conditions;
 use crate::pods::servers::tested;
 
 /// A process by its number and the moment of its start, which nobody else ever has.
@@ -83,4 +84,23 @@ fn parent_and_start(pid: u32) -> Result<(u32, String)> {
 
 fn is_alive((pid, start): &Process) -> bool {
     parent_and_start(*pid).is_ok_and(|(_, its_start)| its_start == *start)
+}
+
+#[test]
+fn conditions_are_called_by_their_names() -> Result<()> {
+    for (at, condition) in conditions::ALL.iter().enumerate() {
+        let others = || conditions::ALL[at + 1..].iter();
+        ensure!(others().all(|other| other.name() != condition.name()), "{} is there twice", condition.name());
+        if condition.why_not().is_none() {
+            let [found] = conditions::named(condition.name())?[..] else { anyhow::bail!("{}", condition.name()) };
+            assert_eq!(found.name(), condition.name());
+        }
+    }
+    assert!(conditions::named("")?.is_empty());
+    let error = |names: &str| conditions::named(names).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error("ipv6").contains("ipv6-only"), "{}", error("ipv6"));
+    if conditions::named("ipv6-only").is_ok() {
+        assert!(error("ipv6-only, dual-v4-first").contains("exclude each other"));
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ mod rounds;
 #[allow(dead_code, reason = "the differential tests use the rest")]
 mod xbstream;
 
+mod addresses;
 mod adopted;
 mod applier_fault;
 mod breakdowns;

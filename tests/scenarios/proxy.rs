@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::pods::Cluster;
+use crate::pods::conditions::bridge;
 use crate::pods::manifest::Manifests;
-use crate::pods::network::BRIDGE;
 
 pub const PORT: u16 = 4307;
 
@@ -37,16 +37,21 @@ pub struct Proxy {
     stopped: Arc<AtomicBool>,
 }
 
+/// Where it listens.
+pub fn address() -> SocketAddr {
+    SocketAddr::new(bridge(), PORT)
+}
+
 /// Makes recipients ask the proxy instead of the pods.
 pub fn use_proxy(manifests: &mut Manifests) {
-    manifests.set_env("clone", "MYSQLSET_DONOR", &format!("{BRIDGE}:{PORT}"));
+    manifests.set_env("clone", "MYSQLSET_DONOR", &address().to_string());
 }
 
 impl Proxy {
     /// Listens, and passes connections on to the sidecar of `donor`.
     pub fn start(cluster: &Cluster, donor: &str, fault: Fault) -> Result<Proxy> {
         let listener = cluster.shared.network.listen(PORT)?;
-        let donor = Arc::new(Mutex::new(SocketAddr::new(cluster.address(donor)?.into(), 3307)));
+        let donor = Arc::new(Mutex::new(SocketAddr::new(cluster.address(donor)?, 3307)));
         let fault = Arc::new(Mutex::new(fault));
         let proxy = Proxy { fault, donor: donor.clone(), connections: Arc::default(), stopped: Arc::default() };
         let (fault, connections, stopped) = (proxy.fault.clone(), proxy.connections.clone(), proxy.stopped.clone());
@@ -72,7 +77,7 @@ impl Proxy {
 
     /// A new pod has a new address.
     pub fn find_again(&self, cluster: &Cluster, donor: &str) -> Result<()> {
-        *self.donor.lock().expect("donor") = SocketAddr::new(cluster.address(donor)?.into(), 3307);
+        *self.donor.lock().expect("donor") = SocketAddr::new(cluster.address(donor)?, 3307);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use mysqlset::event::Event;
 use crate::pods::container::Termination;
 use crate::pods::manifest::Manifests;
 use crate::pods::servers::{self, tested};
-use crate::pods::{Cluster, PATIENCE};
+use crate::pods::{Cluster, PATIENCE, conditions};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
@@ -40,6 +40,14 @@ pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Clust
         manifests.stateful_set.spec.replicas = replicas;
         change(manifests);
     })
+}
+
+/// The same under conditions, which are named as in `FIELD_CONDITION`.
+pub fn start_under(names: &str, replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
+    let mut manifests = servers::manifests(tested().overlay, &[])?;
+    manifests.stateful_set.spec.replicas = replicas;
+    change(&mut manifests);
+    Cluster::apply_under(&conditions::named(names)?, BINARY, None, manifests)
 }
 
 /// The same from an overlay with components.

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::pods::conditions::bridge;
 use crate::pods::manifest::Manifests;
-use crate::pods::network::{BRIDGE, Network};
+use crate::pods::network::Network;
 use crate::pods::{Cluster, Shared};
 
 const PORT: u16 = 4306;
@@ -65,7 +66,7 @@ pub struct SqlProxy {
 
 /// Makes sidecars talk to the proxy instead of to their server.
 pub fn use_sql_proxy(manifests: &mut Manifests) {
-    manifests.set_env("sidecar", "MYSQLSET_SERVER_HOST", &BRIDGE.to_string());
+    manifests.set_env("sidecar", "MYSQLSET_SERVER_HOST", &bridge().to_string());
     manifests.set_env("sidecar", "MYSQLSET_SERVER_PORT", &PORT.to_string());
     // The proxy is a stranger to MariaDB's tool where that asks for a certificate.
     manifests.server_files().for_each(|file| file.insert_str(0, "[mariadb-backup]\nskip_ssl_verify_server_cert\n\n"));

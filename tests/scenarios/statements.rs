@@ -118,7 +118,7 @@ impl Lab {
     }
 
     fn said(&self) -> Result<Vec<String>> {
-        let said = self.proxy.statements(self.cluster.address(&self.replica)?.into());
+        let said = self.proxy.statements(self.cluster.address(&self.replica)?);
         let last_change = said.iter().rposition(|statement| is_change(statement)).context("nothing was changed")?;
         // One look at what came of the last change.
         Ok(said.into_iter().take(last_change + 2).collect())

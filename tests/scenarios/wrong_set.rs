@@ -14,8 +14,8 @@ use mysqlset::wire::preface;
 use serde::Serialize;
 
 use crate::pods::Cluster;
+use crate::pods::conditions::bridge;
 use crate::pods::logged::Said;
-use crate::pods::network::BRIDGE;
 use crate::set;
 
 const SECRET: &str = "between all pods";
@@ -38,7 +38,7 @@ enum Says {
 /// A pod that is to be first in its set finds one peer behind its service.
 fn empty_primary_beside(says: Says, secret: Option<&str>) -> Result<(Cluster, Stranger)> {
     let cluster = set::start(0, |manifests| {
-        manifests.set_env("clone", "MYSQLSET_SERVICE", &BRIDGE.to_string());
+        manifests.set_env("clone", "MYSQLSET_SERVICE", &bridge().to_string());
         if let Some(secret) = secret {
             manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", secret);
         }
@@ -54,7 +54,7 @@ fn with_a_secret_only_who_proves_that_he_knows_it_is_believed_to_be_of_another_s
         let (cluster, _stranger) = empty_primary_beside(says, Some(SECRET))?;
         let end = set::end_of_clone(&cluster, "mysql-0")?;
         assert_eq!(end.exit_code, 35, "{says:?}: {end:?}");
-        assert!(end.message.contains(&BRIDGE.to_string()), "{says:?}: {end:?}");
+        assert!(end.message.contains(&bridge().to_string()), "{says:?}: {end:?}");
         assert!(end.message.names(Event::RefusedOtherSet), "{says:?}: {end:?}");
         assert!(!cluster.volume("mysql-0").join("mysql").exists(), "{says:?}");
     }

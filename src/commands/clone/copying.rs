@@ -198,7 +198,8 @@ impl Copying<'_> {
         let (patience, writing) = (self.settings.give_up_after, self.settings.writing);
         let inventory = self.layout.staged_inventory();
         let (server, keys) = (self.ways.server(), self.keys());
-        let means = Means { stage: &stage, inventory: &inventory, writing, server, keys };
+        let service = &self.settings.service;
+        let means = Means { stage: &stage, inventory: &inventory, writing, server, service, keys };
         let received = receive_from_any(&asker, &self.from.donors, patience, &means)
             // Part of a backup is worth nothing, and may be what fills the volume.
             .inspect_err(|_| drop(self.clear_stage(memory_halvings)))?;

@@ -1,0 +1,181 @@
+//! Conditions of the field that any scenario can run under.
+//!
+//! `FIELD_CONDITION=name,name` names those of a run of the tests; each cluster of that run is made under them. A condition
+//! changes the manifests (the servers' configuration, variables, limits, mounts) or the surroundings (what the harness
+//! itself makes around the pods: addresses, names, files), or both. To add one, write its type and put it into [`ALL`].
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Shared;
+use super::dns;
+use super::manifest::Manifests;
+use super::network::{Families, Family, V4_ONLY};
+
+/// One of them.
+pub trait Condition: Sync {
+    /// As `FIELD_CONDITION` has it.
+    fn name(&self) -> &'static str;
+
+    /// What it is about. Conditions of one subject exclude each other.
+    fn subject(&self) -> Subject;
+
+    /// Why it cannot be made on this machine, in words. Then it counts as not run.
+    fn why_not(&self) -> Option<String> {
+        None
+    }
+
+    /// Called when a set is applied, after the scenario's own changes.
+    fn change_manifests(&self, _manifests: &mut Manifests) {}
+
+    /// Called before anything of the cluster is made.
+    fn change_surroundings(&self, _surroundings: &mut Surroundings) {}
+}
+
+/// What a condition is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The kinds of addresses that pods have.
+    Addresses,
+    /// How pods are called.
+    Hostnames,
+    /// The name of the cluster.
+    Domain,
+    /// The name server.
+    Resolver,
+}
+
+/// All that there are.
+pub const ALL: &[&dyn Condition] = &[&Addresses::V6_ONLY, &Addresses::V4_FIRST, &Addresses::V6_FIRST];
+
+/// What the harness makes around the pods.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    pub families: Families,
+    /// The cluster's domain, by default `cluster.local`.
+    pub domain: String,
+    pub hostname: Hostname,
+    /// How the name server behaves at first.
+    pub resolver: dns::Mode,
+    /// Files that every container finds in `/etc`, by name.
+    pub etc: BTreeMap<&'static str, String>,
+}
+
+impl Default for Surroundings {
+    /// As the clusters are that most scenarios were written for.
+    fn default() -> Surroundings {
+        Surroundings {
+            families: V4_ONLY,
+            domain: "cluster.local".to_owned(),
+            hostname: Hostname::Pods,
+            resolver: dns::Mode::Works,
+            etc: BTreeMap::new(),
+        }
+    }
+}
+
+impl Surroundings {
+    /// What conditions make of them.
+    pub fn under(conditions: &[&dyn Condition]) -> Surroundings {
+        let mut surroundings = Surroundings::default();
+        conditions.iter().for_each(|condition| condition.change_surroundings(&mut surroundings));
+        surroundings
+    }
+}
+
+/// What a pod finds as its hostname.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hostname {
+    /// The pod's name.
+    Pods,
+    /// The same with service, namespace and domain. (`setHostnameAsFQDN`)
+    FullyQualified,
+    /// The node's name, which looks like a pod's. (`hostNetwork`)
+    Nodes,
+}
+
+impl Hostname {
+    pub fn of(self, pod: &str, cluster: &Shared) -> String {
+        match self {
+            Hostname::Pods => pod.to_owned(),
+            Hostname::FullyQualified => cluster.fully_qualified(pod),
+            Hostname::Nodes => "worker-1".to_owned(),
+        }
+    }
+}
+
+/// The conditions that `FIELD_CONDITION` names.
+pub fn of_this_run() -> &'static [&'static dyn Condition] {
+    static NAMED: OnceLock<Vec<&'static dyn Condition>> = OnceLock::new();
+    NAMED.get_or_init(|| {
+        let names = std::env::var("FIELD_CONDITION").unwrap_or_default();
+        named(&names).unwrap_or_else(|error| panic!("FIELD_CONDITION={names}: {error:#}"))
+    })
+}
+
+/// The address of the bridge in this run, where a scenario can listen, for one that has to know before there is a cluster.
+pub fn bridge() -> IpAddr {
+    Surroundings::under(of_this_run()).families[0].bridge()
+}
+
+/// Conditions by their names, with commas between them.
+pub fn named(names: &str) -> Result<Vec<&'static dyn Condition>> {
+    let mut found: Vec<&'static dyn Condition> = Vec::new();
+    for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let all: Vec<&str> = ALL.iter().map(|condition| condition.name()).collect();
+        let condition = *ALL
+            .iter()
+            .find(|condition| condition.name() == name)
+            .with_context(|| format!("there is no condition {name:?}; there are {}", all.join(", ")))?;
+        if let Some(why) = condition.why_not() {
+            anyhow::bail!("{name} cannot be made on this machine: {why}");
+        }
+        let meets = found.iter().find(|other| other.subject() == condition.subject());
+        ensure!(meets.is_none(), "{name} and {} exclude each other", meets.map_or("", |other| other.name()));
+        found.push(condition);
+    }
+    Ok(found)
+}
+
+/// Whether its kernel has IPv6.
+pub fn machine_has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}
+
+/// Pods that have IPv6 addresses, alone or beside IPv4's.
+struct Addresses {
+    name: &'static str,
+    families: Families,
+}
+
+impl Addresses {
+    const V6_ONLY: Addresses = Addresses { name: "ipv6-only", families: &[Family::V6] };
+    const V4_FIRST: Addresses = Addresses { name: "dual-v4-first", families: &[Family::V4, Family::V6] };
+    const V6_FIRST: Addresses = Addresses { name: "dual-v6-first", families: &[Family::V6, Family::V4] };
+}
+
+impl Condition for Addresses {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Addresses
+    }
+
+    fn why_not(&self) -> Option<String> {
+        (!machine_has_ipv6()).then(|| "its kernel has no IPv6".to_owned())
+    }
+
+    fn change_surroundings(&self, surroundings: &mut Surroundings) {
+        surroundings.families = self.families;
+        if self.families[0] == Family::V4 {
+            // The C library puts IPv6 first where it is not told otherwise, whatever the order in which they came. (gai.conf(5))
+            surroundings.etc.insert("gai.conf", "precedence ::ffff:0:0/96 100\n".to_owned());
+        }
+    }
+}

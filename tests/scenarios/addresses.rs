@@ -1,0 +1,85 @@
+//! Pods with IPv6 addresses, alone and beside IPv4's. All scenarios can run so: `FIELD_CONDITION=ipv6-only`.
+
+use anyhow::{Result, ensure};
+
+use crate::needs;
+use crate::pods::manifest::Manifests;
+use crate::pods::{Cluster, PATIENCE};
+use crate::set;
+
+/// A set that is scaled, loses a replica's volume, loses its primary's volume and recovers it.
+fn a_set_lives(condition: &str, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
+    let cluster = set::start_under(condition, 2, |manifests| {
+        set::notice_gone_replicas_soon(manifests);
+        manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", "recover");
+        change(manifests);
+    })?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    cluster.scale(3);
+    cluster.wait_ready(3)?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
+    cluster.delete_volume("mysql-2")?;
+    cluster.wait_ready(3)?;
+    set::assert_same_rows(&cluster, &["mysql-2"])?;
+
+    cluster.delete_volume("mysql-0")?;
+    cluster.wait_ready(3)?;
+    set::assert_same_rows(&cluster, &["mysql-0", "mysql-1", "mysql-2"])?;
+    cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
+    let log = cluster.logs("mysql-0", "clone");
+    ensure!(log.contains("mysql-1.mysql:3307") || log.contains("mysql-2.mysql:3307"), "by name: {log}");
+    Ok(cluster)
+}
+
+#[test]
+fn a_set_lives_by_ipv6_alone() -> Result<()> {
+    needs!(Ipv6);
+    let cluster = a_set_lives("ipv6-only", |_| {})?;
+    let address = cluster.address("mysql-0")?;
+    ensure!(address.is_ipv6(), "{address}");
+    let donor = cluster.logs("mysql-1", "sidecar");
+    ensure!(donor.contains(&format!("peer=[{}", address.to_string().split_at(6).0)), "{donor}");
+    Ok(())
+}
+
+#[test]
+fn a_set_lives_where_names_have_both_addresses() -> Result<()> {
+    needs!(Ipv6);
+    let cluster = a_set_lives("dual-v6-first", |_| {})?;
+    for pod in ["mysql-0", "mysql-1", "mysql-2"] {
+        let probe = ["/mysqlset/mysqlset", "probe", "ready", "--sidecar", "[::1]:8307"];
+        cluster.wait_for("a yes", PATIENCE, || Ok(cluster.exec(pod, "mysql", &probe)?.status.success()))?;
+    }
+    Ok(())
+}
+
+/// A peer that listens on one kind of its addresses only, as one of an older version does.
+#[test]
+fn a_pod_that_is_reached_by_one_of_its_addresses_is_reached() -> Result<()> {
+    needs!(Ipv6);
+    a_set_lives("dual-v6-first", |manifests| manifests.set_env("sidecar", "MYSQLSET_CLONE_LISTEN", "0.0.0.0:3307"))?;
+    Ok(())
+}
+
+#[test]
+fn peers_by_ipv4_are_shown_as_such() -> Result<()> {
+    let cluster = set::start(2, |_| {})?;
+    cluster.wait_ready(2)?;
+    let address = cluster.address("mysql-1")?.to_string();
+    let name = if address.contains(':') { format!("peer=[{address}]:") } else { format!("peer={address}:") };
+    cluster.wait_for("the recipient's address", PATIENCE, || Ok(cluster.logs("mysql-0", "sidecar").contains(&name)))?;
+    let log = cluster.logs("mysql-0", "sidecar");
+    ensure!(!log.contains("::ffff:"), "{log}");
+    // Clones are held back by the pod itself only, by whichever of its addresses it comes.
+    for (from, expected) in [("mysql-1", "HTTP/1.1 200"), ("mysql-0", "HTTP/1.1 403")] {
+        let pid = cluster.pid(from, "sidecar")?.to_string();
+        let request = r"POST /hold HTTP/1.1\r\nHost: x\r\n\r\n";
+        let hold = format!("printf '{request}' | timeout 20 ncat --no-shutdown {address} 8307");
+        let output = std::process::Command::new("nsenter").args(["-t", &pid, "-n", "sh", "-c", &hold]).output()?;
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(answer.starts_with(expected), "from {from}: {answer} {output:?}");
+    }
+    Ok(())
+}
