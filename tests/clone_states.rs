@@ -147,13 +147,13 @@ fn a_configuration_that_can_not_be_read_is_refused_by_name() {
         let volume = Volume::new();
         let ended = volume.clone("mysql-1", &["--server-config", argument, "--owner", "999:999"]);
         assert_eq!(ended.code, Some(21), "{}", ended.log);
-        assert!(ended.log.contains(name), "{}", ended.log);
+        assert!(ended.log.has_with(Event::ExitRefused, name), "{}", ended.log);
         assert!(!volume.data_dir().exists());
     };
-    refused("large.cnf has more than 1048576 bytes");
+    refused("large.cnf");
     std::fs::remove_file(large).unwrap();
     assert!(Command::new("mkfifo").arg(config.path().join("pipe.cnf")).status().unwrap().success());
-    refused("pipe.cnf is no file");
+    refused("pipe.cnf");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn what_storage_keeps_in_a_volumes_root_is_named_and_left_alone() {
     let volume = Volume::with(&storages.map(|name| (name, "")));
     let ended = volume.clone("mysql-0", &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    assert!(ended.log.contains(".Trash-0, .snapshot, .zfs, lost+found"), "{}", ended.log);
+    assert!(ended.log.has_with(Event::StoragesEntries, ".Trash-0, .snapshot, .zfs, lost+found"), "{}", ended.log);
     for name in storages {
         assert!(volume.data_dir().join(name).exists(), "{name}");
     }
@@ -172,7 +172,7 @@ fn what_storage_keeps_in_a_volumes_root_is_named_and_left_alone() {
     let ended = volume.clone("mysql-0", &["--on-half-made", "set-aside"]);
     assert_eq!(ended.code, Some(30), "{}", ended.log);
     let ended = volume.clone("mysql-0", &[]);
-    assert!(ended.code == Some(30) && ended.log.contains("(notes.txt)"), "{}", ended.log);
+    assert!(ended.code == Some(30) && ended.log.has_with(Event::ExitHalfMade, "notes.txt"), "{}", ended.log);
 }
 
 /// After a full outage no other pod is there to be asked.
@@ -181,8 +181,8 @@ fn an_empty_primary_of_a_set_that_has_data_is_refused_though_nobody_answers() {
     let volume = Volume::with(&[]);
     let ended = volume.clone("mysql-0", &["--set-has-data"]);
     assert_eq!(ended.code, Some(35), "{}", ended.log);
-    for text in ["--set-has-data", "no other pod", "--on-lost-primary", "start-anew"] {
-        assert!(ended.log.contains(text), "{text}: {}", ended.log);
+    for text in ["--set-has-data", "--on-lost-primary", "start-anew"] {
+        assert!(ended.log.has_with(Event::ExitPrimaryLost, text), "{text}: {}", ended.log);
     }
     assert_eq!(volume.names(&volume.data_dir()), [""; 0]);
     let ended = volume.clone("mysql-0", &["--set-has-data", "--on-lost-primary", "start-anew"]);

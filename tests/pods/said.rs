@@ -40,7 +40,7 @@ impl Cluster {
 
     /// Whether a pod's sidecar says that it is not ready, and names this as the reason.
     pub fn is_unready_by(&self, pod: &str, event: Event) -> Result<bool> {
-        let (code, text) = self.http_get(pod, 8307, "/readyz")?;
-        Ok(code == 503 && text.starts_with(&format!("not ready ({event}): ")))
+        let status: serde_json::Value = serde_json::from_str(&self.http_get(pod, 8307, "/status")?.1)?;
+        Ok(status["not_ready"]["event"] == event.name())
     }
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 use rustix::process::Signal;
 
 use crate::needs;
+use crate::pods::logged::Said;
 use crate::pods::manifest::{Manifests, SecretVolume, Volume, VolumeMount};
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
@@ -109,10 +111,11 @@ fn encrypted_data_are_cloned_proven_and_rehearsed() -> Result<()> {
     assert_eq!(set::journal(&cluster, "mysql-2")?["clone"]["donor_pod"], "mysql-1");
     for pod in ["mysql-1", "mysql-2"] {
         let log = cluster.logs(pod, "clone");
-        for words in ["the copy holds all that the donor held before and after it", "rehearsed tables=", "prepared"] {
-            assert!(log.contains(words), "{words}: {log}");
+        for event in [Event::PrepareDone, Event::InventoryWhole, Event::RehearsalDone] {
+            assert!(log.has(event), "{event}: {log}");
         }
-        assert!(log.contains("not_readable=0"), "{log}");
+        let rehearsed = log.lines_of(Event::RehearsalDone);
+        assert!(rehearsed.iter().all(|line| line.field("not_readable") == Some("0")), "{log}");
         assert_same(&cluster, pod)?;
         set::assert_no_leftovers(&cluster, pod)?;
         // The one table that says so is not encrypted: so the others would be seen.
@@ -139,15 +142,18 @@ fn a_clone_of_encrypted_data_killed_in_prepare_or_rehearsal_ends_whole() -> Resu
     let stage = cluster.volume("mysql-1").join(".mysqlset-mysql-stage");
     let is_preparing = || set::state(&cluster, "mysql-1").as_deref() == Some("preparing");
     let is_rehearsing = || stage.join("run/pid").exists();
-    let phases: [(&str, &dyn Fn() -> bool); 2] =
-        [("interrupted state=preparing", &is_preparing), ("interrupted state=prepared", &is_rehearsing)];
-    for (found, is_met) in phases {
+    let phases: [(&str, &dyn Fn() -> bool); 2] = [("preparing", &is_preparing), ("prepared", &is_rehearsing)];
+    for (state, is_met) in phases {
         let deadline = Instant::now() + PATIENCE;
-        while !cluster.logs("mysql-1", "clone").contains(found) {
-            ensure!(Instant::now() < deadline, "no {found}\n{}", cluster.describe());
+        let is_found = || {
+            let log = cluster.logs("mysql-1", "clone");
+            log.lines_of(Event::CloneResumed).iter().any(|line| line.field("state") == Some(state))
+        };
+        while !is_found() {
+            ensure!(Instant::now() < deadline, "no {state}\n{}", cluster.describe());
             cluster.delete_volume("mysql-1")?;
             while !is_met() && set::state(&cluster, "mysql-1").as_deref() != Some("replicating") {
-                ensure!(Instant::now() < deadline, "no {found}\n{}", cluster.describe());
+                ensure!(Instant::now() < deadline, "no {state}\n{}", cluster.describe());
                 std::thread::sleep(Duration::from_micros(200));
             }
             // The server that rehearses can load the one plugin that the pod's configuration names.

@@ -1,9 +1,11 @@
 //! Three pods come up from nothing, and are what the tutorial's page says.
 
 use anyhow::Result;
+use mysqlset::event::Event;
 use rustix::process::Signal;
 
 use crate::pods::PATIENCE;
+use crate::pods::logged::Said;
 use crate::pods::servers::tested;
 use crate::set;
 
@@ -88,15 +90,13 @@ fn a_first_start_that_was_interrupted_and_does_not_start_again_is_said_with_its_
         manifests.container("mysql").command = Some(["sh", "-c", half].map(str::to_owned).into());
     })?;
     cluster.wait_for("the sidecar to say it", PATIENCE, || {
-        let status = cluster.http_get("mysql-0", 8307, "/status").map_or_else(|_| String::new(), |(_, text)| text);
-        Ok(status.contains("exit.first_start") && status.contains("--on-half-made set-aside"))
+        let (_, status) = cluster.http_get("mysql-0", 8307, "/status")?;
+        Ok(status.names(Event::ExitFirstStart) && status.contains("--on-half-made set-aside"))
     })?;
-    assert!(cluster.logs("mysql-0", "sidecar").contains("event=exit.first_start"));
+    assert!(cluster.has_logged("mysql-0", "sidecar", Event::ExitFirstStart));
     cluster.signal("mysql-0", "sidecar", Signal::TERM)?;
-    let message = || -> Option<String> {
-        Some(cluster.status("mysql-0").ok()?.containers.get("sidecar")?.last_termination.clone()?.message)
-    };
-    cluster.wait_for("the sidecar's end", PATIENCE, || Ok(message().is_some()))?;
-    assert!(message().is_some_and(|text| text.starts_with("exit.first_start: ")), "{:?}", message());
+    let end = || cluster.status("mysql-0").ok()?.containers.get("sidecar")?.last_termination.clone();
+    cluster.wait_for("the sidecar's end", PATIENCE, || Ok(end().is_some()))?;
+    assert!(end().is_some_and(|end| end.is(Event::ExitFirstStart)), "{:?}", end());
     Ok(())
 }

@@ -7,9 +7,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use mysqlset::event::Event;
 
 use super::database::{Ended, Running, Staged, digests, odd};
 use crate::pods::PATIENCE;
+use crate::pods::logged::Said;
 use crate::set::BINARY;
 
 const STATUSES: &str =
@@ -44,8 +46,10 @@ fn events_of_a_copy_are_changed_before_it_is_proven() -> Result<()> {
     let staged = staged()?;
     let ended = staged.clone(&[])?;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    let (changed, proven) = (ended.log.find("do not run on this replica: app.on_"), ended.log.find("rehearsed"));
+    let place = |event: Event| ended.log.lines().position(|line| line.has(event));
+    let (changed, proven) = (place(Event::EventsDisabled), place(Event::RehearsalDone));
     ensure!(changed.is_some() && changed < proven, "{}", ended.log);
+    ensure!(ended.log.has_with(Event::EventsDisabled, "app.on_"), "{}", ended.log);
     let left = ["auto.cnf", "multi-master.info"].map(|name| staged.published().join(name).exists());
     assert_eq!(left, [false, false], "{}", ended.log);
     let journal = std::fs::read_to_string(staged.published().join(".mysqlset.json"))?;
@@ -135,7 +139,7 @@ fn a_clone_that_was_killed_while_it_changed_events_goes_on() -> Result<()> {
         }
         let ended = run_in("mysql-1", &staged)?;
         assert_eq!(ended.code, Some(0), "{moment:?}: {}", ended.log);
-        assert!(ended.log.contains("rehearsed") && staged.is_published(), "{moment:?}: {}", ended.log);
+        assert!(ended.log.has(Event::RehearsalDone) && staged.is_published(), "{moment:?}: {}", ended.log);
         assert_eq!(statuses(&staged)?, OF_A_REPLICA, "{moment:?}");
     }
     Ok(())
@@ -150,7 +154,7 @@ fn events_that_a_killed_recovery_enabled_are_named_all_the_same() -> Result<()> 
         let ended = run_in("mysql-0", &staged)?;
         assert_eq!(ended.code, Some(0), "{moment:?}: {}", ended.log);
         for log in [&killed, &ended.log] {
-            let is_told = log.contains("disable those again: app.replica");
+            let is_told = log.has_with(Event::EventsEnabled, "app.replica");
             assert_eq!(is_told, std::ptr::eq(log, &ended.log), "{moment:?}: {log}");
         }
         assert_eq!(statuses(&staged)?, "on_ ENABLED,replica ENABLED,user DISABLED", "{moment:?}");
@@ -191,7 +195,7 @@ fn a_server_that_can_not_be_kept_to_itself_changes_no_events() -> Result<()> {
         .output()?;
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{log}");
-    ensure!(log.contains("no server program here can change them"), "{log}");
+    ensure!(log.has(Event::EventsUnchanged), "{log}");
     Ok(())
 }
 
@@ -236,7 +240,7 @@ fn no_umask_keeps_a_clone_from_its_own_files() -> Result<()> {
         let mut text = String::new();
         log.seek(SeekFrom::Start(0))?;
         log.read_to_string(&mut text)?;
-        ensure!(status.success() && text.contains("rehearsed"), "{umask}: {text}");
+        ensure!(status.success() && text.has(Event::RehearsalDone), "{umask}: {text}");
         assert_eq!(Vec::from_iter(modes), ["700"], "{umask}");
     }
     Ok(())
@@ -250,6 +254,10 @@ fn no_umask_hides_the_pods_configuration() -> Result<()> {
     staged.give_to("999")?;
     let output = with_umask(&staged, "0000")?.output()?;
     let log = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(44) && log.contains("nobody_knows"), "{:?} {log}", output.status);
+    ensure!(
+        output.status.code() == Some(44) && log.has_with(Event::ExitRehearsal, "nobody_knows"),
+        "{:?} {log}",
+        output.status
+    );
     Ok(())
 }
