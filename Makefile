@@ -7,6 +7,10 @@ PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup bubb
 # The tutorial's pipeline, and what the bench keeps its processes with.
 BENCH_PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup iproute2 util-linux mount ncat time e2fsprogs
 
+# An engine that builds and runs images, and what its base images and its pods' network are made with.
+IMAGE_PACKAGES := buildah podman runc mmdebstrap qemu-user-static iproute2 util-linux mount dnsmasq-base binutils \
+	python3 python3-yaml
+
 # A package of another release, unpacked below target/.
 KUSTOMIZE := target/tools/kustomize/root/usr/bin/kustomize
 
@@ -62,6 +66,12 @@ check: packages ## The manifests against Kubernetes' schemas and the program's o
 .PHONY: e2e
 e2e: ## The tutorial's page on the cluster that kubectl points to: E2E_OVERLAY=mariadb E2E_IMAGE=registry/mysqlset:tag.
 	@tests/e2e/run.sh
+
+.PHONY: image
+image: ## The Dockerfile built by a real engine, and what it built in pods of the shipped manifest; 3 GB below target/image.
+	@tests/install-packages.sh $(IMAGE_PACKAGES)
+	@tests/fetch-packages.sh trixie target/tools/kustomize kustomize
+	@CARGO=$(CARGO) tests/image/run.sh $(CURDIR)/$(KUSTOMIZE)
 
 .PHONY: torture
 torture: packages ## Random kills: ROUNDS=200 SEED=n TABLES=1500, or one round again with SEED=n ROUND=n.
