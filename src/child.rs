@@ -8,15 +8,17 @@ mod telling;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Access, access};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process_group, set_parent_process_death_signal, waitid,
@@ -25,7 +27,7 @@ use tracing::debug;
 
 use crate::environment;
 use crate::limits;
-pub use examiner::{Examine, Importance, Marked, is_about_space, names_error};
+pub use examiner::{Examine, Importance, Marked, is_about_long_file, is_about_space, names_error};
 use lines::Lines;
 pub use memory::Ceiling;
 use memory::Watch;
@@ -34,6 +36,9 @@ use telling::Teller;
 
 /// Children that somebody waits for. Whoever reaps strangers ([`crate::pid1`]) leaves these alone.
 static OWNED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// Whether all of them were killed, for this process is about to end: no other is started.
+static ARE_ENDED: AtomicBool = AtomicBool::new(false);
 
 /// A child with a process group of its own. Dropped while it runs, it is killed and reaped.
 pub struct Running<E = Marked> {
@@ -98,11 +103,16 @@ impl<E: Examine> Running<E> {
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn(command)?;
         let life = Arc::new(Life { pid: child.id(), goes_on: Mutex::new(true), lines: AtomicU64::new(0) });
-        let narrator = child.stderr.take().map(|lines| {
-            let (name, life) = (name.to_owned(), life.clone());
-            std::thread::spawn(move || narrate(&name, lines, examiner, &life))
-        });
-        Ok(Running { name: name.to_owned(), child, narrator, watch: None, life, reaped: false })
+        let lines = child.stderr.take();
+        // From here on it is killed where something fails.
+        let mut running = Running { name: name.to_owned(), child, narrator: None, watch: None, life, reaped: false };
+        if let Some(lines) = lines {
+            let (name, life) = (name.to_owned(), running.life.clone());
+            let narrator = Builder::new().name("narrator".into());
+            let narrator = narrator.spawn(move || narrate(&name, lines, examiner, &life)).map_err(limits::explain)?;
+            running.narrator = Some(narrator);
+        }
+        Ok(running)
     }
 
     /// Waits for the child's end.
@@ -219,6 +229,12 @@ impl<E: Examine> Ended<E> {
             None => self.in_words(),
         }
     }
+
+    /// Whether it failed by a limit of the container's: by its signal, or by its own word.
+    pub fn met_limit(&self) -> bool {
+        !self.status.success()
+            && (self.status.signal().and_then(limits::of_signal).is_some() || self.lines.is_about_limit())
+    }
 }
 
 impl<E> Ended<E> {
@@ -289,29 +305,98 @@ pub fn in_path(path: &OsStr, name: &str) -> Option<PathBuf> {
     candidates.find(|candidate| access(candidate, Access::EXEC_OK).is_ok() && candidate.is_file())
 }
 
-/// Runs a short command to its end and returns all that it wrote.
+/// How long a short command may take: a hundred times what the slowest server takes to tell its settings.
+const SHORT: Duration = Duration::from_secs(60);
+
+/// More than any of them writes: a server's help has 150 KB.
+const LONGEST_OUTPUT: usize = 16 << 20;
+
+/// Runs a short command to its end and returns all that it wrote. One that does not end is killed.
 pub fn output(command: &mut Command) -> io::Result<Output> {
-    output_of(spawn_piped(command)?)
+    output_within(command, SHORT)
+}
+
+fn output_within(command: &mut Command, limit: Duration) -> io::Result<Output> {
+    let deadline = Instant::now() + limit;
+    output_of(spawn_piped(command)?, deadline).map_err(|error| in_time(error, limit))
+}
+
+fn in_time(error: io::Error, limit: Duration) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => {
+            io::Error::new(error.kind(), format!("it did not end within {} seconds, and was killed", limit.as_secs()))
+        }
+        _ => error,
+    }
 }
 
 /// The same for several, side by side; what they wrote comes in their order. Where one fails the others are waited for all
 /// the same.
 pub fn outputs(commands: &mut [Command]) -> io::Result<Vec<Output>> {
+    let deadline = Instant::now() + SHORT;
     let children: Vec<_> = commands.iter_mut().map(spawn_piped).collect();
-    let outputs: Vec<_> = children.into_iter().map(|child| output_of(child?)).collect();
+    let output = |child| output_of(child, deadline).map_err(|error| in_time(error, SHORT));
+    let outputs: Vec<_> = children.into_iter().map(|child| output(child?)).collect();
     outputs.into_iter().collect()
 }
 
 fn spawn_piped(command: &mut Command) -> io::Result<Child> {
     environment::withhold_secrets_from(command);
-    spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+    spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0))
 }
 
-fn output_of(child: Child) -> io::Result<Output> {
-    let pid = child.id();
-    let output = child.wait_with_output();
-    disown(pid);
-    output
+fn output_of(mut child: Child, deadline: Instant) -> io::Result<Output> {
+    let written = read_both(&mut child, deadline);
+    let ended = written.and_then(|written| Ok((written, status_by(&mut child, deadline)?)));
+    // The child too, where it has not ended.
+    kill_group(child.id());
+    let reaped = child.wait();
+    disown(child.id());
+    let ((stdout, stderr), status) = ended?;
+    reaped.map(|_| Output { status, stdout, stderr })
+}
+
+/// Both pipes to their ends, side by side.
+fn read_both(child: &mut Child, deadline: Instant) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    while stdout.is_some() || stderr.is_some() {
+        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).map_err(io::Error::other)?;
+        let pipes = [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)];
+        let mut polled: Vec<_> = pipes.iter().flatten().map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
+        match poll(&mut polled, Some(&left)) {
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut is_ready = polled.iter().map(|pipe| !pipe.revents().is_empty()).collect::<Vec<_>>().into_iter();
+        let out_is_ready = stdout.is_some() && is_ready.next() == Some(true);
+        let err_is_ready = stderr.is_some() && is_ready.next() == Some(true);
+        read_some(&mut stdout, &mut out, out_is_ready)?;
+        read_some(&mut stderr, &mut err, err_is_ready)?;
+    }
+    Ok((out, err))
+}
+
+fn read_some<P: Read>(pipe: &mut Option<P>, text: &mut Vec<u8>, is_ready: bool) -> io::Result<()> {
+    let mut piece = [0; 16_384];
+    let Some(open) = pipe.as_mut().filter(|_| is_ready) else { return Ok(()) };
+    match open.read(&mut piece)? {
+        0 => *pipe = None,
+        _ if text.len() > LONGEST_OUTPUT => return Err(io::Error::other("it writes without end")),
+        length => text.extend(&piece[..length]),
+    }
+    Ok(())
+}
+
+fn status_by(child: &mut Child, deadline: Instant) -> io::Result<ExitStatus> {
+    loop {
+        match child.try_wait()? {
+            Some(status) => return Ok(status),
+            None if Instant::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
 }
 
 /// Whether somebody waits for this child.
@@ -319,9 +404,17 @@ pub fn is_owned(pid: u32) -> bool {
     owned().contains(&pid)
 }
 
-/// Kills every child that somebody waits for, with all that it started: for a process that is about to end.
+/// Kills every child that somebody waits for, with all that it started: for a process that is about to end. None is started
+/// from then on.
 pub fn kill_all() {
-    owned().iter().copied().for_each(kill_group);
+    let owned = owned();
+    ARE_ENDED.store(true, Ordering::SeqCst);
+    owned.iter().copied().for_each(kill_group);
+}
+
+/// Whether they were: what is seen of a child's end then says nothing about it.
+pub fn are_ended() -> bool {
+    ARE_ENDED.load(Ordering::SeqCst)
 }
 
 fn kill_group(leader: u32) {
@@ -334,6 +427,9 @@ fn kill_group(leader: u32) {
 /// The lock is held until the child is known as ours: however soon it ends, nobody else reaps it.
 fn spawn(command: &mut Command) -> io::Result<Child> {
     let mut owned = owned();
+    if are_ended() {
+        return Err(io::Error::other("told to stop"));
+    }
     let child = command.spawn().map_err(limits::explain)?;
     owned.insert(child.id());
     Ok(child)

@@ -118,6 +118,7 @@ events! {
     ToolEnded, "tool.ended", "A tool's output has ended: how many lines it had.";
     InventoryMissing, "inventory.missing", "The donor said no inventory (`--take-unproven-stream`): missing tables would not be noticed.";
     InventoryWhole, "inventory.whole", "The copy holds every table that the donor held before and after it.";
+    CloneProvenAgain, "clone.proven_again", "The server's configuration names other places than when the copy was proven: it is proven again.";
     CloneAnotherBackup, "clone.another_backup", "A copy could not be prepared or proven: another backup is received.";
     CloneDiscarded, "clone.discarded", "A replacement of a broken replica was given up. The old data stay.";
     ClonePublished, "clone.published", "The copy is in the data directory.";
@@ -157,6 +158,7 @@ events! {
     SidecarPartFailed, "sidecar.part_failed", "A part of the sidecar failed and is started again. Please report it.";
     SidecarHup, "sidecar.sighup", "SIGHUP came. There is nothing to read anew.";
     EarlierLifeRemoved, "copy.file_removed", "A file of the copied server's earlier life was removed.";
+    LockWaits, "volume.lock_waits", "Another start holds the lock of the data directory. Waited for, up to 10 seconds.";
     LocksMissing, "volume.no_locks", "The volume's file system has no locks.";
     PlaceMade, "copy.directory_made", "A directory was made that the server's configuration names.";
     PlaceMoved, "copy.file_moved", "A file was moved to where the server's configuration has it.";

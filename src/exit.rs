@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::event::{Event, error};
+use crate::limits::{self, Reached};
 
 /// Exit code of an error that nobody gave a reason to: a fault in `mysqlset` or in the machine.
 pub const UNEXPECTED: u8 = 1;
@@ -106,9 +107,11 @@ impl Reason {
         }
     }
 
-    /// Gives an error that already exists this reason's exit code.
+    /// Gives an error that already exists this reason's exit code, unless a limit is the reason.
     pub fn because(self, source: impl Into<anyhow::Error>) -> anyhow::Error {
-        Failure { reason: self, source: source.into() }.into()
+        let source = source.into();
+        let is_limit = reason_of(&source) == Some(Reason::Limit);
+        Failure { reason: if is_limit { Reason::Limit } else { self }, source }.into()
     }
 }
 
@@ -132,9 +135,12 @@ impl fmt::Debug for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The reason that an error carries, if any.
+/// The reason that an error carries, if any. A limit that it names is one, whoever met it.
 pub fn reason_of(error: &anyhow::Error) -> Option<Reason> {
-    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map(|failure| failure.reason)
+    error.chain().find_map(|cause| {
+        let limit = || cause.downcast_ref().filter(|error| Reached::is_in(error)).map(|_| Reason::Limit);
+        cause.downcast_ref::<Failure>().map(|failure| failure.reason).or_else(limit)
+    })
 }
 
 /// The exit code that an error ends the process with.
@@ -151,13 +157,18 @@ pub fn tell(error: &anyhow::Error, termination_log: Option<&Path>) {
     }
 }
 
-/// An I/O error on the volume: a full disk has a code of its own.
+/// An I/O error on the volume: a full disk has a code of its own, and so has a limit.
 pub fn disk_error(error: std::io::Error, what: impl fmt::Display) -> anyhow::Error {
+    let error = limits::explain(error);
     let full = matches!(
         error.kind(),
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge
     );
-    let reason = if full { Reason::DiskFull } else { Reason::Disk };
+    let reason = match full {
+        _ if Reached::is_in(&error) => Reason::Limit,
+        true => Reason::DiskFull,
+        false => Reason::Disk,
+    };
     reason.because(anyhow::Error::new(error).context(what.to_string()))
 }
 
@@ -196,6 +207,17 @@ mod tests {
         assert_eq!(reason_of(&disk_error(full, "writing x")), Some(Reason::DiskFull));
         let broken = std::io::Error::from_raw_os_error(5);
         assert_eq!(reason_of(&disk_error(broken, "writing x")), Some(Reason::Disk));
+    }
+
+    #[test]
+    fn a_limit_is_a_reason_by_itself() {
+        let met = || std::io::Error::from_raw_os_error(11);
+        let error = disk_error(met(), "starting a writer");
+        assert_eq!(reason_of(&error), Some(Reason::Limit));
+        assert!(error.to_string().contains("RLIMIT_NPROC"), "{error}");
+        let error = Err::<(), _>(limits::explain(met())).context("starting xtrabackup").unwrap_err();
+        assert_eq!(code_of(&Reason::NoBackupTool.because(error)), 52);
+        assert_eq!(code_of(&anyhow::Error::new(met())), UNEXPECTED);
     }
 
     #[test]

@@ -21,7 +21,7 @@
 //! | [`backup_tool`], [`mysql`], [`own_server`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin`, `rehearsal` → `own_server` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service`, `limits`, `environment` → `event`, `exit`, `durable`, `secret`, `terminal`.
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `server_config`, `own_address`, `name_service`, `limits`, `environment`, `stop`, `umask` → `event`, `exit`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
 pub mod backup_tool;
@@ -60,6 +60,8 @@ pub mod secret;
 pub mod server_config;
 pub mod settings;
 pub mod status;
+pub mod stop;
 pub mod terminal;
+pub mod umask;
 pub mod unpack;
 pub mod wire;

@@ -8,11 +8,15 @@
 //! | limit | what is done |
 //! |---|---|
 //! | `RLIMIT_NOFILE` | set for each child by what it opens ([`Descriptors`]) |
-//! | `pids.max`, `RLIMIT_NPROC` | named where a child can't be started ([`explain`]) |
-//! | `RLIMIT_FSIZE`, `AS`, `DATA`, `CPU`, `NPROC` | the soft limit is raised to the hard one ([`raise_soft_limits`]); a hard one is the administrator's, is logged at the start, and is named where a child dies of it ([`of_signal`]) |
+//! | `pids.max`, `RLIMIT_NPROC`, `RLIMIT_AS`, `RLIMIT_DATA` | a clone that needs more is refused before its first byte ([`ensure_room`]) |
+//! | `RLIMIT_FSIZE` | the same, by the donor's largest file ([`check_file_size`]) |
+//! | `RLIMIT_FSIZE`, `AS`, `DATA`, `CPU`, `NPROC` | the soft limit is raised to the hard one ([`raise_soft_limits`]); a hard one is the administrator's, is logged at the start, and is named where we fail by it ([`explain`]) or a child does ([`of_signal`], [`told_by`]) |
 //! | `RLIMIT_STACK` | left alone: the tools choose their threads' stacks themselves |
 //! | `RLIMIT_MEMLOCK` | left alone: io_uring needs it on old kernels, and the tools go on without io_uring |
 //! | `RLIMIT_CORE`, `NICE`, `RTPRIO` and others | left alone: no tool needs more of them |
+
+mod reached;
+mod room;
 
 use std::fmt;
 use std::io;
@@ -24,6 +28,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::debug;
 
 use crate::event::warn;
+
+pub use reached::{Reached, explain, of_signal, told_by};
+pub use room::{check_file_size, ensure_room};
 
 /// What a backup tool has open beside InnoDB's files: its log, streams, connections, and two for each thread.
 const BESIDE_FILES: u64 = 160;
@@ -177,24 +184,9 @@ pub fn memory() -> Option<u64> {
     [Resource::As, Resource::Data].into_iter().filter_map(|resource| getrlimit(resource).maximum).min()
 }
 
-/// Names the limit where a child could not be started because of one.
-pub fn explain(error: io::Error) -> io::Error {
-    let limit = match error.raw_os_error() {
-        Some(libc::EAGAIN) => "the container has too many processes and threads (pids.max, RLIMIT_NPROC)",
-        Some(libc::EMFILE) => "this process has too many files open (RLIMIT_NOFILE)",
-        Some(libc::ENFILE) => "the machine has too many files open (fs.file-max)",
-        _ => return error,
-    };
-    io::Error::new(error.kind(), format!("{error}: {limit}"))
-}
-
-/// The limit that a child has run into which died by this signal.
-pub fn of_signal(signal: i32) -> Option<&'static str> {
-    match signal {
-        libc::SIGXFSZ => Some("a file grew beyond the limit RLIMIT_FSIZE"),
-        libc::SIGXCPU => Some("it used more processor time than the limit RLIMIT_CPU"),
-        _ => None,
-    }
+/// The longest that a file may get, in bytes, where there is a limit.
+pub fn file_size() -> Option<u64> {
+    getrlimit(Resource::Fsize).maximum
 }
 
 #[cfg(test)]
@@ -233,15 +225,6 @@ mod tests {
         command.args(["-c", "ulimit -Sn"]);
         given.give_to(&mut command);
         assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), "321\n");
-    }
-
-    #[test]
-    fn what_stops_a_child_from_starting_is_named() {
-        let text = |number| explain(io::Error::from_raw_os_error(number)).to_string();
-        assert!(text(libc::EAGAIN).contains("pids.max") && text(libc::EMFILE).contains("RLIMIT_NOFILE"));
-        assert!(!text(libc::ENOENT).contains("RLIMIT"));
-        assert!(of_signal(libc::SIGXFSZ).is_some_and(|limit| limit.contains("RLIMIT_FSIZE")));
-        assert_eq!(of_signal(libc::SIGTERM), None);
     }
 
     #[test]

@@ -6,9 +6,10 @@ use clap::Parser;
 
 use mysqlset::cli::{Cli, Command};
 use mysqlset::commands::{self, Outcome};
-use mysqlset::{exit, logging, name_service};
+use mysqlset::{exit, logging, name_service, umask};
 
 fn main() -> ExitCode {
+    umask::bear();
     let has_names = name_service::use_built_in();
     let cli = Cli::parse();
     let termination_log = cli.process.termination_log.clone();

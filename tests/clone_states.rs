@@ -134,3 +134,22 @@ fn giving_up_leaves_no_part_of_a_backup() {
     assert_eq!(ended.code, Some(20), "{}", ended.log);
     assert!(!stage.exists());
 }
+
+#[test]
+fn a_configuration_that_can_not_be_read_is_refused_by_name() {
+    let config = tempfile::tempdir().unwrap();
+    let argument = config.path().to_str().unwrap();
+    let large = config.path().join("large.cnf");
+    std::fs::File::create(&large).unwrap().set_len((1 << 20) + 1).unwrap();
+    let refused = |name: &str| {
+        let volume = Volume::new();
+        let ended = volume.clone("mysql-1", &["--server-config", argument, "--owner", "999:999"]);
+        assert_eq!(ended.code, Some(21), "{}", ended.log);
+        assert!(ended.log.contains(name), "{}", ended.log);
+        assert!(!volume.data_dir().exists());
+    };
+    refused("large.cnf has more than 1048576 bytes");
+    std::fs::remove_file(large).unwrap();
+    assert!(Command::new("mkfifo").arg(config.path().join("pipe.cnf")).status().unwrap().success());
+    refused("pipe.cnf is no file");
+}

@@ -15,6 +15,11 @@ use crate::position::{self, Position, Writer};
 
 const PREFIXES: [&str; 2] = ["mariadb_backup_", "xtrabackup_"];
 
+/// Whether a file of this name at a copy's top would be a tool's own notes.
+pub fn is_tools_own(name: &str) -> bool {
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Far more than any of these files has had; a GTID set of ten thousand servers fits.
 const SIZE_LIMIT: u64 = 1 << 20;
 

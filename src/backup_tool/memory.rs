@@ -25,10 +25,15 @@ const LEAST: u64 = 64 << 20;
 const NO_LIMIT: u64 = 1 << 60;
 
 /// Bytes for the first try to prepare a backup whose log is this long: at most half of what the container may use, for
-/// the tool needs more than its buffer pool.
+/// the tool needs more than its buffer pool. Of a limit of what is mapped it gets a quarter: threads' stacks and arenas count
+/// there, of which it uses little.
 pub fn for_prepare(log_bytes: u64) -> u64 {
     let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
-    let limit = [container_limit(), free, limits::memory()].into_iter().flatten().min().unwrap_or(u64::MAX);
+    let limit = [container_limit(), free, limits::memory().map(|limit| limit / 2)]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(u64::MAX);
     within(limit, log_bytes)
 }
 

@@ -86,6 +86,9 @@ fn outcome(tool: &BackupTool, directory: &Path, ended: &Ended<PrepareLines>) -> 
         let why = format!("{tool} {}: {}", ended.in_words(), fault.explained(line));
         return Ok(Attempt::Failed(fault.reason().error(why)));
     }
+    if ended.met_limit() {
+        return Ok(Attempt::Failed(Reason::Limit.error(format!("{tool} {}", ended.why()))));
+    }
     if ended.may_have_outgrown() || ended.was_interrupted() {
         let hint = if ended.was_killed() { " (out of memory?)" } else { "" };
         let error = Reason::Prepare.error(format!("{tool} {}{hint}", ended.in_words()));

@@ -1,6 +1,8 @@
 //! What a program's lines mean is known by who started it: an examiner sees every line as it passes, and may end the
 //! program at once.
 
+use crate::limits;
+
 /// Sees every line of a program's standard error, from the first to the last, while the program runs.
 pub trait Examine: Send + 'static {
     /// What a line means to this program's user.
@@ -8,6 +10,9 @@ pub trait Examine: Send + 'static {
 
     /// Why the program failed, in a line that is known to say so. `None` where it said nothing that is known.
     fn reason(&self) -> Option<&str>;
+
+    /// Whether that is a limit of the container.
+    fn is_about_limit(&self) -> bool;
 }
 
 /// How much a line matters.
@@ -28,6 +33,7 @@ pub enum Importance {
 pub struct Marked {
     reason: Option<String>,
     is_about_space: bool,
+    is_about_limit: bool,
 }
 
 impl Marked {
@@ -40,7 +46,16 @@ impl Marked {
 impl Examine for Marked {
     fn examine(&mut self, line: &str) -> Importance {
         let is_error = line.contains("[ERROR]");
-        if is_about_space(line) && !self.is_about_space {
+        let limit = || match is_about_long_file(line) {
+            true => limits::file_size().and_then(|_| limits::of_signal(libc::SIGXFSZ)),
+            false => limits::told_by(line),
+        };
+        if let Some(limit) = (!self.is_about_limit).then(limit).flatten() {
+            self.is_about_limit = true;
+            self.reason = Some(format!("{limit}: {line}"));
+        } else if self.is_about_limit {
+            // Nothing that follows tells more.
+        } else if is_about_space(line) && !self.is_about_space {
             self.is_about_space = true;
             self.reason = Some(line.to_owned());
         } else if is_error && self.reason.is_none() {
@@ -56,14 +71,23 @@ impl Examine for Marked {
     fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
+
+    fn is_about_limit(&self) -> bool {
+        self.is_about_limit
+    }
 }
 
 /// Whether a text tells that a volume is full, in the words of `strerror`, of the servers and of the backup tools:
 /// `Operating system error number 28`, `Errcode: 28`, `OS errno 28`, `IO Error: 28`. A used up quota and the largest size
-/// of a file are the same to a user.
+/// of a file are the same to a user, unless that is a limit of the container's.
 pub fn is_about_space(text: &str) -> bool {
-    const WORDS: [&str; 3] = ["No space left on device", "Disk quota exceeded", "File too large"];
-    WORDS.iter().any(|words| text.contains(words)) || names_error(text, &[28, 122, 27])
+    const WORDS: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+    WORDS.iter().any(|words| text.contains(words)) || names_error(text, &[28, 122]) || is_about_long_file(text)
+}
+
+/// Whether a text tells that a file can't grow.
+pub fn is_about_long_file(text: &str) -> bool {
+    text.contains("File too large") || names_error(text, &[27])
 }
 
 /// Whether a text names one of these error numbers of the operating system.

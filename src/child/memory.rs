@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -75,7 +75,8 @@ impl Watch {
         // Both stand for this child, whoever gets its number later.
         let process = pidfd_open(pid, PidfdFlags::empty())?;
         let statuses = [File::open(format!("/proc/{child}/status"))?, File::open("/proc/self/status")?];
-        let thread = std::thread::spawn(move || keep_below(ceiling.bytes(), &process, &statuses));
+        let watch = move || keep_below(ceiling.bytes(), &process, &statuses);
+        let thread = Builder::new().name("memory".into()).spawn(watch)?;
         Ok(Watch { ceiling, thread })
     }
 

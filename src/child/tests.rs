@@ -33,6 +33,10 @@ impl Examine for Until {
     fn reason(&self) -> Option<&str> {
         None
     }
+
+    fn is_about_limit(&self) -> bool {
+        false
+    }
 }
 
 fn examined(script: &str, end: &'static str) -> Ended<Until> {
@@ -165,4 +169,20 @@ fn a_child_that_computes_for_ever_and_gets_no_further_is_killed() {
     assert!(!hung.was_killed() && !hung.was_interrupted() && !hung.may_have_outgrown());
     let moving = ended("for i in 1 2 3 4 5 6 7 8; do echo $i >&2; sleep 0.1; done");
     assert!(moving.status.success(), "{}", moving.in_words());
+}
+
+#[test]
+fn a_short_command_that_does_not_end_is_killed_with_all_that_it_started() {
+    for script in ["echo begun; sleep 1000", "sleep 1000 & exit 0", "exec >&- 2>&-; sleep 1000"] {
+        let began = Instant::now();
+        let error = output_within(Command::new("sh").args(["-c", script]), Duration::from_secs(1)).unwrap_err();
+        assert!(error.to_string().contains("did not end within 1 seconds, and was killed"), "{script}: {error}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{script}");
+    }
+    let error = output_within(&mut Command::new("yes"), Duration::from_secs(60)).unwrap_err();
+    assert!(error.to_string().contains("without end"), "{error}");
+    // Both pipes are read side by side.
+    let script = "head -c 300000 /dev/zero >&2; head -c 300000 /dev/zero; exit 3";
+    let output = output(Command::new("sh").args(["-c", script])).unwrap();
+    assert_eq!((output.stdout.len(), output.stderr.len(), output.status.code()), (300_000, 300_000, Some(3)));
 }

@@ -52,8 +52,13 @@ impl StartedCopy {
         Handle::current().block_on(async { server.execute(&server.dialect.forget_source()).await })
     }
 
-    /// Changes the events that came with the data.
-    pub fn change_events(&mut self, change: events::Change) -> Result<Vec<String>> {
+    /// The events that came with the data and have to be changed.
+    pub fn events(&mut self, change: events::Change) -> Result<Vec<String>> {
+        Handle::current().block_on(events::concerned(&mut self.own_server.server, change))
+    }
+
+    /// Changes them.
+    pub fn change_events(&mut self, change: events::Change) -> Result<()> {
         Handle::current().block_on(events::change(&mut self.own_server.server, change))
     }
 

@@ -8,15 +8,19 @@ mod install;
 mod probe;
 mod sidecar;
 
-use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use std::thread::Builder;
 
-use crate::child;
+use anyhow::{Context, Result};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot::{Receiver, channel};
+
 use crate::cli::{Cli, Command};
 use crate::event::info;
 use crate::limits;
 use crate::pid1;
 use crate::settings::{Clone, Drain, InitConfig, Probe, Sidecar};
+use crate::stop;
 
 /// How a command ended that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,17 +67,33 @@ fn until_terminated(work: impl FnOnce() -> Result<()> + Send + 'static) -> Resul
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::spawn(pid1::reap_orphans());
         tokio::select! {
-            done = tokio::task::spawn_blocking(work) => done.context("the command's thread")?.map(|()| Outcome::Done),
-            _ = terminate.recv() => Ok(Outcome::Terminated),
-            _ = interrupt.recv() => Ok(Outcome::Terminated),
+            done = on_thread(work)? => return done.context("the command's thread has panicked")?.map(|()| Outcome::Done),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    });
-    if matches!(outcome, Ok(Outcome::Terminated)) {
         info!(Stopped, "told to stop; the next start goes on from here");
-        child::kill_all();
-    }
+        stop::end_all().await;
+        Ok(Outcome::Terminated)
+    });
     runtime.shutdown_background();
     outcome
+}
+
+/// Unlike the runtime, this tells where no thread can be had.
+fn on_thread(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Receiver<Result<()>>> {
+    let (done, is_done) = channel();
+    let runtime = Handle::current();
+    let run = move || {
+        let _runtime = runtime.enter();
+        // Nobody waits where the process was told to stop.
+        let _ = done.send(work());
+    };
+    Builder::new()
+        .name("command".into())
+        .spawn(run)
+        .map_err(limits::explain)
+        .context("starting the command's thread")?;
+    Ok(is_done)
 }
 
 /// Raises what limits of this process may be raised. A file that grows too large is an error of its own then: without a handler

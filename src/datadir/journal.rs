@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::named_places::Placed;
 use crate::backup_tool::received_log::ReceivedLog;
 use crate::durable;
 use crate::exit::{self, Reason};
@@ -169,6 +170,16 @@ pub struct Journal {
     /// How often the memory for a prepare was halved, because one was killed with more. Holds for the next backup too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_halvings: u32,
+    /// The latest try to prepare was ended because we were told to stop: neither the backup nor its memory was at fault.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told_to_stop: bool,
+    /// A server that may write is changing the copy's events, these among them; which is still to be told. No read-only
+    /// server can start on what that one leaves when it is killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changing_events: Option<Vec<String>>,
+    /// What was put where the server's configuration had it when the copy was proven.
+    #[serde(default, skip_serializing_if = "Placed::is_nothing")]
+    pub placed: Placed,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -199,6 +210,9 @@ impl Journal {
             failed_backups: 0,
             received_log: None,
             memory_halvings: 0,
+            told_to_stop: false,
+            changing_events: None,
+            placed: Placed::default(),
         }
     }
 
@@ -294,6 +308,8 @@ mod tests {
         });
         journal.received_log = Some(ReceivedLog { name: "ib_logfile0".into(), bytes: 7, digest: "00ff".into() });
         journal.memory_halvings = 1;
+        journal.told_to_stop = true;
+        journal.changing_events = Some(vec!["app.e".into()]);
         journal.write(directory.path()).unwrap();
         assert_eq!(Journal::read(directory.path()).unwrap(), Some(journal));
     }

@@ -2,13 +2,21 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
-use crate::event::warn;
+use crate::event::{info, warn};
 use crate::exit::{self, Reason};
+
+/// How long a killed start's children may take to be gone: a private server is told to go with its parent, and has its
+/// memory to give back first.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two tries.
+const PERIOD: Duration = Duration::from_millis(50);
 
 /// Held as long as the value, and as long as any child that was started meanwhile: the descriptor is left open in
 /// them on purpose, so that a tool which goes on writing after its parent was killed keeps the next start away.
@@ -17,11 +25,24 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Locks the directory below which all work on a data directory happens.
+    /// Locks the directory below which all work on a data directory happens. Waits a little for what a killed start left.
     pub fn take(directory: &Path) -> Result<Lock> {
+        Lock::take_within(PATIENCE, directory)
+    }
+
+    fn take_within(patience: Duration, directory: &Path) -> Result<Lock> {
         let file = File::open(directory)
             .map_err(|error| exit::disk_error(error, format!("opening {}", directory.display())))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let (begun, mut told) = (Instant::now(), false);
+        let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        while locked == Err(Errno::WOULDBLOCK) && begun.elapsed() < patience {
+            if !std::mem::replace(&mut told, true) {
+                info!(LockWaits, directory = %directory.display(), "locked by another start, or by what a killed one left: waiting");
+            }
+            std::thread::sleep(PERIOD);
+            locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match locked {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 return Err(Reason::Locked.error(format!(
@@ -49,7 +70,7 @@ mod tests {
     fn a_second_worker_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let lock = Lock::take(directory.path()).unwrap();
-        assert_eq!(reason_of(&Lock::take(directory.path()).err().unwrap()), Some(Reason::Locked));
+        assert_eq!(reason_of(&at_once(directory.path()).err().unwrap()), Some(Reason::Locked));
         drop(lock);
         take_when_free(directory.path());
     }
@@ -60,10 +81,25 @@ mod tests {
         let lock = Lock::take(directory.path()).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         drop(lock);
-        assert!(Lock::take(directory.path()).is_err());
+        assert!(at_once(directory.path()).is_err());
         child.kill().unwrap();
         child.wait().unwrap();
         take_when_free(directory.path());
+    }
+
+    #[test]
+    fn a_child_that_is_about_to_go_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = Lock::take(directory.path()).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("0.5").spawn().unwrap();
+        drop(lock);
+        assert!(at_once(directory.path()).is_err());
+        assert!(Lock::take(directory.path()).is_ok());
+        child.wait().unwrap();
+    }
+
+    fn at_once(directory: &Path) -> Result<Lock> {
+        Lock::take_within(Duration::ZERO, directory)
     }
 
     /// A child that another test started just now holds the lock too, until it ends.

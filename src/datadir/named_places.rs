@@ -5,12 +5,14 @@
 //! wherever the donor has them (seen with mariadb-backup 10.11 and 11.8). A server looks for them where it is told to. So
 //! they are moved as the tools' `--copy-back` would move them.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
 use super::stage::DIRECTORY_MODE;
@@ -42,6 +44,60 @@ pub fn check(config: &ServerConfig, data_dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What a start has put at places of a copy. The next one may have another configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// Names at the top, and where they were moved to.
+    moved: BTreeSet<(String, PathBuf)>,
+    /// Directories that were made, each before those in it.
+    made: BTreeSet<PathBuf>,
+}
+
+impl Placed {
+    pub fn is_nothing(&self) -> bool {
+        self.moved.is_empty() && self.made.is_empty()
+    }
+
+    /// What [`make`] will do to a copy. It must be on disk before.
+    pub fn plan(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<Placed> {
+        let mut planned = Placed::default();
+        for (name, place) in moves(config, data_dir, &Contents::of(staged)?) {
+            planned.made.extend(place.parent().into_iter().flat_map(with_parents));
+            planned.moved.insert((name, place));
+        }
+        for named in config.places(data_dir) {
+            if let Place::Below(below) = &named.place {
+                planned.made.extend(with_parents(below));
+            }
+        }
+        planned.made.retain(|directory| !staged.join(directory).exists());
+        Ok(planned)
+    }
+
+    /// Takes note of more; says whether that was news.
+    pub fn add(&mut self, more: Placed) -> bool {
+        let known = (self.moved.len(), self.made.len());
+        self.moved.extend(more.moved);
+        self.made.extend(more.made);
+        known != (self.moved.len(), self.made.len())
+    }
+
+    /// Whether a server of this configuration finds all where it looks for it. `copy` is where the names are that were left at
+    /// the top.
+    pub fn fits(&self, config: &ServerConfig, data_dir: &Path, copy: &Path) -> Result<bool> {
+        let looked_for = |(name, place): &(String, PathBuf)| place_of(config, data_dir, name).as_ref() == Some(place);
+        let names: BTreeSet<&String> = self.moved.iter().map(|(name, _)| name).collect();
+        let is_one_place_each = names.len() == self.moved.len();
+        let is_all_placed = moves(config, data_dir, &Contents::of(copy)?).is_empty();
+        Ok(is_one_place_each && is_all_placed && self.moved.iter().all(looked_for))
+    }
+}
+
+/// A directory below the data directory and all above it.
+fn with_parents(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    directory.ancestors().filter(|directory| *directory != Path::new("")).map(Path::to_owned)
+}
+
 /// Makes the directories, and moves what belongs in them. Again and again does no harm.
 pub fn make(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<()> {
     for named in config.places(data_dir) {
@@ -55,58 +111,66 @@ pub fn make(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<()>
     Ok(())
 }
 
-/// Moves back to the top what an interrupted start has moved: there the donor's list of its tables looks for it.
-pub fn gather(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<()> {
-    let files = config.data_file_places(data_dir).into_iter().map(|(_, place)| place);
-    let places = ["innodb_log_group_home_dir", "innodb_undo_directory", "aria_log_dir_path"]
-        .map(|setting| config.place(setting, data_dir));
-    for place in files.chain(places) {
-        let Place::Below(below) = place else { continue };
-        let directory = staged.join(&below);
-        if below == Path::new("") || !directory.is_dir() {
+/// Takes all of that back, also what a server has made there: at the top the donor's list of its tables looks for it, and so
+/// does the next configuration. Directories that hold nothing go.
+pub fn gather(placed: &Placed, staged: &Path) -> Result<()> {
+    for (name, place) in &placed.moved {
+        take_back(staged, place, name)?;
+    }
+    for directory in placed.made.iter().rev() {
+        let path = staged.join(directory);
+        if !path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
             continue;
         }
-        for (name, target) in moves(config, data_dir, &Contents::of(&directory)?) {
-            let is_free = staged.join(&name).symlink_metadata().is_err();
-            if target == below.join(&name) && is_free {
-                let from = staged.join(&target);
-                std::fs::rename(&from, staged.join(&name))
-                    .map_err(|error| exit::disk_error(error, format!("moving {}", from.display())))?;
-            }
+        for name in Contents::of(&path)?.foreign_names().filter(|name| kind_of(name).is_some()) {
+            take_back(staged, &directory.join(name), name)?;
         }
+        // One that holds more stays.
+        let _ = std::fs::remove_dir(&path);
     }
     Ok(())
 }
 
+fn take_back(staged: &Path, place: &Path, name: &str) -> Result<()> {
+    match staged.join(place).symlink_metadata().is_ok() {
+        true => rename_over_nothing(staged, place, Path::new(name)),
+        false => Ok(()),
+    }
+}
+
 /// Names at a copy's top, and where they belong.
 fn moves(config: &ServerConfig, data_dir: &Path, contents: &Contents) -> Vec<(String, PathBuf)> {
-    let below = |place: Place| match place {
-        Place::Below(below) => below,
-        // It is refused before there is a copy.
-        Place::Outside(_) => PathBuf::new(),
+    let names = contents.foreign_names().map(str::to_owned);
+    let placed = names.filter_map(|name| Some((place_of(config, data_dir, &name)?, name)));
+    placed.map(|(place, name)| (name, place)).collect()
+}
+
+/// Where a name of a copy's top belongs; `None` where that is the top.
+fn place_of(config: &ServerConfig, data_dir: &Path, name: &str) -> Option<PathBuf> {
+    let home = config.data_file_places(data_dir).into_iter().find(|(file, _)| is_called(file, name));
+    let place = match home {
+        Some((_, home)) => home,
+        None => config.place(kind_of(name)?, data_dir),
     };
-    let [redo, undo, aria] = ["innodb_log_group_home_dir", "innodb_undo_directory", "aria_log_dir_path"]
-        .map(|setting| below(config.place(setting, data_dir)));
-    let files = config.data_file_places(data_dir);
-    let mut found = Vec::new();
-    for name in contents.foreign_names() {
-        let numbered = |start: &str| name.strip_prefix(start).is_some_and(is_number);
-        let directory = if let Some((_, home)) = files.iter().find(|(file, _)| is_called(file, name)) {
-            below(home.clone())
-        } else if numbered("ib_logfile") || name == "#innodb_redo" {
-            redo.clone()
-        } else if numbered("undo") || numbered("undo_") {
-            undo.clone()
-        } else if numbered("aria_log.") || name == "aria_log_control" {
-            aria.clone()
-        } else {
-            continue;
-        };
-        if directory != Path::new("") {
-            found.push((name.to_owned(), directory.join(name)));
-        }
+    match place {
+        Place::Below(below) if below != Path::new("") => Some(below.join(name)),
+        // One outside is refused before there is a copy.
+        Place::Below(_) | Place::Outside(_) => None,
     }
-    found
+}
+
+/// The setting that says where a file of this name lies, for those with names of their own.
+fn kind_of(name: &str) -> Option<&'static str> {
+    let numbered = |start: &str| name.strip_prefix(start).is_some_and(is_number);
+    if numbered("ib_logfile") || name == "#innodb_redo" {
+        Some("innodb_log_group_home_dir")
+    } else if numbered("undo") || numbered("undo_") {
+        Some("innodb_undo_directory")
+    } else if numbered("aria_log.") || name == "aria_log_control" {
+        Some("aria_log_dir_path")
+    } else {
+        None
+    }
 }
 
 fn is_called(file: &str, name: &str) -> bool {
@@ -139,12 +203,17 @@ fn make_directory(staged: &Path, below: &Path, setting: &str) -> Result<()> {
     Ok(())
 }
 
-/// Never over something.
 fn move_to(staged: &Path, name: &str, place: &Path) -> Result<()> {
-    let (from, to) = (staged.join(name), staged.join(place));
     if let Some(directory) = place.parent() {
         make_directory(staged, directory, name)?;
     }
+    rename_over_nothing(staged, Path::new(name), place)?;
+    info!(PlaceMoved, file = name, place = %place.display(), "moved to where the server's configuration has it");
+    Ok(())
+}
+
+fn rename_over_nothing(staged: &Path, name: &Path, place: &Path) -> Result<()> {
+    let (from, to) = (staged.join(name), staged.join(place));
     let moved = match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
         // File systems that don't know the flag: nobody else writes there.
         Err(Errno::INVAL) if to.symlink_metadata().is_err() => std::fs::rename(&from, &to),
@@ -152,12 +221,13 @@ fn move_to(staged: &Path, name: &str, place: &Path) -> Result<()> {
         result => result.map_err(Into::into),
     };
     moved.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => Reason::Refused
-            .error(format!("the copy has both {name} and {}: only one of them can be right", place.display())),
+        std::io::ErrorKind::AlreadyExists => Reason::Refused.error(format!(
+            "the copy has both {} and {}: only one of them can be right",
+            name.display(),
+            place.display()
+        )),
         _ => exit::disk_error(error, format!("moving {} to {}", from.display(), to.display())),
-    })?;
-    info!(PlaceMoved, file = name, place = %place.display(), "moved to where the server's configuration has it");
-    Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -216,21 +286,64 @@ mod tests {
         assert!(names.iter().all(|name| !copy.path().join(name).exists()));
     }
 
+    /// As a start does it: announced, then made.
+    fn place(text: &str, copy: &Path, placed: &mut Placed) -> Result<()> {
+        let (config, data_dir) = (ServerConfig::of_text(text), Path::new("/volume/mysql"));
+        gather(placed, copy)?;
+        placed.add(Placed::plan(&config, data_dir, copy)?);
+        make(&config, data_dir, copy)?;
+        Ok(())
+    }
+
     #[test]
-    fn what_was_moved_is_gathered_again() {
-        let text = "innodb_data_home_dir=home\ninnodb_log_group_home_dir=redo\ninnodb_undo_directory=undo";
+    fn another_configuration_finds_all_where_it_looks_for_it() {
         let names = ["ibdata1", "ib_logfile0", "undo001"];
-        let (copy, made) = made(text, &names);
-        made.unwrap();
-        std::fs::write(copy.path().join("undo/other"), "").unwrap();
-        let config = ServerConfig::of_text(text);
-        for _ in 0..2 {
-            gather(&config, Path::new("/volume/mysql"), copy.path()).unwrap();
-            assert!(names.iter().all(|name| copy.path().join(name).is_file()));
+        let configurations = [
+            (
+                "innodb_data_home_dir=home\ninnodb_log_group_home_dir=redo\ninnodb_undo_directory=undo",
+                "home/ibdata1 redo/ib_logfile0 undo/undo001",
+            ),
+            (
+                "innodb_log_group_home_dir=undo\ninnodb_undo_directory=deep/undo",
+                "ibdata1 undo/ib_logfile0 deep/undo/undo001",
+            ),
+            ("log_bin=binlogs/b", "ibdata1 ib_logfile0 undo001"),
+            ("", "ibdata1 ib_logfile0 undo001"),
+        ];
+        for (first, before) in configurations {
+            for (second, after) in configurations {
+                let (copy, mut placed) = (copy(&names), Placed::default());
+                let is_there = |all: &str| all.split(' ').all(|path| copy.path().join(path).is_file());
+                place(first, copy.path(), &mut placed).unwrap();
+                assert!(is_there(before), "{first}");
+                let config = ServerConfig::of_text(second);
+                let fits = placed.fits(&config, Path::new("/volume/mysql"), copy.path()).unwrap();
+                assert_eq!(fits, before == after, "{first}, then {second}");
+                place(second, copy.path(), &mut placed).unwrap();
+                assert!(is_there(after), "{first}, then {second}");
+                gather(&placed, copy.path()).unwrap();
+                // Nothing else is left, no directory either.
+                let left = std::fs::read_dir(copy.path()).unwrap().count();
+                assert!(left == names.len() && is_there(&names.join(" ")), "{first}, then {second}");
+            }
         }
-        assert!(copy.path().join("undo/other").is_file());
-        make(&config, Path::new("/volume/mysql"), copy.path()).unwrap();
-        assert!(copy.path().join("undo/undo001").is_file() && !copy.path().join("undo001").exists());
+    }
+
+    #[test]
+    fn what_a_server_made_at_a_place_is_gathered_or_told() {
+        let (copy, mut placed) = (copy(&["undo001"]), Placed::default());
+        place("innodb_undo_directory=undo\ninnodb_log_group_home_dir=redo", copy.path(), &mut placed).unwrap();
+        for name in ["undo/undo002", "redo/ib_logfile0", "undo/other"] {
+            std::fs::write(copy.path().join(name), "").unwrap();
+        }
+        gather(&placed, copy.path()).unwrap();
+        assert!(
+            ["undo001", "undo002", "ib_logfile0", "undo/other"].iter().all(|name| copy.path().join(name).is_file())
+        );
+        std::fs::write(copy.path().join("undo/undo001"), "").unwrap();
+        let error = gather(&placed, copy.path()).unwrap_err();
+        assert_eq!(reason_of(&error), Some(Reason::Refused));
+        assert!(error.to_string().contains("both undo/undo001 and undo001"), "{error}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::contents::Contents;
 use super::journal::{self, Journal, State};
 use super::layout::{Layout, Place};
+use super::named_places::Placed;
 use super::ownership::Ownership;
 use super::stage;
 use crate::durable;
@@ -25,7 +26,8 @@ pub fn publish(layout: &Layout, prepared: &Journal, ownership: Ownership, replac
     // What was learnt of its prepare is of no more use.
     let mut publishing = prepared.entering(State::Publishing);
     (publishing.received_log, publishing.memory_halvings) = (None, 0);
-    let published = publishing.entering(State::Published);
+    let mut published = publishing.entering(State::Published);
+    published.placed = Placed::default();
     match layout.place {
         Place::Beside => publish_beside(layout, &publishing, &published, ownership, replaces)?,
         Place::Inside => publish_inside(layout, &publishing, &published, ownership)?,

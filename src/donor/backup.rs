@@ -191,6 +191,7 @@ fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, survey: &Survey) -> Of
         inventory: survey.look.as_ref().and_then(|_| listing::encoding(&hello.inventory)),
         expected_bytes: Some(survey.bytes),
         files: Some(survey.open_files),
+        largest_file: Some(survey.largest_file),
         digest: relay::coverage(tool.format(), &hello.digests),
         tool: tool.to_string(),
         server: snapshot.server.unwrap_or_default(),

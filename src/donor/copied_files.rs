@@ -7,6 +7,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::backup_tool::left_files;
 use crate::limits;
 use crate::mysql::storage::Storage;
 use crate::server_config::data_files;
@@ -43,8 +44,12 @@ pub struct Lying {
     pub files: u64,
     /// Of them, those that a backup tool has open all the time.
     pub open_files: u64,
+    /// The length of the longest.
+    pub largest: u64,
     /// A file that stands for one elsewhere.
     pub link: Option<PathBuf>,
+    /// A database that has the name of a file in which a backup tool keeps its own notes.
+    pub clash: Option<String>,
 }
 
 /// Looks at all of it.
@@ -62,6 +67,9 @@ pub fn look(data_dir: &Path, storage: &Storage, copier: Copier) -> std::io::Resu
         // MySQL's images leave a link to the server's socket there, at each start.
         let socket = storage.socket();
         let is_socket = socket.is_some() && entry.path().read_link().ok().map(in_run) == socket.map(in_run);
+        if copier != Copier::Plugin && left_files::is_tools_own(&name) && entry.path().is_dir() {
+            looking.found.clash = Some(name.clone());
+        }
         if !is_passed_over && !is_socket {
             let is_whole = WHOLE.iter().any(|start| name.starts_with(start));
             looking.add(&entry.path(), is_whole);
@@ -98,6 +106,7 @@ impl Looking<'_> {
             let is_filled = self.copier == Copier::Tool { fills_holes: true } && has_ending(path, &["ibd"]);
             self.found.bytes += if is_filled { taken.max(metadata.len()) } else { taken };
             self.found.files += 1;
+            self.found.largest = self.found.largest.max(metadata.len());
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             self.found.open_files += u64::from(limits::is_kept_open(&name));
         }

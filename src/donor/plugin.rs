@@ -126,6 +126,7 @@ fn offer(donor: &Donor, hello: &Hello, survey: Survey, has_look: bool) -> Plugin
         compressed: is_compressed(settings.peering.wire_compression, &hello.packing),
         inventory: listing::encoding(&hello.inventory).filter(|_| has_look),
         expected_bytes: Some(survey.bytes),
+        largest_file: Some(survey.largest_file),
         set_id: snapshot.set_id,
         lineage: snapshot.lineage,
         heartbeat_seconds: relay::heartbeat_seconds(donor.settings.peering.stall_timeout),

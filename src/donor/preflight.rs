@@ -44,6 +44,8 @@ pub struct Survey {
     pub mean_file_bytes: u64,
     /// How many of them a backup tool has open at once.
     pub open_files: u64,
+    /// The length of the longest of them.
+    pub largest_file: u64,
     /// The server's variables, by their names in small letters.
     pub variables: BTreeMap<String, String>,
     /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
@@ -97,6 +99,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
         bytes,
         mean_file_bytes: bytes / lying.files.max(1),
         open_files: lying.open_files,
+        largest_file: lying.largest,
         variables: storage.variables,
         plugin,
         look,
@@ -199,13 +202,18 @@ fn copied(data_dir: &Path, storage: &Storage, copier: Copier) -> Result<Lying, R
     let unknown =
         |error: std::io::Error| not_ready(Event::RefusedServer, format!("looking at {}: {error}", data_dir.display()));
     let found = copied_files::look(data_dir, storage, copier).map_err(unknown)?;
-    match &found.link {
-        Some(link) => {
-            let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
-            Err(unsupported(Event::RefusedOutside, text))
-        }
-        None => Ok(found),
+    if let Some(link) = &found.link {
+        let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
+        return Err(unsupported(Event::RefusedOutside, text));
     }
+    if let Some(name) = &found.clash {
+        let text = format!(
+            "the donor has a database {name}, by whose name the backup tool keeps notes of its own in each backup: give \
+             the database another name"
+        );
+        return Err(unsupported(Event::RefusedUncopied, text));
+    }
+    Ok(found)
 }
 
 fn check_room(bytes: u64, own_room: u64, storage: &Storage, hello: &Hello) -> Result<(), Refusal> {

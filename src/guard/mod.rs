@@ -9,7 +9,9 @@ mod names;
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::thread::{Builder, ScopedJoinHandle};
 
+use crate::limits;
 use crate::ordinal::{Member, Ordinal};
 use crate::own_address;
 use crate::peer::{self, Place, Questions, Refused, Silence};
@@ -67,12 +69,17 @@ impl Guard<'_> {
         let mut surroundings = Surroundings::default();
         let addresses = self.addresses_of_peers(&mut surroundings.unresolved);
         let answers: Vec<_> = std::thread::scope(|scope| {
-            let asked: Vec<_> = addresses.iter().map(|address| scope.spawn(|| self.ask(*address))).collect();
-            asked.into_iter().map(|asked| asked.join()).collect()
+            let asked: Vec<_> =
+                addresses.iter().map(|address| Builder::new().spawn_scoped(scope, || self.ask(*address))).collect();
+            asked.into_iter().map(|asked| asked.map_err(limits::explain).map(ScopedJoinHandle::join)).collect()
         });
         for (address, answer) in addresses.into_iter().zip(answers) {
-            let died = || Err(Silence::Unreachable("asking it failed".to_owned()));
-            match answer.unwrap_or_else(|_| died()) {
+            let unasked = |why: String| Err(Silence::Unreachable(why));
+            let answer = match answer {
+                Ok(answer) => answer.unwrap_or_else(|_| unasked("asking it failed".to_owned())),
+                Err(error) => unasked(format!("asking it failed: {error}")),
+            };
+            match answer {
                 Ok(report) if report.has_data => surroundings.with_data.push(Peer { address, report }),
                 Ok(_) => {}
                 Err(silence) => {

@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::mpsc;
+use std::thread::Builder;
 use std::time::Duration;
 
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
+
+use crate::limits;
 
 /// A resolver that is silent for so long counts as one that fails. The C library's own patience is longer where there
 /// are several name servers.
@@ -15,7 +18,8 @@ pub fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
     let (answer, answered) = mpsc::channel();
     let asked = name.to_owned();
     // The lookup can't be broken off; it ends by itself some time later.
-    std::thread::spawn(move || answer.send(look_up(&asked)));
+    let asking = Builder::new().name("names".into()).spawn(move || answer.send(look_up(&asked)));
+    asking.map_err(|error| limits::explain(error).to_string())?;
     answered.recv_timeout(LIMIT).unwrap_or_else(|_| Err(format!("no answer in {} seconds", LIMIT.as_secs())))
 }
 

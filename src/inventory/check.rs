@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread::Builder;
 
 use rustix::fs::{Advice, fadvise};
 
@@ -77,12 +78,13 @@ impl Copy {
             let reading: Vec<_> = paths
                 .chunks(share)
                 .map(|share| {
-                    scope.spawn(|| share.iter().map(|path| read(&directory.join(path.as_os_str()))).collect::<Vec<_>>())
+                    let read = || share.iter().map(|path| read(&directory.join(path.as_os_str()))).collect::<Vec<_>>();
+                    Builder::new().spawn_scoped(scope, read)
                 })
                 .collect();
             for share in reading {
                 pages.extend(
-                    share.join().map_err(|_| io::Error::other("the thread that reads first pages has panicked"))?,
+                    share?.join().map_err(|_| io::Error::other("the thread that reads first pages has panicked"))?,
                 );
             }
             Ok::<(), io::Error>(())
@@ -113,7 +115,7 @@ impl Copy {
                     faults.take(self.tablespace(&wanted, inventory.keeps_definitions, &names));
                 }
                 Kind::System => system.push(path),
-                Kind::Undo => faults.take(self.undo(path)),
+                Kind::Undo => faults.take(self.undo(path, inventory)),
                 Kind::File { length } => faults.take(self.file(path, *length)),
             }
         }
@@ -163,10 +165,25 @@ impl Copy {
         }
     }
 
-    fn undo(&self, path: &MemberPath) -> Result<(), String> {
+    /// Its id is not the donor's for certain, for a truncation gives it another. But it has one that no other has.
+    fn undo(&self, path: &MemberPath, inventory: &Inventory) -> Result<(), String> {
         let place = self.place_of(path)?;
         let page = self.first_page(&place)?;
+        let is_of_others = |entry: &Entry| match &entry.kind {
+            Kind::Tablespace { id, .. } => *id == page.id,
+            Kind::Undo if entry.path != *path => self.id_of(&entry.path) == Some(page.id),
+            _ => false,
+        };
+        let other = inventory.entries.iter().find(|entry| is_of_others(entry)).map(|entry| entry.path.to_string());
+        let system = || "the system tablespace".to_owned();
+        if let Some(other) = other.or_else(|| (page.id == 0).then(system)) {
+            return Err(format!("{path} has the tablespace id {} of {other}", page.id));
+        }
         must_have(path, self.length(&place), page.least_length())
+    }
+
+    fn id_of(&self, path: &MemberPath) -> Option<u32> {
+        self.place_of(path).and_then(|place| self.first_page(&place)).ok().map(|page| page.id)
     }
 
     /// The first file has the header, and says how long all of them are.

@@ -33,6 +33,11 @@ impl Change {
         }
     }
 
+    /// The rows of an ordinary table that it concerns.
+    fn rows(self) -> String {
+        format!("WHERE status IN ({})", self.from())
+    }
+
     fn in_table(self) -> &'static str {
         match self {
             Change::Disable => "'SLAVESIDE_DISABLED'",
@@ -64,13 +69,22 @@ struct Event {
     originator: u64,
 }
 
-/// Changes all events that it concerns, and returns their names.
-pub async fn change(server: &mut Server, change: Change) -> Result<Vec<String>> {
+/// The names of all events that it concerns.
+pub async fn concerned(server: &mut Server, change: Change) -> Result<Vec<String>> {
+    match server.dialect {
+        Dialect::Mysql { version: (8.., _, _) } => {
+            Ok(in_dictionary(server, change).await?.iter().map(Event::title).collect())
+        }
+        _ => in_table(server, change).await,
+    }
+}
+
+/// Changes them.
+pub async fn change(server: &mut Server, change: Change) -> Result<()> {
     let Dialect::Mysql { version: version @ (8.., _, _) } = server.dialect else {
         return change_in_table(server, change).await;
     };
-    let rows = server.rows(&of_dictionary(change)).await?;
-    let events = rows.iter().map(Event::from_row).collect::<Result<Vec<Event>>>()?;
+    let events = in_dictionary(server, change).await?;
     for event in &events {
         if !event.can_be_named() {
             return Err(Reason::Refused.error(format!(
@@ -88,20 +102,25 @@ pub async fn change(server: &mut Server, change: Change) -> Result<Vec<String>> 
     for setting in server.dialect.session_settings() {
         server.execute(&setting).await?;
     }
-    Ok(events.iter().map(Event::title).collect())
+    Ok(())
 }
 
 /// `created` would take the time of the change.
-async fn change_in_table(server: &mut Server, change: Change) -> Result<Vec<String>> {
-    let which = format!("WHERE status IN ({})", change.from());
-    let names = server.column(&format!("SELECT CONCAT(db, '.', name) FROM mysql.event {which} ORDER BY 1")).await?;
-    if !names.is_empty() {
-        let text = format!("UPDATE mysql.event SET status = {}, created = created {which}", change.in_table());
-        server.execute(&Statement::new(text, "UPDATE mysql.event")).await?;
-        // Aria's and MyISAM's pages are written when a table is closed.
-        server.execute(&Statement::new("FLUSH TABLES mysql.event", "FLUSH TABLES")).await?;
-    }
-    Ok(names)
+async fn change_in_table(server: &mut Server, change: Change) -> Result<()> {
+    let (status, which) = (change.in_table(), change.rows());
+    let text = format!("UPDATE mysql.event SET status = {status}, created = created {which}");
+    server.execute(&Statement::new(text, "UPDATE mysql.event")).await?;
+    // Aria's and MyISAM's pages are written when a table is closed.
+    server.execute(&Statement::new("FLUSH TABLES mysql.event", "FLUSH TABLES")).await
+}
+
+async fn in_table(server: &mut Server, change: Change) -> Result<Vec<String>> {
+    let which = change.rows();
+    server.column(&format!("SELECT CONCAT(db, '.', name) FROM mysql.event {which} ORDER BY 1")).await
+}
+
+async fn in_dictionary(server: &mut Server, change: Change) -> Result<Vec<Event>> {
+    server.rows(&of_dictionary(change)).await?.iter().map(Event::from_row).collect()
 }
 
 fn of_dictionary(change: Change) -> String {

@@ -1,33 +1,27 @@
-//! What a server holds: its tablespaces by its own dictionary, and what other engines have by their files.
+//! What a server holds: its tablespaces by its own dictionary ([`dictionary`]), and what other engines have by their files
+//! ([`files`]).
 //!
-//! | server | asked | |
-//! |---|---|---|
-//! | MariaDB | `INNODB_SYS_TABLES`, which is read from the dictionary | never `INNODB_SYS_TABLESPACES`: it has only what was opened since the start, and crashes 11.8 where that is read-only |
-//! | MySQL from 8.0 on | `INNODB_DATAFILES` and `INNODB_TABLESPACES` | `mysql.ibd` is not among the former |
-//! | MySQL 5.6, 5.7 | `INNODB_SYS_DATAFILES` and `INNODB_SYS_TABLES` | |
-//!
-//! Names are as the files have them. A table whose tablespace was discarded has none; the dictionary says so by the root
-//! of its clustered index, of which there is none then. All of it takes PROCESS: `information_schema.TABLES` would list
-//! what the account may see, without a word about the rest.
+//! Names are as the files have them. All of it takes PROCESS: `information_schema.TABLES` would list what the account may
+//! see, without a word about the rest.
+
+mod dictionary;
+mod files;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::Metadata;
-use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
 use super::dialect::Dialect;
-use super::{Server, innermost, text};
+use super::{Server, innermost};
 use crate::inventory::MOST_ENTRIES;
-use crate::inventory::look::{Look, Mark};
+use crate::inventory::look::Look;
 use crate::unpack::path::MemberPath;
+use dictionary::Tablespace;
 
 /// The longest that the server may take for all of it. 20,000 tables take MariaDB a tenth of a second, MySQL a few.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -35,26 +29,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// ER_SPECIFIC_ACCESS_DENIED_ERROR.
 const NO_PRIVILEGE: u16 = 1227;
 
-/// Ends of the names of files that a backup tool copies beside InnoDB's: data of MyISAM, MERGE, Aria, ARCHIVE and CSV, and
-/// what defines tables, partitions, triggers and databases. (XtraBackup's backup_copy.cc and mariadb-backup's have the
-/// same list.) `.ARM` is there only while a table is optimised.
-const COPIED: [&str; 14] =
-    [".frm", ".par", ".TRG", ".TRN", ".opt", ".MYD", ".MYI", ".MRG", ".MAD", ".MAI", ".ARZ", ".CSM", ".CSV", ".sdi"];
-
-/// Files at the top of a data directory: Aria's control file and logs.
-const ARIA_LOG: &str = "aria_log";
-
-/// A schema of the server's own, which has no rows and is made again.
-const PERFORMANCE_SCHEMA: &str = "performance_schema";
-
 /// The dictionary's own tablespace since MySQL 8.0.
 const DICTIONARY: (u32, &str) = (4_294_967_294, "mysql.ibd");
-
-/// From here on tablespaces are known by the new dictionary.
-const NEW_DICTIONARY: (u16, u16, u16) = (8, 0, 0);
-
-/// The first version whose INNODB_TABLESPACES has a column STATE.
-const WITH_STATE: (u16, u16, u16) = (8, 0, 14);
 
 /// What of a server is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +87,7 @@ pub async fn look(server: &mut Server, user: &str, data_dir: &Path, extent: Exte
             |error: io::Error| anyhow::Error::new(error).context(format!("looking at {}", data_dir.display()));
         // A walk that may take long on a slow volume: heartbeats go on meanwhile.
         let directory = data_dir.to_owned();
-        let walked = tokio::task::spawn_blocking(move || files(&directory)).await;
+        let walked = tokio::task::spawn_blocking(move || files::files(&directory)).await;
         looking.look.files = walked.map_err(|error| anyhow::anyhow!("listing files: {error}"))?.map_err(on_disk)?;
     }
     Ok(looking.look)
@@ -140,37 +116,7 @@ fn unknown(error: mysql_async::Error, user: &str) -> Unknown {
 fn keeps_definitions(dialect: Dialect) -> bool {
     match dialect {
         Dialect::Mariadb => true,
-        Dialect::Mysql { version } => version < NEW_DICTIONARY,
-    }
-}
-
-/// Name and id of each tablespace, and whether it was discarded.
-fn statement(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Mariadb => {
-            "SELECT CONCAT(t.NAME, '.ibd'), t.SPACE, t.TABLE_ID IN (SELECT TABLE_ID \
-             FROM information_schema.INNODB_SYS_INDEXES WHERE TYPE & 1 AND (PAGE_NO IS NULL OR PAGE_NO = 4294967295)) \
-             FROM information_schema.INNODB_SYS_TABLES t WHERE t.SPACE <> 0"
-        }
-        // Without a state: such a server's discarded tablespaces are missed.
-        Dialect::Mysql { version } if version >= NEW_DICTIONARY && version < WITH_STATE => {
-            "SELECT d.PATH, CAST(d.SPACE AS UNSIGNED), 0, COALESCE(t.SPACE_TYPE, '') \
-             FROM information_schema.INNODB_DATAFILES d \
-             LEFT JOIN information_schema.INNODB_TABLESPACES t ON t.SPACE = d.SPACE WHERE d.SPACE <> 0"
-        }
-        Dialect::Mysql { version } if version >= NEW_DICTIONARY => {
-            "SELECT d.PATH, CAST(d.SPACE AS UNSIGNED), COALESCE(t.STATE = 'discarded', 0), COALESCE(t.SPACE_TYPE, '') \
-             FROM information_schema.INNODB_DATAFILES d \
-             LEFT JOIN information_schema.INNODB_TABLESPACES t ON t.SPACE = d.SPACE WHERE d.SPACE <> 0"
-        }
-        // A tablespace of several tables has no root of its own that could be gone. These series show a root that is gone as
-        // -1: the column is signed.
-        Dialect::Mysql { .. } => {
-            "SELECT d.PATH, d.SPACE, d.SPACE IN (SELECT t.SPACE FROM information_schema.INNODB_SYS_TABLES t \
-             JOIN information_schema.INNODB_SYS_INDEXES i ON i.TABLE_ID = t.TABLE_ID \
-             WHERE i.TYPE & 1 AND (i.PAGE_NO IS NULL OR i.PAGE_NO < 0 OR i.PAGE_NO = 4294967295)) \
-             FROM information_schema.INNODB_SYS_DATAFILES d WHERE d.SPACE <> 0"
-        }
+        Dialect::Mysql { version } => version < dictionary::NEW,
     }
 }
 
@@ -188,33 +134,27 @@ struct Looking {
 }
 
 impl Looking {
-    /// Row by row: there may be very many.
     async fn ask(&mut self, server: &mut Server, user: &str) -> Result<(), Unknown> {
-        let failed = |error| unknown(error, user);
-        let dialect = server.dialect;
-        let mut rows = server.connection.query_iter(statement(dialect)).await.map_err(failed)?;
-        while let Some(row) = rows.next().await.map_err(failed)? {
-            self.take(row)?;
+        for tablespace in dictionary::tablespaces(server).await.map_err(|error| unknown(error, user))? {
+            self.take(tablespace)?;
         }
-        if matches!(dialect, Dialect::Mysql { version } if version >= NEW_DICTIONARY) {
+        if matches!(server.dialect, Dialect::Mysql { version } if version >= dictionary::NEW) {
             let (id, name) = DICTIONARY;
             self.look.tablespaces.insert(id, member(name)?);
         }
         Ok(())
     }
 
-    fn take(&mut self, row: Row) -> Result<(), Unknown> {
-        let mut columns = row.unwrap().into_iter().map(|value| text(value).unwrap_or_default());
-        let mut column = || columns.next().unwrap_or_default();
-        let (path, id, discarded, kind) = (column(), column(), column(), column());
+    fn take(&mut self, tablespace: Tablespace) -> Result<(), Unknown> {
         // A rebuild's that is under way, and what it left.
-        if discarded == "1" || path.contains("/#sql") {
+        if tablespace.path.contains("/#sql") {
             return Ok(());
         }
-        let path = self.relative(&path)?;
-        if kind == "Undo" {
+        let path = self.relative(&tablespace.path)?;
+        if tablespace.is_undo {
             self.look.undo_files.insert(path);
         } else {
+            let id = tablespace.id;
             let id = id.parse().map_err(|_| anyhow::anyhow!("{path} has the tablespace id {id:?}"))?;
             self.look.tablespaces.insert(id, path);
         }
@@ -280,61 +220,6 @@ fn member(path: &str) -> Result<MemberPath, Unknown> {
     MemberPath::new(path.as_bytes()).map_err(|error| Unknown::Uncopied(format!("no copy can have {path:?}: {error}")))
 }
 
-/// What lies in the databases' directories. Files come and go while a server runs.
-fn files(data_dir: &Path) -> io::Result<BTreeMap<MemberPath, Mark>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(data_dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let text = name.to_string_lossy();
-        let kind = entry.file_type()?;
-        // Neither ours, nor lost+found, nor a server's own for temporary tables or caches.
-        let is_database = kind.is_dir() && !text.starts_with(['.', '#']) && text != "lost+found";
-        if kind.is_file() && text.starts_with(ARIA_LOG) {
-            add(&mut found, &entry.path(), name.as_bytes())?;
-        } else if is_database && text != PERFORMANCE_SCHEMA {
-            add_database(&mut found, &entry.path(), name.as_bytes())?;
-        }
-    }
-    Ok(found)
-}
-
-fn add_database(found: &mut BTreeMap<MemberPath, Mark>, directory: &Path, database: &[u8]) -> io::Result<()> {
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let text = name.to_string_lossy();
-        // `#sql…` is a statement's that runs, or was killed.
-        if !text.starts_with('#') && COPIED.iter().any(|end| text.ends_with(end)) {
-            add(found, &entry.path(), &[database, b"/", name.as_bytes()].concat())?;
-        }
-    }
-    Ok(())
-}
-
-fn add(found: &mut BTreeMap<MemberPath, Mark>, path: &Path, name: &[u8]) -> io::Result<()> {
-    let metadata = match path.symlink_metadata() {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        metadata => metadata?,
-    };
-    let name = MemberPath::new(name).map_err(io::Error::other)?;
-    if metadata.is_file() {
-        found.insert(name, mark(&metadata));
-    }
-    if found.len() > MOST_ENTRIES {
-        return Err(io::Error::other(format!("more than {MOST_ENTRIES} files")));
-    }
-    Ok(())
-}
-
-fn mark(metadata: &Metadata) -> Mark {
-    Mark { inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()), length: metadata.len() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -383,49 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn files_of_other_engines_and_definitions_are_listed_and_nothing_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let write = |name: &str| {
-            let path = directory.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
-        };
-        let listed =
-            ["aria_log.00000001", "aria_log_control", "app/a#P#p0.MAD", "app/a.frm", "app/db.opt", "app/t.TRG"];
-        for name in listed {
-            write(name);
-        }
-        for name in [
-            "app/t.ibd",
-            "app/#sql-alter-1-2.frm",
-            "app/notes.txt",
-            "performance_schema/x.sdi",
-            "#innodb_temp/t.frm",
-            ".mysqlset-stage/a.frm",
-            "ib_buffer_pool",
-            "lost+found/x.frm",
-        ] {
-            write(name);
-        }
-        let found = names(files(directory.path()).unwrap().keys());
-        let mut expected = listed.map(str::to_owned);
-        expected.sort();
-        assert_eq!(found, expected);
-    }
-
-    #[test]
     fn an_account_that_may_not_ask_is_told_what_it_needs() {
         let text = Unknown::NoPrivilege { user: "backup".into() }.to_string();
         assert!(text.contains("\"backup\"") && text.contains("GRANT PROCESS"), "{text}");
     }
 
     #[test]
-    fn what_only_lists_opened_tablespaces_is_never_asked() {
-        for version in ["10.11.19-MariaDB", "11.8.9-MariaDB"] {
-            assert!(!statement(Dialect::of(version).unwrap()).contains("SYS_TABLESPACES"));
-        }
-        assert!(statement(Dialect::of("5.7.44").unwrap()).contains("INNODB_SYS_DATAFILES"));
-        assert!(statement(Dialect::of("8.0.36").unwrap()).contains("INNODB_DATAFILES"));
+    fn definitions_lie_in_files_before_mysql_8() {
         let keeps = |version: &str| keeps_definitions(Dialect::of(version).unwrap());
         assert_eq!([keeps("11.8.9-MariaDB"), keeps("5.7.44"), keeps("8.0.36")], [true, true, false]);
     }

@@ -2,6 +2,10 @@
 //!
 //! The server program itself is asked, and reads the same files when it is started: nothing here imitates how it looks for
 //! them. Settings that stand only in the server container's arguments are not known here.
+//!
+//! [`crate::server_config`] reads files by itself, and neither can do the other's work. An image of a backup tool alone has no
+//! server to ask, and places are judged there all the same, before any program runs; a private server has to read what the
+//! pod's own will, by the names that are built into its program.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

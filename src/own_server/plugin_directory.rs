@@ -1,8 +1,11 @@
 //! The directory that a private server loads libraries from: links to those that its own configuration names.
 
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
+
+use super::setup::DIRECTORY_MODE;
 
 /// What MySQL 9.7 loads by itself, and the key components with their settings, which only its own manifest names.
 const ALWAYS: [&str; 2] = ["component_reference_cache", "component_keyring_"];
@@ -21,7 +24,7 @@ pub fn libraries(name: &str, value: &str) -> Vec<String> {
 
 /// Makes it. A library that isn't there is none: the server says so, as the pod's will.
 pub fn make(directory: &Path, installed: &Path, libraries: &[String]) -> io::Result<()> {
-    std::fs::create_dir(directory)?;
+    DirBuilder::new().mode(DIRECTORY_MODE).create(directory)?;
     let Ok(entries) = std::fs::read_dir(installed) else { return Ok(()) };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

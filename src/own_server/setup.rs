@@ -1,6 +1,7 @@
 //! What a private server runs on and with: initialised and started.
 
 use std::ffi::OsString;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,6 +26,9 @@ pub(super) const PERIOD: Duration = Duration::from_millis(50);
 
 /// How long a new database may take to be made.
 const TIME_TO_INITIALISE: Duration = Duration::from_secs(900);
+
+/// For us and the server, which runs as we do.
+pub(super) const DIRECTORY_MODE: u32 = 0o700;
 
 /// Sockets have no longer names. (unix(7))
 const LONGEST_SOCKET: usize = 107;
@@ -151,8 +155,11 @@ impl Setup<'_> {
     fn make_directory(&self) -> Result<()> {
         let run = self.run();
         remove(&run)?;
-        let made = std::fs::create_dir(&run)
-            .and_then(|()| std::fs::create_dir(self.tmp()))
+        let mut private = std::fs::DirBuilder::new();
+        private.mode(DIRECTORY_MODE);
+        let made = private
+            .create(&run)
+            .and_then(|()| private.create(self.tmp()))
             .and_then(|()| std::fs::write(run.join("init.sql"), ""));
         made.map_err(|error| exit::disk_error(error, format!("making {}", run.display())))
     }

@@ -42,9 +42,13 @@ fn unmarked(line: &str) -> &str {
     line.split_once(MARK).map_or(line, |(_, text)| text.trim())
 }
 
-/// A full volume is not the server's fault.
+/// A full volume is not the server's fault, nor is a limit.
 pub fn reason_of(ended: &Ended, otherwise: Reason) -> Reason {
-    if ended.lines.is_about_space() { Reason::DiskFull } else { otherwise }
+    match ended.lines.is_about_space() {
+        _ if ended.met_limit() => Reason::Limit,
+        true => Reason::DiskFull,
+        false => otherwise,
+    }
 }
 
 #[cfg(test)]

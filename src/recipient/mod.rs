@@ -18,7 +18,7 @@ use crate::datadir::journal::{CloneRecord, Lineage, ListedBy, PluginCopy, SetId,
 use crate::event::info;
 use crate::exit::{self, Reason};
 use crate::inventory::encoding;
-use crate::limits::Descriptors;
+use crate::limits::{self, Descriptors};
 use crate::ordinal::Ordinal;
 use crate::own_server::Program;
 use crate::peer::{self, Answer, Asker, Incoming, Silence};
@@ -141,6 +141,7 @@ pub fn receive(
         match (answer, means.server) {
             (Answer::Stream(incoming), _) => {
                 check_descriptors(&incoming.offer).map_err(Setback::Fatal)?;
+                check_file_size(incoming.offer.largest_file)?;
                 let directory = (means.stage)().map_err(Setback::Fatal)?;
                 unpack_all(*incoming, donor, &directory, means)
             }
@@ -154,6 +155,11 @@ pub fn receive(
 fn check_descriptors(offer: &Offer) -> anyhow::Result<()> {
     let Some(files) = offer.files else { return Ok(()) };
     Descriptors::for_files(files).map(drop).map_err(|too_few| Reason::Limit.because(too_few))
+}
+
+/// It is the donor that says how long its files are: another one's may be shorter.
+fn check_file_size(largest: Option<u64>) -> Result<(), Setback> {
+    limits::check_file_size(largest).map_err(|too_long| Setback::Unusable(Reason::Limit.because(too_long)))
 }
 
 /// Unpacks to the stream's end and believes it only then.
@@ -246,8 +252,12 @@ fn position_of(donor: Ordinal, format: Format, data: &Path) -> anyhow::Result<Po
 fn setback_of(error: UnpackError, bytes: u64) -> Setback {
     match error {
         // It is the donor that says how long a file gets: another one may know better.
-        UnpackError::Output { ref source, .. } if source.kind() == ErrorKind::FileTooLarge => {
-            Setback::Broken { why: error.to_string(), bytes }
+        UnpackError::Output { path, source } if source.kind() == ErrorKind::FileTooLarge => {
+            let error = exit::disk_error(source, format!("writing {}", path.display()));
+            match exit::reason_of(&error) {
+                Some(Reason::Limit) => Setback::Unusable(error),
+                _ => Setback::Broken { why: format!("{error:#}"), bytes },
+            }
         }
         UnpackError::NoRoom { holes: 0, .. } => Setback::Fatal(Reason::DiskFull.error(error)),
         // And how long a hole: the next donor's may be shorter.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use super::{Means, Received, Setback, checked_inventory, inventory_file, setback_of_wire};
+use super::{Means, Received, Setback, check_file_size, checked_inventory, inventory_file, setback_of_wire};
 use crate::clone_plugin::{Fetch, HeldTurn, Trouble};
 use crate::datadir::journal::PluginCopy;
 use crate::event::info;
@@ -35,6 +35,7 @@ pub fn receive(
 ) -> Result<Received, Setback> {
     let Lease { offer, stream } = lease;
     let started = Instant::now();
+    check_file_size(offer.largest_file)?;
     let patience = asker.peering.stall_timeout * STALLS;
     let turn = HeldTurn::hold(stream, patience).context("the connection to the donor").map_err(Setback::Fatal)?;
     info!(

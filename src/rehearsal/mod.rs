@@ -18,6 +18,7 @@
 
 mod memory;
 mod opening;
+mod patience;
 mod shadow;
 mod statements;
 mod verdict;
@@ -34,7 +35,7 @@ use crate::exit::{Reason, reason_of};
 use crate::own_server::{Access, Configuration, Grants, PodConfiguration, Program, Setup};
 use crate::progress::Progress;
 use opening::Opened;
-use shadow::Shadow;
+pub use shadow::Shadow;
 
 /// More than what isolates the server: little memory; and files are read through the page cache, which brings the two pages
 /// that each table is opened by in one read.

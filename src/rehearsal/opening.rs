@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tracing::debug;
 
+use super::patience::{self, Sizes, TIME_TO_OPEN};
 use super::statements::{self, Asked};
 use super::verdict::{Verdict, judge};
 use crate::event::warn;
@@ -19,12 +20,6 @@ use crate::own_server::OwnServer;
 
 /// How long a list may take: MySQL 5.7 reads a definition for each table in it.
 const TIME_TO_LIST: Duration = Duration::from_secs(600);
-
-/// How long a table may take to be opened. A healthy one takes a millisecond; a node that is short of disk is slow.
-const TIME_TO_OPEN: Duration = Duration::from_secs(60);
-
-/// The slowest check of a table's index, in bytes a second.
-const CHECKED_PER_SECOND: u64 = 4 << 20;
 
 /// Schemas of MariaDB's own, whose tables are Aria's.
 const OWN_SCHEMAS: [&str; 2] = ["mysql", "sys"];
@@ -90,7 +85,7 @@ pub async fn open_all(own_server: &mut OwnServer, data_dir: &Path) -> Result<Ope
     let server = &mut own_server.server;
     let dialect = server.dialect;
     let list = Listing::of(server, data_dir).await.map_err(Trouble::Unlisted)?;
-    let check_limit = TIME_TO_OPEN + Duration::from_secs(list.largest_index / CHECKED_PER_SECOND);
+    let check_limit = patience::time_to_read(list.largest_index);
     let (mut opened, mut dictionary) = (Opened::default(), Dictionary::default());
     for schema in &list.schemas {
         let engines = list.needs_engines(schema);
@@ -99,8 +94,8 @@ pub async fn open_all(own_server: &mut OwnServer, data_dir: &Path) -> Result<Ope
             let verdict = match statements::of(dialect, &table) {
                 Asked::Nothing => Verdict::NotReadable("its rows are not in the data directory"),
                 Asked::Open(statement) => {
-                    let verdict = judge(server.ask(&statement, TIME_TO_OPEN).await);
-                    ended(verdict, statement, TIME_TO_OPEN)?
+                    let limit = list.time_to_open(server, &table).await;
+                    ended(judge(server.ask(&statement, limit).await), statement, limit)?
                 }
                 Asked::Check(statement) => {
                     let verdict = judge(server.check(&statement, check_limit).await);
@@ -208,6 +203,8 @@ struct Listing {
     schemas: Vec<String>,
     all_engines: bool,
     largest_index: u64,
+    /// Where a table that is large takes longer to be opened.
+    large: Option<Sizes>,
 }
 
 impl Listing {
@@ -218,7 +215,16 @@ impl Listing {
         let is_cheap = server.dialect.has_engines_in_dictionary();
         let files = statements::checked_files(data_dir);
         let all_engines = is_cheap || !foreign.is_empty() || files.of_users;
-        Ok(Listing { schemas, all_engines, largest_index: files.largest_index })
+        let reads_rows = server.dialect.rows_to_open_a_file() > 0;
+        let large = reads_rows.then(|| Sizes::of(data_dir)).filter(|sizes| !sizes.are_small());
+        Ok(Listing { schemas, all_engines, largest_index: files.largest_index, large })
+    }
+
+    /// A server that can't tell the name of a table's files has the least time to open it.
+    async fn time_to_open(&self, server: &mut Server, table: &Table) -> Duration {
+        let Some(sizes) = &self.large else { return TIME_TO_OPEN };
+        let name = server.file_name(table, TIME_TO_OPEN).await;
+        name.map_or(TIME_TO_OPEN, |name| sizes.time_to_open(&name))
     }
 
     fn needs_engines(&self, schema: &str) -> bool {

@@ -40,7 +40,7 @@ impl ServerConfig {
     /// Reads the configuration of a server of this series (`10.11`); where none is known, of any.
     pub fn read(directory: &Path, series: Option<&str>) -> Result<ServerConfig> {
         ServerConfig::of_files(&MAIN_FILES.map(Path::new), directory, series).map_err(|error| {
-            Reason::Settings.because(error.context("the server's configuration can't be read (--server-config)"))
+            Reason::Refused.because(error.context("the server's configuration can't be read (--server-config)"))
         })
     }
 

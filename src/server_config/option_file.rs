@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -191,13 +191,20 @@ fn read(path: &Path) -> Result<Option<String>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(reading),
     };
+    let kind = metadata.file_type();
+    if kind.is_fifo() || kind.is_socket() || kind.is_block_device() {
+        bail!("{} is no file: a server that reads it may wait for ever; remove it", path.display());
+    }
     if !metadata.is_file() || metadata.permissions().mode() & 0o002 != 0 {
         return Ok(None);
     }
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)).with_context(reading)?;
     if bytes.len() as u64 > LARGEST {
-        bail!("{} has more than {LARGEST} bytes: no option file has", path.display());
+        bail!(
+            "{} has more than {LARGEST} bytes: make it shorter, or move parts of it to a file beside it",
+            path.display()
+        );
     }
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
@@ -267,5 +274,27 @@ mod tests {
         let is_wanted = |_: &str| true;
         let error = Reader::of(&is_wanted).file(&file).unwrap_err().to_string();
         assert!(error.contains("my.cnf has more than"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_file_of_options_ends_no_start_without_a_word() {
+        let directory = tempfile::tempdir().unwrap();
+        let conf_d = directory.path().join("conf.d");
+        std::fs::create_dir_all(conf_d.join("directory.cnf")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", conf_d.join("masked.cnf")).unwrap();
+        std::os::unix::fs::symlink("/nowhere/at/all", conf_d.join("dangling.cnf")).unwrap();
+        std::fs::write(conf_d.join("garbage.cnf"), [0, 255, 91, 10, 128]).unwrap();
+        std::fs::write(conf_d.join("loop.cnf"), "!include loop.cnf\n!includedir ../conf.d\n[mysqld]\nx=1\n").unwrap();
+        let is_wanted = |_: &str| true;
+        // Each file of the directory reads the whole of it again, ten deep.
+        let read = || Reader::of(&is_wanted).directory(&conf_d);
+        let error = read().unwrap_err().to_string();
+        assert!(error.contains("more than 1000 files"), "{error}");
+        std::fs::write(conf_d.join("loop.cnf"), "!include loop.cnf\n[mysqld]\nx=1\n").unwrap();
+        read().unwrap();
+        let made = std::process::Command::new("mkfifo").arg(conf_d.join("pipe.cnf")).status().unwrap();
+        assert!(made.success());
+        let error = read().unwrap_err().to_string();
+        assert!(error.contains("pipe.cnf is no file"), "{error}");
     }
 }

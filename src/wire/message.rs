@@ -185,6 +185,9 @@ pub struct Offer {
     /// How many of InnoDB's files there are: prepare keeps all of them open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
+    /// The length of the longest file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest_file: Option<u64>,
     /// How the inventory is encoded that comes behind the backup; one of those that the hello names. (Absent: none comes)
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub inventory: Option<String>,
@@ -237,6 +240,9 @@ pub struct PluginOffer {
     /// About how many bytes the copy will have: what lies in the data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_bytes: Option<u64>,
+    /// The length of the longest file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest_file: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

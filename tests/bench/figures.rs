@@ -28,7 +28,7 @@ const fn figure(name: &'static str, unit: &'static str, bar: Bar) -> Figure {
 
 /// All of them, in the order in which they are shown. Processor time is user and system time together; a wall ends when
 /// the last byte is synced; GB are of the backup's stream.
-pub const ALL: [Figure; 18] = [
+pub const ALL: [Figure; 20] = [
     // A recorded stream through both ends, against ncat and mbstream.
     figure("transfer.recipient_cpu", "s/GB", Bar::Ratio(0.14)),
     figure("transfer.donor_relay_cpu", "s/GB", Bar::Ratio(0.5)),
@@ -52,6 +52,9 @@ pub const ALL: [Figure; 18] = [
     // A server opens every table of a prepared copy: of 2.2 GB, and of 20,000 tables. The other figures are without it.
     figure("rehearsal.wall", "s", Bar::Ours(2.0)),
     figure("rehearsal.small_files_wall", "s", Bar::Ours(15.0)),
+    // What a donor's server lists of 20,000 tables, and a recipient's look at their first pages.
+    figure("inventory.look_wall", "s", Bar::Ours(0.5)),
+    figure("inventory.headers_wall", "s", Bar::Ours(2.0)),
     // 20,000 tables through both ends, against ncat and mbstream.
     figure("small_files.wall", "s", Bar::Ratio(0.8)),
     figure("small_files.recipient_cpu", "s/GB", Bar::None),

@@ -13,6 +13,7 @@ mod disk;
 mod donor;
 mod figures;
 mod floor;
+mod inventory;
 mod machine;
 mod manifest;
 mod member;
@@ -36,7 +37,7 @@ use data::{Data, Database};
 use figures::Figures;
 
 /// What can be measured alone.
-const PARTS: [&str; 5] = ["transfer", "clone", "prepare", "rehearsal", "small_files"];
+const PARTS: [&str; 6] = ["transfer", "clone", "prepare", "rehearsal", "inventory", "small_files"];
 
 /// Unless told otherwise. With three, two samples in a bad moment of a shared machine are a bad median.
 const RUNS: usize = 5;
@@ -97,6 +98,7 @@ fn measure(part: &str, data: &Data, work: &Path, runs: usize, figures: &mut Figu
             rehearsal::measure(&data.large()?, "rehearsal.wall", work, runs, figures)?;
             rehearsal::measure(&data.small()?, "rehearsal.small_files_wall", work, runs, figures)
         }
+        "inventory" => inventory::measure(&data.small()?, work, runs, figures),
         _ => streams::small_files(&near(data.small()?, work)?, work, runs, figures),
     }
 }

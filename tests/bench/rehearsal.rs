@@ -37,6 +37,11 @@ fn interrupt(data_dir: &Path, volume: &Volume) -> Result<()> {
         "position": {"by": "mariadb-gtid", "slave_pos": ""}, "inventory": "legacy-stream"});
     let journal = json!({"version": 1, "state": "prepared", "since": 0, "clone": clone});
     std::fs::write(volume.stage().join(".mysqlset.json"), journal.to_string())?;
-    run_command(Command::new("cp").arg("--archive").arg(data_dir).arg(volume.staged_data()))?;
+    copy(data_dir, &volume.staged_data())
+}
+
+/// Copies a database whose server has stopped, to where nothing is yet.
+pub fn copy(data_dir: &Path, target: &Path) -> Result<()> {
+    run_command(Command::new("cp").arg("--archive").arg(data_dir).arg(target))?;
     settle()
 }

@@ -30,6 +30,7 @@ pub fn offer(format: Format, tool: &str, server: &str) -> Offer {
         packing: None,
         expected_bytes: None,
         files: None,
+        largest_file: None,
         inventory: Some(encoding::NAME.into()),
         tool: tool.into(),
         server: server.into(),

@@ -79,6 +79,8 @@ pub enum Needs {
     Tutorial,
     /// A kernel that has IPv6.
     Ipv6,
+    /// MariaDB's plugin that has keys of encrypted data from a file.
+    KeyPlugin,
 }
 
 /// The server that this run of the tests is about.
@@ -119,6 +121,16 @@ pub fn parse(text: &str) -> Result<Manifests> {
 pub fn usr_of(image: &str) -> Result<PathBuf> {
     let found = ALL.iter().find(|server| server.image == image);
     found.with_context(|| format!("no image {image:?} in the harness's table (tests/pods/servers.rs)"))?.usr()
+}
+
+/// Where MariaDB's image has its plugins.
+pub const PLUGINS: &str = "/usr/lib/mysql/plugin";
+
+/// Plugins of the machine's server, where they were fetched: the package of its program has none.
+pub fn fetched_plugins() -> Option<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/plugins/mariadb-10.11");
+    let is_wanted = directory.join("fetched").exists() && !Path::new(PLUGINS).exists();
+    is_wanted.then(|| directory.join("root/usr/lib/mysql/plugin"))
 }
 
 impl Server {
@@ -312,6 +324,13 @@ impl Server {
             (Needs::ClonePlugin, Family::Mariadb) => Some("it is about MySQL's CLONE plugin"),
             (Needs::Tutorial, _) if self.is_the_machines => None,
             (Needs::Tutorial, _) => Some("the tutorial's pods in it know mariadb-backup 10.11 only"),
+            (Needs::KeyPlugin, _)
+                if self.is_the_machines && (fetched_plugins().is_some() || Path::new(PLUGINS).exists()) =>
+            {
+                None
+            }
+            (Needs::KeyPlugin, _) if self.is_the_machines => Some("its plugin for keys is not there: `make packages`"),
+            (Needs::KeyPlugin, _) => Some("a plugin for keys is fetched for MariaDB 10.11 only"),
             (_, Family::Mariadb) | (Needs::Gtid, Family::Mysql { gtid: true }) => None,
             (Needs::BackupTool, _) => Some("it is about a backup tool and its stream, and this server has none"),
             (Needs::Gtid, _) => Some("only GTIDs tell what another server has"),

@@ -19,6 +19,7 @@ mod broken;
 mod ddl;
 mod donors;
 mod e2e;
+mod encrypted;
 mod events;
 mod faults;
 mod first_start;

@@ -77,6 +77,20 @@ fn a_table_whose_definition_is_lost() -> Result<()> {
     Ok(())
 }
 
+/// The tool writes a file over the directory's name.
+#[test]
+fn a_database_by_the_name_of_the_tools_notes() -> Result<()> {
+    needs!(BackupTool);
+    for name in ["xtrabackup_info", "mariadb_backup_checkpoints"] {
+        let cluster = primary(|_| {})?;
+        cluster.sql("mysql-0", &format!("CREATE DATABASE {name}; CREATE TABLE {name}.t (n INT)"))?;
+        let end = refused(&cluster)?;
+        assert_eq!(end.exit_code, 21, "{end:?}");
+        assert!(end.message.contains(&format!("a database {name}")), "{end:?}");
+    }
+    Ok(())
+}
+
 /// The tables whose names have large letters would be there, and no statement would find them.
 #[test]
 fn another_case_of_names() -> Result<()> {

@@ -1,11 +1,13 @@
 //! Prepare: what the tool's word for success does not say.
 
-use std::os::unix::fs::chown;
+use std::collections::BTreeSet;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use mysqlset::unpack::{Format, unpack};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::needs;
 use crate::pods::manifest::Manifests;
@@ -259,5 +261,61 @@ fn a_donors_tool_with_few_descriptors_is_named() -> Result<()> {
     set::wait_for_log(&cluster, "mysql-1", "clone", "too many open files: raise the container's limit")?;
     let log = cluster.logs("mysql-0", "sidecar");
     ensure!(log.contains("a clone failed") && log.contains("too many open files"), "{log}");
+    Ok(())
+}
+
+/// A pod that is deleted kills its prepare: for nothing that the backup or the memory has done.
+#[test]
+fn a_prepare_that_was_told_to_stop_is_made_again_with_all_of_its_memory() -> Result<()> {
+    needs!(BackupTool);
+    let volume = tempfile::tempdir()?;
+    let stage = volume.path().join(".mysqlset-mysql-stage");
+    for path in [volume.path().join("mysql"), stage.join("data")] {
+        std::fs::create_dir_all(&path)?;
+        chown(path, Some(999), Some(999))?;
+    }
+    std::fs::write(stage.join("data/ib_logfile0"), "a log")?;
+    std::fs::write(stage.join("data/backup-my.cnf"), "[mysqld]\ninnodb_page_size=16384\n")?;
+    let clone = r#""clone":{"donor":"x","donor_pod":"mysql-0","tool":"x","bytes":1,"seconds":1.0,"received_at":1,"inventory":"legacy-stream",
+        "position":{"by":"mariadb-gtid","slave_pos":"0-100-1"}}"#;
+    let journal = format!(r#"{{"version":1,"state":"received","since":1,{clone},"prepare_attempts":0}}"#);
+    std::fs::write(stage.join(".mysqlset.json"), journal)?;
+    // A tool whose prepare never ends.
+    let (programs, calls) = (tempfile::tempdir()?, volume.path().join("calls"));
+    let tool = programs.path().join("mariadb-backup");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--prepare*) echo \"$*\" >>{}; exec sleep 60;; esac\nexec /usr/bin/mariadb-backup \"$@\"\n",
+        calls.display()
+    );
+    std::fs::write(&tool, script)?;
+    std::fs::set_permissions(&tool, PermissionsExt::from_mode(0o755))?;
+    let path = format!("{}:{}", programs.path().display(), std::env::var("PATH")?);
+    // More often than a prepare that is killed is repeated.
+    for (signal, code) in [(Signal::TERM, Some(143)); 3].into_iter().chain([(Signal::KILL, None)]) {
+        let begun = std::fs::read_to_string(&calls).unwrap_or_default().lines().count();
+        let mut clone = tested()
+            .command(set::BINARY)?
+            .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--donor", "127.0.0.1:1"])
+            .args(["--rehearsal", "off", "--data-dir"])
+            .arg(volume.path().join("mysql"))
+            .env("PATH", &path)
+            .spawn()?;
+        let deadline = Instant::now() + PATIENCE;
+        while std::fs::read_to_string(&calls).unwrap_or_default().lines().count() == begun {
+            ensure!(clone.try_wait()?.is_none() && Instant::now() < deadline, "no prepare after {begun}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let told = Instant::now();
+        kill_process(Pid::from_child(&clone), signal)?;
+        assert_eq!(clone.wait()?.code(), code);
+        ensure!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+        let journal: serde_json::Value = serde_json::from_slice(&std::fs::read(stage.join(".mysqlset.json"))?)?;
+        assert_eq!(journal["memory_halvings"].as_u64(), None, "{journal}");
+        assert_eq!(journal["prepare_attempts"] == 0, signal == Signal::TERM, "{journal}");
+        ensure!(stage.join("data/ib_logfile0").exists() && journal["state"] == "preparing", "{journal}");
+    }
+    let calls = std::fs::read_to_string(&calls)?;
+    let memory: BTreeSet<_> = calls.split_whitespace().filter(|word| word.starts_with("--use-memory")).collect();
+    assert_eq!((memory.len(), calls.lines().count()), (1, 4), "{calls}");
     Ok(())
 }

@@ -73,6 +73,10 @@ impl Examine for BackupLines {
     fn reason(&self) -> Option<&str> {
         self.explained.as_deref()
     }
+
+    fn is_about_limit(&self) -> bool {
+        self.complaint.as_ref().is_some_and(|(fault, _)| *fault == Fault::Limit)
+    }
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@
 use rustix::process::{Resource, getrlimit};
 
 use super::super::Family;
-use crate::child::{is_about_space, names_error};
+use crate::child::{is_about_long_file, is_about_space, names_error};
 use crate::exit::Reason;
+use crate::limits;
 
 /// What a line tells is wrong. The greater one is nearer to the cause of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +37,8 @@ pub enum Fault {
     Descriptors,
     /// The volume is full.
     VolumeFull,
+    /// A limit of the container: threads, memory, the size of a file.
+    Limit,
 }
 
 impl Fault {
@@ -43,6 +46,7 @@ impl Fault {
     pub fn reason(self) -> Reason {
         match self {
             Fault::VolumeFull => Reason::DiskFull,
+            Fault::Limit | Fault::Descriptors => Reason::Limit,
             _ => Reason::Prepare,
         }
     }
@@ -60,6 +64,10 @@ impl Fault {
                     shown(limit.maximum)
                 )
             }
+            Fault::Limit => match limits::told_by(line).or_else(|| limits::of_signal(libc::SIGXFSZ)) {
+                Some(limit) => format!("{limit}: {line}"),
+                None => line.to_owned(),
+            },
             _ => line.to_owned(),
         }
     }
@@ -122,7 +130,8 @@ pub fn in_prepare(family: Family, line: &str) -> Option<Fault> {
         Family::Mariadb => listed(&MARIADB, line).or_else(|| line.contains("[ERROR]").then_some(Fault::Other)),
         Family::Percona => listed(&PERCONA, line),
     };
-    resources(line).or_else(|| listed(&BOTH, line)).or_else(by_number).or_else(by_family)
+    let never_ends = || is_without_thread(line).then_some(Fault::Limit);
+    resources(line).or_else(never_ends).or_else(|| listed(&BOTH, line)).or_else(by_number).or_else(by_family)
 }
 
 /// Lines that tell why a tool failed. That it did is told by its status.
@@ -156,12 +165,21 @@ const COMPLAINTS: [Known; 24] = [
 /// The fault that a line of a backup, or of a prepare that failed, names as the reason.
 pub fn complaint(family: Family, line: &str) -> Option<Fault> {
     resources(line)
+        .or_else(|| limits::told_by(line).map(|_| Fault::Limit))
         .or_else(|| listed(&COMPLAINTS, line))
         .or_else(|| in_prepare(family, line))
         .or_else(|| is_marked(line).then_some(Fault::Other))
 }
 
+/// Of mariadb-backup's pool, which then waits for ever for its first thread (10.11, tpool/tpool_generic.cc).
+fn is_without_thread(line: &str) -> bool {
+    line.contains("threadpool thread could not be created") && line.trim_end().ends_with("in pool 0")
+}
+
 fn resources(line: &str) -> Option<Fault> {
+    if limits::file_size().is_some() && is_about_long_file(line) {
+        return Some(Fault::Limit);
+    }
     if is_about_space(line) {
         return Some(Fault::VolumeFull);
     }

@@ -97,4 +97,8 @@ impl Examine for PrepareLines {
     fn reason(&self) -> Option<&str> {
         self.explained.as_deref()
     }
+
+    fn is_about_limit(&self) -> bool {
+        self.complaint.as_ref().is_some_and(|(fault, _)| *fault == Fault::Limit)
+    }
 }

@@ -25,6 +25,7 @@ use crate::server_config::{ServerConfig, lines, setting};
 use crate::unpack::forbidden::{self, TOOLS_SETTINGS};
 use known::Verdict;
 use plugins::Wanted;
+pub use plugins::check_key_files;
 
 /// Far more than the file has had, in bytes.
 const LARGEST: u64 = 64 << 10;

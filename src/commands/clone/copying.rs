@@ -5,20 +5,23 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::ways::Ways;
-use crate::backup_tool::Prepared;
+use crate::backup_tool::{Prepared, server_options};
+use crate::child;
 use crate::datadir::journal::{FILE_NAME, Journal, State, now};
-use crate::datadir::layout::Layout;
+use crate::datadir::layout::{Layout, Place};
 use crate::datadir::ownership::Ownership;
-use crate::datadir::{earlier_life, named_places, publish, stage};
+use crate::datadir::{earlier_life, publish, stage};
 use crate::durable;
 use crate::event::{info, warn};
 use crate::exit::{self, Reason, reason_of};
+use crate::limits;
 use crate::peer::{Asker, Site};
 use crate::progress::Progress;
 use crate::recipient::{Means, receive_from_any};
 use crate::rehearsal::Rehearsal;
 use crate::server_config::ServerConfig;
 use crate::settings::{Clone, HostPort};
+use crate::stop::Noted;
 use crate::wire::message::Wants;
 
 /// Backups that may turn out not to be whole before the clone is given up.
@@ -62,7 +65,7 @@ impl From {
 impl Copying<'_> {
     pub fn run(&self, interrupted: Option<Journal>) -> Result<()> {
         let mut journal = match interrupted {
-            Some(journal) if journal.state == State::Publishing => {
+            Some(journal) if self.is_to_be_published(Some(&journal))? => {
                 // An older version removed that only now.
                 if self.layout.staged_data().exists() {
                     earlier_life::remove(&self.layout.staged_data(), &self.config)?;
@@ -70,12 +73,27 @@ impl Copying<'_> {
                 return self.publish(&journal);
             }
             Some(journal) if matches!(journal.state, State::Received | State::Preparing | State::Prepared) => journal,
+            Some(journal) if journal.state == State::Publishing => {
+                warn!(
+                    CloneProvenAgain,
+                    "the server's configuration has other places than the copy was proven with: proving it again"
+                );
+                journal.entering(State::Prepared)
+            }
             other => self.receive(0, other.map_or(0, |journal| journal.memory_halvings))?,
         };
         while let Prepared::Failed(failure) = self.make_whole(&mut journal)? {
+            if child::are_ended() && journal.state == State::Prepared {
+                // A private server was killed by us, perhaps: that says nothing of the copy.
+                return Err(failure);
+            }
             let (failed, halvings) = (journal.failed_backups + 1, journal.memory_halvings);
+            let reason = reason_of(&failure);
+            let is_about_memory = reason == Some(Reason::Limit) && limits::memory().is_some();
+            // With less for its pages there may be enough for the rest.
+            let halvings = halvings + u32::from(is_about_memory);
             // Another backup of the same size finds no more room; and where nobody is to be asked, the next start asks.
-            let is_in_vain = reason_of(&failure) == Some(Reason::DiskFull) || self.from.donors.is_empty();
+            let is_in_vain = reason == Some(Reason::DiskFull) || self.from.donors.is_empty();
             if failed == BACKUPS || is_in_vain {
                 self.give_up_backup(halvings)?;
                 return Err(failure);
@@ -84,6 +102,31 @@ impl Copying<'_> {
             journal = self.receive(failed, halvings)?;
         }
         self.publish(&journal)
+    }
+
+    /// Whether nothing but that is left to do: the copy was proven, and with the places that this configuration names. One that
+    /// is in the data directory in part can't be proven again.
+    pub(super) fn is_to_be_published(&self, interrupted: Option<&Journal>) -> Result<bool> {
+        let Some(journal) = interrupted.filter(|journal| journal.state == State::Publishing) else { return Ok(false) };
+        let staged = self.layout.staged_data();
+        let mut is_fit = true;
+        for directory in [&staged, &self.layout.data_dir] {
+            let is_copy = directory == &staged || self.layout.place == Place::Inside;
+            if is_copy && directory.exists() {
+                is_fit &= journal.placed.fits(&self.config, &self.layout.data_dir, directory)?;
+            }
+        }
+        if is_fit {
+            return Ok(true);
+        }
+        if self.layout.place == Place::Beside && staged.exists() {
+            return Ok(false);
+        }
+        Err(Reason::Refused.error(
+            "an earlier start began to publish the copy, and since then places in the server's configuration have been \
+             changed (innodb_*_dir, innodb_undo_directory, aria_log_dir_path): give them back, and change them once the \
+             server runs, as its manual says",
+        ))
     }
 
     /// Throws the backup away: the next start begins anew, not where this one gave up. The journal says so before
@@ -103,7 +146,8 @@ impl Copying<'_> {
     /// Received, preparing or prepared → prepared, and proven whole.
     fn make_whole(&self, journal: &mut Journal) -> Result<Prepared> {
         if journal.state != State::Prepared {
-            if let Prepared::Failed(error) = self.prepare(journal)? {
+            let mut noted = Noted::not_yet();
+            if let Prepared::Failed(error) = self.prepare(journal, &mut noted)? {
                 return Ok(Prepared::Failed(error));
             }
             // The tool's writes last before the journal relies on them.
@@ -126,7 +170,7 @@ impl Copying<'_> {
 
     /// Empty or interrupted → received, after so many backups that could not be prepared.
     fn receive(&self, failed_backups: u32, memory_halvings: u32) -> Result<Journal> {
-        named_places::check(&self.config, &self.layout.data_dir)?;
+        self.keys().map_or(Ok(()), server_options::check_key_files)?;
         // What an earlier start left is worth nothing, and takes room that is asked for now.
         self.clear_stage(memory_halvings)?;
         let asker = Asker {

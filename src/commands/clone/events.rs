@@ -1,8 +1,15 @@
 //! Events of the event scheduler in a prepared copy: on a replica those that came with it never run, not even between its
 //! server's start and our first statement; on a recovered primary they run again.
 //!
-//! They are changed before the copy is published, by a private server on it. Killed anywhere in here, the next start does it
-//! again: the journal says prepared, the private server recovers what the killed one left, and the proof comes after.
+//! ```text
+//!  look      on a shadow of the copy, with InnoDB read-only     no event to change: the copy stays as it is
+//!  announce  the journal names the events
+//!  change    a private server on the copy itself, then a sync
+//!  tell      the journal names none any more, and the proof comes
+//! ```
+//!
+//! A killed server that wrote leaves a copy on which no read-only one can start. So a start that finds events named in the
+//! journal does not look: its server writes too, and recovers what the killed one left.
 
 use std::path::Path;
 
@@ -12,12 +19,14 @@ use tokio::runtime::Handle;
 use super::copying::Copying;
 use crate::backup_tool::Prepared;
 use crate::cli::Rehearse;
+use crate::datadir::earlier_life;
 use crate::datadir::journal::Journal;
 use crate::durable;
 use crate::event::{info, warn};
 use crate::exit::{self, Reason, reason_of};
 use crate::mysql::events::{self, Change};
-use crate::own_server::{Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
+use crate::own_server::{Access, Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
+use crate::rehearsal::Shadow;
 use crate::wire::message::Wants;
 
 /// The files that hold events where they are an ordinary table, each with its length while no event was ever in it: Aria's
@@ -49,6 +58,8 @@ impl Held {
     }
 }
 
+const LOOKING: &str = "looking for the copy's events";
+
 const THEY_RUN: &str = "those that were enabled run on this pod wherever its event_scheduler is ON";
 
 impl Copying<'_> {
@@ -61,10 +72,11 @@ impl Copying<'_> {
     }
 
     /// Changes the events of a backup tool's copy. One by the plugin has a server on it earlier, which does it.
-    pub(super) fn settle_events(&self, journal: &Journal) -> Result<Prepared> {
-        let data = self.layout.staged_data();
-        let held = Held::by(&data);
-        if journal.clone.as_ref().is_some_and(|clone| clone.plugin.is_some()) || held == Held::None {
+    pub(super) fn settle_events(&self, journal: &mut Journal) -> Result<Prepared> {
+        let held = Held::by(&self.layout.staged_data());
+        let is_interrupted = journal.changing_events.is_some();
+        let is_by_plugin = journal.clone.as_ref().is_some_and(|clone| clone.plugin.is_some());
+        if is_by_plugin || held == Held::None && !is_interrupted {
             return Ok(Prepared::Whole);
         }
         if self.settings.rehearsal == Rehearse::Off {
@@ -74,51 +86,97 @@ impl Copying<'_> {
             );
             return Ok(Prepared::Whole);
         }
-        let program = Program::find()?.filter(|program| self.ways.misfit(&program.version).is_none());
+        let fits = |program: &Program| self.ways.misfit(&program.version).is_none() && program.can_be_isolated();
+        let program = Program::find()?.filter(fits);
         let Some(program) = program else {
             warn!(EventsUnchanged, "the copy may hold events, and no server program here can change them: {THEY_RUN}");
             return Ok(Prepared::Whole);
         };
-        match Handle::current().block_on(self.settle_events_by(&program, &data)) {
-            Ok(names) => tell(self.change_of_events(), &names),
-            // The server can't start on this copy: another one may be better.
-            Err(error) if reason_of(&error) == Some(Reason::Rehearsal) => return Ok(Prepared::Failed(error)),
-            Err(error) => return Err(error),
+        match Handle::current().block_on(self.settle_events_by(&program, journal)) {
+            Ok(()) => Ok(Prepared::Whole),
+            // The server can't start on this copy, or can't change its events: another one may be better.
+            Err(error) if reason_of(&error) == Some(Reason::Rehearsal) => Ok(Prepared::Failed(error)),
+            Err(error) => Err(error),
         }
-        // What the server wrote lasts before the journal says that the copy is published.
-        durable::sync_file_system(&data)
-            .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
-        Ok(Prepared::Whole)
     }
 
-    async fn settle_events_by(&self, program: &Program, data: &Path) -> Result<Vec<String>> {
-        let stage = self.layout.stage();
-        let scratch = tempfile::tempdir_in(&stage)
-            .map_err(|error| exit::disk_error(error, format!("making a directory in {}", stage.display())))?;
-        let pod = PodConfiguration::read(program, &self.settings.server_config, scratch.path(), Reason::Rehearsal)?;
-        let setup = Setup {
+    async fn settle_events_by(&self, program: &Program, journal: &mut Journal) -> Result<()> {
+        let (stage, data) = (self.layout.stage(), self.layout.staged_data());
+        let pod = PodConfiguration::read(program, &self.settings.server_config, &stage, Reason::Rehearsal)?;
+        let on = |data_dir: &Path, access| Setup {
             program,
             stage: &stage,
-            data_dir: data.to_owned(),
+            data_dir: data_dir.to_owned(),
             configuration: Configuration::OfPod(&pod),
             grants: Grants::Skipped,
-            // MariaDB's table is Aria's, which is written all the same; InnoDB's files stay as they are.
-            access: program.access_to_events(data),
+            access,
             pool: LEAST_POOL,
             options: OPTIONS.iter().chain(program.options_on_copy()).map(Into::into).collect(),
             blame: Reason::Rehearsal,
         };
-        let mut own_server = setup.start(&|| true).await?;
-        let changed = events::change(&mut own_server.server, self.change_of_events()).await;
-        // Another copy may be another answer; this one would be taken up again and again.
-        let names = changed.map_err(|error| Reason::Rehearsal.because(error.context("changing the copy's events")))?;
+        if journal.changing_events.is_none() {
+            // A server that can't start without writing can't look either.
+            let can_look = !program.lacks_log(&data);
+            let names = if can_look { self.look_for_events(&data, on).await? } else { Vec::new() };
+            if names.is_empty() && can_look {
+                return Ok(());
+            }
+            self.announce_events(journal, names)?;
+        }
+        let mut own_server = on(&data, program.access_to_events(&data)).start(&|| true).await?;
+        let (server, change) = (&mut own_server.server, self.change_of_events());
+        let names = events::concerned(server, change).await.map_err(|error| blamed(error, LOOKING))?;
+        self.announce_events(journal, names)?;
+        let changed = events::change(server, change).await;
+        changed.map_err(|error| blamed(error, "changing the copy's events"))?;
+        own_server.stop().await?;
+        // It has made itself a UUID.
+        earlier_life::remove(&data, &self.config)?;
+        // What the server wrote lasts before the journal says so.
+        durable::sync_file_system(&data)
+            .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
+        self.tell_of_events(journal);
+        self.write(journal)
+    }
+
+    /// Has the journal name events before they are changed: after a kill the next start finds them changed, and must tell
+    /// all the same.
+    pub(super) fn announce_events(&self, journal: &mut Journal, names: Vec<String>) -> Result<()> {
+        let mut all = journal.changing_events.clone().unwrap_or_default();
+        all.extend(names);
+        all.sort();
+        all.dedup();
+        if journal.changing_events.as_ref() == Some(&all) {
+            return Ok(());
+        }
+        journal.changing_events = Some(all);
+        self.write(journal)
+    }
+
+    /// Says which events were changed, by this start or a killed one. The journal that is written next names none.
+    pub(super) fn tell_of_events(&self, journal: &mut Journal) {
+        tell(self.change_of_events(), &journal.changing_events.take().unwrap_or_default());
+    }
+
+    /// The events that must be changed. The copy stays as it is where a shadow of it takes no room.
+    async fn look_for_events<'a>(&self, data: &Path, on: impl Fn(&Path, Access) -> Setup<'a>) -> Result<Vec<String>> {
+        let shadow = self.rehearsal.as_ref().map(|_| Shadow::of(data)).transpose()?;
+        let place = shadow.as_ref().map_or(data, Shadow::path);
+        let mut own_server = on(place, Access::ReadOnly).start(&|| true).await?;
+        let found = events::concerned(&mut own_server.server, self.change_of_events()).await;
+        let names = found.map_err(|error| blamed(error, LOOKING))?;
         own_server.stop().await?;
         Ok(names)
     }
 }
 
+/// Another copy may be another answer; this one would be taken up again and again.
+fn blamed(error: anyhow::Error, doing: &'static str) -> anyhow::Error {
+    Reason::Rehearsal.because(error.context(doing))
+}
+
 /// Says what was changed. Replication disables an event on a replica whether its primary has it enabled or not.
-pub(super) fn tell(change: Change, names: &[String]) {
+fn tell(change: Change, names: &[String]) {
     let (count, list) = (names.len(), names.join(", "));
     match change {
         _ if names.is_empty() => {}

@@ -17,15 +17,16 @@ mod ways;
 use anyhow::Result;
 
 use crate::cli::OnLostPrimary;
-use crate::datadir::journal::{FILE_NAME, Journal, State};
+use crate::datadir::journal::{FILE_NAME, Journal};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
 use crate::datadir::ownership::Ownership;
 use crate::datadir::stage;
-use crate::datadir::state::look;
+use crate::datadir::{named_places, state::look};
 use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::guard::Guard;
+use crate::limits;
 use crate::ordinal::Role;
 use crate::peer::{self, Place, Questions};
 use crate::server_config::ServerConfig;
@@ -73,11 +74,16 @@ pub fn run(settings: &Clone) -> Result<()> {
             Plan::Recover(donors) => From { donors, wants: Wants::Recovery, primary: None },
         },
     };
+    limits::ensure_room().map_err(|none| Reason::Limit.because(none))?;
     let ways = Ways::find(settings.peering.method)?;
     let config = config(settings, &ways)?;
-    let is_proven = interrupted.as_ref().is_some_and(|journal| journal.state == State::Publishing);
-    let rehearsal = if is_proven { None } else { rehearsing::plan(settings, &layout, &ways)? };
-    let copying = Copying { settings, layout: &layout, ownership, ways, config, rehearsal, from, replacing: None };
+    // Before anything that is there is touched: with the setting mended, a good copy is still of use.
+    named_places::check(&config, &layout.data_dir)?;
+    let rehearsal = None;
+    let mut copying = Copying { settings, layout: &layout, ownership, ways, config, rehearsal, from, replacing: None };
+    if !copying.is_to_be_published(interrupted.as_ref())? {
+        copying.rehearsal = rehearsing::plan(settings, &layout, &copying.ways)?;
+    }
     copying.run(interrupted)
 }
 
@@ -90,8 +96,10 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
         return stage::discard(layout);
     }
     let replace = || -> Result<()> {
+        limits::ensure_room().map_err(|none| Reason::Limit.because(none))?;
         let (ways, from) = (Ways::find(settings.peering.method)?, From::for_replica(settings));
         let config = config(settings, &ways)?;
+        named_places::check(&config, &layout.data_dir)?;
         let rehearsal = rehearsing::plan(settings, layout, &ways)?;
         let copying = Copying { settings, layout, ownership, ways, config, rehearsal, from, replacing: Some(old) };
         copying.run(interrupted)

@@ -2,16 +2,18 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::copying::Copying;
 use crate::backup_tool::received_log::ReceivedLog;
 use crate::backup_tool::{self, Attempt, Prepared, Proof, left_files, memory, server_options};
+use crate::child;
 use crate::clone_plugin::StartedCopy;
 use crate::datadir::journal::{Journal, PluginCopy, State, Unproven};
 use crate::event::{info, warn};
 use crate::exit::{Reason, reason_of};
 use crate::progress::Progress;
+use crate::stop::Noted;
 
 /// Tries to prepare one received copy.
 const PREPARE_TRIES: u32 = 2;
@@ -19,21 +21,50 @@ const PREPARE_TRIES: u32 = 2;
 impl Copying<'_> {
     /// Received, or interrupted while preparing → prepared. An attempt is counted before it is made: one that takes
     /// the whole container down with it counts too.
-    pub(super) fn prepare(&self, journal: &mut Journal) -> Result<Prepared> {
+    pub(super) fn prepare(&self, journal: &mut Journal, noted: &mut Noted) -> Result<Prepared> {
         match journal.clone.as_ref().and_then(|clone| clone.plugin.clone()) {
-            Some(copy) => self.recover_copy(journal, &copy),
-            None => self.prepare_backup(journal),
+            Some(copy) => self.recover_copy(journal, &copy, noted),
+            None => self.prepare_backup(journal, noted),
+        }
+    }
+
+    fn begin_attempt(&self, journal: &mut Journal, noted: &mut Noted) -> Result<()> {
+        noted.begin()?;
+        *journal = journal.entering(State::Preparing);
+        journal.prepare_attempts += 1;
+        journal.told_to_stop = false;
+        self.write(journal)
+    }
+
+    /// One that we ended ourselves, because we were told to stop, was no try, and nothing is learnt from it.
+    fn note_stop(&self, journal: &mut Journal) -> Result<()> {
+        if !child::are_ended() {
+            return Ok(());
+        }
+        journal.prepare_attempts -= 1;
+        journal.told_to_stop = true;
+        self.write(journal)?;
+        bail!("told to stop while preparing")
+    }
+
+    /// Wrong keys look like damage: no tool tells the one from the other.
+    fn with_keys_in_mind(&self, error: anyhow::Error) -> anyhow::Error {
+        match (self.keys(), reason_of(&error)) {
+            (Some(_), Some(Reason::Prepare)) => {
+                Reason::Prepare.error(format!("{error:#}; with --keyring: are the keys here those of the donor?"))
+            }
+            _ => error,
         }
     }
 
     /// Once: what a failed prepare leaves is worth nothing, and another one on it may report success. One that was killed
     /// is repeated while the log is as it was received: then all of it is done again.
-    fn prepare_backup(&self, journal: &mut Journal) -> Result<Prepared> {
+    fn prepare_backup(&self, journal: &mut Journal, noted: &mut Noted) -> Result<Prepared> {
         // A tool that isn't here is no try.
         let (tool, data) = (self.ways.needed_tool()?, self.layout.staged_data());
         if journal.state == State::Preparing {
             // Perhaps for its memory: where a container is killed as a whole, nobody is left to say so.
-            journal.memory_halvings += 1;
+            journal.memory_halvings += u32::from(!journal.told_to_stop);
             if let Some(why) = self.why_not_again(journal)? {
                 let why = format!("an earlier start was killed while it prepared the backup, and {why}");
                 return Ok(Prepared::Failed(Reason::Prepare.error(why)));
@@ -53,16 +84,18 @@ impl Copying<'_> {
         let full = self.full_memory();
         loop {
             let earlier = journal.prepare_attempts + journal.failed_backups;
-            *journal = journal.entering(State::Preparing);
-            journal.prepare_attempts += 1;
-            self.write(journal)?;
+            self.begin_attempt(journal, noted)?;
             let memory = memory::halved(full, journal.memory_halvings);
-            match backup_tool::prepare(tool, &data, memory, earlier)? {
+            let attempt = backup_tool::prepare(tool, &data, memory, earlier);
+            if !matches!(attempt, Ok(Attempt::Whole(_) | Attempt::Failed(_))) {
+                self.note_stop(journal)?;
+            }
+            match attempt? {
                 Attempt::Whole(proof) => {
                     take_note(journal, proof);
                     return Ok(Prepared::Whole);
                 }
-                Attempt::Failed(error) => return Ok(Prepared::Failed(error)),
+                Attempt::Failed(error) => return Ok(Prepared::Failed(self.with_keys_in_mind(error))),
                 Attempt::Killed { error, for_memory } => {
                     journal.memory_halvings += u32::from(for_memory);
                     if let Some(why) = self.why_not_again(journal)? {
@@ -93,7 +126,7 @@ impl Copying<'_> {
     }
 
     /// A copy by the plugin: the server's own recovery, which may be repeated.
-    fn recover_copy(&self, journal: &mut Journal, copy: &PluginCopy) -> Result<Prepared> {
+    fn recover_copy(&self, journal: &mut Journal, copy: &PluginCopy, noted: &mut Noted) -> Result<Prepared> {
         self.ways.needed_server()?;
         let full = self.full_memory();
         let mut outcome = Prepared::Failed(
@@ -101,10 +134,12 @@ impl Copying<'_> {
         );
         while journal.prepare_attempts < PREPARE_TRIES {
             let memory = memory::halved(full, journal.prepare_attempts + journal.memory_halvings);
-            *journal = journal.entering(State::Preparing);
-            journal.prepare_attempts += 1;
-            self.write(journal)?;
-            outcome = self.prepare_copy(journal, copy, memory)?;
+            self.begin_attempt(journal, noted)?;
+            let tried = self.prepare_copy(journal, copy, memory);
+            if !matches!(tried, Ok(Prepared::Whole)) {
+                self.note_stop(journal)?;
+            }
+            outcome = tried?;
             match &outcome {
                 Prepared::Whole => break,
                 // Another try finds no more room, and the copy is thrown away to make some.
@@ -139,9 +174,11 @@ impl Copying<'_> {
             self.write(journal)?;
         }
         let change = self.change_of_events();
-        super::events::tell(change, &running.change_events(change)?);
+        self.announce_events(journal, running.events(change)?)?;
+        running.change_events(change)?;
         running.forget_source()?;
         running.stop()?;
+        self.tell_of_events(journal);
         drop(progress);
         info!(PrepareDone, seconds = started.elapsed().as_secs_f64(), "prepared");
         Ok(Prepared::Whole)

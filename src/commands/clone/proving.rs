@@ -5,8 +5,9 @@ use anyhow::Result;
 
 use super::copying::Copying;
 use crate::backup_tool::Prepared;
+use crate::datadir::earlier_life;
 use crate::datadir::journal::{CloneRecord, Journal, Unproven};
-use crate::datadir::{earlier_life, named_places};
+use crate::datadir::named_places::{self, Placed};
 use crate::exit::{self, Reason};
 
 /// The checks that a copy has passed, beside its prepare.
@@ -42,21 +43,27 @@ impl Copying<'_> {
     /// tools': between the two checks only names change, and after both names and owners.
     pub(super) fn prove(&self, journal: &mut Journal) -> Result<Prepared> {
         let staged = self.layout.staged_data();
+        // An interrupted start may have had another configuration.
+        if let Prepared::Failed(error) = self.gather_places(journal)? {
+            return Ok(Prepared::Failed(error));
+        }
         earlier_life::remove(&staged, &self.config)?;
-        if let Prepared::Failed(error) = self.make_places()? {
+        if let Prepared::Failed(error) = self.make_places(journal)? {
             return Ok(Prepared::Failed(error));
         }
         if let Prepared::Failed(error) = self.settle_events(journal)? {
             return Ok(Prepared::Failed(error));
         }
-        named_places::gather(&self.config, &self.layout.data_dir, &staged)?;
+        if let Prepared::Failed(error) = self.gather_places(journal)? {
+            return Ok(Prepared::Failed(error));
+        }
         let mut proofs = Proofs::default();
         match self.compare_inventory(journal)? {
             Some(Prepared::Failed(error)) => return Ok(Prepared::Failed(error)),
             Some(Prepared::Whole) => proofs.inventory = true,
             None => {}
         }
-        if let Prepared::Failed(error) = self.make_places()? {
+        if let Prepared::Failed(error) = self.make_places(journal)? {
             return Ok(Prepared::Failed(error));
         }
         match self.rehearse()? {
@@ -74,10 +81,22 @@ impl Copying<'_> {
     }
 
     /// Two files for one place are that donor's fault: another backup may have one.
-    fn make_places(&self) -> Result<Prepared> {
-        match named_places::make(&self.config, &self.layout.data_dir, &self.layout.staged_data()) {
-            Err(error) if exit::reason_of(&error) == Some(Reason::Refused) => Ok(Prepared::Failed(error)),
-            made => made.map(|()| Prepared::Whole),
+    fn make_places(&self, journal: &mut Journal) -> Result<Prepared> {
+        let (data_dir, staged) = (&self.layout.data_dir, self.layout.staged_data());
+        if journal.placed.add(Placed::plan(&self.config, data_dir, &staged)?) {
+            self.write(journal)?;
         }
+        or_failed(named_places::make(&self.config, data_dir, &staged))
+    }
+
+    fn gather_places(&self, journal: &Journal) -> Result<Prepared> {
+        or_failed(named_places::gather(&journal.placed, &self.layout.staged_data()))
+    }
+}
+
+fn or_failed(placed: Result<()>) -> Result<Prepared> {
+    match placed {
+        Err(error) if exit::reason_of(&error) == Some(Reason::Refused) => Ok(Prepared::Failed(error)),
+        done => done.map(|()| Prepared::Whole),
     }
 }

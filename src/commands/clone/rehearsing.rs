@@ -25,6 +25,9 @@ pub fn plan(settings: &Clone, layout: &Layout, ways: &Ways) -> Result<Option<Reh
         return Ok(None);
     }
     let program = Program::find().map_err(|error| {
+        if exit::reason_of(&error) == Some(Reason::Limit) {
+            return error;
+        }
         Reason::Rehearsal.error(format!(
             "the server here does not tell its version ({error:#}): repair the image, or say --rehearsal off"
         ))

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use crate::backup_tool::{BackupTool, series_of};
 use crate::cli::Method;
 use crate::event::{info, warn};
-use crate::exit::Reason;
+use crate::exit::{Reason, reason_of};
 use crate::own_server::Program;
 use crate::unpack::Format;
 
@@ -57,6 +57,7 @@ impl Ways {
                 Ok(Ways { tool: None, server: Some(server) })
             }
             (Ok(tool), server) => Ok(Ways { tool: Some(tool), server }),
+            (Err(error), _) if reason_of(&error) == Some(Reason::Limit) => Err(error),
             (Err(_), Some(server)) => Ok(Ways { tool: None, server: Some(server) }),
             (Err(error), None) => {
                 Err(error.context("no mysqld with the CLONE plugin (MySQL 8.0.17 or later) is in PATH either"))

@@ -24,6 +24,7 @@ fn inventory() -> Inventory {
         Entry { path: path("data/ibdata1"), kind: Kind::System },
         Entry { path: path("ibdata2"), kind: Kind::System },
         Entry { path: path("undo001"), kind: Kind::Undo },
+        Entry { path: path("undo002"), kind: Kind::Undo },
         Entry { path: path("app/p.par"), kind: Kind::File { length: Some(36) } },
         Entry { path: path("app/a.frm"), kind: Kind::File { length: Some(700) } },
         Entry { path: path("app/a.MAD"), kind: Kind::File { length: None } },
@@ -51,6 +52,7 @@ fn files() -> Files {
         ("ibdata1", (100 * page, Some((0, 164)))),
         ("ibdata2", (64 * page, None)),
         ("undo001", (10 * page, Some((1000, 10)))),
+        ("undo002", (10 * page, Some((1001, 10)))),
         ("app/a.frm", (700, None)),
         ("app/a.MAD", (8192, None)),
     ]
@@ -107,7 +109,7 @@ fn each_file_that_is_missing_is_noticed() {
 fn the_first_fault_is_named_and_all_are_counted() {
     let verdict = verdict(&Files::new());
     let text = verdict.to_string();
-    assert!(text.ends_with("before and after it: app/t.ibd is missing; and 9 more"), "{text}");
+    assert!(text.ends_with("before and after it: app/t.ibd is missing; and 10 more"), "{text}");
 }
 
 #[test]
@@ -144,6 +146,16 @@ fn a_cut_system_or_undo_tablespace_is_noticed() {
 fn another_tablespace_in_the_place_of_the_systems_is_noticed() {
     let said = said(|files| files.get_mut("ibdata1").unwrap().1 = Some((9, 164)));
     assert_eq!(said, "1: ibdata1 has the tablespace id 9 in the place of 0");
+}
+
+/// It has a new id after a truncation.
+#[test]
+fn an_undo_tablespace_may_have_any_id_that_no_other_has() {
+    let with = |id: u32| said(|files| files.get_mut("undo001").unwrap().1 = Some((id, 10)));
+    assert_eq!(with(4_294_967_152), "nothing");
+    assert_eq!(with(0), "1: undo001 has the tablespace id 0 of the system tablespace");
+    assert_eq!(with(2), "1: undo001 has the tablespace id 2 of app/p#P#p0.ibd");
+    assert_eq!(with(1001), "2: undo001 has the tablespace id 1001 of undo002");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A database that a test makes by itself, stages as a prepared copy, and damages; and what `clone` makes of it.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -144,10 +144,7 @@ impl Staged {
         for path in [staged.volume.path().join("mysql"), staged.stage(), staged.data()] {
             chown(path, Some(999), Some(999))?;
         }
-        // What prepare and the check of an earlier life leave out.
-        for name in ["auto.cnf", "multi-master.info", "mysqld-auto.cnf"] {
-            let _ = std::fs::remove_file(staged.data().join(name));
-        }
+        staged.forget_earlier_life();
         let clone = r#""clone":{"donor":"x","donor_pod":"mysql-0","tool":"x","bytes":1,"seconds":1.0,"received_at":1,"inventory":"legacy-stream",
             "position":{"by":"mariadb-gtid","slave_pos":"0-100-1"}}"#;
         let journal = format!(
@@ -155,6 +152,13 @@ impl Staged {
         );
         std::fs::write(staged.stage().join(".mysqlset.json"), journal)?;
         Ok(staged)
+    }
+
+    /// What prepare and the check of an earlier life leave out.
+    pub fn forget_earlier_life(&self) {
+        for name in ["auto.cnf", "multi-master.info", "mysqld-auto.cnf"] {
+            let _ = std::fs::remove_file(self.data().join(name));
+        }
     }
 
     pub fn stage(&self) -> PathBuf {
@@ -182,11 +186,26 @@ impl Staged {
         self.config.path()
     }
 
+    /// Gives all of it to a user, who may come there.
+    pub fn give_to(&self, user: &str) -> Result<()> {
+        for directory in [&self.volume, &self.config] {
+            std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755))?;
+        }
+        let given = Command::new("chown").arg("-R").arg(user).arg(self.volume.path()).status()?;
+        ensure!(given.success(), "chown failed");
+        Ok(())
+    }
+
     /// `clone`, which finds no donor.
     pub fn command(&self) -> Result<Command> {
+        self.command_in("mysql-1")
+    }
+
+    pub fn command_in(&self, pod: &str) -> Result<Command> {
         let mut command = tested().command(BINARY)?;
         command
-            .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--donor", "127.0.0.1:1"])
+            .env("MYSQLSET_ON_LOST_PRIMARY", "recover")
+            .args(["clone", "--hostname", pod, "--give-up-after", "0", "--donor", "127.0.0.1:1"])
             .arg("--data-dir")
             .arg(self.published())
             .arg("--server-config")

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::database::{Staged, digests, odd};
+use super::database::{Running, Staged, digests, odd};
 use crate::pods::PATIENCE;
+use crate::pods::servers::tested;
 
 /// Processes that have a path among their arguments.
 fn users_of(path: &std::path::Path) -> Vec<u32> {
@@ -45,16 +46,70 @@ fn a_killed_clone_rehearses_again_and_publishes_without_another_backup() -> Resu
         assert!(journal.contains("\"prepared\"") && !staged.is_published(), "{there}: {journal}");
 
         // A process that ends has no arguments any more before it lets go of its lock.
-        let mut ended = staged.clone(&[])?;
-        while ended.code == Some(33) && Instant::now() < deadline {
-            ended = staged.clone(&[])?;
-        }
+        let ended = staged.clone(&[])?;
         assert_eq!(ended.code, Some(0), "{there}: {}", ended.log);
         assert!(ended.log.contains("rehearsed") && staged.is_published(), "{there}: {}", ended.log);
         let after = digests(&staged.published())?;
         let changed: Vec<_> = after.iter().filter(|(name, digest)| before.get(*name) != Some(digest)).collect();
         assert!(changed.is_empty(), "{there}: {changed:?}");
         assert!(!staged.stage().exists(), "{there}");
+    }
+    Ok(())
+}
+
+/// The places of the first start's configuration, the next one's, and where the log has to be in the end.
+const CHANGED: [(&str, &str, &str); 3] = [
+    ("innodb_log_group_home_dir = redo\n", "", "ib_logfile0"),
+    ("", "innodb_log_group_home_dir = redo\nlog_bin = binlogs/b\n", "redo/ib_logfile0"),
+    (
+        "innodb_log_group_home_dir = redo\n",
+        "innodb_log_group_home_dir = other\ninnodb_undo_directory = redo\n",
+        "other/ib_logfile0",
+    ),
+];
+
+#[test]
+fn another_configuration_after_a_kill_has_all_where_it_looks_for_it() -> Result<()> {
+    if !tested().is_mariadb() {
+        return Ok(());
+    }
+    for (first, second, log) in CHANGED {
+        let staged = Staged::of(odd(), 1)?;
+        let configure = |text: &str| staged.configure(&format!("[mysqld]\n{text}"));
+        configure(first)?;
+        let mut clone = staged.command()?.stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let deadline = Instant::now() + PATIENCE;
+        while !staged.stage().join("shadow").exists() {
+            ensure!(clone.try_wait()?.is_none(), "clone ended before it rehearsed");
+            ensure!(Instant::now() < deadline, "no rehearsal");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        clone.kill()?;
+        clone.wait()?;
+        while !users_of(&staged.stage()).is_empty() {
+            ensure!(Instant::now() < deadline, "{:?} are left", users_of(&staged.stage()));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let before = digests(&staged.data())?;
+
+        // A mistake costs nothing.
+        configure("log_bin = /nowhere/at/all/b\n")?;
+        let ended = staged.clone(&[])?;
+        assert_eq!(ended.code, Some(21), "{}", ended.log);
+        assert!(ended.log.contains("log_bin = /nowhere/at/all/b"), "{}", ended.log);
+        assert_eq!(digests(&staged.data())?, before, "{first}, {second}");
+
+        configure(second)?;
+        let ended = staged.clone(&[])?;
+        assert_eq!(ended.code, Some(0), "{first}, {second}: {}", ended.log);
+        assert!(staged.published().join(log).is_file(), "{first}, {second}: {}", ended.log);
+        let logs = digests(&staged.published())?;
+        let logs: Vec<_> = logs.keys().filter(|name| name.ends_with("ib_logfile0")).collect();
+        assert_eq!(logs.len(), 1, "{first}, {second}: {logs:?}");
+        // A directory that only the first one named is a database to a server.
+        assert_eq!(staged.published().join("redo").exists(), second.contains("redo"), "{first}, {second}");
+        let file = format!("--defaults-file={}", staged.config().join("pod.cnf").display());
+        Running::start(&staged.published(), &[&file])?.stop()?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod damaged;
 mod database;
 mod hidden;
 mod kills;
+mod settled;
 
 use anyhow::Result;
 

@@ -124,8 +124,26 @@ fn a_complaint_is_a_known_line() {
 
 #[test]
 fn what_is_nearer_to_the_cause_is_the_greater() {
-    let ordered = [Fault::NotStarted, Fault::Corrupt, Fault::Log, Fault::Io, Fault::Descriptors, Fault::VolumeFull];
+    let ordered =
+        [Fault::NotStarted, Fault::Corrupt, Fault::Log, Fault::Io, Fault::Descriptors, Fault::VolumeFull, Fault::Limit];
     assert!(ordered.is_sorted());
     assert_eq!(Fault::VolumeFull.reason(), Reason::DiskFull);
     assert!(Fault::Descriptors.explained("x").contains("soft "));
+}
+
+#[test]
+fn a_limit_is_a_reason_of_its_own_and_a_pool_without_a_thread_never_ends() {
+    let pool = |threads: u32| {
+        format!(
+            "Warning : threadpool thread could not be created :Resource temporarily unavailable,current number of threads in \
+             pool {threads}"
+        )
+    };
+    assert_eq!(in_prepare(Family::Mariadb, &pool(0)), Some(Fault::Limit));
+    assert_eq!(in_prepare(Family::Mariadb, &pool(2)), None);
+    for line in [&pool(2), "  what():  Resource temporarily unavailable"] {
+        let fault = complaint(Family::Mariadb, line).unwrap();
+        assert_eq!((fault, fault.reason()), (Fault::Limit, Reason::Limit), "{line}");
+        assert!(fault.explained(line).contains("RLIMIT_NPROC"), "{line}");
+    }
 }
