@@ -75,7 +75,7 @@ proof: packages $(if $(SERVER),servers) ## Copies under kills, limits, full disk
 
 .PHONY: field
 field: servers ## Main scenarios under conditions of the field: all, or ONLY=condition[,condition]/scenario/server LANES=n.
-	@FIELD=all ONLY=$(ONLY) LANES=$(LANES) MINUTES=$(MINUTES) RECORD=$(RECORD) \
+	@FIELD=all ONLY=$(ONLY) LANES=$(LANES) MINUTES=$(MINUTES) RECORD=$(RECORD) PATIENCE=$(PATIENCE) \
 		$(CARGO) test --quiet --locked --release --test field
 
 .PHONY: bench

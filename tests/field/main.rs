@@ -2,7 +2,7 @@
 //!
 //! `ONLY=condition[,condition]/scenario/server` makes one run, and each part may be left empty for all that there are:
 //! `ONLY=small-packets//` is a condition in every scenario on every server. `LANES=n` run side by side, `MINUTES=n` is
-//! when no more are begun. Without `FIELD`, as in `make test`, it is three runs.
+//! when no more are begun, and `PATIENCE=n` is how many times as long as usual a wait may take. Without `FIELD`, as in `make test`, it is three runs.
 //!
 //! Each run is a process of its own: a server is a process's for its whole life.
 
@@ -80,7 +80,11 @@ fn drive() -> Result<ExitCode> {
     println!("{} runs in {lanes} lanes", runs.len());
     let limit = Duration::from_secs(60 * number("MINUTES")?.unwrap_or(MINUTES as usize) as u64);
     let record = work_off(&known, &runs, lanes, limit, record)?;
-    print!("\n{}", record.table(&known));
+    if is_whole {
+        print!("\n{}", record.table(&known));
+    } else {
+        print!("\n{}", record.of(&runs).rows());
+    }
     if is_whole || variable("RECORD").is_some() {
         record.write_docs(&known)?;
     }

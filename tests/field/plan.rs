@@ -1,5 +1,6 @@
 //! Which conditions meet in which scenario on which server.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -136,13 +137,16 @@ impl Plan {
     pub fn covering(known: &Known) -> Vec<Run> {
         let mut open = Open::of(known);
         let mut runs = Vec::new();
-        let mut places: Vec<(String, String)> = Vec::new();
+        // Each with the number of its runs: where the time is up before all is done, no place has had much more than another.
+        let mut places: Vec<((String, String), usize)> = Vec::new();
         for (server, _) in known.servers.iter().filter(|(_, why_not)| why_not.is_none()) {
-            places.extend(scenarios::ALL.iter().map(|(scenario, _)| ((*scenario).to_owned(), server.clone())));
+            places.extend(scenarios::ALL.iter().map(|(scenario, _)| (((*scenario).to_owned(), server.clone()), 0)));
         }
         loop {
-            let best = places.iter().map(|place| open.best(known, place)).max_by_key(|(gain, _)| *gain);
-            let Some((1.., run)) = best else { return runs };
+            let found = places.iter_mut().map(|(place, runs)| (open.best(known, place), runs));
+            let best = found.max_by_key(|((gain, _), runs)| (*gain, Reverse(**runs)));
+            let Some(((1.., run), count)) = best else { return runs };
+            *count += 1;
             open.close(&run);
             runs.push(run);
         }

@@ -114,6 +114,15 @@ impl Record {
         if cell.is_empty() { "not run" } else { cell }
     }
 
+    /// The same of a few runs alone.
+    pub fn of(&self, runs: &[Run]) -> Record {
+        let is_of_them = |run: &Run| {
+            let is_part = |whole: &Run| run.conditions.iter().all(|name| whole.conditions.contains(name));
+            runs.iter().any(|whole| whole.scenario == run.scenario && whole.server == run.server && is_part(whole))
+        };
+        Record(self.0.clone().into_iter().filter(|(run, _)| is_of_them(run)).collect())
+    }
+
     /// A table for each server, then what failed and what was not run, with why.
     pub fn table(&self, known: &Known) -> String {
         let mut text = String::new();
@@ -132,6 +141,18 @@ impl Record {
             text.push('\n');
         }
         text + &self.failures() + &not_run(known)
+    }
+
+    /// One line for each condition, scenario and server that was run.
+    pub fn rows(&self) -> String {
+        let mut rows = std::collections::BTreeSet::new();
+        for run in self.0.keys() {
+            for name in &run.conditions {
+                let cell = self.cell(name, &run.scenario, &run.server);
+                rows.insert(format!("{name:26} {:16} {:14} {}\n", run.scenario, run.server, cell.replace("**", "")));
+            }
+        }
+        rows.into_iter().collect::<String>() + "\n" + &self.failures()
     }
 
     fn failures(&self) -> String {

@@ -137,10 +137,16 @@ impl Default for Surroundings {
             limits: Limits::default(),
             storage: Storage::default(),
             client: String::new(),
-            patience: 1,
+            patience: patience(),
             on_disk: false,
         }
     }
+}
+
+/// `PATIENCE=n`, for a machine that is busy with other things.
+fn patience() -> u32 {
+    let text = std::env::var("PATIENCE").unwrap_or_default();
+    text.parse().ok().filter(|times| *times > 0).unwrap_or(1)
 }
 
 impl Surroundings {

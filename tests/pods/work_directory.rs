@@ -21,12 +21,13 @@ pub fn work_directory() -> Result<PathBuf> {
 
 /// The same, never in memory.
 pub fn work_directory_on_disk() -> Result<PathBuf> {
-    work_directory_in(&std::env::temp_dir())
+    let temporary = std::env::temp_dir();
+    work_directory_in(if temporary.starts_with(MEMORY) { Path::new("/var/tmp") } else { &temporary })
 }
 
 fn work_directory_in(place: &Path) -> Result<PathBuf> {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
-    for place in [Path::new(MEMORY), &std::env::temp_dir()] {
+    for place in [Path::new(MEMORY), Path::new("/var/tmp"), &std::env::temp_dir()] {
         remove_what_is_left(&place.join(NAME));
     }
     let parent = place.join(NAME);
