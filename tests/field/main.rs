@@ -30,7 +30,7 @@ use record::{Outcome, Record};
 /// A set waits for most of its time: two cores do two at once.
 const LANES: usize = 2;
 
-/// As the issue has it.
+/// What all runs may take.
 const MINUTES: u64 = 120;
 
 /// In `make test`: little time, and of each kind something.

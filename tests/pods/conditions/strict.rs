@@ -76,7 +76,8 @@ impl Strict {
     pub const SMALL_PACKETS: Strict = Strict {
         name: "small-packets",
         mariadb: &["max_allowed_packet = 1024", "net_buffer_length = 1024"],
-        mysql: &["max_allowed_packet = 1024", "net_buffer_length = 1024"],
+        // With less `mysqld --initialize` cannot read its own statements, and leaves a database without accounts.
+        mysql: &["max_allowed_packet = 64K", "net_buffer_length = 1024"],
         ..PLAIN
     };
     pub const FEW_CONNECTIONS: Strict = Strict {
@@ -95,7 +96,7 @@ impl Strict {
     pub const VALIDATION: Strict = Strict {
         name: "password-validation",
         mariadb: &["plugin_load_add = simple_password_check.so", "strict_password_validation = ON"],
-        mysql: &["plugin_load_add = validate_password.so", "validate_password_policy = STRONG"],
+        mysql: &["plugin_load_add = validate_password.so", "loose_validate_password_policy = STRONG"],
         mariadbs_plugins: &["simple_password_check.so"],
         mysqls_plugins: &["validate_password.so"],
         needs_accounts: true,
