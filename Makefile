@@ -83,6 +83,11 @@ proof: packages $(if $(SERVER),servers) ## Copies under kills, limits, full disk
 		ROUNDS=$${ROUNDS:-$(ROUNDS)} ONLY=$(ONLY) SEED=$(SEED) ROUND=$(ROUND) LANES=$(LANES) PROGRAM=$(PROGRAM) \
 		$(CARGO) test --quiet --locked --release --test proof
 
+.PHONY: field
+field: servers ## Main scenarios under conditions of the field: all, or ONLY=condition[,condition]/scenario/server LANES=n.
+	@FIELD=all ONLY=$(ONLY) LANES=$(LANES) MINUTES=$(MINUTES) RECORD=$(RECORD) PATIENCE=$(PATIENCE) \
+		$(CARGO) test --quiet --locked --release --test field
+
 .PHONY: bench
 bench: ## A clone against the tutorial's pipeline: RUNS=5; parts alone with ONLY=transfer,clone; DISK=memory.
 	@tests/install-packages.sh $(BENCH_PACKAGES)

@@ -85,7 +85,9 @@ pub fn told_by(line: &str) -> Option<String> {
 /// Threads take address space too: where that has a limit, it may have been the one.
 fn threads() -> String {
     let limit = shown(getrlimit(Resource::Nproc).maximum);
-    let pids = std::fs::read_to_string("/sys/fs/cgroup/pids.max");
+    // By either version of control groups.
+    let files = ["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"];
+    let pids = files.into_iter().find_map(|file| std::fs::read_to_string(file).ok());
     let pids = pids.map(|pids| format!(", pids.max {}", pids.trim())).unwrap_or_default();
     let memory = memory().map(|_| format!("; or {}", address_space())).unwrap_or_default();
     format!(

@@ -4,6 +4,10 @@
 //! changes the manifests (the servers' configuration, variables, limits, mounts) or the surroundings (what the harness
 //! itself makes around the pods: addresses, names, files), or both. To add one, write its type and put it into [`ALL`].
 
+mod limits;
+mod storage;
+mod strict;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
@@ -15,6 +19,8 @@ use super::Shared;
 use super::dns;
 use super::manifest::Manifests;
 use super::network::{Families, Family, V4_ONLY};
+pub use limits::Limits;
+pub use storage::{Fault, Kind, SIZE, Storage};
 
 /// One of them.
 pub trait Condition: Sync {
@@ -27,6 +33,11 @@ pub trait Condition: Sync {
     /// Why it cannot be made on this machine, in words. Then it counts as not run.
     fn why_not(&self) -> Option<String> {
         None
+    }
+
+    /// Whether it shows only in a set whose accounts have passwords.
+    fn needs_accounts(&self) -> bool {
+        false
     }
 
     /// Called when a set is applied, after the scenario's own changes.
@@ -47,10 +58,51 @@ pub enum Subject {
     Domain,
     /// The name server.
     Resolver,
+    /// How many files may be open.
+    Descriptors,
+    /// How much memory a container may use.
+    Memory,
+    /// How many processes and threads it may have.
+    Processes,
+    /// How much time on a core.
+    Cores,
+    /// Where the kernel says these limits.
+    Groups,
+    /// The servers' configuration.
+    Server,
+    /// The volumes.
+    Volume,
 }
 
 /// All that there are.
-pub const ALL: &[&dyn Condition] = &[&Addresses::V6_ONLY, &Addresses::V4_FIRST, &Addresses::V6_FIRST];
+pub const ALL: &[&dyn Condition] = &[
+    &Addresses::V6_ONLY,
+    &Addresses::V4_FIRST,
+    &Addresses::V6_FIRST,
+    &limits::Descriptors::FEW,
+    &limits::Descriptors::BILLION,
+    &limits::SmallMemory,
+    &limits::FewProcesses,
+    &limits::TenthOfCore,
+    &limits::FirstGroups,
+    &strict::Strict::RESOLVES_NAMES,
+    &strict::Strict::SHORT_TIMEOUTS,
+    &strict::Strict::SQL_MODE,
+    &strict::Strict::NO_AUTOCOMMIT,
+    &strict::Strict::EVENTS,
+    &strict::Strict::SMALL_PACKETS,
+    &strict::Strict::FEW_CONNECTIONS,
+    &strict::Strict::INIT_CONNECT,
+    &strict::Strict::VALIDATION,
+    &strict::Strict::SEMI_SYNC,
+    &strict::Strict::LIFETIME,
+    &storage::OwnDirectories,
+    &storage::NoDirect,
+    &storage::NoFallocate,
+    &storage::Slow,
+    &storage::Faulty::READ_ONLY,
+    &storage::Faulty::FULL,
+];
 
 /// What the harness makes around the pods.
 #[derive(Clone, Debug)]
@@ -63,6 +115,14 @@ pub struct Surroundings {
     pub resolver: dns::Mode,
     /// Files that every container finds in `/etc`, by name.
     pub etc: BTreeMap<&'static str, String>,
+    pub limits: Limits,
+    pub storage: Storage,
+    /// A statement with which each session of the tests' own client begins.
+    pub client: String,
+    /// How many times as long as usual everything may take.
+    pub patience: u32,
+    /// Whether volumes must not lie in memory.
+    pub on_disk: bool,
 }
 
 impl Default for Surroundings {
@@ -74,8 +134,19 @@ impl Default for Surroundings {
             hostname: Hostname::Pods,
             resolver: dns::Mode::Works,
             etc: BTreeMap::new(),
+            limits: Limits::default(),
+            storage: Storage::default(),
+            client: String::new(),
+            patience: patience(),
+            on_disk: false,
         }
     }
+}
+
+/// `PATIENCE=n`, for a machine that is busy with other things.
+fn patience() -> u32 {
+    let text = std::env::var("PATIENCE").unwrap_or_default();
+    text.parse().ok().filter(|times| *times > 0).unwrap_or(1)
 }
 
 impl Surroundings {
@@ -122,15 +193,22 @@ pub fn bridge() -> IpAddr {
     Surroundings::under(of_this_run()).families[0].bridge()
 }
 
-/// Conditions by their names, with commas between them.
+/// Conditions by their names, whether they can be made or not.
+pub fn known(names: &[impl AsRef<str>]) -> Result<Vec<&'static dyn Condition>> {
+    let all = || ALL.iter().map(|condition| condition.name()).collect::<Vec<_>>().join(", ");
+    let find = |name: &str| {
+        let found = ALL.iter().find(|condition| condition.name() == name).copied();
+        found.with_context(|| format!("there is no condition {name:?}; there are {}", all()))
+    };
+    names.iter().map(|name| find(name.as_ref())).collect()
+}
+
+/// Conditions by their names, with commas between them. All can be made, and none excludes another.
 pub fn named(names: &str) -> Result<Vec<&'static dyn Condition>> {
+    let names: Vec<&str> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     let mut found: Vec<&'static dyn Condition> = Vec::new();
-    for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        let all: Vec<&str> = ALL.iter().map(|condition| condition.name()).collect();
-        let condition = *ALL
-            .iter()
-            .find(|condition| condition.name() == name)
-            .with_context(|| format!("there is no condition {name:?}; there are {}", all.join(", ")))?;
+    for condition in known(&names)? {
+        let name = condition.name();
         if let Some(why) = condition.why_not() {
             anyhow::bail!("{name} cannot be made on this machine: {why}");
         }

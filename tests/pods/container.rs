@@ -13,6 +13,8 @@ use anyhow::{Context, Result};
 use mysqlset::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::conditions::Limits;
+use super::groups::{Groups, Limit};
 use super::images::Images;
 use super::manifest::{Container, SecurityContext};
 use super::network::PodNetwork;
@@ -45,6 +47,10 @@ pub struct World<'a> {
     pub user: &'a SecurityContext,
     /// The directory of files that every container finds in /etc.
     pub files: PathBuf,
+    /// What every container starts with.
+    pub limits: &'a Limits,
+    /// How fast the pod's volumes are, by now.
+    pub disk: &'a dyn Fn() -> Result<Vec<Limit>>,
     /// Where logs go.
     pub logs: PathBuf,
     /// Where a volume of the pod is, by its name.
@@ -61,6 +67,9 @@ pub struct Running {
     termination_log: PathBuf,
     user: (u32, u32),
     environment: Vec<(String, String)>,
+    nofile: String,
+    /// Gone after its processes.
+    groups: Groups,
 }
 
 impl Running {
@@ -73,7 +82,8 @@ impl Running {
         rustix::fs::chmod(&termination_log, 0o666.into())?;
 
         let user = user_of(container, world);
-        let mut command = bubblewrap(container, user, world, &termination_log)?;
+        let groups = Groups::make(&enforced(container, world)?)?;
+        let mut command = groups.joined(bubblewrap(container, user, world, &termination_log)?);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut outer = spawner::spawn(command)?;
         let pid = first_process(&mut outer).with_context(|| format!("container {}", container.name))?;
@@ -83,6 +93,8 @@ impl Running {
             termination_log,
             user,
             environment: environment(container, world)?,
+            nofile: world.limits.nofile(),
+            groups,
         })
     }
 
@@ -103,11 +115,12 @@ impl Running {
     pub fn exec(&self, arguments: &[String], limit: Duration) -> Result<Output> {
         let (uid, gid) = self.user;
         let mut command = Command::new("prlimit");
-        command.args([&format!("--nofile={SOFT_DESCRIPTORS}:"), "timeout"]);
+        command.args([&self.nofile, "timeout"]);
         command
             .args(["-s", "KILL", &format!("{}", limit.as_secs_f64()), "nsenter", "-t", &self.pid.to_string()])
             .args(["-U", "-m", "-n", "-u", "-i", "-p", "-S", &uid.to_string(), "-G", &gid.to_string(), "--"])
             .args(arguments);
+        let mut command = self.groups.joined(command);
         command.env_clear().envs(self.environment.iter().cloned()).stdin(Stdio::null());
         command.output().with_context(|| format!("starting {command:?}"))
     }
@@ -161,15 +174,31 @@ fn user_of(container: &Container, world: &World<'_>) -> (u32, u32) {
     (own.run_as_user.unwrap_or(world.user.run_as_user), own.run_as_group.unwrap_or(world.user.run_as_group))
 }
 
-/// A file that says the container's memory limit as the kernel does.
-fn memory_max(container: &Container, world: &World<'_>) -> Result<PathBuf> {
-    let path = world.logs.join(format!("{}.memory.max", container.name));
-    std::fs::write(&path, container.resources.limits.memory_max()?)?;
-    Ok(path)
+/// Limits that are more than said.
+fn enforced(container: &Container, world: &World<'_>) -> Result<Vec<Limit>> {
+    let mut limits = (world.disk)()?;
+    limits.extend(world.limits.processes.map(Limit::Processes));
+    limits.extend(world.limits.percent.map(Limit::Percent));
+    if world.limits.enforces_memory
+        && let Ok(bytes) = container.resources.limits.memory_max()?.parse()
+    {
+        limits.push(Limit::Memory(bytes));
+    }
+    Ok(limits)
 }
 
-/// File descriptors that a container starts with, as containerd has it since 2.0. The hard limit is far above.
-const SOFT_DESCRIPTORS: u32 = 1024;
+/// Files that say the container's limits as the kernel does, and where it sees them.
+fn shown_limits(container: &Container, world: &World<'_>) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let directory = world.logs.join(format!("{}.cgroup", container.name));
+    let shown = world.limits.shown(&container.resources.limits.memory_max()?);
+    let write = |(name, text): (&str, String)| -> Result<(PathBuf, PathBuf)> {
+        let path = directory.join(name.replace('/', "_"));
+        std::fs::create_dir_all(&directory)?;
+        std::fs::write(&path, text)?;
+        Ok((path, Path::new("/sys/fs/cgroup").join(name)))
+    };
+    shown.into_iter().map(write).collect()
+}
 
 fn bubblewrap(
     container: &Container,
@@ -183,7 +212,7 @@ fn bubblewrap(
     let mut command = Command::new("prlimit");
     command
         .args([
-            &format!("--nofile={SOFT_DESCRIPTORS}:"),
+            world.limits.nofile().as_str(),
             "nsenter",
             "-t",
             &world.network.pid().to_string(),
@@ -209,7 +238,9 @@ fn bubblewrap(
         .args(["--proc", "/proc", "--dev", "/dev", "--clearenv", "--chdir", "/"]);
     world.images.add_root(&mut command, &image, is_read_only);
     command.arg("--bind").arg(termination_log).arg("/dev/termination-log");
-    command.arg("--ro-bind").arg(memory_max(container, world)?).arg("/sys/fs/cgroup/memory.max");
+    for (file, place) in shown_limits(container, world)? {
+        command.arg("--ro-bind").arg(file).arg(place);
+    }
     for file in std::fs::read_dir(&world.files)? {
         let file = file?;
         command.arg("--ro-bind").arg(file.path()).arg(Path::new("/etc").join(file.file_name()));

@@ -2,13 +2,15 @@
 //! Kubernetes' rules.
 //!
 //! What differs from Kubernetes: failed containers start again after half a second instead of ten, and are killed at once
-//! where their liveness probe fails; probes are asked ten times as often; containers see their memory limit, but limits,
-//! requests and network policies are not enforced; a changed Secret is there at once; [`Cluster::change`] takes changes of
+//! where their liveness probe fails; probes are asked ten times as often; containers see their limits, but only
+//! conditions enforce them, and nothing enforces requests and network policies; a changed Secret is there at once;
+//! [`Cluster::change`] takes changes of
 //! fields that a StatefulSet refuses; all pods are on one node and one network; and images are roots made of Debian
 //! packages (`images.rs`).
 //!
 //! Everything that a cluster starts dies with the test process, however that ends: it lives in namespaces that are
-//! held by a pipe from the test, and none of them has a name that could outlive it.
+//! held by a pipe from the test, and none of them has a name that could outlive it. Only a control group that enforces a
+//! limit has one: an empty group that a killed test left is removed by the next.
 
 #![allow(dead_code, reason = "each test program uses its part of the harness")]
 
@@ -17,6 +19,7 @@ pub mod conditions;
 pub mod container;
 mod controller;
 pub mod dns;
+pub mod groups;
 mod images;
 mod keeper;
 pub mod kustomize;
@@ -52,10 +55,13 @@ use manifest::Manifests;
 use network::Network;
 use pod::{Pod, PodStatus};
 use volumes::Claims;
-pub use work_directory::work_directory;
+pub use work_directory::{work_directory, work_directory_on_disk};
+
+/// The Secret of the shipped component.
+pub const PASSWORDS: &str = "mysql-passwords";
 
 /// As the images have it.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Long enough for a slow machine; nothing waits this long when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -76,6 +82,8 @@ pub struct Shared {
     /// Each kind of probe's failure once.
     unhealthy: Mutex<Vec<String>>,
     listener: Mutex<Option<Sender<String>>>,
+    /// As the set's Secret has it at first.
+    root_password: String,
     resolver: Mutex<dns::Mode>,
     ended: AtomicBool,
     started: Instant,
@@ -148,11 +156,13 @@ impl Cluster {
         conditions.iter().for_each(|condition| condition.change_manifests(&mut manifests));
         let surroundings = Surroundings::under(conditions);
         let secrets = std::mem::take(&mut manifests.secrets);
-        let directory = work_directory()?;
+        let passwords = secrets.get(PASSWORDS);
+        let root_password = passwords.and_then(|keys| keys.get("root")).cloned().unwrap_or_default();
+        let directory = if surroundings.on_disk { work_directory_on_disk()? } else { work_directory()? };
         let shared = Arc::new(Shared {
             images: Images::lay_out(&directory.join("images"), Path::new(binary))?,
             network: Network::new(surroundings.families)?,
-            claims: Claims::new(directory.join("claims"))?,
+            claims: Claims::new(directory.join("claims"), surroundings.storage.clone())?,
             manifests: RwLock::new(Arc::new(manifests)),
             directory,
             pods: Mutex::default(),
@@ -160,6 +170,7 @@ impl Cluster {
             events: Mutex::default(),
             unhealthy: Mutex::default(),
             listener: Mutex::new(listener),
+            root_password,
             resolver: Mutex::new(surroundings.resolver),
             surroundings,
             ended: AtomicBool::new(false),
@@ -248,6 +259,12 @@ impl Cluster {
         self.shared.claims.limit(&self.claim_of(pod), bytes);
     }
 
+    /// Mends what is wrong with a pod's volume.
+    pub fn mend_volume(&self, pod: &str) -> Result<()> {
+        self.shared.event(format!("{pod}: its volume is mended"));
+        self.shared.claims.mend(&self.claim_of(pod), &self.shared.network)
+    }
+
     /// Where a pod's volume lies.
     pub fn volume(&self, pod: &str) -> PathBuf {
         self.shared.claims.path(&self.claim_of(pod), &self.shared.network)
@@ -318,25 +335,31 @@ impl Cluster {
         probes::http_get(&self.shared, address, path, Duration::from_secs(5))
     }
 
+    /// The client as root, connected to a pod's server over TCP; what it is to do comes by its input.
+    pub fn client_of_root(&self, pod: &str) -> Result<Command> {
+        self.client(pod, "root", &self.shared.root_password)
+    }
+
+    fn client(&self, pod: &str, user: &str, password: &str) -> Result<Command> {
+        let mut command = self.command("mariadb");
+        command.args(["--no-defaults", "--connect-timeout=5", "-h", &self.address(pod)?.to_string(), "-u", user]);
+        let first = &self.shared.surroundings.client;
+        if !first.is_empty() {
+            command.arg(format!("--init-command={first}"));
+        }
+        command.env("MYSQL_PWD", password);
+        Ok(command)
+    }
+
     /// Runs SQL on a pod's server as root over TCP; rows of columns.
     pub fn sql(&self, pod: &str, statements: &str) -> Result<Vec<Vec<String>>> {
-        self.sql_as(pod, "root", "", statements)
+        self.sql_as(pod, "root", &self.shared.root_password, statements)
     }
 
     /// The same as another user.
     pub fn sql_as(&self, pod: &str, user: &str, password: &str, statements: &str) -> Result<Vec<Vec<String>>> {
-        let mut command = self.command("mariadb");
-        command.args([
-            "--no-defaults",
-            "-N",
-            "-B",
-            "--connect-timeout=5",
-            "-h",
-            &self.address(pod)?.to_string(),
-            "-u",
-            user,
-        ]);
-        command.env("MYSQL_PWD", password).args(["-e", statements]);
+        let mut command = self.client(pod, user, password)?;
+        command.args(["-N", "-B", "-e", statements]);
         let output = command.output()?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{pod}: {statements}: {}", error.trim());
@@ -374,6 +397,7 @@ impl Cluster {
 
     /// Waits for a condition; the error tells all about the cluster.
     pub fn wait_for(&self, what: &str, limit: Duration, condition: impl Fn() -> Result<bool>) -> Result<()> {
+        let limit = limit * self.shared.surroundings.patience;
         let deadline = Instant::now() + limit;
         let mut last = String::new();
         while Instant::now() < deadline {

@@ -139,6 +139,8 @@ impl Pod {
             cluster: shared.network.pid(),
             user: &spec.security_context,
             files: directory.join("files"),
+            limits: &shared.surroundings.limits,
+            disk: &|| shared.claims.disk_limits(&shared.network),
             logs,
             volume: &volume,
             is_read_only: &|name| {

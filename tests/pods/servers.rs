@@ -77,10 +77,15 @@ pub enum Needs {
     MariadbsAccounts,
     /// The tutorial's pipeline, in words of one version of MariaDB's tool.
     Tutorial,
-    /// MariaDB's plugin that has keys of encrypted data from a file.
-    KeyPlugin,
     /// A kernel that has IPv6.
     Ipv6,
+    /// MariaDB's plugin that has keys of encrypted data from a file.
+    KeyPlugin,
+}
+
+/// Of all that there may be.
+pub fn names() -> [&'static str; 3] {
+    ALL.map(|server| server.name)
 }
 
 /// The server that this run of the tests is about.
@@ -125,6 +130,13 @@ pub fn usr_of(image: &str) -> Result<PathBuf> {
 
 /// Where MariaDB's image has its plugins.
 pub const PLUGINS: &str = "/usr/lib/mysql/plugin";
+
+/// Whether the tested server's image has a plugin, by its file's name.
+pub fn has_plugin(file: &str) -> bool {
+    let own = tested().usr().map(|usr| usr.join("lib/mysql/plugin"));
+    let fetched = if tested().is_the_machines { fetched_plugins() } else { None };
+    own.into_iter().chain(fetched).any(|directory| directory.join(file).exists())
+}
 
 /// Plugins of the machine's server, where they were fetched: the package of its program has none.
 pub fn fetched_plugins() -> Option<PathBuf> {

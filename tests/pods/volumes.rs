@@ -1,6 +1,6 @@
 //! Volumes: claims that outlive their pods, and what a pod has for itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +8,8 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 
+use super::conditions::{Fault, Kind, SIZE, Storage};
+use super::groups::Limit;
 use super::manifest::{Manifests, SecurityContext, Volume};
 use super::network::Network;
 use super::pod::Pod;
@@ -18,12 +20,16 @@ pub struct Claims {
     directory: PathBuf,
     /// Claims that get a file system of their own, of so many bytes.
     limits: Mutex<BTreeMap<String, u64>>,
+    storage: Storage,
+    /// Claims whose volume has the fault, or had it: a new volume has none.
+    faulty: Mutex<BTreeSet<String>>,
 }
 
 impl Claims {
-    pub fn new(directory: PathBuf) -> Result<Claims> {
+    pub fn new(directory: PathBuf, storage: Storage) -> Result<Claims> {
         std::fs::create_dir_all(&directory)?;
-        Ok(Claims { directory, limits: Mutex::default() })
+        std::fs::create_dir_all(directory.with_file_name("volume-images"))?;
+        Ok(Claims { directory, limits: Mutex::default(), storage, faulty: Mutex::default() })
     }
 
     /// From now on a new volume for this claim holds no more than `bytes`.
@@ -40,7 +46,7 @@ impl Claims {
     /// Where a claim's volume is, as the test process sees it. A limited one is mounted where only the cluster is.
     pub fn path(&self, claim: &str, network: &Network) -> PathBuf {
         let path = self.directory.join(claim);
-        if self.limits.lock().expect("limits").contains_key(claim) {
+        if self.is_mounted(claim) {
             Path::new(&format!("/proc/{}/root", network.pid())).join(path.strip_prefix("/").expect("absolute"))
         } else {
             path
@@ -60,26 +66,117 @@ impl Claims {
             return Ok(path);
         }
         std::fs::create_dir(&path)?;
-        if let Some(bytes) = self.limits.lock().expect("limits").get(claim) {
-            let mut mount = Command::new("nsenter");
-            mount.args(["-t", &network.pid().to_string(), "-m", "--", "mount", "-t", "tmpfs"]);
-            mount.args(["-o", &format!("size={bytes}"), "tmpfs"]).arg(&path);
-            spawner::run(&mut mount)?;
+        self.mount(claim, network)?;
+        let seen = self.path(claim, network);
+        give(&seen, user)?;
+        if self.storage.has_own_directories {
+            provide_own_directories(&seen)?;
         }
-        give(&self.path(claim, network), user)?;
+        if let Some(fault) = self.fault_of(claim)
+            && self.faulty.lock().expect("faulty claims").insert(claim.to_owned())
+        {
+            match fault {
+                Fault::ReadOnly => inside(network, &["mount", "-o", "remount,ro"], &path)?,
+                Fault::Full => fill(&seen.join(FILLER))?,
+            }
+        }
         Ok(path)
+    }
+
+    /// The fault is over.
+    pub fn mend(&self, claim: &str, network: &Network) -> Result<()> {
+        match self.fault_of(claim) {
+            Some(Fault::ReadOnly) => inside(network, &["mount", "-o", "remount,rw"], &self.directory.join(claim)),
+            Some(Fault::Full) => Ok(std::fs::remove_file(self.path(claim, network).join(FILLER))?),
+            None => bail!("{claim} has no fault"),
+        }
+    }
+
+    /// Of the first replica's volumes.
+    fn fault_of(&self, claim: &str) -> Option<Fault> {
+        self.storage.fault.filter(|_| claim.ends_with("-1"))
+    }
+
+    /// Whether the claim's volume is a file system of its own.
+    fn is_mounted(&self, claim: &str) -> bool {
+        self.limits.lock().expect("limits").contains_key(claim)
+            || self.storage.kind != Kind::Directory
+            || self.fault_of(claim).is_some()
+    }
+
+    /// Where the volume is a file system of its own, makes and mounts it: where only the cluster is.
+    fn mount(&self, claim: &str, network: &Network) -> Result<()> {
+        let path = self.directory.join(claim);
+        let limit = self.limits.lock().expect("limits").get(claim).copied();
+        match self.storage.kind {
+            Kind::Made(program) if limit.is_none() => {
+                let image = self.image(claim);
+                std::fs::File::create(&image)?.set_len(SIZE)?;
+                spawner::run(Command::new(program).args(["-q", "-F"]).arg(&image))?;
+                let image = image.to_string_lossy().into_owned();
+                inside(network, &["mount", "-o", "loop", &image], &path)
+            }
+            _ if self.is_mounted(claim) => {
+                let size = format!("size={}", limit.unwrap_or(SIZE));
+                inside(network, &["mount", "-t", "tmpfs", "-o", &size, "tmpfs"], &path)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The file on which a claim's file system lies.
+    fn image(&self, claim: &str) -> PathBuf {
+        self.directory.with_file_name("volume-images").join(claim)
+    }
+
+    /// How fast the volumes are that are there.
+    pub fn disk_limits(&self, network: &Network) -> Result<Vec<Limit>> {
+        let Some(operations) = self.storage.operations else { return Ok(Vec::new()) };
+        let device = |claim: &String| -> Result<Limit> {
+            let device = std::fs::metadata(self.path(claim, network))?.dev();
+            let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+            Ok(Limit::Operations(device, operations))
+        };
+        self.names()?.iter().map(device).collect()
     }
 
     /// Deletes a claim with its volume.
     pub fn delete(&self, claim: &str, network: &Network) -> Result<()> {
         let path = self.directory.join(claim);
-        if self.limits.lock().expect("limits").contains_key(claim) {
-            let mut umount = Command::new("nsenter");
-            umount.args(["-t", &network.pid().to_string(), "-m", "--", "umount"]).arg(&path);
-            spawner::run(&mut umount)?;
+        if self.is_mounted(claim) {
+            inside(network, &["umount"], &path)?;
+            let _ = std::fs::remove_file(self.image(claim));
         }
         std::fs::remove_dir_all(&path).with_context(|| format!("deleting the volume {claim}"))
     }
+}
+
+/// What makes a volume full.
+const FILLER: &str = "another-programs-data";
+
+fn fill(path: &Path) -> Result<()> {
+    let file = std::fs::File::create(path)?;
+    let space = rustix::fs::fstatvfs(&file)?;
+    Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, space.f_bavail * space.f_frsize)?)
+}
+
+/// As storage has them, in the root of each volume: of root's, and the set's user may write to none.
+fn provide_own_directories(root: &Path) -> Result<()> {
+    for (name, mode) in [("lost+found", 0o700), (".snapshot", 0o555), (".Trash-0", 0o700)] {
+        let path = root.join(name);
+        std::fs::create_dir(&path)?;
+        chown(&path, Some(0), Some(0))?;
+        rustix::fs::chmod(&path, mode.into())?;
+    }
+    Ok(())
+}
+
+/// Runs a command on a place where the cluster's mounts are.
+fn inside(network: &Network, words: &[&str], place: &Path) -> Result<()> {
+    let mut command = Command::new("nsenter");
+    command.args(["-t", &network.pid().to_string(), "-m", "--"]).args(words).arg(place);
+    spawner::run(&mut command)?;
+    Ok(())
 }
 
 /// Makes the volumes that live and die with a pod, and the directories that `subPath`s name.

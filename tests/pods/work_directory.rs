@@ -16,11 +16,21 @@ const NAME: &str = "mysqlset-pods";
 
 /// A directory that every user can pass, named for this process.
 pub fn work_directory() -> Result<PathBuf> {
+    work_directory_in(&place())
+}
+
+/// The same, never in memory.
+pub fn work_directory_on_disk() -> Result<PathBuf> {
+    let temporary = std::env::temp_dir();
+    work_directory_in(if temporary.starts_with(MEMORY) { Path::new("/var/tmp") } else { &temporary })
+}
+
+fn work_directory_in(place: &Path) -> Result<PathBuf> {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
-    for place in [Path::new(MEMORY), &std::env::temp_dir()] {
+    for place in [Path::new(MEMORY), Path::new("/var/tmp"), &std::env::temp_dir()] {
         remove_what_is_left(&place.join(NAME));
     }
-    let parent = place().join(NAME);
+    let parent = place.join(NAME);
     std::fs::create_dir_all(&parent)?;
     rustix::fs::chmod(&parent, 0o755.into())?;
     let directory = parent.join(format!("{}-{}", std::process::id(), NUMBERS.fetch_add(1, Ordering::Relaxed)));

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::pods::conditions;
 use crate::pods::servers::tested;
+use crate::set;
 
 /// A process by its number and the moment of its start, which nobody else ever has.
 type Process = (u32, String);
@@ -102,5 +103,21 @@ fn conditions_are_called_by_their_names() -> Result<()> {
     if conditions::named("ipv6-only").is_ok() {
         assert!(error("ipv6-only, dual-v4-first").contains("exclude each other"));
     }
+    Ok(())
+}
+
+#[test]
+fn a_condition_is_what_a_container_sees() -> Result<()> {
+    let cluster = set::start_under("cgroup-v1,descriptors-1024", 1, |manifests| {
+        manifests.container("sidecar").resources.limits.memory = Some("128Mi".to_owned());
+    })?;
+    cluster.wait_ready(1)?;
+    let shown = |words: &str| -> Result<String> {
+        let output = cluster.exec("mysql-0", "sidecar", &["sh", "-c", words])?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    assert_eq!(shown("cat /sys/fs/cgroup/memory/memory.limit_in_bytes")?, (128 << 20).to_string());
+    assert_eq!(shown("ls /sys/fs/cgroup")?.split_whitespace().collect::<Vec<_>>(), ["cpu", "memory", "pids"]);
+    assert_eq!(shown("ulimit -Sn")?, "1024");
     Ok(())
 }

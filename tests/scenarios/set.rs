@@ -213,9 +213,8 @@ impl Writer {
     }
 
     pub fn start_in(tables: &'static [&'static str], cluster: &Cluster) -> Result<Writer> {
-        let mut command = cluster.command("mariadb");
-        let address = cluster.address("mysql-0")?.to_string();
-        command.args(["--no-defaults", "-u", "root", "-h", &address]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut command = cluster.client_of_root("mysql-0")?;
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
         let mut client = command.spawn()?;
         let mut input = client.stdin.take().context("the client's input")?;
         let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

@@ -1,0 +1,154 @@
+//! `make field`: the main scenarios under conditions of the field, on every server that can be had.
+//!
+//! `ONLY=condition[,condition]/scenario/server` makes one run, and each part may be left empty for all that there are:
+//! `ONLY=small-packets//` is a condition in every scenario on every server. `LANES=n` run side by side, `MINUTES=n` is
+//! when no more are begun, and `PATIENCE=n` is how many times as long as usual a wait may take. Without `FIELD`, as in `make test`, it is three runs.
+//!
+//! Each run is a process of its own: a server is a process's for its whole life.
+
+#[path = "../pods/mod.rs"]
+mod pods;
+#[path = "../scenarios/set.rs"]
+#[allow(dead_code, reason = "the scenarios use the rest")]
+mod set;
+
+mod plan;
+mod record;
+mod run;
+mod scenarios;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use plan::{Known, Plan, Run};
+use record::{Outcome, Record};
+
+/// A set waits for most of its time: two cores do two at once.
+const LANES: usize = 2;
+
+/// What all runs may take.
+const MINUTES: u64 = 120;
+
+/// In `make test`: little time, and of each kind something.
+const SELECTION: [&str; 3] = [
+    "descriptors-1024,storage-directories,short-timeouts/first-start/mariadb-10.11",
+    "cgroup-v1,no-autocommit,full-volume/volume-deletion/mariadb-10.11",
+    "few-processes,sql-mode-oracle,read-only-volume/primary-loss/mariadb-10.11",
+];
+
+fn main() -> ExitCode {
+    let outcome = match run::asked_for() {
+        Some(outcome) => outcome,
+        None if is_filtered_out() => Ok(ExitCode::SUCCESS),
+        None => drive(),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// `cargo test NAME` asks every test program; this one is a single test called `field`.
+fn is_filtered_out() -> bool {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (options, names): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| word.starts_with('-'));
+    if options.iter().any(|option| *option == "--list") {
+        println!("field: test");
+        return true;
+    }
+    !names.is_empty() && !names.iter().any(|name| "field".contains(name.as_str()))
+}
+
+fn drive() -> Result<ExitCode> {
+    let known = Known::ask()?;
+    let (is_whole, runs) = match (variable("ONLY"), variable("FIELD")) {
+        (Some(only), _) => (false, Plan::only(&known, &only)?),
+        (None, Some(_)) => (true, Plan::covering(&known)),
+        (None, None) => (false, SELECTION.iter().map(|run| run.parse()).collect::<Result<_>>()?),
+    };
+    if let Some("plan") = variable("FIELD").as_deref() {
+        runs.iter().for_each(|run| println!("{run}"));
+        println!("{} runs", runs.len());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let lanes = number("LANES")?.unwrap_or(LANES).clamp(1, runs.len().max(1));
+    let record = if is_whole { Record::new()? } else { Record::read()? };
+    println!("{} runs in {lanes} lanes", runs.len());
+    let limit = Duration::from_secs(60 * number("MINUTES")?.unwrap_or(MINUTES as usize) as u64);
+    let record = work_off(&known, &runs, lanes, limit, record)?;
+    if is_whole {
+        print!("\n{}", record.table(&known));
+    } else {
+        print!("\n{}", record.of(&runs).rows());
+    }
+    if is_whole || variable("RECORD").is_some() {
+        record.write_docs(&known)?;
+    }
+    let failed = runs.iter().filter(|run| record.has_failed(run)).count();
+    println!("{failed} of {} runs failed; logs: {}", runs.len(), run::place().display());
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Makes all runs, the next one in whatever lane is free. A combination that fails is taken apart.
+fn work_off(known: &Known, runs: &[Run], lanes: usize, limit: Duration, record: Record) -> Result<Record> {
+    let (began, next, record) = (Instant::now(), Mutex::new(runs.iter()), Mutex::new(record));
+    std::thread::scope(|scope| {
+        let lane = || -> Result<()> {
+            loop {
+                let Some(run) = next.lock().expect("runs").next() else { return Ok(()) };
+                let outcomes = if began.elapsed() > limit {
+                    vec![(run.clone(), Outcome::NotRun("the time was up".into()))]
+                } else {
+                    make(known, run)?
+                };
+                let mut record = record.lock().expect("record");
+                for (run, outcome) in outcomes {
+                    println!("{:6} s  {run}: {outcome}", began.elapsed().as_secs());
+                    record.add(&run, outcome)?;
+                }
+            }
+        };
+        let threads: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow::anyhow!("a lane panicked"))?)
+    })?;
+    Ok(record.into_inner().expect("record"))
+}
+
+/// Makes a run. Where several conditions together fail, each is tried alone, so that it is known which it was.
+fn make(known: &Known, run: &Run) -> Result<Vec<(Run, Outcome)>> {
+    let outcome = run::make(known, run)?;
+    let mut outcomes = vec![(run.clone(), outcome)];
+    if matches!(outcomes[0].1, Outcome::Failed(_)) && run.conditions.len() > 1 {
+        for condition in &run.conditions {
+            let alone = Run { conditions: vec![condition.clone()], ..run.clone() };
+            outcomes.push((alone.clone(), run::make(known, &alone)?));
+        }
+    }
+    Ok(outcomes)
+}
+
+/// The repository.
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where results and logs are kept.
+fn kept() -> PathBuf {
+    project().join("target/field")
+}
+
+/// An empty one counts as none: that is what make passes on.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+fn number(name: &str) -> Result<Option<usize>> {
+    let Some(text) = variable(name) else { return Ok(None) };
+    let number = text.parse().with_context(|| format!("{name}={text}"))?;
+    ensure!(number > 0, "{name} is 1 at least");
+    Ok(Some(number))
+}

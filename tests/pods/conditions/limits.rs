@@ -1,0 +1,199 @@
+//! Limits of containers: descriptors, memory, processes, time, and where the kernel says what they are.
+
+use rustix::process::{Resource, getrlimit};
+
+use super::{Condition, Subject, Surroundings};
+use crate::pods::groups::{self, Controller};
+use crate::pods::manifest::Manifests;
+
+/// What every container of a cluster starts with.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Soft, and hard where it is not the harness's own.
+    pub descriptors: (u64, Option<u64>),
+    /// In one container.
+    pub processes: Option<u32>,
+    /// Of one core, for one container.
+    pub percent: Option<u32>,
+    /// Whether a container that uses more memory than the manifest says is killed.
+    pub enforces_memory: bool,
+    pub tree: Tree,
+}
+
+/// Where a container reads its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tree {
+    /// Control groups of the second version.
+    Second,
+    /// Of the first.
+    First,
+}
+
+impl Default for Limits {
+    /// As containerd has descriptors since 2.0: the hard limit is far above. All else is generous.
+    fn default() -> Limits {
+        Limits { descriptors: (1024, None), processes: None, percent: None, enforces_memory: false, tree: Tree::Second }
+    }
+}
+
+impl Limits {
+    /// As prlimit(1) takes it.
+    pub fn nofile(&self) -> String {
+        let (soft, hard) = self.descriptors;
+        format!("--nofile={soft}:{}", hard.map(|hard| hard.to_string()).unwrap_or_default())
+    }
+
+    /// Files below `/sys/fs/cgroup`, where the memory's limit is in the second version's words.
+    pub fn shown(&self, memory: &str) -> Vec<(&'static str, String)> {
+        let processes = self.processes.map_or_else(|| "max".to_owned(), |count| count.to_string());
+        let quota = self.percent.map(|percent| format!("{percent}000"));
+        match self.tree {
+            Tree::Second => vec![
+                ("memory.max", memory.to_owned()),
+                ("pids.max", processes),
+                ("cpu.max", format!("{} 100000", quota.as_deref().unwrap_or("max"))),
+            ],
+            Tree::First => vec![
+                // The first version says no limit as a number. (Of pages, in bytes.)
+                ("memory/memory.limit_in_bytes", memory.replace("max", "9223372036854771712")),
+                ("pids/pids.max", processes),
+                ("cpu/cpu.cfs_quota_us", quota.unwrap_or_else(|| "-1".to_owned())),
+                ("cpu/cpu.cfs_period_us", "100000".to_owned()),
+            ],
+        }
+    }
+}
+
+/// Open files: as containers start since containerd 2.0, and before.
+pub struct Descriptors {
+    name: &'static str,
+    soft: u64,
+    hard: u64,
+}
+
+/// The hard limit, where no more may be had.
+fn own_descriptors() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
+/// What the kernel lets any process have.
+fn most_descriptors() -> u64 {
+    std::fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1 << 20)
+}
+
+impl Descriptors {
+    pub const FEW: Descriptors = Descriptors { name: "descriptors-1024", soft: 1024, hard: 524_288 };
+    pub const BILLION: Descriptors =
+        Descriptors { name: "descriptors-billion", soft: 1_000_000_000, hard: 1_000_000_000 };
+}
+
+impl Condition for Descriptors {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Descriptors
+    }
+
+    fn why_not(&self) -> Option<String> {
+        let (own, needed) = (own_descriptors(), self.hard.min(most_descriptors()));
+        // A hard limit below that of the field is harder to live with, one below the soft limit is another condition.
+        (own < self.soft.min(needed)).then(|| format!("its hard limit is {own} descriptors, {needed} are needed"))
+    }
+
+    fn change_surroundings(&self, surroundings: &mut Surroundings) {
+        let hard = self.hard.min(most_descriptors()).min(own_descriptors());
+        surroundings.limits.descriptors = (self.soft.min(hard), Some(hard));
+    }
+}
+
+/// A memory limit that is little above what the programs need, and enforced.
+pub struct SmallMemory;
+
+impl Condition for SmallMemory {
+    fn name(&self) -> &'static str {
+        "small-memory"
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Memory
+    }
+
+    fn why_not(&self) -> Option<String> {
+        groups::why_not(Controller::Memory)
+    }
+
+    fn change_manifests(&self, manifests: &mut Manifests) {
+        let sizes = [("install", "24Mi"), ("init-config", "24Mi"), ("clone", "256Mi"), ("sidecar", "128Mi")];
+        for (container, size) in sizes.into_iter().chain([("mysql", "640Mi")]) {
+            manifests.container(container).resources.limits.memory = Some(size.to_owned());
+        }
+    }
+
+    fn change_surroundings(&self, surroundings: &mut Surroundings) {
+        surroundings.limits.enforces_memory = true;
+        // What is written to a file system in memory would count as the container's.
+        surroundings.on_disk = true;
+    }
+}
+
+/// So many processes and threads that a server has room, and not many more.
+pub struct FewProcesses;
+
+impl Condition for FewProcesses {
+    fn name(&self) -> &'static str {
+        "few-processes"
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Processes
+    }
+
+    fn why_not(&self) -> Option<String> {
+        groups::why_not(Controller::Processes)
+    }
+
+    fn change_surroundings(&self, surroundings: &mut Surroundings) {
+        surroundings.limits.processes = Some(96);
+    }
+}
+
+/// A tenth of a core for each container.
+pub struct TenthOfCore;
+
+impl Condition for TenthOfCore {
+    fn name(&self) -> &'static str {
+        "tenth-of-core"
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Cores
+    }
+
+    fn why_not(&self) -> Option<String> {
+        groups::why_not(Controller::Cores)
+    }
+
+    fn change_surroundings(&self, surroundings: &mut Surroundings) {
+        surroundings.limits.percent = Some(10);
+        surroundings.patience *= 6;
+    }
+}
+
+/// A kernel that says the limits where the first version of control groups has them.
+pub struct FirstGroups;
+
+impl Condition for FirstGroups {
+    fn name(&self) -> &'static str {
+        "cgroup-v1"
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Groups
+    }
+
+    fn change_surroundings(&self, surroundings: &mut Surroundings) {
+        surroundings.limits.tree = Tree::First;
+    }
+}
