@@ -26,6 +26,12 @@ const DEPTH: usize = 8;
 /// Ends of names of tablespaces.
 const TABLESPACES: [&[u8]; 2] = [b".ibd", b".ibu"];
 
+/// Ends of names of other engines' files that a table has.
+const OF_TABLES: [&[u8]; 9] = [b".MAD", b".MAI", b".MYD", b".MYI", b".CSV", b".CSM", b".ARZ", b".MRG", b".par"];
+
+/// How the definition of a view begins. (`view_file_type` in sql/sql_view.cc)
+const VIEW: &[u8] = b"TYPE=VIEW";
+
 /// What lies in a copy.
 #[derive(Debug, Default)]
 pub struct Copy {
@@ -33,6 +39,8 @@ pub struct Copy {
     lengths: BTreeMap<MemberPath, u64>,
     /// What the first pages of those that may be tablespaces say.
     first_pages: HashMap<MemberPath, Result<FirstPage, String>>,
+    /// Definitions that say of themselves that they are views'.
+    views: HashSet<MemberPath>,
     /// Where each id was found. A copy may have left-overs that have an id too.
     by_id: HashMap<u32, Vec<MemberPath>>,
 }
@@ -72,25 +80,13 @@ impl Copy {
         }
         let may_be = |path: &&MemberPath| named.contains(path) || TABLESPACES.iter().any(|end| path.ends_with(end));
         let paths: Vec<&MemberPath> = lengths.keys().filter(may_be).collect();
-        let share = paths.len().div_ceil(THREADS).max(1);
-        let mut pages = Vec::with_capacity(paths.len());
-        std::thread::scope(|scope| {
-            let reading: Vec<_> = paths
-                .chunks(share)
-                .map(|share| {
-                    let read = || share.iter().map(|path| read(&directory.join(path.as_os_str()))).collect::<Vec<_>>();
-                    Builder::new().spawn_scoped(scope, read)
-                })
-                .collect();
-            for share in reading {
-                pages.extend(
-                    share?.join().map_err(|_| io::Error::other("the thread that reads first pages has panicked"))?,
-                );
-            }
-            Ok::<(), io::Error>(())
-        })?;
+        let pages = in_parallel(&paths, |path| read(&directory.join(path.as_os_str())))?;
         let read: Vec<_> = paths.into_iter().cloned().zip(pages).collect();
-        Ok(Copy::with(lengths, read))
+        let definitions: Vec<&MemberPath> = lengths.keys().filter(|path| path.ends_with(b".frm")).collect();
+        let are_views = in_parallel(&definitions, |path| is_view(&directory.join(path.as_os_str())))?;
+        let views = definitions.into_iter().zip(are_views).filter(|(_, is_view)| *is_view);
+        let views = views.map(|(path, _)| path.clone()).collect();
+        Ok(Copy { views, ..Copy::with(lengths, read) })
     }
 
     fn with(lengths: BTreeMap<MemberPath, u64>, pages: Vec<(MemberPath, Result<FirstPage, String>)>) -> Copy {
@@ -100,7 +96,7 @@ impl Copy {
                 by_id.entry(page.id).or_default().push(path.clone());
             }
         }
-        Copy { lengths, first_pages: pages.into_iter().collect(), by_id }
+        Copy { lengths, first_pages: pages.into_iter().collect(), by_id, views: HashSet::new() }
     }
 
     /// Compares it with what it must hold.
@@ -116,7 +112,10 @@ impl Copy {
                 }
                 Kind::System => system.push(path),
                 Kind::Undo => faults.take(self.undo(path, inventory)),
-                Kind::File { length } => faults.take(self.file(path, *length)),
+                Kind::File { length } => {
+                    let is_tables = OF_TABLES.iter().any(|end| path.ends_with(end));
+                    faults.take(self.file(path, *length).and_then(|()| self.no_view(path, is_tables)));
+                }
             }
         }
         faults.take(self.system(&system));
@@ -144,6 +143,7 @@ impl Copy {
         if let Some(Ok(page)) = self.first_pages.get(path) {
             must_have(path, self.length(path), page.least_length())?;
         }
+        self.no_view(path, wanted.definition != Definition::Unknown)?;
         match wanted.definition {
             Definition::Unknown => Ok(()),
             Definition::Changed if self.has_definition(path) => Ok(()),
@@ -204,6 +204,14 @@ impl Copy {
                 Err(format!("{path} has {found} bytes in the place of {length}"))
             }
             (Some(_), _) => Ok(()),
+        }
+    }
+
+    /// What holds a table's rows has a table's definition.
+    fn no_view(&self, path: &MemberPath, is_tables: bool) -> Result<(), String> {
+        match definition_of(path).filter(|definition| is_tables && self.views.contains(definition)) {
+            Some(definition) => Err(format!("{definition} defines a view, and {path} holds a table's rows")),
+            None => Ok(()),
         }
     }
 
@@ -297,6 +305,31 @@ fn list(directory: &Path, parent: &[u8], depth: usize, lengths: &mut BTreeMap<Me
         }
     }
     Ok(())
+}
+
+/// Does the same with each path, on some threads.
+fn in_parallel<T: Send>(paths: &[&MemberPath], of: impl Fn(&MemberPath) -> T + Sync) -> io::Result<Vec<T>> {
+    let share = paths.len().div_ceil(THREADS).max(1);
+    let mut all = Vec::with_capacity(paths.len());
+    std::thread::scope(|scope| {
+        let of = &of;
+        let begin = |share| Builder::new().spawn_scoped(scope, move || all_of(share, of));
+        let working: Vec<_> = paths.chunks(share).map(begin).collect();
+        for share in working {
+            all.extend(share?.join().map_err(|_| io::Error::other("a thread that reads files has panicked"))?);
+        }
+        Ok(all)
+    })
+}
+
+fn all_of<T>(paths: &[&MemberPath], of: impl Fn(&MemberPath) -> T) -> Vec<T> {
+    paths.iter().map(|path| of(path)).collect()
+}
+
+/// One that can't be read is noticed elsewhere.
+fn is_view(path: &Path) -> bool {
+    let mut head = [0; VIEW.len()];
+    File::open(path).and_then(|file| file.read_exact_at(&mut head, 0)).is_ok() && head == VIEW
 }
 
 /// Nothing is read ahead: of many files a few bytes are needed.

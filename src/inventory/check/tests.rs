@@ -64,12 +64,16 @@ fn verdict(files: &Files) -> Verdict {
 }
 
 fn compared(files: &Files, inventory: &Inventory) -> Verdict {
+    copy(files).compare(inventory)
+}
+
+fn copy(files: &Files) -> Copy {
     let lengths = files.iter().map(|(name, (length, _))| (path(name), *length)).collect();
     let pages = files.iter().filter_map(|(name, (_, page))| {
         let (id, pages) = (*page)?;
         Some((path(name), Ok(FirstPage { id, pages, page_size: 16384 })))
     });
-    Copy::with(lengths, pages.collect()).compare(inventory)
+    Copy::with(lengths, pages.collect())
 }
 
 /// What is said of a copy that was changed in one way.
@@ -263,4 +267,31 @@ fn files_are_read_where_they_lie() {
         write("app/t7.ibd", page, length);
         assert_eq!(look(), Verdict::Lacking { first: says.to_owned(), count: 1 });
     }
+}
+
+#[test]
+fn a_view_in_the_place_of_a_tables_definition_is_a_fault() {
+    for (view, fault) in [
+        ("app/t.frm", Some("app/t.frm defines a view, and app/t.ibd holds a table's rows")),
+        ("app/a.frm", Some("app/a.frm defines a view, and app/a.MAD holds a table's rows")),
+        ("app/new.frm", Some("app/new.frm defines a view, and app/new.ibd holds a table's rows")),
+        // Of no table that the donor held.
+        ("app/v.frm", None),
+    ] {
+        let mut copy = copy(&files());
+        copy.views.insert(path(view));
+        let expected = fault.map_or(Verdict::Whole, |fault| Verdict::Lacking { first: fault.to_owned(), count: 1 });
+        assert_eq!(copy.compare(&inventory()), expected, "{view}");
+    }
+}
+
+#[test]
+fn views_are_told_by_how_their_definitions_begin() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("app")).unwrap();
+    for (name, text) in [("v", "TYPE=VIEW\nquery=select"), ("t", "\u{fe}\u{1}\u{9}"), ("short", "TYPE")] {
+        std::fs::write(directory.path().join(format!("app/{name}.frm")), text).unwrap();
+    }
+    let copy = Copy::of(directory.path(), &inventory()).unwrap();
+    assert_eq!(copy.views, [path("app/v.frm")].into());
 }
