@@ -57,12 +57,7 @@ fn answer(query: &str, version: &str) -> Result<Option<Table>> {
         _ if query.starts_with("SHOW GLOBAL VARIABLES WHERE ") => {
             pairs(&[("datadir", "/var/lib/mysql/"), ("innodb_data_file_path", "ibdata1:12M:autoextend")])
         }
-        _ if query.contains("FROM information_schema.INNODB_DATAFILES ") && !version.starts_with('5') => {
-            tables(version)
-        }
-        _ if query.contains("FROM information_schema.INNODB_SYS_DATAFILES ") && version.starts_with('5') => {
-            tables(version)
-        }
+        _ if is_about_tablespaces(query, version) => tablespaces(query, version),
         "SELECT 1 FROM information_schema.INNODB_METRICS LIMIT 1" => one("1"),
         "SHOW GLOBAL VARIABLES" => pairs(&[("datadir", "/var/lib/mysql/"), ("innodb_page_size", "16384")]),
         "SHOW PROCESSLIST" => none(),
@@ -74,11 +69,29 @@ fn answer(query: &str, version: &str) -> Result<Option<Table>> {
     }
 }
 
+/// In the views that this version has.
+fn is_about_tablespaces(query: &str, version: &str) -> bool {
+    let views: &[&str] = if version.starts_with('5') {
+        &["INNODB_SYS_DATAFILES ", "INNODB_SYS_TABLES ", "INNODB_SYS_INDEXES "]
+    } else {
+        &["INNODB_DATAFILES ", "INNODB_TABLESPACES WHERE S"]
+    };
+    views.iter().any(|view| query.contains(&format!("FROM information_schema.{view}")))
+}
+
 /// A version that is `lacking` has a table that no stand-in for a tool streams, and a discarded one.
-fn tables(version: &str) -> Result<Option<Table>> {
-    let rows = [["./app/lost.ibd", "1007", "0", "Single"], ["./app/discarded.ibd", "1008", "1", "Single"]];
-    let rows = rows.iter().filter(|_| version.contains("lacking")).map(|row| row.map(str::to_owned).to_vec());
-    Ok(Some(Table(vec!["path", "space", "discarded", "type"], rows.collect())))
+fn tablespaces(query: &str, version: &str) -> Result<Option<Table>> {
+    let rows: &[&[&str]] = match query {
+        _ if !version.contains("lacking") => &[],
+        _ if query.contains("DATAFILES ") => &[&["1007", "./app/lost.ibd"], &["1008", "./app/discarded.ibd"]],
+        _ if query.contains("INNODB_SYS_TABLES ") => &[&["7", "1007", "app/lost"], &["8", "1008", "app/discarded"]],
+        _ if query.contains("INNODB_SYS_INDEXES ") => &[&["8"]],
+        _ if query.contains("STATE = 'discarded'") => &[&["1008"]],
+        _ => &[],
+    };
+    let columns = if query.contains("INNODB_SYS_TABLES ") { 3 } else { 1 + usize::from(query.contains("PATH")) };
+    let rows = rows.iter().map(|row| row.iter().map(|text| (*text).to_owned()).collect());
+    Ok(Some(Table(vec!["column"; columns], rows.collect())))
 }
 
 /// In words that this version knows.
