@@ -185,10 +185,11 @@ fn not_run(known: &Known) -> String {
             reasons.entry((name.clone(), why.clone())).or_default().push(server);
         }
     }
-    let mut text = String::from("Not run, for they could not be made:\n\n");
+    let mut text = String::from("Not run:\n\n");
     for ((name, why), servers) in reasons {
         let _ = writeln!(text, "- {name} on {}: {why}", servers.join(", "));
     }
+    text += "- every other cell: this record has no run of it\n";
     for (name, why) in UNMADE {
         let _ = writeln!(text, "- {name}: {why}");
     }

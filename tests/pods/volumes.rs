@@ -87,7 +87,11 @@ impl Claims {
     pub fn mend(&self, claim: &str, network: &Network) -> Result<()> {
         match self.fault_of(claim) {
             Some(Fault::ReadOnly) => inside(network, &["mount", "-o", "remount,rw"], &self.directory.join(claim)),
-            Some(Fault::Full) => Ok(std::fs::remove_file(self.path(claim, network).join(FILLER))?),
+            // As a claim that is given more.
+            Some(Fault::Full) => {
+                let size = format!("remount,size={SIZE}");
+                inside(network, &["mount", "-o", &size], &self.directory.join(claim))
+            }
             None => bail!("{claim} has no fault"),
         }
     }
@@ -117,7 +121,9 @@ impl Claims {
                 inside(network, &["mount", "-o", "loop", &image], &path)
             }
             _ if self.is_mounted(claim) => {
-                let size = format!("size={}", limit.unwrap_or(SIZE));
+                let is_full = self.fault_of(claim) == Some(Fault::Full)
+                    && !self.faulty.lock().expect("faulty claims").contains(claim);
+                let size = format!("size={}", limit.unwrap_or(if is_full { FULL } else { SIZE }));
                 inside(network, &["mount", "-t", "tmpfs", "-o", &size, "tmpfs"], &path)
             }
             _ => Ok(()),
@@ -153,6 +159,9 @@ impl Claims {
 
 /// What makes a volume full.
 const FILLER: &str = "another-programs-data";
+
+/// Bytes of a volume that is full: they are of the machine's memory.
+const FULL: u64 = 1 << 20;
 
 fn fill(path: &Path) -> Result<()> {
     let file = std::fs::File::create(path)?;

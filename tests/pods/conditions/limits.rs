@@ -125,8 +125,8 @@ impl Condition for SmallMemory {
     }
 
     fn change_manifests(&self, manifests: &mut Manifests) {
-        let sizes = [("install", "24Mi"), ("init-config", "24Mi"), ("clone", "256Mi"), ("sidecar", "128Mi")];
-        for (container, size) in sizes.into_iter().chain([("mysql", "640Mi")]) {
+        // The others' limits are small as they are shipped.
+        for (container, size) in [("clone", "256Mi"), ("sidecar", "128Mi"), ("mysql", "640Mi")] {
             manifests.container(container).resources.limits.memory = Some(size.to_owned());
         }
     }
