@@ -251,6 +251,7 @@ events! {
 
     // Why a pod is not ready, or donates to nobody. On `/readyz` and `/status`.
     ServerSilent, "server.silent", "The server does not answer.";
+    ServerTemporary, "server.temporary", "The server has no TCP: it is the entrypoint's temporary one, and counts as not there.";
     ServerTurnsAway, "server.turns_away", "The server does not let the sidecar's account in.";
     ServerUnsettled, "server.unsettled", "The server's start is being looked at.";
     ServerRefused, "server.refused", "The server answers a statement with an error. The field `code` has its number.";

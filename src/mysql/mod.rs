@@ -4,6 +4,8 @@ pub mod accounts;
 pub mod aria;
 pub mod dialect;
 pub mod events;
+#[cfg(test)]
+mod fake;
 pub mod history;
 pub mod inventory;
 pub mod left_out;
@@ -17,12 +19,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError, OptsBuilder, Row, ServerError, Value};
+use mysql_async::{Conn, OptsBuilder, Row, ServerError, Value};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::event::Event;
 use crate::settings::{Account, HostPort};
 use dialect::{Dialect, Statement};
 use status::ReplicationStatus;
@@ -51,7 +54,7 @@ pub type NamedRow = HashMap<String, Option<String>>;
 
 impl Server {
     /// Connects over TCP, or through the account's socket. The temporary servers that images' entrypoints start listen on
-    /// theirs only: one that has no TCP counts as not there.
+    /// theirs only: one that has no TCP counts as not there, whatever it answers.
     pub async fn connect(address: &HostPort, account: &Account) -> Result<Server> {
         let through = || match &account.socket {
             Some(socket) => format!("connecting to the server through {} as {:?}", socket.display(), account.user),
@@ -60,21 +63,22 @@ impl Server {
         let connecting = timeout(CONNECT_LIMIT, Conn::new(options(address, account))).await;
         let connection = match connecting.context("it does not answer").with_context(through)? {
             Ok(connection) => connection,
-            Err(mysql_async::Error::Server(error)) if account.socket.is_none() || has_tcp(address).await => {
-                let is_stranger = STRANGERS.contains(&error.code);
-                let text = innermost(mysql_async::Error::Server(error)).to_string();
-                return Err(TurnedAway { text, is_stranger }).with_context(through);
-            }
-            // MySQL asks one that it doesn't know for a proof of any kind, so that nobody learns which accounts there are.
-            Err(mysql_async::Error::Driver(error @ DriverError::UnknownAuthPlugin { .. })) => {
-                return Err(TurnedAway { text: error.to_string(), is_stranger: true }).with_context(through);
-            }
-            Err(error) => return Err(innermost(error)).with_context(through),
+            Err(error) if !is_answer(&error) => return Err(innermost(error)).with_context(through),
+            // Whatever it answered: the image's first server knows no account of ours yet, and may answer anything.
+            Err(_) if account.socket.is_some() && !has_tcp(address).await => return Err(temporary()),
+            Err(error) => return Err(turned_away(error)).with_context(through),
         };
         let mut server = Server { connection, dialect: Dialect::Mariadb, version: String::new() };
-        if account.socket.is_some() && server.value("SELECT @@GLOBAL.skip_networking").await?.as_deref() != Some("0") {
-            server.close().await;
-            bail!("the server has no TCP: it is its image's temporary one");
+        if account.socket.is_some() {
+            match server.value("SELECT @@GLOBAL.skip_networking").await {
+                Ok(Some(answer)) if answer == "0" => {}
+                // One that lets us in and does not say so is judged by what it does.
+                Err(error) if has_tcp(address).await => return Err(error),
+                Ok(_) | Err(_) => {
+                    server.close().await;
+                    return Err(temporary());
+                }
+            }
         }
         server.known().await
     }
@@ -181,6 +185,27 @@ fn options(address: &HostPort, account: &Account) -> OptsBuilder {
         .prefer_socket(false)
 }
 
+/// Whether an error is the server's word, and not the want of one.
+fn is_answer(error: &mysql_async::Error) -> bool {
+    !matches!(error, mysql_async::Error::Io(_))
+}
+
+/// MySQL asks an account that it does not know for a proof by any plugin, so that nobody learns which accounts exist. So a
+/// plugin that the driver does not have says as much as an access that is denied.
+fn turned_away(error: mysql_async::Error) -> TurnedAway {
+    let is_stranger = match &error {
+        mysql_async::Error::Server(error) => STRANGERS.contains(&error.code),
+        mysql_async::Error::Driver(_) => true,
+        _ => false,
+    };
+    TurnedAway { text: innermost(error).to_string(), is_stranger }
+}
+
+/// The entrypoint's server of a first start or an upgrade.
+fn temporary() -> anyhow::Error {
+    Event::ServerTemporary.because("networking is disabled: this is the entrypoint's temporary server").into()
+}
+
 /// Whether anybody listens there.
 async fn has_tcp(address: &HostPort) -> bool {
     let connecting = TcpStream::connect((address.host.as_str(), address.port));
@@ -255,10 +280,46 @@ pub fn identifier(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
+    use super::fake::Fake;
     use super::*;
+    use crate::event::event_of;
+    use crate::secret::Password;
 
     #[test]
     fn literals_hold_what_would_end_them() {
         assert_eq!(literal("it's \\ok"), "'it''s \\\\ok'");
+    }
+
+    /// What MySQL and MariaDB may ask an account for that they do not know.
+    const PLUGINS: [&str; 9] = [
+        "mysql_native_password",
+        "caching_sha2_password",
+        "sha256_password",
+        "authentication_ldap_sasl_client",
+        "authentication_webauthn_client",
+        "mysql_clear_password",
+        "mysql_old_password",
+        "dialog",
+        "parsec",
+    ];
+
+    /// MySQL draws the plugin at random for each name.
+    #[tokio::test]
+    async fn a_server_without_tcp_is_the_entrypoints_whatever_it_answers() {
+        for plugin in PLUGINS {
+            let fake = Fake::start(&[fake::switch(plugin), fake::error(1045, "Access denied")]);
+            let account =
+                Account { user: "mysql".into(), password: Password::fixed(""), socket: Some(fake.socket.clone()) };
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = HostPort { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+            let away = Server::connect(&address, &account).await.err().unwrap();
+            assert!(away.downcast_ref::<TurnedAway>().is_some_and(|away| away.is_stranger), "{plugin}: {away:#}");
+            drop(listener);
+            let temporary = Server::connect(&address, &account).await.err().unwrap();
+            assert_eq!(event_of(&temporary), Some(Event::ServerTemporary), "{plugin}: {temporary:#}");
+            assert!(!temporary.is::<TurnedAway>(), "{plugin}");
+        }
     }
 }

@@ -159,16 +159,38 @@ fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
     cluster.wait_ready(2)?;
     for pod in ["mysql-1", "mysql-0"] {
         let said = |text: &str| cluster.logs(pod, "sidecar").matches(text).count();
-        let (answers, temporary) = (said("the server answers"), said("it is its image's temporary one"));
+        let (answers, temporary) = (said("the server answers"), said("server.temporary"));
         cluster.delete_pod(pod)?;
         cluster.wait_for(&format!("{pod} to go"), PATIENCE, || Ok(cluster.ready_pods().len() == 1))?;
         cluster.wait_ready(2)?;
         assert_eq!(said("the server answers"), answers + 1, "{}", cluster.logs(pod, "sidecar"));
-        assert!(said("it is its image's temporary one") > temporary, "{}", cluster.logs(pod, "sidecar"));
+        assert!(said("server.temporary") > temporary, "{}", cluster.logs(pod, "sidecar"));
         assert_eq!(cluster.status(pod)?.containers["mysql"].restarts, 0, "{}", cluster.describe());
     }
     root(&cluster, "r00t", "mysql-0", ONE_ROW)?;
     wait_for_rows(&cluster, &["mysql-1"], "r00t", 1)
+}
+
+/// MySQL answers an account that it does not know yet as if it did, by a plugin that it draws for each name.
+#[test]
+fn a_first_start_of_a_hundred_seconds_is_left_alone() -> Result<()> {
+    let cluster = start(1, |manifests| {
+        let scripts = manifests.config_maps.iter_mut().find(|map| map.metadata.name.starts_with("mysql-first-start"));
+        scripts.expect("its scripts").data.insert("00-long.sh".to_owned(), "sleep 100\n".to_owned());
+    })?;
+    set::wait_for_log(&cluster, "mysql-0", "sidecar", "event=server.temporary")?;
+    // An account that no server has may be given any plugin.
+    for user in ["mysql", "a", "b", "c", "d", "e", "f", "g"] {
+        let output = cluster.exec("mysql-0", "mysql", &["/mysqlset/mysqlset", "probe", "alive", "--sql-user", user])?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.code() == Some(1) && said.contains("temporary"), "{user}: {said}");
+    }
+    assert_eq!(set::state(&cluster, "mysql-0").as_deref(), Some("initialising"));
+    cluster.wait_for("the first start to end", 3 * PATIENCE, || Ok(cluster.ready_pods().len() == 1))?;
+    let log = cluster.logs("mysql-0", "sidecar");
+    ensure!(!log.contains("exit.first_start") && !log.contains("server.turns_away"), "{log}");
+    assert_eq!(cluster.status("mysql-0")?.containers["mysql"].restarts, 0, "{}", cluster.describe());
+    Ok(())
 }
 
 /// Each step of it by the accounts that are set apart.
