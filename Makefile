@@ -111,6 +111,7 @@ static: ## Whether the release binary needs anything but a kernel.
 packages:
 	@tests/install-packages.sh $(PACKAGES)
 	@tests/fetch-packages.sh trixie target/tools/kustomize kustomize
+	@tests/fetch-packages.sh bookworm target/plugins/mariadb-10.11 mariadb-server
 
 # Debian's unstable release is not there every day as one would have it; what can't be tested then is said at the end.
 .PHONY: servers

@@ -19,10 +19,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use mysql_async::Row;
-use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
+use super::client::{Error, Values};
 use super::dialect::Dialect;
 use super::{Server, innermost, text};
 use crate::inventory::MOST_ENTRIES;
@@ -119,7 +118,7 @@ pub async fn look(server: &mut Server, user: &str, data_dir: &Path, extent: Exte
 
 /// Whether the account may ask, before it has to.
 pub async fn may_look(server: &mut Server, user: &str) -> Result<(), Unknown> {
-    let asked = server.connection.query_drop("SELECT 1 FROM information_schema.INNODB_METRICS LIMIT 1");
+    let asked = server.connection.run("SELECT 1 FROM information_schema.INNODB_METRICS LIMIT 1");
     let answer = timeout(LIMIT, asked).await.map_err(|_| no_answer())?;
     answer.map_err(|error| unknown(error, user))
 }
@@ -128,11 +127,9 @@ fn no_answer() -> Unknown {
     Unknown::NoAnswer(anyhow::anyhow!("no answer in {} seconds", LIMIT.as_secs()))
 }
 
-fn unknown(error: mysql_async::Error, user: &str) -> Unknown {
+fn unknown(error: Error, user: &str) -> Unknown {
     match error {
-        mysql_async::Error::Server(error) if error.code == NO_PRIVILEGE => {
-            Unknown::NoPrivilege { user: user.to_owned() }
-        }
+        Error::Server(error) if error.code == NO_PRIVILEGE => Unknown::NoPrivilege { user: user.to_owned() },
         other => Unknown::NoAnswer(innermost(other)),
     }
 }
@@ -192,8 +189,8 @@ impl Looking {
     async fn ask(&mut self, server: &mut Server, user: &str) -> Result<(), Unknown> {
         let failed = |error| unknown(error, user);
         let dialect = server.dialect;
-        let mut rows = server.connection.query_iter(statement(dialect)).await.map_err(failed)?;
-        while let Some(row) = rows.next().await.map_err(failed)? {
+        server.connection.begin(statement(dialect)).await.map_err(failed)?;
+        while let Some(row) = server.connection.next().await.map_err(failed)? {
             self.take(row)?;
         }
         if matches!(dialect, Dialect::Mysql { version } if version >= NEW_DICTIONARY) {
@@ -203,8 +200,8 @@ impl Looking {
         Ok(())
     }
 
-    fn take(&mut self, row: Row) -> Result<(), Unknown> {
-        let mut columns = row.unwrap().into_iter().map(|value| text(value).unwrap_or_default());
+    fn take(&mut self, row: Values) -> Result<(), Unknown> {
+        let mut columns = row.into_iter().map(|value| text(value).unwrap_or_default());
         let mut column = || columns.next().unwrap_or_default();
         let (path, id, discarded, kind) = (column(), column(), column(), column());
         // A rebuild's that is under way, and what it left.

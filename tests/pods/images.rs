@@ -116,8 +116,14 @@ impl Images {
             self.add_file(command, "mysqlset", "/bin/mysqlset");
             return;
         };
+        let plugins = if usr == Path::new("/usr") { servers::fetched_plugins() } else { None };
+        if let Some(plugins) = &plugins {
+            add_libraries(command, &usr.join("lib"));
+            command.arg("--ro-bind").arg(plugins).arg(servers::PLUGINS);
+        }
         for directory in ["bin", "sbin", "lib", "lib64", "share", "libexec"] {
-            if usr.join(directory).exists() {
+            let is_there = directory == "lib" && plugins.is_some();
+            if !is_there && usr.join(directory).exists() {
                 command.arg("--ro-bind").arg(usr.join(directory)).arg(Path::new("/usr").join(directory));
             }
         }
@@ -140,5 +146,16 @@ impl Images {
 
     fn add_file(&self, command: &mut Command, file: &str, place: &str) {
         command.arg("--ro-bind").arg(self.directory.join(file)).arg(place);
+    }
+}
+
+/// Each of the machine's libraries by itself: nothing could be mounted below one directory that nobody may write to.
+fn add_libraries(command: &mut Command, libraries: &Path) {
+    for entry in std::fs::read_dir(libraries).into_iter().flatten().flatten() {
+        let place = Path::new("/usr/lib").join(entry.file_name());
+        match std::fs::read_link(entry.path()) {
+            Ok(target) => command.arg("--symlink").arg(target).arg(place),
+            Err(_) => command.arg("--ro-bind").arg(entry.path()).arg(place),
+        };
     }
 }

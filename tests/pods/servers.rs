@@ -75,6 +75,8 @@ pub enum Needs {
     PlacesInTheLog,
     /// Statements for accounts in MariaDB's words, or an image that upgrades accounts' tables with a server of its own.
     MariadbsAccounts,
+    /// Plugins that a server's whole package has, and the package of its program alone may not have.
+    Plugins,
     /// The tutorial's pipeline, in words of one version of MariaDB's tool.
     Tutorial,
 }
@@ -117,6 +119,16 @@ pub fn parse(text: &str) -> Result<Manifests> {
 pub fn usr_of(image: &str) -> Result<PathBuf> {
     let found = ALL.iter().find(|server| server.image == image);
     found.with_context(|| format!("no image {image:?} in the harness's table (tests/pods/servers.rs)"))?.usr()
+}
+
+/// Where MariaDB's image has its plugins.
+pub const PLUGINS: &str = "/usr/lib/mysql/plugin";
+
+/// Plugins of the machine's server, where they were fetched: the package of its program has none.
+pub fn fetched_plugins() -> Option<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/plugins/mariadb-10.11");
+    let is_wanted = directory.join("fetched").exists() && !Path::new(PLUGINS).exists();
+    is_wanted.then(|| directory.join("root/usr/lib/mysql/plugin"))
 }
 
 impl Server {
@@ -304,6 +316,13 @@ impl Server {
 
     fn lacks(&self, needs: Needs) -> Option<&'static str> {
         match (needs, self.family) {
+            (Needs::Plugins, Family::Mysql { .. }) => None,
+            (Needs::Plugins, _)
+                if self.is_the_machines && (fetched_plugins().is_some() || Path::new(PLUGINS).exists()) =>
+            {
+                None
+            }
+            (Needs::Plugins, _) => Some("its plugins are fetched for MariaDB 10.11 only, by `make packages`"),
             (Needs::ClonePlugin, Family::Mysql { .. }) | (Needs::PlacesInTheLog, Family::Mysql { gtid: false }) => None,
             (Needs::PlacesInTheLog, _) => Some("it is about MySQL without GTID"),
             (Needs::ClonePlugin, Family::Mariadb) => Some("it is about MySQL's CLONE plugin"),

@@ -193,6 +193,28 @@ fn a_first_start_of_a_hundred_seconds_is_left_alone() -> Result<()> {
     Ok(())
 }
 
+/// An account whose password is proven by a signature (ed25519), or by the password itself, encrypted with the server's key.
+#[test]
+fn the_sidecar_is_let_in_by_plugins_for_passwords() -> Result<()> {
+    needs!(Plugins);
+    let sql = if tested().is_mariadb() {
+        "INSTALL SONAME 'auth_ed25519'; CREATE USER sidecar@'%' IDENTIFIED VIA ed25519 USING PASSWORD('s3cret');"
+    } else {
+        "CREATE USER sidecar@'%' IDENTIFIED WITH caching_sha2_password BY 's3cret';"
+    };
+    let cluster = set::start(1, |manifests| {
+        let scripts = manifests.config_maps.iter_mut().find(|map| map.metadata.name.starts_with("mysql-first-start"));
+        let sql = format!("{sql} GRANT ALL ON *.* TO sidecar@'%' WITH GRANT OPTION;\n");
+        scripts.expect("its scripts").data.insert("sidecar.sql".to_owned(), sql);
+        manifests.set_env("sidecar", "MYSQLSET_SQL_USER", "sidecar");
+        manifests.set_env("sidecar", "MYSQLSET_SQL_PASSWORD", "s3cret");
+    })?;
+    cluster.wait_ready(1)?;
+    let log = cluster.logs("mysql-0", "sidecar");
+    ensure!(!log.contains("server.turns_away") && !log.contains("sidecar.part_failed"), "{log}");
+    Ok(())
+}
+
 /// Each step of it by the accounts that are set apart.
 #[test]
 fn a_lost_primary_is_recovered_where_root_has_a_password() -> Result<()> {
