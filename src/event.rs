@@ -258,6 +258,7 @@ events! {
 
     // Why a pod is not ready, or donates to nobody. On `/readyz` and `/status`.
     ServerSilent, "server.silent", "The server does not answer.";
+    ServerTemporary, "server.temporary", "The server has no TCP: it is the entrypoint's temporary one, and counts as not there.";
     ServerTurnsAway, "server.turns_away", "The server does not let the sidecar's account in.";
     ServerUnsettled, "server.unsettled", "The server's start is being looked at.";
     ServerIdDiffers, "server.id_differs", "The server has another server id than `init-config` wrote. Two servers with one id end each other's replication.";

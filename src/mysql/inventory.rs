@@ -13,9 +13,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
+use super::client::Error;
 use super::dialect::Dialect;
 use super::{Server, innermost};
 use crate::inventory::MOST_ENTRIES;
@@ -95,7 +95,7 @@ pub async fn look(server: &mut Server, user: &str, data_dir: &Path, extent: Exte
 
 /// Whether the account may ask, before it has to.
 pub async fn may_look(server: &mut Server, user: &str) -> Result<(), Unknown> {
-    let asked = server.connection.query_drop("SELECT 1 FROM information_schema.INNODB_METRICS LIMIT 1");
+    let asked = server.connection.run("SELECT 1 FROM information_schema.INNODB_METRICS LIMIT 1");
     let answer = timeout(LIMIT, asked).await.map_err(|_| no_answer())?;
     answer.map_err(|error| unknown(error, user))
 }
@@ -104,11 +104,9 @@ fn no_answer() -> Unknown {
     Unknown::NoAnswer(anyhow::anyhow!("no answer in {} seconds", LIMIT.as_secs()))
 }
 
-fn unknown(error: mysql_async::Error, user: &str) -> Unknown {
+fn unknown(error: Error, user: &str) -> Unknown {
     match error {
-        mysql_async::Error::Server(error) if error.code == NO_PRIVILEGE => {
-            Unknown::NoPrivilege { user: user.to_owned() }
-        }
+        Error::Server(error) if error.code == NO_PRIVILEGE => Unknown::NoPrivilege { user: user.to_owned() },
         other => Unknown::NoAnswer(innermost(other)),
     }
 }

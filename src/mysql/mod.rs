@@ -2,9 +2,14 @@
 
 pub mod accounts;
 pub mod aria;
+mod client;
 pub mod dialect;
 pub mod events;
+#[cfg(test)]
+mod fake;
 pub mod history;
+#[cfg(test)]
+mod hostile;
 pub mod inventory;
 pub mod left_out;
 pub mod opening;
@@ -17,13 +22,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError, OptsBuilder, Row, ServerError, Value};
+use anyhow::{Context, Result};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::event::Event;
 use crate::settings::{Account, HostPort};
+pub use client::ServerError;
+use client::{Address, Client, Error, Login, Table};
 use dialect::{Dialect, Statement};
 use status::ReplicationStatus;
 
@@ -41,7 +47,7 @@ const PARSE_ERROR: u16 = 1064;
 
 /// A connection to a server whose flavour and version are known.
 pub struct Server {
-    connection: Conn,
+    connection: Client,
     pub dialect: Dialect,
     pub version: String,
 }
@@ -51,38 +57,39 @@ pub type NamedRow = HashMap<String, Option<String>>;
 
 impl Server {
     /// Connects over TCP, or through the account's socket. The temporary servers that images' entrypoints start listen on
-    /// theirs only: one that has no TCP counts as not there.
+    /// theirs only: one that has no TCP counts as not there, whatever it answers.
     pub async fn connect(address: &HostPort, account: &Account) -> Result<Server> {
         let through = || match &account.socket {
             Some(socket) => format!("connecting to the server through {} as {:?}", socket.display(), account.user),
             None => format!("connecting to the server at {address} as {:?}", account.user),
         };
-        let connecting = timeout(CONNECT_LIMIT, Conn::new(options(address, account))).await;
+        let connecting = timeout(CONNECT_LIMIT, log_in(address, account)).await;
         let connection = match connecting.context("it does not answer").with_context(through)? {
             Ok(connection) => connection,
-            Err(mysql_async::Error::Server(error)) if account.socket.is_none() || has_tcp(address).await => {
-                let is_stranger = STRANGERS.contains(&error.code);
-                let text = innermost(mysql_async::Error::Server(error)).to_string();
-                return Err(TurnedAway { text, is_stranger }).with_context(through);
-            }
-            // MySQL asks one that it doesn't know for a proof of any kind, so that nobody learns which accounts there are.
-            Err(mysql_async::Error::Driver(error @ DriverError::UnknownAuthPlugin { .. })) => {
-                return Err(TurnedAway { text: error.to_string(), is_stranger: true }).with_context(through);
-            }
-            Err(error) => return Err(innermost(error)).with_context(through),
+            Err(error) if !is_answer(&error) => return Err(innermost(error)).with_context(through),
+            // Whatever it answered: the image's first server knows no account of ours yet, and may answer anything.
+            Err(_) if account.socket.is_some() && !has_tcp(address).await => return Err(temporary()),
+            Err(error) => return Err(turned_away(error)).with_context(through),
         };
         let mut server = Server { connection, dialect: Dialect::Mariadb, version: String::new() };
-        if account.socket.is_some() && server.value("SELECT @@GLOBAL.skip_networking").await?.as_deref() != Some("0") {
-            server.close().await;
-            bail!("the server has no TCP: it is its image's temporary one");
+        if account.socket.is_some() {
+            match server.value("SELECT @@GLOBAL.skip_networking").await {
+                Ok(Some(answer)) if answer == "0" => {}
+                // One that lets us in and does not say so is judged by what it does.
+                Err(error) if has_tcp(address).await => return Err(error),
+                Ok(_) | Err(_) => {
+                    server.close().await;
+                    return Err(temporary());
+                }
+            }
         }
         server.known().await
     }
 
     /// Connects to a server of our own, which listens on its socket only and asks nobody for a password.
     pub async fn connect_to_own(socket: &Path) -> Result<Server> {
-        let options = OptsBuilder::default().socket(Some(socket.to_string_lossy().into_owned())).user(Some("root"));
-        let connecting = timeout(CONNECT_LIMIT, Conn::new(options)).await;
+        let login = Login { user: "root", password: "" };
+        let connecting = timeout(CONNECT_LIMIT, Client::connect(Address::Socket(socket), &login)).await;
         let connection = connecting.context("it does not answer")?.map_err(innermost)?;
         Server { connection, dialect: Dialect::Mariadb, version: String::new() }.known().await
     }
@@ -109,10 +116,10 @@ impl Server {
     /// The same for one that may take as long as it likes.
     pub async fn execute_at_length(&mut self, statement: &Statement) -> Result<()> {
         self.connection
-            .query_drop(&statement.text)
+            .run(&statement.text)
             .await
             .map_err(|error| match error {
-                mysql_async::Error::Server(error) if error.code == PARSE_ERROR => {
+                Error::Server(error) if error.code == PARSE_ERROR => {
                     anyhow::anyhow!("the server does not understand the statement (error {PARSE_ERROR})")
                 }
                 other => innermost(other),
@@ -122,17 +129,18 @@ impl Server {
 
     /// Runs a query without secrets.
     pub async fn rows(&mut self, query: &str) -> Result<Vec<NamedRow>> {
-        Ok(self.query(query).await?.into_iter().map(named).collect())
+        let table = self.query(query).await?;
+        let named = |row: client::Values| table.columns.iter().cloned().zip(row.into_iter().map(text)).collect();
+        Ok(table.rows.into_iter().map(named).collect())
     }
 
     /// The first column of all rows of a query without secrets.
     pub async fn column(&mut self, query: &str) -> Result<Vec<String>> {
-        let rows = self.query(query).await?.into_iter();
-        Ok(rows.filter_map(|row| row.unwrap().into_iter().next().and_then(text)).collect())
+        Ok(self.query(query).await?.rows.into_iter().filter_map(first_value).collect())
     }
 
-    async fn query(&mut self, query: &str) -> Result<Vec<Row>> {
-        timeout(STATEMENT_LIMIT, self.connection.query(query))
+    async fn query(&mut self, query: &str) -> Result<Table> {
+        timeout(STATEMENT_LIMIT, self.connection.ask(query))
             .await
             .with_context(|| format!("{query}: no answer in {} seconds", STATEMENT_LIMIT.as_secs()))?
             .map_err(innermost)
@@ -141,17 +149,12 @@ impl Server {
 
     /// The first column of a query's first row; `None` for NULL and for no row.
     pub async fn value(&mut self, query: &str) -> Result<Option<String>> {
-        let row: Option<Row> = timeout(STATEMENT_LIMIT, self.connection.query_first(query))
-            .await
-            .with_context(|| format!("{query}: no answer in {} seconds", STATEMENT_LIMIT.as_secs()))?
-            .map_err(innermost)
-            .with_context(|| query.to_owned())?;
-        Ok(row.and_then(|row| row.unwrap().into_iter().next()).and_then(text))
+        Ok(self.query(query).await?.rows.into_iter().next().and_then(first_value))
     }
 
     /// Takes leave: a connection that is only dropped leaves a warning in the server's log.
     pub async fn close(self) {
-        let _ = timeout(CONNECT_LIMIT, self.connection.disconnect()).await;
+        let _ = timeout(CONNECT_LIMIT, self.connection.quit()).await;
     }
 
     /// Has the server stop. It may be gone before it has answered.
@@ -170,15 +173,35 @@ impl Server {
     }
 }
 
-fn options(address: &HostPort, account: &Account) -> OptsBuilder {
+async fn log_in(address: &HostPort, account: &Account) -> Result<Client, Error> {
     let password = account.password.current();
-    OptsBuilder::default()
-        .ip_or_hostname(address.host.clone())
-        .tcp_port(address.port)
-        .user(Some(account.user.clone()))
-        .pass((!password.is_empty()).then(|| password.reveal().to_owned()))
-        .socket(account.socket.as_ref().map(|socket| socket.to_string_lossy().into_owned()))
-        .prefer_socket(false)
+    let login = Login { user: &account.user, password: password.reveal() };
+    let address = match &account.socket {
+        Some(socket) => Address::Socket(socket),
+        None => Address::Tcp { host: &address.host, port: address.port },
+    };
+    Client::connect(address, &login).await
+}
+
+/// Whether an error is the server's word, and not the want of one.
+fn is_answer(error: &Error) -> bool {
+    !matches!(error, Error::Io(_))
+}
+
+/// MySQL asks an account that it does not know for a proof by any plugin, so that nobody learns which accounts exist. So a
+/// plugin that the client does not have says as much as an access that is denied.
+fn turned_away(error: Error) -> anyhow::Error {
+    let is_stranger = match &error {
+        Error::Server(error) => STRANGERS.contains(&error.code),
+        Error::UnknownPlugin(_) => true,
+        Error::Io(_) | Error::Protocol(_) => return innermost(error),
+    };
+    TurnedAway { text: error.to_string(), is_stranger }.into()
+}
+
+/// The entrypoint's server of a first start or an upgrade.
+fn temporary() -> anyhow::Error {
+    Event::ServerTemporary.because("networking is disabled: this is the entrypoint's temporary server").into()
 }
 
 /// Whether anybody listens there.
@@ -211,35 +234,21 @@ impl std::fmt::Display for TurnedAway {
 
 impl std::error::Error for TurnedAway {}
 
-/// The driver's errors repeat their causes in their own text; the last cause says it once.
-fn innermost(error: mysql_async::Error) -> anyhow::Error {
-    let error = match error {
-        mysql_async::Error::Server(error) => return anyhow::Error::new(error),
-        mysql_async::Error::Io(mysql_async::IoError::Io(error)) => return anyhow::Error::new(error),
-        other => other,
-    };
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
+/// An error by its cause.
+fn innermost(error: Error) -> anyhow::Error {
+    match error {
+        Error::Server(error) => error.into(),
+        Error::Io(error) => error.into(),
+        other => other.into(),
     }
-    anyhow::anyhow!("{cause}")
 }
 
-fn named(row: Row) -> NamedRow {
-    let names: Vec<String> = row.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
-    names.into_iter().zip(row.unwrap().into_iter().map(text)).collect()
+fn first_value(row: client::Values) -> Option<String> {
+    row.into_iter().next().and_then(text)
 }
 
-fn text(value: Value) -> Option<String> {
-    match value {
-        Value::NULL => None,
-        Value::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        Value::Int(number) => Some(number.to_string()),
-        Value::UInt(number) => Some(number.to_string()),
-        Value::Float(number) => Some(number.to_string()),
-        Value::Double(number) => Some(number.to_string()),
-        other => Some(other.as_sql(true)),
-    }
+fn text(value: Option<Vec<u8>>) -> Option<String> {
+    value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A text as a literal of SQL, for statements that take no parameters. Right in every `sql_mode` for texts without a
@@ -255,10 +264,46 @@ pub fn identifier(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
+    use super::fake::Fake;
     use super::*;
+    use crate::event::event_of;
+    use crate::secret::Password;
 
     #[test]
     fn literals_hold_what_would_end_them() {
         assert_eq!(literal("it's \\ok"), "'it''s \\\\ok'");
+    }
+
+    /// What MySQL and MariaDB may ask an account for that they do not know.
+    const PLUGINS: [&str; 9] = [
+        "mysql_native_password",
+        "caching_sha2_password",
+        "sha256_password",
+        "authentication_ldap_sasl_client",
+        "authentication_webauthn_client",
+        "mysql_clear_password",
+        "mysql_old_password",
+        "dialog",
+        "parsec",
+    ];
+
+    /// MySQL draws the plugin at random for each name.
+    #[tokio::test]
+    async fn a_server_without_tcp_is_the_entrypoints_whatever_it_answers() {
+        for plugin in PLUGINS {
+            let fake = Fake::start(&[fake::switch(plugin), fake::error(1045, "Access denied")]);
+            let account =
+                Account { user: "mysql".into(), password: Password::fixed(""), socket: Some(fake.socket.clone()) };
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = HostPort { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+            let away = Server::connect(&address, &account).await.err().unwrap();
+            assert!(away.downcast_ref::<TurnedAway>().is_some_and(|away| away.is_stranger), "{plugin}: {away:#}");
+            drop(listener);
+            let temporary = Server::connect(&address, &account).await.err().unwrap();
+            assert_eq!(event_of(&temporary), Some(Event::ServerTemporary), "{plugin}: {temporary:#}");
+            assert!(!temporary.is::<TurnedAway>(), "{plugin}");
+        }
     }
 }

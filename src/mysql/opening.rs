@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
-use super::{Server, identifier, innermost, literal};
+use super::client::Error;
+use super::{Server, first_value, identifier, innermost, literal, text};
 
 /// A table as the server lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +56,9 @@ impl Server {
     }
 
     async fn listed(&mut self, query: &str, limit: Duration) -> Result<Vec<String>> {
-        let rows = timeout(limit, self.connection.query(query)).await.context("no answer in time")?;
-        rows.map_err(innermost).with_context(|| query.to_owned())
+        let rows = timeout(limit, self.connection.ask(query)).await.context("no answer in time")?;
+        let table = rows.map_err(innermost).with_context(|| query.to_owned())?;
+        Ok(table.rows.into_iter().filter_map(first_value).collect())
     }
 
     /// The tables of a schema, but for views. With `engines` MariaDB reads the definition of each, which takes ten times as
@@ -68,11 +69,21 @@ impl Server {
             "SELECT table_name, table_type, {engine} FROM information_schema.tables WHERE table_schema = {}",
             literal(schema)
         );
-        let rows = timeout(limit, self.connection.query::<(String, Option<String>, Option<String>), _>(&query));
-        let rows = rows.await.context("no answer in time")?.map_err(innermost).with_context(|| query.clone())?;
+        let rows = timeout(limit, self.connection.ask(&query)).await.context("no answer in time")?;
+        let rows = rows.map_err(innermost).with_context(|| query.clone())?.rows.into_iter();
         let has_rows = |kind: &Option<String>| kind.as_deref().is_none_or(|kind| !WITHOUT_ROWS.contains(&kind));
-        let tables = rows.into_iter().filter(|(_, kind, _)| has_rows(kind));
-        Ok(tables.map(|(name, _, engine)| Table { schema: schema.to_owned(), name, engine }).collect())
+        let mut tables = Vec::new();
+        for row in rows {
+            let mut values = row.into_iter().map(text);
+            let mut value = || values.next().flatten();
+            let (name, kind, engine) = (value(), value(), value());
+            // A table without a name would be one that nobody looks at.
+            let name = name.with_context(|| format!("{query}: a table without a name"))?;
+            if has_rows(&kind) {
+                tables.push(Table { schema: schema.to_owned(), name, engine });
+            }
+        }
+        Ok(tables)
     }
 
     /// What the files of a table are called, without their ends: `app/a@002db`.
@@ -91,7 +102,7 @@ impl Server {
 
     /// Says a statement about a table, and takes whatever comes.
     pub async fn ask(&mut self, statement: &str, limit: Duration) -> Answer {
-        match timeout(limit, self.connection.query_drop(statement)).await {
+        match timeout(limit, self.connection.run(statement)).await {
             Err(_) => Answer::Silence,
             Ok(answer) => answer.map_or_else(answer_of, |()| Answer::Done),
         }
@@ -99,13 +110,18 @@ impl Server {
 
     /// Has a table checked.
     pub async fn check(&mut self, statement: &str, limit: Duration) -> Answer {
-        type Row = (Option<String>, Option<String>, Option<String>, Option<String>);
-        match timeout(limit, self.connection.query::<Row, _>(statement)).await {
+        match timeout(limit, self.connection.ask(statement)).await {
             Err(_) => Answer::Silence,
             Ok(Err(error)) => answer_of(error),
-            Ok(Ok(rows)) => Answer::Checked(
-                rows.into_iter()
-                    .map(|(_, _, kind, text)| (kind.unwrap_or_default(), text.unwrap_or_default()))
+            // After the table and the operation.
+            Ok(Ok(table)) => Answer::Checked(
+                table
+                    .rows
+                    .into_iter()
+                    .map(|row| {
+                        let mut values = row.into_iter().skip(2).map(|value| text(value).unwrap_or_default());
+                        (values.next().unwrap_or_default(), values.next().unwrap_or_default())
+                    })
                     .collect(),
             ),
         }
@@ -117,9 +133,9 @@ fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
 }
 
-fn answer_of(error: mysql_async::Error) -> Answer {
+fn answer_of(error: Error) -> Answer {
     match error {
-        mysql_async::Error::Server(error) => Answer::Error { code: error.code, text: error.message },
+        Error::Server(error) => Answer::Error { code: error.code, text: error.message },
         other => Answer::Gone(innermost(other).to_string()),
     }
 }

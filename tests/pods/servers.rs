@@ -75,6 +75,8 @@ pub enum Needs {
     PlacesInTheLog,
     /// Statements for accounts in MariaDB's words, or an image that upgrades accounts' tables with a server of its own.
     MariadbsAccounts,
+    /// Plugins that a server's whole package has, and the package of its program alone may not have.
+    Plugins,
     /// The tutorial's pipeline, in words of one version of MariaDB's tool.
     Tutorial,
     /// A kernel that has IPv6.
@@ -330,6 +332,13 @@ impl Server {
 
     fn lacks(&self, needs: Needs) -> Option<&'static str> {
         match (needs, self.family) {
+            (Needs::Plugins, Family::Mysql { .. }) => None,
+            (Needs::Plugins, _)
+                if self.is_the_machines && (fetched_plugins().is_some() || Path::new(PLUGINS).exists()) =>
+            {
+                None
+            }
+            (Needs::Plugins, _) => Some("its plugins are fetched for MariaDB 10.11 only, by `make packages`"),
             (Needs::ClonePlugin, Family::Mysql { .. }) | (Needs::PlacesInTheLog, Family::Mysql { gtid: false }) => None,
             (Needs::PlacesInTheLog, _) => Some("it is about MySQL without GTID"),
             (Needs::Ipv6, _) => (!conditions::machine_has_ipv6()).then_some("this machine's kernel has no IPv6"),

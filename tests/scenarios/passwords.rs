@@ -160,8 +160,7 @@ fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
     cluster.wait_ready(2)?;
     for pod in ["mysql-1", "mysql-0"] {
         let answers = || cluster.times_logged(pod, "sidecar", Event::ServerAnswers);
-        // No event tells this trouble from others.
-        let temporary = || cluster.logs(pod, "sidecar").matches("it is its image's temporary one").count();
+        let temporary = || cluster.times_logged(pod, "sidecar", Event::ServerTemporary);
         let (answers_before, temporary_before) = (answers(), temporary());
         cluster.delete_pod(pod)?;
         cluster.wait_for(&format!("{pod} to go"), PATIENCE, || Ok(cluster.ready_pods().len() == 1))?;
@@ -172,6 +171,50 @@ fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
     }
     root(&cluster, "r00t", "mysql-0", ONE_ROW)?;
     wait_for_rows(&cluster, &["mysql-1"], "r00t", 1)
+}
+
+/// MySQL answers an account that it does not know yet as if it did, by a plugin that it draws for each name.
+#[test]
+fn a_first_start_of_a_hundred_seconds_is_left_alone() -> Result<()> {
+    let cluster = start(1, |manifests| {
+        let scripts = manifests.config_maps.iter_mut().find(|map| map.metadata.name.starts_with("mysql-first-start"));
+        scripts.expect("its scripts").data.insert("00-long.sh".to_owned(), "sleep 100\n".to_owned());
+    })?;
+    set::wait_for_log(&cluster, "mysql-0", "sidecar", "event=server.temporary")?;
+    // An account that no server has may be given any plugin.
+    for user in ["mysql", "a", "b", "c", "d", "e", "f", "g"] {
+        let output = cluster.exec("mysql-0", "mysql", &["/mysqlset/mysqlset", "probe", "alive", "--sql-user", user])?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.code() == Some(1) && said.contains("temporary"), "{user}: {said}");
+    }
+    assert_eq!(set::state(&cluster, "mysql-0").as_deref(), Some("initialising"));
+    cluster.wait_for("the first start to end", 3 * PATIENCE, || Ok(cluster.ready_pods().len() == 1))?;
+    let log = cluster.logs("mysql-0", "sidecar");
+    ensure!(!log.contains("exit.first_start") && !log.contains("server.turns_away"), "{log}");
+    assert_eq!(cluster.status("mysql-0")?.containers["mysql"].restarts, 0, "{}", cluster.describe());
+    Ok(())
+}
+
+/// An account whose password is proven by a signature (ed25519), or by the password itself, encrypted with the server's key.
+#[test]
+fn the_sidecar_is_let_in_by_plugins_for_passwords() -> Result<()> {
+    needs!(Plugins);
+    let sql = if tested().is_mariadb() {
+        "INSTALL SONAME 'auth_ed25519'; CREATE USER sidecar@'%' IDENTIFIED VIA ed25519 USING PASSWORD('s3cret');"
+    } else {
+        "CREATE USER sidecar@'%' IDENTIFIED WITH caching_sha2_password BY 's3cret';"
+    };
+    let cluster = set::start(1, |manifests| {
+        let scripts = manifests.config_maps.iter_mut().find(|map| map.metadata.name.starts_with("mysql-first-start"));
+        let sql = format!("{sql} GRANT ALL ON *.* TO sidecar@'%' WITH GRANT OPTION;\n");
+        scripts.expect("its scripts").data.insert("sidecar.sql".to_owned(), sql);
+        manifests.set_env("sidecar", "MYSQLSET_SQL_USER", "sidecar");
+        manifests.set_env("sidecar", "MYSQLSET_SQL_PASSWORD", "s3cret");
+    })?;
+    cluster.wait_ready(1)?;
+    let log = cluster.logs("mysql-0", "sidecar");
+    ensure!(!log.contains("server.turns_away") && !log.contains("sidecar.part_failed"), "{log}");
+    Ok(())
 }
 
 /// Each step of it by the accounts that are set apart.

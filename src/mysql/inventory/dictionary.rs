@@ -19,8 +19,7 @@
 
 use std::collections::HashSet;
 
-use mysql_async::prelude::Queryable;
-
+use super::super::client::Error;
 use super::super::dialect::Dialect;
 use super::super::{Server, text};
 use crate::inventory::MOST_ENTRIES;
@@ -56,7 +55,7 @@ pub(super) struct Tablespace {
 
 /// All that a dictionary has, but for the system tablespace and what was discarded. Of more than an inventory has room for,
 /// no more is kept than tells that.
-pub(super) async fn tablespaces(server: &mut Server) -> Result<Vec<Tablespace>, mysql_async::Error> {
+pub(super) async fn tablespaces(server: &mut Server) -> Result<Vec<Tablespace>, Error> {
     let mut found = Vec::new();
     let mut keep = |tablespace: Option<Tablespace>| {
         if found.len() <= MOST_ENTRIES {
@@ -94,7 +93,7 @@ fn of_file(discarded: &HashSet<String>, undo: &HashSet<String>, id: String, path
     (!discarded.contains(&id)).then_some(Tablespace { id, path, is_undo })
 }
 
-async fn ids(server: &mut Server, statement: &str) -> Result<HashSet<String>, mysql_async::Error> {
+async fn ids(server: &mut Server, statement: &str) -> Result<HashSet<String>, Error> {
     let mut ids = HashSet::new();
     each(server, statement, |[id]| ids.extend([id])).await?;
     Ok(ids)
@@ -105,10 +104,10 @@ async fn each<const COLUMNS: usize>(
     server: &mut Server,
     statement: &str,
     mut take: impl FnMut([String; COLUMNS]),
-) -> Result<(), mysql_async::Error> {
-    let mut rows = server.connection.query_iter(statement).await?;
-    while let Some(row) = rows.next().await? {
-        let mut values = row.unwrap().into_iter();
+) -> Result<(), Error> {
+    server.connection.begin(statement).await?;
+    while let Some(row) = server.connection.next().await? {
+        let mut values = row.into_iter();
         take(std::array::from_fn(|_| values.next().and_then(text).unwrap_or_default()));
     }
     Ok(())
