@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::NamedRow;
+use super::refusal::Refusal;
 use crate::position::Position;
 use crate::settings::HostPort;
 
@@ -16,10 +17,6 @@ pub enum Thread {
     #[default]
     Stopped,
 }
-
-/// ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_HOST_NOT_PRIVILEGED, ER_SPECIFIC_ACCESS_DENIED_ERROR,
-/// ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_ACCOUNT_HAS_BEEN_LOCKED.
-const TURNED_AWAY: [u32; 6] = [1044, 1045, 1130, 1227, 1698, 3118];
 
 /// One row of `SHOW REPLICA STATUS` or `SHOW SLAVE STATUS`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,6 +41,9 @@ pub struct ReplicationStatus {
     pub fetched_gtid: String,
     /// The number of the receiver's latest error; 0 where there is none.
     pub receiver_error: u32,
+    /// The receiver's latest error in the server's words.
+    #[serde(skip)]
+    pub receiver_error_text: String,
     /// The number of the applier's latest error; 0 where there is none.
     pub applier_error: u32,
     /// The applier's latest error in the server's words, without the statement.
@@ -81,6 +81,7 @@ impl ReplicationStatus {
             fetched_offset: text(["Read_Source_Log_Pos", "Read_Master_Log_Pos"]).parse().unwrap_or_default(),
             fetched_gtid: text(["Gtid_IO_Pos", "Retrieved_Gtid_Set"]).replace(char::is_whitespace, ""),
             receiver_error: text(["Last_IO_Errno", "Last_IO_Errno"]).parse().unwrap_or_default(),
+            receiver_error_text: without_statement(&text(["Last_IO_Error", "Last_IO_Error"])).to_owned(),
             applier_error: text(["Last_SQL_Errno", "Last_SQL_Errno"]).parse().unwrap_or_default(),
             applier_error_text: without_statement(&text(["Last_SQL_Error", "Last_SQL_Error"])).to_owned(),
             error,
@@ -97,9 +98,9 @@ impl ReplicationStatus {
         self.receiver == Thread::Stopped && self.applier == Thread::Stopped
     }
 
-    /// Whether the source is there and does not let this server in, for its account or its password.
-    pub fn is_turned_away(&self) -> bool {
-        TURNED_AWAY.contains(&self.receiver_error)
+    /// Why the source lasts in refusing this server, where it is there and does.
+    pub fn refusal(&self) -> Option<Refusal> {
+        if self.receiver == Thread::Running { None } else { Refusal::of(self.receiver_error) }
     }
 
     /// Whether the server follows this source as this user.

@@ -7,6 +7,7 @@
 mod broken;
 mod fault;
 mod primary;
+mod refused;
 mod replica;
 mod source;
 
@@ -27,6 +28,7 @@ use crate::ordinal::Role;
 use crate::settings::Sidecar;
 use crate::status::Status;
 use fault::Change;
+use refused::Refused;
 use source::SourceWatch;
 
 /// Between two looks at a server that answers, or that has not for long.
@@ -54,6 +56,7 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
         last_answer: None,
         trouble: Recurring::default(),
         replicated: false,
+        refused: Refused::default(),
     };
     let mut away_since = Instant::now();
     loop {
@@ -82,6 +85,7 @@ struct Keeper {
     accounts: Accounts,
     /// Whether both threads ran at the last look.
     replicated: bool,
+    refused: Refused,
 }
 
 /// Whether a server that has run for `uptime` may have started since it was last heard of. Where that can't be told
@@ -212,7 +216,8 @@ impl Keeper {
             (Role::Replica, Some(replication)) => self.source.tend(server, replication, &self.status).await?,
             (Role::Replica, None) => {}
         }
-        self.status.update(|snapshot| snapshot.replication = replication);
+        let refused = self.refused.look(replication.as_ref(), self.settings.max_refusal);
+        self.status.update(|snapshot| (snapshot.replication, snapshot.refused) = (replication, refused));
         self.last_answer = Some(Instant::now());
         Ok(())
     }

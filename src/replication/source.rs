@@ -19,6 +19,7 @@ use crate::datadir::journal::{Journal, SetId, State};
 use crate::event::{info, warn};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
+use crate::mysql::refusal::Refusal;
 use crate::mysql::status::{ReplicationStatus, Thread};
 use crate::peer::{self, Place, Questions, Silence};
 use crate::position::Position;
@@ -80,12 +81,21 @@ pub struct SourceWatch {
     /// When the source was last seen to be the right one, since the receiver connected.
     confirmed: Option<Instant>,
     password_renewed: Option<Instant>,
+    /// When a receiver was started again that an expired account had ended.
+    started_again: Option<Instant>,
 }
 
 impl SourceWatch {
     pub fn new(settings: Arc<Sidecar>) -> SourceWatch {
         let primary = Primary { settings, asking: None };
-        SourceWatch { primary, held_back: false, trusted: None, confirmed: None, password_renewed: None }
+        SourceWatch {
+            primary,
+            held_back: false,
+            trusted: None,
+            confirmed: None,
+            password_renewed: None,
+            started_again: None,
+        }
     }
 
     /// After a start of the server or of the sidecar: a receiver that stands still waits for us.
@@ -95,6 +105,13 @@ impl SourceWatch {
 
     /// Called at each look at the server.
     pub async fn tend(&mut self, server: &mut Server, replication: &ReplicationStatus, status: &Status) -> Result<()> {
+        // MariaDB's receiver ends where its account has expired, and nobody stopped it knowingly.
+        if replication.receiver == Thread::Stopped
+            && replication.refusal() == Some(Refusal::Expired)
+            && self.started_again.is_none_or(|at| at.elapsed() > RENEWAL)
+        {
+            (self.started_again, self.held_back) = (Some(Instant::now()), true);
+        }
         self.confirmed = self.confirmed.filter(|at| replication.receiver == Thread::Running && self.holds_since(*at));
         if self.confirmed.is_some()
             || self.is_connecting_on_trust(replication)
@@ -126,7 +143,9 @@ impl SourceWatch {
     }
 
     async fn let_go(&mut self, server: &mut Server, replication: &ReplicationStatus) -> Result<()> {
-        if replication.is_turned_away() && self.password_renewed.is_none_or(|at| at.elapsed() > RENEWAL) {
+        if replication.refusal() == Some(Refusal::Password)
+            && self.password_renewed.is_none_or(|at| at.elapsed() > RENEWAL)
+        {
             self.password_renewed = Some(Instant::now());
             info!(ReplicationTurnedAway, "the primary turns replication away: giving the server the password anew");
             // Should a step of it fail, both threads are ours to start again.
