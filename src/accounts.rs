@@ -13,13 +13,24 @@ use tracing::debug;
 
 use crate::backup_tool::BackupTool;
 use crate::clone_plugin;
-use crate::event::{info, warn};
-use crate::mysql::dialect::Dialect;
-use crate::mysql::trouble::{Recurring, Trouble};
+use crate::event::{Event, info, warn};
+use crate::exit::Reason;
+use crate::mysql::dialect::{Dialect, Statement};
+use crate::mysql::refusal::Refusal;
+use crate::mysql::trouble::{Recurring, Trouble, code_of};
 use crate::mysql::{Server, TurnedAway};
 use crate::secret::{Password, Secret};
 use crate::settings::{Account, ManagedAccount, Purpose, Sidecar};
 use crate::wire::auth;
+
+/// ER_OPTION_PREVENTS_STATEMENT: MariaDB's strict_password_validation takes no hash for a password.
+const NO_HASHES: u16 = 1290;
+
+/// ER_NOT_VALID_PASSWORD.
+const TOO_WEAK: u16 = 1819;
+
+/// What was seen is looked at again after so long: an account may have been locked, dropped, or expired meanwhile.
+const SEEN: Duration = Duration::from_secs(60);
 
 /// Between two looks at the passwords.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -32,17 +43,35 @@ pub struct Accounts {
     /// Whether copies are made by the CLONE plugin, which needs an account.
     has_plugin: bool,
     looked: Option<Instant>,
+    /// When all that was seen was forgotten.
+    forgotten: Instant,
     trouble: Recurring,
 }
 
 impl Accounts {
     pub fn new(settings: Arc<Sidecar>) -> Accounts {
-        Accounts { settings, seen: BTreeMap::new(), has_plugin: false, looked: None, trouble: Recurring::default() }
+        Accounts {
+            settings,
+            seen: BTreeMap::new(),
+            has_plugin: false,
+            looked: None,
+            forgotten: Instant::now(),
+            trouble: Recurring::default(),
+        }
     }
 
     /// At a start of the server, which may be on other data: before the pod is called ready.
     pub async fn begin(&mut self, server: &mut Server) -> Result<()> {
-        self.seen.clear();
+        (self.seen, self.forgotten) = (BTreeMap::new(), Instant::now());
+        if let Some(first) = server.dialect.too_old_to_keep_accounts(&server.version)
+            && !self.settings.managed.is_empty()
+        {
+            return Err(Reason::Settings.error(format!(
+                "--manage-accounts needs {first} or later, and this server is {}: create the accounts by hand and take the flag \
+                 away",
+                server.version
+            )));
+        }
         // It takes a moment, and what is installed beside us doesn't change.
         let tool = BackupTool::find().ok();
         self.has_plugin = clone_plugin::copies_server(self.settings.peering.method, tool.as_ref(), &server.version);
@@ -60,6 +89,9 @@ impl Accounts {
             return;
         }
         self.looked = Some(Instant::now());
+        if self.forgotten.elapsed() >= SEEN {
+            (self.seen, self.forgotten) = (BTreeMap::new(), Instant::now());
+        }
         match self.keep_all(server).await {
             Ok(()) => self.trouble.clear(),
             Err(error) => {
@@ -135,11 +167,82 @@ async fn keep(managed: &ManagedAccount, password: &Secret, settings: &Sidecar, s
     };
     // With a character of each kind, which a server's rules for passwords may ask for.
     let unknown = Secret::new(format!("Aa1!{}", auth::nonce()?));
-    for statement in server.dialect.keep_account(*purpose, &account.user, &hosts, password, &unknown) {
+    let statements = server.dialect.keep_account(*purpose, &account.user, &hosts, password, &unknown);
+    let unlogged = match server.dialect.log_session(false) {
+        // No replica can have followed as an account that is not there yet: each that comes has it in its copy.
+        Some(statement)
+            if server.lacks_acknowledging_replicas().await?
+                && server.value(&Dialect::knows_user(&account.user)).await?.is_none() =>
+        {
+            server.execute(&statement).await?;
+            server.dialect.log_session(true)
+        }
+        _ => None,
+    };
+    let made = execute_all(server, statements).await;
+    if let Some(statement) = unlogged {
         server.execute(&statement).await?;
     }
+    let kept = match made {
+        Err(error) if code_of(&error) == Some(NO_HASHES) => {
+            keep_strictly(managed, password, &unknown, settings, server).await
+        }
+        kept => kept,
+    };
+    kept.map_err(|error| too_weak_in_words(error, &account.user))?;
     info!(AccountKept, account = account.user, "the account is there, with the password that it was given");
     Ok(())
+}
+
+async fn execute_all(server: &mut Server, statements: Vec<Statement>) -> Result<()> {
+    for statement in statements {
+        server.execute_without_replicas(&statement).await?;
+    }
+    Ok(())
+}
+
+/// The account sets its password itself: that needs no privilege, and leaves no password in the binary log.
+async fn keep_strictly(
+    managed: &ManagedAccount,
+    password: &Secret,
+    unknown: &Secret,
+    settings: &Sidecar,
+    server: &mut Server,
+) -> Result<()> {
+    let ManagedAccount { purpose, account } = managed;
+    if *purpose == Purpose::Root {
+        return Err(Event::AccountNotKept
+            .because(
+                "strict_password_validation lets nobody set root's password by its hash: set it by hand, to what \
+                 --root-password-file has",
+            )
+            .into());
+    }
+    let [open, grant] = server.dialect.keep_account_strictly(*purpose, &account.user, unknown);
+    execute_all(server, open).await?;
+    let itself = Account { password: Password::fixed(unknown.reveal()), ..account.clone() };
+    let mut itself = Server::connect(&settings.server, &itself).await?;
+    let set = itself.execute_without_replicas(&Dialect::set_own_password(password)).await;
+    itself.close().await;
+    set?;
+    execute_all(server, grant).await
+}
+
+/// The server's plugins for passwords don't say what they would take.
+fn too_weak_in_words(error: anyhow::Error, user: &str) -> anyhow::Error {
+    if code_of(&error) != Some(TOO_WEAK) {
+        return error;
+    }
+    let text = format!(
+        "the server's password validation (simple_password_check, validate_password) refuses the password of {user:?} (error \
+         {TOO_WEAK}): give it a longer one in its Secret, with small and capital letters, digits and other characters"
+    );
+    Event::AccountNotKept.because(text).into()
+}
+
+/// What ALTER USER mends.
+fn can_be_mended(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::Password | Refusal::Expired)
 }
 
 /// Found out by being it. Root may be let in from here only: where there is a socket it is tried there.
@@ -151,11 +254,16 @@ async fn is_as_it_should_be(managed: &ManagedAccount, settings: &Sidecar) -> Res
     match Server::connect(&settings.server, &account).await {
         Ok(mut let_in) => {
             let grants = let_in.column("SHOW GRANTS").await;
+            let created = let_in.column(Dialect::show_own_account()).await;
             let has_all = let_in.dialect.has_privileges(managed.purpose, &grants?);
             let_in.close().await;
-            Ok(has_all)
+            // Root is also a person's: how long its password lasts is theirs to say.
+            let lasts = managed.purpose == Purpose::Root || created?.iter().any(|text| Dialect::never_expires(text));
+            Ok(has_all && lasts)
         }
-        Err(error) if error.downcast_ref::<TurnedAway>().is_some_and(|away| away.is_stranger) => Ok(false),
+        Err(error) if error.downcast_ref::<TurnedAway>().and_then(|away| away.refusal).is_some_and(can_be_mended) => {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }

@@ -370,6 +370,10 @@ pub struct SidecarArgs {
     #[arg(long, env = "MYSQLSET_MAX_DONOR_LAG", default_value_t = 60, value_name = "SECONDS")]
     pub max_donor_lag: u64,
 
+    /// How long a replica stays ready whose source refuses its account (a wrong or expired password, a lock), in seconds.
+    #[arg(long, env = "MYSQLSET_MAX_REFUSAL", default_value_t = 60, value_name = "SECONDS")]
+    pub max_refusal: u64,
+
     /// How long the backup tool may wait for the server's locks, in seconds.
     #[arg(long, env = "MYSQLSET_LOCK_WAIT", default_value_t = 60, value_name = "SECONDS")]
     pub lock_wait: u64,

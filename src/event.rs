@@ -258,6 +258,7 @@ events! {
 
     // Why a pod is not ready, or donates to nobody. On `/readyz` and `/status`.
     ServerSilent, "server.silent", "The server does not answer.";
+    StatementKilled, "server.statement_killed", "A statement of ours took too long and was ended in the server, where it may have held locks.";
     ServerTemporary, "server.temporary", "The server has no TCP: it is the entrypoint's temporary one, and counts as not there.";
     ServerTurnsAway, "server.turns_away", "The server does not let the sidecar's account in.";
     ServerUnsettled, "server.unsettled", "The server's start is being looked at.";
@@ -267,6 +268,7 @@ events! {
     ReplicationNotSetUp, "replication.not_set_up", "No replication is set up.";
     ReplicationWaits, "replication.waits", "Replication does not run, and waits for the primary's sidecar.";
     ReplicationStopped, "replication.stopped", "Replication does not run.";
+    ReplicationRefused, "replication.refused", "The primary refuses the replication account. After `--max-refusal` seconds the replica is not ready.";
     ReplicationLag, "replication.lag", "Replication is too far behind to donate.";
     ReplicationLagUnknown, "replication.lag_unknown", "The server does not say how far replication is behind.";
     ReplicationNone, "replication.none", "The pod is no replica.";

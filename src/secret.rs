@@ -29,7 +29,7 @@ impl Secret {
     }
 
     /// Reads a secret from the file that a flag names or from the environment's `variable`; neither is `None`, both
-    /// are an error. One line end at the file's end is not part of the secret.
+    /// are an error. Line ends at the file's end, however many, are not part of the secret.
     pub fn read(file: Option<&Path>, variable: &str) -> Result<Option<Secret>> {
         let from_environment = match std::env::var(variable) {
             Ok(text) => Some(text),
@@ -51,12 +51,7 @@ impl Secret {
         let mut text = std::fs::read_to_string(path).map_err(|error| {
             Reason::Settings.error(format!("{variable}_FILE: cannot read {}: {error}", path.display()))
         })?;
-        if text.ends_with('\n') {
-            text.pop();
-            if text.ends_with('\r') {
-                text.pop();
-            }
-        }
+        text.truncate(text.trim_end_matches(['\r', '\n']).len());
         Ok(Secret(text))
     }
 }
@@ -119,11 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_loses_one_line_end_only() {
+    fn a_file_loses_its_line_ends_and_nothing_else() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "pass word \n\n").unwrap();
-        let secret = Secret::read(Some(file.path()), "MYSQLSET_TEST_UNSET").unwrap().unwrap();
-        assert_eq!(secret.reveal(), "pass word \n");
+        for end in ["", "\n", "\r\n", "\n\n", "\r\n\n\r\n"] {
+            std::fs::write(file.path(), format!("pass\nword {end}")).unwrap();
+            let secret = Secret::read(Some(file.path()), "MYSQLSET_TEST_UNSET").unwrap().unwrap();
+            assert_eq!(secret.reveal(), "pass\nword ", "{end:?}");
+        }
     }
 
     #[test]

@@ -173,6 +173,8 @@ pub struct Sidecar {
     /// The accounts that the primary's sidecar makes, and keeps at their passwords.
     pub managed: Vec<ManagedAccount>,
     pub max_donor_lag: Duration,
+    /// How long a replica whose source refuses its account stays ready.
+    pub max_refusal: Duration,
     pub lock_wait: Duration,
     /// Threads of the backup tool.
     pub tool_threads: u16,
@@ -218,6 +220,7 @@ impl Sidecar {
             replication,
             plugin_user: args.plugin_user,
             max_donor_lag: Duration::from_secs(args.max_donor_lag),
+            max_refusal: Duration::from_secs(args.max_refusal),
             lock_wait: Duration::from_secs(args.lock_wait),
             tool_threads: args.tool_threads,
             rate_limit: bytes("--rate-limit", args.rate_limit.as_deref(), LEAST_RATE)?,

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub foreign_source: Option<String>,
     /// Why it isn't known whether the primary may be followed, while it isn't.
     pub silent_source: Option<String>,
+    /// Why the source refuses this replica, where it has for too long.
+    pub refused: Option<Cause>,
     /// What keeps this server from being copied, where something lasting does.
     pub unfit_to_donate: Option<String>,
     /// Whether a clone is being served.
@@ -75,6 +77,7 @@ impl Status {
             applier_fault: None,
             foreign_source: None,
             silent_source: None,
+            refused: None,
             unfit_to_donate: None,
             donating: false,
             trouble: Some(Event::ServerSilent.because("the server has not answered yet")),
@@ -133,10 +136,13 @@ impl Snapshot {
         self.beyond_fault()?;
         let receiver_lives = match replication.receiver {
             Thread::Running => true,
-            Thread::Connecting => self.state == Some(State::Replicating) && !replication.is_turned_away(),
+            Thread::Connecting => self.state == Some(State::Replicating) && self.refused.is_none(),
             // Held back by us: else its error would be looked at, or somebody stopped it by hand.
             Thread::Stopped => self.state == Some(State::Replicating) && self.silent_source.is_some(),
         };
+        if let (false, Some(refused)) = (receiver_lives, &self.refused) {
+            return Err(refused.clone());
+        }
         if receiver_lives && replication.applier == Thread::Running {
             return Ok(());
         }
@@ -258,6 +264,14 @@ mod tests {
         let snapshot = replica(Thread::Connecting, Thread::Running, None);
         assert!(snapshot.ready().is_ok());
         assert!(snapshot.fit_to_donate(Duration::from_secs(60)).is_err());
+    }
+
+    #[test]
+    fn a_replica_that_was_refused_for_too_long_says_so() {
+        let mut snapshot = replica(Thread::Connecting, Thread::Running, None);
+        let cause = Event::ReplicationRefused.because("refused");
+        snapshot.refused = Some(cause.clone());
+        assert_eq!(snapshot.ready(), Err(cause));
     }
 
     #[test]

@@ -19,6 +19,9 @@ const HERE: [&str; 2] = ["127.0.0.1", "::1"];
 /// All databases' all tables.
 const EVERYTHING: &str = "*.*";
 
+/// Of accounts whose passwords are changed by their Secret alone; a server's default_password_lifetime would have them expire.
+const NEVER_EXPIRES: &str = "PASSWORD EXPIRE NEVER";
+
 /// Any host.
 const ANYWHERE: &str = "%";
 
@@ -37,7 +40,7 @@ impl Dialect {
         let accounts: Vec<String> = hosts.iter().map(|host| account(user, host)).collect();
         let mut statements = Vec::new();
         for account in accounts.iter().filter(|_| purpose != Purpose::Root) {
-            let text = format!("CREATE USER IF NOT EXISTS {account} {}", self.identified_by(unknown));
+            let text = format!("CREATE USER IF NOT EXISTS {account} {} {NEVER_EXPIRES}", self.identified_by(unknown));
             statements.push(Statement::new(text, "CREATE USER"));
             for (privileges, on) in self.privileges(purpose) {
                 statements.push(Statement::new(format!("GRANT {privileges} ON {on} TO {account}"), "GRANT"));
@@ -46,9 +49,56 @@ impl Dialect {
         let proof = self.identified_by(password);
         let changes: Vec<String> = accounts.iter().map(|account| format!("{account} {proof}")).collect();
         if !changes.is_empty() {
-            statements.push(Statement::new(format!("ALTER USER {}", changes.join(", ")), "ALTER USER"));
+            let lasts = if purpose == Purpose::Root { String::new() } else { format!(" {NEVER_EXPIRES}") };
+            statements.push(Statement::new(format!("ALTER USER {}{lasts}", changes.join(", ")), "ALTER USER"));
         }
         statements
+    }
+
+    /// The same on a server that wants to see each password (MariaDB's `strict_password_validation`), in two steps. First the
+    /// account gets a password that is good for nothing: the binary log has it in clear text. Then the account itself, with
+    /// [`Self::set_own_password`], sets the right one, which is logged as its hash only; a new one has no privileges before.
+    pub fn keep_account_strictly(self, purpose: Purpose, user: &str, unknown: &Secret) -> [Vec<Statement>; 2] {
+        let accounts: Vec<String> = self.hosts(purpose).iter().map(|host| account(user, host)).collect();
+        let by_password = format!("IDENTIFIED BY {} {NEVER_EXPIRES}", literal(unknown.reveal()));
+        let (mut open, mut grant) = (Vec::new(), Vec::new());
+        for account in accounts {
+            let text = format!("CREATE USER IF NOT EXISTS {account} {by_password}");
+            open.push(Statement::new(text, "CREATE USER"));
+            open.push(Statement::new(format!("ALTER USER {account} {by_password}"), "ALTER USER"));
+            for (privileges, on) in self.privileges(purpose) {
+                grant.push(Statement::new(format!("GRANT {privileges} ON {on} TO {account}"), "GRANT"));
+            }
+        }
+        [open, grant]
+    }
+
+    /// Sets the password of the account that says it. (MariaDB only.)
+    pub fn set_own_password(password: &Secret) -> Statement {
+        Statement::new(format!("SET PASSWORD = PASSWORD({})", literal(password.reveal())), "SET PASSWORD")
+    }
+
+    /// Asks an account what it was created as, itself included in what it may see.
+    pub fn show_own_account() -> &'static str {
+        "SHOW CREATE USER CURRENT_USER()"
+    }
+
+    /// Whether the answer says that the password lasts.
+    pub fn never_expires(created_as: &str) -> bool {
+        created_as.contains(NEVER_EXPIRES)
+    }
+
+    /// The first version whose statements for accounts are those used here, where a server's is older.
+    pub fn too_old_to_keep_accounts(self, version: &str) -> Option<&'static str> {
+        match self {
+            Dialect::Mysql { version } => (version < (5, 7, 6)).then_some("MySQL 5.7.6"),
+            Dialect::Mariadb => {
+                let version = version.strip_prefix("5.5.5-").unwrap_or(version);
+                let mut numbers = version.split(['.', '-']).map_while(|number| number.parse::<u16>().ok());
+                let number = [numbers.next(), numbers.next(), numbers.next()].map(Option::unwrap_or_default);
+                (number < [10, 4, 3]).then_some("MariaDB 10.4.3")
+            }
+        }
     }
 
     /// Asks whether there is an account of this name, from wherever.
@@ -168,7 +218,7 @@ mod tests {
             "GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR ON *.* TO 'it''s'@'127.0.0.1'"
         );
         assert!(texts[2].starts_with("CREATE USER IF NOT EXISTS 'it''s'@'::1' "), "{}", texts[2]);
-        let change = format!("ALTER USER 'it''s'@'127.0.0.1' {proof}, 'it''s'@'::1' {proof}");
+        let change = format!("ALTER USER 'it''s'@'127.0.0.1' {proof}, 'it''s'@'::1' {proof} PASSWORD EXPIRE NEVER");
         assert_eq!(texts[4], change, "the password comes last");
         assert_eq!(texts.len(), 5);
     }
@@ -177,7 +227,7 @@ mod tests {
     fn mysql_by_its_version() {
         let of = |version| texts(Dialect::Mysql { version }, Purpose::Backup);
         let proof = "IDENTIFIED BY 'password'";
-        let change = format!("ALTER USER 'it''s'@'127.0.0.1' {proof}, 'it''s'@'::1' {proof}");
+        let change = format!("ALTER USER 'it''s'@'127.0.0.1' {proof}, 'it''s'@'::1' {proof} PASSWORD EXPIRE NEVER");
         assert_eq!(of((8, 4, 0)).last(), Some(&change));
         assert!(of((8, 4, 0))[1].starts_with("GRANT BACKUP_ADMIN"));
         assert!(of((5, 7, 44))[1].starts_with("GRANT RELOAD"));
@@ -196,6 +246,26 @@ mod tests {
             "{}",
             statement.text
         );
+    }
+
+    #[test]
+    fn servers_without_the_statements_are_known() {
+        let mysql = |version| Dialect::Mysql { version }.too_old_to_keep_accounts("");
+        assert_eq!(mysql((5, 6, 51)), Some("MySQL 5.7.6"));
+        assert_eq!(mysql((5, 7, 44)), None);
+        let mariadb = |version| Dialect::Mariadb.too_old_to_keep_accounts(version);
+        assert_eq!(mariadb("10.3.39-MariaDB-log"), Some("MariaDB 10.4.3"));
+        for version in ["5.5.5-10.6.12-MariaDB", "10.11.19-MariaDB-0+deb12u1-log", "12.3.1-MariaDB"] {
+            assert_eq!(mariadb(version), None, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_strict_server_logs_no_password_that_is_good_for_anything() {
+        let [open, grant] = Dialect::Mariadb.keep_account_strictly(Purpose::Backup, "backup", &Secret::new("unknown"));
+        assert!(open.iter().all(|statement| statement.text.contains("'unknown'")), "{open:?}");
+        assert!(open.iter().all(|statement| !statement.text.contains("GRANT")), "{open:?}");
+        assert!(grant.iter().all(|statement| statement.text.starts_with("GRANT ")), "{grant:?}");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Dialect {
             Dialect::Mysql { .. } => "",
         };
         let text = format!(
-            "SET SESSION sql_mode = '', sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
+            "SET SESSION sql_mode = '', autocommit = 1, wait_timeout = 28800, sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
              sql_safe_updates = 0{time}"
         );
         let what = "setting up the session";
@@ -133,6 +133,13 @@ impl Dialect {
             Statement::new(format!("SET SESSION lock_wait_timeout = {}", limit.as_secs()), "SET lock_wait_timeout"),
             Statement::new(format!("FLUSH NO_WRITE_TO_BINLOG TABLES {tables}"), "FLUSH TABLES"),
         ]
+    }
+
+    /// Keeps what a session changes out of the binary log, and in it again; `None` where a session need not. MySQL ends no waiting
+    /// for a replica's acknowledgement when it is told to.
+    pub fn log_session(self, logged: bool) -> Option<Statement> {
+        let text = format!("SET SESSION sql_log_bin = {}", u8::from(logged));
+        matches!(self, Dialect::Mysql { .. }).then(|| Statement::new(text, "SET sql_log_bin"))
     }
 
     /// Asks for the state of replication.
@@ -389,7 +396,7 @@ mod tests {
         ] {
             let [variables, transactions] = dialect.session_settings();
             assert!(variables.text.contains("sql_select_limit = 18446744073709551615"), "{}", variables.text);
-            assert_eq!(variables.text.contains("_time"), time.is_some(), "{}", variables.text);
+            assert_eq!(variables.text.contains("max_"), time.is_some(), "{}", variables.text);
             assert!(time.is_none_or(|time| variables.text.contains(time)), "{}", variables.text);
             assert_eq!(transactions.text, "SET SESSION TRANSACTION READ WRITE");
         }

@@ -14,24 +14,30 @@ pub mod inventory;
 pub mod left_out;
 pub mod opening;
 pub mod plugin;
+pub mod refusal;
 pub mod status;
 pub mod storage;
 pub mod trouble;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
 
-use crate::event::Event;
+use crate::event::{Event, warn};
+use crate::secret::Password;
 use crate::settings::{Account, HostPort};
 pub use client::ServerError;
 use client::{Address, Client, Error, Login, Table};
 use dialect::{Dialect, Statement};
+use refusal::Refusal;
 use status::ReplicationStatus;
+use trouble::code_of;
 
 /// The longest that a statement of ours may take. `CHANGE MASTER TO` on a loaded server is the slowest.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
@@ -39,8 +45,14 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
 /// The longest that connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// ER_ACCESS_DENIED_ERROR, and ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
-const STRANGERS: [u16; 2] = [1045, 1698];
+/// A statement that has no answer after so long is looked at.
+const SOON: Duration = Duration::from_millis(200);
+
+/// How the state of a session begins that waits for a replica to acknowledge what it wrote.
+const SEMI_SYNC_WAIT: &str = "Waiting for semi-sync ACK";
+
+/// ER_QUERY_INTERRUPTED.
+const INTERRUPTED: u16 = 1317;
 
 /// ER_PARSE_ERROR.
 const PARSE_ERROR: u16 = 1064;
@@ -48,6 +60,7 @@ const PARSE_ERROR: u16 = 1064;
 /// A connection to a server whose flavour and version are known.
 pub struct Server {
     connection: Client,
+    place: Place,
     pub dialect: Dialect,
     pub version: String,
 }
@@ -71,19 +84,22 @@ impl Server {
             Err(_) if account.socket.is_some() && !has_tcp(address).await => return Err(temporary()),
             Err(error) => return Err(turned_away(error)).with_context(through),
         };
-        let mut server = Server { connection, dialect: Dialect::Mariadb, version: String::new() };
+        let place = Place { address: address.clone(), account: account.clone() };
+        let mut server = Server::on(connection, place);
         if account.socket.is_some() {
             match server.value("SELECT @@GLOBAL.skip_networking").await {
                 Ok(Some(answer)) if answer == "0" => {}
                 // One that lets us in and does not say so is judged by what it does.
-                Err(error) if has_tcp(address).await => return Err(error),
+                Err(error) if has_tcp(address).await => {
+                    return Err(expired_is_turned_away(error)).with_context(through);
+                }
                 Ok(_) | Err(_) => {
                     server.close().await;
                     return Err(temporary());
                 }
             }
         }
-        server.known().await
+        server.known().await.map_err(expired_is_turned_away).with_context(through)
     }
 
     /// Connects to a server of our own, which listens on its socket only and asks nobody for a password.
@@ -91,7 +107,16 @@ impl Server {
         let login = Login { user: "root", password: "" };
         let connecting = timeout(CONNECT_LIMIT, Client::connect(Address::Socket(socket), &login)).await;
         let connection = connecting.context("it does not answer")?.map_err(innermost)?;
-        Server { connection, dialect: Dialect::Mariadb, version: String::new() }.known().await
+        let account = Account { user: "root".into(), password: Password::fixed(""), socket: Some(socket.to_owned()) };
+        let address = HostPort { host: String::new(), port: 0 };
+        Server::on(connection, Place { address, account }).known().await
+    }
+
+    fn on(connection: Client, place: Place) -> Server {
+        let mut connection = connection;
+        let again = place.clone();
+        connection.on_giving_up = Some(Box::new(move |id| again.kill_soon(id)));
+        Server { connection, place, dialect: Dialect::Mariadb, version: String::new() }
     }
 
     /// Asks it what it is.
@@ -108,9 +133,43 @@ impl Server {
     /// Runs a statement. It may hold a password, so errors have its short form only; and a server that doesn't
     /// understand it quotes it.
     pub async fn execute(&mut self, statement: &Statement) -> Result<()> {
-        timeout(STATEMENT_LIMIT, self.execute_at_length(statement))
-            .await
-            .with_context(|| format!("{}: no answer in {} seconds", statement.what, STATEMENT_LIMIT.as_secs()))?
+        let answer = timeout(STATEMENT_LIMIT, self.execute_at_length(statement)).await;
+        answer.map_err(|_| self.given_up(statement.what))?
+    }
+
+    /// The same for one that changes data. Where semi-synchronous replication has no replica to wait for, it is done and
+    /// logged, and only its answer is held back: then the waiting is ended, and nothing else.
+    pub async fn execute_without_replicas(&mut self, statement: &Statement) -> Result<()> {
+        // Connected before: while MySQL waits in a statement about accounts it lets nobody in.
+        let connecting = timeout(CONNECT_LIMIT, self.place.clone().connect()).await;
+        let watcher = connecting.context("it does not answer")?.map_err(innermost)?;
+        let watching = Watching(tokio::spawn(end_semi_sync_waits(watcher, self.connection.id)));
+        let answer = self.execute(statement).await;
+        drop(watching);
+        match answer {
+            Err(error) if code_of(&error) == Some(INTERRUPTED) => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// Whether each transaction waits for a replica to acknowledge it, and there is none.
+    pub async fn lacks_acknowledging_replicas(&mut self) -> Result<bool> {
+        let rows = self.rows("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_%'").await?;
+        let has = |ends: [&str; 2], value: &str| {
+            rows.iter().any(|row| {
+                let text = |name: &str| row.get(name).cloned().flatten().unwrap_or_default();
+                ends.contains(&text("Variable_name").as_str()) && text("Value") == value
+            })
+        };
+        Ok(has(["Rpl_semi_sync_source_status", "Rpl_semi_sync_master_status"], "ON")
+            && has(["Rpl_semi_sync_source_clients", "Rpl_semi_sync_master_clients"], "0"))
+    }
+
+    /// Has the server end what nobody waits for any more.
+    fn given_up(&mut self, what: &str) -> anyhow::Error {
+        self.connection.give_up();
+        anyhow::Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut))
+            .context(format!("{what}: no answer in {} seconds", STATEMENT_LIMIT.as_secs()))
     }
 
     /// The same for one that may take as long as it likes.
@@ -140,11 +199,8 @@ impl Server {
     }
 
     async fn query(&mut self, query: &str) -> Result<Table> {
-        timeout(STATEMENT_LIMIT, self.connection.ask(query))
-            .await
-            .with_context(|| format!("{query}: no answer in {} seconds", STATEMENT_LIMIT.as_secs()))?
-            .map_err(innermost)
-            .with_context(|| query.to_owned())
+        let answer = timeout(STATEMENT_LIMIT, self.connection.ask(query)).await;
+        answer.map_err(|_| self.given_up(query))?.map_err(innermost).with_context(|| query.to_owned())
     }
 
     /// The first column of a query's first row; `None` for NULL and for no row.
@@ -173,6 +229,66 @@ impl Server {
     }
 }
 
+/// Where a server is, and as whom.
+#[derive(Clone)]
+struct Place {
+    address: HostPort,
+    account: Account,
+}
+
+impl Place {
+    /// Ends a connection on which a statement is left running: it may hold locks for as long as the server runs.
+    fn kill_soon(self, id: u32) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            match timeout(CONNECT_LIMIT, self.kill(id)).await {
+                Ok(Ok(())) => {
+                    warn!(StatementKilled, session = id, "a statement that took too long was ended in the server")
+                }
+                Ok(Err(error)) => debug!("ending session {id}: {error}"),
+                Err(_) => debug!("ending session {id}: no answer"),
+            }
+        });
+    }
+
+    /// Boxed: else the compiler cannot see that a task may hold it.
+    fn connect(self) -> Pin<Box<dyn Future<Output = Result<Client, Error>> + Send>> {
+        Box::pin(async move { log_in(&self.address, &self.account).await })
+    }
+
+    async fn kill(self, id: u32) -> Result<(), Error> {
+        let mut client = self.connect().await?;
+        client.run(&format!("KILL {id}")).await?;
+        client.quit().await
+    }
+}
+
+/// Whether a row of the list of sessions, whose first column is the number, is such a one.
+fn waits_for_replicas(session: &client::Values, id: u32) -> bool {
+    let is_it = session.first().and_then(Option::as_deref) == Some(id.to_string().as_bytes());
+    is_it && session.iter().flatten().any(|value| value.starts_with(SEMI_SYNC_WAIT.as_bytes()))
+}
+
+/// Ends a session's waiting for replicas, whenever it is that, until it is stopped itself.
+async fn end_semi_sync_waits(mut watcher: Client, id: u32) -> Result<(), Error> {
+    loop {
+        sleep(SOON).await;
+        let sessions = watcher.ask("SHOW PROCESSLIST").await?;
+        if sessions.rows.iter().any(|row| waits_for_replicas(row, id)) {
+            watcher.run(&format!("KILL QUERY {id}")).await?;
+        }
+    }
+}
+
+/// A task that ends with whoever holds this.
+struct Watching(tokio::task::JoinHandle<Result<(), Error>>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 async fn log_in(address: &HostPort, account: &Account) -> Result<Client, Error> {
     let password = account.password.current();
     let login = Login { user: &account.user, password: password.reveal() };
@@ -191,12 +307,27 @@ fn is_answer(error: &Error) -> bool {
 /// MySQL asks an account that it does not know for a proof by any plugin, so that nobody learns which accounts exist. So a
 /// plugin that the client does not have says as much as an access that is denied.
 fn turned_away(error: Error) -> anyhow::Error {
-    let is_stranger = match &error {
-        Error::Server(error) => STRANGERS.contains(&error.code),
-        Error::UnknownPlugin(_) => true,
-        Error::Io(_) | Error::Protocol(_) => return innermost(error),
-    };
-    TurnedAway { text: error.to_string(), is_stranger }.into()
+    match error {
+        Error::Server(error) => {
+            let refusal = Refusal::of(error.code.into());
+            let remedy = refusal.map(|refusal| format!(": {}", refusal.remedy())).unwrap_or_default();
+            TurnedAway { text: format!("{error}{remedy}"), code: Some(error.code), refusal }.into()
+        }
+        Error::UnknownPlugin(_) => {
+            TurnedAway { text: error.to_string(), code: None, refusal: Some(Refusal::Password) }.into()
+        }
+        Error::Io(_) | Error::Protocol(_) => innermost(error),
+    }
+}
+
+/// MariaDB lets an account in whose password has expired, and refuses each of its statements.
+fn expired_is_turned_away(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<ServerError>() {
+        Some(answered) if Refusal::of(answered.code.into()) == Some(Refusal::Expired) => {
+            turned_away(Error::Server(answered.clone()))
+        }
+        _ => error,
+    }
 }
 
 /// The entrypoint's server of a first start or an upgrade.
@@ -222,8 +353,16 @@ pub async fn replication_status(server: &mut Server) -> Result<Option<Replicatio
 #[derive(Debug)]
 pub struct TurnedAway {
     text: String,
+    /// The server's error number.
+    pub code: Option<u16>,
+    pub refusal: Option<Refusal>,
+}
+
+impl TurnedAway {
     /// For the account or its password, not for want of room.
-    pub is_stranger: bool,
+    pub fn is_stranger(&self) -> bool {
+        self.refusal == Some(Refusal::Password)
+    }
 }
 
 impl std::fmt::Display for TurnedAway {
@@ -269,7 +408,6 @@ mod tests {
     use super::fake::Fake;
     use super::*;
     use crate::event::event_of;
-    use crate::secret::Password;
 
     #[test]
     fn literals_hold_what_would_end_them() {
@@ -299,7 +437,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = HostPort { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
             let away = Server::connect(&address, &account).await.err().unwrap();
-            assert!(away.downcast_ref::<TurnedAway>().is_some_and(|away| away.is_stranger), "{plugin}: {away:#}");
+            assert!(away.downcast_ref::<TurnedAway>().is_some_and(TurnedAway::is_stranger), "{plugin}: {away:#}");
             drop(listener);
             let temporary = Server::connect(&address, &account).await.err().unwrap();
             assert_eq!(event_of(&temporary), Some(Event::ServerTemporary), "{plugin}: {temporary:#}");

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::NamedRow;
+use super::refusal::Refusal;
 use crate::position::Position;
 use crate::settings::HostPort;
 
@@ -16,10 +17,6 @@ pub enum Thread {
     #[default]
     Stopped,
 }
-
-/// ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_HOST_NOT_PRIVILEGED, ER_SPECIFIC_ACCESS_DENIED_ERROR,
-/// ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_ACCOUNT_HAS_BEEN_LOCKED.
-const TURNED_AWAY: [u32; 6] = [1044, 1045, 1130, 1227, 1698, 3118];
 
 /// One row of `SHOW REPLICA STATUS` or `SHOW SLAVE STATUS`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -100,9 +97,9 @@ impl ReplicationStatus {
         self.receiver == Thread::Stopped && self.applier == Thread::Stopped
     }
 
-    /// Whether the source is there and does not let this server in, for its account or its password.
-    pub fn is_turned_away(&self) -> bool {
-        TURNED_AWAY.contains(&self.receiver_error)
+    /// Why the source lasts in refusing this server, where it is there and does.
+    pub fn refusal(&self) -> Option<Refusal> {
+        if self.receiver == Thread::Running { None } else { Refusal::of(self.receiver_error) }
     }
 
     /// Whether the server follows this source as this user.

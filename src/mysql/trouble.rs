@@ -20,7 +20,7 @@ pub struct Trouble {
 
 impl Trouble {
     pub fn of(error: &anyhow::Error) -> Trouble {
-        let code = error.chain().find_map(|cause| cause.downcast_ref::<ServerError>()).map(|error| error.code);
+        let code = code_of(error);
         let is_io =
             || error.chain().any(|cause| cause.is::<std::io::Error>() || cause.is::<tokio::time::error::Elapsed>());
         let event = match event_of(error).or_else(|| reason_of(error).map(crate::exit::Reason::event)) {
@@ -32,6 +32,12 @@ impl Trouble {
         };
         Trouble { cause: event.because(format!("{error:#}")), code }
     }
+}
+
+/// The server's number of an error that it answered.
+pub fn code_of(error: &anyhow::Error) -> Option<u16> {
+    let away = || error.downcast_ref::<TurnedAway>().and_then(|away| away.code);
+    error.chain().find_map(|cause| cause.downcast_ref::<ServerError>()).map(|error| error.code).or_else(away)
 }
 
 /// The latest trouble that was said.

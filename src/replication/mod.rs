@@ -9,6 +9,7 @@ mod fault;
 mod first_start;
 mod primary;
 mod refusal;
+mod refused;
 mod replica;
 mod server_id;
 mod source;
@@ -32,6 +33,7 @@ use crate::settings::Sidecar;
 use crate::status::Status;
 use fault::Change;
 use first_start::FirstStart;
+use refused::Refused;
 use source::SourceWatch;
 
 /// Between two looks at a server that answers, or that has not for long.
@@ -60,6 +62,7 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
         trouble: Recurring::default(),
         replicated: false,
         first_start: FirstStart::default(),
+        refused: Refused::default(),
     };
     let mut away_since = Instant::now();
     loop {
@@ -90,6 +93,7 @@ struct Keeper {
     /// Whether both threads ran at the last look.
     replicated: bool,
     first_start: FirstStart,
+    refused: Refused,
 }
 
 /// Whether a server that has run for `uptime` may have started since it was last heard of. Where that can't be told
@@ -230,7 +234,8 @@ impl Keeper {
             (Role::Replica, Some(replication)) => self.source.tend(server, replication, &self.status).await?,
             (Role::Replica, None) => {}
         }
-        self.status.update(|snapshot| snapshot.replication = replication);
+        let refused = self.refused.look(replication.as_ref(), self.settings.max_refusal);
+        self.status.update(|snapshot| (snapshot.replication, snapshot.refused) = (replication, refused));
         self.last_answer = Some(Instant::now());
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::datadir::journal::{Journal, Lineage, SetId, State};
 use crate::event::{Event, info, warn};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
+use crate::mysql::refusal::Refusal;
 use crate::mysql::status::{ReplicationStatus, Thread};
 use crate::mysql::trouble::Recurring;
 use crate::peer::{self, Place, Questions, Silence};
@@ -81,6 +82,8 @@ pub struct SourceWatch {
     /// What was said of the primary: its words hold positions, addresses and times that change from look to look.
     foreign: Recurring,
     silent: Recurring,
+    /// When a receiver was started again that an expired account had ended.
+    started_again: Option<Instant>,
 }
 
 impl SourceWatch {
@@ -93,6 +96,7 @@ impl SourceWatch {
             password_renewed: None,
             foreign: Recurring::default(),
             silent: Recurring::default(),
+            started_again: None,
         }
     }
 
@@ -104,6 +108,13 @@ impl SourceWatch {
     /// Called at each look at the server.
     pub async fn tend(&mut self, server: &mut Server, replication: &ReplicationStatus, status: &Status) -> Result<()> {
         self.primary.trust.notice(replication.receiver);
+        // MariaDB's receiver ends where its account has expired, and nobody stopped it knowingly.
+        if replication.receiver == Thread::Stopped
+            && replication.refusal() == Some(Refusal::Expired)
+            && self.started_again.is_none_or(|at| at.elapsed() > RENEWAL)
+        {
+            (self.started_again, self.held_back) = (Some(Instant::now()), true);
+        }
         self.confirmed = self.confirmed.filter(|at| replication.receiver == Thread::Running && self.holds_since(*at));
         if self.confirmed.is_some()
             || self.is_connecting_on_trust(replication)
@@ -134,7 +145,9 @@ impl SourceWatch {
     }
 
     async fn let_go(&mut self, server: &mut Server, replication: &ReplicationStatus) -> Result<()> {
-        if replication.is_turned_away() && self.password_renewed.is_none_or(|at| at.elapsed() > RENEWAL) {
+        if replication.refusal() == Some(Refusal::Password)
+            && self.password_renewed.is_none_or(|at| at.elapsed() > RENEWAL)
+        {
             self.password_renewed = Some(Instant::now());
             info!(ReplicationTurnedAway, "the primary turns replication away: giving the server the password anew");
             // Should a step of it fail, both threads are ours to start again.

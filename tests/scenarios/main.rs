@@ -55,6 +55,7 @@ mod slow_links;
 mod sql_proxy;
 mod statements;
 mod strangers;
+mod strict;
 mod torture;
 mod tutorial_peers;
 mod wrong_set;

@@ -3,6 +3,10 @@
 -- is in the sidecar can become root. Each kind of server takes what stands behind its own mark for a statement, and what
 -- stands behind the other's for a comment.
 
+-- Not in the binary log: replicas get it with their copy, and with semi-synchronous replication there is no replica yet that
+-- could acknowledge it.
+SET SESSION sql_log_bin = 0;
+
 /*M!100600 CREATE USER IF NOT EXISTS mysql@localhost IDENTIFIED VIA unix_socket */;
 /*M!100600 GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE, REPLICATION SLAVE ADMIN,
     REPLICATION MASTER ADMIN, READ_ONLY ADMIN, CREATE USER ON *.* TO mysql@localhost WITH GRANT OPTION */;

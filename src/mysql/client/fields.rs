@@ -18,6 +18,10 @@ impl<'a> Fields<'a> {
         self.little_endian(2).and_then(|number| number.try_into().ok())
     }
 
+    pub fn u32(&mut self) -> Option<u32> {
+        self.little_endian(4).and_then(|number| number.try_into().ok())
+    }
+
     fn little_endian(&mut self, length: usize) -> Option<u64> {
         let bytes = self.take(length)?;
         Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))

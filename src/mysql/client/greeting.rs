@@ -27,6 +27,8 @@ const LONGEST_PACKET: u32 = 16 << 20;
 pub const NONCE: usize = 20;
 
 pub struct Greeting {
+    /// The server's number for the connection.
+    pub id: u32,
     pub nonce: Vec<u8>,
     /// The plugin that the server would like best.
     pub plugin: String,
@@ -44,8 +46,7 @@ impl Greeting {
     }
 
     fn after_version(mut fields: Fields<'_>) -> Option<Greeting> {
-        // The connection's number.
-        fields.take(4)?;
+        let id = fields.u32()?;
         let mut nonce = fields.take(8)?.to_vec();
         fields.take(1)?;
         let low = fields.u16()?;
@@ -58,7 +59,7 @@ impl Greeting {
         // A zero.
         fields.take(1)?;
         let plugin = String::from_utf8_lossy(fields.text()).into_owned();
-        Some(Greeting { nonce, plugin, capabilities })
+        Some(Greeting { id, nonce, plugin, capabilities })
     }
 
     fn checked(self) -> Result<Greeting> {

@@ -127,6 +127,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Wire for T {}
 /// A connection.
 pub struct Client {
     packets: Packets<Box<dyn Wire>>,
+    /// The server's number for it.
+    pub id: u32,
+    /// Called where an answer is given up on that the server still works at.
+    pub on_giving_up: Option<Box<dyn FnOnce(u32) + Send + Sync>>,
     /// How many columns the rows have that are still to come.
     columns: usize,
     /// An answer has not been read to its end. Where somebody stopped waiting for it, it never will be.
@@ -159,7 +163,9 @@ impl Client {
         for _ in 0..MOST_STEPS {
             let packet = packets.read().await?;
             match packet.first() {
-                Some(&OK) => return Ok(Client { packets, columns: 0, busy: false }),
+                Some(&OK) => {
+                    return Ok(Client { packets, id: greeting.id, on_giving_up: None, columns: 0, busy: false });
+                }
                 Some(&ERROR) => return Err(error_in(&packet)),
                 Some(&END) => {
                     let answer = prover.switch(&packet[1..])?;
@@ -182,6 +188,11 @@ impl Client {
             return Err(Error::Protocol("an earlier answer was not waited for"));
         }
         self.busy = true;
+        let answer = self.begin_answer(statement).await;
+        self.note(answer)
+    }
+
+    async fn begin_answer(&mut self, statement: &str) -> Result<Option<Vec<String>>> {
         let mut packet = Vec::with_capacity(statement.len() + 1);
         packet.push(QUERY);
         packet.extend_from_slice(statement.as_bytes());
@@ -221,6 +232,11 @@ impl Client {
         if !self.busy {
             return Ok(None);
         }
+        let row = self.next_row().await;
+        self.note(row)
+    }
+
+    async fn next_row(&mut self) -> Result<Option<Values>> {
         let packet = self.packets.read().await?;
         if is_end(&packet) {
             self.busy = false;
@@ -233,6 +249,23 @@ impl Client {
         let mut fields = Fields(&packet);
         let values: Option<Values> = (0..self.columns).map(|_| fields.value()).collect();
         values.filter(|_| fields.0.is_empty()).map(Some).ok_or(Error::Protocol("a row with a wrong number of values"))
+    }
+
+    /// A connection that is lost is none that the server works for.
+    fn note<T>(&mut self, answer: Result<T>) -> Result<T> {
+        if matches!(answer, Err(Error::Io(_) | Error::Protocol(_))) {
+            self.on_giving_up = None;
+        }
+        answer
+    }
+
+    /// Has nobody wait for the answer any more.
+    pub fn give_up(&mut self) {
+        if self.busy
+            && let Some(on_giving_up) = self.on_giving_up.take()
+        {
+            on_giving_up(self.id);
+        }
     }
 
     /// Says a statement, and keeps its whole answer.
@@ -263,8 +296,17 @@ impl Client {
 
     /// Takes leave.
     pub async fn quit(mut self) -> Result<()> {
+        if self.busy {
+            return Ok(());
+        }
         self.packets.begin();
         self.packets.write(&[QUIT]).await
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 

@@ -1,0 +1,189 @@
+//! Servers at their strictest, as people run them.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::needs;
+use crate::pods::manifest::Manifests;
+use crate::pods::servers::tested;
+use crate::pods::{Cluster, PATIENCE};
+use crate::set;
+
+/// A setting under which a set must come up and grow.
+struct Strict {
+    name: &'static str,
+    mariadb: &'static [&'static str],
+    mysql: &'static [&'static str],
+}
+
+const STRICT: [Strict; 8] = [
+    Strict { name: "skip_name_resolve", mariadb: &["skip_name_resolve = ON"], mysql: &["skip_name_resolve = ON"] },
+    Strict {
+        name: "wait_timeout",
+        mariadb: &["wait_timeout = 1", "interactive_timeout = 1"],
+        mysql: &["wait_timeout = 1", "interactive_timeout = 1"],
+    },
+    Strict { name: "max_statement_time", mariadb: &["max_statement_time = 1"], mysql: &["max_execution_time = 1000"] },
+    Strict { name: "sql_mode", mariadb: &["sql_mode = ORACLE"], mysql: &["sql_mode = ANSI,NO_BACKSLASH_ESCAPES"] },
+    Strict { name: "autocommit", mariadb: &["autocommit = 0"], mysql: &["autocommit = 0"] },
+    Strict { name: "event_scheduler", mariadb: &["event_scheduler = ON"], mysql: &["event_scheduler = ON"] },
+    Strict {
+        name: "max_allowed_packet",
+        mariadb: &["max_allowed_packet = 1024"],
+        mysql: &["max_allowed_packet = 1024"],
+    },
+    Strict {
+        name: "init_connect",
+        mariadb: &["init_connect = 'SELECT no_such_function()'"],
+        mysql: &["init_connect = 'SELECT no_such_function()'"],
+    },
+];
+
+const PASSWORD_VALIDATION: Strict = Strict {
+    name: "password validation",
+    mariadb: &["plugin_load_add = simple_password_check", "strict_password_validation = ON"],
+    mysql: &["plugin_load_add = validate_password.so", "loose_validate_password_policy = STRONG"],
+};
+
+/// Before 8.0.26 MySQL calls it as MariaDB does.
+const SEMI_SYNC: Strict = Strict {
+    name: "semi-sync",
+    mariadb: &[
+        "rpl_semi_sync_master_enabled = ON",
+        "rpl_semi_sync_master_timeout = 1000000000",
+        "rpl_semi_sync_slave_enabled = ON",
+    ],
+    mysql: &[
+        "plugin_load_add = semisync_source.so;semisync_replica.so",
+        "loose_rpl_semi_sync_source_enabled = ON",
+        "loose_rpl_semi_sync_source_timeout = 1000000000",
+        "loose_rpl_semi_sync_replica_enabled = ON",
+    ],
+};
+
+impl Strict {
+    fn set(&self, manifests: &mut Manifests) {
+        let lines = if tested().is_mariadb() { self.mariadb } else { self.mysql };
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        manifests.server_files().for_each(|file| file.push_str(&format!("\n[mysqld]\n{text}")));
+    }
+}
+
+const STRONG: [(&str, &str); 5] = [
+    ("root", "R00t!password"),
+    ("clone", "a clone secret of some length"),
+    ("backup", "B4ckup!password"),
+    ("replication", "Repl1cation!password"),
+    ("monitoring", "M0nitoring!password"),
+];
+
+/// The overlay with accounts, under a setting.
+fn with_accounts(strict: &Strict, passwords: &[(&str, &str)], replicas: u32) -> Result<Cluster> {
+    set::start_from(tested().overlay_with_passwords, &[], replicas, |manifests| {
+        let keys = passwords.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        manifests.secrets.insert("mysql-passwords".to_owned(), keys.collect());
+        strict.set(manifests);
+    })
+}
+
+/// In words that every `sql_mode` understands.
+const ROWS: &str =
+    "CREATE DATABASE app; CREATE TABLE app.rows (id INT PRIMARY KEY); INSERT INTO app.rows VALUES (1), (2); COMMIT";
+
+fn come_up_and_grow(strict: &Strict) -> Result<()> {
+    let cluster = set::start(1, |manifests| strict.set(manifests))?;
+    cluster.wait_ready(1)?;
+    cluster.sql("mysql-0", ROWS)?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    cluster.sql("mysql-0", "INSERT INTO app.rows VALUES (3); COMMIT")?;
+    cluster.wait_for("the rows", PATIENCE, || Ok(cluster.sql("mysql-1", "SELECT id FROM app.rows")?.len() == 3))
+}
+
+#[test]
+fn a_set_comes_up_and_grows_under_each_setting() -> Result<()> {
+    let only = std::env::var("ONLY").ok();
+    for strict in STRICT.iter().filter(|strict| only.as_deref().is_none_or(|only| only == strict.name)) {
+        come_up_and_grow(strict).map_err(|error| error.context(strict.name))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn accounts_are_made_where_passwords_are_validated() -> Result<()> {
+    needs!(Plugins);
+    let cluster = with_accounts(&PASSWORD_VALIDATION, &STRONG, 2)?;
+    cluster.wait_ready(2)?;
+    // Of MariaDB's binary log: no password in clear text.
+    for entry in std::fs::read_dir(cluster.volume("mysql-0").join("mysql"))? {
+        let path = entry?.path();
+        if path.to_string_lossy().contains("-bin.0") {
+            let bytes = std::fs::read(&path)?;
+            for (key, password) in STRONG {
+                let found = bytes.windows(password.len()).any(|window| window == password.as_bytes());
+                ensure!(!found, "the password {key} is in {}", path.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_password_that_is_too_weak_is_named() -> Result<()> {
+    needs!(Plugins);
+    let mut passwords = STRONG;
+    passwords[2].1 = "weak";
+    let cluster = with_accounts(&PASSWORD_VALIDATION, &passwords, 1)?;
+    set::wait_for_log(&cluster, "mysql-0", "sidecar", "event=account.not_kept")?;
+    let log = cluster.logs("mysql-0", "sidecar");
+    ensure!(log.contains("refuses the password of \"backup\"") && !log.contains("weak\""), "{log}");
+    Ok(())
+}
+
+#[test]
+fn a_primary_with_semi_sync_and_no_replica_becomes_ready() -> Result<()> {
+    let cluster = with_accounts(&SEMI_SYNC, &STRONG, 1)?;
+    cluster.wait_ready(1)?;
+    cluster.scale(2);
+    cluster.wait_ready(2)
+}
+
+/// The account as it was made by hand, or by an earlier version.
+const EXPIRED: &str = "ALTER USER replication@'%' PASSWORD EXPIRE";
+
+#[test]
+fn a_managed_account_that_expired_is_mended() -> Result<()> {
+    let cluster = with_accounts(&Strict { name: "", mariadb: &[], mysql: &[] }, &STRONG, 2)?;
+    cluster.wait_ready(2)?;
+    let root = |pod: &str, sql: &str| cluster.sql_as(pod, "root", STRONG[0].1, sql);
+    root("mysql-0", EXPIRED)?;
+    root("mysql-1", "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")?;
+    set::wait_for_log(&cluster, "mysql-1", "sidecar", "event=replication.refused")?;
+    cluster.wait_for("the account to be mended", PATIENCE, || {
+        let (_, status) = cluster.http_get("mysql-1", 8307, "/status")?;
+        let status: serde_json::Value = serde_json::from_str(&status)?;
+        Ok(status["replication"]["receiver"] == "running")
+    })
+}
+
+#[test]
+fn a_replica_whose_account_expired_is_not_ready_after_a_time() -> Result<()> {
+    let cluster = set::start(2, |manifests| {
+        let scripts = manifests.config_maps.iter_mut().find(|map| map.metadata.name.starts_with("mysql-first-start"));
+        let sql =
+            "CREATE USER replication@'%' IDENTIFIED BY 's3cret'; GRANT REPLICATION SLAVE ON *.* TO replication@'%';\n";
+        scripts.expect("its scripts").data.insert("replication.sql".to_owned(), sql.to_owned());
+        manifests.set_env("sidecar", "MYSQLSET_REPLICATION_USER", "replication");
+        manifests.set_env("sidecar", "MYSQLSET_REPLICATION_PASSWORD", "s3cret");
+        manifests.set_env("sidecar", "MYSQLSET_MAX_REFUSAL", "5");
+    })?;
+    cluster.wait_ready(2)?;
+    cluster.sql("mysql-0", EXPIRED)?;
+    cluster.sql("mysql-1", "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")?;
+    cluster.wait_for("mysql-1 to be unready", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
+    let log = cluster.logs("mysql-1", "sidecar");
+    ensure!(log.contains("event=replication.refused") && log.contains("PASSWORD EXPIRE NEVER"), "{log}");
+    cluster.sql("mysql-0", "ALTER USER replication@'%' IDENTIFIED BY 's3cret' PASSWORD EXPIRE NEVER")?;
+    cluster.wait_for("both to be ready again", Duration::from_secs(90), || Ok(cluster.ready_pods().len() == 2))
+}
