@@ -153,7 +153,7 @@ fn a_replica_that_has_more_than_its_primary_is_never_replaced() -> Result<()> {
     })?;
     assert_eq!(set::journal(&cluster, "mysql-1")?["broken"]["why"], "ahead-of-source");
     delete_pod_and_wait_for_another(&cluster)?;
-    cluster.wait_for_event("mysql-1", "clone", Event::CloneAgainNotNeeded)?;
+    cluster.wait_for_event("mysql-1", "clone", Event::CloneAgainRefused)?;
     cluster.wait_for("its server", PATIENCE, || {
         Ok(cluster.value("mysql-1", "SELECT COUNT(*) FROM app.keyed WHERE n = -1")? == "1")
     })?;
