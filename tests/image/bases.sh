@@ -23,9 +23,10 @@ make_base() {
     [ "$label" != "$fingerprint" ] || return 0
     echo "making the base image $name from Debian's $suite"
     archive=$work/root.tar
-    mmdebstrap --quiet --variant=minbase --include="$packages" --dpkgopt='path-exclude=/usr/share/doc/*' \
-        --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-        --customize-hook="$customize" "$@" "$suite" "$archive" "$mirror"
+    # A root that breaks off is thrown away: nothing has to be on the disk at once.
+    mmdebstrap --quiet --variant=minbase --include="$packages" --dpkgopt=force-unsafe-io \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' --customize-hook="$customize" "$@" "$suite" "$archive" "$mirror"
     # shellcheck disable=SC2086 # a list of options without spaces in them
     podman import --quiet --change "LABEL mysqlset.made-of=$fingerprint" $changes "$archive" "$name" >/dev/null
     rm "$archive"
