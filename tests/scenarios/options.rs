@@ -34,7 +34,12 @@ fn assert_whole_clones(cluster: &Cluster) -> Result<()> {
     set::fill(cluster)?;
     cluster.scale(3);
     cluster.wait_ready(3)?;
-    assert_eq!(set::journal(cluster, "mysql-2")?["clone"]["donor_pod"], "mysql-1");
+    assert_eq!(
+        set::journal(cluster, "mysql-2")?["clone"]["donor_pod"],
+        "mysql-1",
+        "{}",
+        cluster.logs("mysql-2", "clone")
+    );
     set::assert_same_rows(cluster, &["mysql-1", "mysql-2"])
 }
 
