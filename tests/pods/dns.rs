@@ -19,7 +19,7 @@ use super::manifest::Service;
 pub fn resolv_conf(server: IpAddr, domain: &str) -> String {
     format!(
         "nameserver {server}\nsearch default.svc.{domain} svc.{domain} {domain}\n\
-         options ndots:5 timeout:1 attempts:1\n"
+         options ndots:5 timeout:1 attempts:2\n"
     )
 }
 

@@ -104,8 +104,10 @@ pub struct Network {
 impl Network {
     pub fn new(families: Families) -> Result<Network> {
         let addresses: Vec<String> = families.iter().map(|family| family.add(family.bridge(), "br0")).collect();
+        // With an address of its own: a bridge takes the lowest of its ports' otherwise, and with each new pod the others may
+        // look for their name server at an address that is gone.
         let bridge = format!(
-            "ip link set lo up; ip link add br0 type bridge; {}; ip link set br0 up; mount --make-rprivate /; \
+            "ip link set lo up; ip link add br0 address 02:00:00:00:00:01 type bridge; {}; ip link set br0 up; mount --make-rprivate /; \
              mount -t proc proc /proc",
             addresses.join("; ")
         );
