@@ -22,6 +22,12 @@ trap 'rm -rf "$copied"' EXIT
 trap 'exit 1' HUP INT TERM
 sed -n 's/^COPY \([^-]\)/\1/p' docker/Dockerfile | while read -r sources; do
     destination="$copied/${sources##* }"
+    for source in ${sources% *}; do
+        grep -q --fixed-strings --line-regexp "!$source" .dockerignore || {
+            echo "docker/Dockerfile copies $source, and .dockerignore leaves it out" >&2
+            exit 1
+        }
+    done
     mkdir -p "$(dirname "$destination")"
     # shellcheck disable=SC2086 # a list of names
     cp -R ${sources% *} "$destination"
