@@ -1,8 +1,8 @@
-//! The accounts that the set makes for itself: the primary's sidecar makes them before anybody needs them, and sets their
-//! passwords anew whenever one that it was given changes. The replicas get them with the rows.
+//! The accounts that the set makes for itself. The primary's sidecar makes them before anybody needs them, and sets a password
+//! anew when its file changes. The replicas get them with the rows.
 //!
-//! What the server has is found out by trying: an account that is let in with the password that it should have, and says
-//! that it has its privileges, is left alone, so that a restart writes nothing into the binary log.
+//! What the server has is found out by trying. An account that is let in with its password, and says that it has its
+//! privileges, is left alone: a restart writes nothing into the binary log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

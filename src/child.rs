@@ -390,7 +390,7 @@ fn read_some<P: Read>(pipe: &mut Option<P>, text: &mut Vec<u8>, is_ready: bool) 
     Ok(())
 }
 
-/// Waits for its end by a descriptor, where the kernel has them (5.3): one call, and not as many as the time has pauses.
+/// Waits for its end by a descriptor, where the kernel has them (5.3): one call instead of many short pauses.
 fn status_by(child: &mut Child, deadline: Instant) -> io::Result<ExitStatus> {
     if let Ok(ended) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
         loop {

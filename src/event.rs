@@ -120,7 +120,7 @@ events! {
     InventoryWhole, "inventory.whole", "The copy holds every table that the donor held before and after it.";
     CloneProvenAgain, "clone.proven_again", "The server's configuration names other places than when the copy was proven: it is proven again.";
     CloneAnotherBackup, "clone.another_backup", "A copy could not be prepared or proven: another backup is received.";
-    CloneDiscarded, "clone.discarded", "A replacement of a broken replica was given up. The old data stay.";
+    CloneDiscarded, "clone.discarded", "A copy is thrown away, and the volume has no room to note it: the next start begins anew.";
     ClonePublished, "clone.published", "The copy is in the data directory.";
     EventsUnchangedByFlag, "events.unchanged_by_flag", "The copy may hold enabled events, and `--rehearsal off` forbids the server that would disable them.";
     EventsUnchanged, "events.unchanged", "The copy may hold enabled events, and no server program here can disable them.";
@@ -140,7 +140,7 @@ events! {
     PrimaryRecoveredFromDonor, "primary.recovered_from_donor", "The primary lost its data and is recovered from `--donor`.";
     PrimaryRecoveredFromBest, "primary.recovered_from_best", "The primary lost its data and is recovered from the replica that has come furthest.";
     PrepareAgain, "prepare.again", "A prepare was killed before it touched the received log: it begins again.";
-    PrepareFailed, "prepare.failed", "A prepare failed. Another backup is needed.";
+    PrepareFailed, "prepare.failed", "A server of mysqlset's own could not recover the copy: it is tried again with less memory.";
     CopyUnproven, "copy.unproven", "The words of this version of the backup tool are not known: the prepare proves less than it should.";
     RehearsalOff, "rehearsal.off", "No rehearsal: `--rehearsal off`.";
     RehearsalNoProgram, "rehearsal.no_program", "No rehearsal: there is no server program in `PATH`.";

@@ -18,7 +18,7 @@ Every line that mysqlset logs at info, warn or error has a field `event`, in tex
 and filters may rely on these names. The wording of a line may change with every version.
 
 - A termination message (`kubectl describe pod`) begins with the name of its `exit.` event.
-- A refusal has a `donor.refused.` event, which both the donor and the recipient log.
+- The donor and the recipient log a refusal with the same event: a `donor.refused.` one, or why the donor is not ready.
 - `/status` names why a pod is not ready in `not_ready.event`. `/readyz` shows the name in brackets.
 - Trouble that stays is logged again after 10 minutes, or when its event or the server's error number (`code`) changes.
 

@@ -25,8 +25,8 @@ const LEAST: u64 = 64 << 20;
 const NO_LIMIT: u64 = 1 << 60;
 
 /// Bytes for the first try to prepare a backup whose log is this long: at most half of what the container may use, for
-/// the tool needs more than its buffer pool. Of a limit of what is mapped it gets a quarter: threads' stacks and arenas count
-/// there, of which it uses little.
+/// the tool needs more than its buffer pool. Where a limit counts what is mapped (`ulimit -v`) it gets a quarter: the stacks and
+/// arenas of threads count there too.
 pub fn for_prepare(log_bytes: u64) -> u64 {
     let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
     let limit = [container_limit(), free, limits::memory().map(|limit| limit / 2)]

@@ -40,14 +40,14 @@ pub fn run(settings: &InitConfig) -> Result<()> {
     publish(&settings.conf_dir, role_file.name, [server_id, role_config])
         .map_err(|error| cannot_write(&settings.conf_dir, error))?;
     info!(
-    ConfigWritten,
-            pod = %settings.member,
-            %role,
-            server_id = %settings.server_id,
-            from = %settings.config_map.join(role_file.name).display(),
-            to = %settings.conf_dir.display(),
-            "configuration written"
-        );
+        ConfigWritten,
+        pod = %settings.member,
+        %role,
+        server_id = %settings.server_id,
+        from = %settings.config_map.join(role_file.name).display(),
+        to = %settings.conf_dir.display(),
+        "configuration written"
+    );
     Ok(())
 }
 

@@ -63,7 +63,7 @@ fn journalled(layout: &Layout, journal: Journal, contents: &Contents) -> Result<
                 None => Ok(Found::Interrupted(journal)),
                 Some(name) => Err(Reason::HalfMade.error(format!(
                     "{} holds {name:?}, which nobody may write while a clone is {} there: \
-                 move it away, or empty the directory to clone again",
+                     move it away, or empty the directory to clone again",
                     layout.data_dir.display(),
                     journal.state
                 ))),

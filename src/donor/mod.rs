@@ -242,10 +242,10 @@ fn announce(donor: &Donor) {
             info!(DonorServing, address = %donor.settings.clone_listen, "serving clones to who knows the secret")
         }
         (None, true) => warn!(
-        DonorServingAnyone,
-                    address = %donor.settings.clone_listen,
-                    "serving clones to ANYONE who reaches this port (--donate-to-anyone); set a clone secret to close it"
-                ),
+            DonorServingAnyone,
+            address = %donor.settings.clone_listen,
+            "serving clones to ANYONE who reaches this port (--donate-to-anyone); set a clone secret to close it"
+        ),
         (None, false) => warn!(
             DonorServingNobody,
             "serving no clones: set a clone secret (MYSQLSET_CLONE_SECRET_FILE or MYSQLSET_CLONE_SECRET), \

@@ -152,7 +152,7 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
             Event::RefusedEncrypted,
             format!(
                 "the donor's data are encrypted ({what}), and the recipient does not say that it reaches the keys \
-             (--keyring)"
+                 (--keyring)"
             ),
         );
     }
@@ -169,7 +169,7 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
             Event::RefusedNameCase,
             format!(
                 "the donor's server has lower_case_table_names = {ours}, the recipient's is configured for {theirs} and would \
-             not find tables of the copy: set it alike on all pods"
+                 not find tables of the copy: set it alike on all pods"
             ),
         ),
         _ => Ok(()),

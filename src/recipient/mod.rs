@@ -183,15 +183,15 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, means: &Me
     let started = Instant::now();
     let Incoming { offer, mut data } = incoming;
     info!(
-    ReceiveBegun,
-            pod = offer.pod,
-            tool = offer.tool,
-            server = offer.server,
-            format = %offer.format,
-            expected_bytes = offer.expected_bytes,
-            packing = offer.packing,
-            "receiving"
-        );
+        ReceiveBegun,
+        pod = offer.pod,
+        tool = offer.tool,
+        server = offer.server,
+        format = %offer.format,
+        expected_bytes = offer.expected_bytes,
+        packing = offer.packing,
+        "receiving"
+    );
     data.collect_inventory(inventory_file(means.inventory)?);
     // It is about what lies in the donor's data directory: members that are compressed have less.
     let expected = offer.expected_bytes.filter(|_| offer.members.is_none());

@@ -45,11 +45,11 @@ pub fn receive(
     };
     let directory = (means.stage)().map_err(Setback::Fatal)?;
     warn!(
-    ReceiveUnprovenBegun,
-            %format,
-            "receiving from a donor that is no mysqlset (--take-unproven-stream): nothing proves who it is, whose data these \
-             are, or that they come undamaged"
-        );
+        ReceiveUnprovenBegun,
+        %format,
+        "receiving from a donor that is no mysqlset (--take-unproven-stream): nothing proves who it is, whose data these \
+         are, or that they come undamaged"
+    );
     let started = Instant::now();
     let progress = Progress::of("receiving");
     let unpacked = unpack::unpack_by(means.writing, format, progress.watch(&mut stream), &directory);

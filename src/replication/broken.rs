@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::timeout;
 
-use super::refusal;
+use super::fatal_error;
 use crate::datadir::journal::{BrokenReplication, Why, now};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
@@ -26,7 +26,7 @@ pub const RELAY_LOGS_LOST: [u32; 6] = [1201, 1594, 1871, 1872, 13117, 13121];
 /// Why replication can't go on, where it can't.
 pub fn why_it_cannot_go_on(status: &ReplicationStatus) -> Option<Why> {
     if status.receiver == Thread::Stopped
-        && let Some(why) = refusal::cause(status.receiver_error, &status.receiver_error_text)
+        && let Some(why) = fatal_error::cause(status.receiver_error, &status.receiver_error_text)
     {
         return Some(why);
     }

@@ -5,10 +5,10 @@
 //! here again, and so does one whose server restarted.
 
 mod broken;
+mod fatal_error;
 mod fault;
 mod first_start;
 mod primary;
-mod refusal;
 mod refused;
 mod replica;
 mod server_id;
@@ -298,13 +298,13 @@ impl Keeper {
         journal.write(&self.settings.data_dir)?;
         match (&fault, known) {
             (Some(fault), known) if known.is_none_or(|known| known.stopped_at != fault.stopped_at) => error!(
-            ApplierFault,
-                            number = fault.number,
-                            position = %fault.stopped_at,
-                            "the applier stopped with an error ({}): this pod is not ready, and donates to nobody, until the applier \
-                             has gone beyond that place; mend the data and start it again, or delete the volume to have it cloned",
-                            fault.text
-                        ),
+                ApplierFault,
+                number = fault.number,
+                position = %fault.stopped_at,
+                "the applier stopped with an error ({}): this pod is not ready, and donates to nobody, until the applier \
+                 has gone beyond that place; mend the data and start it again, or delete the volume to have it cloned",
+                fault.text
+            ),
             (None, Some(known)) => {
                 info!(ApplierFaultPassed, number = known.number, position = %known.stopped_at, "the applier has gone beyond its last error");
             }

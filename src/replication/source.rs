@@ -252,11 +252,11 @@ impl Primary {
             }
             self.trust.answered(true, Instant::now());
             warn!(
-            SourceUnproven,
-                            %primary,
-                            "the primary's sidecar is no mysqlset: it is followed without knowing whether its data are of this set \
-                             (--follow-unproven-primary)"
-                        );
+                SourceUnproven,
+                %primary,
+                "the primary's sidecar is no mysqlset: it is followed without knowing whether its data are of this set \
+                 (--follow-unproven-primary)"
+            );
             return Ok(Identity::Trusted);
         }
         let why =

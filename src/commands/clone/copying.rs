@@ -133,7 +133,7 @@ impl Copying<'_> {
     /// anything goes, or says nothing where a full volume has no room for it.
     fn give_up_backup(&self, memory_halvings: u32) -> Result<()> {
         if let Err(error) = self.write(&Journal::receiving(memory_halvings)) {
-            warn!(CloneDiscarded, "{error:#}");
+            warn!(CloneDiscarded, "the copy is thrown away without a note in the journal: {error:#}");
             Journal::remove(&self.layout.journal_of_clone())?;
             return stage::discard(self.layout);
         }

@@ -192,11 +192,11 @@ fn plan_for_primary(settings: &Clone) -> Result<Plan> {
         OnLostPrimary::Recover => match found.most_advanced(settings.clone_port) {
             Ok((donor, position)) => {
                 warn!(
-                PrimaryRecoveredFromBest,
-                                    %donor, %position,
-                                    "the primary has lost its data and is recovered from the replica that has come furthest; what the \
-                                     primary committed after that and sent to no replica is lost, and cannot be known; found: {words}"
-                                );
+                    PrimaryRecoveredFromBest,
+                    %donor, %position,
+                    "the primary has lost its data and is recovered from the replica that has come furthest; what the \
+                     primary committed after that and sent to no replica is lost, and cannot be known; found: {words}"
+                );
                 Ok(Plan::Recover(vec![donor]))
             }
             Err(why) => lost(format!(

@@ -73,17 +73,17 @@ mod tests {
             ("Could not find first log file name in binary log index file", Why::SourcePurged),
             (
                 "Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and required \
-              binlog files have been purged.",
+                 binlog files have been purged.",
                 Why::SourcePurged,
             ),
             (
                 "Cannot replicate because the source purged required binary logs. Replicate the missing transactions from \
-              elsewhere, or provision a new replica from backup.",
+                 elsewhere, or provision a new replica from backup.",
                 Why::SourcePurged,
             ),
             (
                 "The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the master has purged binary logs \
-              containing GTIDs that the slave requires.",
+                 containing GTIDs that the slave requires.",
                 Why::SourcePurged,
             ),
             ("Replica has more GTIDs than the source has, using the source's SERVER_UUID.", Why::AheadOfSource),
@@ -96,17 +96,17 @@ mod tests {
             ),
             (
                 "Requested slave GTID state not found in binlog. The slave has probably diverged due to executing erroneous \
-              transactions",
+                 transactions",
                 Why::AheadOfSource,
             ),
             (
                 "The binlog on the master is missing the GTID 0-1-9 requested by the slave (even though a subsequent sequence \
-              number does exist), and GTID strict mode is enabled",
+                 number does exist), and GTID strict mode is enabled",
                 Why::AheadOfSource,
             ),
             (
                 "A slave with the same server_uuid/server_id as this slave has connected to the master; the first event 'b.000001' \
-              at 4, the last event read from 'b.000001' at 4711, the last byte read from 'b.000001' at 4711.",
+                 at 4, the last event read from 'b.000001' at 4711, the last byte read from 'b.000001' at 4711.",
                 Why::SameServerId,
             ),
             (
@@ -115,7 +115,7 @@ mod tests {
             ),
             (
                 "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on source; the first event 'b.000001' at \
-              4",
+                 4",
                 Why::PacketTooLarge,
             ),
             (
