@@ -17,7 +17,7 @@ use crate::mysql::status::Thread;
 use crate::mysql::storage::Storage;
 use crate::mysql::{Server, history, left_out, plugin, replication_status};
 use crate::ordinal::Role;
-use crate::peer::{self, Place, Questions};
+use crate::peer::{self, Questions};
 use crate::unpack::Format;
 use crate::wire::message::{Hello, Refusal, Wants, Why};
 
@@ -238,7 +238,7 @@ async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(),
     let questions = questions(server).await.map_err(|error| not_ready(Event::RefusedServer, format!("{error:#}")))?;
     let settings = donor.settings.clone();
     let asking = tokio::task::spawn_blocking(move || {
-        peer::ask_for_report(&settings.member, &settings.peering, &Place::Name(primary), &questions)
+        peer::ask_primary(&settings.member, &settings.peering, &primary, &questions)
     });
     let report = match asking.await {
         Ok(Ok(report)) => report,

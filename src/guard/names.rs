@@ -9,9 +9,10 @@ use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 
 use crate::limits;
 
-/// A resolver that is silent for so long counts as one that fails. The C library's own patience is longer where there
-/// are several name servers.
-const LIMIT: Duration = Duration::from_secs(10);
+/// A resolver that is silent for so long counts as one that fails. A name that isn't there is asked for in each search domain,
+/// four as a rule, and a name server may take five seconds for each. The C library's own patience is longer where there are
+/// several name servers.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The addresses of a name, none where there is no such name; an error where that can't be found out.
 pub fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {

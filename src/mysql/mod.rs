@@ -25,7 +25,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
@@ -54,6 +54,12 @@ const SEMI_SYNC_WAIT: &str = "Waiting for semi-sync ACK";
 /// ER_QUERY_INTERRUPTED.
 const INTERRUPTED: u16 = 1317;
 
+/// The longest that connecting to one address may take where there are others.
+const ONE_OF_SEVERAL: Duration = Duration::from_secs(2);
+
+/// The longest that a name server may take: five seconds are lost where it loses a question.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(15);
+
 /// ER_PARSE_ERROR.
 const PARSE_ERROR: u16 = 1064;
 
@@ -76,8 +82,7 @@ impl Server {
             Some(socket) => format!("connecting to the server through {} as {:?}", socket.display(), account.user),
             None => format!("connecting to the server at {address} as {:?}", account.user),
         };
-        let connecting = timeout(CONNECT_LIMIT, log_in(address, account)).await;
-        let connection = match connecting.context("it does not answer").with_context(through)? {
+        let connection = match first_that_answers(address, account).await.with_context(through)? {
             Ok(connection) => connection,
             Err(error) if !is_answer(&error) => return Err(innermost(error)).with_context(through),
             // Whatever it answered: the image's first server knows no account of ours yet, and may answer anything.
@@ -333,6 +338,37 @@ fn expired_is_turned_away(error: anyhow::Error) -> anyhow::Error {
 /// The entrypoint's server of a first start or an upgrade.
 fn temporary() -> anyhow::Error {
     Event::ServerTemporary.because("networking is disabled: this is the entrypoint's temporary server").into()
+}
+
+/// Connects to the first address of a host that answers. One that is silent doesn't take the time of those behind it, nor does a
+/// name server.
+async fn first_that_answers(address: &HostPort, account: &Account) -> Result<Result<Client, Error>> {
+    let mut addresses = if account.socket.is_some() { vec![address.clone()] } else { look_up(address).await? };
+    let last = addresses.pop().context("the name has no address")?;
+    for one in addresses {
+        match timeout(ONE_OF_SEVERAL, log_in(&one, account)).await {
+            Err(_) | Ok(Err(Error::Io(_))) => {}
+            Ok(answer) => return Ok(answer),
+        }
+    }
+    timeout(CONNECT_LIMIT, log_in(&last, account)).await.context("it does not answer")
+}
+
+/// The addresses of a host, none of them twice.
+async fn look_up(address: &HostPort) -> Result<Vec<HostPort>> {
+    if address.address().is_some() {
+        return Ok(vec![address.clone()]);
+    }
+    let found = timeout(LOOKUP_LIMIT, lookup_host((address.host.as_str(), address.port))).await;
+    let found = found.context("the name server does not answer")?;
+    let found = found.with_context(|| format!("the name {} does not resolve", address.host))?;
+    let mut addresses: Vec<HostPort> = Vec::new();
+    for one in found.map(|one| HostPort { host: one.ip().to_string(), port: address.port }) {
+        if !addresses.contains(&one) {
+            addresses.push(one);
+        }
+    }
+    Ok(addresses)
 }
 
 /// Whether anybody listens there.

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::datadir::journal::SetId;
-use crate::ordinal::Member;
+use crate::ordinal::{Member, Ordinal};
 use crate::position::Position;
 use crate::settings::{HostPort, Peering};
 use crate::unpack::Format;
@@ -144,4 +144,19 @@ pub fn ask_for_report(
         takes_unproven: false,
     };
     handshake::ask_for_report(&asker, place, questions, REPORT_LIMIT)
+}
+
+/// The same of the primary's sidecar, by its name. A name server that is behind may lead to a pod that has the address now: what
+/// that says is not the primary's word.
+pub fn ask_primary(
+    member: &Member,
+    peering: &Peering,
+    primary: &HostPort,
+    questions: &Questions,
+) -> Result<Report, Silence> {
+    let report = ask_for_report(member, peering, &Place::Name(primary.clone()), questions)?;
+    if Ordinal(report.ordinal) == Ordinal::PRIMARY {
+        return Ok(report);
+    }
+    Err(Silence::Unreachable(format!("the name leads to {}, which is not the primary", report.pod)))
 }

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::handshake::{Limits, ask_within};
 use super::*;
 use crate::cli::{Method, WireCompression};
-use crate::ordinal::Ordinal;
 use crate::secret::{Password, Secret};
 use crate::wire::auth::{Side, Transcript, nonce};
 use crate::wire::frame::{self, Kind};
@@ -73,12 +72,7 @@ fn offer() -> Value {
 fn asked(limits: Limits, secret: Option<&str>, donor: impl FnOnce(&mut Donor) + Send) -> Option<Silence> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = HostPort { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
-    let peering = Peering {
-        secret: secret.map(Password::fixed),
-        stall_timeout: Duration::from_secs(30),
-        wire_compression: WireCompression::Off,
-        method: Method::Auto,
-    };
+    let peering = peering(secret);
     let asker = Asker {
         member: &Member { set: "mysql".into(), ordinal: Ordinal(1) },
         peering: &peering,
@@ -97,6 +91,36 @@ fn asked(limits: Limits, secret: Option<&str>, donor: impl FnOnce(&mut Donor) + 
         donating.join().unwrap();
         answer.err()
     })
+}
+
+/// A name server that is behind leads to a pod that has the primary's address now.
+#[test]
+fn another_pods_word_is_not_the_primarys() {
+    let asked = |ordinal: u32| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let primary = HostPort { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut donor = Donor { stream: listener.accept().unwrap().0, said: Transcript::default() };
+                donor.welcome();
+                let report = json!({ "pod": format!("mysql-{ordinal}"), "ordinal": ordinal, "has_data": true });
+                donor.say(Kind::Report, &report);
+            });
+            let member = Member { set: "mysql".into(), ordinal: Ordinal(1) };
+            ask_primary(&member, &peering(None), &primary, &Questions::default())
+        })
+    };
+    assert_eq!(asked(0).unwrap().pod, "mysql-0");
+    assert!(asked(2).unwrap_err().to_string().contains("leads to mysql-2"));
+}
+
+fn peering(secret: Option<&str>) -> Peering {
+    Peering {
+        secret: secret.map(Password::fixed),
+        stall_timeout: Duration::from_secs(30),
+        wire_compression: WireCompression::Off,
+        method: Method::Auto,
+    }
 }
 
 fn seconds(challenge: u64, all: u64) -> Limits {

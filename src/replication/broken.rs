@@ -11,7 +11,7 @@ use crate::datadir::journal::{BrokenReplication, Why, now};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
 use crate::mysql::status::{ReplicationStatus, Thread};
-use crate::peer::{self, Place, Questions};
+use crate::peer::{self, Questions};
 use crate::position::Position;
 use crate::settings::Sidecar;
 use crate::wire::message::Report;
@@ -73,10 +73,10 @@ fn refined(why: Why, reached: &[Position], primary: Option<&Report>) -> Why {
 
 /// Asks the primary's sidecar; `None` where it gives no answer in time.
 pub async fn ask_primary(settings: &Arc<Sidecar>, questions: Questions) -> Option<Report> {
-    let place = Place::Name(settings.primary.clone()?);
+    let primary = settings.primary.clone()?;
     let settings = settings.clone();
     let asking = tokio::task::spawn_blocking(move || {
-        peer::ask_for_report(&settings.member, &settings.peering, &place, &questions).ok()
+        peer::ask_primary(&settings.member, &settings.peering, &primary, &questions).ok()
     });
     timeout(PATIENCE, asking).await.ok()?.ok()?
 }

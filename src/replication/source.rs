@@ -23,7 +23,7 @@ use crate::mysql::history::{self, Progress};
 use crate::mysql::refusal::Refusal;
 use crate::mysql::status::{ReplicationStatus, Thread};
 use crate::mysql::trouble::Recurring;
-use crate::peer::{self, Place, Questions, Silence};
+use crate::peer::{self, Questions, Silence};
 use crate::position::Position;
 use crate::settings::{HostPort, Sidecar};
 use crate::status::Status;
@@ -31,6 +31,10 @@ use crate::wire::message::Report;
 
 /// How long the server is not looked at while the primary is asked.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a receiver may take to connect after the primary was found to be the right one: a name server may lose a question,
+/// which costs the server five seconds, and us as many.
+const CONNECTING: Duration = Duration::from_secs(12);
 
 /// Between two tries to mend a receiver that the primary turns away.
 const RENEWAL: Duration = Duration::from_secs(30);
@@ -64,18 +68,23 @@ enum Unheard {
 /// The primary, as its sidecar tells of it.
 pub struct Primary {
     settings: Arc<Sidecar>,
-    /// A question that is on its way, and since when. A name server that is silent can hold it up for long, and it can't
-    /// be broken off.
-    asking: Option<(Instant, JoinHandle<Result<Report, Silence>>)>,
+    /// A question that is on its way. A name server that is slow or silent can hold it up for long, and it can't be broken
+    /// off.
+    asking: Option<JoinHandle<Answered>>,
     /// That it is the tutorial's, where that was its last answer.
     trust: Trust,
 }
+
+/// What the primary's sidecar said, and when.
+type Answered = (Instant, Result<Report, Silence>);
 
 /// Watches over the receiver.
 pub struct SourceWatch {
     pub primary: Primary,
     /// The receiver stands still because of us.
     held_back: bool,
+    /// When the receiver was started, for the primary was the right one; until it is seen to run.
+    started: Option<Instant>,
     /// When the source was last seen to be the right one, since the receiver connected.
     confirmed: Option<Instant>,
     password_renewed: Option<Instant>,
@@ -92,6 +101,7 @@ impl SourceWatch {
         SourceWatch {
             primary,
             held_back: false,
+            started: None,
             confirmed: None,
             password_renewed: None,
             foreign: Recurring::default(),
@@ -102,7 +112,7 @@ impl SourceWatch {
 
     /// After a start of the server or of the sidecar: a receiver that stands still waits for us.
     pub fn begin(&mut self) {
-        (self.held_back, self.confirmed) = (true, None);
+        (self.held_back, self.started, self.confirmed) = (true, None, None);
     }
 
     /// Called at each look at the server.
@@ -115,6 +125,7 @@ impl SourceWatch {
         {
             (self.started_again, self.held_back) = (Some(Instant::now()), true);
         }
+        self.started = self.started.filter(|_| replication.receiver != Thread::Running);
         self.confirmed = self.confirmed.filter(|at| replication.receiver == Thread::Running && self.holds_since(*at));
         if self.confirmed.is_some()
             || self.is_connecting_on_trust(replication)
@@ -130,6 +141,7 @@ impl SourceWatch {
             Identity::Different(_) => self.hold_back(server, replication).await?,
             // A connection that stands was made to the right primary, or will be found out when it says who it is.
             Identity::Unknown(_) if replication.receiver == Thread::Running => {}
+            Identity::Unknown(_) if self.is_on_its_way(replication) => {}
             Identity::Unknown(_) => self.hold_back(server, replication).await?,
         }
         self.tell(identity, status);
@@ -138,6 +150,13 @@ impl SourceWatch {
 
     fn holds_since(&self, confirmed: Instant) -> bool {
         self.primary.trust.holds(Instant::now()) || confirmed.elapsed() < CONFIRMED
+    }
+
+    /// Whether it was started a moment ago, has not been connected since, and is still looking for the primary, as we are.
+    fn is_on_its_way(&self, replication: &ReplicationStatus) -> bool {
+        replication.receiver == Thread::Connecting
+            && self.primary.asking.is_some()
+            && self.started.is_some_and(|at| at.elapsed() < CONNECTING)
     }
 
     fn is_connecting_on_trust(&self, replication: &ReplicationStatus) -> bool {
@@ -158,6 +177,7 @@ impl SourceWatch {
                 server.execute(&server.dialect.start_applier()).await?;
             }
             server.execute(&server.dialect.start_receiver()).await?;
+            self.started = Some(Instant::now());
             info!(ReplicationStarted, source = %self.primary.settings.source, "replication started");
         }
         self.held_back = false;
@@ -265,22 +285,27 @@ impl Primary {
     }
 
     async fn ask(&mut self, primary: &HostPort) -> Result<Result<Report, Unheard>> {
-        // An answer that was given while nobody listened is an old one.
-        if self.asking.as_ref().is_some_and(|(since, asking)| asking.is_finished() && since.elapsed() > PATIENCE) {
-            self.asking = None;
-        }
-        let (_, asking) = self.asking.get_or_insert_with(|| {
-            let (settings, place) = (self.settings.clone(), Place::Name(primary.clone()));
-            let asking = tokio::task::spawn_blocking(move || {
-                peer::ask_for_report(&settings.member, &settings.peering, &place, &Questions::default())
+        let answer = loop {
+            let asking = self.asking.get_or_insert_with(|| {
+                let (settings, primary) = (self.settings.clone(), primary.clone());
+                tokio::task::spawn_blocking(move || {
+                    let answer =
+                        peer::ask_primary(&settings.member, &settings.peering, &primary, &Questions::default());
+                    (Instant::now(), answer)
+                })
             });
-            (Instant::now(), asking)
-        });
-        let Ok(answer) = timeout(PATIENCE, asking).await else {
-            return Ok(Err(Unheard::Other(format!("no answer in {} seconds", PATIENCE.as_secs()))));
+            let Ok(answered) = timeout(PATIENCE, asking).await else {
+                return Ok(Err(Unheard::Other(format!("no answer in {} seconds", PATIENCE.as_secs()))));
+            };
+            self.asking = None;
+            let (at, answer) = answered.context("asking the primary")?;
+            // One that came while nobody listened is an old one, unless that was a moment ago: answers that take longer than
+            // our patience are answers too.
+            if at.elapsed() <= PATIENCE {
+                break answer;
+            }
         };
-        self.asking = None;
-        Ok(answer.context("asking the primary")?.map_err(|silence| match silence {
+        Ok(answer.map_err(|silence| match silence {
             Silence::Bare => Unheard::Bare,
             other => Unheard::Other(other.to_string()),
         }))

@@ -5,6 +5,7 @@
 //! itself makes around the pods: addresses, names, files), or both. To add one, write its type and put it into [`ALL`].
 
 mod limits;
+mod names;
 mod storage;
 mod strict;
 
@@ -102,6 +103,11 @@ pub const ALL: &[&dyn Condition] = &[
     &storage::Slow,
     &storage::Faulty::READ_ONLY,
     &storage::Faulty::FULL,
+    &names::FullyQualifiedHostnames,
+    &names::OtherDomain,
+    &names::NameServer::SLOW,
+    &names::NameServer::FAILS_AT_FIRST,
+    &names::NameServer::STALE,
 ];
 
 /// What the harness makes around the pods.
@@ -113,6 +119,8 @@ pub struct Surroundings {
     pub hostname: Hostname,
     /// How the name server behaves at first.
     pub resolver: dns::Mode,
+    /// What `/etc/resolv.conf` says of how it is asked. By default it is given up sooner than in Kubernetes.
+    pub resolver_options: &'static str,
     /// Files that every container finds in `/etc`, by name.
     pub etc: BTreeMap<&'static str, String>,
     pub limits: Limits,
@@ -133,6 +141,7 @@ impl Default for Surroundings {
             domain: "cluster.local".to_owned(),
             hostname: Hostname::Pods,
             resolver: dns::Mode::Works,
+            resolver_options: "ndots:5 timeout:1 attempts:2",
             etc: BTreeMap::new(),
             limits: Limits::default(),
             storage: Storage::default(),
@@ -165,8 +174,6 @@ pub enum Hostname {
     Pods,
     /// The same with service, namespace and domain. (`setHostnameAsFQDN`)
     FullyQualified,
-    /// The node's name, which looks like a pod's. (`hostNetwork`)
-    Nodes,
 }
 
 impl Hostname {
@@ -174,7 +181,6 @@ impl Hostname {
         match self {
             Hostname::Pods => pod.to_owned(),
             Hostname::FullyQualified => cluster.fully_qualified(pod),
-            Hostname::Nodes => "worker-1".to_owned(),
         }
     }
 }

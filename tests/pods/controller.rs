@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -142,7 +142,14 @@ fn create(shared: &Arc<Shared>, ordinal: u32) -> Result<()> {
 }
 
 fn forget_the_gone(shared: &Shared) {
-    shared.pods.lock().expect("pods").retain(|_, pod| !pod.gone.load(Ordering::Acquire));
+    let mut former = shared.former.lock().expect("former pods");
+    shared.pods.lock().expect("pods").retain(|_, pod| {
+        let is_gone = pod.gone.load(Ordering::Acquire);
+        if is_gone {
+            former.insert(pod.name.clone(), (pod.network.addresses.clone(), Instant::now()));
+        }
+        !is_gone
+    });
 }
 
 /// The test is over: nobody waits for grace periods.

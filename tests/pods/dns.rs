@@ -4,11 +4,12 @@
 //! A packet is a header of 12 bytes, a question (labels, type, class), and in an answer records that point back to the
 //! question's name. (RFC 1035)
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -16,11 +17,8 @@ use super::Shared;
 use super::manifest::Service;
 
 /// What pods find in `/etc/resolv.conf`.
-pub fn resolv_conf(server: IpAddr, domain: &str) -> String {
-    format!(
-        "nameserver {server}\nsearch default.svc.{domain} svc.{domain} {domain}\n\
-         options ndots:5 timeout:1 attempts:2\n"
-    )
+pub fn resolv_conf(server: IpAddr, domain: &str, options: &str) -> String {
+    format!("nameserver {server}\nsearch default.svc.{domain} svc.{domain} {domain}\noptions {options}\n")
 }
 
 /// How the name server behaves.
@@ -33,7 +31,24 @@ pub enum Mode {
     Silent,
     /// Knows every name, by one address: a search domain with a wildcard.
     AnswersAll,
+    /// Loses each question the first time that it is asked, so that every lookup takes five seconds: as where a node's
+    /// connection tracking loses one of two packets.
+    Slow,
+    /// Answers with SERVFAIL while the cluster is young.
+    FailsAtFirst,
+    /// Gives the address of a pod that is gone for a while, where its successor is there too.
+    Stale,
 }
+
+/// A question that comes again within this time is the same lookup's: the C library asks again after five seconds.
+/// (resolv.conf(5), timeout)
+const AGAIN: Duration = Duration::from_secs(9);
+
+/// How long a young cluster has no names.
+const YOUNG: Duration = Duration::from_secs(15);
+
+/// How long a gone pod's address is given. CoreDNS keeps answers for up to 30 seconds in Kubernetes' configuration of it.
+const STALE: Duration = Duration::from_secs(20);
 
 const HEADER: usize = 12;
 const NO_ERROR: u8 = 0;
@@ -49,21 +64,39 @@ pub fn start(shared: &Arc<Shared>) -> Result<()> {
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
     let cluster: Weak<Shared> = Arc::downgrade(shared);
     std::thread::spawn(move || {
-        let mut packet = [0; 512];
+        let (mut packet, mut lost) = ([0; 512], Lost::default());
         loop {
             let received = socket.recv_from(&mut packet);
             let Some(cluster) = cluster.upgrade() else { return };
             if cluster.ended.load(Ordering::Acquire) {
                 return;
             }
-            if let Ok((length, asker)) = received
-                && let Some(answer) = answer(&packet[..length], &cluster)
-            {
+            let Ok((length, asker)) = received else { continue };
+            let mode = *cluster.resolver.lock().expect("resolver");
+            if mode == Mode::Slow && lost.is_lost(asker.ip(), &packet[..length]) {
+                continue;
+            }
+            if let Some(answer) = answer(&packet[..length], &cluster) {
                 let _ = socket.send_to(&answer, asker);
             }
         }
     });
     Ok(())
+}
+
+/// Questions that were lost, each by whom and when.
+#[derive(Default)]
+struct Lost(HashMap<(IpAddr, Vec<u8>), Instant>);
+
+impl Lost {
+    fn is_lost(&mut self, asker: IpAddr, question: &[u8]) -> bool {
+        let question = (asker, question.to_vec());
+        if self.0.remove(&question).is_some_and(|at| at.elapsed() < AGAIN) {
+            return false;
+        }
+        self.0.insert(question, Instant::now());
+        true
+    }
 }
 
 fn answer(query: &[u8], cluster: &Shared) -> Option<Vec<u8>> {
@@ -74,11 +107,13 @@ fn answer(query: &[u8], cluster: &Shared) -> Option<Vec<u8>> {
         IpAddr::V4(_) => kind == TYPE_A,
         IpAddr::V6(_) => kind == TYPE_AAAA,
     };
-    let (code, mut addresses) = match *cluster.resolver.lock().expect("resolver") {
+    let mode = *cluster.resolver.lock().expect("resolver");
+    let (code, mut addresses) = match mode {
         Mode::Silent => return None,
         Mode::Fails => (SERVER_FAILURE, Vec::new()),
         Mode::AnswersAll => (NO_ERROR, vec![cluster.network.bridge()]),
-        Mode::Works => match addresses_of(&name, cluster) {
+        Mode::FailsAtFirst if cluster.started.elapsed() < YOUNG => (SERVER_FAILURE, Vec::new()),
+        Mode::Works | Mode::Slow | Mode::FailsAtFirst | Mode::Stale => match addresses_of(&name, cluster) {
             found if found.is_empty() => (NO_SUCH_NAME, found),
             found => (NO_ERROR, found),
         },
@@ -131,7 +166,12 @@ fn addresses_of(name: &str, cluster: &Shared) -> Vec<IpAddr> {
     let published = served.filter(|pod| all || pod.status.lock().expect("status").ready);
     let found =
         published.filter(|pod| name == spec.service_name || name == format!("{}.{}", pod.name, spec.service_name));
-    found.flat_map(|pod| pod.network.addresses.clone()).collect()
+    let former = cluster.former.lock().expect("former pods");
+    let is_stale = *cluster.resolver.lock().expect("resolver") == Mode::Stale;
+    let stale = |pod: &str| former.get(pod).filter(|(_, since)| is_stale && since.elapsed() < STALE);
+    found
+        .flat_map(|pod| stale(&pod.name).map_or_else(|| pod.network.addresses.clone(), |(old, _)| old.clone()))
+        .collect()
 }
 
 fn one_that_is_ready(service: &Service, cluster: &Shared) -> Vec<IpAddr> {

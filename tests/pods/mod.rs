@@ -76,6 +76,8 @@ pub struct Shared {
     pub surroundings: Surroundings,
     pub claims: Claims,
     pub pods: Mutex<BTreeMap<u32, Arc<Pod>>>,
+    /// The last addresses of pods that are gone, by name, and since when they are.
+    former: Mutex<BTreeMap<String, (Vec<IpAddr>, Instant)>>,
     /// By name, and in each by key.
     pub secrets: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     events: Mutex<Vec<String>>,
@@ -166,6 +168,7 @@ impl Cluster {
             manifests: RwLock::new(Arc::new(manifests)),
             directory,
             pods: Mutex::default(),
+            former: Mutex::default(),
             secrets: Mutex::new(secrets),
             events: Mutex::default(),
             unhealthy: Mutex::default(),

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 use super::Shared;
+use super::conditions::Surroundings;
 use super::container::{Running, Termination, World};
 use super::keeper::Keeper;
 use super::manifest::{Container, Manifests, PodSpec, selects};
@@ -199,7 +200,10 @@ impl Pod {
             hosts += &format!("{address}\t{fully_qualified}\t{}\n", self.name);
         }
         std::fs::write(files.join("hosts"), hosts)?;
-        let resolv_conf = dns::resolv_conf(shared.network.bridge(), &shared.surroundings.domain);
+        let resolv_conf = {
+            let Surroundings { domain, resolver_options, .. } = &shared.surroundings;
+            dns::resolv_conf(shared.network.bridge(), domain, resolver_options)
+        };
         std::fs::write(files.join("resolv.conf"), resolv_conf)?;
         for (name, text) in &shared.surroundings.etc {
             std::fs::write(files.join(name), text)?;

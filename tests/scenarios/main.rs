@@ -31,6 +31,7 @@ mod limits;
 mod locks;
 mod memory;
 mod moving;
+mod names;
 mod obeyed;
 mod options;
 mod passwords;

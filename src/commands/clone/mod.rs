@@ -31,7 +31,7 @@ use crate::exit::Reason;
 use crate::guard::Guard;
 use crate::limits;
 use crate::ordinal::Role;
-use crate::peer::{self, Place, Questions};
+use crate::peer::{self, Questions};
 use crate::server_config::ServerConfig;
 use crate::settings::{Clone, HostPort};
 use crate::wire::message::{Report, Wants};
@@ -135,15 +135,13 @@ fn config(settings: &Clone, ways: &Ways) -> Result<ServerConfig> {
 
 /// Asks the primary's sidecar, without any question about a position.
 fn ask_primary(settings: &Clone) -> Result<Report, String> {
-    let place = Place::Name(settings.primary.clone());
-    peer::ask_for_report(&settings.member, &settings.peering, &place, &Questions::default())
+    peer::ask_primary(&settings.member, &settings.peering, &settings.primary, &Questions::default())
         .map_err(|silence| format!("{}: {silence}", settings.primary))
 }
 
 fn why_to_keep_now(settings: &Clone, old: &Journal) -> Option<String> {
-    let place = Place::Name(settings.primary.clone());
     let questions = Questions { about: None, history: old.broken.as_ref().map(|broken| broken.history.clone()) };
-    match peer::ask_for_report(&settings.member, &settings.peering, &place, &questions) {
+    match peer::ask_primary(&settings.member, &settings.peering, &settings.primary, &questions) {
         Ok(report) => usefulness::why_to_keep(old, &report),
         Err(silence) => Some(format!("the primary does not say whether it has all that it holds: {silence}")),
     }

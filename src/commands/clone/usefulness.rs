@@ -6,7 +6,7 @@ use super::copying::Copying;
 use crate::datadir::journal::{Journal, ListedBy};
 use crate::event::warn;
 use crate::exit::Reason;
-use crate::peer::{self, Place, Questions};
+use crate::peer::{self, Questions};
 use crate::position::Position;
 use crate::wire::message::Report;
 
@@ -22,8 +22,7 @@ impl Copying<'_> {
         }
         let history = self.replacing.as_ref().and_then(|old| Some(old.broken.as_ref()?.history.clone()));
         let questions = Questions { about: clone.position.clone(), history };
-        let place = Place::Name(primary.clone());
-        let report = match peer::ask_for_report(&self.settings.member, &self.settings.peering, &place, &questions) {
+        let report = match peer::ask_primary(&self.settings.member, &self.settings.peering, primary, &questions) {
             Ok(report) => report,
             Err(silence) if self.replacing.is_some() => {
                 let why =

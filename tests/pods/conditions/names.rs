@@ -1,0 +1,68 @@
+//! Names: of hosts, of the cluster's domain, and the server that knows them.
+
+use super::{Condition, Hostname, Subject, Surroundings};
+use crate::pods::dns;
+
+/// Pods that are called by their whole names.
+pub struct FullyQualifiedHostnames;
+
+impl Condition for FullyQualifiedHostnames {
+    fn name(&self) -> &'static str {
+        "fully-qualified-hostnames"
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Hostnames
+    }
+
+    fn change_surroundings(&self, surroundings: &mut Surroundings) {
+        surroundings.hostname = Hostname::FullyQualified;
+    }
+}
+
+/// A cluster whose domain is not `cluster.local`.
+pub struct OtherDomain;
+
+impl Condition for OtherDomain {
+    fn name(&self) -> &'static str {
+        "other-domain"
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Domain
+    }
+
+    fn change_surroundings(&self, surroundings: &mut Surroundings) {
+        surroundings.domain = "k8s.example.org".to_owned();
+    }
+}
+
+/// A name server that has a hard time.
+pub struct NameServer {
+    name: &'static str,
+    mode: dns::Mode,
+}
+
+impl NameServer {
+    pub const SLOW: NameServer = NameServer { name: "slow-name-server", mode: dns::Mode::Slow };
+    pub const FAILS_AT_FIRST: NameServer =
+        NameServer { name: "name-server-fails-at-first", mode: dns::Mode::FailsAtFirst };
+    pub const STALE: NameServer = NameServer { name: "stale-name-server", mode: dns::Mode::Stale };
+}
+
+impl Condition for NameServer {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Resolver
+    }
+
+    fn change_surroundings(&self, surroundings: &mut Surroundings) {
+        surroundings.resolver = self.mode;
+        // As Kubernetes writes it: an answer may take five seconds, and is asked for twice.
+        surroundings.resolver_options = "ndots:5";
+        surroundings.patience *= 3;
+    }
+}
