@@ -104,6 +104,7 @@ pub const ALL: &[&dyn Condition] = &[
     &storage::Faulty::READ_ONLY,
     &storage::Faulty::FULL,
     &names::FullyQualifiedHostnames,
+    &names::HostNetwork,
     &names::OtherDomain,
     &names::NameServer::SLOW,
     &names::NameServer::FAILS_AT_FIRST,

@@ -2,6 +2,7 @@
 
 use super::{Condition, Hostname, Subject, Surroundings};
 use crate::pods::dns;
+use crate::pods::manifest::Manifests;
 
 /// Pods that are called by their whole names.
 pub struct FullyQualifiedHostnames;
@@ -17,6 +18,23 @@ impl Condition for FullyQualifiedHostnames {
 
     fn change_surroundings(&self, surroundings: &mut Surroundings) {
         surroundings.hostname = Hostname::FullyQualified;
+    }
+}
+
+/// Pods that have their node's name, which looks like a pod's.
+pub struct HostNetwork;
+
+impl Condition for HostNetwork {
+    fn name(&self) -> &'static str {
+        "host-network"
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Hostnames
+    }
+
+    fn change_manifests(&self, manifests: &mut Manifests) {
+        manifests.stateful_set.spec.template.spec.host_network = true;
     }
 }
 
