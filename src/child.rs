@@ -35,6 +35,9 @@ use memory::Watch;
 use standstill::Standstill;
 use telling::Teller;
 
+/// Between two looks at whether a child moves.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
+
 /// Children that somebody waits for. Whoever reaps strangers ([`crate::pid1`]) leaves these alone.
 static OWNED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
@@ -47,6 +50,8 @@ pub struct Running<E = Marked> {
     child: Child,
     narrator: Option<JoinHandle<Narrated<E>>>,
     watch: Option<Watch>,
+    /// How long it may do nothing while nobody waits for its end.
+    patience: Option<Duration>,
     life: Arc<Life>,
     reaped: bool,
 }
@@ -75,12 +80,26 @@ struct Life {
     goes_on: Mutex<bool>,
     /// Lines of its standard error so far.
     lines: AtomicU64,
+    /// Whether it was killed because it did nothing.
+    hung: AtomicBool,
 }
 
 impl Life {
     fn kill(&self) {
         if *self.lock() {
             kill_group(self.pid);
+        }
+    }
+
+    /// Returns when the child was reaped, or was killed for doing nothing.
+    fn kill_at_standstill(&self, mut standstill: Standstill, patience: Duration) {
+        let period = LONGEST_LOOK.min(patience / 4);
+        while *self.lock() {
+            if !standstill.is_moving(self.lines.load(Ordering::Relaxed)) {
+                self.hung.store(true, Ordering::SeqCst);
+                return self.kill();
+            }
+            std::thread::sleep(period);
         }
     }
 
@@ -103,10 +122,17 @@ impl<E: Examine> Running<E> {
         environment::withhold_from(command);
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn(command)?;
-        let life = Arc::new(Life { pid: child.id(), goes_on: Mutex::new(true), lines: AtomicU64::new(0) });
+        let life = Arc::new(Life {
+            pid: child.id(),
+            goes_on: Mutex::new(true),
+            lines: AtomicU64::new(0),
+            hung: AtomicBool::new(false),
+        });
         let lines = child.stderr.take();
         // From here on it is killed where something fails.
-        let mut running = Running { name: name.to_owned(), child, narrator: None, watch: None, life, reaped: false };
+        let name_of_it = name.to_owned();
+        let mut running =
+            Running { name: name_of_it, child, narrator: None, watch: None, patience: None, life, reaped: false };
         if let Some(lines) = lines {
             let (name, life) = (name.to_owned(), running.life.clone());
             let narrator = Builder::new().name("narrator".into());
@@ -149,6 +175,15 @@ impl<E: Examine> Running<E> {
         Ok(ended)
     }
 
+    /// Kills the child from now on when it has done nothing for `patience`: for one whose output is read, not its end waited for.
+    pub fn killed_at_standstill(mut self, patience: Duration) -> io::Result<Running<E>> {
+        let life = self.life.clone();
+        let watch = move || life.kill_at_standstill(Standstill::of(life.pid, patience), patience);
+        Builder::new().name("standstill".into()).spawn(watch).map_err(limits::explain)?;
+        self.patience = Some(patience);
+        Ok(self)
+    }
+
     fn ended(mut self, status: ExitStatus) -> io::Result<Ended<E>> {
         self.reaped = true;
         disown(self.child.id());
@@ -158,7 +193,8 @@ impl<E: Examine> Running<E> {
         let Narrated { lines, was_stopped } = narrated
             .ok_or_else(|| io::Error::other(format!("the lines of {} were not examined to the end", self.name)))?;
         let outgrown = self.watch.take().and_then(Watch::finish).filter(|_| is_kill(status));
-        Ok(Ended { status, lines, was_stopped, outgrown, hung_for: None })
+        let hung = self.life.hung.load(Ordering::SeqCst) && is_kill(status);
+        Ok(Ended { status, lines, was_stopped, outgrown, hung_for: self.patience.filter(|_| hung) })
     }
 }
 

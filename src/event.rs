@@ -140,13 +140,15 @@ events! {
     PrimaryRecoveredFromDonor, "primary.recovered_from_donor", "The primary lost its data and is recovered from `--donor`.";
     PrimaryRecoveredFromBest, "primary.recovered_from_best", "The primary lost its data and is recovered from the replica that has come furthest.";
     PrepareAgain, "prepare.again", "A prepare was killed before it touched the received log: it begins again.";
-    PrepareFailed, "prepare.failed", "A server of mysqlset's own could not recover the copy: it is tried again with less memory.";
+    PrepareFailed, "prepare.failed", "A server of mysqlset's own could not recover the copy: it is tried again, with less memory if that was the cause.";
     CopyUnproven, "copy.unproven", "The words of this version of the backup tool are not known: the prepare proves less than it should.";
     RehearsalOff, "rehearsal.off", "No rehearsal: `--rehearsal off`.";
     RehearsalNoProgram, "rehearsal.no_program", "No rehearsal: there is no server program in `PATH`.";
     RehearsalOtherServer, "rehearsal.other_server", "No rehearsal: the server program here is of another version than the copy.";
     RehearsalOldServer, "rehearsal.old_server", "No rehearsal: the server is older than MySQL 5.7.";
     RehearsalNoHardLinks, "rehearsal.no_hard_links", "No rehearsal: the volume has no hard links.";
+    UnprovenNotTaken, "copy.unproven_not_taken", "`--take-unproven-stream` does not count: the tool here needs a donor's list of tables.";
+    RehearsalNoRoom, "rehearsal.no_room", "No rehearsal: the volume has no room for index files of its server's own.";
     RehearsalNoLog, "rehearsal.no_log", "No rehearsal: MariaDB before 10.8 leaves no redo log to start on.";
     PrimaryNotAsked, "clone.primary_not_asked", "The primary does not say whether its binary log still begins before the clone.";
     ServerVersionBeyond, "server.version_beyond", "The server is of a later version than those that were tried. It is spoken to as to the latest known one.";
@@ -238,7 +240,7 @@ events! {
     RefusedSlowServer, "donor.refused.slow_server", "The donor's server did not answer all questions in time.";
     RefusedServer, "donor.refused.server", "The donor's server cannot be asked what a copy depends on.";
     RefusedNoSource, "donor.refused.no_source", "A copy of this replica would have no position to start from.";
-    RefusedPlugin, "donor.refused.plugin", "The CLONE plugin cannot copy all that this server holds.";
+    RefusedPlugin, "donor.refused.plugin", "The CLONE plugin cannot copy this server: what it holds, or how it is set.";
     RefusedNotApplied, "donor.refused.not_applied", "This replica has not applied all that it fetched.";
     RefusedOutside, "donor.refused.outside", "The donor's server keeps data outside its data directory.";
     RefusedEncrypted, "donor.refused.encrypted", "The donor's data are encrypted, and the recipient has no keys (`--keyring`).";

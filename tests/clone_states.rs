@@ -125,6 +125,70 @@ fn a_journal_that_makes_no_sense_is_refused() {
     }
 }
 
+/// Earlier versions removed a copy before its journal: a start after that finds a word for nothing.
+#[test]
+fn a_journal_without_its_copy_is_a_new_beginning() {
+    for state in ["received", "preparing", "prepared"] {
+        // What storage keeps in the data directory makes it a volume's root: the journal lies in it.
+        let volume = Volume::with(&[("lost+found/x", ""), (".mysqlset.json", &journal(state))]);
+        for _ in 0..2 {
+            let ended = volume.clone("mysql-1", &[]);
+            assert_eq!(ended.code, Some(20), "{state}: {}", ended.log);
+        }
+        assert_eq!(volume.names(&volume.data_dir()), ["lost+found"]);
+    }
+}
+
+/// Its server would not start without the directory.
+#[test]
+fn a_place_that_was_named_while_a_copy_was_published_is_made() {
+    let record = r#""clone":{"donor":"x","donor_pod":"mysql-0","tool":"x","bytes":1,"seconds":1.0,"received_at":1,
+        "inventory":{"donor":{"bytes":1,"digest":"00"}}}"#;
+    let journal = journal("publishing").replace(r#""since":1"#, &format!(r#""since":1,{record}"#));
+    let config = tempfile::tempdir().unwrap();
+    std::fs::write(
+        config.path().join("pod.cnf"),
+        "[mysqld]\nlog_bin = binlogs/b\nslow_query_log_file = mysql/slow/log\n",
+    )
+    .unwrap();
+    let inside: [&[(&str, &str)]; 2] = [
+        &[
+            ("lost+found/x", ""),
+            (".mysqlset.json", &journal),
+            (".mysqlset-stage/data/ibdata1", "x"),
+            (".mysqlset-stage/data/mysql/user", "x"),
+        ],
+        &[("lost+found/x", ""), (".mysqlset.json", &journal), ("ibdata1", "x"), ("mysql/user", "x")],
+    ];
+    let beside = Volume::with(&[]);
+    let stage = beside.0.path().join(".mysqlset-mysql-stage");
+    std::fs::create_dir_all(stage.join("data/mysql")).unwrap();
+    std::fs::write(stage.join(".mysqlset.json"), &journal).unwrap();
+    for volume in inside.map(Volume::with).into_iter().chain([beside]) {
+        let ended = volume.clone("mysql-1", &["--server-config", config.path().to_str().unwrap()]);
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        for directory in ["binlogs", "mysql/slow"] {
+            let found = volume.data_dir().join(directory).metadata().unwrap();
+            assert!(found.is_dir() && found.uid() == 999, "{directory}: {}", found.uid());
+        }
+    }
+}
+
+/// By 0.1.0 copies were published that nobody had proven.
+#[test]
+fn a_copy_that_an_earlier_version_began_to_publish_is_proven_or_refused() {
+    let record = r#""clone":{"donor":"x","donor_pod":"mysql-0","tool":"x","bytes":1,"seconds":1.0,"received_at":1}"#;
+    let journal = journal("publishing").replace(r#""since":1"#, &format!(r#""since":1,{record}"#));
+    let staged = ".mysqlset-stage/data/ibdata1";
+    let files = [("lost+found/x", ""), (".mysqlset.json", &journal), (staged, "x")];
+    let ended = Volume::with(&files).clone("mysql-1", &[]);
+    assert!(ended.log.has(Event::CloneProvenAgain) && ended.code != Some(0), "{}", ended.log);
+    let volume = Volume::with(&[&files[..], &[("mysql/user", "x")]].concat());
+    let ended = volume.clone("mysql-1", &[]);
+    assert_eq!(ended.code, Some(30), "{}", ended.log);
+    assert!(volume.data_dir().join(staged).exists());
+}
+
 #[test]
 fn giving_up_leaves_no_part_of_a_backup() {
     let volume = Volume::with(&[]);

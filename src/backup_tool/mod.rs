@@ -31,7 +31,7 @@ use crate::limits::Descriptors;
 use crate::position::Writer;
 use crate::settings::{Account, HostPort};
 use crate::unpack::Format;
-pub use lines::{BackupLines, Fault};
+pub use lines::{BackupLines, Fault, Words};
 use options_file::OptionsFile;
 pub use prepare::{Attempt, Prepared, Proof, prepare};
 use version::Version;
@@ -102,6 +102,11 @@ impl BackupTool {
         Err(Reason::NoBackupTool.error(format!(
             "no backup tool in PATH (looked for {names}): use an image that has the one for your server"
         )))
+    }
+
+    /// What is known of how this version says things.
+    pub fn words(&self) -> Words {
+        lines::words(self.family, &self.version)
     }
 
     /// The series that this version is of, within which backups can be prepared by each other: `10.11`.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::left_files::{self, Checkpoints};
-use super::lines::{PrepareLines, Words, words};
+use super::lines::{PrepareLines, Words};
 use super::{BackupTool, Family, memory, server_options};
 use crate::child::{Ended, Running, path_option};
 use crate::event::info;
@@ -108,7 +108,7 @@ fn outcome(tool: &BackupTool, directory: &Path, ended: &Ended<PrepareLines>) -> 
             "ended with success, but its checkpoints file does not say that the backup is prepared".to_owned(),
         );
     }
-    Ok(match judge(words(tool.family, &tool.version), ended.lines.reached(), left_files::last_lsn(directory)?) {
+    Ok(match judge(tool.words(), ended.lines.reached(), left_files::last_lsn(directory)?) {
         Ok(proof) => Attempt::Whole(proof),
         Err(why) => return failed(format!("ended with success, but {why}")),
     })

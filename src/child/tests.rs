@@ -169,6 +169,12 @@ fn a_child_that_computes_for_ever_and_gets_no_further_is_killed() {
     assert!(!hung.was_killed() && !hung.was_interrupted() && !hung.may_have_outgrown());
     let moving = ended("for i in 1 2 3 4 5 6 7 8; do echo $i >&2; sleep 0.1; done");
     assert!(moving.status.success(), "{}", moving.in_words());
+    // One whose output is read instead of waited for.
+    let running = Running::start(Command::new("sh").args(["-c", "sleep 1000"]), "sh", Stdio::piped()).unwrap();
+    let mut running = running.killed_at_standstill(patience).unwrap();
+    std::io::Read::read_to_end(&mut running.take_stdout().unwrap(), &mut Vec::new()).unwrap();
+    let hung = running.wait().unwrap();
+    assert!(hung.in_words().contains("it hung"), "{}", hung.in_words());
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl Fetch<'_> {
             self.turn.let_go();
         }
         let outcome = outcome.map_err(|why| {
-            let end = own_server.end_in_words().map(|end| format!("the server that copies {end}"));
+            let end = own_server.end().map(|end| format!("the server that copies {}", end.words));
             in_one_line(&end.unwrap_or(why))
         });
         outcome.map(|()| Fetched { bytes }).map_err(|why| match is_about_space(&why) {

@@ -29,16 +29,21 @@ const ARIA: &str = "aria_log";
 pub fn remove(staged: &Path, config: &ServerConfig) -> Result<()> {
     for name in Contents::of(staged)?.storages_names() {
         let path = staged.join(name);
-        std::fs::remove_dir_all(&path)
-            .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))?;
+        remove_whatever_it_is(&path)?;
         info!(EarlierLifeRemoved, file = %path.display(), "removed what was the donor's storage's own");
     }
     for path in remains(staged, &logs(staged, config)?)? {
-        durable::remove_if_there(&path)
-            .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))?;
+        remove_whatever_it_is(&path)?;
         info!(EarlierLifeRemoved, file = %path.display(), "removed a file of the copied server's earlier life");
     }
     Ok(())
+}
+
+/// A stream may bring a directory by a file's name, and the other way round.
+fn remove_whatever_it_is(path: &Path) -> Result<()> {
+    let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    let removed = if is_directory { std::fs::remove_dir_all(path) } else { durable::remove_if_there(path).map(drop) };
+    removed.map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))
 }
 
 /// What the names of logs begin with.
@@ -144,6 +149,8 @@ mod tests {
             left(&copy(&[("ibdata1", ""), (".Trash-0/db.opt", ""), ("lost+found/db.opt", "")]), ""),
             ["ibdata1"]
         );
+        let hostile = [("ibdata1", ""), ("aquota.user", ""), ("master.info/x", ""), ("auto.cnf/x", "")];
+        assert_eq!(left(&copy(&hostile), ""), ["ibdata1"]);
         let copy = copy(&[(".snapshot/db.opt", "")]);
         assert!(left(&copy, "").is_empty() && !copy.path().join(".snapshot").exists());
     }

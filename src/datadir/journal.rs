@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::layout::Layout;
 use super::named_places::Placed;
 use crate::backup_tool::received_log::ReceivedLog;
 use crate::durable;
@@ -158,7 +159,7 @@ pub struct Journal {
     /// How often the memory for a prepare was halved, because one was killed with more. Holds for the next backup too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_halvings: u32,
-    /// The latest try to prepare was ended because we were told to stop: neither the backup nor its memory was at fault.
+    /// The latest try to prepare did not begin, or was ended because we were told to stop: neither the backup nor its memory was at fault.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub told_to_stop: bool,
     /// A server that may write is changing the copy's events, these among them; which is still to be told. No read-only
@@ -218,6 +219,11 @@ impl Journal {
     /// Whether what it speaks for is a whole backup that is not in the data directory yet.
     pub fn has_whole_backup(&self) -> bool {
         matches!(self.state, State::Received | State::Preparing | State::Prepared | State::Publishing)
+    }
+
+    /// The same, where that backup is staged still: earlier versions removed it first and their journal later.
+    pub fn speaks_for_a_backup(&self, layout: &Layout) -> bool {
+        self.state != State::Publishing && self.has_whole_backup() && layout.staged_data().exists()
     }
 
     /// Reads the journal of a directory; `None` where there is none.

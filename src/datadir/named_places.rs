@@ -111,6 +111,20 @@ pub fn make(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<()>
     Ok(())
 }
 
+/// Makes the directories alone, in a copy that is being published: where it has come to. Returns all of them.
+pub fn make_directories(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for named in config.places(data_dir) {
+        let Place::Below(below) = &named.place else { continue };
+        let Some(top) = below.components().next() else { continue };
+        let is_published = !staged.exists() || data_dir.join(top).exists();
+        let copy = if is_published { data_dir } else { staged };
+        make_directory(copy, below, &named.setting)?;
+        all.extend(with_parents(below).map(|directory| copy.join(directory)));
+    }
+    Ok(all)
+}
+
 /// Takes all of that back, also what a server has made there: at the top the donor's list of its tables looks for it, and so
 /// does the next configuration. Directories that hold nothing go.
 pub fn gather(placed: &Placed, staged: &Path) -> Result<()> {
@@ -344,6 +358,20 @@ mod tests {
         let error = gather(&placed, copy.path()).unwrap_err();
         assert_eq!(reason_of(&error), Some(Reason::Refused));
         assert!(error.to_string().contains("both undo/undo001 and undo001"), "{error}");
+    }
+
+    #[test]
+    fn a_copy_that_is_published_in_part_gets_directories_where_it_has_come_to() {
+        let (data_dir, staged) = (copy(&[]), copy(&[]));
+        std::fs::create_dir(data_dir.path().join("logs")).unwrap();
+        let config = ServerConfig::of_text("log_bin=logs/binary/b\nrelay_log=relay/r");
+        let make = |staged: &Path| make_directories(&config, data_dir.path(), staged).unwrap();
+        let (logs, binary) = (data_dir.path().join("logs"), data_dir.path().join("logs/binary"));
+        assert_eq!(make(staged.path()), [binary.clone(), logs.clone(), staged.path().join("relay")]);
+        assert!(binary.is_dir() && staged.path().join("relay").is_dir());
+        // All is published.
+        std::fs::rename(staged.path().join("relay"), data_dir.path().join("relay")).unwrap();
+        assert_eq!(make(Path::new("/nowhere/at/all")), [binary, logs, data_dir.path().join("relay")]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::journal::{Journal, State};
-use super::layout::Layout;
+use super::layout::{Layout, Place};
 use super::ownership::Ownership;
 use crate::durable;
 use crate::event::info;
@@ -33,10 +33,13 @@ pub fn open(layout: &Layout, ownership: Ownership, receiving: &Journal) -> Resul
     Ok(data)
 }
 
-/// Removes the stage and all that is in it. In the layout "beside" its journal goes last: as long as anything
-/// staged is there, something says what it is worth.
+/// Removes the stage and all that is in it, in the layout "beside" its journal first: half of what it vouched for is worth
+/// nothing. In the layout "inside" the journal is the data directory's, and no longer vouches for what is staged.
 pub fn discard(layout: &Layout) -> Result<()> {
     let stage = layout.stage();
+    if layout.place == Place::Beside {
+        Journal::remove(&stage)?;
+    }
     remove_tree(&layout.staged_data())?;
     if remove_tree(&stage)? {
         sync(layout.workplace())?;
@@ -118,7 +121,6 @@ fn sync(directory: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::Place;
     use super::*;
     use crate::settings::Owner;
 

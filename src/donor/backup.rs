@@ -32,6 +32,10 @@ use crate::wire::message::{Hello, Offer, Refusal, Why};
 /// How long a statement may keep an Aria table open before the donor gives up for now.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
+/// A backup that works reads the server's log every second, or waits for a lock of the server's, whose time is bounded: one
+/// that neither reads, writes nor says anything for so long never ends.
+const STANDSTILL: Duration = Duration::from_secs(600);
+
 /// The tool has closed its output; what it still has to do takes no longer.
 const EXIT_LIMIT: Duration = Duration::from_secs(20);
 
@@ -115,7 +119,8 @@ impl<'a> RunningTool<'a> {
             descriptors: Descriptors::for_files(survey.open_files)?,
             of_replica: settings.member.role() == Role::Replica,
         };
-        let running = tool.start_backup(&backup)?;
+        let patience = STANDSTILL.max(2 * settings.lock_wait);
+        let running = tool.start_backup(&backup)?.killed_at_standstill(patience)?;
         let sessions =
             Sessions { server: settings.server.clone(), account: settings.backup.clone(), tool: running.id() };
         let watch = Watch::begin(sessions.clone(), settings.lock_wait);

@@ -12,7 +12,7 @@ use super::listing;
 use super::way::Way;
 use crate::event::Event;
 use crate::inventory::look::Look;
-use crate::limits::{Descriptors, TooFew};
+use crate::limits::{self, Descriptors, TooFew};
 use crate::mysql::status::Thread;
 use crate::mysql::storage::Storage;
 use crate::mysql::{Server, history, left_out, plugin, replication_status};
@@ -80,6 +80,7 @@ pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey,
     let bytes = lying.bytes;
     if matches!(way, Way::Tool(_)) {
         check_descriptors(lying.open_files)?;
+        limits::ensure_room().map_err(|none| unsupported(Event::RefusedLimit, format!("at the donor, {none}")))?;
     }
     let own_room = if matches!(way, Way::Plugin) { OWN_SERVERS_ROOM } else { 0 };
     check_room(bytes, own_room, &storage, hello)?;

@@ -19,7 +19,10 @@ use crate::position::Position;
 use crate::settings::{HostPort, Peering};
 use crate::wire::message::{Report, Why};
 
-/// Who asks, and where the others are.
+/// More pods than a set has: a name server may know an address of its own for every name.
+const MOST_PEERS: u32 = 1000;
+
+/// The pod that asks, and where the others are.
 pub struct Guard<'a> {
     pub member: &'a Member,
     pub peering: &'a Peering,
@@ -133,7 +136,7 @@ impl Guard<'_> {
             }
         };
         let mut by_name: Vec<IpAddr> = Vec::new();
-        for name in (1..).map(|ordinal| self.member.peer(Ordinal(ordinal), self.service)) {
+        for name in (1..=MOST_PEERS).map(|ordinal| self.member.peer(Ordinal(ordinal), self.service)) {
             match names::addresses(&name) {
                 // None; or one that another has already, as where a name server answers every name.
                 Ok(addresses) if addresses.iter().all(|address| by_name.contains(address)) => break,

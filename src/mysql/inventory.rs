@@ -193,8 +193,13 @@ impl Looking {
         } else {
             format!("{}/", self.relative(undo)?)
         };
-        for entry in std::fs::read_dir(data_dir.join(&undo)).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
+        let directory = data_dir.join(&undo);
+        let unread = |error: std::io::Error| {
+            let what = format!("listing tablespaces of undo logs in {}", directory.display());
+            Unknown::NoAnswer(anyhow::Error::new(error).context(what))
+        };
+        for entry in std::fs::read_dir(&directory).map_err(unread)? {
+            let name = entry.map_err(unread)?.file_name().to_string_lossy().into_owned();
             if is_undo(&name) {
                 self.look.undo_files.insert(member(&format!("{undo}{name}"))?);
             }

@@ -9,12 +9,11 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::geteuid;
 
-use super::program::Program;
+use super::program::{self, Program};
 use super::words;
 use crate::child::{self, path_option};
 use crate::environment;
@@ -128,7 +127,7 @@ fn write(file: &Path, text: &str) -> Result<()> {
 }
 
 fn settings_by(program: &Program, first: Option<OsString>, blame: Reason) -> Result<Vec<(String, String)>> {
-    let mut command = Command::new(&program.path);
+    let mut command = program::question(&program.path);
     command.args(first).arg("--print-defaults");
     environment::withhold_from(&mut command);
     let output = child::output(&mut command)
@@ -146,7 +145,7 @@ fn settings_by(program: &Program, first: Option<OsString>, blame: Reason) -> Res
 
 /// The files that the program reads by itself, in their order.
 fn files_of(program: &Program, scratch: &Path) -> Result<Vec<PathBuf>> {
-    let mut command = Command::new(&program.path);
+    let mut command = program::question(&program.path);
     command
         .args(["--no-defaults", "--user=root"])
         .arg(path_option("--datadir=", scratch))

@@ -7,7 +7,9 @@
 use crate::mysql::dialect::Dialect;
 
 /// For both families.
-const BOTH: [&str; 18] = [
+const BOTH: [&str; 19] = [
+    // What it has a server pass over is damage.
+    "--innodb-force-recovery=0",
     // Events are changed in a copy whose server may be told to refuse that.
     "--read-only=OFF",
     "--skip-networking",

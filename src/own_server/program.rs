@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use tracing::debug;
 
 use crate::child;
+use crate::limits::Descriptors;
 use crate::mysql::dialect::Dialect;
 
 /// The names of the program, the preferred first. MariaDB's packages link `mysqld` to `mariadbd`, its images may not.
@@ -51,7 +52,7 @@ impl Program {
     }
 
     fn ask(path: &Path) -> Result<Program> {
-        let output = child::output(Command::new(path).arg("--version"))
+        let output = child::output(question(path).arg("--version"))
             .with_context(|| format!("running {} --version", path.display()))?;
         let Some(version) = version_in(&String::from_utf8_lossy(&output.stdout)) else {
             bail!("{} --version: no version in its output", path.display());
@@ -64,6 +65,15 @@ impl Program {
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
+}
+
+/// The program, to be asked something: with few descriptors, for MySQL 5.7 clears memory for each that its limit allows.
+pub(super) fn question(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    if let Ok(descriptors) = Descriptors::for_server() {
+        descriptors.give_to(&mut command);
+    }
+    command
 }
 
 fn path() -> std::ffi::OsString {

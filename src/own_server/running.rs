@@ -23,18 +23,24 @@ pub struct OwnServer {
     pub server: Server,
 }
 
+/// How a private server ended.
+pub struct End {
+    pub words: String,
+    pub reason: Reason,
+}
+
 impl OwnServer {
     /// How it ended, where it has.
-    pub fn end_in_words(mut self) -> Option<String> {
+    pub fn end(mut self) -> Option<End> {
         if !self.running.has_ended().ok()? {
             return None;
         }
         let ended = self.running.wait().ok()?;
-        Some(words::of(&ended))
+        Some(End { words: words::of(&ended), reason: words::reason_of(&ended, self.blame) })
     }
 
-    /// How it ends within a moment, in words, where it does: a connection breaks before the process is gone.
-    pub async fn end_within(mut self, limit: Duration) -> Option<String> {
+    /// How it ends within a moment, where it does: a connection breaks before the process is gone.
+    pub async fn end_within(mut self, limit: Duration) -> Option<End> {
         let deadline = Instant::now() + limit;
         while !self.running.has_ended().ok()? {
             if Instant::now() >= deadline {
@@ -42,7 +48,7 @@ impl OwnServer {
             }
             tokio::time::sleep(super::setup::PERIOD).await;
         }
-        self.end_in_words()
+        self.end()
     }
 
     /// Another connection.

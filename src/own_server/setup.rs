@@ -11,7 +11,7 @@ use rustix::process::geteuid;
 
 use super::configuration::PodConfiguration;
 use super::patience::Load;
-use super::program::Program;
+use super::program::{self, Program};
 use super::running::{OwnServer, failure, remove, socket_in};
 use super::{options, plugin_directory, words};
 use crate::backup_tool::memory;
@@ -211,7 +211,7 @@ impl Setup<'_> {
 
     /// Where the server's libraries are installed, by its own answer.
     fn installed_plugins(&self, begun: &Command) -> Result<PathBuf> {
-        let mut command = Command::new(&self.program.path);
+        let mut command = program::question(&self.program.path);
         command.args(begun.get_args());
         if geteuid().is_root() {
             command.arg("--user=root");

@@ -42,10 +42,12 @@ fn unmarked(line: &str) -> &str {
     line.split_once(MARK).map_or(line, |(_, text)| text.trim())
 }
 
-/// A full volume is not the server's fault, nor is a limit.
+/// A full volume is not the server's fault, nor is a limit, nor what killed it from outside: the kernel for its memory, most
+/// likely.
 pub fn reason_of(ended: &Ended, otherwise: Reason) -> Reason {
+    let is_from_outside = ended.met_limit() || ended.may_have_outgrown() || ended.was_interrupted();
     match ended.lines.is_about_space() {
-        _ if ended.met_limit() => Reason::Limit,
+        _ if is_from_outside => Reason::Limit,
         true => Reason::DiskFull,
         false => otherwise,
     }

@@ -16,6 +16,7 @@
 //!
 //! The copy stays as it is, byte for byte: the server runs on a [`shadow`] of it, which goes afterwards.
 
+mod marks;
 mod memory;
 mod opening;
 mod patience;
@@ -30,8 +31,9 @@ use anyhow::Result;
 use tokio::runtime::Handle;
 
 use crate::backup_tool::Prepared;
+use crate::durable;
 use crate::event::info;
-use crate::exit::{Reason, reason_of};
+use crate::exit::{self, Reason, reason_of};
 use crate::own_server::{Access, Configuration, Grants, PodConfiguration, Program, Setup};
 use crate::progress::Progress;
 use opening::Opened;
@@ -40,6 +42,9 @@ pub use shadow::Shadow;
 /// More than what isolates the server: little memory; and files are read through the page cache, which brings the two pages
 /// that each table is opened by in one read.
 const OPTIONS: [&str; 3] = ["--performance-schema=OFF", "--thread-cache-size=0", "--innodb-flush-method=fsync"];
+
+/// What a server's own files take beside the shadow's, in bytes. (`ibtmp1` has 12 MiB in both families.)
+const ROOM: u64 = 24 << 20;
 
 /// What a copy is rehearsed with.
 #[derive(Clone, Debug)]
@@ -66,6 +71,14 @@ impl Rehearsal {
         self.program.lacks_log(data)
     }
 
+    /// Bytes that the volume lacks for a shadow of the copy, where it does.
+    pub fn lacks_room(data: &Path) -> Result<Option<u64>> {
+        let needed = Shadow::room(data)? + ROOM;
+        let free = durable::free_bytes(data)
+            .map_err(|error| exit::disk_error(error, format!("asking how much is free at {}", data.display())))?;
+        Ok(needed.checked_sub(free).filter(|lacking| *lacking > 0))
+    }
+
     /// Rehearses the copy in `data`, with the configuration of the pod. It may be done again, whenever it was interrupted.
     pub fn run(&self, data: &Path, server_config: &Path) -> Result<Prepared> {
         info!(RehearsalBegun, server = self.program.version, "rehearsing");
@@ -79,6 +92,10 @@ impl Rehearsal {
                 Ok(Prepared::Whole)
             }
             Err(error) if reason_of(&error) == Some(Reason::Rehearsal) => Ok(Prepared::Failed(error)),
+            Err(error) if reason_of(&error) == Some(Reason::Limit) => Err(Reason::Limit.error(format!(
+                "{error:#}. The copy is kept, and the next start rehearses it again; if that ends so too, raise the container's \
+                 limit, or say --rehearsal off"
+            ))),
             Err(error) => Err(error),
         }
     }
@@ -89,7 +106,7 @@ impl Rehearsal {
         let configuration = PodConfiguration::read(&self.program, server_config, stage, Reason::Rehearsal)?;
         let setup = self.setup(stage, shadow.path().to_owned(), &configuration);
         let mut server = setup.start(&|| true).await?;
-        match opening::open_all(&mut server, shadow.path()).await {
+        match opening::open_all(&mut server, shadow.path(), data).await {
             Ok(opened) => server.stop().await.map(|()| opened),
             Err(trouble) => Err(trouble.told(server).await),
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tracing::debug;
 
+use super::marks;
 use super::patience::{self, Sizes, TIME_TO_OPEN};
 use super::statements::{self, Asked};
 use super::verdict::{Verdict, judge};
@@ -16,7 +17,7 @@ use crate::event::warn;
 use crate::exit::Reason;
 use crate::mysql::Server;
 use crate::mysql::opening::Table;
-use crate::own_server::OwnServer;
+use crate::own_server::{End, OwnServer};
 
 /// How long a list may take: MySQL 5.7 reads a definition for each table in it.
 const TIME_TO_LIST: Duration = Duration::from_secs(600);
@@ -59,29 +60,34 @@ pub enum Trouble {
 impl Trouble {
     /// In words, with the server's end where it has come to one.
     pub async fn told(self, server: OwnServer) -> anyhow::Error {
-        let text = match self {
-            Trouble::Damaged { table, why } => format!(
+        let by_copy = |text: String| Reason::Rehearsal.error(text);
+        let died = |at: &str, end: End| match end.reason {
+            Reason::Rehearsal => by_copy(format!("the server died of the copy at {at}: {}", end.words)),
+            other => other.error(format!("the server died at {at}: {}", end.words)),
+        };
+        match self {
+            Trouble::Damaged { table, why } => by_copy(format!(
                 "the copy's table {table} can't be opened ({why}). If the donor's server can't read it either, repair or \
                  drop it there, or say --rehearsal off"
-            ),
-            Trouble::Died { last, how } => {
-                let end = server.end_within(TIME_TO_DIE).await;
-                format!("the server died of the copy at {last}: {}", end.unwrap_or(how))
-            }
-            Trouble::Hung { last, limit } => {
-                format!("the server gave no answer to {last} within {} seconds, and was killed", limit.as_secs())
-            }
-            Trouble::Unlisted(error) => match server.end_within(TIME_TO_DIE).await {
-                Some(end) => format!("the server died of the copy when it listed the tables: {end}"),
-                None => format!("the server does not list the copy's tables: {error:#}"),
+            )),
+            Trouble::Died { last, how } => match server.end_within(TIME_TO_DIE).await {
+                Some(end) => died(&last, end),
+                None => by_copy(format!("the server died of the copy at {last}: {how}")),
             },
-        };
-        Reason::Rehearsal.error(text)
+            Trouble::Hung { last, limit } => by_copy(format!(
+                "the server gave no answer to {last} within {} seconds, and was killed",
+                limit.as_secs()
+            )),
+            Trouble::Unlisted(error) => match server.end_within(TIME_TO_DIE).await {
+                Some(end) => died("the list of its tables", end),
+                None => by_copy(format!("the server does not list the copy's tables: {error:#}")),
+            },
+        }
     }
 }
 
-/// Opens all.
-pub async fn open_all(own_server: &mut OwnServer, data_dir: &Path) -> Result<Opened, Trouble> {
+/// Opens all. `data_dir` is the server's own, a shadow of the `copy`.
+pub async fn open_all(own_server: &mut OwnServer, data_dir: &Path, copy: &Path) -> Result<Opened, Trouble> {
     let server = &mut own_server.server;
     let dialect = server.dialect;
     let list = Listing::of(server, data_dir).await.map_err(Trouble::Unlisted)?;
@@ -103,7 +109,7 @@ pub async fn open_all(own_server: &mut OwnServer, data_dir: &Path) -> Result<Ope
                 }
             };
             opened.tables += 1;
-            if let Some(why) = why_not_readable(server, &table, verdict, data_dir, &mut dictionary).await? {
+            if let Some(why) = why_not_readable(server, &table, verdict, copy, &mut dictionary).await? {
                 opened.not_readable += 1;
                 warn!(
                     RehearsalNotReadable,
@@ -130,7 +136,7 @@ async fn why_not_readable(
     server: &mut Server,
     table: &Table,
     verdict: Verdict,
-    data_dir: &Path,
+    copy: &Path,
     dictionary: &mut Dictionary,
 ) -> Result<Option<&'static str>, Trouble> {
     let damaged = |why| Err(Trouble::Damaged { table: table.quoted(), why });
@@ -143,10 +149,17 @@ async fn why_not_readable(
             Err(error) => damaged(format!("{words}; InnoDB's dictionary can't be read: {error:#}")),
         },
         Verdict::UnknownEngine(words) => match server.file_name(table, TIME_TO_LIST).await {
-            Ok(name) => match data_beside(data_dir, &name) {
+            Ok(name) => match data_beside(copy, &name) {
                 Some(file) => damaged(format!("{words}; {file} beside its definition is of an engine that is here")),
                 None => Ok(Some("a table of an engine that is not loaded")),
             },
+            Err(error) => damaged(format!("{words}; the names of its files are not known: {error:#}")),
+        },
+        Verdict::MarkedAsCrashed(words) => match server.file_name(table, TIME_TO_LIST).await {
+            Ok(name) if marks::is_marked(copy, &name) => {
+                Ok(Some("it is marked as crashed, which the donor's server did"))
+            }
+            Ok(_) => damaged(format!("{words}; the copy's index file has no such mark")),
             Err(error) => damaged(format!("{words}; the names of its files are not known: {error:#}")),
         },
         Verdict::Damaged(why) | Verdict::Died(why) => damaged(why),

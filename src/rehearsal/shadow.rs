@@ -36,6 +36,11 @@ impl Shadow {
         }
     }
 
+    /// Bytes that a shadow of a copy takes: those of files that a server writes.
+    pub fn room(data: &Path) -> Result<u64> {
+        written(data).map_err(|error| exit::disk_error(error, format!("looking at the files of {}", data.display())))
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -53,6 +58,20 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+fn written(directory: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_dir() {
+            bytes += written(&entry.path())?;
+        } else if is_written(&entry.file_name().to_string_lossy()) {
+            bytes += metadata.len();
+        }
+    }
+    Ok(bytes)
 }
 
 fn mirror(from: &Path, to: &Path) -> io::Result<()> {
@@ -109,6 +128,7 @@ mod tests {
         std::fs::create_dir(stage.path().join("shadow")).unwrap();
         std::fs::write(stage.path().join("shadow/multi-master.info"), "").unwrap();
 
+        assert_eq!(Shadow::room(&data).unwrap(), ("aria_log_control".len() + "app/m.MYI".len()) as u64);
         let shadow = Shadow::of(&data).unwrap();
         let is_same = |name: &str| {
             let inode = |path: PathBuf| std::fs::metadata(path).unwrap().ino();

@@ -11,6 +11,8 @@ pub enum Verdict {
     NotReadable(&'static str),
     /// InnoDB says that it has no such table: true at the donor too, where InnoDB's dictionary does not have it.
     UnknownToInnodb(String),
+    /// It is marked as crashed: by the donor's server, where the copy's own index file has the mark.
+    MarkedAsCrashed(String),
     /// Its definition names an engine that is not here: true at the donor too, where no files of another engine's lie beside
     /// the definition.
     UnknownEngine(String),
@@ -63,11 +65,11 @@ pub fn judge(answer: Answer) -> Verdict {
     }
 }
 
-/// The mark of a crash stands in the table's index file, written by the donor's server: the table was broken there.
 fn judge_check(said: &[(String, String)]) -> Verdict {
     let is = |kind: &str, expected: &str| kind.eq_ignore_ascii_case(expected);
     if said.iter().any(|(kind, text)| is(kind, "warning") && text.contains(MARKED)) {
-        return Verdict::NotReadable("it is marked as crashed, which the donor's server did");
+        let error = said.iter().find(|(kind, _)| is(kind, "error"));
+        return Verdict::MarkedAsCrashed(error.map_or(MARKED.to_owned(), |(_, text)| format!("{MARKED}; {text}")));
     }
     match said.iter().find(|(kind, _)| is(kind, "error")) {
         Some((_, text)) => Verdict::Damaged(format!("CHECK TABLE: {text}")),
@@ -109,7 +111,7 @@ mod tests {
         let cut = [("error", "Size of datafile is: 100         Should be: 200"), ("error", "Corrupt")];
         assert!(matches!(checked(&cut), Verdict::Damaged(text) if text.contains("Size of datafile")));
         let crashed = [("warning", "Table is marked as crashed"), ("error", "Found 1 keys of 2"), ("error", "Corrupt")];
-        assert!(matches!(checked(&crashed), Verdict::NotReadable(_)));
+        assert_eq!(checked(&crashed), Verdict::MarkedAsCrashed("marked as crashed; Found 1 keys of 2".to_owned()));
         assert!(matches!(checked(&[]), Verdict::Damaged(_)));
     }
 

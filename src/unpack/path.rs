@@ -43,6 +43,9 @@ impl MemberPath {
                 _ => {}
             }
         }
+        if path.components().next().is_none_or(|top| top.to_str().is_none()) {
+            return refuse("no server gives a database or a file at the top a name that is not UTF-8");
+        }
         if depth > DEPTH {
             return refuse("it is too deep");
         }
@@ -110,6 +113,12 @@ mod tests {
         {
             assert_eq!(MemberPath::new(name.as_bytes()).unwrap().to_string(), name);
         }
+    }
+
+    #[test]
+    fn names_at_the_top_are_text() {
+        assert!(MemberPath::new(b"app/\xff.ibd").is_ok());
+        assert!(MemberPath::new(b"\xff/t.ibd").is_err() && MemberPath::new(b"\xff").is_err());
     }
 
     #[test]

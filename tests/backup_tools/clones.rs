@@ -369,13 +369,14 @@ fn a_volume_that_fills_up_during_prepare_is_told_at_once_and_freed() {
     assert!(!failed.data.parent().unwrap().join(".mysqlset-mysql-stage").exists() && !failed.data.exists());
 }
 
-/// There is no server here to rehearse with, and nobody has read what this version says.
+/// There is no server here to rehearse with, and nobody has read what this version says: no backup would help.
 #[test]
 fn a_tool_whose_words_are_unknown_needs_every_other_proof() {
     let tool = StandIn::of(("10.7.1-1", "10.7.1"));
     let donor = Donor::start(&tool, "10.7.0");
-    let failed = clone(&donor, &tool);
-    assert_eq!(failed.code, Some(NOT_PREPARED), "{}{}", failed.log, donor.log());
-    assert!(failed.log.has(Event::CopyUnproven) && failed.log.has(Event::RehearsalNoProgram), "{}", failed.log);
-    assert!(!failed.data.join("ibdata1").exists());
+    let refused = clone(&donor, &tool);
+    assert_eq!(refused.code, Some(REFUSED), "{}{}", refused.log, donor.log());
+    assert!(refused.log.has(Event::RehearsalNoProgram), "{}", refused.log);
+    assert!(refused.log.has_with(Event::ExitRefused, "not known"), "{}", refused.log);
+    assert_eq!(counts(&tool, &tool).0, 0);
 }

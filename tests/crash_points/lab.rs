@@ -171,7 +171,13 @@ impl Lab {
 
     /// The same, and strace kills it when it comes to `point`; says whether it came there.
     pub fn clone_and_kill(&self, volume: &Volume, point: &Point) -> Result<bool> {
+        self.clone_and_kill_with(volume, point, Path::new("/nowhere/at/all"))
+    }
+
+    /// The same with a directory of programs that go before the machine's.
+    pub fn clone_and_kill_with(&self, volume: &Volume, point: &Point, programs: &Path) -> Result<bool> {
         let mut command = self.command("strace");
+        command.env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH")?));
         command.args(point.arguments()).arg(BINARY);
         let output = cloning(&mut command, volume).output()?;
         let error = String::from_utf8_lossy(&output.stderr);

@@ -62,6 +62,42 @@ fn a_tool_that_is_always_killed_is_a_reason_to_stop() -> Result<()> {
     Ok(())
 }
 
+/// The first backup is prepared and lacks a table: it is thrown away for another one. As long as a journal speaks for it, all of
+/// it is there.
+#[test]
+fn a_copy_that_is_thrown_away_has_no_journal() -> Result<()> {
+    needs!(BackupTool);
+    let lab = Lab::start()?;
+    let mut killed = 0;
+    for place in [Place::Beside, Place::Inside] {
+        for number in [1, 4, 8, 12, 16, 24, 32, 64, 128, 192] {
+            let (point, volume) = (Point::at("unlinkat", number), Volume::new(&lab, "volume", place)?);
+            let tool = Tool::new(
+                &lab,
+                &format!(
+                    "mkdir $0.once 2>/dev/null && {{ for a; do case $a in --target-dir=*) d=${{a#*=}};; esac; done; \
+                     {REAL} \"$@\" || exit; rm $d/app/keyed.ibd; \
+                     (cd $d && find . -name '*.ibd' -o -name '*.frm' -o -name '*.MAD') > $0.files; exit 0; }}"
+                ),
+            )?;
+            let is_killed = lab.clone_and_kill_with(&volume, &point, &tool.directory)?;
+            let left = at_the_kill(&lab, &volume)?;
+            if is_killed && left.holds_a_backup() && tool.directory.join("mariadb-backup.files").exists() {
+                let files = std::fs::read_to_string(tool.directory.join("mariadb-backup.files"))?;
+                let data = volume.staged_data();
+                let missing: Vec<&str> = files.lines().filter(|file| !data.join(file).exists()).collect();
+                // Of the second backup there is all, and the lost table.
+                ensure!(missing.is_empty(), "{place:?}, {point}: a journal speaks for a copy without {missing:?}");
+            }
+            killed += u32::from(is_killed);
+            of_the_next_start(&lab, &volume, Look::AtNames).with_context(|| format!("{place:?}, {point}"))?;
+            volume.remove()?;
+        }
+    }
+    ensure!(killed > 8, "killed {killed} times only");
+    Ok(())
+}
+
 #[test]
 fn the_container_is_killed_while_the_tool_works() -> Result<()> {
     needs!(BackupTool);

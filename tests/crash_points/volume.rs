@@ -75,6 +75,11 @@ impl Volume {
         Ok(names(&self.stage().join("data"))?.into_iter().filter(|name| name != JOURNAL).collect())
     }
 
+    /// Where a copy is staged, as the test sees it.
+    pub fn staged_data(&self) -> PathBuf {
+        self.stage().join("data")
+    }
+
     /// What the journal of the data directory says.
     pub fn state(&self) -> Result<Option<String>> {
         journal(&self.seen_data_dir())?.as_ref().map(state_in).transpose()

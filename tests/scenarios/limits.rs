@@ -176,6 +176,18 @@ fn too_few_threads_or_too_little_memory_are_named_before_the_first_byte() -> Res
     Ok(())
 }
 
+/// A tool that finds none waits for one, for ever.
+#[test]
+fn a_donor_without_threads_refuses_before_the_first_byte() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = primary(1, |manifests| manifests.limit("sidecar", &["-p 20"]))?;
+    cluster.scale(2);
+    let end = set::end_of_clone(&cluster, "mysql-1")?;
+    assert!(end.message.names(Event::RefusedLimit) && end.message.contains("RLIMIT_NPROC"), "{end:?}");
+    assert!(!cluster.has_logged("mysql-1", "clone", Event::ReceiveBegun), "{end:?}");
+    Ok(())
+}
+
 #[test]
 fn a_tool_that_gets_no_thread_later_ends_it_with_the_limit() -> Result<()> {
     needs!(Tutorial);

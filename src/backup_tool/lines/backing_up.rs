@@ -61,7 +61,7 @@ impl Examine for BackupLines {
                 self.complaint = Some((complaint, line.to_owned()));
                 self.explained = Some(complaint.explained(line));
             }
-            return Importance::Warning;
+            return if faults::never_ends(line) { Importance::Fatal } else { Importance::Warning };
         }
         match line {
             _ if line.contains("[Warning]") || line.contains("Warning: ") => Importance::Warning,
@@ -114,6 +114,16 @@ mod tests {
         ] {
             assert_eq!(BackupLines::of(Family::Mariadb).examine(line), Importance::Detail, "{line}");
         }
+    }
+
+    /// As mariadb-backup 10.11 said it with 11 threads.
+    #[test]
+    fn a_tool_that_would_wait_for_ever_is_ended() {
+        let mut lines = BackupLines::of(Family::Mariadb);
+        let line = "2026-11-29 10:10:10 0 [Warning] InnoDB: threadpool thread could not be created :Resource temporarily \
+                    unavailable,current number of threads in pool 0";
+        assert_eq!(lines.examine(line), Importance::Fatal);
+        assert!(lines.is_about_limit());
     }
 
     #[test]

@@ -130,8 +130,8 @@ pub fn in_prepare(family: Family, line: &str) -> Option<Fault> {
         Family::Mariadb => listed(&MARIADB, line).or_else(|| line.contains("[ERROR]").then_some(Fault::Other)),
         Family::Percona => listed(&PERCONA, line),
     };
-    let never_ends = || is_without_thread(line).then_some(Fault::Limit);
-    resources(line).or_else(never_ends).or_else(|| listed(&BOTH, line)).or_else(by_number).or_else(by_family)
+    let hangs = || never_ends(line).then_some(Fault::Limit);
+    resources(line).or_else(hangs).or_else(|| listed(&BOTH, line)).or_else(by_number).or_else(by_family)
 }
 
 /// Lines that tell why a tool failed. That it did is told by its status.
@@ -171,8 +171,9 @@ pub fn complaint(family: Family, line: &str) -> Option<Fault> {
         .or_else(|| is_marked(line).then_some(Fault::Other))
 }
 
-/// Of mariadb-backup's pool, which then waits for ever for its first thread (10.11, tpool/tpool_generic.cc).
-fn is_without_thread(line: &str) -> bool {
+/// Whether a tool that says this goes on for ever: mariadb-backup's pool waits for its first thread (10.11,
+/// tpool/tpool_generic.cc).
+pub fn never_ends(line: &str) -> bool {
     line.contains("threadpool thread could not be created") && line.trim_end().ends_with("in pool 0")
 }
 

@@ -12,5 +12,6 @@ mod reached;
 
 pub use backing_up::BackupLines;
 pub use faults::Fault;
-pub(super) use known::{Words, words};
+pub use known::Words;
+pub(super) use known::words;
 pub(super) use preparing::PrepareLines;

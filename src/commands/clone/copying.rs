@@ -7,10 +7,11 @@ use anyhow::Result;
 use super::ways::Ways;
 use crate::backup_tool::{Prepared, server_options};
 use crate::child;
-use crate::datadir::journal::{FILE_NAME, Journal, State, now};
+use crate::datadir::contents::Contents;
+use crate::datadir::journal::{FILE_NAME, Journal, ListedBy, State, Unproven, now};
 use crate::datadir::layout::{Layout, Place};
 use crate::datadir::ownership::Ownership;
-use crate::datadir::{earlier_life, publish, stage};
+use crate::datadir::{earlier_life, named_places, publish, stage};
 use crate::durable;
 use crate::event::{info, warn};
 use crate::exit::{self, Reason, reason_of};
@@ -70,15 +71,19 @@ impl Copying<'_> {
                 if self.layout.staged_data().exists() {
                     earlier_life::remove(&self.layout.staged_data(), &self.config)?;
                 }
+                self.make_directories()?;
                 return self.publish(&journal);
             }
-            Some(journal) if matches!(journal.state, State::Received | State::Preparing | State::Prepared) => journal,
+            Some(journal) if journal.speaks_for_a_backup(self.layout) => journal,
             Some(journal) if journal.state == State::Publishing => {
                 warn!(
                     CloneProvenAgain,
-                    "the server's configuration has other places than the copy was proven with: proving it again"
+                    "the copy was proven with other places in the server's configuration, or by an earlier version: proving it \
+                     again"
                 );
-                journal.entering(State::Prepared)
+                let journal = journal.entering(State::Prepared);
+                self.write(&journal)?;
+                journal
             }
             other => self.receive(0, other.map_or(0, |journal| journal.memory_halvings))?,
         };
@@ -95,7 +100,7 @@ impl Copying<'_> {
             // Another backup of the same size finds no more room; and where nobody is to be asked, the next start asks.
             let is_in_vain = reason == Some(Reason::DiskFull) || self.from.donors.is_empty();
             if failed == BACKUPS || is_in_vain {
-                self.give_up_backup(halvings)?;
+                self.clear_stage(halvings)?;
                 return Err(failure);
             }
             warn!(CloneAnotherBackup, "{failure:#}; receiving another backup");
@@ -108,39 +113,56 @@ impl Copying<'_> {
     /// is in the data directory in part can't be proven again.
     pub(super) fn is_to_be_published(&self, interrupted: Option<&Journal>) -> Result<bool> {
         let Some(journal) = interrupted.filter(|journal| journal.state == State::Publishing) else { return Ok(false) };
-        let staged = self.layout.staged_data();
-        let mut is_fit = true;
-        for directory in [&staged, &self.layout.data_dir] {
-            let is_copy = directory == &staged || self.layout.place == Place::Inside;
-            if is_copy && directory.exists() {
-                is_fit &= journal.placed.fits(&self.config, &self.layout.data_dir, directory)?;
-            }
+        let (staged, data_dir) = (self.layout.staged_data(), &self.layout.data_dir);
+        let is_listed = journal.clone.as_ref().is_some_and(|clone| clone.inventory != ListedBy::Nobody);
+        let (mut is_fit, mut is_in_part) = (is_listed, !staged.exists());
+        if staged.exists() {
+            is_fit &= journal.placed.fits(&self.config, data_dir, &staged)?;
         }
-        if is_fit {
-            return Ok(true);
+        if self.layout.place == Place::Inside {
+            is_fit &= journal.placed.fits(&self.config, data_dir, data_dir)?;
+            is_in_part |= !Contents::of(data_dir)?.is_empty();
         }
-        if self.layout.place == Place::Beside && staged.exists() {
-            return Ok(false);
+        match (is_fit, is_in_part, is_listed) {
+            (true, ..) => Ok(true),
+            (false, false, _) => Ok(false),
+            (false, true, true) => Err(Reason::Refused.error(
+                "an earlier start began to publish the copy, and since then places in the server's configuration have been \
+                 changed (innodb_*_dir, innodb_undo_directory, aria_log_dir_path): give them back, and change them once the \
+                 server runs, as its manual says",
+            )),
+            (false, true, false) => Err(Reason::HalfMade.error(
+                "an earlier version of mysqlset began to publish a copy that it had not proven: empty the data directory to \
+                 clone again",
+            )),
         }
-        Err(Reason::Refused.error(
-            "an earlier start began to publish the copy, and since then places in the server's configuration have been \
-             changed (innodb_*_dir, innodb_undo_directory, aria_log_dir_path): give them back, and change them once the \
-             server runs, as its manual says",
-        ))
     }
 
-    /// Throws the backup away: the next start begins anew, not where this one gave up. The journal says so before
-    /// anything goes, or says nothing where a full volume has no room for it.
-    fn give_up_backup(&self, memory_halvings: u32) -> Result<()> {
-        if let Err(error) = self.write(&Journal::receiving(memory_halvings)) {
+    /// Those that the configuration has named since the copy was proven. They hold nothing yet.
+    fn make_directories(&self) -> Result<()> {
+        let made = named_places::make_directories(&self.config, &self.layout.data_dir, &self.layout.staged_data())?;
+        made.iter().try_for_each(|directory| self.ownership.give(directory))
+    }
+
+    /// Throws away what is staged: the next start begins again, not where this one gave up. The journal says so before
+    /// anything goes, or says nothing where a full volume has no room for it. What was learnt of the memory stays.
+    fn clear_stage(&self, memory_halvings: u32) -> Result<()> {
+        let journals = self.layout.journal_of_clone();
+        if !self.layout.stage().exists() && Journal::read(&journals)?.is_none() {
+            return Ok(());
+        }
+        let noted = self.write(&Journal::receiving(memory_halvings)).inspect_err(|error| {
             warn!(CloneDiscarded, "the copy is thrown away without a note in the journal: {error:#}");
-            Journal::remove(&self.layout.journal_of_clone())?;
-            return stage::discard(self.layout);
+        });
+        if noted.is_ok() && memory_halvings > 0 {
+            return stage::clear(self.layout);
         }
-        match memory_halvings {
-            0 => stage::discard(self.layout),
-            _ => stage::clear(self.layout),
+        if noted.is_err() {
+            Journal::remove(&journals)?;
         }
+        stage::discard(self.layout)?;
+        // Nothing is left that it could speak for.
+        Journal::remove(&journals)
     }
 
     /// Received, preparing or prepared → prepared, and proven whole.
@@ -160,17 +182,17 @@ impl Copying<'_> {
         self.prove(journal)
     }
 
-    /// Removes what is staged. What was learnt of the memory stays for the next start, where something was.
-    fn clear_stage(&self, memory_halvings: u32) -> Result<()> {
-        match memory_halvings {
-            0 => stage::discard(self.layout),
-            _ => self.give_up_backup(memory_halvings),
-        }
-    }
-
     /// Empty or interrupted → received, after so many backups that could not be prepared.
     fn receive(&self, failed_backups: u32, memory_halvings: u32) -> Result<Journal> {
         self.keys().map_or(Ok(()), server_options::check_key_files)?;
+        let doubt = self.ways.doubt();
+        if doubt == Some(Unproven::PrepareWords) && self.rehearsal.is_none() && self.ways.server().is_none() {
+            return Err(Reason::Refused.error(format!(
+                "{}, and no copy of it is published without a rehearsal: use a version that is known (README, \"Servers and \
+                 tools\"), or an image with the server's program",
+                Unproven::PrepareWords
+            )));
+        }
         // What an earlier start left is worth nothing, and takes room that is asked for now.
         self.clear_stage(memory_halvings)?;
         let asker = Asker {
@@ -180,10 +202,7 @@ impl Copying<'_> {
             formats: self.ways.formats(),
             site: self.site(),
             set_id: self.replacing.as_ref().and_then(|old| old.set_id.clone()),
-            // Neither a lost primary nor data that are there give way to what nobody has vouched for.
-            takes_unproven: self.settings.take_unproven_stream
-                && self.from.wants == Wants::Clone
-                && self.replacing.is_none(),
+            takes_unproven: self.takes_unproven(doubt),
         };
         let stage = || -> Result<PathBuf> {
             if let Some(old) = &self.replacing {
@@ -217,6 +236,19 @@ impl Copying<'_> {
         journal.cloned_again_at = self.replacing.is_some().then(now);
         self.write(&journal)?;
         Ok(journal)
+    }
+
+    /// Neither a lost primary nor data that are there give way to what nobody has vouched for. A tool whose own words leave
+    /// something open needs the donor's list of its tables, which a legacy stream does not bring.
+    fn takes_unproven(&self, doubt: Option<Unproven>) -> bool {
+        let may = self.settings.take_unproven_stream && self.from.wants == Wants::Clone && self.replacing.is_none();
+        if let (true, Some(doubt)) = (may, doubt) {
+            warn!(
+                UnprovenNotTaken,
+                "--take-unproven-stream does not count here: {doubt}, so a donor must list its tables, and a tutorial's pod does not"
+            );
+        }
+        may && doubt.is_none()
     }
 
     fn site(&self) -> Site {

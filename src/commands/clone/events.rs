@@ -26,7 +26,7 @@ use crate::event::{info, warn};
 use crate::exit::{self, Reason, reason_of};
 use crate::mysql::events::{self, Change};
 use crate::own_server::{Access, Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
-use crate::rehearsal::Shadow;
+use crate::rehearsal::{Rehearsal, Shadow};
 use crate::wire::message::Wants;
 
 /// The files that hold events where they are an ordinary table, each with its length while no event was ever in it: Aria's
@@ -160,7 +160,8 @@ impl Copying<'_> {
 
     /// The events that must be changed. The copy stays as it is where a shadow of it takes no room.
     async fn look_for_events<'a>(&self, data: &Path, on: impl Fn(&Path, Access) -> Setup<'a>) -> Result<Vec<String>> {
-        let shadow = self.rehearsal.as_ref().map(|_| Shadow::of(data)).transpose()?;
+        let has_room = self.rehearsal.is_some() && Rehearsal::lacks_room(data)?.is_none();
+        let shadow = has_room.then(|| Shadow::of(data)).transpose()?;
         let place = shadow.as_ref().map_or(data, Shadow::path);
         let mut own_server = on(place, Access::ReadOnly).start(&|| true).await?;
         let found = events::concerned(&mut own_server.server, self.change_of_events()).await;

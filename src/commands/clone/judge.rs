@@ -54,8 +54,8 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
             Ok(Next::Make(None))
         }
         // Nothing is staged: it only remembers how much memory was too much for an earlier prepare.
-        Found::Interrupted(journal) if journal.state == State::Receiving && !layout.staged_data().exists() => {
-            Ok(Next::Make(Some(journal)))
+        Found::Interrupted(journal) if journal.state != State::Publishing && !layout.staged_data().exists() => {
+            Ok(Next::Make(Some(Journal::receiving(journal.memory_halvings))))
         }
         Found::Interrupted(journal)
             if settings.member.role() == Role::Primary && settings.on_lost_primary != OnLostPrimary::Recover =>

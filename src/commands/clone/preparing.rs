@@ -41,10 +41,15 @@ impl Copying<'_> {
         if !child::are_ended() {
             return Ok(());
         }
+        self.take_back(journal)?;
+        bail!("told to stop while preparing")
+    }
+
+    /// The attempt that was announced says nothing of the backup, nor of the memory.
+    fn take_back(&self, journal: &mut Journal) -> Result<()> {
         journal.prepare_attempts -= 1;
         journal.told_to_stop = true;
-        self.write(journal)?;
-        bail!("told to stop while preparing")
+        self.write(journal)
     }
 
     /// Wrong keys look like damage: no tool tells the one from the other.
@@ -90,6 +95,10 @@ impl Copying<'_> {
             if !matches!(attempt, Ok(Attempt::Whole(_) | Attempt::Failed(_))) {
                 self.note_stop(journal)?;
             }
+            if attempt.is_err() {
+                // The tool did not start.
+                self.take_back(journal)?;
+            }
             match attempt? {
                 Attempt::Whole(proof) => {
                     take_note(journal, proof);
@@ -132,8 +141,12 @@ impl Copying<'_> {
         let mut outcome = Prepared::Failed(
             Reason::Prepare.error("earlier starts tried to recover the copy, and failed or were killed"),
         );
+        if journal.state == State::Preparing {
+            // Perhaps for its memory, as in `prepare_backup`.
+            journal.memory_halvings += u32::from(!journal.told_to_stop);
+        }
         while journal.prepare_attempts < PREPARE_TRIES {
-            let memory = memory::halved(full, journal.prepare_attempts + journal.memory_halvings);
+            let memory = memory::halved(full, journal.memory_halvings);
             self.begin_attempt(journal, noted)?;
             let tried = self.prepare_copy(journal, copy, memory);
             if !matches!(tried, Ok(Prepared::Whole)) {
@@ -144,7 +157,10 @@ impl Copying<'_> {
                 Prepared::Whole => break,
                 // Another try finds no more room, and the copy is thrown away to make some.
                 Prepared::Failed(error) if reason_of(error) == Some(Reason::DiskFull) => break,
-                Prepared::Failed(error) => warn!(PrepareFailed, "{error:#}"),
+                Prepared::Failed(error) => {
+                    journal.memory_halvings += u32::from(reason_of(error) == Some(Reason::Limit));
+                    warn!(PrepareFailed, "{error:#}");
+                }
             }
         }
         Ok(outcome)

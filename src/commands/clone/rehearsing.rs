@@ -104,6 +104,14 @@ impl Copying<'_> {
             );
             return Ok(None);
         }
+        if let Some(lacking) = Rehearsal::lacks_room(&data)? {
+            warn!(
+                RehearsalNoRoom,
+                lacking_bytes = lacking,
+                "no rehearsal: its server writes index files of Aria and MyISAM, and the volume has no room for others of its own"
+            );
+            return Ok(None);
+        }
         rehearsal.run(&data, &self.settings.server_config).map(Some)
     }
 }

@@ -4,8 +4,9 @@ use std::thread::Builder;
 
 use anyhow::{Result, anyhow};
 
-use crate::backup_tool::{BackupTool, series_of};
+use crate::backup_tool::{BackupTool, Words, series_of};
 use crate::cli::Method;
+use crate::datadir::journal::Unproven;
 use crate::event::{info, warn};
 use crate::exit::{Reason, reason_of};
 use crate::own_server::Program;
@@ -68,6 +69,15 @@ impl Ways {
     /// The container formats that can be unpacked and prepared.
     pub fn formats(&self) -> &'static [Format] {
         self.tool.as_ref().map_or(&[], BackupTool::formats)
+    }
+
+    /// What every prepare by the tool here leaves open, by its version.
+    pub fn doubt(&self) -> Option<Unproven> {
+        match self.tool.as_ref()?.words() {
+            Words::Known => None,
+            Words::WithoutEnd => Some(Unproven::PrepareEnd),
+            Words::Unread => Some(Unproven::PrepareWords),
+        }
     }
 
     /// The series of the tool, where there is one.

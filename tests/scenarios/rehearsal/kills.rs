@@ -3,8 +3,9 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mysqlset::event::Event;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::database::{Running, Staged, digests, odd};
 use crate::pods::PATIENCE;
@@ -55,6 +56,34 @@ fn a_killed_clone_rehearses_again_and_publishes_without_another_backup() -> Resu
         let changed: Vec<_> = after.iter().filter(|(name, digest)| before.get(*name) != Some(digest)).collect();
         assert!(changed.is_empty(), "{there}: {changed:?}");
         assert!(!staged.stage().exists(), "{there}");
+    }
+    Ok(())
+}
+
+/// The kernel kills the largest process of a container that has no memory left: the copy has no part in that.
+#[test]
+fn a_killed_server_costs_the_rehearsal_and_not_the_backup() -> Result<()> {
+    for there in ["run/pid", "run/sock"] {
+        let staged = Staged::of(odd(), 0)?;
+        let clone = staged.command()?.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        let deadline = Instant::now() + PATIENCE;
+        let server = loop {
+            let option = format!("--socket={}", staged.stage().join("run/sock").display());
+            let servers = users_of(std::path::Path::new(&option));
+            match servers.first() {
+                Some(server) if staged.stage().join(there).exists() => break *server,
+                _ => ensure!(Instant::now() < deadline, "no server with {there}"),
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        };
+        kill_process(Pid::from_raw(i32::try_from(server)?).context("a number")?, Signal::KILL)?;
+        let output = clone.wait_with_output()?;
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(52), "{there}: ended with {}: {log}", output.status);
+        ensure!(log.has_with(Event::ExitLimit, "the next start rehearses it again"), "{there}: {log}");
+        let ended = staged.clone(&[])?;
+        assert_eq!(ended.code, Some(0), "{there}: {}", ended.log);
+        assert!(ended.log.has(Event::RehearsalDone) && staged.is_published(), "{there}: {}", ended.log);
     }
     Ok(())
 }
