@@ -190,6 +190,10 @@ async fn keep(managed: &ManagedAccount, password: &Secret, settings: &Sidecar, s
         kept => kept,
     };
     kept.map_err(|error| too_weak_in_words(error, &account.user))?;
+    // The sidecar's own account may not have it to pass on.
+    if let Err(error) = execute_all(server, server.dialect.exempt_account(*purpose, &account.user)).await {
+        debug!("the account {:?} is not exempt from init_connect and max_connections: {error:#}", account.user);
+    }
     info!(AccountKept, account = account.user, "the account is there, with the password that it was given");
     Ok(())
 }
@@ -240,9 +244,14 @@ fn too_weak_in_words(error: anyhow::Error, user: &str) -> anyhow::Error {
     Event::AccountNotKept.because(text).into()
 }
 
-/// What ALTER USER mends.
-fn can_be_mended(refusal: Refusal) -> bool {
-    matches!(refusal, Refusal::Password | Refusal::Expired)
+/// What is known of an account that is turned away. ALTER USER gives it another password, or one that has not expired; one
+/// for which init_connect fails was let in by its password, and nothing more can be seen.
+fn as_it_should_be(refusal: Refusal) -> Option<bool> {
+    match refusal {
+        Refusal::Password | Refusal::Expired => Some(false),
+        Refusal::InitConnect => Some(true),
+        _ => None,
+    }
 }
 
 /// Found out by being it. Root may be let in from here only: where there is a socket it is tried there.
@@ -261,9 +270,9 @@ async fn is_as_it_should_be(managed: &ManagedAccount, settings: &Sidecar) -> Res
             let lasts = managed.purpose == Purpose::Root || created?.iter().any(|text| Dialect::never_expires(text));
             Ok(has_all && lasts)
         }
-        Err(error) if error.downcast_ref::<TurnedAway>().and_then(|away| away.refusal).is_some_and(can_be_mended) => {
-            Ok(false)
+        Err(error) => {
+            let refusal = error.downcast_ref::<TurnedAway>().and_then(|away| away.refusal);
+            refusal.and_then(as_it_should_be).ok_or(error)
         }
-        Err(error) => Err(error),
     }
 }

@@ -73,6 +73,24 @@ impl Dialect {
         [open, grant]
     }
 
+    /// Has `init_connect` not run for an account, and gives it a place where `max_connections` are used up. It works without.
+    /// MariaDB's privilege also allows to set `init_connect`, which other accounts run as themselves: none that may come from
+    /// elsewhere gets it. (MariaDB knowledge base, "GRANT"; MySQL reference manual, "User Credentials For Distributed
+    /// Recovery".)
+    pub fn exempt_account(self, purpose: Purpose, user: &str) -> Vec<Statement> {
+        let privilege = match (self, purpose) {
+            (Dialect::Mariadb, Purpose::Backup) => "CONNECTION ADMIN",
+            (Dialect::Mysql { version }, Purpose::Backup | Purpose::Replication | Purpose::Plugin)
+                if version >= (8, 0, 0) =>
+            {
+                "CONNECTION_ADMIN"
+            }
+            _ => return Vec::new(),
+        };
+        let grant = |host: String| format!("GRANT {privilege} ON {EVERYTHING} TO {}", account(user, &host));
+        self.hosts(purpose).into_iter().map(|host| Statement::new(grant(host), "GRANT")).collect()
+    }
+
     /// Sets the password of the account that says it. (MariaDB only.)
     pub fn set_own_password(password: &Secret) -> Statement {
         Statement::new(format!("SET PASSWORD = PASSWORD({})", literal(password.reveal())), "SET PASSWORD")
@@ -266,6 +284,22 @@ mod tests {
         assert!(open.iter().all(|statement| statement.text.contains("'unknown'")), "{open:?}");
         assert!(open.iter().all(|statement| !statement.text.contains("GRANT")), "{open:?}");
         assert!(grant.iter().all(|statement| statement.text.starts_with("GRANT ")), "{grant:?}");
+    }
+
+    #[test]
+    fn no_account_from_elsewhere_may_set_what_others_run() {
+        let exempt = |dialect: Dialect, purpose| {
+            let statements = dialect.exempt_account(purpose, "a");
+            statements.into_iter().map(|statement| statement.text).collect::<Vec<_>>()
+        };
+        let here = ["127.0.0.1", "::1"].map(|host| format!("GRANT CONNECTION ADMIN ON *.* TO 'a'@'{host}'"));
+        assert_eq!(exempt(Dialect::Mariadb, Purpose::Backup), here);
+        for purpose in [Purpose::Replication, Purpose::Monitoring, Purpose::Root] {
+            assert!(exempt(Dialect::Mariadb, purpose).is_empty());
+        }
+        let mysql = |version| exempt(Dialect::Mysql { version }, Purpose::Plugin);
+        assert_eq!(mysql((8, 4, 0)), ["GRANT CONNECTION_ADMIN ON *.* TO 'a'@'%'"]);
+        assert!(mysql((5, 7, 44)).is_empty());
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Server {
                 Ok(Some(answer)) if answer == "0" => {}
                 // One that lets us in and does not say so is judged by what it does.
                 Err(error) if has_tcp(address).await => {
-                    return Err(expired_is_turned_away(error)).with_context(through);
+                    return Err(refused_at_first_statement(error)).with_context(through);
                 }
                 Ok(_) | Err(_) => {
                     server.close().await;
@@ -104,7 +104,7 @@ impl Server {
                 }
             }
         }
-        server.known().await.map_err(expired_is_turned_away).with_context(through)
+        server.known().await.map_err(refused_at_first_statement).with_context(through)
     }
 
     /// Connects to a server of our own, which listens on its socket only and asks nobody for a password.
@@ -325,13 +325,15 @@ fn turned_away(error: Error) -> anyhow::Error {
     }
 }
 
-/// MariaDB lets an account in whose password has expired, and refuses each of its statements.
-fn expired_is_turned_away(error: anyhow::Error) -> anyhow::Error {
+/// MariaDB lets an account in whose password has expired, and refuses each of its statements. Both servers run
+/// `init_connect` before the first one, and answer that one with its failure.
+fn refused_at_first_statement(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<ServerError>() {
-        Some(answered) if Refusal::of(answered.code.into()) == Some(Refusal::Expired) => {
-            turned_away(Error::Server(answered.clone()))
-        }
-        _ => error,
+        Some(answered) => match Refusal::of(answered.code.into()) {
+            Some(Refusal::Expired | Refusal::InitConnect) => turned_away(Error::Server(answered.clone())),
+            _ => error,
+        },
+        None => error,
     }
 }
 

@@ -18,6 +18,10 @@ pub const LIBRARY: &str = "mysql_clone.so";
 /// The first version that has it.
 const FIRST: (u16, u16, u16) = (8, 0, 17);
 
+/// The least `max_allowed_packet` of either server, in bytes. (MySQL 8.4, `plugin/clone/src/clone_plugin.cc`,
+/// `validate_local_params`; 3957, ER_CLONE_NETWORK_PACKET.)
+const LEAST_PACKET: u64 = 2 << 20;
+
 /// From here on servers of one series copy each other; before only those of one version.
 const BY_SERIES: (u16, u16, u16) = (8, 0, 37);
 
@@ -79,6 +83,11 @@ pub async fn what_is_not_copied(server: &mut Server) -> Result<Option<String>> {
 pub async fn why_not(server: &mut Server, storage: &Storage) -> Result<Option<String>> {
     if let Some(what) = what_is_not_copied(server).await? {
         return Ok(Some(what));
+    }
+    if let Some(bytes) = storage.max_allowed_packet().filter(|bytes| *bytes < LEAST_PACKET) {
+        return Ok(Some(format!(
+            "the CLONE plugin needs max_allowed_packet = 2M or more at the donor, which has {bytes} bytes: raise it there"
+        )));
     }
     if let Some(what) = &storage.encrypted {
         return Ok(Some(format!(

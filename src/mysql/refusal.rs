@@ -18,6 +18,8 @@ pub enum Refusal {
     /// TLS is demanded.
     Transport,
     Offline,
+    /// The statements of `init_connect` fail when this account runs them.
+    InitConnect,
 }
 
 impl Refusal {
@@ -43,6 +45,8 @@ impl Refusal {
             3159 | 2026 => Refusal::Transport,
             // ER_SERVER_OFFLINE_MODE.
             3032 => Refusal::Offline,
+            // ER_NEW_ABORTING_CONNECTION.
+            1184 => Refusal::InitConnect,
             _ => return None,
         })
     }
@@ -59,6 +63,9 @@ impl Refusal {
             Refusal::Plugin => "give the account a plugin that both servers have",
             Refusal::Transport => "the account, or require_secure_transport, demands TLS there: take that off",
             Refusal::Offline => "switch offline_mode off there",
+            Refusal::InitConnect => {
+                "mend init_connect there, or grant the account CONNECTION ADMIN (CONNECTION_ADMIN on MySQL), which it is not run for"
+            }
         }
     }
 }

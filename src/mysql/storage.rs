@@ -59,6 +59,11 @@ impl Storage {
         self.get("innodb_page_size")?.parse().ok()
     }
 
+    /// The longest message that the server takes or sends, in bytes.
+    pub fn max_allowed_packet(&self) -> Option<u64> {
+        self.get("max_allowed_packet")?.parse().ok()
+    }
+
     /// How the server writes and compares the names of tables.
     pub fn lower_case_table_names(&self) -> Option<u8> {
         self.get("lower_case_table_names")?.parse().ok()

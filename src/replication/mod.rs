@@ -8,6 +8,7 @@ mod broken;
 mod fatal_error;
 mod fault;
 mod first_start;
+mod own_login;
 mod primary;
 mod refused;
 mod replica;
@@ -33,6 +34,7 @@ use crate::settings::Sidecar;
 use crate::status::Status;
 use fault::Change;
 use first_start::FirstStart;
+use own_login::OwnLogin;
 use refused::Refused;
 use source::SourceWatch;
 
@@ -62,6 +64,7 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
         trouble: Recurring::default(),
         replicated: false,
         first_start: FirstStart::default(),
+        own_login: OwnLogin::default(),
         refused: Refused::default(),
     };
     let mut away_since = Instant::now();
@@ -93,6 +96,7 @@ struct Keeper {
     /// Whether both threads ran at the last look.
     replicated: bool,
     first_start: FirstStart,
+    own_login: OwnLogin,
     refused: Refused,
 }
 
@@ -210,7 +214,7 @@ impl Keeper {
 
     /// Looks at replication, and records in the journal when it first runs, and when it can't go on.
     async fn observe(&mut self, server: &mut Server) -> Result<()> {
-        let replication = replication_status(server).await?;
+        let mut replication = replication_status(server).await?;
         let runs = replication.as_ref().is_some_and(ReplicationStatus::runs);
         self.replicated = runs;
         if runs {
@@ -233,6 +237,9 @@ impl Keeper {
             (Role::Primary, _) => self.accounts.tend(server).await,
             (Role::Replica, Some(replication)) => self.source.tend(server, replication, &self.status).await?,
             (Role::Replica, None) => {}
+        }
+        if let Some(replication) = &mut replication {
+            self.own_login.explain(replication, &self.settings).await;
         }
         let refused = self.refused.look(replication.as_ref(), self.settings.max_refusal);
         self.status.update(|snapshot| (snapshot.replication, snapshot.refused) = (replication, refused));

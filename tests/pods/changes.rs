@@ -23,6 +23,12 @@ impl Manifests {
         self.server_config().values_mut()
     }
 
+    /// What the servers' image runs at a first start, by name.
+    pub fn first_start_scripts(&mut self) -> &mut BTreeMap<String, String> {
+        let mut maps = self.config_maps.iter_mut();
+        &mut maps.find(|map| map.metadata.name.starts_with("mysql-first-start")).expect("its scripts").data
+    }
+
     /// Sets a variable of one container.
     pub fn set_env(&mut self, container: &str, name: &str, value: &str) {
         let env = &mut self.container(container).env;

@@ -177,8 +177,7 @@ fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
 #[test]
 fn a_first_start_of_a_hundred_seconds_is_left_alone() -> Result<()> {
     let cluster = start(1, |manifests| {
-        let scripts = manifests.config_maps.iter_mut().find(|map| map.metadata.name.starts_with("mysql-first-start"));
-        scripts.expect("its scripts").data.insert("00-long.sh".to_owned(), "sleep 100\n".to_owned());
+        manifests.first_start_scripts().insert("00-long.sh".to_owned(), "sleep 100\n".to_owned());
     })?;
     set::wait_for_log(&cluster, "mysql-0", "sidecar", "event=server.temporary")?;
     // An account that no server has may be given any plugin.
@@ -205,9 +204,8 @@ fn the_sidecar_is_let_in_by_plugins_for_passwords() -> Result<()> {
         "CREATE USER sidecar@'%' IDENTIFIED WITH caching_sha2_password BY 's3cret';"
     };
     let cluster = set::start(1, |manifests| {
-        let scripts = manifests.config_maps.iter_mut().find(|map| map.metadata.name.starts_with("mysql-first-start"));
         let sql = format!("{sql} GRANT ALL ON *.* TO sidecar@'%' WITH GRANT OPTION;\n");
-        scripts.expect("its scripts").data.insert("sidecar.sql".to_owned(), sql);
+        manifests.first_start_scripts().insert("sidecar.sql".to_owned(), sql);
         manifests.set_env("sidecar", "MYSQLSET_SQL_USER", "sidecar");
         manifests.set_env("sidecar", "MYSQLSET_SQL_PASSWORD", "s3cret");
     })?;

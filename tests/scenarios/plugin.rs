@@ -46,6 +46,21 @@ fn a_table_that_is_not_innodbs_is_refused_by_name() -> Result<()> {
 }
 
 #[test]
+fn packets_that_are_too_small_for_the_plugin_are_refused() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(1, |manifests| {
+        manifests.server_files().for_each(|file| file.push_str("max_allowed_packet = 1M\n"));
+    })?;
+    cluster.wait_ready(1)?;
+    cluster.scale(2);
+    let end = end_of_clone(&cluster, "mysql-1")?;
+    assert_eq!(end.exit_code, 21, "{end:?}");
+    assert!(end.message.names(Event::RefusedPlugin) && end.message.contains("max_allowed_packet = 2M"), "{end:?}");
+    cluster.sql("mysql-0", "SET GLOBAL max_allowed_packet = 2097152")?;
+    cluster.wait_ready(2)
+}
+
+#[test]
 fn a_table_that_is_made_while_the_copy_is_made_is_not_lost_without_a_word() -> Result<()> {
     needs!(ClonePlugin);
     let cluster = set::start(1, |manifests| {

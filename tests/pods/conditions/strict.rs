@@ -16,6 +16,8 @@ pub struct Strict {
     mariadbs_obstacle: Option<&'static str>,
     /// Whether it shows with accounts that have passwords only.
     needs_accounts: bool,
+    /// What its administrator does at MariaDB's first start.
+    mariadbs_script: Option<&'static str>,
 }
 
 const PLAIN: Strict = Strict {
@@ -26,6 +28,7 @@ const PLAIN: Strict = Strict {
     mysqls_plugins: &[],
     mariadbs_obstacle: None,
     needs_accounts: false,
+    mariadbs_script: None,
 };
 
 impl Strict {
@@ -76,8 +79,8 @@ impl Strict {
     pub const SMALL_PACKETS: Strict = Strict {
         name: "small-packets",
         mariadb: &["max_allowed_packet = 1024", "net_buffer_length = 1024"],
-        // With less `mysqld --initialize` cannot read its own statements, and leaves a database without accounts.
-        mysql: &["max_allowed_packet = 64K", "net_buffer_length = 1024"],
+        // The least with which the CLONE plugin copies.
+        mysql: &["max_allowed_packet = 2M", "net_buffer_length = 1024"],
         ..PLAIN
     };
     pub const FEW_CONNECTIONS: Strict = Strict {
@@ -91,6 +94,9 @@ impl Strict {
         mariadb: &["init_connect = 'SELECT * FROM no.such_table'"],
         mysql: &["init_connect = 'SELECT * FROM no.such_table'"],
         needs_accounts: true,
+        mariadbs_script: Some(
+            "CREATE USER replication@'%' IDENTIFIED BY 'x'; GRANT CONNECTION ADMIN ON *.* TO replication@'%';",
+        ),
         ..PLAIN
     };
     pub const VALIDATION: Strict = Strict {
@@ -159,6 +165,9 @@ impl Condition for Strict {
         let lines = if tested().is_mariadb() { self.mariadb } else { self.mysql };
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         manifests.server_files().for_each(|file| file.push_str(&text));
+        if let Some(script) = self.mariadbs_script.filter(|_| tested().is_mariadb()) {
+            manifests.first_start_scripts().insert("administrator.sql".to_owned(), script.to_owned());
+        }
     }
 
     fn change_surroundings(&self, surroundings: &mut Surroundings) {
