@@ -158,8 +158,14 @@ impl Accounts {
 
 async fn keep(managed: &ManagedAccount, password: &Secret, settings: &Sidecar, server: &mut Server) -> Result<()> {
     let ManagedAccount { purpose, account } = managed;
-    if is_as_it_should_be(managed, settings).await? {
-        return Ok(());
+    match look_at(managed, settings).await? {
+        Seen::AsItShouldBe => return Ok(()),
+        Seen::InitConnectFails => {
+            // Where it stays so, the error says it to who uses the account: the backup, or a replica.
+            exempt_if_possible(managed, settings, server).await;
+            return Ok(());
+        }
+        Seen::ToBeMade => {}
     }
     let hosts = match purpose {
         Purpose::Root => server.column(server.dialect.hosts_of_root()).await?,
@@ -180,6 +186,9 @@ async fn keep(managed: &ManagedAccount, password: &Secret, settings: &Sidecar, s
         _ => None,
     };
     let made = execute_all(server, statements).await;
+    if made.is_ok() {
+        exempt_if_possible(managed, settings, server).await;
+    }
     if let Some(statement) = unlogged {
         server.execute(&statement).await?;
     }
@@ -190,12 +199,23 @@ async fn keep(managed: &ManagedAccount, password: &Secret, settings: &Sidecar, s
         kept => kept,
     };
     kept.map_err(|error| too_weak_in_words(error, &account.user))?;
-    // The sidecar's own account may not have it to pass on.
-    if let Err(error) = execute_all(server, server.dialect.exempt_account(*purpose, &account.user)).await {
-        debug!("the account {:?} is not exempt from init_connect and max_connections: {error:#}", account.user);
-    }
     info!(AccountKept, account = account.user, "the account is there, with the password that it was given");
     Ok(())
+}
+
+/// The sidecar's own account may not have the privilege to pass on, and most accounts do without.
+async fn exempt_if_possible(managed: &ManagedAccount, settings: &Sidecar, server: &mut Server) {
+    if let Err(error) = exempt(managed, settings, server).await {
+        debug!("the account {:?} is not exempt from init_connect and max_connections: {error:#}", managed.account.user);
+    }
+}
+
+/// None but an account whose password is a secret: who has the privilege may end other sessions.
+async fn exempt(managed: &ManagedAccount, settings: &Sidecar, server: &mut Server) -> Result<()> {
+    if managed.purpose == Purpose::Plugin && settings.peering.secret.is_none() {
+        return Ok(());
+    }
+    execute_all(server, server.dialect.exempt_account(managed.purpose, &managed.account.user)).await
 }
 
 async fn execute_all(server: &mut Server, statements: Vec<Statement>) -> Result<()> {
@@ -224,6 +244,7 @@ async fn keep_strictly(
     }
     let [open, grant] = server.dialect.keep_account_strictly(*purpose, &account.user, unknown);
     execute_all(server, open).await?;
+    exempt_if_possible(managed, settings, server).await;
     let itself = Account { password: Password::fixed(unknown.reveal()), ..account.clone() };
     let mut itself = Server::connect(&settings.server, &itself).await?;
     let set = itself.execute_without_replicas(&Dialect::set_own_password(password)).await;
@@ -244,18 +265,17 @@ fn too_weak_in_words(error: anyhow::Error, user: &str) -> anyhow::Error {
     Event::AccountNotKept.because(text).into()
 }
 
-/// What is known of an account that is turned away. ALTER USER gives it another password, or one that has not expired; one
-/// for which init_connect fails was let in by its password, and nothing more can be seen.
-fn as_it_should_be(refusal: Refusal) -> Option<bool> {
-    match refusal {
-        Refusal::Password | Refusal::Expired => Some(false),
-        Refusal::InitConnect => Some(true),
-        _ => None,
-    }
+/// What an account is found to be.
+enum Seen {
+    AsItShouldBe,
+    /// It is not there, or has another password, has expired, or lacks a privilege.
+    ToBeMade,
+    /// It was let in by its password, and nothing more can be seen: init_connect fails for it.
+    InitConnectFails,
 }
 
 /// Found out by being it. Root may be let in from here only: where there is a socket it is tried there.
-async fn is_as_it_should_be(managed: &ManagedAccount, settings: &Sidecar) -> Result<bool> {
+async fn look_at(managed: &ManagedAccount, settings: &Sidecar) -> Result<Seen> {
     let mut account = managed.account.clone();
     if managed.purpose == Purpose::Root {
         account.socket = settings.sql.socket.clone();
@@ -268,11 +288,12 @@ async fn is_as_it_should_be(managed: &ManagedAccount, settings: &Sidecar) -> Res
             let_in.close().await;
             // Root is also a person's: how long its password lasts is theirs to say.
             let lasts = managed.purpose == Purpose::Root || created?.iter().any(|text| Dialect::never_expires(text));
-            Ok(has_all && lasts)
+            Ok(if has_all && lasts { Seen::AsItShouldBe } else { Seen::ToBeMade })
         }
-        Err(error) => {
-            let refusal = error.downcast_ref::<TurnedAway>().and_then(|away| away.refusal);
-            refusal.and_then(as_it_should_be).ok_or(error)
-        }
+        Err(error) => match error.downcast_ref::<TurnedAway>().and_then(|away| away.refusal) {
+            Some(Refusal::Password | Refusal::Expired) => Ok(Seen::ToBeMade),
+            Some(Refusal::InitConnect) => Ok(Seen::InitConnectFails),
+            _ => Err(error),
+        },
     }
 }

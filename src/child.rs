@@ -86,7 +86,9 @@ struct Life {
 
 impl Life {
     fn kill(&self) {
-        if *self.lock() {
+        // Held meanwhile: a child that is reaped between the two gives its number to another.
+        let goes_on = self.lock();
+        if *goes_on {
             kill_group(self.pid);
         }
     }
@@ -130,9 +132,8 @@ impl<E: Examine> Running<E> {
         });
         let lines = child.stderr.take();
         // From here on it is killed where something fails.
-        let name_of_it = name.to_owned();
         let mut running =
-            Running { name: name_of_it, child, narrator: None, watch: None, patience: None, life, reaped: false };
+            Running { name: name.to_owned(), child, narrator: None, watch: None, patience: None, life, reaped: false };
         if let Some(lines) = lines {
             let (name, life) = (name.to_owned(), running.life.clone());
             let narrator = Builder::new().name("narrator".into());

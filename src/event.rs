@@ -148,7 +148,7 @@ events! {
     RehearsalOldServer, "rehearsal.old_server", "No rehearsal: the server is older than MySQL 5.7.";
     RehearsalNoHardLinks, "rehearsal.no_hard_links", "No rehearsal: the volume has no hard links.";
     UnprovenNotTaken, "copy.unproven_not_taken", "`--take-unproven-stream` does not count: the tool here needs a donor's list of tables.";
-    RehearsalNoRoom, "rehearsal.no_room", "No rehearsal: the volume has no room for index files of its server's own.";
+    RehearsalNoRoom, "rehearsal.no_room", "No rehearsal: the volume has no room for copies of the index files of Aria and MyISAM.";
     RehearsalNoLog, "rehearsal.no_log", "No rehearsal: MariaDB before 10.8 leaves no redo log to start on.";
     PrimaryNotAsked, "clone.primary_not_asked", "The primary does not say whether its binary log still begins before the clone.";
     ServerVersionBeyond, "server.version_beyond", "The server is of a later version than those that were tried. It is spoken to as to the latest known one.";

@@ -10,6 +10,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub struct Standstill {
     pid: u32,
     patience: Duration,
+    /// A kernel that counts nothing tells nothing.
+    is_counted: bool,
     looked: Instant,
     moved: Instant,
     last: Option<Seen>,
@@ -25,8 +27,9 @@ struct Seen {
 
 impl Standstill {
     pub fn of(pid: u32, patience: Duration) -> Standstill {
-        let now = Instant::now();
-        Standstill { pid, patience, looked: now, moved: now, last: None }
+        let (now, own) = (Instant::now(), std::fs::read_to_string("/proc/self/io"));
+        let is_counted = own.is_ok_and(|own| !bytes_in(&own).is_empty());
+        Standstill { pid, patience, is_counted, looked: now, moved: now, last: None }
     }
 
     /// Whether it has moved within the patience, having said so many lines.
@@ -35,7 +38,7 @@ impl Standstill {
             self.looked = Instant::now();
             let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid)).unwrap_or_default();
             let seen = Some(Seen { lines, moved: bytes_in(&io) });
-            if seen != self.last {
+            if !self.is_counted || seen != self.last {
                 (self.last, self.moved) = (seen, Instant::now());
             }
         }

@@ -62,6 +62,11 @@ impl StartedCopy {
         Handle::current().block_on(events::change(&mut self.own_server.server, change))
     }
 
+    /// What an error comes from: the server's own end, where it has come to one.
+    pub fn explain(self, error: anyhow::Error) -> anyhow::Error {
+        Handle::current().block_on(self.own_server.explain(error))
+    }
+
     /// Stops the server.
     pub fn stop(self) -> Result<()> {
         Handle::current().block_on(self.own_server.stop())

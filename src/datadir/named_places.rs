@@ -111,13 +111,19 @@ pub fn make(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<()>
     Ok(())
 }
 
-/// Makes the directories alone, in a copy that is being published: where it has come to. Returns all of them.
-pub fn make_directories(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<Vec<PathBuf>> {
+/// Makes the directories alone, in a copy that is being published, and returns all of them. One that is moved into its data
+/// directory name by name gets each where it has come to.
+pub fn make_directories(
+    config: &ServerConfig,
+    data_dir: &Path,
+    staged: &Path,
+    is_moved_by_names: bool,
+) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for named in config.places(data_dir) {
         let Place::Below(below) = &named.place else { continue };
         let Some(top) = below.components().next() else { continue };
-        let is_published = !staged.exists() || data_dir.join(top).exists();
+        let is_published = is_moved_by_names && (!staged.exists() || data_dir.join(top).exists());
         let copy = if is_published { data_dir } else { staged };
         make_directory(copy, below, &named.setting)?;
         all.extend(with_parents(below).map(|directory| copy.join(directory)));
@@ -365,10 +371,13 @@ mod tests {
         let (data_dir, staged) = (copy(&[]), copy(&[]));
         std::fs::create_dir(data_dir.path().join("logs")).unwrap();
         let config = ServerConfig::of_text("log_bin=logs/binary/b\nrelay_log=relay/r");
-        let make = |staged: &Path| make_directories(&config, data_dir.path(), staged).unwrap();
+        let make = |staged: &Path| make_directories(&config, data_dir.path(), staged, true).unwrap();
         let (logs, binary) = (data_dir.path().join("logs"), data_dir.path().join("logs/binary"));
         assert_eq!(make(staged.path()), [binary.clone(), logs.clone(), staged.path().join("relay")]);
         assert!(binary.is_dir() && staged.path().join("relay").is_dir());
+        // What is in its place is not the copy.
+        let beside = make_directories(&config, data_dir.path(), staged.path(), false).unwrap();
+        assert!(beside.iter().all(|directory| directory.starts_with(staged.path())), "{beside:?}");
         // All is published.
         std::fs::rename(staged.path().join("relay"), data_dir.path().join("relay")).unwrap();
         assert_eq!(make(Path::new("/nowhere/at/all")), [binary, logs, data_dir.path().join("relay")]);

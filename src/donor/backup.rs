@@ -119,7 +119,7 @@ impl<'a> RunningTool<'a> {
             descriptors: Descriptors::for_files(survey.open_files)?,
             of_replica: settings.member.role() == Role::Replica,
         };
-        let patience = STANDSTILL.max(2 * settings.lock_wait);
+        let patience = STANDSTILL.max(2 * settings.lock_wait).max(2 * settings.peering.stall_timeout);
         let running = tool.start_backup(&backup)?.killed_at_standstill(patience)?;
         let sessions =
             Sessions { server: settings.server.clone(), account: settings.backup.clone(), tool: running.id() };

@@ -64,7 +64,7 @@ impl Refusal {
             Refusal::Transport => "the account, or require_secure_transport, demands TLS there: take that off",
             Refusal::Offline => "switch offline_mode off there",
             Refusal::InitConnect => {
-                "mend init_connect there, or grant the account CONNECTION ADMIN (CONNECTION_ADMIN on MySQL), which it is not run for"
+                "mend init_connect there, or grant the account CONNECTION ADMIN (CONNECTION_ADMIN on MySQL): it is not run then"
             }
         }
     }

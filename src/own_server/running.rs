@@ -14,6 +14,9 @@ use crate::mysql::Server;
 /// How long a server may take to stop, which flushes what little it has.
 const TIME_TO_STOP: Duration = Duration::from_secs(120);
 
+/// A connection may break this long before its server's end can be seen.
+pub const TIME_TO_DIE: Duration = Duration::from_secs(10);
+
 /// A private server. Dropped, it is killed.
 pub struct OwnServer {
     pub(super) running: Running,
@@ -49,6 +52,15 @@ impl OwnServer {
             tokio::time::sleep(super::setup::PERIOD).await;
         }
         self.end()
+    }
+
+    /// What an error in a talk with it comes from: its own end, where it has come to one, else what it is blamed for.
+    pub async fn explain(self, error: anyhow::Error) -> anyhow::Error {
+        let blame = self.blame;
+        match self.end_within(TIME_TO_DIE).await {
+            Some(end) => end.reason.error(format!("{error:#}: the private server {}", end.words)),
+            None => blame.because(error),
+        }
     }
 
     /// Another connection.

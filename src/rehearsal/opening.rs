@@ -17,7 +17,7 @@ use crate::event::warn;
 use crate::exit::Reason;
 use crate::mysql::Server;
 use crate::mysql::opening::Table;
-use crate::own_server::{End, OwnServer};
+use crate::own_server::{End, OwnServer, TIME_TO_DIE};
 
 /// How long a list may take: MySQL 5.7 reads a definition for each table in it.
 const TIME_TO_LIST: Duration = Duration::from_secs(600);
@@ -27,9 +27,6 @@ const OWN_SCHEMAS: [&str; 2] = ["mysql", "sys"];
 
 /// Ends of names of files of engines that no server lacks.
 const BUILT_IN: [&str; 5] = ["ibd", "MAD", "MYD", "CSV", "MRG"];
-
-/// How long a process may take to die once its connection has broken.
-const TIME_TO_DIE: Duration = Duration::from_secs(10);
 
 /// What was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,27 +137,31 @@ async fn why_not_readable(
     dictionary: &mut Dictionary,
 ) -> Result<Option<&'static str>, Trouble> {
     let damaged = |why| Err(Trouble::Damaged { table: table.quoted(), why });
+    // The server may have come to its end.
+    let untold = |error: anyhow::Error, words: String, what: &str| {
+        Err(Trouble::Unlisted(error.context(format!("{what}, for {} says {words}", table.quoted()))))
+    };
     match verdict {
         Verdict::Whole => Ok(None),
         Verdict::NotReadable(why) => Ok(Some(why)),
         Verdict::UnknownToInnodb(words) => match dictionary.has(server, table).await {
             Ok(false) => Ok(Some("a definition without a table: InnoDB's dictionary does not have it")),
             Ok(true) => damaged(words),
-            Err(error) => damaged(format!("{words}; InnoDB's dictionary can't be read: {error:#}")),
+            Err(error) => untold(error, words, "what InnoDB's dictionary has"),
         },
         Verdict::UnknownEngine(words) => match server.file_name(table, TIME_TO_LIST).await {
             Ok(name) => match data_beside(copy, &name) {
                 Some(file) => damaged(format!("{words}; {file} beside its definition is of an engine that is here")),
                 None => Ok(Some("a table of an engine that is not loaded")),
             },
-            Err(error) => damaged(format!("{words}; the names of its files are not known: {error:#}")),
+            Err(error) => untold(error, words, "the names of its files"),
         },
         Verdict::MarkedAsCrashed(words) => match server.file_name(table, TIME_TO_LIST).await {
             Ok(name) if marks::is_marked(copy, &name) => {
                 Ok(Some("it is marked as crashed, which the donor's server did"))
             }
             Ok(_) => damaged(format!("{words}; the copy's index file has no such mark")),
-            Err(error) => damaged(format!("{words}; the names of its files are not known: {error:#}")),
+            Err(error) => untold(error, words, "the names of its files"),
         },
         Verdict::Damaged(why) | Verdict::Died(why) => damaged(why),
         Verdict::Hung => damaged("no answer".to_owned()),

@@ -13,6 +13,9 @@ use anyhow::Result;
 
 use crate::exit;
 
+/// Beside the copy.
+const NAME: &str = "shadow";
+
 /// For us and the server, which runs as we do.
 const DIRECTORY_MODE: u32 = 0o700;
 
@@ -25,7 +28,7 @@ pub struct Shadow {
 impl Shadow {
     /// Makes it beside a copy. What a killed rehearsal left goes first.
     pub fn of(data: &Path) -> Result<Shadow> {
-        let path = data.with_file_name("shadow");
+        let path = data.with_file_name(NAME);
         let made = remove(&path).and_then(|()| mirror(data, &path));
         let shadow = Shadow { path };
         match made {
@@ -36,9 +39,10 @@ impl Shadow {
         }
     }
 
-    /// Bytes that a shadow of a copy takes: those of files that a server writes.
+    /// Bytes that a shadow of a copy takes: those of files that a server writes. What a killed rehearsal left goes first.
     pub fn room(data: &Path) -> Result<u64> {
-        written(data).map_err(|error| exit::disk_error(error, format!("looking at the files of {}", data.display())))
+        let room = remove(&data.with_file_name(NAME)).and_then(|()| written(data));
+        room.map_err(|error| exit::disk_error(error, format!("looking at the files of {}", data.display())))
     }
 
     pub fn path(&self) -> &Path {

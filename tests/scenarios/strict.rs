@@ -150,19 +150,18 @@ fn a_primary_with_semi_sync_and_no_replica_becomes_ready() -> Result<()> {
     cluster.wait_ready(2)
 }
 
-/// The replication account on MariaDB is the one that the sidecar does not exempt.
+/// The replication account is the one that the sidecar does not exempt.
 #[test]
 fn an_init_connect_that_fails_keeps_no_account_out_but_one_that_is_named() -> Result<()> {
     let strict = STRICT.iter().find(|strict| strict.name == "init_connect").expect("it is one of them");
     let cluster = with_accounts(strict, &STRONG, 1)?;
     cluster.wait_ready(1)?;
     cluster.scale(2);
-    if tested().is_mariadb() {
-        set::wait_for_log(&cluster, "mysql-1", "sidecar", "init_connect")?;
-        let log = cluster.logs("mysql-1", "sidecar");
-        ensure!(log.contains("event=replication.refused") && log.contains("CONNECTION ADMIN"), "{log}");
-        cluster.sql_as("mysql-0", "root", STRONG[0].1, "GRANT CONNECTION ADMIN ON *.* TO replication@'%'")?;
-    }
+    set::wait_for_log(&cluster, "mysql-1", "sidecar", "init_connect")?;
+    let log = cluster.logs("mysql-1", "sidecar");
+    ensure!(log.contains("event=replication.refused") && log.contains("CONNECTION ADMIN"), "{log}");
+    let privilege = if tested().is_mariadb() { "CONNECTION ADMIN" } else { "CONNECTION_ADMIN" };
+    cluster.sql_as("mysql-0", "root", STRONG[0].1, &format!("GRANT {privilege} ON *.* TO replication@'%'"))?;
     cluster.wait_ready(2)?;
     cluster.delete_pod("mysql-0")?;
     cluster.wait_for("mysql-0 to go", PATIENCE, || Ok(cluster.ready_pods().len() == 1))?;

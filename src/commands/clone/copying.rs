@@ -94,7 +94,9 @@ impl Copying<'_> {
             }
             let (failed, halvings) = (journal.failed_backups + 1, journal.memory_halvings);
             let reason = reason_of(&failure);
-            let is_about_memory = reason == Some(Reason::Limit) && limits::memory().is_some();
+            // The CLONE plugin's copies have had theirs halved after each try.
+            let is_by_tool = journal.clone.as_ref().is_some_and(|clone| clone.plugin.is_none());
+            let is_about_memory = is_by_tool && reason == Some(Reason::Limit) && limits::memory().is_some();
             // With less for its pages there may be enough for the rest.
             let halvings = halvings + u32::from(is_about_memory);
             // Another backup of the same size finds no more room; and where nobody is to be asked, the next start asks.
@@ -140,7 +142,9 @@ impl Copying<'_> {
 
     /// Those that the configuration has named since the copy was proven. They hold nothing yet.
     fn make_directories(&self) -> Result<()> {
-        let made = named_places::make_directories(&self.config, &self.layout.data_dir, &self.layout.staged_data())?;
+        let (data_dir, staged) = (&self.layout.data_dir, self.layout.staged_data());
+        let is_moved_by_names = self.layout.place == Place::Inside;
+        let made = named_places::make_directories(&self.config, data_dir, &staged, is_moved_by_names)?;
         made.iter().try_for_each(|directory| self.ownership.give(directory))
     }
 

@@ -125,10 +125,14 @@ impl Copying<'_> {
         }
         let mut own_server = on(&data, program.access_to_events(&data)).start(&|| true).await?;
         let (server, change) = (&mut own_server.server, self.change_of_events());
-        let names = events::concerned(server, change).await.map_err(|error| blamed(error, LOOKING))?;
+        let names = match events::concerned(server, change).await {
+            Ok(names) => names,
+            Err(error) => return Err(own_server.explain(error.context(LOOKING)).await),
+        };
         self.announce_events(journal, names)?;
-        let changed = events::change(server, change).await;
-        changed.map_err(|error| blamed(error, "changing the copy's events"))?;
+        if let Err(error) = events::change(server, change).await {
+            return Err(own_server.explain(error.context("changing the copy's events")).await);
+        }
         own_server.stop().await?;
         // It has made itself a UUID.
         earlier_life::remove(&data, &self.config)?;
@@ -158,22 +162,18 @@ impl Copying<'_> {
         tell(self.change_of_events(), &journal.changing_events.take().unwrap_or_default());
     }
 
-    /// The events that must be changed. The copy stays as it is where a shadow of it takes no room.
+    /// The events that must be changed. They are looked at on a shadow of the copy, where there is room for one.
     async fn look_for_events<'a>(&self, data: &Path, on: impl Fn(&Path, Access) -> Setup<'a>) -> Result<Vec<String>> {
         let has_room = self.rehearsal.is_some() && Rehearsal::lacks_room(data)?.is_none();
         let shadow = has_room.then(|| Shadow::of(data)).transpose()?;
         let place = shadow.as_ref().map_or(data, Shadow::path);
         let mut own_server = on(place, Access::ReadOnly).start(&|| true).await?;
         let found = events::concerned(&mut own_server.server, self.change_of_events()).await;
-        let names = found.map_err(|error| blamed(error, LOOKING))?;
-        own_server.stop().await?;
-        Ok(names)
+        match found {
+            Ok(names) => own_server.stop().await.map(|()| names),
+            Err(error) => Err(own_server.explain(error.context(LOOKING)).await),
+        }
     }
-}
-
-/// Another copy may be another answer; this one would be taken up again and again.
-fn blamed(error: anyhow::Error, doing: &'static str) -> anyhow::Error {
-    Reason::Rehearsal.because(error.context(doing))
 }
 
 /// Says what was changed. Replication disables an event on a replica whether its primary has it enabled or not.

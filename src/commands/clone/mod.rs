@@ -18,6 +18,7 @@ mod ways;
 
 use anyhow::Result;
 
+use crate::child;
 use crate::cli::OnLostPrimary;
 use crate::datadir::contents::Contents;
 use crate::datadir::journal::{FILE_NAME, Journal};
@@ -27,7 +28,7 @@ use crate::datadir::ownership::Ownership;
 use crate::datadir::stage;
 use crate::datadir::{named_places, state::look};
 use crate::event::{info, warn};
-use crate::exit::Reason;
+use crate::exit::{self, Reason};
 use crate::guard::Guard;
 use crate::limits;
 use crate::ordinal::Role;
@@ -123,8 +124,14 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
         copying.run(interrupted)
     };
     replace().or_else(|error| {
+        if child::are_ended() {
+            // Told to stop: the next start goes on with what is staged.
+            return Err(error);
+        }
         warn!(CloneAgainFailed, "the broken replica is not cloned again this time: {error:#}");
-        stage::discard(layout)
+        let keeps = exit::reason_of(&error) == Some(Reason::Limit)
+            && Journal::read(&layout.stage())?.is_some_and(|journal| journal.speaks_for_a_backup(layout));
+        if keeps { Ok(()) } else { stage::discard(layout) }
     })
 }
 

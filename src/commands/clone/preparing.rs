@@ -185,7 +185,11 @@ impl Copying<'_> {
         if clone.position.is_none() {
             match running.position(copy) {
                 Ok(position) => clone.position = Some(position),
-                Err(error) => return Ok(Prepared::Failed(Reason::NoPosition.because(error))),
+                Err(error) => {
+                    let error = running.explain(Reason::NoPosition.because(error));
+                    let is_own = reason_of(&error) == Some(Reason::Limit);
+                    return Ok(Prepared::Failed(if is_own { error } else { Reason::NoPosition.because(error) }));
+                }
             }
             self.write(journal)?;
         }

@@ -11,6 +11,7 @@ use super::copying::Copying;
 use super::ways::Ways;
 use crate::backup_tool::Prepared;
 use crate::cli::Rehearse;
+use crate::datadir::journal::Unproven;
 use crate::datadir::layout::Layout;
 use crate::event::{info, warn};
 use crate::exit::{self, Reason};
@@ -105,10 +106,14 @@ impl Copying<'_> {
             return Ok(None);
         }
         if let Some(lacking) = Rehearsal::lacks_room(&data)? {
+            if self.ways.doubt() == Some(Unproven::PrepareWords) {
+                let why = format!("{}, and the volume lacks {lacking} bytes for a rehearsal", Unproven::PrepareWords);
+                return Ok(Some(Prepared::Failed(Reason::DiskFull.error(why))));
+            }
             warn!(
                 RehearsalNoRoom,
                 lacking_bytes = lacking,
-                "no rehearsal: its server writes index files of Aria and MyISAM, and the volume has no room for others of its own"
+                "no rehearsal: the volume lacks room for copies of the index files of Aria and MyISAM, which its server writes"
             );
             return Ok(None);
         }

@@ -16,8 +16,13 @@ pub struct Strict {
     mariadbs_obstacle: Option<&'static str>,
     /// Whether it shows with accounts that have passwords only.
     needs_accounts: bool,
-    /// What its administrator does at MariaDB's first start.
-    mariadbs_script: Option<&'static str>,
+    /// What its administrator does at a first start.
+    scripts: Option<Scripts>,
+}
+
+struct Scripts {
+    mariadb: &'static str,
+    mysql: &'static str,
 }
 
 const PLAIN: Strict = Strict {
@@ -28,7 +33,7 @@ const PLAIN: Strict = Strict {
     mysqls_plugins: &[],
     mariadbs_obstacle: None,
     needs_accounts: false,
-    mariadbs_script: None,
+    scripts: None,
 };
 
 impl Strict {
@@ -94,9 +99,10 @@ impl Strict {
         mariadb: &["init_connect = 'SELECT * FROM no.such_table'"],
         mysql: &["init_connect = 'SELECT * FROM no.such_table'"],
         needs_accounts: true,
-        mariadbs_script: Some(
-            "CREATE USER replication@'%' IDENTIFIED BY 'x'; GRANT CONNECTION ADMIN ON *.* TO replication@'%';",
-        ),
+        scripts: Some(Scripts {
+            mariadb: "CREATE USER replication@'%' IDENTIFIED BY 'x'; GRANT CONNECTION ADMIN ON *.* TO replication@'%';",
+            mysql: "CREATE USER replication@'%' IDENTIFIED BY 'x'; GRANT CONNECTION_ADMIN ON *.* TO replication@'%';",
+        }),
         ..PLAIN
     };
     pub const VALIDATION: Strict = Strict {
@@ -165,7 +171,8 @@ impl Condition for Strict {
         let lines = if tested().is_mariadb() { self.mariadb } else { self.mysql };
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         manifests.server_files().for_each(|file| file.push_str(&text));
-        if let Some(script) = self.mariadbs_script.filter(|_| tested().is_mariadb()) {
+        if let Some(scripts) = &self.scripts {
+            let script = if tested().is_mariadb() { scripts.mariadb } else { scripts.mysql };
             manifests.first_start_scripts().insert("administrator.sql".to_owned(), script.to_owned());
         }
     }
