@@ -35,6 +35,9 @@ use memory::Watch;
 use standstill::Standstill;
 use telling::Teller;
 
+/// How long after a child's end its last lines are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 /// Between two looks at whether a child moves.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
@@ -190,9 +193,13 @@ impl<E: Examine> Running<E> {
         disown(self.child.id());
         // What the child started, and left behind, would keep its standard error open.
         self.kill();
-        let narrated = self.narrator.take().and_then(|narrator| narrator.join().ok());
-        let Narrated { lines, was_stopped } = narrated
-            .ok_or_else(|| io::Error::other(format!("the lines of {} were not examined to the end", self.name)))?;
+        let narrated = self.narrator.take().and_then(join_soon);
+        let Narrated { lines, was_stopped } = narrated.ok_or_else(|| {
+            io::Error::other(format!(
+                "the lines of {} were not examined to the end: a process that it left behind keeps its standard error",
+                self.name
+            ))
+        })?;
         let outgrown = self.watch.take().and_then(Watch::finish).filter(|_| is_kill(status));
         let hung = self.life.hung.load(Ordering::SeqCst) && is_kill(status);
         Ok(Ended { status, lines, was_stopped, outgrown, hung_for: self.patience.filter(|_| hung) })
@@ -310,6 +317,19 @@ impl<E> Ended<E> {
             && self.hung_for.is_none()
             && from_outside.iter().any(|signal| self.status.signal() == Some(signal.as_raw()))
     }
+}
+
+/// What the thread found, where it ends within a moment of the child. Else a process that the child started, and that is in
+/// no group of ours, keeps its standard error open.
+fn join_soon<T>(thread: JoinHandle<T>) -> Option<T> {
+    let deadline = Instant::now() + LAST_WORDS;
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    thread.join().ok()
 }
 
 fn is_kill(status: ExitStatus) -> bool {

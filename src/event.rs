@@ -147,6 +147,7 @@ events! {
     RehearsalOtherServer, "rehearsal.other_server", "No rehearsal: the server program here is of another version than the copy.";
     RehearsalOldServer, "rehearsal.old_server", "No rehearsal: the server is older than MySQL 5.7.";
     RehearsalNoHardLinks, "rehearsal.no_hard_links", "No rehearsal: the volume has no hard links.";
+    StageImpostor, "clone.stage_impostor", "A link or a file had the name of a stage, and was removed.";
     UnprovenNotTaken, "copy.unproven_not_taken", "`--take-unproven-stream` does not count: the tool here needs a donor's list of tables.";
     RehearsalNoRoom, "rehearsal.no_room", "No rehearsal: the volume has no room for copies of the index files of Aria and MyISAM.";
     RehearsalNoLog, "rehearsal.no_log", "No rehearsal: MariaDB before 10.8 leaves no redo log to start on.";

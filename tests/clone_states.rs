@@ -139,12 +139,84 @@ fn a_journal_without_its_copy_is_a_new_beginning() {
     }
 }
 
+fn publishing(names: &str) -> String {
+    let record = r#""clone":{"donor":"x","donor_pod":"mysql-0","tool":"x","bytes":1,"seconds":1.0,"received_at":1,
+        "inventory":{"donor":{"bytes":1,"digest":"00"}}}"#;
+    journal("publishing").replace(r#""since":1"#, &format!(r#""since":1,"names":[{names}],{record}"#))
+}
+
+/// `rm -rf DIR/*` leaves names with a dot first.
+#[test]
+fn a_copy_that_was_removed_while_it_was_published_is_no_copy() {
+    let journal = publishing(r#""ibdata1","mysql""#);
+    let kept = [("lost+found/x", ""), (".mysqlset.json", &journal[..])];
+    for staged in [&[][..], &[(".mysqlset-stage/data/mysql/user", "x")]] {
+        let volume = Volume::with(&[&kept[..], staged].concat());
+        let ended = volume.clone("mysql-1", &[]);
+        assert_eq!(ended.code, Some(20), "{}", ended.log);
+        assert!(ended.log.has_with(Event::CloneDiscarded, "ibdata1 is gone"), "{}", ended.log);
+        assert_eq!(volume.names(&volume.data_dir()), ["lost+found"]);
+    }
+    let volume = Volume::with(&[&kept[..], &[("mysql/user", "x")]].concat());
+    let ended = volume.clone("mysql-1", &[]);
+    assert_eq!(ended.code, Some(30), "{}", ended.log);
+    assert!(ended.log.has_with(Event::ExitHalfMade, "ibdata1 is gone"), "{}", ended.log);
+    // Beside: half of it, and none.
+    for staged in ["data/mysql", ""] {
+        let volume = Volume::with(&[]);
+        let stage = volume.0.path().join(".mysqlset-mysql-stage");
+        std::fs::create_dir_all(stage.join(staged)).unwrap();
+        std::fs::write(stage.join(".mysqlset.json"), &journal).unwrap();
+        let ended = volume.clone("mysql-1", &[]);
+        assert_eq!(ended.code, Some(20), "{staged}: {}", ended.log);
+        assert!(ended.log.has(Event::CloneDiscarded) && !stage.exists(), "{staged}: {}", ended.log);
+    }
+}
+
+/// As where a mount of the data directory was moved one level up.
+#[test]
+fn a_clone_that_began_inside_its_data_directory_is_finished_there() {
+    let journal = publishing(r#""ibdata1","mysql""#);
+    let volume =
+        Volume::with(&[(".mysqlset.json", &journal), ("ibdata1", "x"), (".mysqlset-stage/data/mysql/user", "x")]);
+    let ended = volume.clone("mysql-1", &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(volume.names(&volume.data_dir()), [".mysqlset.json", "ibdata1", "mysql"]);
+    let volume =
+        Volume::with(&[(".mysqlset.json", &self::journal("receiving")), (".mysqlset-stage/data/ibdata1", "x")]);
+    let ended = volume.clone("mysql-1", &[]);
+    assert_eq!(ended.code, Some(20), "{}", ended.log);
+    assert_eq!(volume.names(&volume.data_dir()), [""; 0]);
+}
+
+#[test]
+fn what_has_a_stages_name_and_is_none_is_not_followed() {
+    let other = tempfile::tempdir().unwrap();
+    std::fs::create_dir(other.path().join("data")).unwrap();
+    std::fs::write(other.path().join("data/precious"), "").unwrap();
+    std::fs::write(other.path().join(".mysqlset.json"), journal("prepared")).unwrap();
+    let volume = Volume::with(&[]);
+    let stage = volume.0.path().join(".mysqlset-mysql-stage");
+    std::os::unix::fs::symlink(other.path(), &stage).unwrap();
+    let ended = volume.clone("mysql-1", &[]);
+    assert_eq!(ended.code, Some(20), "{}", ended.log);
+    assert!(ended.log.has(Event::StageImpostor) && stage.symlink_metadata().is_err(), "{}", ended.log);
+    assert!(other.path().join("data/precious").exists());
+}
+
+#[test]
+fn a_journal_that_is_no_file_is_refused() {
+    let volume = Volume::with(&[]);
+    let path = volume.data_dir().join(".mysqlset.json");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let ended = volume.clone("mysql-1", &[]);
+    assert_eq!(ended.code, Some(32), "{}", ended.log);
+}
+
 /// Its server would not start without the directory.
 #[test]
 fn a_place_that_was_named_while_a_copy_was_published_is_made() {
-    let record = r#""clone":{"donor":"x","donor_pod":"mysql-0","tool":"x","bytes":1,"seconds":1.0,"received_at":1,
-        "inventory":{"donor":{"bytes":1,"digest":"00"}}}"#;
-    let journal = journal("publishing").replace(r#""since":1"#, &format!(r#""since":1,{record}"#));
+    let journal = publishing("");
     let config = tempfile::tempdir().unwrap();
     std::fs::write(
         config.path().join("pod.cnf"),

@@ -192,3 +192,17 @@ fn a_short_command_that_does_not_end_is_killed_with_all_that_it_started() {
     let output = output(Command::new("sh").args(["-c", script])).unwrap();
     assert_eq!((output.stdout.len(), output.stderr.len(), output.status.code()), (300_000, 300_000, Some(3)));
 }
+
+#[test]
+fn a_process_that_is_left_behind_is_waited_for_for_a_moment_only() {
+    let began = Instant::now();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pid");
+    let script = format!("setsid sh -c 'echo $$ >{}; exec sleep 1000' & sleep 0.5; exit 0", file.display());
+    let running = Running::start(Command::new("sh").args(["-c", &script]), "sh", Stdio::null()).unwrap();
+    let error = running.wait().unwrap_err();
+    // Ours it is no more, and nobody else's.
+    let left = Pid::from_raw(std::fs::read_to_string(file).unwrap().trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(left, Signal::KILL).unwrap();
+    assert!(error.to_string().contains("left behind") && began.elapsed() < Duration::from_secs(60), "{error}");
+}

@@ -4,6 +4,7 @@ mod clone_record;
 mod fault;
 mod why;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -26,6 +27,9 @@ pub const FILE_NAME: &str = ".mysqlset.json";
 
 /// The form of the journal that this program writes. A larger number in a file is refused.
 const VERSION: u32 = 1;
+
+/// A journal has a name for each database while its copy is published: this is enough for a million.
+const LARGEST: u64 = 64 << 20;
 
 /// Nobody but the server's user and group needs to read it.
 const FILE_MODE: u32 = 0o660;
@@ -166,6 +170,9 @@ pub struct Journal {
     /// server can start on what that one leaves when it is killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changing_events: Option<Vec<String>>,
+    /// Publishing: the names at the copy's top. All of them must be there still, in the stage or in the data directory.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub names: BTreeSet<String>,
     /// What was put where the server's configuration had it when the copy was proven.
     #[serde(default, skip_serializing_if = "Placed::is_nothing")]
     pub placed: Placed,
@@ -202,6 +209,7 @@ impl Journal {
             memory_halvings: 0,
             told_to_stop: false,
             changing_events: None,
+            names: BTreeSet::new(),
             placed: Placed::default(),
         }
     }
@@ -221,6 +229,11 @@ impl Journal {
         matches!(self.state, State::Received | State::Preparing | State::Prepared | State::Publishing)
     }
 
+    /// Whether it tells of a copy that is not published yet.
+    pub fn is_of_a_clone(&self) -> bool {
+        self.state == State::Receiving || self.has_whole_backup()
+    }
+
     /// The same, where that backup is staged still: earlier versions removed it first and their journal later.
     pub fn speaks_for_a_backup(&self, layout: &Layout) -> bool {
         self.state != State::Publishing && self.has_whole_backup() && layout.staged_data().exists()
@@ -229,8 +242,14 @@ impl Journal {
     /// Reads the journal of a directory; `None` where there is none.
     pub fn read(directory: &Path) -> Result<Option<Journal>> {
         let path = directory.join(FILE_NAME);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
+        let text = match durable::read_bounded(&path, LARGEST) {
+            Ok(Some(text)) => text,
+            Ok(None) => {
+                let path = path.display();
+                return Err(
+                    Reason::Journal.error(format!("the journal {path} is no file, or too long to be one of ours"))
+                );
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(exit::disk_error(error, format!("reading {}", path.display()))),
         };

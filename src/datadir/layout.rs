@@ -10,7 +10,11 @@ use rustix::fs::{Access, access};
 use tracing::debug;
 
 use super::contents::Contents;
+use super::journal::Journal;
 use crate::exit;
+
+/// The stage in a data directory.
+const INSIDE: &str = ".mysqlset-stage";
 
 /// Where a copy is staged, in relation to the data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +56,7 @@ impl Layout {
     pub fn stage(&self) -> PathBuf {
         match self.place {
             Place::Beside => self.sibling("stage"),
-            Place::Inside => self.data_dir.join(".mysqlset-stage"),
+            Place::Inside => self.data_dir.join(INSIDE),
         }
     }
 
@@ -110,6 +114,12 @@ fn can_be_renamed(data_dir: &Path) -> Result<bool> {
     }
     if !data_dir.exists() {
         return Ok(true);
+    }
+    // A start that was interrupted there is finished there, whatever is mounted where since.
+    let is_under_way =
+        Journal::read(data_dir).is_ok_and(|journal| journal.is_some_and(|journal| journal.is_of_a_clone()));
+    if is_under_way || data_dir.join(INSIDE).exists() {
+        return Ok(false);
     }
     if data_dir.is_symlink() || is_mount_point(data_dir)? || Contents::of(data_dir)?.storages_names().next().is_some() {
         return Ok(false);

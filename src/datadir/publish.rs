@@ -2,6 +2,7 @@
 //!
 //! Each line here may be the last one that runs. What the next start sees is written beside the steps.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -26,13 +27,29 @@ pub fn publish(layout: &Layout, prepared: &Journal, ownership: Ownership, replac
     // What was learnt of its prepare is of no more use.
     let mut publishing = prepared.entering(State::Publishing);
     (publishing.received_log, publishing.memory_halvings) = (None, 0);
+    if prepared.state != State::Publishing {
+        publishing.names = Contents::of(&layout.staged_data())?.foreign_names().map(str::to_owned).collect();
+    }
     let mut published = publishing.entering(State::Published);
-    published.placed = Placed::default();
+    (published.placed, published.names) = (Placed::default(), BTreeSet::new());
     match layout.place {
         Place::Beside => publish_beside(layout, &publishing, &published, ownership, replaces)?,
         Place::Inside => publish_inside(layout, &publishing, &published, ownership)?,
     }
     Ok(published)
+}
+
+/// The name of a copy that is being published, and is in no place any more where a start could have left it.
+pub fn missing(layout: &Layout, publishing: &Journal) -> Option<String> {
+    let mut places = vec![layout.staged_data()];
+    places.extend((layout.place == Place::Inside).then(|| layout.data_dir.clone()));
+    let is_there = |name: &String| places.iter().any(|place| place.join(name).symlink_metadata().is_ok());
+    let copy_is_there = places.iter().any(|place| place.is_dir());
+    match publishing.names.iter().find(|name| !is_there(name)) {
+        Some(name) => Some(name.clone()),
+        // Earlier versions wrote no names down.
+        None => (!copy_is_there).then(|| layout.staged_data().display().to_string()),
+    }
 }
 
 /// Prepared, journal "preparing" → prepare again. "publishing" → here again. Renamed → the journal in the data

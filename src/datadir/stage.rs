@@ -9,7 +9,7 @@ use super::journal::{Journal, State};
 use super::layout::{Layout, Place};
 use super::ownership::Ownership;
 use crate::durable;
-use crate::event::info;
+use crate::event::{info, warn};
 use crate::exit::{self, Reason};
 
 /// For the server's user and group only.
@@ -31,6 +31,19 @@ pub fn open(layout: &Layout, ownership: Ownership, receiving: &Journal) -> Resul
     ownership.give(&data)?;
     sync(layout.workplace())?;
     Ok(data)
+}
+
+/// Takes away what has the stage's name and is none: through a link, what is thrown away would be somebody else's.
+pub fn unlink_impostor(layout: &Layout) -> Result<()> {
+    let stage = layout.stage();
+    for path in [stage.clone(), stage.join("data")] {
+        if path.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+            warn!(StageImpostor, path = %path.display(), "something else has the name of a stage: it is removed");
+            durable::remove_if_there(&path)
+                .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the stage and all that is in it, in the layout "beside" its journal first: half of what it vouched for is worth

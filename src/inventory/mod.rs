@@ -13,6 +13,7 @@
 
 pub mod check;
 pub mod encoding;
+pub mod engines;
 pub mod first_page;
 pub mod look;
 

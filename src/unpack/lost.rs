@@ -24,7 +24,7 @@ use super::path::MemberPath;
 use super::{UnpackError, malformed};
 
 /// A server that changes more tables in the time of a backup has to wait for a quieter one.
-const MOST: usize = 1024;
+pub const MOST: usize = 1024;
 
 /// What is renamed and never need be there: ARCHIVE has it only while it optimises a table.
 const PASSING: &[u8] = b".ARM";
@@ -168,7 +168,7 @@ fn note(names: &mut BTreeSet<MemberPath>, path: MemberPath) -> Result<(), Unpack
     if names.len() > MOST { too_many() } else { Ok(()) }
 }
 
-fn too_many() -> Result<(), UnpackError> {
+pub fn too_many() -> Result<(), UnpackError> {
     malformed(format!("more than {MOST} files of tables were renamed or dropped while it was taken"))
 }
 

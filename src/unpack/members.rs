@@ -1,6 +1,6 @@
 //! The members of a stream that are open, and what may be done with those that aren't.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::compressed::{Compression, Memory};
 use super::lost::{self, Lost};
@@ -17,11 +17,20 @@ pub struct Members<'a> {
     open: HashMap<MemberPath, Member>,
     memory: Memory,
     lost: Lost,
+    /// Names that the tool's log of changes has encoded twice, as they should be.
+    misspelt: BTreeSet<MemberPath>,
 }
 
 impl Members<'_> {
     pub fn new(sink: &Sink, flavour: Flavour) -> Members<'_> {
-        Members { sink, flavour, open: HashMap::new(), memory: Memory::default(), lost: Lost::default() }
+        Members {
+            sink,
+            flavour,
+            open: HashMap::new(),
+            memory: Memory::default(),
+            lost: Lost::default(),
+            misspelt: BTreeSet::new(),
+        }
     }
 
     /// The member of a chunk that brings bytes; its file is made with the first of them.
@@ -81,6 +90,7 @@ impl Members<'_> {
             self.must_be_closed(name)?;
         }
         self.lost.said_of(from)?;
+        self.note_misspelt(from)?;
         let (has_from, has_to) = (self.sink.has(from)?, self.sink.has(to)?);
         if has_from && has_to {
             return malformed(format!(
@@ -104,6 +114,7 @@ impl Members<'_> {
     pub fn remove(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
         self.must_be_closed(path)?;
         self.lost.said_of(path)?;
+        self.note_misspelt(path)?;
         self.lost.removed(path);
         let mut gone = false;
         self.sink.remove(path, &mut |file| {
@@ -118,12 +129,33 @@ impl Members<'_> {
         }
     }
 
+    /// mariadb-backup 10.11 encodes names of other engines' tables twice in what it says of changes: `a@002db`, which is the
+    /// table `a-b`, becomes `a@0040002db`. What it says then is carried out on nothing, and the old data stay beside the new definition.
+    fn note_misspelt(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
+        if let Some(meant) = path.decoded_once().filter(|_| self.flavour == Flavour::MariaDb) {
+            if self.misspelt.len() >= lost::MOST {
+                return lost::too_many();
+            }
+            self.misspelt.insert(meant);
+        }
+        Ok(())
+    }
+
     /// At the stream's end none may be open, and none lost.
     pub fn must_all_have_come(&self) -> Result<(), UnpackError> {
         if let Some(path) = self.open.keys().min() {
             return malformed(format!("it ends before the end of {path}"));
         }
         self.lost.check()?;
+        for path in &self.misspelt {
+            let definition = lost::definition_of(path);
+            if self.sink.has(path)? || definition.map_or(Ok(false), |definition| self.sink.has(&definition))? {
+                return malformed(format!(
+                    "it says of {path} by a wrong name that it was changed while the backup was taken, as the tool does with \
+                     names that have to be encoded: another backup has it"
+                ));
+            }
+        }
         for definition in self.lost.without_data() {
             if self.sink.has(definition)? && !self.has_data(definition)? {
                 return malformed(format!(

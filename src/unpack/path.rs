@@ -55,6 +55,19 @@ impl MemberPath {
         Ok(path)
     }
 
+    /// The path whose names were encoded once too often to this one: `@0040` stands for `@`.
+    pub fn decoded_once(&self) -> Option<MemberPath> {
+        const ENCODED: &[u8] = b"@0040";
+        let mut rest = &self.0[..];
+        let mut decoded = Vec::with_capacity(rest.len());
+        while let Some(&byte) = rest.first() {
+            let is_encoded = rest.starts_with(ENCODED);
+            decoded.push(byte);
+            rest = &rest[if is_encoded { ENCODED.len() } else { 1 }..];
+        }
+        (decoded != self.0).then_some(MemberPath(decoded))
+    }
+
     pub fn ends_with(&self, suffix: &[u8]) -> bool {
         self.0.ends_with(suffix)
     }
@@ -113,6 +126,15 @@ mod tests {
         {
             assert_eq!(MemberPath::new(name.as_bytes()).unwrap().to_string(), name);
         }
+    }
+
+    #[test]
+    fn names_that_are_encoded_twice_are_known() {
+        let decoded =
+            |name: &str| MemberPath::new(name.as_bytes()).unwrap().decoded_once().map(|path| path.to_string());
+        assert_eq!(decoded("mm/a@0040002db.MAD").as_deref(), Some("mm/a@002db.MAD"));
+        assert_eq!(decoded("s@00400020p/@00400024d.MAD").as_deref(), Some("s@0020p/@0024d.MAD"));
+        assert_eq!(decoded("mm/a@002db.MAD"), None);
     }
 
     #[test]

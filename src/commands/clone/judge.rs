@@ -6,8 +6,10 @@ use anyhow::Result;
 
 use super::{ask_primary, owner};
 use crate::cli::{OnBrokenReplica, OnHalfMade, OnLostPrimary};
+use crate::datadir::contents::Contents;
 use crate::datadir::journal::{Journal, State, now};
 use crate::datadir::layout::{Layout, Place};
+use crate::datadir::publish;
 use crate::datadir::stage;
 use crate::datadir::state::Found;
 use crate::event::{info, warn};
@@ -58,6 +60,19 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
             Ok(Next::Make(Some(Journal::receiving(journal.memory_halvings))))
         }
         Found::Interrupted(journal)
+            if journal.state == State::Publishing
+                && let Some(name) = publish::missing(layout, &journal) =>
+        {
+            if layout.place == Place::Inside && !Contents::of(&layout.data_dir)?.is_empty() {
+                return Err(Reason::HalfMade.error(format!(
+                    "{data_dir} holds a copy that was being published, and {name} is gone since: empty the directory, the names \
+                     with a dot first too, to clone again"
+                )));
+            }
+            warn!(CloneDiscarded, "a copy was being published, and {name} is gone since: cloning again");
+            Ok(Next::Make(Some(Journal::receiving(0))))
+        }
+        Found::Interrupted(journal)
             if settings.member.role() == Role::Primary && settings.on_lost_primary != OnLostPrimary::Recover =>
         {
             Err(Reason::HalfMade.error(format!(
@@ -103,7 +118,8 @@ fn may_be_replaced(settings: &Clone, layout: &Layout, journal: &Journal) -> bool
     if !broken.why.is_mended_by_clone() {
         return refuse(broken.why.remedy());
     }
-    let age = journal.cloned_again_at.map(|at| now().saturating_sub(at));
+    // One that is still to come is a clock's that was wrong.
+    let age = journal.cloned_again_at.and_then(|at| now().checked_sub(at));
     if layout.place == Place::Inside {
         return refuse(
             "the data directory is a volume's root or a mount point, so that a clone can't be made beside it",

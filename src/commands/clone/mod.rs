@@ -21,12 +21,11 @@ use anyhow::Result;
 use crate::child;
 use crate::cli::OnLostPrimary;
 use crate::datadir::contents::Contents;
-use crate::datadir::journal::{FILE_NAME, Journal};
+use crate::datadir::journal::{FILE_NAME, Journal, State};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
 use crate::datadir::ownership::Ownership;
-use crate::datadir::stage;
-use crate::datadir::{named_places, state::look};
+use crate::datadir::{named_places, publish, stage, state::look};
 use crate::event::{info, warn};
 use crate::exit::{self, Reason};
 use crate::guard::Guard;
@@ -45,6 +44,7 @@ pub fn run(settings: &Clone) -> Result<()> {
     let layout = Layout::of(&settings.data_dir)?;
     layout.ensure_possible()?;
     let _lock = Lock::take(layout.workplace())?;
+    stage::unlink_impostor(&layout)?;
     // By what is there before anything is moved; that it can't be decided matters only where something is to be made.
     let ownership = Ownership::decide(&layout, settings.owner);
     name_storages_entries(&layout)?;
@@ -109,7 +109,8 @@ fn name_storages_entries(layout: &Layout) -> Result<()> {
 /// Puts a clone in the place of a replica that can't go on. Where that doesn't work its data stay as they are, and the
 /// pod starts with them and tells what is wrong.
 fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal) -> Result<()> {
-    let interrupted = Journal::read(&layout.stage())?;
+    let interrupted = Journal::read(&layout.stage())?
+        .filter(|journal| journal.state != State::Publishing || publish::missing(layout, journal).is_none());
     if let Some(why) = why_to_keep_now(settings, &old) {
         warn!(CloneAgainNotNeeded, "the broken replica is not cloned again: {why}");
         return stage::discard(layout);

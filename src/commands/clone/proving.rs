@@ -9,6 +9,7 @@ use crate::datadir::earlier_life;
 use crate::datadir::journal::{CloneRecord, Journal, Unproven};
 use crate::datadir::named_places::{self, Placed};
 use crate::exit::{self, Reason};
+use crate::inventory::engines;
 
 /// The checks that a copy has passed, beside its prepare.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +57,13 @@ impl Copying<'_> {
         }
         if let Prepared::Failed(error) = self.gather_places(journal)? {
             return Ok(Prepared::Failed(error));
+        }
+        let data = engines::lacking(&staged)
+            .map_err(|error| exit::disk_error(error, format!("looking at the definitions in {}", staged.display())))?;
+        if let Some(lacking) = data {
+            return Ok(Prepared::Failed(Reason::Prepare.error(format!(
+                "the copy lacks data: {lacking}. If the donor's server lacks them too, drop the table there"
+            ))));
         }
         let mut proofs = Proofs::default();
         match self.compare_inventory(journal)? {

@@ -256,3 +256,15 @@ fn metadata_that_is_gone_shows_nothing() {
     assert!(!is_shown(rename(checkpoints, b"x")));
     assert!(is_shown([remove(info), file(info, b"x")].concat()));
 }
+
+/// mariadb-backup encodes the names of other engines' tables twice when it says that they were changed.
+#[test]
+fn what_is_said_of_a_name_that_is_encoded_twice_is_no_word_about_nothing() {
+    let said = |name: &str| [file("d/a@002db.MAD", b"old"), file("d/a@002db.frm", b"x"), remove(name)].concat();
+    let why = refusal(MARIADB, &said("d/a@0040002db.MAD"));
+    assert!(why.contains("d/a@002db.MAD") && why.contains("another backup"), "{why}");
+    // Of a table whose name holds an `@`, and of one that is gone.
+    for name in ["d/a@0040b.MAD", "d/c@0040002dd.MAD"] {
+        assert_eq!(files_of(MARIADB, &said(name)).len(), 2, "{name}");
+    }
+}
