@@ -14,9 +14,9 @@ use std::path::Path;
 const MAGIC: [u8; 2] = [0xfe, 0x01];
 
 /// The byte of a definition that names the engine, and the endings of the engine's files. (`legacy_db_type` in
-/// sql/handler.h; seen with 10.11.) InnoDB's may lie in a common tablespace, and the donor's list has them.
-const ENGINES: [(u8, &[&str]); 4] =
-    [(9, &["MYD", "MYI"]), (16, &["ARZ"]), (17, &["CSV", "CSM"]), (42, &["MAD", "MAI"])];
+/// sql/handler.h; seen with 10.11.) InnoDB's may lie in a common tablespace, and the donor's list has them; a CSV table's
+/// state (`.CSM`) a server makes again.
+const ENGINES: [(u8, &[&str]); 4] = [(9, &["MYD", "MYI"]), (16, &["ARZ"]), (17, &["CSV"]), (42, &["MAD", "MAI"])];
 
 /// What an interrupted change leaves behind.
 const LEFTOVER: &str = "#sql";

@@ -10,12 +10,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rustix::process::geteuid;
 
 use super::program::{self, Program};
 use super::words;
-use crate::child::{self, path_option};
+use crate::child::path_option;
 use crate::environment;
 use crate::exit::{self, Reason};
 
@@ -52,7 +52,7 @@ impl PodConfiguration {
         let whole = |directory: Option<PathBuf>, settings: Vec<(String, String)>| -> Result<PodConfiguration> {
             let is_headed =
                 geteuid().is_root() && settings.iter().any(|(name, value)| name == "user" && value != "root");
-            let headed = if is_headed { Some(files_of(program, scratch)?) } else { None };
+            let headed = if is_headed { Some(files_of(program, scratch, blame)?) } else { None };
             Ok(PodConfiguration { directory, headed, settings })
         };
         if !directory.is_dir() {
@@ -130,8 +130,8 @@ fn settings_by(program: &Program, first: Option<OsString>, blame: Reason) -> Res
     let mut command = program::question(&program.path);
     command.args(first).arg("--print-defaults");
     environment::withhold_from(&mut command);
-    let output = child::output(&mut command)
-        .with_context(|| format!("asking {} for its configuration", program.path.display()))?;
+    let asking = format!("asking {} for its configuration", program.path.display());
+    let output = program::answer(&mut command, &asking, blame)?;
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
         return Err(blame.error(format!(
@@ -144,15 +144,15 @@ fn settings_by(program: &Program, first: Option<OsString>, blame: Reason) -> Res
 }
 
 /// The files that the program reads by itself, in their order.
-fn files_of(program: &Program, scratch: &Path) -> Result<Vec<PathBuf>> {
+fn files_of(program: &Program, scratch: &Path, blame: Reason) -> Result<Vec<PathBuf>> {
     let mut command = program::question(&program.path);
     command
         .args(["--no-defaults", "--user=root"])
         .arg(path_option("--datadir=", scratch))
         .args(["--verbose", "--help"]);
     environment::withhold_from(&mut command);
-    let output =
-        child::output(&mut command).with_context(|| format!("asking {} for its files", program.path.display()))?;
+    let asking = format!("asking {} for its files", program.path.display());
+    let output = program::answer(&mut command, &asking, blame)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let listed = listed_in(&String::from_utf8_lossy(&output.stdout), home.as_deref());
     ensure!(!listed.is_empty(), "{} does not tell which files it reads", program.path.display());

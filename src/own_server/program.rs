@@ -1,13 +1,15 @@
 //! The server program that is installed here.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
 use tracing::debug;
 
 use crate::child;
+use crate::exit::Reason;
 use crate::limits::Descriptors;
 use crate::mysql::dialect::Dialect;
 
@@ -74,6 +76,14 @@ pub(super) fn question(path: &Path) -> Command {
         descriptors.give_to(&mut command);
     }
     command
+}
+
+/// The answer to such a question. A program that gives none in time is no server that could be started either.
+pub(super) fn answer(command: &mut Command, asking: &str, blame: Reason) -> Result<Output> {
+    match child::output(command) {
+        Err(error) if error.kind() == ErrorKind::TimedOut => Err(blame.error(format!("{asking}: {error}"))),
+        answered => answered.with_context(|| asking.to_owned()),
+    }
 }
 
 fn path() -> std::ffi::OsString {

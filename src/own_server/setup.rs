@@ -219,8 +219,8 @@ impl Setup<'_> {
         environment::withhold_from(&mut command);
         // It looks into its data directory: into one where nothing is.
         command.arg(path_option("--datadir=", &self.tmp())).args(["--verbose", "--help"]).current_dir(self.run());
-        let output = child::output(&mut command)
-            .with_context(|| format!("asking {} for its settings", self.program.path.display()))?;
+        let asking = format!("asking {} for its settings", self.program.path.display());
+        let output = program::answer(&mut command, &asking, self.blame)?;
         let said = String::from_utf8_lossy(&output.stdout);
         if let Some(directory) = value_in(&said, "plugin-dir") {
             return Ok(directory.into());
