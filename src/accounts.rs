@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tracing::debug;
 
 use crate::backup_tool::BackupTool;
@@ -242,15 +242,21 @@ async fn keep_strictly(
             )
             .into());
     }
-    let [open, grant] = server.dialect.keep_account_strictly(*purpose, &account.user, unknown);
-    execute_all(server, open).await?;
+    let (dialect, user) = (server.dialect, &account.user);
+    execute_all(server, dialect.open_account_strictly(*purpose, user, unknown)).await?;
     exempt_if_possible(managed, settings, server).await;
     let itself = Account { password: Password::fixed(unknown.reveal()), ..account.clone() };
     let mut itself = Server::connect(&settings.server, &itself).await?;
     let set = itself.execute_without_replicas(&Dialect::set_own_password(password)).await;
+    let own_host = itself.value("SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', -1)").await;
     itself.close().await;
     set?;
-    execute_all(server, grant).await
+    let own_host = own_host?.context("the server does not say who we are")?;
+    // The passwords of the others stand in the binary log.
+    for host in dialect.hosts(*purpose).iter().filter(|host| **host != own_host) {
+        server.execute_without_replicas(&Dialect::drop_account_at(user, host)).await?;
+    }
+    execute_all(server, dialect.grants(*purpose, user, &own_host)).await
 }
 
 /// The server's plugins for passwords don't say what they would take.
@@ -293,6 +299,11 @@ async fn look_at(managed: &ManagedAccount, settings: &Sidecar) -> Result<Seen> {
         Err(error) => match error.downcast_ref::<TurnedAway>().and_then(|away| away.refusal) {
             Some(Refusal::Password | Refusal::Expired) => Ok(Seen::ToBeMade),
             Some(Refusal::InitConnect) => Ok(Seen::InitConnectFails),
+            // Nothing can be seen of it now, and no statement of ours would mend that.
+            Some(Refusal::Limit | Refusal::Locked) => {
+                debug!("what the account {:?} may do can't be seen: {error:#}", managed.account.user);
+                Ok(Seen::AsItShouldBe)
+            }
             _ => Err(error),
         },
     }

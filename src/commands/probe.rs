@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Outcome;
 use super::ask::{self, get};
 use crate::http::NOT_READY_YET;
-use crate::mysql::{Server, TurnedAway};
+use crate::mysql::{Server, ServerError, TurnedAway};
 use crate::settings::{Account, HostPort, Probe, Question};
 
 /// Between two questions while there is something to come up.
@@ -53,11 +53,11 @@ fn may_be_starting(question: &Question, why: &anyhow::Error) -> bool {
     }
 }
 
-/// A server that turns us away lives, be it for the password or for too many connections.
+/// A server that answers lives, whatever it says: for a wrong password, for too many connections, or to our first question.
 async fn is_alive(server: &HostPort, account: &Account) -> Result<()> {
     match Server::connect(server, account).await {
         Ok(server) => server.close().await,
-        Err(error) if error.is::<TurnedAway>() => {}
+        Err(error) if error.is::<TurnedAway>() || error.chain().any(|cause| cause.is::<ServerError>()) => {}
         Err(error) => return Err(error),
     }
     Ok(())

@@ -55,22 +55,33 @@ impl Dialect {
         statements
     }
 
-    /// The same on a server that wants to see each password (MariaDB's `strict_password_validation`), in two steps. First the
+    /// The same on a server that wants to see each password (MariaDB's `strict_password_validation`), in steps. First the
     /// account gets a password that is good for nothing: the binary log has it in clear text. Then the account itself, with
-    /// [`Self::set_own_password`], sets the right one, which is logged as its hash only; a new one has no privileges before.
-    pub fn keep_account_strictly(self, purpose: Purpose, user: &str, unknown: &Secret) -> [Vec<Statement>; 2] {
-        let accounts: Vec<String> = self.hosts(purpose).iter().map(|host| account(user, host)).collect();
+    /// [`Self::set_own_password`], sets the right one, which is logged as its hash only, and gets its [`Self::grants`]. One
+    /// of the same name from another host can't do so, and goes.
+    pub fn open_account_strictly(self, purpose: Purpose, user: &str, unknown: &Secret) -> Vec<Statement> {
         let by_password = format!("IDENTIFIED BY {} {NEVER_EXPIRES}", literal(unknown.reveal()));
-        let (mut open, mut grant) = (Vec::new(), Vec::new());
-        for account in accounts {
+        let open = |host: String| {
+            let account = account(user, &host);
             let text = format!("CREATE USER IF NOT EXISTS {account} {by_password}");
-            open.push(Statement::new(text, "CREATE USER"));
-            open.push(Statement::new(format!("ALTER USER {account} {by_password}"), "ALTER USER"));
-            for (privileges, on) in self.privileges(purpose) {
-                grant.push(Statement::new(format!("GRANT {privileges} ON {on} TO {account}"), "GRANT"));
-            }
-        }
-        [open, grant]
+            [
+                Statement::new(text, "CREATE USER"),
+                Statement::new(format!("ALTER USER {account} {by_password}"), "ALTER USER"),
+            ]
+        };
+        self.hosts(purpose).into_iter().flat_map(open).collect()
+    }
+
+    /// The privileges of one account.
+    pub fn grants(self, purpose: Purpose, user: &str, host: &str) -> Vec<Statement> {
+        let account = account(user, host);
+        let grant = |(privileges, on): (&str, &str)| format!("GRANT {privileges} ON {on} TO {account}");
+        self.privileges(purpose).into_iter().map(|privilege| Statement::new(grant(privilege), "GRANT")).collect()
+    }
+
+    /// Takes one account away.
+    pub fn drop_account_at(user: &str, host: &str) -> Statement {
+        Statement::new(format!("DROP USER IF EXISTS {}", account(user, host)), "DROP USER")
     }
 
     /// Has `init_connect` not run for an account, and gives it a place where `max_connections` are used up. The privilege also
@@ -124,8 +135,7 @@ impl Dialect {
 
     /// Takes an account away.
     pub fn drop_account(self, purpose: Purpose, user: &str) -> Vec<Statement> {
-        let of = |host: String| Statement::new(format!("DROP USER IF EXISTS {}", account(user, &host)), "DROP USER");
-        self.hosts(purpose).into_iter().map(of).collect()
+        self.hosts(purpose).iter().map(|host| Self::drop_account_at(user, host)).collect()
     }
 
     /// Whether an account has the privileges that it needs, by what it says of itself in `SHOW GRANTS`.
@@ -278,7 +288,8 @@ mod tests {
 
     #[test]
     fn a_strict_server_logs_no_password_that_is_good_for_anything() {
-        let [open, grant] = Dialect::Mariadb.keep_account_strictly(Purpose::Backup, "backup", &Secret::new("unknown"));
+        let open = Dialect::Mariadb.open_account_strictly(Purpose::Backup, "backup", &Secret::new("unknown"));
+        let grant = Dialect::Mariadb.grants(Purpose::Backup, "backup", "127.0.0.1");
         assert!(open.iter().all(|statement| statement.text.contains("'unknown'")), "{open:?}");
         assert!(open.iter().all(|statement| !statement.text.contains("GRANT")), "{open:?}");
         assert!(grant.iter().all(|statement| statement.text.starts_with("GRANT ")), "{grant:?}");

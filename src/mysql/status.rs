@@ -99,7 +99,22 @@ impl ReplicationStatus {
 
     /// Why the source lasts in refusing this server, where it is there and does.
     pub fn refusal(&self) -> Option<Refusal> {
-        if self.receiver == Thread::Running { None } else { Refusal::of(self.receiver_error) }
+        match self.receiver {
+            Thread::Running => None,
+            _ => Refusal::of(self.receiver_error).or_else(|| self.refused_command()),
+        }
+    }
+
+    /// A source lets an account in and refuses its first command: the number is in the text. (ER_SLAVE_MASTER_COM_FAILURE,
+    /// and MySQL's as its log has it)
+    fn refused_command(&self) -> Option<Refusal> {
+        if ![1597, 13120].contains(&self.receiver_error) {
+            return None;
+        }
+        let (_, rest) = self.receiver_error_text.split_once("(Errno: ")?;
+        let code = rest.split(')').next()?.trim().parse().ok()?;
+        // The password was right, or the account would not have come so far.
+        Refusal::of(code).map(|refusal| if refusal == Refusal::Password { Refusal::Privilege } else { refusal })
     }
 
     /// Whether the server follows this source as this user.
@@ -133,6 +148,20 @@ fn thread(text: &str) -> Thread {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_privilege_that_is_missing_is_told_behind_another_number() {
+        let of = |receiver_error, text: &str| {
+            let receiver_error_text = text.to_owned();
+            let receiver = Thread::Connecting;
+            ReplicationStatus { receiver, receiver_error, receiver_error_text, ..Default::default() }.refusal()
+        };
+        let denied = "Master command COM_REGISTER_SLAVE failed: Access denied for user 'r'@'%' (using password: YES) (Errno: 1045)";
+        assert_eq!(of(1597, denied), Some(Refusal::Privilege));
+        assert_eq!(of(13120, &denied.replace("Master", "Source")), Some(Refusal::Privilege));
+        assert_eq!(of(1597, "Master command COM_REGISTER_SLAVE failed: failed registering on master"), None);
+        assert_eq!(of(2003, denied), None);
+    }
 
     fn row(columns: &[(&str, &str)]) -> NamedRow {
         columns.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect()

@@ -19,9 +19,10 @@ use crate::wire::message::Report;
 /// How long the server is not looked at while the primary is asked.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// ER_MASTER_INFO, ER_SLAVE_RELAY_LOG_READ_FAILURE, ER_SLAVE_MI_INIT_REPOSITORY, ER_SLAVE_RLI_INIT_REPOSITORY, and
-/// MySQL's ER_RPL_RELAY_LOG_… of later series.
-pub const RELAY_LOGS_LOST: [u32; 6] = [1201, 1594, 1871, 1872, 13117, 13121];
+/// ER_MASTER_INFO, ER_SLAVE_RELAY_LOG_READ_FAILURE, ER_SLAVE_MI_INIT_REPOSITORY, ER_SLAVE_RLI_INIT_REPOSITORY, and as MySQL's
+/// log has them since 8.0: ER_REPLICA_RELAY_LOG_READ_FAILURE, ER_SERVER_REPLICA_CM_INIT_REPOSITORY and …_AM_INIT_REPOSITORY.
+/// (`perror` of 9.7)
+pub const RELAY_LOGS_LOST: [u32; 7] = [1201, 1594, 1871, 1872, 13121, 13123, 13124];
 
 /// Why replication can't go on, where it can't.
 pub fn why_it_cannot_go_on(status: &ReplicationStatus) -> Option<Why> {

@@ -16,8 +16,8 @@ const CANNOT_READ_LOG: [u32; 2] = [1236, 13114];
 /// ER_SLAVE_FATAL_ERROR, and MySQL's as its log has it: the receiver ends by itself.
 const RECEIVER_ENDS: [u32; 2] = [1593, 13117];
 
-/// ER_NET_PACKET_TOO_LARGE.
-const PACKET_TOO_LARGE: u32 = 1153;
+/// ER_NET_PACKET_TOO_LARGE, and MySQL's as its log has it.
+const PACKET_TOO_LARGE: [u32; 2] = [1153, 13125];
 
 /// Parts of texts, in small letters, and the cause.
 const TEXTS: [(&str, Why); 23] = [
@@ -53,7 +53,7 @@ pub fn cause(number: u32, text: &str) -> Option<Why> {
     let text = text.to_lowercase();
     let told = TEXTS.iter().find_map(|(part, why)| text.contains(part).then_some(*why));
     match number {
-        PACKET_TOO_LARGE => Some(Why::PacketTooLarge),
+        _ if PACKET_TOO_LARGE.contains(&number) => Some(Why::PacketTooLarge),
         _ if CANNOT_READ_LOG.contains(&number) => Some(told.unwrap_or(Why::SourceRefuses)),
         _ if RECEIVER_ENDS.contains(&number) => told.filter(|why| *why == Why::SameServerId),
         _ => None,

@@ -34,7 +34,7 @@ impl OwnLogin {
     /// Puts the reason into the receiver's status, where the receiver has none and the source does.
     pub async fn explain(&mut self, replication: &mut ReplicationStatus, settings: &Arc<Sidecar>) {
         let is_ours = replication.follows(&settings.source, &settings.replication.user);
-        let says_nothing = NUMBERS.contains(&replication.receiver_error);
+        let says_nothing = NUMBERS.contains(&replication.receiver_error) && replication.refusal().is_none();
         if !is_ours || replication.receiver != Thread::Connecting || !says_nothing {
             if let Some(trying) = self.trying.take() {
                 trying.abort();

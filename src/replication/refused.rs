@@ -4,13 +4,18 @@
 use std::time::{Duration, Instant};
 
 use crate::event::{Cause, Event, warn};
-use crate::mysql::status::ReplicationStatus;
+use crate::mysql::status::{ReplicationStatus, Thread};
 use crate::mysql::trouble::{Recurring, Trouble};
+
+/// A refusal that was not seen for so long is over.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// The refusal that lasts.
 #[derive(Debug, Default)]
 pub struct Refused {
     since: Option<Instant>,
+    /// When it was last seen.
+    seen: Option<Instant>,
     said: Recurring,
 }
 
@@ -18,10 +23,14 @@ impl Refused {
     /// Looks at the receiver; returns why the replica is not ready, where it has been refused for longer than `limit`.
     pub fn look(&mut self, replication: Option<&ReplicationStatus>, limit: Duration) -> Option<Cause> {
         let Some((replication, refusal)) = replication.and_then(|status| Some((status, status.refusal()?))) else {
-            self.since = None;
-            self.said.clear();
+            // A receiver that is started again, or whose source is away for a moment, has no number for a while.
+            let runs = replication.is_none_or(|status| status.receiver == Thread::Running);
+            if runs || self.seen.is_none_or(|at| at.elapsed() > FORGOTTEN) {
+                *self = Refused::default();
+            }
             return None;
         };
+        self.seen = Some(Instant::now());
         let since = *self.since.get_or_insert_with(Instant::now);
         let cause = Event::ReplicationRefused.because(format!(
             "{} refuses the account {:?} of replication ({}): {}",
@@ -41,8 +50,6 @@ impl Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mysql::status::Thread;
-
     #[test]
     fn a_refusal_counts_after_its_time_and_until_the_receiver_runs() {
         let mut refused = Refused::default();

@@ -12,7 +12,7 @@ use crate::datadir::journal::{Journal, ListedBy};
 use crate::event::{info, warn};
 use crate::exit::{self, Reason};
 use crate::inventory::check::{Copy, Verdict};
-use crate::inventory::{Inventory, Kind, encoding};
+use crate::inventory::{Inventory, encoding};
 use crate::wire::digest::Tally;
 use crate::wire::message::InventoryEnd;
 
@@ -67,11 +67,6 @@ impl Copying<'_> {
         let inventory = encoding::decode(&mut read).with_context(|| path.display().to_string())?;
         let found = InventoryEnd { bytes: read.tally.bytes(), digest: read.tally.digest() };
         ensure!(found == *sent, "{} is not what came", path.display());
-        ensure!(
-            inventory.entries.iter().any(|entry| entry.kind == Kind::System),
-            "{} names no system tablespace, which every server has",
-            path.display()
-        );
         Ok(inventory)
     }
 }

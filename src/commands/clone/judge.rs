@@ -15,6 +15,7 @@ use crate::datadir::state::Found;
 use crate::event::{info, warn};
 use crate::exit::Reason;
 use crate::ordinal::Role;
+use crate::server_config::ServerConfig;
 use crate::settings::Clone;
 
 /// Between two times that a replica's data are replaced.
@@ -37,7 +38,13 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
     let data_dir = layout.data_dir.display();
     match found {
         Found::Settled(journal) => {
-            let journal = owner::claim(&settings.member, layout, journal, || ask_primary(settings))?;
+            let journal = owner::claim(
+                &settings.member,
+                layout,
+                journal,
+                || ask_primary(settings),
+                || Ok(ServerConfig::read(&settings.server_config, None)?.get("log_bin").map(str::to_owned)),
+            )?;
             if may_be_replaced(settings, layout, &journal) {
                 return Ok(Next::Replace(Box::new(journal)));
             }

@@ -17,15 +17,26 @@ const INDEX: &str = ".index";
 /// As servers make an index.
 const INDEX_MODE: u32 = 0o660;
 
-/// Gives the logs of the pod with that ordinal another pod's name. Ended anywhere, it goes on from there: the old index goes
-/// last.
-pub fn rename(data_dir: &Path, former: Ordinal, own: &Member) -> Result<()> {
+/// Gives the logs of the pod with that ordinal this pod's name, in whatever set it was, but for those that `log_bin` names.
+/// Ended anywhere, it goes on from there: the old index goes last.
+pub fn rename(
+    data_dir: &Path,
+    former: Ordinal,
+    own: &Member,
+    log_bin: impl FnOnce() -> Result<Option<String>>,
+) -> Result<()> {
     let failed = |error| exit::disk_error(error, format!("renaming binary logs in {}", data_dir.display()));
     let names: Vec<String> = Contents::of(data_dir)?.foreign_names().map(str::to_owned).collect();
     let ours = format!("{own}{END}");
     let of_former = format!("-{former}{END}");
     let bases = names.iter().filter_map(|name| name.strip_suffix(INDEX));
-    for base in bases.filter(|base| base.ends_with(&of_former) && **base != ours) {
+    let bases: Vec<&str> = bases.filter(|base| base.ends_with(&of_former) && *base != ours).collect();
+    if bases.is_empty() {
+        return Ok(());
+    }
+    let configured = log_bin()?.unwrap_or_default();
+    let configured = Path::new(&configured).file_name().unwrap_or_default();
+    for base in bases.into_iter().filter(|base| configured != *base) {
         for name in &names {
             let end = name.strip_prefix(base).and_then(|rest| rest.strip_prefix('.'));
             if let Some(end) = end.filter(|end| *end == "state" || is_number(end)) {
@@ -73,7 +84,7 @@ mod tests {
         }
         let own = Member::from_hostname("db-1").unwrap();
         for _ in 0..2 {
-            rename(directory.path(), Ordinal(0), &own).unwrap();
+            rename(directory.path(), Ordinal(0), &own, || Ok(None)).unwrap();
         }
         let names: Vec<String> = Contents::of(directory.path()).unwrap().foreign_names().map(str::to_owned).collect();
         let kept = ["ibdata1", "mysql-0.pid", "mysql-10-bin.000001", "mysql-10-bin.index", "relay-bin.index"];
@@ -81,5 +92,19 @@ mod tests {
         assert_eq!(names, [&renamed[..], &kept[..]].concat());
         let index = std::fs::read_to_string(directory.path().join("db-1-bin.index")).unwrap();
         assert_eq!(index, "./db-1-bin.000001\n./db-1-bin.000002\n");
+    }
+
+    #[test]
+    fn logs_that_log_bin_names_keep_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["shop-0-bin.000001", "shop-0-bin.index"] {
+            std::fs::write(directory.path().join(name), "").unwrap();
+        }
+        let own = Member::from_hostname("db-0").unwrap();
+        rename(directory.path(), Ordinal(0), &own, || Ok(Some("logs/shop-0-bin".to_owned()))).unwrap();
+        assert!(directory.path().join("shop-0-bin.index").exists());
+        // A set of another name, the same ordinal.
+        rename(directory.path(), Ordinal(0), &own, || Ok(None)).unwrap();
+        assert!(directory.path().join("db-0-bin.000001").exists() && directory.path().join("db-0-bin.index").exists());
     }
 }

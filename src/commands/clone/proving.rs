@@ -58,18 +58,18 @@ impl Copying<'_> {
         if let Prepared::Failed(error) = self.gather_places(journal)? {
             return Ok(Prepared::Failed(error));
         }
+        let mut proofs = Proofs::default();
+        match self.compare_inventory(journal)? {
+            Some(Prepared::Failed(error)) => return Ok(Prepared::Failed(error)),
+            Some(Prepared::Whole) => proofs.inventory = true,
+            None => {}
+        }
         let data = engines::lacking(&staged)
             .map_err(|error| exit::disk_error(error, format!("looking at the definitions in {}", staged.display())))?;
         if let Some(lacking) = data {
             return Ok(Prepared::Failed(Reason::Prepare.error(format!(
                 "the copy lacks data: {lacking}. If the donor's server lacks them too, drop the table there"
             ))));
-        }
-        let mut proofs = Proofs::default();
-        match self.compare_inventory(journal)? {
-            Some(Prepared::Failed(error)) => return Ok(Prepared::Failed(error)),
-            Some(Prepared::Whole) => proofs.inventory = true,
-            None => {}
         }
         if let Prepared::Failed(error) = self.make_places(journal)? {
             return Ok(Prepared::Failed(error));

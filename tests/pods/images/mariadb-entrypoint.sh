@@ -1,7 +1,9 @@
 #!/bin/sh
 # Stands in for docker-entrypoint.sh of the official MariaDB images. What differs from the original:
 # - it knows MARIADB_ALLOW_EMPTY_ROOT_PASSWORD, MARIADB_ROOT_PASSWORD and MARIADB_ROOT_PASSWORD_FILE only;
-# - no healthcheck account, no timezone tables; of /docker-entrypoint-initdb.d only what is to be sourced, and SQL;
+# - its temporary server has as long as it takes, the original's 30 seconds;
+# - mariadb-install-db is not told to skip the binary log, nor that no storage engine is enforced;
+# - no healthcheck account, no timezone tables (the original loads them, with statements longer than 1024 bytes); of /docker-entrypoint-initdb.d only what is to be sourced, and SQL;
 # - with MARIADB_AUTO_UPGRADE data that are there are upgraded at each start, whatever their version;
 # - it never runs as root, as the shipped manifests don't either.
 # What is the same: a directory `mysql` in the data directory is taken for a complete database; else the system

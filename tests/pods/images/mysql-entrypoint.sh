@@ -1,6 +1,8 @@
 #!/bin/sh
 # Stands in for docker-entrypoint.sh of the official MySQL images. What differs from the original:
 # - it knows MYSQL_ALLOW_EMPTY_PASSWORD, MYSQL_ROOT_PASSWORD and MYSQL_ROOT_PASSWORD_FILE only;
+# - its temporary server is a child of the script, and has --autocommit=1, which the original's has not;
+# - the configuration is not checked first, and no link to the socket is left in the data directory;
 # - no timezone tables; of /docker-entrypoint-initdb.d only what is to be sourced, and SQL;
 # - it never runs as root, as the shipped manifests don't either.
 # What is the same: a directory `mysql` in the data directory is taken for a complete database; else the server makes
