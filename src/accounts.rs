@@ -5,6 +5,7 @@
 //! privileges, is left alone: a restart writes nothing into the binary log.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,19 @@ const SEEN: Duration = Duration::from_secs(60);
 
 /// Between two looks at the passwords.
 const PERIOD: Duration = Duration::from_secs(2);
+
+/// MySQL, with semi-synchronous replication and no replica: the statement would wait for one without end, and nobody, no replica
+/// either, would be let in meanwhile.
+#[derive(Debug)]
+struct Postponed;
+
+impl fmt::Display for Postponed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("replication is semi-synchronous, and no replica is there to acknowledge the change: it is made when one is")
+    }
+}
+
+impl std::error::Error for Postponed {}
 
 /// Keeps them.
 pub struct Accounts {
@@ -79,7 +93,14 @@ impl Accounts {
         if self.plugin_account().is_none() {
             self.drop_plugin_account(server).await;
         }
-        self.keep_all(server).await
+        match self.keep_all(server).await {
+            // It waits for replicas, which can't connect to a primary that waits for it.
+            Err(error) if error.is::<Postponed>() => {
+                warn!(AccountNotKept, "{error:#}");
+                Ok(())
+            }
+            kept => kept,
+        }
     }
 
     /// Called at each look at the primary's server. That a changed password can't be set takes nothing from those who are
@@ -105,16 +126,31 @@ impl Accounts {
 
     /// One that can't be kept doesn't keep the others from it.
     async fn keep_all(&mut self, server: &mut Server) -> Result<()> {
-        let mut first = Ok(());
-        let plugin = self.plugin_account();
-        for managed in self.settings.managed.iter().chain(&plugin) {
+        let (mut first, plugin, settings) = (Ok(()), self.plugin_account(), self.settings.clone());
+        let is_for_replicas = |managed: &&ManagedAccount| managed.purpose == Purpose::Replication;
+        let replication = settings.managed.iter().find(is_for_replicas);
+        let mut may_have_replicas: Option<bool> = None;
+        // That one last: as long as it is not there, no replica has ever followed.
+        let others = settings.managed.iter().filter(|managed| !is_for_replicas(managed)).chain(&plugin);
+        for managed in others.chain(replication) {
             let (user, password) = (&managed.account.user, managed.account.password.current());
             if self.seen.get(user) == Some(&password) {
                 continue;
             }
-            match keep(managed, &password, &self.settings, server).await {
+            let may_have = match (may_have_replicas, replication) {
+                (Some(known), _) => known,
+                (None, None) => false,
+                (None, Some(replication)) => {
+                    server.value(&Dialect::knows_user(&replication.account.user)).await?.is_some()
+                }
+            };
+            may_have_replicas = Some(may_have);
+            match keep(managed, &password, &settings, may_have, server).await {
                 Ok(()) => drop(self.seen.insert(user.clone(), password)),
-                Err(error) => first = first.and(Err(error.context(format!("keeping the account {user:?}")))),
+                Err(error) if first.as_ref().err().is_none_or(|first: &anyhow::Error| first.is::<Postponed>()) => {
+                    first = Err(error.context(format!("keeping the account {user:?}")));
+                }
+                Err(_) => {}
             }
         }
         first
@@ -131,6 +167,12 @@ impl Accounts {
             Ok(Some(_)) => {}
             Ok(None) => return,
             Err(error) => return debug!("whether there is an account {user:?} can't be seen: {error:#}"),
+        }
+        if server.lacks_acknowledging_replicas().await.unwrap_or(true) {
+            return warn!(
+                AccountNotDropped,
+                "the account {user:?}, which nobody is to use any more, stays for now: {Postponed}"
+            );
         }
         for statement in server.dialect.drop_account(Purpose::Plugin, user) {
             if let Err(error) = server.execute(&statement).await {
@@ -156,7 +198,13 @@ impl Accounts {
     }
 }
 
-async fn keep(managed: &ManagedAccount, password: &Secret, settings: &Sidecar, server: &mut Server) -> Result<()> {
+async fn keep(
+    managed: &ManagedAccount,
+    password: &Secret,
+    settings: &Sidecar,
+    may_have_replicas: bool,
+    server: &mut Server,
+) -> Result<()> {
     let ManagedAccount { purpose, account } = managed;
     match look_at(managed, settings).await? {
         Seen::AsItShouldBe => return Ok(()),
@@ -175,11 +223,12 @@ async fn keep(managed: &ManagedAccount, password: &Secret, settings: &Sidecar, s
     let unknown = Secret::new(format!("Aa1!{}", auth::nonce()?));
     let statements = server.dialect.keep_account(*purpose, &account.user, &hosts, password, &unknown);
     let unlogged = match server.dialect.log_session(false) {
-        // No replica can have followed as an account that is not there yet: each that comes has it in its copy.
-        Some(statement)
-            if server.lacks_acknowledging_replicas().await?
-                && server.value(&Dialect::knows_user(&account.user)).await?.is_none() =>
-        {
+        Some(statement) if server.lacks_acknowledging_replicas().await? => {
+            let is_new = server.value(&Dialect::knows_user(&account.user)).await?.is_none();
+            if !is_new || may_have_replicas {
+                return Err(Postponed.into());
+            }
+            // Each replica that comes has it in its copy.
             server.execute(&statement).await?;
             server.dialect.log_session(true)
         }

@@ -90,7 +90,11 @@ fn drive() -> Result<ExitCode> {
     }
     let failed = runs.iter().filter(|run| record.has_failed(run)).count();
     println!("{failed} of {} runs failed; logs: {}", runs.len(), run::place().display());
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let unmade = runs.iter().filter(|run| record.ran_out_of_time(run)).count();
+    if unmade > 0 {
+        println!("{unmade} were NOT made, for the time was up: MINUTES=n gives more, or ONLY makes some");
+    }
+    Ok(if failed + unmade == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Makes all runs, the next one in whatever lane is free. A combination that fails is taken apart.
@@ -101,7 +105,7 @@ fn work_off(known: &Known, runs: &[Run], lanes: usize, limit: Duration, record: 
             loop {
                 let Some(run) = next.lock().expect("runs").next() else { return Ok(()) };
                 let outcomes = if began.elapsed() > limit {
-                    vec![(run.clone(), Outcome::NotRun("the time was up".into()))]
+                    vec![(run.clone(), Outcome::NotRun(record::TIME_IS_UP.into()))]
                 } else {
                     make(known, run)?
                 };

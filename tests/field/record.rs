@@ -38,6 +38,9 @@ fn path() -> PathBuf {
     kept().join("runs.tsv")
 }
 
+/// Why a run was not made that could have been.
+pub const TIME_IS_UP: &str = "the time was up";
+
 /// Around the table in the docs.
 const MARKERS: [&str; 2] = ["<!-- make field writes from here -->\n", "<!-- to here -->\n"];
 
@@ -85,6 +88,10 @@ impl Record {
 
     pub fn has_failed(&self, run: &Run) -> bool {
         matches!(self.0.get(run), Some(Outcome::Failed(_)))
+    }
+
+    pub fn ran_out_of_time(&self, run: &Run) -> bool {
+        matches!(self.0.get(run), Some(Outcome::NotRun(why)) if why == TIME_IS_UP)
     }
 
     /// One condition in one scenario on one server. A combination that failed counts for those of its conditions that fail

@@ -20,6 +20,9 @@ const LIST: &str = "conditions";
 /// Every wait in a run ends; together they end by then, for one that is as patient as most.
 const LIMIT: Duration = Duration::from_secs(600);
 
+/// Patience multiplies where several conditions are slow.
+const LONGEST: Duration = Duration::from_secs(40 * 60);
+
 /// Where logs are.
 pub fn place() -> PathBuf {
     kept().join("logs")
@@ -84,7 +87,7 @@ pub fn make(known: &Known, run: &Run) -> Result<Outcome> {
         if let Some(status) = child.try_wait()? {
             break Some(status);
         }
-        if began.elapsed() > LIMIT * patience {
+        if began.elapsed() > (LIMIT * patience).min(LONGEST) {
             child.kill()?;
             child.wait()?;
             break None;

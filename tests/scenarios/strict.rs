@@ -150,6 +150,29 @@ fn a_primary_with_semi_sync_and_no_replica_becomes_ready() -> Result<()> {
     cluster.wait_ready(2)
 }
 
+/// MySQL would wait for a replica without end, and let nobody in.
+#[test]
+fn with_semi_sync_an_account_is_changed_once_a_replica_is_there() -> Result<()> {
+    let cluster = with_accounts(&SEMI_SYNC, &STRONG, 1)?;
+    cluster.wait_ready(1)?;
+    let new = "M0nitoring!password2";
+    let is_changed = || cluster.sql_as("mysql-0", "monitoring", new, "SELECT 1").is_ok();
+    cluster.set_secret("mysql-passwords", "monitoring", new)?;
+    if !tested().is_mariadb() {
+        set::wait_for_log(&cluster, "mysql-0", "sidecar", "event=account.not_kept")?;
+        ensure!(!is_changed(), "without a replica");
+    }
+    cluster.signal("mysql-0", "mysql", rustix::process::Signal::KILL)?;
+    cluster.wait_for("the server's second start", PATIENCE, || {
+        Ok(cluster.status("mysql-0")?.containers["mysql"].restarts == 1)
+    })?;
+    cluster.wait_ready(1)?;
+    cluster.sql_as("mysql-0", "root", STRONG[0].1, "SELECT 1")?;
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    cluster.wait_for("the new password", PATIENCE, || Ok(is_changed()))
+}
+
 /// The replication account is the one that the sidecar does not exempt.
 #[test]
 fn an_init_connect_that_fails_keeps_no_account_out_but_one_that_is_named() -> Result<()> {

@@ -6,6 +6,7 @@
 //!  a replica    another replica's    taken: its server goes on where these data end
 //!  a replica    the primary's        taken where the primary is of the same set; the sidecar starts replication by GTID
 //!  ordinal 0    a replica's          refused: what it lacks nobody would miss
+//!  ordinal 0    the primary's, which a replica's pod took and never followed with: taken back
 //! ```
 //!
 //! Logs that are named after the former pod get this one's name: a server that does not find its log does not know which
@@ -40,6 +41,8 @@ pub fn claim(
     if former != own {
         let refuse = |why: String| Err(refused(member, layout, former, &why));
         match (own.role(), former.role()) {
+            // A primary's that a replica's pod has taken, and has never followed with: it comes back as it was.
+            (Role::Primary, _) if journal.state == State::Complete => {}
             (Role::Primary, _) => {
                 return refuse(
                     "a replica may lack what others of the set have, and replicas can't follow it; to make a primary of \
@@ -151,6 +154,7 @@ mod tests {
             ("mysql-1", Complete, Some(0), Some(&other), None),
             ("mysql-1", Complete, Some(0), None, None),
             ("mysql-0", Replicating, Some(1), Some(&own), None),
+            ("mysql-0", Complete, Some(1), None, Some(true)),
         ] {
             let (volume, layout) = volume();
             let member = Member::from_hostname(pod).unwrap();
