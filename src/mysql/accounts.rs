@@ -141,8 +141,11 @@ impl Dialect {
     /// Whether an account has the privileges that it needs, by what it says of itself in `SHOW GRANTS`.
     pub fn has_privileges(self, purpose: Purpose, grants: &[String]) -> bool {
         self.privileges(purpose).iter().all(|(privileges, on)| {
-            let granted: Vec<&str> =
-                grants.iter().filter_map(|grant| granted_on(grant, on)).flat_map(|list| list.split(", ")).collect();
+            let granted: Vec<&str> = grants
+                .iter()
+                .filter_map(|grant| granted_on(grant, on))
+                .flat_map(|list| list.split(',').map(str::trim))
+                .collect();
             privileges
                 .split(", ")
                 .all(|privilege| granted.iter().any(|one| *one == privilege || *one == "ALL PRIVILEGES"))
@@ -324,5 +327,8 @@ mod tests {
         assert!(!monitoring(&[global]));
         assert!(!monitoring(&[&global.replace("BINLOG MONITOR, ", ""), schema]));
         assert!(!monitoring(&["GRANT USAGE ON *.* TO `m`@`%`", schema]));
+        // MySQL writes its dynamic privileges without a space between them.
+        let plugin = ["GRANT BACKUP_ADMIN,CONNECTION_ADMIN ON *.* TO `c`@`%`".to_owned()];
+        assert!(Dialect::Mysql { version: (9, 7, 0) }.has_privileges(Purpose::Plugin, &plugin));
     }
 }
