@@ -47,10 +47,10 @@ demo: $(if $(SERVER),servers,packages) ## Three pods from the shipped manifest, 
 	@$(CARGO) test --quiet --locked --release --test demo
 
 .PHONY: test
-test: servers ## All tests on MariaDB 10.11; first start, scale, plugin, some crash points on others: ALSO=name.
+test: servers ## All tests on MariaDB 10.11; first start, scale, plugin, accounts, some crash points on others: ALSO=name.
 	@rm -f $(NOT_TESTED)
 	@NOT_TESTED=$(NOT_TESTED) $(CARGO) test --locked --release -- --test-threads=$(TEST_THREADS)
-	@$(ON_SERVERS) "first_start scale:: plugin::" $(ALSO)
+	@$(ON_SERVERS) "first_start scale:: plugin:: a_set_makes_its_accounts" $(ALSO)
 
 .PHONY: test-family
 test-family: servers ## Scenarios and crash points on all servers, or on some: FAMILY="mariadb-11.8 mysql-9.7:off".

@@ -36,18 +36,28 @@ const SEEN: Duration = Duration::from_secs(60);
 /// Between two looks at the passwords.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// MySQL, with semi-synchronous replication and no replica: the statement would wait for one without end, and nobody, no replica
-/// either, would be let in meanwhile.
+/// Why an account is looked at again soon. The pod may be ready meanwhile: replicas could not connect to a primary that waits
+/// for one.
 #[derive(Debug)]
-struct Postponed;
+enum Later {
+    /// MySQL with semi-synchronous replication: a change waits for a replica without end, and nobody is let in meanwhile.
+    NoReplica,
+    /// It was not seen whether the account is as it should be; why.
+    Unseen(String),
+}
 
-impl fmt::Display for Postponed {
+impl fmt::Display for Later {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("replication is semi-synchronous, and no replica is there to acknowledge the change: it is made when one is")
+        match self {
+            Later::NoReplica => f.write_str(
+                "replication is semi-synchronous, and no replica is connected that could acknowledge a change: it is made when one is",
+            ),
+            Later::Unseen(why) => write!(f, "its privileges are not known: {why}"),
+        }
     }
 }
 
-impl std::error::Error for Postponed {}
+impl std::error::Error for Later {}
 
 /// Keeps them.
 pub struct Accounts {
@@ -94,9 +104,8 @@ impl Accounts {
             self.drop_plugin_account(server).await;
         }
         match self.keep_all(server).await {
-            // It waits for replicas, which can't connect to a primary that waits for it.
-            Err(error) if error.is::<Postponed>() => {
-                warn!(AccountNotKept, "{error:#}");
+            Err(error) if error.is::<Later>() => {
+                self.tell(&error);
                 Ok(())
             }
             kept => kept,
@@ -115,12 +124,14 @@ impl Accounts {
         }
         match self.keep_all(server).await {
             Ok(()) => self.trouble.clear(),
-            Err(error) => {
-                let trouble = Trouble::of(&error);
-                if self.trouble.is_news(&trouble) {
-                    warn!(AccountNotKept, code = trouble.code, "{}", trouble.cause);
-                }
-            }
+            Err(error) => self.tell(&error),
+        }
+    }
+
+    fn tell(&mut self, error: &anyhow::Error) {
+        let trouble = Trouble::of(error);
+        if self.trouble.is_news(&trouble) {
+            warn!(AccountNotKept, code = trouble.code, "{}", trouble.cause);
         }
     }
 
@@ -147,7 +158,7 @@ impl Accounts {
             may_have_replicas = Some(may_have);
             match keep(managed, &password, &settings, may_have, server).await {
                 Ok(()) => drop(self.seen.insert(user.clone(), password)),
-                Err(error) if first.as_ref().err().is_none_or(|first: &anyhow::Error| first.is::<Postponed>()) => {
+                Err(error) if first.as_ref().err().is_none_or(|first: &anyhow::Error| first.is::<Later>()) => {
                     first = Err(error.context(format!("keeping the account {user:?}")));
                 }
                 Err(_) => {}
@@ -171,7 +182,8 @@ impl Accounts {
         if server.lacks_acknowledging_replicas().await.unwrap_or(true) {
             return warn!(
                 AccountNotDropped,
-                "the account {user:?}, which nobody is to use any more, stays for now: {Postponed}"
+                "the account {user:?}, which nobody is to use any more, stays for now: {}",
+                Later::NoReplica
             );
         }
         for statement in server.dialect.drop_account(Purpose::Plugin, user) {
@@ -208,10 +220,12 @@ async fn keep(
     let ManagedAccount { purpose, account } = managed;
     match look_at(managed, settings).await? {
         Seen::AsItShouldBe => return Ok(()),
-        Seen::InitConnectFails => {
-            // Where it stays so, the error says it to who uses the account: the backup, or a replica.
+        Seen::InitConnectFails(why) => {
+            if lacks_acknowledgement(server).await? {
+                return Err(Later::NoReplica.into());
+            }
             exempt_if_possible(managed, settings, server).await;
-            return Ok(());
+            return Err(Later::Unseen(why).into());
         }
         Seen::ToBeMade => {}
     }
@@ -223,10 +237,10 @@ async fn keep(
     let unknown = Secret::new(format!("Aa1!{}", auth::nonce()?));
     let statements = server.dialect.keep_account(*purpose, &account.user, &hosts, password, &unknown);
     let unlogged = match server.dialect.log_session(false) {
-        Some(statement) if server.lacks_acknowledging_replicas().await? => {
+        Some(statement) if lacks_acknowledgement(server).await? => {
             let is_new = server.value(&Dialect::knows_user(&account.user)).await?.is_none();
             if !is_new || may_have_replicas {
-                return Err(Postponed.into());
+                return Err(Later::NoReplica.into());
             }
             // Each replica that comes has it in its copy.
             server.execute(&statement).await?;
@@ -250,6 +264,11 @@ async fn keep(
     kept.map_err(|error| too_weak_in_words(error, &account.user))?;
     info!(AccountKept, account = account.user, "the account is there, with the password that it was given");
     Ok(())
+}
+
+/// Whether a change would wait for a replica that is not there, and nothing could end that. (MariaDB's waits are ended.)
+async fn lacks_acknowledgement(server: &mut Server) -> Result<bool> {
+    Ok(server.dialect.log_session(false).is_some() && server.lacks_acknowledging_replicas().await?)
 }
 
 /// The sidecar's own account may not have the privilege to pass on, and most accounts do without.
@@ -325,8 +344,8 @@ enum Seen {
     AsItShouldBe,
     /// It is not there, or has another password, has expired, or lacks a privilege.
     ToBeMade,
-    /// It was let in by its password, and nothing more can be seen: init_connect fails for it.
-    InitConnectFails,
+    /// It was let in by its password, and nothing more can be seen: init_connect fails for it, in these words.
+    InitConnectFails(String),
 }
 
 /// Found out by being it. Root may be let in from here only: where there is a socket it is tried there.
@@ -347,12 +366,9 @@ async fn look_at(managed: &ManagedAccount, settings: &Sidecar) -> Result<Seen> {
         }
         Err(error) => match error.downcast_ref::<TurnedAway>().and_then(|away| away.refusal) {
             Some(Refusal::Password | Refusal::Expired) => Ok(Seen::ToBeMade),
-            Some(Refusal::InitConnect) => Ok(Seen::InitConnectFails),
-            // Nothing can be seen of it now, and no statement of ours would mend that.
-            Some(Refusal::Limit | Refusal::Locked) => {
-                debug!("what the account {:?} may do can't be seen: {error:#}", managed.account.user);
-                Ok(Seen::AsItShouldBe)
-            }
+            Some(Refusal::InitConnect) => Ok(Seen::InitConnectFails(format!("{error:#}"))),
+            // No statement of ours would mend that.
+            Some(Refusal::Limit | Refusal::Locked) => Err(Later::Unseen(format!("{error:#}")).into()),
             _ => Err(error),
         },
     }

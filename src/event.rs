@@ -120,7 +120,7 @@ events! {
     InventoryWhole, "inventory.whole", "The copy holds every table that the donor held before and after it.";
     CloneProvenAgain, "clone.proven_again", "The server's configuration names other places than when the copy was proven: it is proven again.";
     CloneAnotherBackup, "clone.another_backup", "A copy could not be prepared or proven: another backup is received.";
-    CloneDiscarded, "clone.discarded", "A copy is thrown away, and the volume has no room to note it: the next start begins anew.";
+    CloneDiscarded, "clone.discarded", "A copy is thrown away, and the volume has no room to note it. The next start begins again.";
     ClonePublished, "clone.published", "The copy is in the data directory.";
     EventsUnchangedByFlag, "events.unchanged_by_flag", "The copy may hold enabled events, and `--rehearsal off` forbids the server that would disable them.";
     EventsUnchanged, "events.unchanged", "The copy may hold enabled events, and no server program here can disable them.";
@@ -147,9 +147,9 @@ events! {
     RehearsalOtherServer, "rehearsal.other_server", "No rehearsal: the server program here is of another version than the copy.";
     RehearsalOldServer, "rehearsal.old_server", "No rehearsal: the server is older than MySQL 5.7.";
     RehearsalNoHardLinks, "rehearsal.no_hard_links", "No rehearsal: the volume has no hard links.";
+    CopyPartGone, "clone.part_gone", "A part of a copy that was being published is gone: another copy is received.";
     StageImpostor, "clone.stage_impostor", "A link or a file had the name of a stage, and was removed.";
     UnprovenNotTaken, "copy.unproven_not_taken", "`--take-unproven-stream` does not count: the tool here needs a donor's list of tables.";
-    RehearsalNoRoom, "rehearsal.no_room", "No rehearsal: the volume has no room for copies of the index files of Aria and MyISAM.";
     RehearsalNoLog, "rehearsal.no_log", "No rehearsal: MariaDB before 10.8 leaves no redo log to start on.";
     PrimaryNotAsked, "clone.primary_not_asked", "The primary does not say whether its binary log still begins before the clone.";
     ServerVersionBeyond, "server.version_beyond", "The server is of a later version than those that were tried. It is spoken to as to the latest known one.";

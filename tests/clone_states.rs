@@ -154,7 +154,7 @@ fn a_copy_that_was_removed_while_it_was_published_is_no_copy() {
         let volume = Volume::with(&[&kept[..], staged].concat());
         let ended = volume.clone("mysql-1", &[]);
         assert_eq!(ended.code, Some(20), "{}", ended.log);
-        assert!(ended.log.has_with(Event::CloneDiscarded, "ibdata1 is gone"), "{}", ended.log);
+        assert!(ended.log.has_with(Event::CopyPartGone, "ibdata1 is gone"), "{}", ended.log);
         assert_eq!(volume.names(&volume.data_dir()), ["lost+found"]);
     }
     let volume = Volume::with(&[&kept[..], &[("mysql/user", "x")]].concat());
@@ -169,7 +169,7 @@ fn a_copy_that_was_removed_while_it_was_published_is_no_copy() {
         std::fs::write(stage.join(".mysqlset.json"), &journal).unwrap();
         let ended = volume.clone("mysql-1", &[]);
         assert_eq!(ended.code, Some(20), "{staged}: {}", ended.log);
-        assert!(ended.log.has(Event::CloneDiscarded) && !stage.exists(), "{staged}: {}", ended.log);
+        assert!(ended.log.has(Event::CopyPartGone) && !stage.exists(), "{staged}: {}", ended.log);
     }
 }
 

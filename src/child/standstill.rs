@@ -1,6 +1,7 @@
 //! A child that hangs: for a long time it says nothing, reads nothing and writes nothing, whatever processor time it takes.
 //! (mariadb-backup 10.11 prepares for ever where Aria's log is empty: it computes, and never gets further.)
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 /// Between two looks.
@@ -36,9 +37,11 @@ impl Standstill {
     pub fn is_moving(&mut self, lines: u64) -> bool {
         if self.last.is_none() || self.looked.elapsed() >= PERIOD.min(self.patience / 4) {
             self.looked = Instant::now();
-            let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid)).unwrap_or_default();
-            let seen = Some(Seen { lines, moved: bytes_in(&io) });
-            if !self.is_counted || seen != self.last {
+            let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid));
+            // A program with capabilities of its own is not shown to us.
+            let is_hidden = io.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+            let seen = Some(Seen { lines, moved: bytes_in(&io.unwrap_or_default()) });
+            if is_hidden || !self.is_counted || seen != self.last {
                 (self.last, self.moved) = (seen, Instant::now());
             }
         }

@@ -163,7 +163,8 @@ pub struct Journal {
     /// How often the memory for a prepare was halved, because one was killed with more. Holds for the next backup too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_halvings: u32,
-    /// The latest try to prepare did not begin, or was ended because we were told to stop: neither the backup nor its memory was at fault.
+    /// The latest try to prepare did not begin, or was ended because we were told to stop: neither the backup nor its memory
+    /// was at fault.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub told_to_stop: bool,
     /// A server that may write is changing the copy's events, these among them; which is still to be told. No read-only

@@ -86,6 +86,13 @@ impl Setup<'_> {
                 running.below(memory::ceiling()).wait_while(|| is_wanted() && Instant::now() < deadline)
             })
             .with_context(|| format!("running {}", self.program.path.display()))?;
+        if Instant::now() >= deadline && !ended.status.success() {
+            return Err(self.blame.error(format!(
+                "initialising a private server: {} did not end within {} seconds, and was killed",
+                self.named(),
+                TIME_TO_INITIALISE.as_secs()
+            )));
+        }
         if !ended.status.success() {
             return Err(failure(
                 &format!("initialising a private server: {self_}", self_ = self.named()),

@@ -71,12 +71,18 @@ impl Rehearsal {
         self.program.lacks_log(data)
     }
 
-    /// Bytes that the volume lacks for a shadow of the copy, where it does.
-    pub fn lacks_room(data: &Path) -> Result<Option<u64>> {
+    /// Refuses where the volume has no room for a shadow of the copy.
+    pub fn ensure_room(data: &Path) -> Result<()> {
         let needed = Shadow::room(data)? + ROOM;
         let free = durable::free_bytes(data)
             .map_err(|error| exit::disk_error(error, format!("asking how much is free at {}", data.display())))?;
-        Ok(needed.checked_sub(free).filter(|lacking| *lacking > 0))
+        if needed <= free {
+            return Ok(());
+        }
+        Err(Reason::DiskFull.error(format!(
+            "the rehearsal needs {needed} bytes, for its server writes copies of the index files of Aria and MyISAM, and the volume \
+             has {free} free. The copy is kept: make the volume larger, or say --rehearsal off"
+        )))
     }
 
     /// Rehearses the copy in `data`, with the configuration of the pod. It may be done again, whenever it was interrupted.
@@ -102,6 +108,7 @@ impl Rehearsal {
 
     async fn rehearse(&self, data: &Path, server_config: &Path) -> Result<Opened> {
         let stage = data.parent().unwrap_or(data);
+        Rehearsal::ensure_room(data)?;
         let shadow = Shadow::of(data)?;
         let configuration = PodConfiguration::read(&self.program, server_config, stage, Reason::Rehearsal)?;
         let setup = self.setup(stage, shadow.path().to_owned(), &configuration);

@@ -50,6 +50,7 @@ impl Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     #[test]
     fn a_refusal_counts_after_its_time_and_until_the_receiver_runs() {
         let mut refused = Refused::default();

@@ -129,8 +129,9 @@ impl Members<'_> {
         }
     }
 
-    /// mariadb-backup 10.11 encodes names of other engines' tables twice in what it says of changes: `a@002db`, which is the
-    /// table `a-b`, becomes `a@0040002db`. What it says then is carried out on nothing, and the old data stay beside the new definition.
+    /// mariadb-backup 10.11 encodes the names of other engines' tables twice when it says that they were changed. The files of
+    /// `a-b` are called `a@002db`, and it says `a@0040002db`. The change is carried out on nothing, and the old data stay beside
+    /// the new definition.
     fn note_misspelt(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
         if let Some(meant) = path.decoded_once().filter(|_| self.flavour == Flavour::MariaDb) {
             if self.misspelt.len() >= lost::MOST {

@@ -68,6 +68,12 @@ fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()
     Ok(())
 }
 
+/// The tool copies InnoDB's own; the server keeps its log of such statements by then.
+fn wait_for_a_backup(cluster: &Cluster) -> Result<()> {
+    let copied = cluster.volume("mysql-1").join(".mysqlset-mysql-stage/data/ibdata1");
+    cluster.wait_for("a backup that has begun", PATIENCE, || Ok(copied.exists()))
+}
+
 /// Tables that are there with a row, statements while they are copied, and the tables that are there in the end.
 fn comes_right(made: &[&str], meanwhile: &str, tables: &[&str]) -> Result<()> {
     let cluster = primary_with_slow_clones_and("1")?;
@@ -77,9 +83,7 @@ fn comes_right(made: &[&str], meanwhile: &str, tables: &[&str]) -> Result<()> {
         on_primary(&format!("CREATE TABLE {table} (id INT) ENGINE=MyISAM; INSERT INTO {table} VALUES ({row})"))?;
     }
     cluster.scale(2);
-    // The tool copies InnoDB's own; the server keeps its log of such statements by now.
-    let copied = cluster.volume("mysql-1").join(".mysqlset-mysql-stage/data/ibdata1");
-    cluster.wait_for("a backup that has begun", PATIENCE, || Ok(copied.exists()))?;
+    wait_for_a_backup(&cluster)?;
     on_primary(meanwhile)?;
     ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone was over before all was said");
     cluster.wait_ready(2)?;
@@ -166,8 +170,7 @@ fn odd_names_come_right(meanwhile: &str) -> Result<Cluster> {
         ))?;
     }
     cluster.scale(2);
-    let copied = cluster.volume("mysql-1").join(".mysqlset-mysql-stage/data/ibdata1");
-    cluster.wait_for("a backup that has begun", PATIENCE, || Ok(copied.exists()))?;
+    wait_for_a_backup(&cluster)?;
     on_primary(meanwhile)?;
     ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone was over before all was said");
     cluster.wait_ready(2)?;

@@ -150,6 +150,18 @@ fn a_primary_with_semi_sync_and_no_replica_becomes_ready() -> Result<()> {
     cluster.wait_ready(2)
 }
 
+#[test]
+fn a_locked_account_is_said_and_keeps_no_primary_from_being_ready() -> Result<()> {
+    let cluster = with_accounts(&Strict { name: "", mariadb: &[], mysql: &[] }, &STRONG, 1)?;
+    cluster.wait_ready(1)?;
+    cluster.sql_as("mysql-0", "root", STRONG[0].1, "ALTER USER monitoring@'%' ACCOUNT LOCK")?;
+    cluster.signal("mysql-0", "sidecar", rustix::process::Signal::KILL)?;
+    set::wait_for_log(&cluster, "mysql-0", "sidecar", "event=account.not_kept")?;
+    let log = cluster.logs("mysql-0", "sidecar");
+    ensure!(log.contains("\"monitoring\"") && log.contains("ACCOUNT UNLOCK"), "{log}");
+    cluster.wait_ready(1)
+}
+
 /// MySQL would wait for a replica without end, and let nobody in.
 #[test]
 fn with_semi_sync_an_account_is_changed_once_a_replica_is_there() -> Result<()> {

@@ -162,10 +162,15 @@ impl Copying<'_> {
         tell(self.change_of_events(), &journal.changing_events.take().unwrap_or_default());
     }
 
-    /// The events that must be changed. They are looked at on a shadow of the copy, where there is room for one.
+    /// The events that must be changed. They are looked at on a shadow of the copy, as in the rehearsal, where there is one.
     async fn look_for_events<'a>(&self, data: &Path, on: impl Fn(&Path, Access) -> Setup<'a>) -> Result<Vec<String>> {
-        let has_room = self.rehearsal.is_some() && Rehearsal::lacks_room(data)?.is_none();
-        let shadow = has_room.then(|| Shadow::of(data)).transpose()?;
+        let shadow = match &self.rehearsal {
+            Some(_) => {
+                Rehearsal::ensure_room(data)?;
+                Some(Shadow::of(data)?)
+            }
+            None => None,
+        };
         let place = shadow.as_ref().map_or(data, Shadow::path);
         let mut own_server = on(place, Access::ReadOnly).start(&|| true).await?;
         let found = events::concerned(&mut own_server.server, self.change_of_events()).await;

@@ -1,8 +1,9 @@
 //! What is to become of a data directory that was found in some state.
 
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{ask_primary, owner};
 use crate::cli::{OnBrokenReplica, OnHalfMade, OnLostPrimary};
@@ -43,7 +44,7 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
                 layout,
                 journal,
                 || ask_primary(settings),
-                || Ok(ServerConfig::read(&settings.server_config, None)?.get("log_bin").map(str::to_owned)),
+                || base_of_logs(&ServerConfig::read(&settings.server_config, None)?),
             )?;
             if may_be_replaced(settings, layout, &journal) {
                 return Ok(Next::Replace(Box::new(journal)));
@@ -76,7 +77,7 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
                      with a dot first too, to clone again"
                 )));
             }
-            warn!(CloneDiscarded, "a copy was being published, and {name} is gone since: cloning again");
+            warn!(CopyPartGone, "a copy was being published, and {name} is gone since: cloning again");
             Ok(Next::Make(Some(Journal::receiving(0))))
         }
         Found::Interrupted(journal)
@@ -137,6 +138,16 @@ fn may_be_replaced(settings: &Clone, layout: &Layout, journal: &Journal) -> bool
         return refuse("it was less than a day ago; delete the volume to have it cloned all the same");
     }
     true
+}
+
+/// What the names of this pod's binary logs begin with: as `log_bin` says, else the host's name, in whose namespace we are too.
+fn base_of_logs(config: &ServerConfig) -> Result<String> {
+    let configured = config.get("log_bin").map(Path::new).and_then(Path::file_name);
+    if let Some(name) = configured {
+        return Ok(name.to_string_lossy().into_owned());
+    }
+    let host = hostname::get().context("asking the machine for its hostname")?;
+    Ok(format!("{}-bin", host.to_string_lossy().split('.').next().unwrap_or_default()))
 }
 
 fn give_way(settings: &Clone, reason: Reason, problem: String) -> Result<Next> {

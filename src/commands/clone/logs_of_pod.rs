@@ -17,42 +17,49 @@ const INDEX: &str = ".index";
 /// As servers make an index.
 const INDEX_MODE: u32 = 0o660;
 
-/// Gives the logs of the pod with that ordinal this pod's name, in whatever set it was, but for those that `log_bin` names.
-/// Ended anywhere, it goes on from there: the old index goes last.
+/// Gives the logs of the pod with that ordinal this pod's name, in whatever set it was. `server_base` is the name that this
+/// pod's server will look for: with `log_bin = NAME`, or in its node's network, it is another, and nothing is renamed. Nor is
+/// anything written over. Ended anywhere, it goes on from there: the old index goes last.
 pub fn rename(
     data_dir: &Path,
     former: Ordinal,
     own: &Member,
-    log_bin: impl FnOnce() -> Result<Option<String>>,
+    server_base: impl FnOnce() -> Result<String>,
 ) -> Result<()> {
-    let failed = |error| exit::disk_error(error, format!("renaming binary logs in {}", data_dir.display()));
     let names: Vec<String> = Contents::of(data_dir)?.foreign_names().map(str::to_owned).collect();
     let ours = format!("{own}{END}");
     let of_former = format!("-{former}{END}");
     let bases = names.iter().filter_map(|name| name.strip_suffix(INDEX));
     let bases: Vec<&str> = bases.filter(|base| base.ends_with(&of_former) && *base != ours).collect();
-    if bases.is_empty() {
+    match bases[..] {
+        [base] if server_base()? == ours => rename_logs(data_dir, &names, base, &ours),
+        // Which of several is the latest is not known.
+        _ => Ok(()),
+    }
+}
+
+fn rename_logs(data_dir: &Path, names: &[String], base: &str, ours: &str) -> Result<()> {
+    let failed = |error| exit::disk_error(error, format!("renaming binary logs in {}", data_dir.display()));
+    let parts = |base: &str| -> Vec<String> {
+        let ends = names.iter().filter_map(|name| name.strip_prefix(base)?.strip_prefix('.'));
+        ends.filter(|end| *end == "state" || is_number(end)).map(str::to_owned).collect()
+    };
+    let (theirs, there) = (parts(base), parts(ours));
+    if theirs.iter().any(|part| there.contains(part)) {
         return Ok(());
     }
-    let configured = log_bin()?.unwrap_or_default();
-    let configured = Path::new(&configured).file_name().unwrap_or_default();
-    for base in bases.into_iter().filter(|base| configured != *base) {
-        for name in &names {
-            let end = name.strip_prefix(base).and_then(|rest| rest.strip_prefix('.'));
-            if let Some(end) = end.filter(|end| *end == "state" || is_number(end)) {
-                std::fs::rename(data_dir.join(name), data_dir.join(format!("{ours}.{end}"))).map_err(failed)?;
-            }
-        }
-        let old = data_dir.join(format!("{base}{INDEX}"));
-        let text = std::fs::read_to_string(&old).map_err(failed)?;
-        let renamed: String = text.lines().map(|line| renamed(line, base, &ours) + "\n").collect();
-        durable::replace(&data_dir.join(format!("{ours}{INDEX}")), renamed.as_bytes(), INDEX_MODE).map_err(failed)?;
-        let owner = std::fs::metadata(&old).map_err(failed)?;
-        chown(data_dir.join(format!("{ours}{INDEX}")), Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
-        durable::remove_if_there(&old).map_err(failed)?;
-        durable::sync_directory(data_dir).map_err(failed)?;
+    for part in theirs {
+        std::fs::rename(data_dir.join(format!("{base}.{part}")), data_dir.join(format!("{ours}.{part}")))
+            .map_err(failed)?;
     }
-    Ok(())
+    let old = data_dir.join(format!("{base}{INDEX}"));
+    let text = std::fs::read_to_string(&old).map_err(failed)?;
+    let renamed: String = text.lines().map(|line| renamed(line, base, ours) + "\n").collect();
+    durable::replace(&data_dir.join(format!("{ours}{INDEX}")), renamed.as_bytes(), INDEX_MODE).map_err(failed)?;
+    let owner = std::fs::metadata(&old).map_err(failed)?;
+    chown(data_dir.join(format!("{ours}{INDEX}")), Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
+    durable::remove_if_there(&old).map_err(failed)?;
+    durable::sync_directory(data_dir).map_err(failed)
 }
 
 /// A line of an index: a path to a log.
@@ -84,7 +91,7 @@ mod tests {
         }
         let own = Member::from_hostname("db-1").unwrap();
         for _ in 0..2 {
-            rename(directory.path(), Ordinal(0), &own, || Ok(None)).unwrap();
+            rename(directory.path(), Ordinal(0), &own, || Ok(format!("{own}-bin"))).unwrap();
         }
         let names: Vec<String> = Contents::of(directory.path()).unwrap().foreign_names().map(str::to_owned).collect();
         let kept = ["ibdata1", "mysql-0.pid", "mysql-10-bin.000001", "mysql-10-bin.index", "relay-bin.index"];
@@ -95,16 +102,31 @@ mod tests {
     }
 
     #[test]
-    fn logs_that_log_bin_names_keep_their_names() {
+    fn logs_that_the_server_will_look_for_keep_their_names() {
         let directory = tempfile::tempdir().unwrap();
         for name in ["shop-0-bin.000001", "shop-0-bin.index"] {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
         let own = Member::from_hostname("db-0").unwrap();
-        rename(directory.path(), Ordinal(0), &own, || Ok(Some("logs/shop-0-bin".to_owned()))).unwrap();
+        rename(directory.path(), Ordinal(0), &own, || Ok("shop-0-bin".to_owned())).unwrap();
         assert!(directory.path().join("shop-0-bin.index").exists());
         // A set of another name, the same ordinal.
-        rename(directory.path(), Ordinal(0), &own, || Ok(None)).unwrap();
+        rename(directory.path(), Ordinal(0), &own, || Ok(format!("{own}-bin"))).unwrap();
         assert!(directory.path().join("db-0-bin.000001").exists() && directory.path().join("db-0-bin.index").exists());
+    }
+
+    /// A node's name before, as with the nodes' network: the logs of today are not written over.
+    #[test]
+    fn logs_that_are_there_already_are_not_written_over() {
+        let directory = tempfile::tempdir().unwrap();
+        for base in ["db-0-bin", "worker-0-bin"] {
+            std::fs::write(directory.path().join(format!("{base}.000001")), base).unwrap();
+            std::fs::write(directory.path().join(format!("{base}.index")), format!("./{base}.000001\n")).unwrap();
+        }
+        let own = Member::from_hostname("db-0").unwrap();
+        rename(directory.path(), Ordinal(0), &own, || Ok(format!("{own}-bin"))).unwrap();
+        for base in ["db-0-bin", "worker-0-bin"] {
+            assert_eq!(std::fs::read_to_string(directory.path().join(format!("{base}.000001"))).unwrap(), base);
+        }
     }
 }

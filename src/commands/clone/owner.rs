@@ -27,14 +27,14 @@ use crate::wire::message::Report;
 /// Where MySQL keeps a server's UUID.
 const UUID_FILE: &str = "auto.cnf";
 
-/// Makes the data this pod's, or refuses them. `ask_primary` is asked only where its word is needed, and `log_bin` only where
-/// there are logs of another pod's name.
+/// Makes the data this pod's, or refuses them. `ask_primary` is asked only where its word is needed, and for
+/// the name of the server's logs only where there are some of another pod's name.
 pub fn claim(
     member: &Member,
     layout: &Layout,
     journal: Journal,
     ask_primary: impl FnOnce() -> Result<Report, String>,
-    configured: impl FnOnce() -> Result<Option<String>>,
+    server_base: impl FnOnce() -> Result<String>,
 ) -> Result<Journal> {
     let own = member.ordinal;
     let former = former_owner(&journal).unwrap_or(own);
@@ -59,12 +59,12 @@ pub fn claim(
             (Role::Replica, Role::Replica) => {}
         }
         // First: a start that ends here finds the former owner, and does it again.
-        logs_of_pod::rename(&layout.data_dir, former, member, configured)?;
+        logs_of_pod::rename(&layout.data_dir, former, member, server_base)?;
         renew_identity(layout)?;
         info!(DataTaken, former = %former, own = %own, "the data are another pod's of this set: taken");
     } else {
         // A set of another name may have had them.
-        logs_of_pod::rename(&layout.data_dir, own, member, configured)?;
+        logs_of_pod::rename(&layout.data_dir, own, member, server_base)?;
     }
     if journal.ordinal == Some(own.0) {
         return Ok(journal);
@@ -159,7 +159,7 @@ mod tests {
             let (volume, layout) = volume();
             let member = Member::from_hostname(pod).unwrap();
             let ask = || primary.map(report).ok_or_else(|| "nobody listens".to_owned());
-            let claimed = claim(&member, &layout, journal(state, ordinal, &own), ask, || Ok(None));
+            let claimed = claim(&member, &layout, journal(state, ordinal, &own), ask, || Ok(format!("{member}-bin")));
             let has_uuid = volume.path().join(UUID_FILE).exists();
             let what = format!("{pod} {state} {ordinal:?} {primary:?}");
             match (claimed, taken) {

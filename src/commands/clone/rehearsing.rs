@@ -11,7 +11,6 @@ use super::copying::Copying;
 use super::ways::Ways;
 use crate::backup_tool::Prepared;
 use crate::cli::Rehearse;
-use crate::datadir::journal::Unproven;
 use crate::datadir::layout::Layout;
 use crate::event::{info, warn};
 use crate::exit::{self, Reason};
@@ -102,18 +101,6 @@ impl Copying<'_> {
             warn!(
                 RehearsalNoLog,
                 "no rehearsal: a prepare by MariaDB before 10.8 leaves no log to start on without writing"
-            );
-            return Ok(None);
-        }
-        if let Some(lacking) = Rehearsal::lacks_room(&data)? {
-            if self.ways.doubt() == Some(Unproven::PrepareWords) {
-                let why = format!("{}, and the volume lacks {lacking} bytes for a rehearsal", Unproven::PrepareWords);
-                return Ok(Some(Prepared::Failed(Reason::DiskFull.error(why))));
-            }
-            warn!(
-                RehearsalNoRoom,
-                lacking_bytes = lacking,
-                "no rehearsal: the volume lacks room for copies of the index files of Aria and MyISAM, which its server writes"
             );
             return Ok(None);
         }
