@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::short::output_within;
 use super::*;
 
 fn shell(script: &str) -> Running {

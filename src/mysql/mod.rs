@@ -14,6 +14,7 @@ pub mod inventory;
 pub mod left_out;
 pub mod opening;
 pub mod plugin;
+mod reaching;
 pub mod refusal;
 pub mod status;
 pub mod storage;
@@ -25,7 +26,6 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
@@ -35,6 +35,7 @@ use crate::settings::{Account, HostPort};
 pub use client::ServerError;
 use client::{Address, Client, Error, Login, Table};
 use dialect::{Dialect, Statement};
+use reaching::{first_that_answers, has_tcp, log_in};
 use refusal::Refusal;
 use status::ReplicationStatus;
 use trouble::code_of;
@@ -53,12 +54,6 @@ const SEMI_SYNC_WAIT: &str = "Waiting for semi-sync ACK";
 
 /// ER_QUERY_INTERRUPTED.
 const INTERRUPTED: u16 = 1317;
-
-/// The longest that connecting to one address may take where there are others.
-const ONE_OF_SEVERAL: Duration = Duration::from_secs(2);
-
-/// The longest that a name server may take: five seconds are lost where it loses a question.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(15);
 
 /// ER_PARSE_ERROR.
 const PARSE_ERROR: u16 = 1064;
@@ -294,16 +289,6 @@ impl Drop for Watching {
     }
 }
 
-async fn log_in(address: &HostPort, account: &Account) -> Result<Client, Error> {
-    let password = account.password.current();
-    let login = Login { user: &account.user, password: password.reveal() };
-    let address = match &account.socket {
-        Some(socket) => Address::Socket(socket),
-        None => Address::Tcp { host: &address.host, port: address.port },
-    };
-    Client::connect(address, &login).await
-}
-
 /// Whether an error is the server's word, and not the want of one.
 fn is_answer(error: &Error) -> bool {
     !matches!(error, Error::Io(_))
@@ -340,43 +325,6 @@ fn refused_at_first_statement(error: anyhow::Error) -> anyhow::Error {
 /// The entrypoint's server of a first start or an upgrade.
 fn temporary() -> anyhow::Error {
     Event::ServerTemporary.because("networking is disabled: this is the entrypoint's temporary server").into()
-}
-
-/// Connects to the first address of a host that answers. One that is silent doesn't take the time of those behind it, nor does a
-/// name server.
-async fn first_that_answers(address: &HostPort, account: &Account) -> Result<Result<Client, Error>> {
-    let mut addresses = if account.socket.is_some() { vec![address.clone()] } else { look_up(address).await? };
-    let last = addresses.pop().context("the name has no address")?;
-    for one in addresses {
-        match timeout(ONE_OF_SEVERAL, log_in(&one, account)).await {
-            Err(_) | Ok(Err(Error::Io(_))) => {}
-            Ok(answer) => return Ok(answer),
-        }
-    }
-    timeout(CONNECT_LIMIT, log_in(&last, account)).await.context("it does not answer")
-}
-
-/// The addresses of a host, none of them twice.
-async fn look_up(address: &HostPort) -> Result<Vec<HostPort>> {
-    if address.address().is_some() {
-        return Ok(vec![address.clone()]);
-    }
-    let found = timeout(LOOKUP_LIMIT, lookup_host((address.host.as_str(), address.port))).await;
-    let found = found.context("the name server does not answer")?;
-    let found = found.with_context(|| format!("the name {} does not resolve", address.host))?;
-    let mut addresses: Vec<HostPort> = Vec::new();
-    for one in found.map(|one| HostPort { host: one.ip().to_string(), port: address.port }) {
-        if !addresses.contains(&one) {
-            addresses.push(one);
-        }
-    }
-    Ok(addresses)
-}
-
-/// Whether anybody listens there.
-async fn has_tcp(address: &HostPort) -> bool {
-    let connecting = TcpStream::connect((address.host.as_str(), address.port));
-    matches!(timeout(CONNECT_LIMIT, connecting).await, Ok(Ok(_)))
 }
 
 /// What a server says about replication; `None` where it has no source.
