@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::Shared;
 use super::manifest::{Manifests, PodManagementPolicy};
 use super::pod::Pod;
+use super::{Pods, Shared};
 
 const PERIOD: Duration = Duration::from_millis(15);
 
@@ -85,7 +85,7 @@ fn step(shared: &Arc<Shared>, wish: &Wish) -> Result<()> {
     }
     let in_order = manifests.stateful_set.spec.pod_management_policy == PodManagementPolicy::OrderedReady;
     for ordinal in 0..replicas {
-        let pod = shared.pods.lock().expect("pods").get(&ordinal).cloned();
+        let pod = shared.pods.lock().expect("pods").there.get(&ordinal).cloned();
         match pod {
             None if in_order => return create(shared, ordinal),
             None => create(shared, ordinal)?,
@@ -96,7 +96,8 @@ fn step(shared: &Arc<Shared>, wish: &Wish) -> Result<()> {
     if replace_one(shared, &manifests, replicas) {
         return Ok(());
     }
-    let highest = shared.pods.lock().expect("pods").iter().next_back().map(|(ordinal, pod)| (*ordinal, pod.clone()));
+    let highest =
+        shared.pods.lock().expect("pods").there.iter().next_back().map(|(ordinal, pod)| (*ordinal, pod.clone()));
     if let Some((ordinal, pod)) = highest
         && ordinal >= replicas
         && !pod.deleted.swap(true, Ordering::AcqRel)
@@ -109,7 +110,7 @@ fn step(shared: &Arc<Shared>, wish: &Wish) -> Result<()> {
 /// A pod in whose name's way the set can't make its own, for it does not take it over.
 fn stranger(shared: &Shared, selector: &BTreeMap<String, String>) -> Option<String> {
     let pods = shared.pods.lock().expect("pods");
-    pods.values().find(|pod| !pod.has_labels(selector)).map(|pod| pod.name.clone())
+    pods.there.values().find(|pod| !pod.has_labels(selector)).map(|pod| pod.name.clone())
 }
 
 /// A rolling update: the last pod that is not of what was applied last goes, once all behind it are ready. Whether there is
@@ -117,7 +118,7 @@ fn stranger(shared: &Shared, selector: &BTreeMap<String, String>) -> Option<Stri
 fn replace_one(shared: &Shared, manifests: &Arc<Manifests>, replicas: u32) -> bool {
     let pods = shared.pods.lock().expect("pods");
     let is_old = |pod: &&Arc<Pod>| !Arc::ptr_eq(&pod.manifests, manifests);
-    let from_last = || pods.range(..replicas).rev().map(|(_, pod)| pod);
+    let from_last = || pods.there.range(..replicas).rev().map(|(_, pod)| pod);
     let Some(old) = from_last().find(is_old) else { return false };
     let behind_are_ready = from_last().take_while(|pod| !is_old(pod)).all(|pod| pod.is_ready());
     if behind_are_ready && !old.deleted.swap(true, Ordering::AcqRel) {
@@ -137,13 +138,14 @@ fn create(shared: &Arc<Shared>, ordinal: u32) -> Result<()> {
         .collect();
     let pod = Pod::start(shared, &name, claims)?;
     shared.event(format!("{name}: created"));
-    shared.pods.lock().expect("pods").insert(ordinal, pod);
+    shared.pods.lock().expect("pods").there.insert(ordinal, pod);
     Ok(())
 }
 
 fn forget_the_gone(shared: &Shared) {
-    let mut former = shared.former.lock().expect("former pods");
-    shared.pods.lock().expect("pods").retain(|_, pod| {
+    let mut pods = shared.pods.lock().expect("pods");
+    let Pods { there, former } = &mut *pods;
+    there.retain(|_, pod| {
         let is_gone = pod.gone.load(Ordering::Acquire);
         if is_gone {
             former.insert(pod.name.clone(), (pod.network.addresses.clone(), Instant::now()));
@@ -154,7 +156,7 @@ fn forget_the_gone(shared: &Shared) {
 
 /// The test is over: nobody waits for grace periods.
 fn end_all(shared: &Shared) {
-    let pods: Vec<Arc<Pod>> = shared.pods.lock().expect("pods").values().cloned().collect();
+    let pods: Vec<Arc<Pod>> = shared.pods.lock().expect("pods").there.values().cloned().collect();
     shared.stop_listening();
     for pod in &pods {
         pod.deleted.store(true, Ordering::Release);
@@ -169,5 +171,5 @@ fn end_all(shared: &Shared) {
     while std::time::Instant::now() < deadline && pods.iter().any(|pod| !pod.gone.load(Ordering::Acquire)) {
         std::thread::sleep(PERIOD);
     }
-    shared.pods.lock().expect("pods").clear();
+    shared.pods.lock().expect("pods").there.clear();
 }

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, UdpSocket};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -68,7 +67,7 @@ pub fn start(shared: &Arc<Shared>) -> Result<()> {
         loop {
             let received = socket.recv_from(&mut packet);
             let Some(cluster) = cluster.upgrade() else { return };
-            if cluster.ended.load(Ordering::Acquire) {
+            if cluster.is_over() {
                 return;
             }
             let Ok((length, asker)) = received else { continue };
@@ -162,13 +161,12 @@ fn addresses_of(name: &str, cluster: &Shared) -> Vec<IpAddr> {
     let Some(service) = named(&spec.service_name) else { return Vec::new() };
     let all = service.spec.publish_not_ready_addresses;
     let pods = cluster.pods.lock().expect("pods");
-    let served = pods.values().filter(|pod| pod.has_labels(&service.spec.selector));
+    let served = pods.there.values().filter(|pod| pod.has_labels(&service.spec.selector));
     let published = served.filter(|pod| all || pod.status.lock().expect("status").ready);
     let found =
         published.filter(|pod| name == spec.service_name || name == format!("{}.{}", pod.name, spec.service_name));
-    let former = cluster.former.lock().expect("former pods");
     let is_stale = *cluster.resolver.lock().expect("resolver") == Mode::Stale;
-    let stale = |pod: &str| former.get(pod).filter(|(_, since)| is_stale && since.elapsed() < STALE);
+    let stale = |pod: &str| pods.former.get(pod).filter(|(_, since)| is_stale && since.elapsed() < STALE);
     found
         .flat_map(|pod| stale(&pod.name).map_or_else(|| pod.network.addresses.clone(), |(old, _)| old.clone()))
         .collect()
@@ -176,7 +174,7 @@ fn addresses_of(name: &str, cluster: &Shared) -> Vec<IpAddr> {
 
 fn one_that_is_ready(service: &Service, cluster: &Shared) -> Vec<IpAddr> {
     let pods = cluster.pods.lock().expect("pods");
-    let served = pods.values().filter(|pod| pod.has_labels(&service.spec.selector));
+    let served = pods.there.values().filter(|pod| pod.has_labels(&service.spec.selector));
     let ready: Vec<&Vec<IpAddr>> = served.filter(|pod| pod.is_ready()).map(|pod| &pod.network.addresses).collect();
     let dice = std::hash::RandomState::new().build_hasher().finish() as usize;
     if ready.is_empty() { Vec::new() } else { ready[dice % ready.len()].clone() }

@@ -27,17 +27,18 @@ pub mod kustomize;
 pub mod logged;
 pub mod manifest;
 pub mod network;
+pub mod overdue;
 pub mod pod;
 mod probes;
 mod said;
 pub mod servers;
+mod shared;
 mod spawner;
 mod volumes;
 mod work_directory;
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,6 +55,7 @@ use images::Images;
 use manifest::Manifests;
 use network::Network;
 use pod::{Pod, PodStatus};
+pub use shared::{Pods, Shared};
 use volumes::Claims;
 pub use work_directory::{work_directory, work_directory_on_disk};
 
@@ -66,63 +68,8 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 /// Long enough for a slow machine; nothing waits this long when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What the parts of one cluster share.
-pub struct Shared {
-    manifests: RwLock<Arc<Manifests>>,
-    pub directory: PathBuf,
-    pub images: Images,
-    pub network: Network,
-    /// What the conditions of this run make of the world around the pods.
-    pub surroundings: Surroundings,
-    pub claims: Claims,
-    pub pods: Mutex<BTreeMap<u32, Arc<Pod>>>,
-    /// The last addresses of pods that are gone, by name, and since when they are.
-    former: Mutex<BTreeMap<String, (Vec<IpAddr>, Instant)>>,
-    /// By name, and in each by key.
-    pub secrets: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
-    events: Mutex<Vec<String>>,
-    /// Each kind of probe's failure once.
-    unhealthy: Mutex<Vec<String>>,
-    listener: Mutex<Option<Sender<String>>>,
-    /// As the set's Secret has it at first.
-    root_password: String,
-    resolver: Mutex<dns::Mode>,
-    ended: AtomicBool,
-    started: Instant,
-    numbers: AtomicU64,
-}
-
-impl Shared {
-    /// What was applied last.
-    pub fn manifests(&self) -> Arc<Manifests> {
-        self.manifests.read().expect("manifests").clone()
-    }
-
-    /// A pod's own name with the cluster's domain.
-    pub fn fully_qualified(&self, pod: &str) -> String {
-        let service = &self.manifests().stateful_set.spec.service_name;
-        format!("{pod}.{service}.default.svc.{}", self.surroundings.domain)
-    }
-
-    /// A number that was not given before.
-    pub fn next_number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Notes what happened.
-    pub fn event(&self, text: String) {
-        let line = format!("{:7.2} {text}", self.started.elapsed().as_secs_f64());
-        if let Some(listener) = self.listener.lock().expect("listener").as_ref() {
-            let _ = listener.send(text);
-        }
-        self.events.lock().expect("events").push(line);
-    }
-
-    /// Tells the listener no more: what comes is the cluster's own end.
-    fn stop_listening(&self) {
-        *self.listener.lock().expect("listener") = None;
-    }
-}
+/// How long a client waits for all its statements; the longest that a scenario gives it ends in half of that.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A StatefulSet that runs on this machine.
 pub struct Cluster {
@@ -168,7 +115,6 @@ impl Cluster {
             manifests: RwLock::new(Arc::new(manifests)),
             directory,
             pods: Mutex::default(),
-            former: Mutex::default(),
             secrets: Mutex::new(secrets),
             events: Mutex::default(),
             unhealthy: Mutex::default(),
@@ -180,6 +126,7 @@ impl Cluster {
             started: Instant::now(),
             numbers: AtomicU64::new(0),
         });
+        overdue::watch(&shared);
         dns::start(&shared)?;
         let controller = Controller::start(&shared);
         Ok(Cluster { shared, controller })
@@ -198,7 +145,7 @@ impl Cluster {
 
     /// Gives all pods that are there a label.
     pub fn label_pods(&self, name: &str, value: &str) {
-        for pod in self.shared.pods.lock().expect("pods").values() {
+        for pod in self.shared.pods.lock().expect("pods").there.values() {
             pod.labels.lock().expect("labels").insert(name.to_owned(), value.to_owned());
         }
     }
@@ -208,7 +155,7 @@ impl Cluster {
         self.wait_for(&format!("{count} pods to be replaced"), PATIENCE, || {
             let manifests = self.shared.manifests();
             let pods = self.shared.pods.lock().expect("pods");
-            let of_now = pods.values().filter(|pod| Arc::ptr_eq(&pod.manifests, &manifests)).count();
+            let of_now = pods.there.values().filter(|pod| Arc::ptr_eq(&pod.manifests, &manifests)).count();
             drop(pods);
             Ok(of_now == count && self.ready_pods().len() == count)
         })
@@ -219,7 +166,7 @@ impl Cluster {
         let mut secrets = self.shared.secrets.lock().expect("secrets");
         secrets.entry(name.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
         let pods = self.shared.pods.lock().expect("pods");
-        pods.values().try_for_each(|pod| volumes::renew_secret(&self.shared, pod, name, key, value))
+        pods.there.values().try_for_each(|pod| volumes::renew_secret(&self.shared, pod, name, key, value))
     }
 
     /// How the cluster's name server behaves from now on.
@@ -279,7 +226,7 @@ impl Cluster {
 
     fn find(&self, name: &str) -> Result<Arc<Pod>> {
         let pods = self.shared.pods.lock().expect("pods");
-        pods.values().find(|pod| pod.name == name).cloned().with_context(|| format!("there is no pod {name}"))
+        pods.there.values().find(|pod| pod.name == name).cloned().with_context(|| format!("there is no pod {name}"))
     }
 
     /// What is known of a pod.
@@ -311,8 +258,7 @@ impl Cluster {
 
     /// All that a container wrote, of all its starts and of all pods of the name.
     pub fn logs(&self, pod: &str, container: &str) -> String {
-        let path = self.shared.directory.join("logs").join(pod).join(format!("{container}.log"));
-        String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+        self.shared.logs(pod, container)
     }
 
     /// A pod's network may be cut and mended again.
@@ -340,12 +286,19 @@ impl Cluster {
 
     /// The client as root, connected to a pod's server over TCP; what it is to do comes by its input.
     pub fn client_of_root(&self, pod: &str) -> Result<Command> {
-        self.client(pod, "root", &self.shared.root_password)
+        self.client(self.command("env"), pod, "root", &self.shared.root_password)
     }
 
-    fn client(&self, pod: &str, user: &str, password: &str) -> Result<Command> {
-        let mut command = self.command("mariadb");
-        command.args(["--no-defaults", "--connect-timeout=5", "-h", &self.address(pod)?.to_string(), "-u", user]);
+    fn client(&self, mut command: Command, pod: &str, user: &str, password: &str) -> Result<Command> {
+        command.args([
+            "mariadb",
+            "--no-defaults",
+            "--connect-timeout=5",
+            "-h",
+            &self.address(pod)?.to_string(),
+            "-u",
+            user,
+        ]);
         let first = &self.shared.surroundings.client;
         if !first.is_empty() {
             command.arg(format!("--init-command={first}"));
@@ -361,10 +314,17 @@ impl Cluster {
 
     /// The same as another user.
     pub fn sql_as(&self, pod: &str, user: &str, password: &str, statements: &str) -> Result<Vec<Vec<String>>> {
-        let mut command = self.client(pod, user, password)?;
+        let mut limited = self.command("timeout");
+        limited.args(["--signal=KILL", &ANSWER_TIMEOUT.as_secs().to_string()]);
+        let mut command = self.client(limited, pod, user, password)?;
         command.args(["-N", "-B", "-e", statements]);
         let output = command.output()?;
         let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.signal().is_none(),
+            "{pod}: {statements}: no answer after {} s",
+            ANSWER_TIMEOUT.as_secs()
+        );
         ensure!(output.status.success(), "{pod}: {statements}: {}", error.trim());
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect())
@@ -382,14 +342,14 @@ impl Cluster {
     /// Ready pods.
     pub fn ready_pods(&self) -> Vec<String> {
         let pods = self.shared.pods.lock().expect("pods");
-        let ready = pods.values().filter(|pod| pod.status.lock().expect("status").ready);
+        let ready = pods.there.values().filter(|pod| pod.status.lock().expect("status").ready);
         ready.map(|pod| pod.name.clone()).collect()
     }
 
     /// Waits until exactly so many pods are there and all of them are ready.
     pub fn wait_ready(&self, count: usize) -> Result<()> {
         self.wait_for(&format!("{count} pods to be ready"), PATIENCE, || {
-            Ok(self.ready_pods().len() == count && self.shared.pods.lock().expect("pods").len() == count)
+            Ok(self.ready_pods().len() == count && self.shared.pods.lock().expect("pods").there.len() == count)
         })
     }
 
@@ -416,31 +376,19 @@ impl Cluster {
 
     /// All that is known, for a failed test.
     pub fn describe(&self) -> String {
-        let mut text = String::from("--- events\n");
-        text += &self.events().join("\n");
-        for pod in self.shared.pods.lock().expect("pods").values() {
-            let _ = writeln!(text, "\n--- {}: {:?}", pod.name, pod.status.lock().expect("status"));
-            let names = pod.status.lock().expect("status").containers.keys().cloned().collect::<Vec<_>>();
-            for name in names {
-                let logs = self.logs(&pod.name, &name);
-                let lines: Vec<&str> = logs.lines().collect();
-                let _ =
-                    writeln!(text, "--- {} {name}\n{}", pod.name, lines[lines.len().saturating_sub(25)..].join("\n"));
-            }
-        }
-        text
+        self.shared.describe()
     }
 
     /// What happened so far, with seconds since the start.
     pub fn events(&self) -> Vec<String> {
-        self.shared.events.lock().expect("events").clone()
+        self.shared.events()
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.controller.end();
         self.shared.ended.store(true, Ordering::Release);
+        self.controller.end();
         if std::env::var_os("MYSQLSET_KEEP").is_some() {
             eprintln!("kept: {}", self.shared.directory.display());
         } else {

@@ -237,6 +237,10 @@ impl Pod {
         let together: Vec<&Container> = spec.containers.iter().chain(others).collect();
         let steps = std::iter::once(together).chain(sidecars.into_iter().rev().map(|sidecar| vec![sidecar]));
         for step in steps {
+            // A container that was about to start when the others were killed: what is dropped is killed.
+            if shared.is_over() {
+                break;
+            }
             let ending = step.into_iter().filter_map(|container| Some((container, running.remove(&container.name)?)));
             self.end(ending.collect(), shared, deadline)?;
         }
@@ -262,7 +266,7 @@ impl Pod {
             }
         });
         let mut waiting = containers;
-        while !waiting.is_empty() && Instant::now() < deadline {
+        while !waiting.is_empty() && Instant::now() < deadline && !shared.is_over() {
             let mut still = Vec::new();
             for (container, running) in waiting {
                 match running.ended()? {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::pods::conditions;
 use crate::pods::servers::tested;
+use crate::pods::{conditions, overdue};
 use crate::set;
 
 /// A process by its number and the moment of its start, which nobody else ever has.
@@ -35,6 +35,20 @@ fn nothing_is_left_of_a_test_that_was_killed() -> Result<()> {
         ensure!(Instant::now() < deadline, "{left:?} are left of {} processes", started.len());
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_test_that_does_not_end_is_named_and_ends_the_program() -> Result<()> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--exact", "first_start::three_pods_come_up_and_replicate"])
+        .env(overdue::LIMIT_VARIABLE, "1")
+        .stdin(Stdio::null())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1), "{:?}\n{said}", output.status);
+    ensure!(said.contains("first_start::three_pods_come_up_and_replicate has not ended after "), "{said}");
+    ensure!(said.contains("--- mysql-0 "), "nothing of the pods: {said}");
+    Ok(())
 }
 
 /// All that a test process has started, once two servers are among it.
