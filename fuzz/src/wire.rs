@@ -10,6 +10,7 @@ use mysqlset::wire::frame::{self, CONTROL_LIMIT, DATA_LIMIT, HEADER_LENGTH, Kind
 use mysqlset::wire::message::{
     Challenge, Copied, End, Failed, Heartbeat, Hello, Offer, PluginOffer, Proof, Refusal, Report,
 };
+use mysqlset::wire::preface::OWN;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -113,8 +114,9 @@ fn must_be_fit_for_a_log(message: &serde_json::Value) {
 fn proves_what_is_right(proof: Proof) {
     let secret = Secret::new("secret");
     for side in [Side::Recipient, Side::Donor] {
-        let right = Transcript::default().prove(&secret, side);
-        let proven = Transcript::default().verify(&secret, side, &proof.hmac);
+        let said = || Transcript::begin(OWN, OWN);
+        let right = said().prove(&secret, side);
+        let proven = said().verify(&secret, side, &proof.hmac);
         assert_eq!(proven, right.eq_ignore_ascii_case(&proof.hmac));
     }
 }

@@ -154,7 +154,6 @@ fn give_report(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Tra
 /// The peer's half: who it is, and that it knows the secret where there is one.
 fn greet(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript), Ended> {
     let mut input = DeadlineReader::new(stream, Instant::now() + HANDSHAKE_LIMIT);
-    let mut transcript = Transcript::default();
     let theirs = preface::receive(&mut input)?;
     preface::send(&mut stream)?;
     if let Err(error) = theirs.common_version() {
@@ -162,6 +161,7 @@ fn greet(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript), E
         let_it_read(stream);
         return Err(error.into());
     }
+    let mut transcript = Transcript::begin(theirs, preface::OWN);
     let hello: Hello = expect(&mut input, Kind::Hello, &mut transcript)?;
 
     prove(donor, &hello, &mut input, stream, &mut transcript)?;

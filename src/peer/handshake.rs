@@ -11,6 +11,7 @@ use super::{Asker, Place, Questions, Refused, Silence};
 use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
 use crate::inventory::encoding;
+use crate::ordinal::Member;
 use crate::secret::{Password, Secret};
 use crate::settings::{HostPort, Peering};
 use crate::unpack::Format;
@@ -74,11 +75,13 @@ pub(super) fn ask_within(limits: Limits, asker: &Asker<'_>, donor: &HostPort) ->
             return Err(Silence::Unacceptable("the donor offers a copy by the CLONE plugin, unasked".into()));
         }
         let offer: PluginOffer = answered.parse()?;
+        check_pod(asker.member, donor, &offer.pod, offer.ordinal)?;
         check_inventory(offer.inventory.as_deref()).map_err(Silence::Unacceptable)?;
         set_patience(&stream, patience(stall, offer.heartbeat_seconds))?;
         return Ok(Answer::Plugin(Box::new(Lease { offer, stream })));
     }
     let offer: Offer = answered.parse()?;
+    check_pod(asker.member, donor, &offer.pod, offer.ordinal)?;
     check_offer(&offer, asker.formats, &packings(asker.peering)).map_err(Silence::Unacceptable)?;
     set_patience(&stream, patience(stall, offer.heartbeat_seconds))?;
     let mut data = DataReader::covering(offer.digest, GatheringStream::new(stream));
@@ -95,6 +98,17 @@ fn patience(stall: Duration, heartbeat_seconds: u64) -> Duration {
 
 fn set_patience(stream: &TcpStream, patience: Duration) -> Result<(), Silence> {
     stream.set_read_timeout(Some(patience)).map_err(|error| Silence::Unreachable(error.to_string()))
+}
+
+/// A name server that is behind, or lies, leads to another pod of the set than the one whose name was asked for: what that
+/// says is not the other's word.
+pub(super) fn check_pod(asker: &Member, asked: &HostPort, pod: &str, ordinal: u32) -> Result<(), Silence> {
+    match Member::from_hostname(&asked.host) {
+        Ok(named) if named.set == asker.set && (named.to_string() != pod || named.ordinal.0 != ordinal) => {
+            Err(Silence::Unreachable(format!("the name leads to {pod}, which is not {named}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A donor sends what was asked for.
@@ -204,10 +218,12 @@ fn converse(
 ) -> Result<Answered, Silence> {
     let begun = Instant::now();
     let mut input = DeadlineReader::new(stream, begun + limits.challenge);
-    let mut transcript = Transcript::default();
     preface::send(&mut stream)?;
-    transcript.add(&frame::write_control(&mut stream, Kind::Hello, &hello)?);
-    preface::receive(&mut input)?.common_version()?;
+    let hello = frame::write_control(&mut stream, Kind::Hello, &hello)?;
+    let theirs = preface::receive(&mut input)?;
+    theirs.common_version()?;
+    let mut transcript = Transcript::begin(preface::OWN, theirs);
+    transcript.add(&hello);
     let challenge: Challenge = expect(&mut input, &[Kind::Challenge], &mut transcript)?.parse()?;
     let mut input = DeadlineReader::new(stream, begun + limits.all);
 
@@ -303,6 +319,24 @@ mod tests {
         let seconds = |stall, heartbeat| patience(Duration::from_secs(stall), heartbeat).as_secs();
         assert_eq!((seconds(30, 5), seconds(3, 5), seconds(30, 20)), (30, 10, 40));
         assert_eq!((seconds(1, 0), seconds(1, u64::MAX)), (1, 120));
+    }
+
+    #[test]
+    fn an_offer_of_another_pod_than_was_asked_is_not_taken() {
+        let asker = Member::from_hostname("mysql-2").unwrap();
+        let is_taken = |host: &str, pod: &str, ordinal| {
+            let asked = HostPort { host: host.to_owned(), port: 3307 };
+            check_pod(&asker, &asked, pod, ordinal).is_ok()
+        };
+        assert!(is_taken("mysql-1.mysql", "mysql-1", 1));
+        assert!(!is_taken("mysql-1.mysql", "mysql-0", 0));
+        assert!(!is_taken("mysql-1.mysql.default.svc.cluster.local", "mysql-0", 0));
+        assert!(!is_taken("mysql-1.mysql", "mysql-1", 0));
+        assert!(!is_taken("mysql-1.mysql", "other-1", 1));
+        // Names that say nothing of a pod of this set.
+        for host in ["10.0.0.7", "mysql-read", "backups", "other-1.other"] {
+            assert!(is_taken(host, "mysql-1", 1), "{host}");
+        }
     }
 
     #[test]

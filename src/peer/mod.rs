@@ -155,7 +155,9 @@ pub fn ask_primary(
     questions: &Questions,
 ) -> Result<Report, Silence> {
     let report = ask_for_report(member, peering, &Place::Name(primary.clone()), questions)?;
-    if Ordinal(report.ordinal) == Ordinal::PRIMARY {
+    let is_primary = Ordinal(report.ordinal) == Ordinal::PRIMARY
+        && report.pod == Member { set: member.set.clone(), ordinal: Ordinal::PRIMARY }.to_string();
+    if is_primary {
         return Ok(report);
     }
     Err(Silence::Unreachable(format!("the name leads to {}, which is not the primary", report.pod)))

@@ -30,10 +30,12 @@ struct Donor {
 impl Donor {
     /// Hears the greeting, and says that it speaks these versions.
     fn greet(&mut self, highest: u16, lowest: u16) -> Hello {
-        preface::receive(&mut self.stream).unwrap();
-        let hello = self.hear(Kind::Hello);
+        let theirs = preface::receive(&mut self.stream).unwrap();
         let versions = [highest.to_le_bytes(), lowest.to_le_bytes()].concat();
-        self.stream.write_all(&[b"MYSQLSET", versions.as_slice()].concat()).unwrap();
+        let own = [b"MYSQLSET", versions.as_slice()].concat();
+        self.said = Transcript::begin(theirs, preface::receive(&mut own.as_slice()).unwrap());
+        let hello = self.hear(Kind::Hello);
+        self.stream.write_all(&own).unwrap();
         hello
     }
 
@@ -85,7 +87,7 @@ fn asked(limits: Limits, secret: Option<&str>, donor: impl FnOnce(&mut Donor) + 
     std::thread::scope(|scope| {
         let donating = scope.spawn(move || {
             let stream = listener.accept().unwrap().0;
-            donor(&mut Donor { stream, said: Transcript::default() });
+            donor(&mut Donor { stream, said: Transcript::begin(preface::OWN, preface::OWN) });
         });
         let answer = ask_within(limits, &asker, &address);
         donating.join().unwrap();
@@ -101,7 +103,8 @@ fn another_pods_word_is_not_the_primarys() {
         let primary = HostPort { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                let mut donor = Donor { stream: listener.accept().unwrap().0, said: Transcript::default() };
+                let mut donor =
+                    Donor { stream: listener.accept().unwrap().0, said: Transcript::begin(preface::OWN, preface::OWN) };
                 donor.welcome();
                 let report = json!({ "pod": format!("mysql-{ordinal}"), "ordinal": ordinal, "has_data": true });
                 donor.say(Kind::Report, &report);

@@ -4,6 +4,7 @@ use anyhow::Result;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
+use super::preface::Versions;
 use crate::secret::Secret;
 
 /// Who proves; a proof of one side is no proof of the other.
@@ -22,11 +23,16 @@ impl Side {
     }
 }
 
-/// A digest of all frames of a handshake, in order.
-#[derive(Clone, Default)]
+/// A digest of both prefaces and of all frames of a handshake, in order.
+#[derive(Clone)]
 pub struct Transcript(Sha256);
 
 impl Transcript {
+    /// What was said first by both sides.
+    pub fn begin(recipient: Versions, donor: Versions) -> Transcript {
+        Transcript(Sha256::new().chain_update(recipient.bytes()).chain_update(donor.bytes()))
+    }
+
     /// Adds a frame, header and body, as it went over the wire.
     pub fn add(&mut self, frame: &[u8]) {
         self.0.update(frame);
@@ -87,9 +93,10 @@ fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::preface::{self, OWN};
 
     fn transcript(frames: &[&str]) -> Transcript {
-        let mut transcript = Transcript::default();
+        let mut transcript = Transcript::begin(OWN, OWN);
         frames.iter().for_each(|frame| transcript.add(frame.as_bytes()));
         transcript
     }
@@ -103,6 +110,11 @@ mod tests {
         assert!(!said.verify(&secret, Side::Donor, &proof));
         assert!(!said.verify(&Secret::new("other"), Side::Recipient, &proof));
         assert!(!transcript(&["hello", "other challenge"]).verify(&secret, Side::Recipient, &proof));
+        let lowered = preface::receive(&mut &b"MYSQLSET\x01\0\0\0"[..]).unwrap();
+        for mut altered in [Transcript::begin(lowered, OWN), Transcript::begin(OWN, lowered)] {
+            ["hello", "challenge"].iter().for_each(|frame| altered.add(frame.as_bytes()));
+            assert!(!altered.verify(&secret, Side::Recipient, &proof));
+        }
     }
 
     #[test]

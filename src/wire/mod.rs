@@ -116,8 +116,8 @@
 //! all; for a report 5, and 5 for connecting.
 //!
 //! **Proof** ([`auth`]). Where the donor has a secret, the recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1
-//! recipient" ‖ T), T being the SHA-256 of the frames before it (hello, challenge; headers and bodies), and the donor's
-//! is HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′), T′ being the same with the recipient's proof and the offer,
+//! recipient" ‖ T), T being the SHA-256 of both prefaces, the recipient's first, and of the frames before it (hello,
+//! challenge; headers and bodies), and the donor's is HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′), T′ being the same with the recipient's proof and the offer,
 //! report or refusal. A refusal before the recipient's proof, or of it, comes without one: the primary-loss guard
 //! believes no "wrong set" of those. The nonces of both sides are in hello and challenge, so no proof is good for a second connection; the secret
 //! never crosses the wire. A recipient that has a secret takes nothing from a donor that doesn't ask for proof. What

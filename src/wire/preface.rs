@@ -7,27 +7,23 @@ use crate::unpack::xbstream::chunk;
 
 const MAGIC: &[u8; 8] = b"MYSQLSET";
 
-/// The versions that this program speaks, highest and lowest.
-const VERSIONS: (u16, u16) = (1, 1);
+/// What this program speaks.
+pub const OWN: Versions = Versions { highest: 1, lowest: 1 };
 
-/// Sends our preface.
-pub fn send(output: &mut impl Write) -> Result<(), WireError> {
-    let mut bytes = [0; 12];
-    bytes[..8].copy_from_slice(MAGIC);
-    bytes[8..10].copy_from_slice(&VERSIONS.0.to_le_bytes());
-    bytes[10..].copy_from_slice(&VERSIONS.1.to_le_bytes());
-    output.write_all(&bytes).map_err(WireError::Io)
-}
-
-/// The versions that a peer speaks.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer {
+/// The versions that one side speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
     highest: u16,
     lowest: u16,
 }
 
+/// Sends our preface.
+pub fn send(output: &mut impl Write) -> Result<(), WireError> {
+    output.write_all(&OWN.bytes()).map_err(WireError::Io)
+}
+
 /// Reads the peer's preface.
-pub fn receive(input: &mut impl Read) -> Result<Peer, WireError> {
+pub fn receive(input: &mut impl Read) -> Result<Versions, WireError> {
     let mut bytes = [0; 12];
     read_exactly(input, &mut bytes)?;
     if &bytes[..8] == chunk::MAGIC {
@@ -38,19 +34,28 @@ pub fn receive(input: &mut impl Read) -> Result<Peer, WireError> {
     }
     let highest = u16::from_le_bytes([bytes[8], bytes[9]]);
     let lowest = u16::from_le_bytes([bytes[10], bytes[11]]);
-    Ok(Peer { highest, lowest })
+    Ok(Versions { highest, lowest })
 }
 
-impl Peer {
-    /// The version that both speak.
+impl Versions {
+    /// The preface that says so.
+    pub fn bytes(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..10].copy_from_slice(&self.highest.to_le_bytes());
+        bytes[10..].copy_from_slice(&self.lowest.to_le_bytes());
+        bytes
+    }
+
+    /// The version that a peer with these speaks with us.
     pub fn common_version(self) -> Result<u16, WireError> {
-        let Peer { highest, lowest } = self;
-        let common = highest.min(VERSIONS.0);
-        if common < lowest || common < VERSIONS.1 {
+        let Versions { highest, lowest } = self;
+        let common = highest.min(OWN.highest);
+        if common < lowest || common < OWN.lowest {
             return Err(WireError::Malformed(format!(
                 "the peer speaks versions {lowest} to {highest} of the clone protocol, this mysqlset {} to {}: \
                  bring both to versions that meet",
-                VERSIONS.1, VERSIONS.0
+                OWN.lowest, OWN.highest
             )));
         }
         Ok(common)
@@ -79,7 +84,7 @@ mod tests {
     #[test]
     fn refuses_strangers_and_versions_that_do_not_meet() {
         for bytes in [peer(7, 2), peer(0, 0), b"SSH-2.0-OpenSSH_9.2".to_vec()] {
-            let version = receive(&mut bytes.as_slice()).and_then(Peer::common_version);
+            let version = receive(&mut bytes.as_slice()).and_then(Versions::common_version);
             assert!(matches!(version, Err(WireError::Malformed(_))));
         }
         assert!(matches!(receive(&mut &MAGIC[..]), Err(WireError::Ended(_))));

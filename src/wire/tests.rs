@@ -103,13 +103,13 @@ fn the_bytes_are_what_they_were() {
     let expected = [b"D\0\0\0\x03\0\0\0abcE\0\0\0", &(end.len() as u32).to_le_bytes()[..], end.as_bytes()].concat();
     assert_eq!(String::from_utf8_lossy(&stream), String::from_utf8_lossy(&expected));
 
-    let mut said = Transcript::default();
+    let mut said = Transcript::begin(preface::OWN, preface::OWN);
     said.add(b"hello");
     said.add(b"challenge");
     let secret = Secret::new("geheim");
     for (side, proof) in [
-        (Side::Recipient, "b53333049fe9de4ed35cfb990f3a9d985bca5b69d8992a8f5a1de3b243271100"),
-        (Side::Donor, "4edba696f955684ba3ce0227f22ef40a7668b9fc3a3bb270737e50ccb16bce9a"),
+        (Side::Recipient, "3a05bc5711c1795d9459711a35ec0acf199d404e63c78dcfa8b6d41b092ad804"),
+        (Side::Donor, "7643aecba97ccb9cd3f092903e6ef04770028f409c6884dd96279e4ed9821d83"),
     ] {
         assert_eq!(said.prove(&secret, side), proof);
     }

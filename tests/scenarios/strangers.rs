@@ -102,10 +102,15 @@ struct Overheard {
 }
 
 /// A hello, and the donor's challenge.
-fn be_challenged(mut stream: &TcpStream) -> Result<Overheard> {
+fn be_challenged(stream: &TcpStream) -> Result<Overheard> {
+    be_challenged_behind(&preface::OWN.bytes(), stream)
+}
+
+/// The same where the recipient's preface was altered on its way.
+fn be_challenged_behind(altered: &[u8], mut stream: &TcpStream) -> Result<Overheard> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    preface::send(&mut stream)?;
-    let mut said = Transcript::default();
+    stream.write_all(altered)?;
+    let mut said = Transcript::begin(preface::OWN, preface::OWN);
     said.add(&frame::write_control(&mut stream, Kind::Hello, &hello())?);
     preface::receive(&mut stream)?;
     let header = frame::read_header(&mut stream)?;
@@ -146,6 +151,10 @@ fn a_proof_that_was_overheard_proves_nothing() -> Result<()> {
         let (kind, text) = prove(&stream, said.prove(&Secret::new(SECRET), side))?;
         assert!(kind == Kind::Refusal && text.names(Event::RefusedUnauthorised), "{kind:?}: {text}");
     }
+    let stream = connect()?;
+    let own = be_challenged_behind(b"MYSQLSET\x01\0\0\0", &stream)?;
+    let (kind, text) = prove(&stream, right(&own.said))?;
+    assert!(kind == Kind::Refusal && text.names(Event::RefusedUnauthorised), "a lower version: {kind:?}: {text}");
     let (kind, text) = prove(&first, right(&one.said))?;
     assert_eq!(kind, Kind::Offer, "{text}");
     Ok(())

@@ -98,7 +98,7 @@ impl Drop for Stranger {
 /// One handshake, up to the no.
 fn answer(mut asker: &TcpStream, says: Says) -> Result<(), WireError> {
     asker.set_nonblocking(false).map_err(WireError::Io)?;
-    let mut said = Transcript::default();
+    let mut said = Transcript::begin(preface::OWN, preface::OWN);
     preface::receive(&mut asker)?;
     hear(asker, &mut said, Kind::Hello)?;
     preface::send(&mut asker)?;
