@@ -25,11 +25,14 @@ struct Watched {
     cluster: Weak<Shared>,
 }
 
-/// From now on this test's cluster is to end within a quarter of an hour, times the run's patience.
+/// From now on this test's cluster is to end within a quarter of an hour, times the run's patience. A program that is no test,
+/// as `make torture` is, has its cluster for as long as it likes.
 pub fn watch(cluster: &Arc<Shared>) {
+    let current = std::thread::current();
+    let Some(test) = current.name().filter(|name| *name != "main") else { return };
     let asked = std::env::var(LIMIT_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
     WATCHED.lock().expect("watched").push(Watched {
-        test: std::thread::current().name().unwrap_or("a test").to_owned(),
+        test: test.to_owned(),
         since: Instant::now(),
         limit: asked.map_or(LIMIT, Duration::from_secs) * cluster.surroundings.patience,
         cluster: Arc::downgrade(cluster),
