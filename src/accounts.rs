@@ -14,6 +14,7 @@ use tracing::debug;
 
 use crate::backup_tool::BackupTool;
 use crate::clone_plugin;
+use crate::clone_secret::{CloneSecret, Keys};
 use crate::event::{Event, info, warn};
 use crate::exit::Reason;
 use crate::mysql::dialect::{Dialect, Statement};
@@ -199,11 +200,11 @@ impl Accounts {
 
     /// The account that the CLONE plugin needs; none where nobody is given anything.
     fn plugin_account(&self) -> Option<ManagedAccount> {
-        let secret = self.settings.peering.secret.as_ref().map(Password::current);
+        let secret = self.settings.peering.secret.as_ref().map(CloneSecret::now);
         if !self.has_plugin || (secret.is_none() && !self.settings.donate_to_anyone) {
             return None;
         }
-        let password = auth::password_of_plugin(secret.as_ref(), &self.settings.member.set);
+        let password = auth::password_of_plugin(secret.as_ref().map(Keys::own), &self.settings.member.set);
         let user = self.settings.plugin_user.clone();
         let account = Account { user, password: Password::fixed(password.reveal()), socket: None };
         Some(ManagedAccount { purpose: Purpose::Plugin, account })

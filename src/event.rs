@@ -103,6 +103,7 @@ pub(crate) use {error, info, warn_ as warn};
 
 events! {
     // What is logged.
+    SecretUnusable, "secret.unusable", "The clone secret's file changed to something that cannot be used: the secret that was read before stays in use.";
     AccountNotKept, "account.not_kept", "An account that the sidecar manages cannot be made, or not given its password. Tried again.";
     AccountNotDropped, "account.not_dropped", "An account that nobody is to use any more cannot be dropped.";
     AccountDropped, "account.dropped", "The CLONE plugin's account was dropped: no copies are made by the plugin.";

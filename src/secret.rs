@@ -1,4 +1,4 @@
-//! Passwords and the clone secret: read from a file or the environment, never printed.
+//! Passwords: read from a file or the environment, never printed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -48,9 +48,13 @@ impl Secret {
     }
 
     fn from_file(path: &Path, variable: &str) -> Result<Secret> {
-        let mut text = std::fs::read_to_string(path).map_err(|error| {
-            Reason::Settings.error(format!("{variable}_FILE: cannot read {}: {error}", path.display()))
-        })?;
+        let wrong = |error| Reason::Settings.error(format!("{variable}_FILE: cannot read {}: {error}", path.display()));
+        Secret::read_file(path).map_err(wrong)
+    }
+
+    /// A file's text, without the line ends at its end.
+    pub fn read_file(path: &Path) -> std::io::Result<Secret> {
+        let mut text = std::fs::read_to_string(path)?;
         text.truncate(text.trim_end_matches(['\r', '\n']).len());
         Ok(Secret(text))
     }

@@ -14,9 +14,9 @@ use crate::cli::{
     self, CloneArgs, DrainArgs, InitConfigArgs, Method, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs,
     ProbeArgs, ProcessArgs, Rehearse, ServerArgs, SidecarArgs, WireCompression,
 };
+use crate::clone_secret::CloneSecret;
 use crate::exit::Reason;
 use crate::ordinal::{Member, Ordinal, ServerId};
-use crate::secret::Password;
 use crate::unpack::Writing;
 pub use accounts::{Account, ManagedAccount, Purpose};
 use accounts::{account, managed, sql_account};
@@ -39,7 +39,7 @@ pub struct Owner {
 /// How peers of the set find, trust and wait for each other.
 #[derive(Clone, Debug)]
 pub struct Peering {
-    pub secret: Option<Password>,
+    pub secret: Option<CloneSecret>,
     /// Silence after which a peer counts as gone.
     pub stall_timeout: Duration,
     pub wire_compression: WireCompression,
@@ -294,12 +294,7 @@ fn member(process: &ProcessArgs) -> Result<Member> {
 }
 
 fn peering(args: &PeerArgs) -> Result<Peering> {
-    let secret = Password::read(args.clone_secret_file.as_deref(), "MYSQLSET_CLONE_SECRET")?;
-    if secret.as_ref().is_some_and(|secret| secret.current().is_empty()) {
-        return Err(
-            Reason::Settings.error("the clone secret is empty: give it at least one character, or don't set it at all")
-        );
-    }
+    let secret = CloneSecret::read(args.clone_secret_file.as_deref(), "MYSQLSET_CLONE_SECRET")?;
     let stall_timeout = Duration::from_secs(args.stall_timeout);
     Ok(Peering { secret, stall_timeout, wire_compression: args.wire_compression, method: args.method })
 }
@@ -343,14 +338,14 @@ mod tests {
     #[test]
     fn what_is_unproven_and_a_secret_exclude_each_other() {
         let peering = |secret: Option<&str>| Peering {
-            secret: secret.map(Password::fixed),
+            secret: secret.map(CloneSecret::fixed),
             stall_timeout: Duration::from_secs(30),
             wire_compression: WireCompression::Off,
             method: Method::Auto,
         };
         assert!(no_secret_beside(&peering(None), true, "--flag").is_ok());
-        assert!(no_secret_beside(&peering(Some("geheim")), false, "--flag").is_ok());
-        let error = no_secret_beside(&peering(Some("geheim")), true, "--flag").unwrap_err();
+        assert!(no_secret_beside(&peering(Some("geheim und sehr lang")), false, "--flag").is_ok());
+        let error = no_secret_beside(&peering(Some("geheim und sehr lang")), true, "--flag").unwrap_err();
         assert_eq!(crate::exit::reason_of(&error), Some(Reason::Settings));
         assert!(error.to_string().contains("--flag") && !error.to_string().contains("geheim"), "{error}");
     }

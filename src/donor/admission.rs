@@ -15,9 +15,10 @@ use tracing::debug;
 use super::preflight::Survey;
 use super::way::{self, Way};
 use super::{Donor, Turn, backup, bare, plugin, preflight, report};
+use crate::clone_secret::CloneSecret;
 use crate::deadline::DeadlineReader;
 use crate::event::{Event, info};
-use crate::secret::Password;
+use crate::secret::Secret;
 use crate::wire::auth::{self, Side, Transcript};
 use crate::wire::frame::{self, Kind, WireError};
 use crate::wire::message::{Challenge, Hello, Proof, Refusal, Wants, Why};
@@ -36,9 +37,15 @@ const RETRY_AFTER: u64 = 2;
 pub struct Admitted {
     pub stream: TcpStream,
     pub hello: Hello,
-    pub transcript: Transcript,
+    pub said: Said,
     pub turn: Turn,
     pub survey: Survey,
+}
+
+/// What was said in a handshake whose peer has proven itself, and the secret that it proved to know, where one is set.
+pub struct Said {
+    transcript: Transcript,
+    secret: Option<Secret>,
 }
 
 /// What a peer that has proven itself gets.
@@ -68,30 +75,30 @@ pub fn handle(donor: &Donor, stream: TcpStream) {
     if donor.settings.donate_unproven_stream && bare::is_silent(&stream) {
         return bare::serve(donor, &stream);
     }
-    let (hello, transcript) = match greet(donor, &stream) {
+    let (hello, said) = match greet(donor, &stream) {
         Ok(greeted) => greeted,
         Err(ended) => return end(donor, &stream, None, ended),
     };
     match give(donor, &hello) {
         Ok(Given::Turn(turn, way, survey)) => {
-            let recipient = Admitted { stream, hello, transcript, turn, survey: *survey };
+            let recipient = Admitted { stream, hello, said, turn, survey: *survey };
             match way {
                 Way::Tool(tool) => backup::serve(donor, tool, recipient),
                 Way::Plugin => plugin::serve(donor, recipient),
             }
         }
-        Ok(Given::Report) => give_report(donor, &stream, &hello, transcript),
-        Err(ended) => end(donor, &stream, Some(transcript), ended),
+        Ok(Given::Report) => give_report(donor, &stream, &hello, said),
+        Err(ended) => end(donor, &stream, Some(said), ended),
     }
 }
 
 /// Ends a handshake that leads to nothing, and counts it.
-fn end(donor: &Donor, stream: &TcpStream, said: Option<Transcript>, ended: Ended) {
+fn end(donor: &Donor, stream: &TcpStream, said: Option<Said>, ended: Ended) {
     match ended {
         Ended::Refused(refusal) => {
             info!(= refusal.event, why = refusal.why.name(), "refused: {}", refusal.text);
             donor.metrics.refused(refusal.why);
-            refuse(donor, stream, said, &refusal);
+            refuse(stream, said, &refusal);
         }
         Ended::Broken(error) => {
             info!(DonorHandshakeBroken, "a connection brought no request for a clone: {error}");
@@ -109,9 +116,9 @@ fn limit_silence(stream: &TcpStream, stall: Duration) {
 
 /// Sends a refusal, and waits for the peer to read it: closing with unread bytes would take it away again. A peer that
 /// has proven itself gets our proof with it: what was `said` is the whole handshake.
-pub fn refuse(donor: &Donor, mut stream: &TcpStream, said: Option<Transcript>, refusal: &Refusal) {
+pub fn refuse(mut stream: &TcpStream, said: Option<Said>, refusal: &Refusal) {
     let sent = match said {
-        Some(said) => answer(donor, stream, said, Kind::Refusal, refusal),
+        Some(said) => answer(stream, said, Kind::Refusal, refusal),
         None => frame::write_control(&mut stream, Kind::Refusal, refusal).map(drop),
     };
     if sent.is_ok() {
@@ -120,16 +127,11 @@ pub fn refuse(donor: &Donor, mut stream: &TcpStream, said: Option<Transcript>, r
 }
 
 /// Gives an admitted peer what it asked for, with the proof that we know the secret too, where there is one.
-pub fn answer(
-    donor: &Donor,
-    mut stream: &TcpStream,
-    mut transcript: Transcript,
-    kind: Kind,
-    message: &impl Serialize,
-) -> Result<(), WireError> {
+pub fn answer(mut stream: &TcpStream, said: Said, kind: Kind, message: &impl Serialize) -> Result<(), WireError> {
+    let Said { mut transcript, secret } = said;
     transcript.add(&frame::write_control(&mut stream, kind, message)?);
-    let Some(secret) = &donor.settings.peering.secret else { return Ok(()) };
-    let proof = Proof { hmac: transcript.prove(&secret.current(), Side::Donor) };
+    let Some(secret) = secret else { return Ok(()) };
+    let proof = Proof { hmac: transcript.prove(&secret, Side::Donor) };
     frame::write_control(&mut stream, Kind::Proof, &proof).map(drop)
 }
 
@@ -142,17 +144,17 @@ pub fn let_it_read(stream: &TcpStream) {
 }
 
 /// Answers who asks what this pod is. That it isn't heard is the peer's concern.
-fn give_report(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Transcript) {
+fn give_report(donor: &Donor, stream: &TcpStream, hello: &Hello, said: Said) {
     let report = report::report(donor, hello);
     debug!(to = hello.pod(), "reporting");
-    match answer(donor, stream, transcript, Kind::Report, &report) {
+    match answer(stream, said, Kind::Report, &report) {
         Ok(()) => let_it_read(stream),
         Err(error) => debug!("a report was not taken: {error}"),
     }
 }
 
 /// The peer's half: who it is, and that it knows the secret where there is one.
-fn greet(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript), Ended> {
+fn greet(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Said), Ended> {
     let mut input = DeadlineReader::new(stream, Instant::now() + HANDSHAKE_LIMIT);
     let theirs = preface::receive(&mut input)?;
     preface::send(&mut stream)?;
@@ -164,8 +166,8 @@ fn greet(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Transcript), E
     let mut transcript = Transcript::begin(theirs, preface::OWN);
     let hello: Hello = expect(&mut input, Kind::Hello, &mut transcript)?;
 
-    prove(donor, &hello, &mut input, stream, &mut transcript)?;
-    Ok((hello, transcript))
+    let secret = prove(donor, &hello, &mut input, stream, &mut transcript)?;
+    Ok((hello, Said { transcript, secret }))
 }
 
 /// What a peer gets that has proven itself.
@@ -207,16 +209,16 @@ pub fn take_turn<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Turn, Way<'a>, 
 }
 
 /// Challenges the recipient where there is a secret. Without one, and without the word that anyone may have the
-/// data, nobody gets past here but who asks for no more than a report.
+/// data, nobody gets past here but who asks for no more than a report. Returns the secret that the recipient knows.
 fn prove(
     donor: &Donor,
     hello: &Hello,
     input: &mut DeadlineReader<'_>,
     mut stream: &TcpStream,
     transcript: &mut Transcript,
-) -> Result<(), Ended> {
-    let secret = donor.settings.peering.secret.as_ref().map(Password::current);
-    if secret.is_none() && !donor.settings.donate_to_anyone && hello.wants != Wants::Report {
+) -> Result<Option<Secret>, Ended> {
+    let keys = donor.settings.peering.secret.as_ref().map(CloneSecret::now);
+    if keys.is_none() && !donor.settings.donate_to_anyone && hello.wants != Wants::Report {
         return Err(refused(
             Event::RefusedNoSecret,
             Why::Unauthorised,
@@ -224,18 +226,17 @@ fn prove(
         ));
     }
     let nonce = auth::nonce().map_err(|error| WireError::Malformed(error.to_string()))?;
-    let challenge = frame::write_control(&mut stream, Kind::Challenge, &Challenge { nonce, proof: secret.is_some() })?;
+    let challenge = frame::write_control(&mut stream, Kind::Challenge, &Challenge { nonce, proof: keys.is_some() })?;
     stream.flush().map_err(WireError::Io)?;
     transcript.add(&challenge);
-    let Some(secret) = secret else { return Ok(()) };
+    let Some(keys) = keys else { return Ok(None) };
 
     let said = transcript.clone();
     let proof: Proof = expect(input, Kind::Proof, transcript)?;
-    if said.verify(&secret, Side::Recipient, &proof.hmac) {
-        Ok(())
-    } else {
-        Err(refused(Event::RefusedUnauthorised, Why::Unauthorised, "the recipient's clone secret is not this donor's"))
-    }
+    let proven = keys.all().find(|secret| said.verify(secret, Side::Recipient, &proof.hmac));
+    let wrong =
+        || refused(Event::RefusedUnauthorised, Why::Unauthorised, "the recipient's clone secret is not this donor's");
+    proven.cloned().map(Some).ok_or_else(wrong)
 }
 
 fn check_set(donor: &Donor, hello: &Hello) -> Result<(), Ended> {

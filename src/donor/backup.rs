@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use super::admission::{Admitted, answer, refuse};
+use super::admission::{Admitted, Said, answer, refuse};
 use super::listing;
 use super::preflight::Survey;
 use super::relay::{self, Relayed};
@@ -24,7 +24,6 @@ use crate::mysql::{Server, aria};
 use crate::ordinal::Role;
 use crate::scratch;
 use crate::status::Status;
-use crate::wire::auth::Transcript;
 use crate::wire::data::DataWriter;
 use crate::wire::frame::Kind;
 use crate::wire::message::{Hello, Offer, Refusal, Why};
@@ -48,8 +47,8 @@ pub struct Served {
 
 /// Serves one admitted recipient. The turn is given back when this returns, the tool having been reaped.
 pub fn serve(donor: &Donor, tool: &BackupTool, recipient: Admitted) {
-    let Admitted { stream, hello, transcript, turn, survey } = recipient;
-    in_turn(donor, &hello.pod(), turn, || run(donor, tool, &stream, &hello, transcript, &survey));
+    let Admitted { stream, hello, said, turn, survey } = recipient;
+    in_turn(donor, &hello.pod(), turn, || run(donor, tool, &stream, &hello, said, &survey));
 }
 
 /// Has a clone made, and counts it.
@@ -76,15 +75,15 @@ fn run(
     tool: &BackupTool,
     stream: &TcpStream,
     hello: &Hello,
-    transcript: Transcript,
+    said: Said,
     survey: &Survey,
 ) -> Result<Served> {
     let mut running = match RunningTool::start(donor, tool, survey) {
         Ok(running) => running,
-        Err(error) => return give_up(donor, stream, transcript, error),
+        Err(error) => return give_up(stream, said, error),
     };
     let offer = offer(donor, tool, hello, survey);
-    answer(donor, stream, transcript, Kind::Offer, &offer)?;
+    answer(stream, said, Kind::Offer, &offer)?;
     let writer = DataWriter::covering(offer.digest, stream);
     let (writer, cut) = relay(donor, tool, writer, offer.packing.is_some(), &mut running)?;
     end(donor, running, writer, cut, survey)
@@ -178,9 +177,9 @@ async fn flush_aria(donor: &Donor) -> Result<()> {
 }
 
 /// Refuses after all, with a reason that may pass.
-fn give_up(donor: &Donor, stream: &TcpStream, said: Transcript, error: anyhow::Error) -> Result<Served> {
+fn give_up(stream: &TcpStream, said: Said, error: anyhow::Error) -> Result<Served> {
     let refusal = Refusal::passing(Event::RefusedTool, Why::NotReady, format!("{error:#}"), 10);
-    refuse(donor, stream, Some(said), &refusal);
+    refuse(stream, Some(said), &refusal);
     Err(error)
 }
 

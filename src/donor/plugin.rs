@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Donor;
-use super::admission::{Admitted, answer};
+use super::admission::{Admitted, Said, answer};
 use super::backup::{Served, in_turn};
 use super::listing;
 use super::preflight::Survey;
@@ -17,7 +17,6 @@ use super::way::Way;
 use crate::cli::WireCompression;
 use crate::deadline::DeadlineReader;
 use crate::inventory::look::Look;
-use crate::wire::auth::Transcript;
 use crate::wire::data::DataWriter;
 use crate::wire::frame::{self, Kind};
 use crate::wire::message::{Copied, Failed, Heartbeat, Hello, PluginOffer};
@@ -27,13 +26,13 @@ const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Lets one admitted recipient copy the server. The turn is given back when this returns.
 pub fn serve(donor: &Donor, recipient: Admitted) {
-    let Admitted { stream, hello, transcript, turn, survey } = recipient;
-    in_turn(donor, &hello.pod(), turn, || run(donor, &stream, &hello, transcript, survey));
+    let Admitted { stream, hello, said, turn, survey } = recipient;
+    in_turn(donor, &hello.pod(), turn, || run(donor, &stream, &hello, said, survey));
 }
 
-fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, transcript: Transcript, mut survey: Survey) -> Result<Served> {
+fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, said: Said, mut survey: Survey) -> Result<Served> {
     let before = survey.look.take();
-    answer(donor, stream, transcript, Kind::PluginOffer, &offer(donor, hello, survey, before.is_some()))?;
+    answer(stream, said, Kind::PluginOffer, &offer(donor, hello, survey, before.is_some()))?;
     let stall = donor.settings.peering.stall_timeout;
     let period = relay::heartbeat(stall);
     let mut beat = Instant::now() + period;

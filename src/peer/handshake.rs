@@ -9,10 +9,11 @@ use serde::de::DeserializeOwned;
 use super::gathering::GatheringStream;
 use super::{Asker, Place, Questions, Refused, Silence};
 use crate::cli::WireCompression;
+use crate::clone_secret::{CloneSecret, Keys};
 use crate::deadline::DeadlineReader;
 use crate::inventory::encoding;
 use crate::ordinal::Member;
-use crate::secret::{Password, Secret};
+use crate::secret::Secret;
 use crate::settings::{HostPort, Peering};
 use crate::unpack::Format;
 use crate::unpack::compressed::Compression;
@@ -227,8 +228,8 @@ fn converse(
     let challenge: Challenge = expect(&mut input, &[Kind::Challenge], &mut transcript)?.parse()?;
     let mut input = DeadlineReader::new(stream, begun + limits.all);
 
-    let secret = asker.peering.secret.as_ref().map(Password::current);
-    let secret = secret.as_ref();
+    let keys = asker.peering.secret.as_ref().map(CloneSecret::now);
+    let secret = keys.as_ref().map(Keys::own);
     match (secret, challenge.proof) {
         (Some(secret), true) => {
             let proof = Proof { hmac: transcript.prove(secret, Side::Recipient) };

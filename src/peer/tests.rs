@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use super::handshake::{Limits, ask_within};
 use super::*;
 use crate::cli::{Method, WireCompression};
-use crate::secret::{Password, Secret};
+use crate::clone_secret::CloneSecret;
+use crate::secret::Secret;
 use crate::wire::auth::{Side, Transcript, nonce};
 use crate::wire::frame::{self, Kind};
 use crate::wire::message::{Challenge, Hello, Proof, Why};
 use crate::wire::preface;
 
-const SECRET: &str = "geheim-und-lang";
+const SECRET: &str = "geheim-und-sehr-lang";
 
 const FORMATS: [Format; 1] = [Format::XbstreamMariaDb];
 
@@ -119,7 +120,7 @@ fn another_pods_word_is_not_the_primarys() {
 
 fn peering(secret: Option<&str>) -> Peering {
     Peering {
-        secret: secret.map(Password::fixed),
+        secret: secret.map(CloneSecret::fixed),
         stall_timeout: Duration::from_secs(30),
         wire_compression: WireCompression::Off,
         method: Method::Auto,

@@ -2,21 +2,25 @@
 //! donor's sidecar stands.
 
 use std::net::{IpAddr, ToSocketAddrs};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::{Means, Received, Setback, check_file_size, checked_inventory, inventory_file, setback_of_wire};
 use crate::clone_plugin::{Fetch, HeldTurn, Trouble};
+use crate::clone_secret::{CloneSecret, Keys};
 use crate::datadir::journal::PluginCopy;
 use crate::event::info;
 use crate::exit::{self, Reason};
 use crate::mysql::plugin::PositionIn;
+use crate::mysql::{Server, TurnedAway};
 use crate::ordinal::{Member, Ordinal};
 use crate::own_server::Program;
 use crate::peer::{Asker, Lease};
-use crate::secret::Password;
-use crate::settings::HostPort;
+use crate::secret::{Password, Secret};
+use crate::settings::{Account, HostPort};
 use crate::unpack::{self, UnpackError};
 use crate::wire::auth;
 use crate::wire::message::{Copied, PluginOffer};
@@ -25,6 +29,9 @@ use crate::wire::message::{Copied, PluginOffer};
 /// the donor's waits for its locks (clone_ddl_timeout, 5 minutes) and names its files, and a disk writes out what it has
 /// taken.
 const STALLS: u32 = 40;
+
+/// For one login at the donor's server.
+const LOGIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Fetches all of it. Where it stands in what was fetched will be seen when a server is started on it.
 pub fn receive(
@@ -50,12 +57,12 @@ pub fn receive(
         "receiving by the CLONE plugin"
     );
     let data = (means.stage)().map_err(Setback::Fatal)?;
-    let secret = asker.peering.secret.as_ref().map(Password::current);
+    let server = HostPort { host, port: offer.server_port };
     let fetch = Fetch {
         program,
         offer: &offer,
-        server: HostPort { host, port: offer.server_port },
-        password: auth::password_of_plugin(secret.as_ref(), &asker.member.set),
+        password: password(asker, &server, &offer.user),
+        server,
         turn: &turn,
         data: &data,
     };
@@ -86,6 +93,28 @@ pub fn receive(
         position: None,
         inventory,
     })
+}
+
+/// Of the account that the copy is made as. While the clone secret is being changed it may go by either: the primary's sidecar
+/// gives it the password of the one that comes first there.
+fn password(asker: &Asker<'_>, server: &HostPort, user: &str) -> Secret {
+    let keys = asker.peering.secret.as_ref().map(CloneSecret::now);
+    let of = |secret: Option<&Secret>| auth::password_of_plugin(secret, &asker.member.set);
+    let first = of(keys.as_ref().map(Keys::own));
+    let Some(second) = keys.as_ref().and_then(|keys| keys.all().nth(1)) else { return first };
+    let account = Account { user: user.to_owned(), password: Password::fixed(first.reveal()), socket: None };
+    let login = async {
+        match timeout(LOGIN_LIMIT, Server::connect(server, &account)).await {
+            Ok(Ok(server)) => {
+                server.close().await;
+                true
+            }
+            // What else keeps us out will be said by the copy.
+            Ok(Err(error)) => !error.downcast_ref::<TurnedAway>().is_some_and(TurnedAway::is_stranger),
+            Err(_) => true,
+        }
+    };
+    if Handle::current().block_on(login) { first } else { of(Some(second)) }
 }
 
 /// How a server is told where the donor's is. The plugin takes no IPv6 address, but a name that leads to one. (MySQL

@@ -75,7 +75,7 @@ fn a_secret_is_asked_for_and_proven() -> Result<()> {
     let cluster = set::start(2, |manifests| {
         manifests.container("sidecar").env.retain(|variable| variable.name != "MYSQLSET_DONATE_TO_ANYONE");
         for container in ["clone", "sidecar"] {
-            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "geheim-und-lang");
+            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "geheim-und-sehr-lang");
         }
     })?;
     cluster.wait_ready(2)?;
@@ -89,12 +89,42 @@ fn a_secret_is_asked_for_and_proven() -> Result<()> {
     Ok(())
 }
 
+/// In the middle of a change: the donor knows the new secret and uses the old one, the recipient is a step further; and before
+/// it, where the donor has not heard of the new one.
+#[test]
+fn a_clone_secret_is_changed_in_two_steps() -> Result<()> {
+    const OLD: &str = "the old one of two";
+    const NEW: &str = "the new one of two";
+    let start = |donors: &str, recipients: &str| {
+        set::start(2, |manifests| {
+            manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", donors);
+            manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", recipients);
+        })
+    };
+    let second = [format!("{OLD}\n{NEW}"), format!("{NEW}\n{OLD}")];
+    for (donors, recipients) in [(&second[0], second[1].as_str()), (&second[1], OLD), (&second[0], OLD)] {
+        start(donors, recipients)?.wait_ready(2)?;
+    }
+    let end = end_of_clone(&start(OLD, &second[1])?, "mysql-1")?;
+    assert!(end.exit_code == 21 && end.message.names(Event::RefusedUnauthorised), "{end:?}");
+    Ok(())
+}
+
+#[test]
+fn a_clone_secret_that_can_be_guessed_is_refused_with_the_command_for_a_better_one() -> Result<()> {
+    let cluster = set::start(1, |manifests| manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "hunter2"))?;
+    let end = end_of_clone(&cluster, "mysql-0")?;
+    assert!(end.exit_code == 2 && end.message.contains("openssl rand -hex 16"), "{end:?}");
+    assert!(!end.message.contains("hunter2"), "{end:?}");
+    Ok(())
+}
+
 #[test]
 fn who_does_not_know_the_secret_gets_nothing_but_a_refusal() -> Result<()> {
     // The donor has a secret; the recipient has none, then a wrong one.
-    for wrong in [None, Some("another")] {
+    for wrong in [None, Some("another of sixteen")] {
         let cluster = set::start(2, |manifests| {
-            manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", "geheim-und-lang");
+            manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", "geheim-und-sehr-lang");
             if let Some(wrong) = wrong {
                 manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", wrong);
             }
@@ -116,7 +146,8 @@ fn who_does_not_know_the_secret_gets_nothing_but_a_refusal() -> Result<()> {
 
 #[test]
 fn a_recipient_with_a_secret_takes_nothing_from_a_donor_without() -> Result<()> {
-    let cluster = set::start(2, |manifests| manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "geheim-und-lang"))?;
+    let cluster =
+        set::start(2, |manifests| manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "geheim-und-sehr-lang"))?;
     let end = end_of_clone(&cluster, "mysql-1")?;
     assert_eq!(end.exit_code, 21, "{end:?}");
     assert!(end.message.contains("nothing is taken from it"), "{end:?}");

@@ -163,7 +163,7 @@ fn a_primary_whose_binary_log_leaves_a_database_out_donates_to_nobody() -> Resul
 fn a_replica_that_leaves_a_part_out_is_no_source_of_recovery() -> Result<()> {
     let cluster = set::start(3, |manifests| {
         for container in ["clone", "sidecar"] {
-            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "between pods");
+            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "between pods alone");
         }
         manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", "recover");
     })?;

@@ -18,7 +18,7 @@ const SECRET: &str = "mysql-passwords";
 /// Every key, and one with all that could go wrong on the way through SQL and options files.
 const PASSWORDS: [(&str, &str); 5] = [
     ("root", "r00t"),
-    ("clone", "geheim"),
+    ("clone", "geheim, aber lang genug"),
     ("backup", r#"b'a"c\k#u p"#),
     ("replication", "it's replication"),
     ("monitoring", "m0nitoring"),
@@ -46,8 +46,12 @@ fn wait_for_rows(cluster: &Cluster, pods: &[&str], password: &str, count: usize)
 }
 
 /// Those that are set later.
-const CHANGED: [(&str, &str); 4] =
-    [("root", "r00t2"), ("backup", "backup 2"), ("replication", "replication 2"), ("clone", "clone 2")];
+const CHANGED: [(&str, &str); 4] = [
+    ("root", "r00t2"),
+    ("backup", "backup 2"),
+    ("replication", "replication 2"),
+    ("clone", "clone 2, and long enough"),
+];
 
 /// A password as it is, and as SQL or an options file may have it.
 fn spellings(password: &str) -> [String; 3] {

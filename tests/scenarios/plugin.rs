@@ -116,7 +116,7 @@ fn a_secret_is_the_accounts_password_and_lets_nobody_else_in() -> Result<()> {
     needs!(ClonePlugin);
     let cluster = set::start(3, |manifests| {
         for container in ["clone", "sidecar"] {
-            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "geheim-und-lang");
+            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "geheim-und-sehr-lang");
         }
         manifests.set_env("sidecar", "MYSQLSET_DONATE_TO_ANYONE", "false");
     })?;
@@ -127,10 +127,10 @@ fn a_secret_is_the_accounts_password_and_lets_nobody_else_in() -> Result<()> {
     assert_eq!(cluster.value("mysql-2", known)?, "%");
     // What anybody can work out where there is no secret.
     let guessed = mysqlset::wire::auth::password_of_plugin(None, "mysql");
-    for password in ["", "geheim-und-lang", guessed.reveal()] {
+    for password in ["", "geheim-und-sehr-lang", guessed.reveal()] {
         assert!(cluster.sql_as("mysql-0", "mysqlset-clone", password, "SELECT 1").is_err(), "{password:?}");
     }
-    let right = mysqlset::wire::auth::password_of_plugin(Some(&Secret::new("geheim-und-lang")), "mysql");
+    let right = mysqlset::wire::auth::password_of_plugin(Some(&Secret::new("geheim-und-sehr-lang")), "mysql");
     assert!(cluster.sql_as("mysql-0", "mysqlset-clone", right.reveal(), "SELECT 1").is_ok());
     for (pod, container) in [("mysql-0", "sidecar"), ("mysql-1", "clone"), ("mysql-1", "sidecar")] {
         assert!(!cluster.logs(pod, container).contains("geheim"), "{pod} {container}");

@@ -24,7 +24,7 @@ fn set_changed(on_lost_primary: Option<&str>, change: impl FnOnce(&mut Manifests
         change(manifests);
         // Reports are given to who knows the secret, as clones are.
         for container in ["clone", "sidecar"] {
-            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "between pods");
+            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "between pods alone");
         }
         if let Some(word) = on_lost_primary {
             manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", word);
@@ -89,8 +89,8 @@ fn peers_that_are_silent_and_a_resolver_that_fails_are_no_evidence_of_nothing() 
 #[test]
 fn peers_with_another_secret_say_nothing_and_that_is_no_evidence_either() -> Result<()> {
     let cluster = set::start(2, |manifests| {
-        manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", "one");
-        manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "one");
+        manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", "one for all pods");
+        manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "one for all pods");
     })?;
     cluster.wait_ready(2)?;
     let set_id = set::journal(&cluster, "mysql-1")?["set_id"].as_str().unwrap_or_default().to_owned();
@@ -102,14 +102,14 @@ fn peers_with_another_secret_say_nothing_and_that_is_no_evidence_either() -> Res
         let output = command.output()?;
         anyhow::Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
     };
-    let (code, log) = report("mysql-0", "one")?;
+    let (code, log) = report("mysql-0", "one for all pods")?;
     assert!(code == Some(35) && log.contains("mysql-1") && log.contains(&set_id), "{log}");
     for hostname in ["mysql-0", "other-0"] {
-        let (code, log) = report(hostname, "two")?;
+        let (code, log) = report(hostname, "two for all pods")?;
         assert!(code == Some(35) && log.names(Event::RefusedUnauthorised) && !log.contains(&set_id), "{log}");
     }
     // A sidecar of another set proves what it says to who knows the secret too. (Names have no server out here.)
-    let (_, log) = report("other-0", "one")?;
+    let (_, log) = report("other-0", "one for all pods")?;
     assert!(!log.contains("exists and does not say") && log.contains("whether other-1"), "{log}");
     Ok(())
 }

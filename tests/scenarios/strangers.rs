@@ -131,7 +131,7 @@ fn prove(mut stream: &TcpStream, hmac: String) -> Result<(Kind, String)> {
 #[test]
 fn a_proof_that_was_overheard_proves_nothing() -> Result<()> {
     needs!(BackupTool);
-    const SECRET: &str = "geheim-und-lang";
+    const SECRET: &str = "geheim-und-sehr-lang";
     let cluster = set::start(1, |manifests| {
         manifests.container("sidecar").env.retain(|variable| variable.name != "MYSQLSET_DONATE_TO_ANYONE");
         manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", SECRET);

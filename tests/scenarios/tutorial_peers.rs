@@ -330,7 +330,7 @@ fn what_is_unproven_and_a_secret_exclude_each_other() -> Result<()> {
         let cluster = set::start(1, |manifests| {
             let variable = format!("MYSQLSET{}", flag[1..].to_uppercase().replace('-', "_"));
             manifests.set_env(container, &variable, "true");
-            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "geheim-und-lang");
+            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "geheim-und-sehr-lang");
         })?;
         let end = || cluster.status("mysql-0").ok()?.containers.get(container)?.last_termination.clone();
         cluster.wait_for("its end", PATIENCE, || Ok(end().is_some()))?;

@@ -1,0 +1,130 @@
+//! Places for connections of which nothing is known yet, and never a queue for one.
+//!
+//! A stranger holds a connection open for nothing, or opens new ones as fast as it can. Whoever comes gets a place at once:
+//! where all are taken somebody else loses his. That is the oldest connection of the address that has the most: an honest
+//! peer speaks at once and has one, so it loses its place only to a flood from its own address, and then only if it takes
+//! longer than it takes the flood to fill all places.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// So many places.
+pub struct Places {
+    most: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    next: u64,
+    /// The oldest first.
+    all: Vec<Entry>,
+}
+
+struct Entry {
+    number: u64,
+    peer: IpAddr,
+    /// Dropped when the place is another's.
+    _kept: oneshot::Sender<()>,
+}
+
+/// One of them, for as long as this lives or until it is lost.
+pub struct Place {
+    places: Arc<Places>,
+    number: u64,
+    kept: oneshot::Receiver<()>,
+}
+
+impl Places {
+    pub fn new(most: usize) -> Arc<Places> {
+        Arc::new(Places { most, held: Mutex::default() })
+    }
+
+    /// A place for a connection from there, if need be another's.
+    pub fn take(self: &Arc<Places>, peer: IpAddr) -> Place {
+        let mut held = self.held();
+        if held.all.len() >= self.most
+            && let Some(victim) = held.victim()
+        {
+            held.all.remove(victim);
+        }
+        let number = held.next;
+        held.next += 1;
+        let (sender, kept) = oneshot::channel();
+        held.all.push(Entry { number, peer, _kept: sender });
+        drop(held);
+        Place { places: self.clone(), number, kept }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// Who has to go.
+    fn victim(&self) -> Option<usize> {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        self.all.iter().for_each(|entry| *counts.entry(entry.peer).or_default() += 1);
+        let most = counts.values().max()?;
+        self.all.iter().position(|entry| counts.get(&entry.peer) == Some(most))
+    }
+}
+
+impl Place {
+    /// Completes when the place is another's.
+    pub async fn lost(&mut self) {
+        let _ = (&mut self.kept).await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.held().all.retain(|entry| entry.number != self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    fn is_lost(place: &mut Place) -> bool {
+        place.kept.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+    }
+
+    #[test]
+    fn a_flood_from_one_address_takes_places_from_itself() {
+        let places = Places::new(4);
+        let mut honest = [places.take(address(1)), places.take(address(2))];
+        let mut flood: Vec<Place> = (0..100).map(|_| places.take(address(9))).collect();
+        assert!(!honest.iter_mut().any(is_lost));
+        let left = flood.iter_mut().filter_map(|place| (!is_lost(place)).then_some(place.number)).collect::<Vec<_>>();
+        assert_eq!(left, [100, 101]);
+    }
+
+    #[test]
+    fn among_equals_the_oldest_goes() {
+        let places = Places::new(3);
+        let mut all: Vec<Place> = (0..4).map(|last| places.take(address(last))).collect();
+        assert_eq!(all.iter_mut().map(is_lost).collect::<Vec<_>>(), [true, false, false, false]);
+    }
+
+    #[test]
+    fn who_leaves_gives_his_place_back() {
+        let places = Places::new(2);
+        let mut first = places.take(address(1));
+        for _ in 0..10 {
+            drop(places.take(address(2)));
+        }
+        assert!(!is_lost(&mut first));
+        drop(first);
+        assert!(places.held().all.is_empty());
+    }
+}
