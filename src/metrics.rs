@@ -36,6 +36,7 @@ pub struct Metrics {
     seconds: Counter<f64, AtomicU64>,
     refusals: Family<Reason, Counter>,
     broken: Counter,
+    crowded_out: Counter,
 }
 
 impl Metrics {
@@ -44,6 +45,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("mysqlset");
         let (clones, refusals) = (Family::<Outcome, Counter>::default(), Family::<Reason, Counter>::default());
         let (bytes, seconds, broken) = (Counter::default(), Counter::<f64, AtomicU64>::default(), Counter::default());
+        let crowded_out = Counter::default();
         for outcome in ["served", "failed"] {
             drop(clones.get_or_create(&Outcome { outcome }));
         }
@@ -54,8 +56,13 @@ impl Metrics {
         registry.register_with_unit("donor_busy", "Time taken by clones served", Unit::Seconds, seconds.clone());
         registry.register("donor_refusals", "Requests for a clone that were refused, by reason", refusals.clone());
         registry.register("donor_broken_handshakes", "Connections that brought no request for a clone", broken.clone());
+        registry.register(
+            "donor_crowded_out",
+            "Connections that were cut for newer ones before they had proven anything",
+            crowded_out.clone(),
+        );
         registry.register_collector(Box::new(StatusCollector(status)));
-        Metrics { registry, clones, bytes, seconds, refusals, broken }
+        Metrics { registry, clones, bytes, seconds, refusals, broken, crowded_out }
     }
 
     /// Counts a clone that was served to its end.
@@ -78,6 +85,11 @@ impl Metrics {
     /// Counts a peer that could not be talked with.
     pub fn broken_handshake(&self) {
         self.broken.inc();
+    }
+
+    /// Counts a connection that lost its place to a newer one.
+    pub fn crowded_out(&self) {
+        self.crowded_out.inc();
     }
 
     /// The page.

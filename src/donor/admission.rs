@@ -1,34 +1,35 @@
-//! Who gets a clone: the donor's half of the handshake, from the first byte to the offer or the refusal.
+//! Who gets a clone, and who a report: from a peer's greeting to the offer or the refusal.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{Span, debug};
 
+use super::greeting::greet;
 use super::preflight::Survey;
 use super::way::{self, Way};
 use super::{Donor, Turn, backup, bare, plugin, preflight, report};
-use crate::clone_secret::CloneSecret;
 use crate::deadline::DeadlineReader;
 use crate::event::{Event, info};
+use crate::places::Place;
 use crate::secret::Secret;
-use crate::wire::auth::{self, Side, Transcript};
+use crate::wire::auth::{Side, Transcript};
 use crate::wire::frame::{self, Kind, WireError};
-use crate::wire::message::{Challenge, Hello, Proof, Refusal, Wants, Why};
-use crate::wire::preface;
-
-/// The whole handshake of a peer must be done in this time, however it spreads its bytes.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+use crate::wire::message::{Hello, Proof, Refusal, Wants, Why};
 
 /// What is asked before an offer is asked in this time: recipients wait for 80 seconds.
 const PREFLIGHT_LIMIT: Duration = Duration::from_secs(70);
+
+/// A peer reads what was sent last in this time.
+const READING_LIMIT: Duration = Duration::from_secs(1);
 
 /// When a recipient that found us busy or not ready may come back, in seconds.
 const RETRY_AFTER: u64 = 2;
@@ -48,10 +49,21 @@ pub struct Said {
     secret: Option<Secret>,
 }
 
-/// What a peer that has proven itself gets.
-enum Given<'a> {
-    Turn(Turn, Way<'a>, Box<Survey>),
-    Report,
+impl Said {
+    pub fn new(transcript: Transcript, secret: Option<Secret>) -> Said {
+        Said { transcript, secret }
+    }
+
+    /// A message with, where there is a secret, the proof that we know it too.
+    fn proven(mut self, kind: Kind, message: &impl Serialize) -> Result<Vec<u8>, WireError> {
+        let mut bytes = frame::write_control(&mut Vec::new(), kind, message)?;
+        self.transcript.add(&bytes);
+        if let Some(secret) = &self.secret {
+            let proof = Proof { hmac: self.transcript.prove(secret, Side::Donor) };
+            bytes.extend(frame::write_control(&mut Vec::new(), Kind::Proof, &proof)?);
+        }
+        Ok(bytes)
+    }
 }
 
 /// How a handshake ends without a clone.
@@ -68,121 +80,165 @@ impl From<WireError> for Ended {
     }
 }
 
+/// A place that may be lost; `None` once the peer has proven itself or has a turn, and nobody takes it away any more.
+struct Held(Option<Place>);
+
+impl Held {
+    /// What comes of it, unless the place is lost before.
+    async fn keep<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        match &mut self.0 {
+            Some(place) => tokio::select! {
+                outcome = work => Some(outcome),
+                () = place.lost() => None,
+            },
+            None => Some(work.await),
+        }
+    }
+}
+
 /// One connection, from its first byte to its last.
-pub fn handle(donor: &Donor, stream: TcpStream) {
+pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: IpAddr, place: Place) {
     let _ = stream.set_nodelay(true);
     limit_silence(&stream, donor.settings.peering.stall_timeout);
-    if donor.settings.donate_unproven_stream && bare::is_silent(&stream) {
-        return bare::serve(donor, &stream);
-    }
-    let (hello, said) = match greet(donor, &stream) {
-        Ok(greeted) => greeted,
-        Err(ended) => return end(donor, &stream, None, ended),
+    let mut place = Held(Some(place));
+    let Some(greeted) = place.keep(greet(&donor, &mut stream, peer)).await else {
+        return donor.metrics.crowded_out();
     };
-    match give(donor, &hello) {
-        Ok(Given::Turn(turn, way, survey)) => {
-            let recipient = Admitted { stream, hello, said, turn, survey: *survey };
+    let (hello, said) = match greeted {
+        Ok(Some(greeted)) => greeted,
+        Ok(None) => return in_thread(stream, move |stream| bare::serve(&donor, &stream)).await,
+        Err(ended) => {
+            place.keep(end(&donor, &mut stream, None, ended)).await;
+            return;
+        }
+    };
+    if said.secret.is_some() {
+        place.0 = None;
+    }
+    if let Err(ended) = check_set(&donor, &hello) {
+        place.keep(end(&donor, &mut stream, Some(said), ended)).await;
+    } else if hello.wants == Wants::Report {
+        place.keep(give_report(&donor, &mut stream, &hello, said)).await;
+    } else {
+        match take_turn(&donor, &hello) {
+            Ok(turn) => in_thread(stream, move |stream| give(&donor, stream, hello, said, turn)).await,
+            Err(ended) => drop(place.keep(end(&donor, &mut stream, Some(said), ended)).await),
+        }
+    }
+}
+
+/// A clone is made by a thread that may wait.
+async fn in_thread(stream: tokio::net::TcpStream, work: impl FnOnce(TcpStream) + Send + 'static) {
+    let span = Span::current();
+    let given = stream.into_std().and_then(|stream| stream.set_nonblocking(false).map(|()| stream));
+    match given {
+        Ok(stream) => {
+            if let Err(failure) = tokio::task::spawn_blocking(move || span.in_scope(|| work(stream))).await {
+                debug!(%failure, "a clone's thread failed");
+            }
+        }
+        Err(error) => debug!(%error, "a connection cannot be given to a thread"),
+    }
+}
+
+/// What a recipient gets that has the turn.
+fn give(donor: &Donor, stream: TcpStream, hello: Hello, said: Said, turn: Turn) {
+    let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
+    match survey(donor, &hello) {
+        Ok((way, survey)) => {
+            let recipient = Admitted { stream, hello, said, turn, survey };
             match way {
                 Way::Tool(tool) => backup::serve(donor, tool, recipient),
                 Way::Plugin => plugin::serve(donor, recipient),
             }
         }
-        Ok(Given::Report) => give_report(donor, &stream, &hello, said),
-        Err(ended) => end(donor, &stream, Some(said), ended),
+        Err(refusal) => {
+            drop(turn);
+            tell_refusal(donor, &refusal, said.secret.is_some());
+            refuse(&stream, said, &refusal);
+        }
     }
 }
 
 /// Ends a handshake that leads to nothing, and counts it.
-fn end(donor: &Donor, stream: &TcpStream, said: Option<Said>, ended: Ended) {
+async fn end(donor: &Donor, stream: &mut tokio::net::TcpStream, said: Option<Said>, ended: Ended) {
     match ended {
         Ended::Refused(refusal) => {
-            info!(= refusal.event, why = refusal.why.name(), "refused: {}", refusal.text);
-            donor.metrics.refused(refusal.why);
-            refuse(stream, said, &refusal);
+            tell_refusal(donor, &refusal, said.as_ref().is_some_and(|said| said.secret.is_some()));
+            let bytes = match said {
+                Some(said) => said.proven(Kind::Refusal, &refusal),
+                None => frame::write_control(&mut Vec::new(), Kind::Refusal, &refusal),
+            };
+            send_last(stream, bytes).await;
         }
         Ended::Broken(error) => {
-            info!(DonorHandshakeBroken, "a connection brought no request for a clone: {error}");
             donor.metrics.broken_handshake();
+            if donor.lines.may_say() {
+                info!(DonorHandshakeBroken, "a connection brought no request for a clone: {error}");
+            }
+            send_last(stream, Ok(Vec::new())).await;
         }
+    }
+}
+
+/// What strangers hear takes no more than so many lines.
+fn tell_refusal(donor: &Donor, refusal: &Refusal, is_proven: bool) {
+    donor.metrics.refused(refusal.why);
+    if is_proven || donor.lines.may_say() {
+        info!(= refusal.event, why = refusal.why.name(), "refused: {}", refusal.text);
+    }
+}
+
+/// Sends what is the last, and waits for the peer to read it: closing with unread bytes would take it away again.
+async fn send_last(stream: &mut tokio::net::TcpStream, bytes: Result<Vec<u8>, WireError>) {
+    let Ok(bytes) = bytes else { return };
+    let sent = async {
+        stream.write_all(&bytes).await?;
+        stream.shutdown().await?;
+        let mut sink = [0; 1024];
+        while stream.read(&mut sink).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    if !matches!(timeout(READING_LIMIT, sent).await, Ok(Ok(()))) {
+        debug!("the peer did not read all that was said");
     }
 }
 
 /// Has a peer given up that takes nothing for so long, or acknowledges nothing of what it was sent: heartbeats go into a
 /// buffer, whether anybody is there or not. (TCP_USER_TIMEOUT, tcp(7))
-fn limit_silence(stream: &TcpStream, stall: Duration) {
-    let _ = stream.set_write_timeout(Some(stall));
+fn limit_silence(stream: &impl std::os::fd::AsFd, stall: Duration) {
     let _ = set_tcp_user_timeout(stream, u32::try_from(stall.as_millis()).unwrap_or(u32::MAX));
 }
 
-/// Sends a refusal, and waits for the peer to read it: closing with unread bytes would take it away again. A peer that
-/// has proven itself gets our proof with it: what was `said` is the whole handshake.
-pub fn refuse(mut stream: &TcpStream, said: Option<Said>, refusal: &Refusal) {
-    let sent = match said {
-        Some(said) => answer(stream, said, Kind::Refusal, refusal),
-        None => frame::write_control(&mut stream, Kind::Refusal, refusal).map(drop),
-    };
-    if sent.is_ok() {
+/// A refusal by a thread that may wait.
+pub fn refuse(stream: &TcpStream, said: Said, refusal: &Refusal) {
+    if answer(stream, said, Kind::Refusal, refusal).is_ok() {
         let_it_read(stream);
     }
 }
 
 /// Gives an admitted peer what it asked for, with the proof that we know the secret too, where there is one.
 pub fn answer(mut stream: &TcpStream, said: Said, kind: Kind, message: &impl Serialize) -> Result<(), WireError> {
-    let Said { mut transcript, secret } = said;
-    transcript.add(&frame::write_control(&mut stream, kind, message)?);
-    let Some(secret) = secret else { return Ok(()) };
-    let proof = Proof { hmac: transcript.prove(&secret, Side::Donor) };
-    frame::write_control(&mut stream, Kind::Proof, &proof).map(drop)
+    stream.write_all(&said.proven(kind, message)?).map_err(WireError::Io)
 }
 
 /// Ends our side, and gives the peer a moment to read what was sent.
 pub fn let_it_read(stream: &TcpStream) {
     if stream.shutdown(Shutdown::Write).is_ok() {
-        let mut reader = DeadlineReader::new(stream, Instant::now() + Duration::from_secs(1));
+        let mut reader = DeadlineReader::new(stream, Instant::now() + READING_LIMIT);
         let _ = std::io::copy(&mut reader, &mut std::io::sink());
     }
 }
 
 /// Answers who asks what this pod is. That it isn't heard is the peer's concern.
-fn give_report(donor: &Donor, stream: &TcpStream, hello: &Hello, said: Said) {
-    let report = report::report(donor, hello);
+async fn give_report(donor: &Donor, stream: &mut tokio::net::TcpStream, hello: &Hello, said: Said) {
+    let report = report::report(donor, hello).await;
     debug!(to = hello.pod(), "reporting");
-    match answer(stream, said, Kind::Report, &report) {
-        Ok(()) => let_it_read(stream),
-        Err(error) => debug!("a report was not taken: {error}"),
-    }
+    send_last(stream, said.proven(Kind::Report, &report)).await;
 }
 
-/// The peer's half: who it is, and that it knows the secret where there is one.
-fn greet(donor: &Donor, mut stream: &TcpStream) -> Result<(Hello, Said), Ended> {
-    let mut input = DeadlineReader::new(stream, Instant::now() + HANDSHAKE_LIMIT);
-    let theirs = preface::receive(&mut input)?;
-    preface::send(&mut stream)?;
-    if let Err(error) = theirs.common_version() {
-        // The recipient sees by our versions what is wrong, and does not come again.
-        let_it_read(stream);
-        return Err(error.into());
-    }
-    let mut transcript = Transcript::begin(theirs, preface::OWN);
-    let hello: Hello = expect(&mut input, Kind::Hello, &mut transcript)?;
-
-    let secret = prove(donor, &hello, &mut input, stream, &mut transcript)?;
-    Ok((hello, Said { transcript, secret }))
-}
-
-/// What a peer gets that has proven itself.
-fn give<'a>(donor: &'a Donor, hello: &Hello) -> Result<Given<'a>, Ended> {
-    check_set(donor, hello)?;
-    if hello.wants == Wants::Report {
-        return Ok(Given::Report);
-    }
-    let (turn, way, survey) = take_turn(donor, hello)?;
-    Ok(Given::Turn(turn, way, Box::new(survey)))
-}
-
-/// A turn for who may have a clone, where one can be made now and would be of use to him; and what is
-/// known of the backup.
-pub fn take_turn<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Turn, Way<'a>, Survey), Ended> {
+/// A turn for who may have a clone, where one can be made now.
+pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<Turn, Ended> {
     if donor.stopping.load(Ordering::Relaxed) || donor.status.is_held() {
         return Err(passing(Event::RefusedStopping, Why::Stopping, "this sidecar is about to stop"));
     }
@@ -196,47 +252,18 @@ pub fn take_turn<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Turn, Way<'a>, 
         }
     };
     fit.map_err(|cause| passing(cause.event, Why::NotReady, &cause.text))?;
-    let way = way::choose(donor, hello).map_err(Ended::Refused)?;
-    let busy = || passing(Event::RefusedBusy, Why::Busy, "another clone is being served");
-    let turn = Turn::take(donor).ok_or_else(busy)?;
-    let checked = Handle::current().block_on(timeout(PREFLIGHT_LIMIT, preflight::check(donor, way, hello)));
-    let too_slow = || {
-        let text = format!("this donor's server did not answer all questions in {} seconds", PREFLIGHT_LIMIT.as_secs());
-        passing(Event::RefusedSlowServer, Why::NotReady, &text)
-    };
-    let survey = checked.map_err(|_| too_slow())?.map_err(Ended::Refused)?;
-    Ok((turn, way, survey))
+    Turn::take(donor).ok_or_else(|| passing(Event::RefusedBusy, Why::Busy, "another clone is being served"))
 }
 
-/// Challenges the recipient where there is a secret. Without one, and without the word that anyone may have the
-/// data, nobody gets past here but who asks for no more than a report. Returns the secret that the recipient knows.
-fn prove(
-    donor: &Donor,
-    hello: &Hello,
-    input: &mut DeadlineReader<'_>,
-    mut stream: &TcpStream,
-    transcript: &mut Transcript,
-) -> Result<Option<Secret>, Ended> {
-    let keys = donor.settings.peering.secret.as_ref().map(CloneSecret::now);
-    if keys.is_none() && !donor.settings.donate_to_anyone && hello.wants != Wants::Report {
-        return Err(refused(
-            Event::RefusedNoSecret,
-            Why::Unauthorised,
-            "this donor has no clone secret and gives to nobody",
-        ));
-    }
-    let nonce = auth::nonce().map_err(|error| WireError::Malformed(error.to_string()))?;
-    let challenge = frame::write_control(&mut stream, Kind::Challenge, &Challenge { nonce, proof: keys.is_some() })?;
-    stream.flush().map_err(WireError::Io)?;
-    transcript.add(&challenge);
-    let Some(keys) = keys else { return Ok(None) };
-
-    let said = transcript.clone();
-    let proof: Proof = expect(input, Kind::Proof, transcript)?;
-    let proven = keys.all().find(|secret| said.verify(secret, Side::Recipient, &proof.hmac));
-    let wrong =
-        || refused(Event::RefusedUnauthorised, Why::Unauthorised, "the recipient's clone secret is not this donor's");
-    proven.cloned().map(Some).ok_or_else(wrong)
+/// How a clone is made for a recipient, where it would be of use to it; and what is known of the backup.
+pub fn survey<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Way<'a>, Survey), Refusal> {
+    let way = way::choose(donor, hello)?;
+    let checked = Handle::current().block_on(timeout(PREFLIGHT_LIMIT, preflight::check(donor, way, hello)));
+    let too_slow = |_| {
+        let text = format!("this donor's server did not answer all questions in {} seconds", PREFLIGHT_LIMIT.as_secs());
+        Refusal::passing(Event::RefusedSlowServer, Why::NotReady, &text, RETRY_AFTER)
+    };
+    Ok((way, checked.map_err(too_slow)??))
 }
 
 fn check_set(donor: &Donor, hello: &Hello) -> Result<(), Ended> {
@@ -255,22 +282,7 @@ fn check_set(donor: &Donor, hello: &Hello) -> Result<(), Ended> {
     }
 }
 
-fn expect<T: serde::de::DeserializeOwned>(
-    input: &mut DeadlineReader<'_>,
-    kind: Kind,
-    transcript: &mut Transcript,
-) -> Result<T, WireError> {
-    let header = frame::read_header(input)?;
-    if header.kind != kind {
-        return Err(WireError::Malformed(format!("a {:?} message where a {kind:?} belongs", header.kind)));
-    }
-    let body = frame::read_body(input, header)?;
-    transcript.add(&frame::header_bytes(kind, body.len()));
-    transcript.add(&body);
-    frame::parse(kind, &body)
-}
-
-fn refused(event: Event, why: Why, text: &str) -> Ended {
+pub(super) fn refused(event: Event, why: Why, text: &str) -> Ended {
     Ended::Refused(Refusal::new(event, why, text))
 }
 

@@ -179,7 +179,7 @@ async fn flush_aria(donor: &Donor) -> Result<()> {
 /// Refuses after all, with a reason that may pass.
 fn give_up(stream: &TcpStream, said: Said, error: anyhow::Error) -> Result<Served> {
     let refusal = Refusal::passing(Event::RefusedTool, Why::NotReady, format!("{error:#}"), 10);
-    refuse(stream, Some(said), &refusal);
+    refuse(stream, said, &refusal);
     Err(error)
 }
 

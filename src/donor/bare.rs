@@ -12,7 +12,6 @@ use std::process::ChildStdout;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::admission::{self, Ended};
 use super::backup::{self, RunningTool, Served};
@@ -26,20 +25,11 @@ use crate::unpack::Format;
 use crate::wire::frame::WireError;
 use crate::wire::message::{Hello, Refusal};
 
-/// A mysqlset speaks as soon as it is connected; who has said nothing for so long never will.
-const SILENCE: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
-
 /// Between two looks at a tool that writes nothing.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// How such a recipient is called.
 const NAME: &str = "a silent one";
-
-/// Whether a peer is there and says nothing. Who speaks or hangs up is known to at once.
-pub fn is_silent(stream: &TcpStream) -> bool {
-    let mut descriptor = [PollFd::new(stream, PollFlags::IN | PollFlags::RDHUP)];
-    matches!(poll(&mut descriptor, Some(&SILENCE)), Ok(0))
-}
 
 /// Serves one silent recipient.
 pub fn serve(donor: &Donor, stream: &TcpStream) {
@@ -47,11 +37,15 @@ pub fn serve(donor: &Donor, stream: &TcpStream) {
         DonorUnprovenStream,
         "the peer says nothing: it gets the data all the same (--donate-unproven-stream-to-anyone)"
     );
-    match admission::take_turn(donor, &nobody(donor)) {
-        Ok((turn, Way::Tool(tool), survey)) => {
+    let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
+    let nobody = nobody(donor);
+    let given = admission::take_turn(donor, &nobody)
+        .and_then(|turn| Ok((turn, admission::survey(donor, &nobody).map_err(Ended::Refused)?)));
+    match given {
+        Ok((turn, (Way::Tool(tool), survey))) => {
             backup::in_turn(donor, NAME, turn, || run(donor, tool, stream, &survey));
         }
-        Ok((_, Way::Plugin, _)) => info!(DonorNothingGiven, "nothing was given: it needs a backup tool's stream"),
+        Ok((_, (Way::Plugin, _))) => info!(DonorNothingGiven, "nothing was given: it needs a backup tool's stream"),
         Err(Ended::Refused(Refusal { why, text, event, .. })) => {
             info!(= event, why = why.name(), "refused: {text}");
             donor.metrics.refused(why);

@@ -12,7 +12,6 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -50,7 +49,7 @@ impl SetAside {
     }
 
     /// Gives it back to a connection that inherited the other and whose peer is far away, or nobody knows how far.
-    pub fn give_back_unless_nearby(&self, connection: &TcpStream) {
+    pub fn give_back_unless_nearby(&self, connection: &(impl AsFd + AsRawFd)) {
         let round_trip = round_trip(connection).ok().flatten();
         let has_inherited = tcp_congestion(connection).is_ok_and(|used| used == self.instead);
         if !has_inherited || is_nearby(round_trip, self.nearby) {
@@ -77,7 +76,7 @@ fn is_nearby(round_trip: Option<Duration>, limit: Duration) -> bool {
 
 /// As the kernel measured it when the connection was made; `None` where it couldn't, as with SYN cookies.
 #[allow(unsafe_code, reason = "an option that no library wraps")]
-fn round_trip(connection: &TcpStream) -> io::Result<Option<Duration>> {
+fn round_trip(connection: &impl AsRawFd) -> io::Result<Option<Duration>> {
     // SAFETY: it consists of integers only.
     let mut info: libc::tcp_info = unsafe { zeroed() };
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -99,7 +98,7 @@ fn round_trip(connection: &TcpStream) -> io::Result<Option<Duration>> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::time::Instant;
 
     use tokio::runtime::Builder;

@@ -1,8 +1,8 @@
 //! The donor: serves clones of the local server, one at a time, for ever.
 //!
-//! Nothing that a peer sends or fails to send ends it: each connection is a thread of its own under deadlines, there
-//! is a bound on how many there are, and the one clone that runs is killed with its backup tool when its recipient
-//! goes.
+//! Nothing that a peer sends or fails to send ends it or keeps others out: each connection has deadlines, who has proven
+//! nothing may lose its place to who comes later ([`crate::places`]), and the one clone that runs is killed with its backup tool
+//! when its recipient goes.
 
 mod admission;
 mod backup;
@@ -11,6 +11,9 @@ mod choice;
 mod congestion;
 mod copied_files;
 mod definitions;
+mod greeting;
+mod guesses;
+mod lines;
 mod listing;
 mod pace;
 mod passing;
@@ -23,16 +26,17 @@ mod sessions;
 mod way;
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::task::JoinSet;
-use tracing::{debug, info_span};
+use tracing::{Instrument as _, debug, info_span};
 
 use crate::backup_tool::BackupTool;
 use crate::event::{Event, info, warn};
@@ -40,12 +44,16 @@ use crate::exit::Reason;
 use crate::listening::Listener;
 use crate::metrics::Metrics;
 use crate::mysql::trouble::Recurring;
+use crate::places::Places;
 use crate::settings::Sidecar;
 use crate::status::Status;
 use congestion::SetAside;
+use guesses::Guesses;
+use lines::Lines;
 
-/// Connections that are looked at, at once. A stranger who opens more waits in the kernel's queue.
-const CONNECTIONS: usize = 16;
+/// Connections at once of peers that have proven nothing yet. An honest one needs a few milliseconds: a flood of 2,000 a second
+/// from its own address leaves it 64.
+const UNPROVEN: usize = 128;
 
 /// After an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -61,6 +69,9 @@ pub struct Donor {
     scratch: PathBuf,
     /// One permit: one clone at a time.
     turn: Arc<Semaphore>,
+    guesses: Guesses,
+    /// About strangers.
+    lines: Lines,
     stopping: AtomicBool,
     tool: OnceLock<BackupTool>,
 }
@@ -73,6 +84,8 @@ impl Donor {
             metrics,
             scratch,
             turn: Arc::new(Semaphore::new(1)),
+            guesses: Guesses::default(),
+            lines: Lines::default(),
             stopping: AtomicBool::new(false),
             tool: OnceLock::new(),
         })
@@ -128,11 +141,8 @@ impl ClonePort {
         Ok(ClonePort { listener, set_aside })
     }
 
-    /// The next connection, to be read and written by a thread that may wait.
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = self.listener.accept().await?;
-        let stream = stream.into_std()?;
-        stream.set_nonblocking(false)?;
         if let Some(set_aside) = &self.set_aside {
             set_aside.give_back_unless_nearby(&stream);
         }
@@ -145,13 +155,15 @@ pub async fn serve(donor: Arc<Donor>, port: ClonePort, stop: impl Future<Output 
     announce(&donor);
     let tidying = tokio::spawn(end_orphans(donor.clone()));
     let mut sessions = JoinSet::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(UNPROVEN);
     let mut said = Recurring::default();
+    let mut period = tokio::time::interval(lines::WHILE);
     tokio::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
             () = accept_one(&donor, &port, &places, &mut sessions, &mut said) => {}
+            _ = period.tick() => tell_unsaid(&donor),
         }
         while sessions.try_join_next().is_some() {}
     }
@@ -168,23 +180,31 @@ async fn end_orphans(donor: Arc<Donor>) {
     }
 }
 
-/// The place is taken before `accept`, so that the kernel's queue, not this process, holds who is too many.
+fn tell_unsaid(donor: &Donor) {
+    let unsaid = donor.lines.take_unsaid();
+    if unsaid > 0 {
+        info!(
+            DonorStrangers,
+            connections = unsaid,
+            "more connections were refused or brought no request, without a line for each"
+        );
+    }
+}
+
+/// Nobody waits to be accepted.
 async fn accept_one(
     donor: &Arc<Donor>,
     port: &ClonePort,
-    places: &Arc<Semaphore>,
+    places: &Arc<Places>,
     sessions: &mut JoinSet<()>,
     said: &mut Recurring,
 ) {
-    let Ok(place) = places.clone().acquire_owned().await else { return };
     match port.accept().await {
         Ok((stream, peer)) => {
-            let donor = donor.clone();
             said.clear();
-            sessions.spawn_blocking(move || {
-                let _place = place;
-                info_span!("clone", %peer).in_scope(|| admission::handle(&donor, stream));
-            });
+            let place = places.take(peer.ip());
+            let handling = admission::handle(donor.clone(), stream, peer.ip(), place);
+            sessions.spawn(handling.instrument(info_span!("clone", %peer)));
         }
         Err(error) => {
             if said.is_news_of(&Event::DonorAcceptFailed.because(&error)) {

@@ -1,7 +1,6 @@
 //! What this pod is, for a peer that asks: its set, whether it has data, how far its server has come.
 
 use anyhow::Result;
-use tokio::runtime::Handle;
 use tracing::debug;
 
 use super::Donor;
@@ -14,7 +13,7 @@ use crate::position::Position;
 use crate::wire::message::{Hello, Report};
 
 /// Answers from the volume where the server doesn't.
-pub fn report(donor: &Donor, hello: &Hello) -> Report {
+pub async fn report(donor: &Donor, hello: &Hello) -> Report {
     let data_dir = &donor.settings.data_dir;
     let journal = Journal::read(data_dir).ok().flatten();
     let snapshot = donor.status.get();
@@ -36,7 +35,7 @@ pub fn report(donor: &Donor, hello: &Hello) -> Report {
         applier_fault: snapshot.applier_fault.map(|fault| format!("error {} after {}", fault.number, fault.stopped_at)),
         left_out: None,
     };
-    if let Err(error) = Handle::current().block_on(ask_server(donor, hello, &mut report)) {
+    if let Err(error) = ask_server(donor, hello, &mut report).await {
         debug!("a report without the server's part: {error:#}");
     }
     report

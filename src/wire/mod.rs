@@ -112,8 +112,8 @@
 //! **Heartbeats** come when nothing else was sent for `heartbeat_seconds` of the offer, until the end; from a plugin
 //! offer on the recipient answers each, as long as its copy moves. Neither side has a limit on how long a clone takes,
 //! both on how long the other may be silent: a recipient's is at least twice what the offer says, of which up to a minute
-//! counts. The handshake has limits: 10 seconds for the recipient's half of it, 20 for the donor's challenge, 80 for
-//! all; for a report 5, and 5 for connecting.
+//! counts. The handshake has limits: 5 seconds for the recipient's hello, and as long for its proof; 20 for the donor's
+//! challenge, 80 for all; for a report 5, and 5 for connecting.
 //!
 //! **Proof** ([`auth`]). Where the donor has a secret, the recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1
 //! recipient" ‖ T), T being the SHA-256 of both prefaces, the recipient's first, and of the frames before it (hello,

@@ -7,6 +7,9 @@ use crate::unpack::xbstream::chunk;
 
 const MAGIC: &[u8; 8] = b"MYSQLSET";
 
+/// In bytes.
+pub const LENGTH: usize = 12;
+
 /// What this program speaks.
 pub const OWN: Versions = Versions { highest: 1, lowest: 1 };
 
@@ -24,7 +27,7 @@ pub fn send(output: &mut impl Write) -> Result<(), WireError> {
 
 /// Reads the peer's preface.
 pub fn receive(input: &mut impl Read) -> Result<Versions, WireError> {
-    let mut bytes = [0; 12];
+    let mut bytes = [0; LENGTH];
     read_exactly(input, &mut bytes)?;
     if &bytes[..8] == chunk::MAGIC {
         return Err(WireError::Bare);
@@ -39,8 +42,8 @@ pub fn receive(input: &mut impl Read) -> Result<Versions, WireError> {
 
 impl Versions {
     /// The preface that says so.
-    pub fn bytes(self) -> [u8; 12] {
-        let mut bytes = [0; 12];
+    pub fn bytes(self) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..10].copy_from_slice(&self.highest.to_le_bytes());
         bytes[10..].copy_from_slice(&self.lowest.to_le_bytes());

@@ -17,6 +17,7 @@ mod adopted;
 mod applier_fault;
 mod breakdowns;
 mod broken;
+mod crowd;
 mod ddl;
 mod donors;
 mod e2e;
