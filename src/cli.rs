@@ -42,6 +42,8 @@ pub enum Command {
     /// Waits while this pod's sidecar serves a clone, which would break off if its server stopped now (preStop hook of the
     /// server).
     Drain(DrainArgs),
+    /// Prints a link to all that this pod's sidecar knows, valid for ten minutes: to be opened behind kubectl port-forward.
+    Link(SidecarAddress),
 }
 
 /// What every command takes.

@@ -21,7 +21,7 @@
 //! | [`backup_tool`], [`mysql`], [`own_server`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin`, `rehearsal` → `own_server` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `clone_secret`, `server_config`, `own_address`, `listening`, `places`, `name_service`, `limits`, `environment`, `stop`, `umask` → `event`, `exit`, `durable`, `secret`, `terminal`.
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `clone_secret`, `server_config`, `own_address`, `listening`, `own_pod`, `places`, `name_service`, `limits`, `environment`, `stop`, `umask` → `event`, `exit`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
 pub mod backup_tool;
@@ -48,6 +48,7 @@ pub mod mysql;
 pub mod name_service;
 pub mod ordinal;
 pub mod own_address;
+mod own_pod;
 pub mod own_server;
 pub mod peer;
 pub mod pid1;

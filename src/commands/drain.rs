@@ -4,9 +4,12 @@
 //! finish, which is of no use once the server is gone. As the server's preStop hook this waits for it, and has the sidecar
 //! begin no other: it may not have been told to stop yet.
 
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::{Outcome, ask};
@@ -15,22 +18,21 @@ use crate::settings::Drain;
 /// Between two questions.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// Questions without an answer after which nothing is worth waiting for.
+/// So often in a row nobody listened: the sidecar has ended, and its clone with it.
 const ENOUGH: u32 = 2;
 
-/// The sidecar answers at once, or not at all.
+/// The sidecar answers at once; one that does not may serve a clone all the same.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs the command.
 pub async fn run(settings: &Drain) -> Result<Outcome> {
     let over = async {
-        let mut unanswered = 0;
-        while unanswered < ENOUGH {
-            match timeout(ANSWER_LIMIT, ask::hold(settings.sidecar)).await {
+        let mut gone = 0;
+        while gone < ENOUGH {
+            match timeout(ANSWER_LIMIT, ask(settings.sidecar)).await {
                 Ok(Ok(status)) if status["donating"] != true => break,
-                Ok(Ok(_)) => unanswered = 0,
-                // It has ended, or hangs.
-                Ok(Err(_)) | Err(_) => unanswered += 1,
+                Ok(Err(error)) if is_nobody_there(&error) => gone += 1,
+                _ => gone = 0,
             }
             sleep(PERIOD).await;
         }
@@ -39,4 +41,17 @@ pub async fn run(settings: &Drain) -> Result<Outcome> {
         Ok(()) => Outcome::Done,
         Err(_) => Outcome::No(format!("a clone is still being served after {} seconds", settings.limit.as_secs())),
     })
+}
+
+/// Where the sidecar can't be told to begin no clone, it says at least whether it serves one.
+async fn ask(sidecar: SocketAddr) -> Result<Value> {
+    match ask::hold(sidecar).await {
+        Err(error) if is_nobody_there(&error) => ask::status(sidecar).await,
+        answer => answer,
+    }
+}
+
+fn is_nobody_there(error: &anyhow::Error) -> bool {
+    let refused = |cause: &io::Error| cause.kind() == ErrorKind::ConnectionRefused;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(refused))
 }

@@ -5,6 +5,7 @@ mod clone;
 mod drain;
 mod init_config;
 mod install;
+mod link;
 mod probe;
 mod sidecar;
 
@@ -53,6 +54,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
             let settings = Probe::new(args)?;
             runtime()?.block_on(probe::run(&settings))
         }
+        Command::Link(args) => runtime()?.block_on(link::run(args.sidecar)),
         Command::Drain(args) => runtime()?.block_on(drain::run(&Drain::new(&args))),
     }
 }

@@ -4,6 +4,7 @@
 //! A sidecar that ends takes its whole pod out of the Services. So once the ports are bound nothing but SIGTERM or
 //! SIGINT ends it; a part that fails is started again.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,10 @@ use super::{Outcome, bear_limits, runtime};
 use crate::child;
 use crate::datadir::layout::Layout;
 use crate::donor::{self, ClonePort, Donor};
-use crate::event::{error, info};
+use crate::event::{error, info, warn};
 use crate::http::{self, Pages};
 use crate::metrics::Metrics;
+use crate::own_pod::Door;
 use crate::pid1;
 use crate::replication;
 use crate::scratch;
@@ -46,8 +48,13 @@ async fn live(settings: Arc<Sidecar>) -> Result<Outcome> {
 
     let status = Arc::new(Status::new(settings.member.to_string(), settings.member.role()));
     let metrics = Arc::new(Metrics::new(status.clone()));
-    let pages = Arc::new(Pages { status: status.clone(), metrics: metrics.clone() });
+    let is_open = settings.peering.secret.is_none();
+    let pages = Arc::new(Pages::new(status.clone(), metrics.clone(), is_open)?);
     supervise("orphans", pid1::reap_orphans);
+    if let Some(door) = open_door(&settings) {
+        let pages = pages.clone();
+        supervise("own pod", move || http::serve_own_pod(door.clone(), pages.clone()));
+    }
     supervise("http", move || http::serve(http.clone(), pages.clone()));
     supervise("replication", {
         let (settings, status) = (settings.clone(), status.clone());
@@ -73,6 +80,18 @@ where
             tokio::time::sleep(RESTART_PAUSE).await;
         }
     });
+}
+
+/// Probes and hooks of this pod come by it. Without it they fall back on the port, where they learn less.
+fn open_door(settings: &Sidecar) -> Option<Arc<Door>> {
+    let owner = std::fs::metadata(&settings.data_dir).ok().map(|found| found.uid());
+    match Door::open(settings.http_listen.port(), owner) {
+        Ok(door) => Some(Arc::new(door)),
+        Err(error) => {
+            warn!(OwnPodShutOut, %error, "this pod's own containers cannot be told from strangers: drain does not hold clones back");
+            None
+        }
+    }
 }
 
 fn scratch_directory(settings: &Sidecar) -> Result<PathBuf> {

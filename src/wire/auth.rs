@@ -67,6 +67,23 @@ pub fn password_of_plugin(secret: Option<&Secret>, set: &str) -> Secret {
     Secret::new(format!("Aa1!{}", hexadecimal(&mac.finalize().into_bytes())))
 }
 
+/// What makes a link good until then, in seconds since 1970 ([`crate::http`]).
+pub fn link(key: &Secret, end: u64) -> String {
+    hexadecimal(&mac_of_link(key, end).finalize().into_bytes())
+}
+
+/// Whether that is it; takes the same time for any that is not.
+pub fn is_link(key: &Secret, end: u64, proof: &str) -> bool {
+    from_hexadecimal(proof).is_some_and(|proof| mac_of_link(key, end).verify_slice(&proof).is_ok())
+}
+
+fn mac_of_link(key: &Secret, end: u64) -> Hmac<Sha256> {
+    let mut mac = keyed(key.reveal().as_bytes());
+    mac.update(b"mysqlset link 1");
+    mac.update(&end.to_le_bytes());
+    mac
+}
+
 /// A key longer than a block is hashed first (RFC 2104), as `new_from_slice` does; no length is refused.
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
     <Hmac<Sha256> as Mac>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"))

@@ -20,7 +20,7 @@ pub fn of(cluster: &Cluster, pods: u32) -> Result<String> {
 }
 
 fn row(cluster: &Cluster, pod: &str) -> Result<[String; 9]> {
-    let (_, status) = cluster.http_get(pod, 8307, "/status")?;
+    let status = cluster.status_page(pod)?;
     let status: Value = serde_json::from_str(&status)?;
     let (replication, clone) = (&status["replication"], &status["clone"]);
     Ok([

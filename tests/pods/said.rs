@@ -1,6 +1,6 @@
 //! What the pods of a cluster say of themselves, by events.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use mysqlset::event::Event;
 
 use super::logged::Said;
@@ -40,7 +40,16 @@ impl Cluster {
 
     /// Whether a pod's sidecar says that it is not ready, and names this as the reason.
     pub fn is_unready_by(&self, pod: &str, event: Event) -> Result<bool> {
-        let status: serde_json::Value = serde_json::from_str(&self.http_get(pod, 8307, "/status")?.1)?;
+        let status: serde_json::Value = serde_json::from_str(&self.status_page(pod)?)?;
         Ok(status["not_ready"]["event"] == event.name())
+    }
+
+    /// All that a pod's sidecar knows, by a link that a command in the pod prints.
+    pub fn status_page(&self, pod: &str) -> Result<String> {
+        let output = self.exec(pod, "sidecar", &["/mysqlset/mysqlset", "link"])?;
+        let link = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let path = link.strip_prefix("http://localhost:8307");
+        let path = path.with_context(|| format!("no link: {link:?} {}", String::from_utf8_lossy(&output.stderr)))?;
+        Ok(self.http_get(pod, 8307, path)?.1)
     }
 }

@@ -91,7 +91,7 @@ fn a_replica_that_stopped_is_not_ready_again_before_it_is_mended_and_nobody_clon
     ensure!(metrics.contains("mysqlset_replication_applier_fault 1"), "{metrics}");
     let fault = set::journal(&cluster, "mysql-1")?["applier_fault"].clone();
     ensure!(fault["number"] == 1062 && fault["since"].is_u64() && fault["stopped_at"]["by"] == tested().position_by());
-    let shown = cluster.http_get("mysql-1", 8307, "/status")?.1;
+    let shown = cluster.status_page("mysql-1")?;
     let shown: serde_json::Value = serde_json::from_str(&shown)?;
     ensure!(shown["applier_fault"] == fault, "{shown}");
 
@@ -165,7 +165,7 @@ fn skip(cluster: &Cluster, pod: &str) -> Result<()> {
     let statements = match tested().position_by() {
         "mariadb-gtid" => by_counter("sql_slave_skip_counter"),
         "mysql-gtid" => {
-            let text = cluster.http_get(pod, 8307, "/status")?.1;
+            let text = cluster.status_page(pod)?;
             let status: serde_json::Value = serde_json::from_str(&text)?;
             let transaction = status["applier_fault"]["transaction"].as_str().unwrap_or_default().to_owned();
             ensure!(transaction.contains(':'), "{text}");

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::faults::ask_for_a_clone;
+use crate::needs;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 
@@ -111,6 +113,43 @@ fn strangers_keep_no_clone_from_starting() -> Result<()> {
     let log = cluster.logs("mysql-0", "sidecar");
     let lines = log.lines().filter(|line| line.contains("donor.handshake_broken")).count();
     ensure!(lines <= 20 * (2 + 2 * PATIENCE.as_secs() as usize / 10), "{lines} lines about strangers");
+    Ok(())
+}
+
+/// 300 made a pod unready after 11 seconds, had its sidecar killed after 28, and `drain` say that nothing was to be waited for
+/// while a clone was served.
+#[test]
+fn strangers_keep_no_probe_and_no_drain_from_their_answers() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    set::fill_much(&cluster, 30)?;
+    for crowd in [Crowd::Idle(300), Crowd::Garbage(500)] {
+        // It reads nothing, so its clone doesn't end before it is given up, after half a minute.
+        let recipient = std::cell::Cell::new(None);
+        cluster.wait_for("a clone", PATIENCE, || {
+            recipient.set(Some(ask_for_a_clone(&cluster)?));
+            Ok(true)
+        })?;
+        while_crowded(&cluster, "mysql-0", 8307, crowd, || {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(12) {
+                let asked = Instant::now();
+                // A connection from the crowd's own address may be crowded out; the next one is not.
+                while !matches!(cluster.http_get("mysql-0", 8307, "/healthz"), Ok((200, _))) {
+                    ensure!(asked.elapsed() < Duration::from_secs(2), "no answer in {:?}", asked.elapsed());
+                }
+                ensure!(cluster.ready_pods() == ["mysql-0"], "unready: {:?}", cluster.events());
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            let limited = ["/mysqlset/mysqlset", "drain", "--drain-timeout", "5"];
+            let drained = cluster.exec("mysql-0", "mysql", &limited)?;
+            ensure!(drained.status.code() == Some(1), "a clone is served: {drained:?}");
+            Ok(())
+        })?;
+    }
+    ensure!(cluster.status("mysql-0")?.containers["sidecar"].restarts == 0, "{:?}", cluster.events());
     Ok(())
 }
 

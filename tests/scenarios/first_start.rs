@@ -53,7 +53,7 @@ fn every_sidecar_tells_its_health_and_metrics_and_stays_small() -> Result<()> {
         for path in ["/healthz", "/readyz"] {
             assert_eq!(cluster.http_get(pod, 8307, path)?.0, 200, "{pod} {path}");
         }
-        let (_, status) = cluster.http_get(pod, 8307, "/status")?;
+        let status = cluster.status_page(pod)?;
         let status: serde_json::Value = serde_json::from_str(&status)?;
         assert_eq!(status["role"], role);
         assert!(status["server"].as_str().is_some_and(|version| tested().is_version(version)), "{status}");
@@ -90,7 +90,7 @@ fn a_first_start_that_was_interrupted_and_does_not_start_again_is_said_with_its_
         manifests.container("mysql").command = Some(["sh", "-c", half].map(str::to_owned).into());
     })?;
     cluster.wait_for("the sidecar to say it", PATIENCE, || {
-        let (_, status) = cluster.http_get("mysql-0", 8307, "/status")?;
+        let status = cluster.status_page("mysql-0")?;
         Ok(status.names(Event::ExitFirstStart) && status.contains("--on-half-made set-aside"))
     })?;
     assert!(cluster.has_logged("mysql-0", "sidecar", Event::ExitFirstStart));

@@ -102,8 +102,7 @@ fn a_running_clone_leaves_its_donor_ready() -> Result<()> {
     set::fill_much(&cluster, 30)?;
     // It reads nothing, so its clone doesn't end.
     let _recipient = ask_for_a_clone(&cluster)?;
-    let is_donating =
-        || -> Result<bool> { Ok(cluster.http_get("mysql-0", 8307, "/status")?.1.contains("\"donating\": true")) };
+    let is_donating = || -> Result<bool> { Ok(cluster.status_page("mysql-0")?.contains("\"donating\": true")) };
     cluster.wait_for("the clone", PATIENCE, is_donating)?;
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(3) {

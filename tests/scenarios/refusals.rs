@@ -101,7 +101,7 @@ fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
     cluster.sql("mysql-0", "SET PASSWORD FOR replication = PASSWORD('another')")?;
     cluster.sql("mysql-1", "STOP SLAVE IO_THREAD; START SLAVE IO_THREAD")?;
     cluster.wait_for("mysql-1 to be turned away", PATIENCE, || {
-        Ok(cluster.http_get("mysql-1", 8307, "/status")?.1.contains("\"receiver_error\": 1045"))
+        Ok(cluster.status_page("mysql-1")?.contains("\"receiver_error\": 1045"))
     })?;
     cluster.sql("mysql-0", r#"SET PASSWORD FOR replication = PASSWORD('r\'"\\#x pw')"#)?;
     cluster.wait_ready(2)?;

@@ -15,7 +15,7 @@ fn a_replica_whose_server_has_another_id_than_was_written_is_not_ready_and_says_
     cluster.sql("mysql-1", "SET GLOBAL server_id = 100")?;
     cluster.signal("mysql-1", "sidecar", Signal::KILL)?;
     cluster.wait_for("mysql-1 to say it", PATIENCE, || {
-        let (_, status) = cluster.http_get("mysql-1", 8307, "/status")?;
+        let status = cluster.status_page("mysql-1")?;
         Ok(status.names(Event::ServerIdDiffers) && status.contains("server_id 100") && status.contains("101"))
     })?;
     assert_eq!(cluster.ready_pods(), ["mysql-0"]);

@@ -215,7 +215,7 @@ fn a_managed_account_that_expired_is_mended() -> Result<()> {
     root("mysql-1", "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")?;
     set::wait_for_log(&cluster, "mysql-1", "sidecar", "event=replication.refused")?;
     cluster.wait_for("the account to be mended", PATIENCE, || {
-        let (_, status) = cluster.http_get("mysql-1", 8307, "/status")?;
+        let status = cluster.status_page("mysql-1")?;
         let status: serde_json::Value = serde_json::from_str(&status)?;
         Ok(status["replication"]["receiver"] == "running")
     })

@@ -1,0 +1,74 @@
+//! Links to what strangers are not shown, good for a while: `mysqlset link` prints one, so that who may run a command in the
+//! pod can look at it through `kubectl port-forward`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+
+use crate::secret::Secret;
+use crate::wire::auth;
+
+/// How long a link is good.
+pub const VALID_FOR: Duration = Duration::from_secs(600);
+
+/// What links are made with: random, of this process alone.
+pub struct Links(Secret);
+
+impl Links {
+    pub fn new() -> Result<Links> {
+        Ok(Links(Secret::new(auth::nonce()?)))
+    }
+
+    /// What stands behind `?token=` from now on for a while.
+    pub fn token(&self) -> String {
+        self.token_until(seconds_of(SystemTime::now()) + VALID_FOR.as_secs())
+    }
+
+    /// Whether a request's query has a token that is still good.
+    pub fn opens(&self, query: Option<&str>) -> bool {
+        self.opens_at(query, seconds_of(SystemTime::now()))
+    }
+
+    fn token_until(&self, end: u64) -> String {
+        format!("{end}-{}", auth::link(&self.0, end))
+    }
+
+    fn opens_at(&self, query: Option<&str>, now: u64) -> bool {
+        let token = query.into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("token="));
+        let Some((end, proof)) = token.and_then(|token| token.split_once('-')) else { return false };
+        let Ok(end) = end.parse::<u64>() else { return false };
+        now < end && end <= now + VALID_FOR.as_secs() && auth::is_link(&self.0, end, proof)
+    }
+}
+
+fn seconds_of(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_good_for_a_while_and_for_its_own_sidecar() {
+        let links = Links::new().unwrap();
+        let token = links.token_until(1000);
+        let query = format!("token={token}");
+        assert!(links.opens_at(Some(&query), 999) && links.opens_at(Some(&format!("a=b&{query}")), 999));
+        assert!(!links.opens_at(Some(&query), 1000), "expired");
+        assert!(!links.opens_at(Some(&query), 0), "of longer than we make any");
+        assert!(!Links::new().unwrap().opens_at(Some(&query), 999), "another sidecar's");
+        let later = query.replacen("1000", "1001", 1);
+        for wrong in [
+            None,
+            Some(""),
+            Some("token="),
+            Some("token=1000-"),
+            Some("token=1000-00"),
+            Some("token=é-é"),
+            Some(later.as_str()),
+        ] {
+            assert!(!links.opens_at(wrong, 999), "{wrong:?}");
+        }
+    }
+}
