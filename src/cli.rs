@@ -376,6 +376,11 @@ pub struct SidecarArgs {
     #[arg(long, env = "MYSQLSET_MAX_REFUSAL", default_value_t = 60, value_name = "SECONDS")]
     pub max_refusal: u64,
 
+    /// How long a replica stays ready whose receiver is held back because the primary's sidecar does not say which set its data are
+    /// of, in seconds.
+    #[arg(long, env = "MYSQLSET_MAX_HELD_BACK", default_value_t = 60, value_name = "SECONDS")]
+    pub max_held_back: u64,
+
     /// How long the backup tool may wait for the server's locks, in seconds.
     #[arg(long, env = "MYSQLSET_LOCK_WAIT", default_value_t = 60, value_name = "SECONDS")]
     pub lock_wait: u64,
@@ -388,6 +393,11 @@ pub struct SidecarArgs {
     /// The most that a clone may send, in bytes a second, or with K, M or G; by default there is no limit.
     #[arg(long, env = "MYSQLSET_RATE_LIMIT", value_name = "BYTES")]
     pub rate_limit: Option<String>,
+
+    /// The least that a recipient must take while others wait, in bytes a second, or with K, M or G: one that takes less for half a
+    /// minute loses its turn. 0 leaves it its turn.
+    #[arg(long, env = "MYSQLSET_LEAST_RATE", value_name = "BYTES", default_value = "1M")]
+    pub least_rate: String,
 
     #[command(flatten)]
     pub drain: DrainLimit,

@@ -173,6 +173,7 @@ events! {
     PlaceMoved, "copy.file_moved", "A file was moved to where the server's configuration has it.";
     DataMovedAside, "data.set_aside", "The old data directory has another name now.";
     DonorHandshakeBroken, "donor.handshake_broken", "A connection to the clone port brought no request.";
+    DonorTooSlow, "donor.too_slow", "A recipient took too little while others waited (`--least-rate`), and lost its turn.";
     DonorStrangers, "donor.strangers", "How many more connections to the clone port were refused or brought no request, without a line for each.";
     DonorCloneBegun, "donor.clone_begun", "A recipient's clone began.";
     DonorCloneServed, "donor.clone_served", "A recipient received a whole clone.";

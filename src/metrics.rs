@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::datadir::journal::ListedBy;
+use crate::datadir::journal::{ListedBy, now};
 use crate::mysql::status::Thread;
 use crate::ordinal::Role;
 use crate::status::{Snapshot, Status};
@@ -122,6 +122,8 @@ impl Collector for StatusCollector {
         };
         gauge("server_up", "Whether the local server answers", None, flag(snapshot.server.is_some()))?;
         gauge("ready", "Whether clients may be sent here", None, flag(snapshot.ready().is_ok()))?;
+        let slot = snapshot.donating_since.map_or(0, |since| now().saturating_sub(since));
+        gauge("donor_slot", "Age of the clone that is being served", Some(&Unit::Seconds), slot as f64)?;
         replication(&snapshot, &mut gauge)?;
         if let Some(clone) = &snapshot.clone {
             gauge(
@@ -164,6 +166,9 @@ fn replication(
         )?;
         let foreign = flag(snapshot.foreign_source.is_some());
         gauge("replication_foreign_source", "Whether the primary's data are another set's", None, foreign)?;
+        let held_back = snapshot.held_back_since.map_or(0, |since| now().saturating_sub(since));
+        let help = "For how long the receiver waits until the primary says which set its data are of";
+        gauge("replication_held_back", help, Some(&Unit::Seconds), held_back as f64)?;
     }
     let Some(status) = &snapshot.replication else { return Ok(()) };
     let running = |thread: Thread| flag(thread == Thread::Running);

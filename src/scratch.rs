@@ -1,5 +1,7 @@
 //! The backup tool's temporary files: a directory for each run, that goes with it.
 
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -9,10 +11,15 @@ use crate::event::warn;
 
 const PREFIX: &str = "mysqlset-backup-";
 
-/// Makes a directory for one run below `parent`.
+/// Makes a directory for one run below `parent`. Both are for our own user's eyes.
 pub fn directory_in(parent: &Path) -> Result<TempDir> {
-    std::fs::create_dir_all(parent)
-        .and_then(|()| tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent))
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(parent)
+        .and_then(|()| {
+            tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)
+        })
         .with_context(|| format!("making a directory for the backup tool's temporary files in {}", parent.display()))
 }
 
@@ -29,11 +36,18 @@ pub fn clean(parent: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
     fn leftovers_go_and_nothing_else() {
         let parent = tempfile::tempdir().unwrap();
+        let below = parent.path().join("a/scratch");
+        let made = directory_in(&below).unwrap();
+        for directory in [&below, made.path()] {
+            assert_eq!(std::fs::metadata(directory).unwrap().mode() & 0o777, 0o700, "{}", directory.display());
+        }
         let left = directory_in(parent.path()).unwrap().keep();
         std::fs::write(left.join("redo"), "x").unwrap();
         std::fs::write(parent.path().join("other"), "x").unwrap();

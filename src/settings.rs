@@ -175,6 +175,10 @@ pub struct Sidecar {
     pub max_donor_lag: Duration,
     /// How long a replica whose source refuses its account stays ready.
     pub max_refusal: Duration,
+    /// How long a replica stays ready whose receiver waits for the primary's word.
+    pub max_held_back: Duration,
+    /// What a recipient must take in a second while others wait.
+    pub least_rate: u64,
     pub lock_wait: Duration,
     /// Threads of the backup tool.
     pub tool_threads: u16,
@@ -199,6 +203,7 @@ impl Sidecar {
         let server = server(&args.server)?;
         let sql = sql_account(args.server)?;
         let is_primary = source_host.split('.').next() == Some(&format!("{}-{}", member.set, Ordinal::PRIMARY));
+        let rate_limit = bytes("--rate-limit", args.rate_limit.as_deref(), LEAST_RATE)?;
         Ok(Sidecar {
             member,
             data_dir: args.data.data_dir,
@@ -221,9 +226,11 @@ impl Sidecar {
             plugin_user: args.plugin_user,
             max_donor_lag: Duration::from_secs(args.max_donor_lag),
             max_refusal: Duration::from_secs(args.max_refusal),
+            max_held_back: Duration::from_secs(args.max_held_back),
             lock_wait: Duration::from_secs(args.lock_wait),
             tool_threads: args.tool_threads,
-            rate_limit: bytes("--rate-limit", args.rate_limit.as_deref(), LEAST_RATE)?,
+            least_rate: least_rate(&args.least_rate, rate_limit)?,
+            rate_limit,
             drain_timeout: Duration::from_secs(args.drain.drain_timeout),
             scratch_dir: args.scratch_dir,
         })
@@ -314,6 +321,12 @@ fn owner(text: &str) -> Result<Owner> {
     let wrong = || Reason::Settings.error(format!("--owner {text:?} is not UID or UID:GID in numbers, like 999:999"));
     let (uid, gid) = text.split_once(':').unwrap_or((text, text));
     Ok(Owner { uid: uid.parse().map_err(|_| wrong())?, gid: gid.parse().map_err(|_| wrong())? })
+}
+
+/// Whom a limit of ours holds back is not slow.
+fn least_rate(text: &str, limit: Option<u64>) -> Result<u64> {
+    let least = bytes("--least-rate", Some(text), 0)?.unwrap_or(0);
+    Ok(limit.map_or(least, |limit| least.min(limit / 2)))
 }
 
 /// A number of bytes, `least` or more.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::datadir::journal::{ApplierFault, BrokenReplication, CloneRecord, Lineage, SetId, State};
+use crate::datadir::journal::{ApplierFault, BrokenReplication, CloneRecord, Lineage, SetId, State, now};
 use crate::event::{Cause, Event};
 use crate::mysql::status::{ReplicationStatus, Thread};
 use crate::ordinal::Role;
@@ -38,12 +38,19 @@ pub struct Snapshot {
     pub foreign_source: Option<String>,
     /// Why it isn't known whether the primary may be followed, while it isn't.
     pub silent_source: Option<String>,
+    /// Since when its receiver is held back for that, in seconds since 1970.
+    pub held_back_since: Option<u64>,
+    /// Whether that is longer than clients may be sent here.
+    #[serde(skip)]
+    pub held_back_too_long: bool,
     /// Why the source refuses this replica, where it has for too long.
     pub refused: Option<Cause>,
     /// What keeps this server from being copied, where something lasting does.
     pub unfit_to_donate: Option<String>,
     /// Whether a clone is being served.
     pub donating: bool,
+    /// Since when, in seconds since 1970.
+    pub donating_since: Option<u64>,
     /// What stands in the way, for people.
     pub trouble: Option<Cause>,
     /// Starts of the server seen since the sidecar's own.
@@ -77,9 +84,12 @@ impl Status {
             applier_fault: None,
             foreign_source: None,
             silent_source: None,
+            held_back_since: None,
+            held_back_too_long: false,
             refused: None,
             unfit_to_donate: None,
             donating: false,
+            donating_since: None,
             trouble: Some(Event::ServerSilent.because("the server has not answered yet")),
             server_starts: 0,
             observed: None,
@@ -94,7 +104,8 @@ impl Status {
 
     /// Notes that a clone is served, or no more: nothing is seen of the server by that.
     pub fn donates(&self, donating: bool) {
-        self.snapshot.write().unwrap_or_else(PoisonError::into_inner).donating = donating;
+        let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        (snapshot.donating, snapshot.donating_since) = (donating, donating.then(now));
     }
 
     /// Has no clone begun for so long: the server is about to stop.
@@ -138,7 +149,9 @@ impl Snapshot {
             Thread::Running => true,
             Thread::Connecting => self.state == Some(State::Replicating) && self.refused.is_none(),
             // Held back by us: else its error would be looked at, or somebody stopped it by hand.
-            Thread::Stopped => self.state == Some(State::Replicating) && self.silent_source.is_some(),
+            Thread::Stopped => {
+                self.state == Some(State::Replicating) && self.silent_source.is_some() && !self.held_back_too_long
+            }
         };
         if let (false, Some(refused)) = (receiver_lives, &self.refused) {
             return Err(refused.clone());
@@ -280,6 +293,9 @@ mod tests {
         assert!(snapshot.ready().is_err());
         snapshot.silent_source = Some("nobody listens".into());
         assert!(snapshot.ready().is_ok());
+        snapshot.held_back_too_long = true;
+        assert_eq!(snapshot.ready().map_err(|why| why.event), Err(Event::ReplicationWaits));
+        snapshot.held_back_too_long = false;
         snapshot.foreign_source = Some("another set".into());
         assert_eq!(snapshot.ready(), Err(Event::SourceForeign.because("another set")));
     }

@@ -252,7 +252,10 @@ pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<Turn, Ended> {
         }
     };
     fit.map_err(|cause| passing(cause.event, Why::NotReady, &cause.text))?;
-    Turn::take(donor).ok_or_else(|| passing(Event::RefusedBusy, Why::Busy, "another clone is being served"))
+    Turn::take(donor).ok_or_else(|| {
+        donor.waiting.note();
+        passing(Event::RefusedBusy, Why::Busy, "another clone is being served")
+    })
 }
 
 /// How a clone is made for a recipient, where it would be of use to it; and what is known of the backup.

@@ -14,6 +14,7 @@ use super::listing;
 use super::preflight::Survey;
 use super::relay::{self, Relayed};
 use super::sessions::{Sessions, Watch};
+use super::slowness::SlownessWatch;
 use super::way::Way;
 use super::{Donor, Turn};
 use crate::backup_tool::{Backup, BackupLines, BackupTool};
@@ -84,6 +85,7 @@ fn run(
     };
     let offer = offer(donor, tool, hello, survey);
     answer(stream, said, Kind::Offer, &offer)?;
+    let _slowness = SlownessWatch::begin(stream, donor.settings.least_rate, donor.waiting.clone())?;
     let writer = DataWriter::covering(offer.digest, stream);
     let (writer, cut) = relay(donor, tool, writer, offer.packing.is_some(), &mut running)?;
     end(donor, running, writer, cut, survey)

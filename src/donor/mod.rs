@@ -23,6 +23,7 @@ mod preflight;
 mod relay;
 mod report;
 mod sessions;
+mod slowness;
 mod way;
 
 use std::io;
@@ -50,6 +51,7 @@ use crate::status::Status;
 use congestion::SetAside;
 use guesses::Guesses;
 use lines::Lines;
+use slowness::Waiting;
 
 /// Connections at once of peers that have proven nothing yet. An honest one needs a few milliseconds: a flood of 2,000 a second
 /// from its own address leaves it 64.
@@ -70,6 +72,7 @@ pub struct Donor {
     /// One permit: one clone at a time.
     turn: Arc<Semaphore>,
     guesses: Guesses,
+    waiting: Arc<Waiting>,
     /// About strangers.
     lines: Lines,
     stopping: AtomicBool,
@@ -85,6 +88,7 @@ impl Donor {
             scratch,
             turn: Arc::new(Semaphore::new(1)),
             guesses: Guesses::default(),
+            waiting: Arc::default(),
             lines: Lines::default(),
             stopping: AtomicBool::new(false),
             tool: OnceLock::new(),

@@ -21,7 +21,7 @@ use crate::inventory::encoding;
 use crate::limits::{self, Descriptors};
 use crate::ordinal::Ordinal;
 use crate::own_server::Program;
-use crate::peer::{self, Answer, Asker, Incoming, Silence};
+use crate::peer::{self, Answer, Asker, Incoming, Refused, Silence};
 use crate::position::Position;
 use crate::progress::Progress;
 use crate::server_config::ServerConfig;
@@ -109,10 +109,15 @@ impl fmt::Display for Setback {
     }
 }
 
-impl From<Silence> for Setback {
-    fn from(silence: Silence) -> Setback {
+impl Setback {
+    /// What a donor's silence is for a recipient. Where there is a secret, a no without proof is a stranger's word, or that of a
+    /// donor with another secret: as good as none.
+    fn of(silence: Silence, has_secret: bool) -> Setback {
         match silence {
             Silence::Unreachable(why) => Setback::Unreachable(why),
+            Silence::Refused(Refused { refusal, is_proven: false }) if has_secret => {
+                Setback::Unreachable(format!("it says {refusal}, but does not prove that it knows the clone secret"))
+            }
             Silence::Refused(refused) => Setback::Refused(refused.refusal),
             Silence::Unacceptable(why) => Setback::Unacceptable(why),
             Silence::Bare => Setback::Unacceptable(unproven::REFUSED.to_owned()),
@@ -152,7 +157,7 @@ pub fn receive(
             Err(Silence::Bare) if asker.takes_unproven => {
                 return unproven::receive(asker, donor, is_bare, means);
             }
-            answer => answer?,
+            answer => answer.map_err(|silence| Setback::of(silence, asker.peering.secret.is_some()))?,
         };
         match (answer, means.server) {
             (Answer::Stream(incoming), _) => {
@@ -304,6 +309,8 @@ mod tests {
     use rustix::process::{Resource, getrlimit};
 
     use super::*;
+    use crate::event::Event;
+    use crate::wire::message::Why;
 
     #[test]
     fn an_offer_of_more_files_than_may_be_open_ends_it_with_both_numbers() {
@@ -343,6 +350,22 @@ mod tests {
         assert!(too_large.to_string().contains("writing /volume/a"), "{too_large}");
         for ours in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::PermissionDenied] {
             assert!(matches!(written(ours), Setback::Fatal(_)), "{ours}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_a_secret_a_no_without_proof_is_no_answer() {
+        for why in [Why::NoRoom, Why::Busy, Why::Unauthorised, Why::WrongSet] {
+            let setback = |is_proven, has_secret| {
+                let refusal = Refusal::new(Event::RefusedUnauthorised, why, "because");
+                Setback::of(Silence::Refused(Refused { refusal, is_proven }), has_secret)
+            };
+            assert!(matches!(setback(false, false), Setback::Refused(_)), "{why:?}");
+            assert!(matches!(setback(true, true), Setback::Refused(_)), "{why:?}");
+            // The message that ends the recipient names it all the same.
+            let unproven = setback(false, true);
+            assert!(matches!(unproven, Setback::Unreachable(_)), "{why:?}");
+            assert!(unproven.to_string().contains("because"), "{unproven}");
         }
     }
 }

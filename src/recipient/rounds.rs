@@ -1,7 +1,7 @@
 //! Round after round over the donors, until one gives a whole backup or nothing has moved for too long.
 //!
-//! Progress is a donor that says "busy" (it is there, and our turn will come), or a stream that came clearly further
-//! than any before it. A donor that can't be reached is none, nor is one that is not ready. A stream that moved and
+//! Progress is a donor that says "busy" (it is there, and our turn will come), for a while, or a stream that came clearly
+//! further than any before it. A donor that can't be reached is none, nor is one that is not ready. A stream that moved and
 //! broke is neither progress nor standstill: of those there may be a few in a row.
 
 use std::time::{Duration, Instant};
@@ -20,6 +20,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Streams that may break in a row without having come further.
 const BROKEN_STREAMS: u32 = 5;
+
+/// "Busy" counts as progress for so many times what a recipient waits for anything to move: an hour by default. A turn that lasts
+/// longer is somebody's who should not have it, and a container that ends shows that.
+const BUSY_TIMES: u32 = 6;
 
 /// A stream is further than one before by at least one part in so many: a donor that fails at the end of each backup
 /// gets a little further each time, for its database grows.
@@ -91,6 +95,8 @@ fn in_words(setbacks: &[(&HostPort, Setback)]) -> String {
 struct Patience {
     give_up_after: Duration,
     last_progress: Instant,
+    /// Since when donors were busy, and nothing else moved.
+    busy_since: Option<Instant>,
     furthest: u64,
     broken_streams: u32,
     next_pause: Duration,
@@ -101,6 +107,7 @@ impl Patience {
         Patience {
             give_up_after,
             last_progress: Instant::now(),
+            busy_since: None,
             furthest: 0,
             broken_streams: 0,
             next_pause: FIRST_PAUSE,
@@ -110,9 +117,15 @@ impl Patience {
     /// Takes note of a try that took so long.
     fn notice(&mut self, setback: &Setback, took: Duration) {
         match setback {
-            Setback::Refused(refusal) if refusal.why == Why::Busy => self.progress(),
+            Setback::Refused(refusal) if refusal.why == Why::Busy => {
+                let since = *self.busy_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < self.give_up_after * BUSY_TIMES {
+                    self.progress();
+                }
+            }
             Setback::Broken { bytes, .. } if *bytes > self.furthest + self.furthest / FURTHER => {
                 self.furthest = *bytes;
+                self.busy_since = None;
                 self.progress();
             }
             Setback::Broken { bytes: 1.., .. } => {
@@ -180,6 +193,20 @@ mod tests {
             let mut patience = exhausted();
             patience.notice(&setback, Duration::ZERO);
             assert_eq!(patience.pause(&[(&donor, setback)]).is_ok(), goes_on);
+        }
+    }
+
+    #[test]
+    fn busy_is_progress_for_a_while_only() {
+        let donor = donor();
+        for (minutes, goes_on) in [(0, true), (59, true), (61, false)] {
+            let mut patience = exhausted();
+            patience.give_up_after = Duration::from_secs(600);
+            patience.last_progress = Instant::now().checked_sub(Duration::from_secs(601)).unwrap();
+            patience.busy_since = Instant::now().checked_sub(Duration::from_secs(60 * minutes));
+            let busy = refusal(Why::Busy, Some(2));
+            patience.notice(&busy, Duration::ZERO);
+            assert_eq!(patience.pause(&[(&donor, busy)]).is_ok(), goes_on, "{minutes}");
         }
     }
 

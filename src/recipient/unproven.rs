@@ -37,7 +37,8 @@ pub fn receive(
     };
     // However this ends: who has been asked what it is must not be asked again.
     *is_bare = true;
-    let stream = peer::take_bare_stream(donor, asker.peering.stall_timeout)?;
+    let stream = peer::take_bare_stream(donor, asker.peering.stall_timeout)
+        .map_err(|silence| Setback::of(silence, asker.peering.secret.is_some()))?;
     *is_bare = stream.is_some();
     let Some(mut stream) = stream else {
         let why = "it hangs up without a byte: it serves another, or its backup tool fails";

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::replica;
 use super::trust::Trust;
-use crate::datadir::journal::{Journal, Lineage, SetId, State};
+use crate::datadir::journal::{Journal, Lineage, SetId, State, now};
 use crate::event::{Event, info, warn};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
@@ -93,6 +93,8 @@ pub struct SourceWatch {
     silent: Recurring,
     /// When a receiver was started again that an expired account had ended.
     started_again: Option<Instant>,
+    /// Since when the primary does not say what it is while the receiver is held back.
+    waiting: Option<(Instant, u64)>,
 }
 
 impl SourceWatch {
@@ -107,6 +109,7 @@ impl SourceWatch {
             foreign: Recurring::default(),
             silent: Recurring::default(),
             started_again: None,
+            waiting: None,
         }
     }
 
@@ -132,7 +135,10 @@ impl SourceWatch {
             || (replication.receiver == Thread::Stopped && !self.held_back)
         {
             // Whoever stopped it did so knowingly: it waits for nobody.
-            status.update(|snapshot| snapshot.silent_source = None);
+            self.waiting = None;
+            status.update(|snapshot| {
+                (snapshot.silent_source, snapshot.held_back_since, snapshot.held_back_too_long) = (None, None, false);
+            });
             return Ok(());
         }
         let identity = self.primary.identity(server, Some(replication), status).await?;
@@ -213,7 +219,16 @@ impl SourceWatch {
             Some(_) => {}
             None => self.silent.clear(),
         }
-        status.update(|snapshot| (snapshot.foreign_source, snapshot.silent_source) = (foreign, silent));
+        match &silent {
+            Some(_) => drop(self.waiting.get_or_insert_with(|| (Instant::now(), now()))),
+            None => self.waiting = None,
+        }
+        let most = self.primary.settings.max_held_back;
+        status.update(|snapshot| {
+            (snapshot.foreign_source, snapshot.silent_source) = (foreign, silent);
+            snapshot.held_back_since = self.waiting.map(|(_, at)| at);
+            snapshot.held_back_too_long = self.waiting.is_some_and(|(since, _)| since.elapsed() > most);
+        });
     }
 }
 

@@ -26,6 +26,10 @@ pub fn in_one_line(text: &str) -> String {
     text.chars().take(TEXT_LIMIT).map(plain).collect()
 }
 
+fn one_line_each<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
+    Ok(Vec::<String>::deserialize(input)?.iter().map(|text| in_one_line(text)).collect())
+}
+
 fn one_line_if_any<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
     one_line(input).map(Some)
 }
@@ -34,27 +38,29 @@ fn one_line_if_any<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hello {
     /// The StatefulSet's name.
+    #[serde(deserialize_with = "one_line")]
     pub set: String,
     /// The recipient's ordinal.
     pub ordinal: u32,
     /// 32 random bytes in hexadecimal.
     pub nonce: String,
     /// Formats that the recipient can unpack, by name: a newer recipient may know more than this donor.
+    #[serde(deserialize_with = "one_line_each")]
     pub formats: Vec<String>,
     /// Compressions of members that the recipient can undo, by name: none where it doesn't say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_line_each")]
     pub members: Vec<String>,
     /// The identity of the data that the recipient had, where it had any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
     /// The series of the tool that the recipient would prepare with: `10.11`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub tool_series: Option<String>,
     /// Bytes that the recipient's volume has room for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_bytes: Option<u64>,
     /// The version of the server with which the recipient can copy the donor's by MySQL's CLONE plugin, where it can.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub plugin_server: Option<String>,
     /// InnoDB's page size that the recipient's server is configured for, where its configuration says one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,13 +72,13 @@ pub struct Hello {
     #[serde(default)]
     pub keyring: bool,
     /// What digests it can check beside one of the whole stream, by name. (Absent: no other)
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_line_each")]
     pub digests: Vec<String>,
     /// Whether it takes packed frames, and packed how. (Absent: no)
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_line_each")]
     pub packing: Vec<String>,
     /// How an inventory may be encoded that it asks for. (Absent: it asks for none)
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_line_each")]
     pub inventory: Vec<String>,
     #[serde(default)]
     pub wants: Wants,

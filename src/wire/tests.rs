@@ -85,6 +85,20 @@ fn messages_with_no_more_than_they_must_have_are_read() {
     assert_eq!(from_str::<Wants>("\"something-new\"").unwrap(), Wants::Unknown);
 }
 
+/// They are quoted in log lines and refusals.
+#[test]
+fn no_text_of_a_hello_begins_a_line_of_its_own() {
+    let texts = ["set", "tool_series", "plugin_server"].map(|name| format!(r#""{name}":"a\nb\u001b[2Jc""#)).join(",");
+    let lists =
+        ["formats", "members", "digests", "packing", "inventory"].map(|name| format!(r#""{name}":["a\nb"]"#)).join(",");
+    let hello: Hello = from_str(&format!(r#"{{"ordinal":1,"nonce":"","wants":"clone",{texts},{lists}}}"#)).unwrap();
+    let shown = format!("{} {:?} {:?}", hello.set, hello.tool_series, hello.plugin_server);
+    assert!(!shown.contains("\\n") && !shown.contains(char::is_control), "{shown:?}");
+    for list in [&hello.formats, &hello.members, &hello.digests, &hello.packing, &hello.inventory] {
+        assert_eq!(list, &["a b"]);
+    }
+}
+
 /// HMACs and hash from Python's `hmac` and from `xxhsum`.
 #[test]
 fn the_bytes_are_what_they_were() {

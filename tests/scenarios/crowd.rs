@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use mysqlset::event::Event;
 
 use crate::faults::ask_for_a_clone;
 use crate::needs;
@@ -180,4 +181,25 @@ fn who_guesses_the_clone_secret_waits_ever_longer() -> Result<()> {
         begun.elapsed()
     );
     Ok(())
+}
+
+/// At 50 KB/s it kept the only turn, and others heard "busy", for as long as its clone took.
+#[test]
+fn a_recipient_that_takes_little_loses_its_turn_when_another_waits() -> Result<()> {
+    needs!(BackupTool);
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    set::fill_much(&cluster, 60)?;
+    let mut slow = ask_for_a_clone(&cluster)?;
+    let reading = std::thread::spawn(move || {
+        while slow.read(&mut [0; 5000]).is_ok_and(|count| count > 0) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    cluster.scale(2);
+    cluster.wait_ready(2)?;
+    ensure!(cluster.has_logged("mysql-0", "sidecar", Event::DonorTooSlow), "{}", cluster.logs("mysql-0", "sidecar"));
+    drop(cluster);
+    reading.join().map_err(|_| anyhow::anyhow!("the slow recipient failed"))
 }

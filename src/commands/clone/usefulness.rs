@@ -1,18 +1,24 @@
 //! Whether a copy is still of use when it is whole: its set may have moved on while it was made.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 
 use super::copying::Copying;
 use crate::datadir::journal::{Journal, ListedBy};
 use crate::event::warn;
 use crate::exit::Reason;
-use crate::peer::{self, Questions};
+use crate::peer::{self, Questions, Silence};
 use crate::position::Position;
+use crate::settings::HostPort;
 use crate::wire::message::Report;
+
+/// Between two questions to a primary that does not answer.
+const PAUSE: Duration = Duration::from_secs(2);
 
 impl Copying<'_> {
     /// Asks the primary once more before a copy is published for a replica: its log may have been purged, and itself
-    /// replaced, while the copy was made. A primary that doesn't answer says nothing against it.
+    /// replaced, while the copy was made.
     pub(super) fn why_useless(&self, journal: &Journal) -> Result<Option<String>> {
         let (Some(primary), Some(clone)) = (&self.from.primary, &journal.clone) else { return Ok(None) };
         // The primary of a legacy donor is one too: pods are moved over from the last to the first, and a question would end its
@@ -22,17 +28,9 @@ impl Copying<'_> {
         }
         let history = self.replacing.as_ref().and_then(|old| Some(old.broken.as_ref()?.history.clone()));
         let questions = Questions { about: clone.position.clone(), history };
-        let report = match peer::ask_primary(&self.settings.member, &self.settings.peering, primary, &questions) {
-            Ok(report) => report,
-            Err(silence) if self.replacing.is_some() => {
-                let why =
-                    format!("the primary can't be asked whether it has all that the broken replica has: {silence}");
-                return Err(Reason::Refused.error(why));
-            }
-            Err(silence) => {
-                warn!(PrimaryNotAsked, %primary, "the primary can't be asked whether its log still begins before the clone: {silence}");
-                return Ok(None);
-            }
+        let report = match self.ask_until_it_answers(primary, &questions)? {
+            Some(report) => report,
+            None => return Ok(None),
         };
         if let (Some(theirs), Some(ours)) = (&report.set_id, &journal.set_id)
             && theirs != ours
@@ -48,6 +46,39 @@ impl Copying<'_> {
         }
         let cannot = report.cannot_follow.filter(|why| !why.is_empty());
         Ok(cannot.map(|why| format!("replication can't start from the clone's position any more: {why}")))
+    }
+
+    /// What the primary says. It is waited for: a copy of which nobody knows whether it is of use is not published, and kept.
+    /// `None` of the tutorial's primary, whose data have no identity.
+    fn ask_until_it_answers(&self, primary: &HostPort, questions: &Questions) -> Result<Option<Report>> {
+        let (begun, patience) = (Instant::now(), self.settings.give_up_after);
+        let mut said = false;
+        loop {
+            let silence = match peer::ask_primary(&self.settings.member, &self.settings.peering, primary, questions) {
+                Ok(report) => return Ok(Some(report)),
+                Err(silence) => silence,
+            };
+            if self.replacing.is_some() {
+                let why =
+                    format!("the primary can't be asked whether it has all that the broken replica has: {silence}");
+                return Err(Reason::Refused.error(why));
+            }
+            if matches!(silence, Silence::Bare) && self.settings.take_unproven_stream {
+                warn!(PrimaryNotAsked, %primary, "the primary can't be asked whether its log still begins before the clone: {silence}");
+                return Ok(None);
+            }
+            if begun.elapsed() >= patience {
+                return Err(Reason::NoDonor.error(format!(
+                    "{primary} does not say whether replication can start from the copy, which is whole and kept: {silence}. The \
+                     next start asks again"
+                )));
+            }
+            if !said {
+                said = true;
+                warn!(PrimaryNotAsked, %primary, "the primary is waited for, which can't be asked whether its log still begins before the clone: {silence}");
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 
