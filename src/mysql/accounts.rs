@@ -41,7 +41,7 @@ impl Dialect {
         let mut statements = Vec::new();
         for account in accounts.iter().filter(|_| purpose != Purpose::Root) {
             let text = format!("CREATE USER IF NOT EXISTS {account} {} {NEVER_EXPIRES}", self.identified_by(unknown));
-            statements.push(Statement::new(text, "CREATE USER"));
+            statements.push(Statement::with_password(text, "CREATE USER"));
             for (privileges, on) in self.privileges(purpose) {
                 statements.push(Statement::new(format!("GRANT {privileges} ON {on} TO {account}"), "GRANT"));
             }
@@ -50,7 +50,8 @@ impl Dialect {
         let changes: Vec<String> = accounts.iter().map(|account| format!("{account} {proof}")).collect();
         if !changes.is_empty() {
             let lasts = if purpose == Purpose::Root { String::new() } else { format!(" {NEVER_EXPIRES}") };
-            statements.push(Statement::new(format!("ALTER USER {}{lasts}", changes.join(", ")), "ALTER USER"));
+            statements
+                .push(Statement::with_password(format!("ALTER USER {}{lasts}", changes.join(", ")), "ALTER USER"));
         }
         statements
     }
@@ -65,8 +66,8 @@ impl Dialect {
             let account = account(user, &host);
             let text = format!("CREATE USER IF NOT EXISTS {account} {by_password}");
             [
-                Statement::new(text, "CREATE USER"),
-                Statement::new(format!("ALTER USER {account} {by_password}"), "ALTER USER"),
+                Statement::with_password(text, "CREATE USER"),
+                Statement::with_password(format!("ALTER USER {account} {by_password}"), "ALTER USER"),
             ]
         };
         self.hosts(purpose).into_iter().flat_map(open).collect()
@@ -102,7 +103,7 @@ impl Dialect {
 
     /// Sets the password of the account that says it. (MariaDB only.)
     pub fn set_own_password(password: &Secret) -> Statement {
-        Statement::new(format!("SET PASSWORD = PASSWORD({})", literal(password.reveal())), "SET PASSWORD")
+        Statement::with_password(format!("SET PASSWORD = PASSWORD({})", literal(password.reveal())), "SET PASSWORD")
     }
 
     /// Asks an account what it was created as, itself included in what it may see.

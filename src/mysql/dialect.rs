@@ -50,11 +50,17 @@ pub enum Dialect {
 pub struct Statement {
     pub text: String,
     pub what: &'static str,
+    /// Then a server's error text is not passed on: servers quote what they refuse.
+    pub holds_password: bool,
 }
 
 impl Statement {
     pub fn new(text: impl Into<String>, what: &'static str) -> Statement {
-        Statement { text: text.into(), what }
+        Statement { text: text.into(), what, holds_password: false }
+    }
+
+    pub fn with_password(text: impl Into<String>, what: &'static str) -> Statement {
+        Statement { holds_password: true, ..Statement::new(text, what) }
     }
 }
 
@@ -283,9 +289,21 @@ impl Dialect {
         }
         let settings = settings.join(", ");
         if self.says_replica() {
-            Statement::new(format!("CHANGE REPLICATION SOURCE TO {settings}"), "CHANGE REPLICATION SOURCE TO …")
+            Statement::with_password(
+                format!("CHANGE REPLICATION SOURCE TO {settings}"),
+                "CHANGE REPLICATION SOURCE TO …",
+            )
         } else {
-            Statement::new(format!("CHANGE MASTER TO {settings}"), "CHANGE MASTER TO …")
+            Statement::with_password(format!("CHANGE MASTER TO {settings}"), "CHANGE MASTER TO …")
+        }
+    }
+
+    /// The longest password that the server takes for its source, in characters. (MariaDB, "MASTER_PASSWORD"; MySQL reference
+    /// manual, "CHANGE REPLICATION SOURCE TO Statement")
+    pub fn longest_source_password(self) -> usize {
+        match self {
+            Dialect::Mariadb => 96,
+            Dialect::Mysql { .. } => 32,
         }
     }
 
@@ -294,11 +312,11 @@ impl Dialect {
         let password = literal(account.password.current().reveal());
         if self.says_replica() {
             let text = format!("CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD = {password}");
-            Statement::new(text, "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD")
+            Statement::with_password(text, "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD")
         } else {
             let settings = [Some(format!("MASTER_PASSWORD = {password}")), self.certificate(account)];
             let settings = settings.into_iter().flatten().collect::<Vec<_>>().join(", ");
-            Statement::new(format!("CHANGE MASTER TO {settings}"), "CHANGE MASTER TO MASTER_PASSWORD")
+            Statement::with_password(format!("CHANGE MASTER TO {settings}"), "CHANGE MASTER TO MASTER_PASSWORD")
         }
     }
 

@@ -181,6 +181,10 @@ impl Server {
                 Error::Server(error) if error.code == PARSE_ERROR => {
                     anyhow::anyhow!("the server does not understand the statement (error {PARSE_ERROR})")
                 }
+                Error::Server(error) if statement.holds_password => {
+                    let message = "what the server says is not shown, for the statement holds a password".to_owned();
+                    ServerError { message, ..error }.into()
+                }
                 other => innermost(other),
             })
             .context(statement.what)

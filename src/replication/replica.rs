@@ -27,7 +27,7 @@ use anyhow::{Context, Result, bail};
 use super::broken::ask_primary;
 use super::source::{Identity, Primary};
 use crate::datadir::journal::{Journal, State};
-use crate::event::{info, warn};
+use crate::event::{Event, info, warn};
 use crate::exit::Reason;
 use crate::mysql::dialect::Dialect;
 use crate::mysql::status::{ReplicationStatus, Thread};
@@ -202,6 +202,7 @@ async fn keep_source(
                 set_source(&position, server, settings).await?;
             } else if status.stands_still() {
                 // The server doesn't show the password that it has.
+                check_password(server.dialect, settings)?;
                 server.execute(&server.dialect.change_password(&settings.replication)).await?;
             }
             Ok(())
@@ -233,10 +234,25 @@ async fn keep_source(
 
 /// A receiver that the source turns away is given the password anew: it may have been changed on both ends since.
 pub async fn renew_password(server: &mut Server, settings: &Sidecar) -> Result<()> {
+    check_password(server.dialect, settings)?;
     server.execute(&server.dialect.stop()).await?;
     server.execute(&server.dialect.change_password(&settings.replication)).await?;
     server.execute(&server.dialect.start_applier()).await?;
     server.execute(&server.dialect.start_receiver()).await
+}
+
+/// A server refuses one that is too long, and quotes it.
+fn check_password(dialect: Dialect, settings: &Sidecar) -> Result<()> {
+    let length = settings.replication.password.current().reveal().chars().count();
+    let longest = dialect.longest_source_password();
+    if length > longest {
+        let text = format!(
+            "the replication password has {length} characters, and this server takes {longest} for its source: give it a \
+             shorter one"
+        );
+        return Err(Event::ReplicationPasswordTooLong.because(text).into());
+    }
+    Ok(())
 }
 
 async fn start_applier(server: &mut Server) -> Result<()> {
@@ -248,6 +264,7 @@ async fn start_applier(server: &mut Server) -> Result<()> {
 }
 
 async fn set_source(position: &Position, server: &mut Server, settings: &Sidecar) -> Result<()> {
+    check_password(server.dialect, settings)?;
     let statement = server.dialect.change_source(&settings.source, &settings.replication, position);
     server.execute(&statement).await
 }

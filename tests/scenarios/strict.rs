@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use mysqlset::event::Event;
 
 use crate::needs;
 use crate::pods::manifest::Manifests;
@@ -139,6 +140,25 @@ fn a_password_that_is_too_weak_is_named() -> Result<()> {
     set::wait_for_log(&cluster, "mysql-0", "sidecar", "event=account.not_kept")?;
     let log = cluster.logs("mysql-0", "sidecar");
     ensure!(log.contains("refuses the password of \"backup\"") && !log.contains("weak\""), "{log}");
+    Ok(())
+}
+
+/// MariaDB quotes what it refuses, and that came into log and status.
+#[test]
+fn a_replication_password_that_is_too_long_is_named_and_shown_nowhere() -> Result<()> {
+    let long = format!("Repl1cation!{}", "x".repeat(100));
+    let mut passwords: [(&str, &str); 5] = STRONG;
+    passwords[3].1 = &long;
+    let cluster = with_accounts(&Strict { name: "", mariadb: &[], mysql: &[] }, &passwords, 2)?;
+    cluster.wait_for("the event", PATIENCE, || {
+        let log = cluster.logs("mysql-1", "sidecar");
+        Ok(log.contains("event=replication.password_too_long") || log.contains("xxxxxxxxxx"))
+    })?;
+    let status = cluster.status_page("mysql-1")?;
+    for text in [cluster.logs("mysql-1", "sidecar"), cluster.logs("mysql-0", "sidecar"), status] {
+        ensure!(!text.contains("xxxxxxxxxx"), "the password is shown:\n{text}");
+    }
+    ensure!(cluster.is_unready_by("mysql-1", Event::ReplicationPasswordTooLong)?, "{}", cluster.describe());
     Ok(())
 }
 
