@@ -376,8 +376,8 @@ pub struct SidecarArgs {
     #[arg(long, env = "MYSQLSET_MAX_REFUSAL", default_value_t = 60, value_name = "SECONDS")]
     pub max_refusal: u64,
 
-    /// How long a replica stays ready whose receiver is held back because the primary's sidecar does not say which set its data are
-    /// of, in seconds.
+    /// How long a replica stays ready whose receiver is held back because the primary's sidecar, which is there, does not say which
+    /// set its data are of, in seconds.
     #[arg(long, env = "MYSQLSET_MAX_HELD_BACK", default_value_t = 60, value_name = "SECONDS")]
     pub max_held_back: u64,
 

@@ -4,36 +4,40 @@
 
 use std::io::{self, ErrorKind};
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
+use std::os::unix::net::{SocketAddr, UnixListener as StdListener};
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 
 /// Named by the sidecar's HTTP port: with the node's network several pods share theirs.
-fn name(port: u16) -> io::Result<SocketAddr> {
-    SocketAddr::from_abstract_name(format!("mysqlset/{port}"))
+fn name(port: u16) -> String {
+    format!("mysqlset/{port}")
 }
 
 /// Where the sidecar is reached.
 pub struct Door {
     listener: UnixListener,
-    /// Who may come beside our own user and root.
-    guest: Option<u32>,
+    /// Whose owner may come beside our own user and root.
+    data_dir: PathBuf,
 }
 
 impl Door {
-    /// Opens it, for our own user, root, and one more: a sidecar that runs as root keeps a server that does not.
-    pub fn open(port: u16, guest: Option<u32>) -> io::Result<Door> {
-        let listener = StdListener::bind_addr(&name(port)?)?;
+    /// Opens it, for our own user, root, and the data's owner: a sidecar that runs as root keeps a server that does not.
+    pub fn open(port: u16, data_dir: &Path) -> io::Result<Door> {
+        let listener = StdListener::bind_addr(&SocketAddr::from_abstract_name(name(port))?)?;
         listener.set_nonblocking(true)?;
-        Ok(Door { listener: UnixListener::from_std(listener)?, guest })
+        Ok(Door { listener: UnixListener::from_std(listener)?, data_dir: data_dir.to_owned() })
     }
 
     /// The next connection of somebody who may come.
     pub async fn accept(&self) -> io::Result<UnixStream> {
         loop {
             let (stream, _) = self.listener.accept().await?;
-            if is_one_of_us(&stream, self.guest)? {
+            let owner = std::fs::metadata(&self.data_dir).ok().map(|found| found.uid());
+            if is_one_of_us(&stream, owner)? {
                 return Ok(stream);
             }
         }
@@ -41,12 +45,10 @@ impl Door {
 }
 
 /// Connects to the sidecar beside us. Another program that took its name is not asked anything.
-pub async fn connect(port: u16, host: Option<u32>) -> io::Result<UnixStream> {
-    // It never waits: what a full backlog holds back is answered at once (EAGAIN).
-    let stream = StdStream::connect_addr(&name(port)?)?;
-    stream.set_nonblocking(true)?;
-    let stream = UnixStream::from_std(stream)?;
-    if is_one_of_us(&stream, host)? {
+pub async fn connect(port: u16) -> io::Result<UnixStream> {
+    // A name that begins with a zero is an abstract one.
+    let stream = UnixStream::connect(format!("\0{}", name(port))).await?;
+    if is_one_of_us(&stream, None)? {
         return Ok(stream);
     }
     Err(io::Error::new(ErrorKind::PermissionDenied, "another user's program has the sidecar's name"))
@@ -64,10 +66,10 @@ mod tests {
     #[tokio::test]
     async fn who_is_in_the_pod_comes_in_and_nobody_listens_where_nobody_is() {
         let port = 1;
-        assert_eq!(connect(port, None).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
-        let door = Door::open(port, None).unwrap();
-        let (came, connected) = tokio::join!(door.accept(), connect(port, None));
+        assert_eq!(connect(port).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        let door = Door::open(port, Path::new("/")).unwrap();
+        let (came, connected) = tokio::join!(door.accept(), connect(port));
         assert!(came.is_ok() && connected.is_ok());
-        assert_eq!(Door::open(port, None).err().unwrap().kind(), ErrorKind::AddrInUse);
+        assert_eq!(Door::open(port, Path::new("/")).err().unwrap().kind(), ErrorKind::AddrInUse);
     }
 }

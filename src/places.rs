@@ -68,9 +68,17 @@ impl Held {
     /// Who has to go.
     fn victim(&self) -> Option<usize> {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        self.all.iter().for_each(|entry| *counts.entry(entry.peer).or_default() += 1);
+        self.all.iter().for_each(|entry| *counts.entry(origin(entry.peer)).or_default() += 1);
         let most = counts.values().max()?;
-        self.all.iter().position(|entry| counts.get(&entry.peer) == Some(most))
+        self.all.iter().position(|entry| counts.get(&origin(entry.peer)) == Some(most))
+    }
+}
+
+/// Who has one IPv6 address has all of its network.
+fn origin(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(address) => (u128::from(address) >> 64 << 64).to_be_bytes().into(),
     }
 }
 
@@ -107,6 +115,15 @@ mod tests {
         assert!(!honest.iter_mut().any(is_lost));
         let left = flood.iter_mut().filter_map(|place| (!is_lost(place)).then_some(place.number)).collect::<Vec<_>>();
         assert_eq!(left, [100, 101]);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_origin() {
+        let places = Places::new(4);
+        let mut honest = [places.take(address(1)), places.take(address(2))];
+        let all: Vec<Place> = (1..100u16).map(|last| places.take([0xfd00, 0, 0, 0, 0, 0, 0, last].into())).collect();
+        assert!(!honest.iter_mut().any(is_lost));
+        drop(all);
     }
 
     #[test]

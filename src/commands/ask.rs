@@ -51,15 +51,16 @@ async fn ask(method: Method, address: SocketAddr, path: &str) -> Result<(StatusC
         let stream = TcpStream::connect(address).await.with_context(asking)?;
         return converse(stream, method, address, path).await.with_context(asking);
     }
-    match own_pod::connect(address.port(), None).await {
-        Ok(stream) => converse(stream, method, address, path).await.with_context(asking),
-        // The sidecar may have been shut out there; what everyone may know is still to be had.
-        Err(_) if method == Method::GET => {
-            let stream = TcpStream::connect(address).await.with_context(asking)?;
-            converse(stream, method, address, path).await.with_context(asking)
-        }
-        Err(error) => Err(error).with_context(asking),
+    let answer = match own_pod::connect(address.port()).await {
+        Ok(stream) => converse(stream, method.clone(), address, path).await,
+        Err(error) => Err(error.into()),
+    };
+    // The sidecar may have been shut out there, or we are; what everyone may know is still to be had.
+    if answer.is_err() && method == Method::GET {
+        let stream = TcpStream::connect(address).await.with_context(asking)?;
+        return converse(stream, method, address, path).await.with_context(asking);
     }
+    answer.with_context(asking)
 }
 
 async fn converse(

@@ -43,10 +43,10 @@ pub async fn run(settings: &Drain) -> Result<Outcome> {
     })
 }
 
-/// Where the sidecar can't be told to begin no clone, it says at least whether it serves one.
+/// Where the sidecar can't be told to begin no clone, by whatever user or way, it says at least whether it serves one.
 async fn ask(sidecar: SocketAddr) -> Result<Value> {
     match ask::hold(sidecar).await {
-        Err(error) if is_nobody_there(&error) => ask::status(sidecar).await,
+        Err(_) => ask::status(sidecar).await,
         answer => answer,
     }
 }

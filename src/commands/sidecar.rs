@@ -4,7 +4,6 @@
 //! A sidecar that ends takes its whole pod out of the Services. So once the ports are bound nothing but SIGTERM or
 //! SIGINT ends it; a part that fails is started again.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,8 +83,7 @@ where
 
 /// Probes and hooks of this pod come by it. Without it they fall back on the port, where they learn less.
 fn open_door(settings: &Sidecar) -> Option<Arc<Door>> {
-    let owner = std::fs::metadata(&settings.data_dir).ok().map(|found| found.uid());
-    match Door::open(settings.http_listen.port(), owner) {
+    match Door::open(settings.http_listen.port(), &settings.data_dir) {
         Ok(door) => Some(Arc::new(door)),
         Err(error) => {
             warn!(OwnPodShutOut, %error, "this pod's own containers cannot be told from strangers: drain does not hold clones back");

@@ -106,7 +106,14 @@ pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: 
     };
     let (hello, said) = match greeted {
         Ok(Some(greeted)) => greeted,
-        Ok(None) => return in_thread(stream, move |stream| bare::serve(&donor, &stream)).await,
+        Ok(None) => match bare::take_turn(&donor) {
+            Ok(turn) => return in_thread(stream, move |stream| bare::serve(&donor, &stream, turn)).await,
+            Err(refusal) => {
+                tell_refusal(&donor, &refusal, false);
+                place.keep(send_last(&mut stream, Ok(bare::spoiling(&refusal.text)))).await;
+                return;
+            }
+        },
         Err(ended) => {
             place.keep(end(&donor, &mut stream, None, ended)).await;
             return;
@@ -122,7 +129,7 @@ pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: 
     } else {
         match take_turn(&donor, &hello) {
             Ok(turn) => in_thread(stream, move |stream| give(&donor, stream, hello, said, turn)).await,
-            Err(ended) => drop(place.keep(end(&donor, &mut stream, Some(said), ended)).await),
+            Err(refusal) => drop(place.keep(end(&donor, &mut stream, Some(said), Ended::Refused(refusal))).await),
         }
     }
 }
@@ -153,9 +160,9 @@ fn give(donor: &Donor, stream: TcpStream, hello: Hello, said: Said, turn: Turn) 
             }
         }
         Err(refusal) => {
-            drop(turn);
             tell_refusal(donor, &refusal, said.secret.is_some());
             refuse(&stream, said, &refusal);
+            drop(turn);
         }
     }
 }
@@ -182,7 +189,7 @@ async fn end(donor: &Donor, stream: &mut tokio::net::TcpStream, said: Option<Sai
 }
 
 /// What strangers hear takes no more than so many lines.
-fn tell_refusal(donor: &Donor, refusal: &Refusal, is_proven: bool) {
+pub fn tell_refusal(donor: &Donor, refusal: &Refusal, is_proven: bool) {
     donor.metrics.refused(refusal.why);
     if is_proven || donor.lines.may_say() {
         info!(= refusal.event, why = refusal.why.name(), "refused: {}", refusal.text);
@@ -231,14 +238,14 @@ pub fn let_it_read(stream: &TcpStream) {
 }
 
 /// Answers who asks what this pod is. That it isn't heard is the peer's concern.
-async fn give_report(donor: &Donor, stream: &mut tokio::net::TcpStream, hello: &Hello, said: Said) {
+async fn give_report(donor: &Arc<Donor>, stream: &mut tokio::net::TcpStream, hello: &Hello, said: Said) {
     let report = report::report(donor, hello).await;
     debug!(to = hello.pod(), "reporting");
     send_last(stream, said.proven(Kind::Report, &report)).await;
 }
 
 /// A turn for who may have a clone, where one can be made now.
-pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<Turn, Ended> {
+pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<Turn, Refusal> {
     if donor.stopping.load(Ordering::Relaxed) || donor.status.is_held() {
         return Err(passing(Event::RefusedStopping, Why::Stopping, "this sidecar is about to stop"));
     }
@@ -248,12 +255,12 @@ pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<Turn, Ended> {
         Wants::Clone | Wants::Report => snapshot.fit_to_donate(donor.settings.max_donor_lag),
         Wants::Unknown => {
             let text = "the recipient asks for something that this donor's version doesn't know";
-            return Err(refused(Event::RefusedUnknownWish, Why::Unsupported, text));
+            return Err(Refusal::new(Event::RefusedUnknownWish, Why::Unsupported, text));
         }
     };
     fit.map_err(|cause| passing(cause.event, Why::NotReady, &cause.text))?;
     Turn::take(donor).ok_or_else(|| {
-        donor.waiting.note();
+        donor.waiting.note(&hello.pod());
         passing(Event::RefusedBusy, Why::Busy, "another clone is being served")
     })
 }
@@ -289,6 +296,6 @@ pub(super) fn refused(event: Event, why: Why, text: &str) -> Ended {
     Ended::Refused(Refusal::new(event, why, text))
 }
 
-fn passing(event: Event, why: Why, text: &str) -> Ended {
-    Ended::Refused(Refusal::passing(event, why, text, RETRY_AFTER))
+fn passing(event: Event, why: Why, text: &str) -> Refusal {
+    Refusal::passing(event, why, text, RETRY_AFTER)
 }

@@ -85,7 +85,7 @@ fn run(
     };
     let offer = offer(donor, tool, hello, survey);
     answer(stream, said, Kind::Offer, &offer)?;
-    let _slowness = SlownessWatch::begin(stream, donor.settings.least_rate, donor.waiting.clone())?;
+    let _slowness = SlownessWatch::begin(stream, &hello.pod(), donor);
     let writer = DataWriter::covering(offer.digest, stream);
     let (writer, cut) = relay(donor, tool, writer, offer.packing.is_some(), &mut running)?;
     end(donor, running, writer, cut, survey)

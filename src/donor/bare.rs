@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::admission::{self, Ended};
+use super::admission;
 use super::backup::{self, RunningTool, Served};
 use super::pace::Pace;
 use super::preflight::Survey;
+use super::slowness::SlownessWatch;
 use super::way::Way;
-use super::{Donor, pipe};
+use super::{Donor, Turn, pipe};
 use crate::backup_tool::BackupTool;
 use crate::event::{info, warn};
 use crate::unpack::Format;
@@ -31,27 +32,28 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How such a recipient is called.
 const NAME: &str = "a silent one";
 
-/// Serves one silent recipient.
-pub fn serve(donor: &Donor, stream: &TcpStream) {
+/// Whether one may have a clone now.
+pub fn take_turn(donor: &Donor) -> Result<Turn, Refusal> {
+    admission::take_turn(donor, &nobody(donor))
+}
+
+/// Serves one silent recipient that has the turn.
+pub fn serve(donor: &Donor, stream: &TcpStream, turn: Turn) {
     warn!(
         DonorUnprovenStream,
         "the peer says nothing: it gets the data all the same (--donate-unproven-stream-to-anyone)"
     );
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
     let nobody = nobody(donor);
-    let given = admission::take_turn(donor, &nobody)
-        .and_then(|turn| Ok((turn, admission::survey(donor, &nobody).map_err(Ended::Refused)?)));
-    match given {
-        Ok((turn, (Way::Tool(tool), survey))) => {
+    match admission::survey(donor, &nobody) {
+        Ok((Way::Tool(tool), survey)) => {
             backup::in_turn(donor, NAME, turn, || run(donor, tool, stream, &survey));
         }
-        Ok((_, (Way::Plugin, _))) => info!(DonorNothingGiven, "nothing was given: it needs a backup tool's stream"),
-        Err(Ended::Refused(Refusal { why, text, event, .. })) => {
-            info!(= event, why = why.name(), "refused: {text}");
-            donor.metrics.refused(why);
-            spoil(stream, &text);
+        Ok((Way::Plugin, _)) => info!(DonorNothingGiven, "nothing was given: it needs a backup tool's stream"),
+        Err(refusal) => {
+            admission::tell_refusal(donor, &refusal, false);
+            spoil(stream, &refusal.text);
         }
-        Err(Ended::Broken(error)) => info!(DonorNothingGiven, "nothing was given: {error}"),
     }
 }
 
@@ -67,6 +69,7 @@ fn nobody(donor: &Donor) -> Hello {
 }
 
 fn run(donor: &Donor, tool: &BackupTool, stream: &TcpStream, survey: &Survey) -> Result<Served> {
+    let _slowness = SlownessWatch::begin(stream, NAME, donor);
     let started = RunningTool::start(donor, tool, survey);
     let mut running = started.inspect_err(|error| spoil(stream, &format!("{error:#}")))?;
     let output = running.take_output()?;
@@ -130,8 +133,12 @@ fn relay(
 /// Ends a stream so that the recipient's `xbstream` or `mbstream` fails: with a line that is longer than what stands
 /// before a chunk's name, and is no chunk.
 fn spoil(mut stream: &TcpStream, why: &str) {
-    let line = format!("\nmysqlset: this is no whole backup: {why}\n");
-    if stream.write_all(line.as_bytes()).is_ok() {
+    if stream.write_all(&spoiling(why)).is_ok() {
         admission::let_it_read(stream);
     }
+}
+
+/// That line.
+pub fn spoiling(why: &str) -> Vec<u8> {
+    format!("\nmysqlset: this is no whole backup: {why}\n").into_bytes()
 }

@@ -1,5 +1,7 @@
 //! What this pod is, for a peer that asks: its set, whether it has data, how far its server has come.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use tracing::debug;
 
@@ -13,11 +15,22 @@ use crate::position::Position;
 use crate::wire::message::{Hello, Report};
 
 /// Answers from the volume where the server doesn't.
-pub async fn report(donor: &Donor, hello: &Hello) -> Report {
+pub async fn report(donor: &Arc<Donor>, hello: &Hello) -> Report {
+    let of_volume = donor.clone();
+    let read = tokio::task::spawn_blocking(move || report_of_volume(&of_volume)).await;
+    let mut report = read.unwrap_or_else(|failure| panic!("reading the volume: {failure}"));
+    if let Err(error) = ask_server(donor, hello, &mut report).await {
+        debug!("a report without the server's part: {error:#}");
+    }
+    report
+}
+
+/// A disk that hangs holds up nobody else.
+fn report_of_volume(donor: &Donor) -> Report {
     let data_dir = &donor.settings.data_dir;
     let journal = Journal::read(data_dir).ok().flatten();
     let snapshot = donor.status.get();
-    let mut report = Report {
+    Report {
         pod: snapshot.pod,
         ordinal: donor.settings.member.ordinal.0,
         set_id: journal
@@ -34,11 +47,7 @@ pub async fn report(donor: &Donor, hello: &Hello) -> Report {
         unknown_history: None,
         applier_fault: snapshot.applier_fault.map(|fault| format!("error {} after {}", fault.number, fault.stopped_at)),
         left_out: None,
-    };
-    if let Err(error) = ask_server(donor, hello, &mut report).await {
-        debug!("a report without the server's part: {error:#}");
     }
-    report
 }
 
 /// A primary that is being recovered can't be followed before it has its lineage.

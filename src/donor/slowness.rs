@@ -4,7 +4,7 @@
 //! much of it the peer has acknowledged. A tool that brings little leaves the connection idle. A kernel that does not tell
 //! has nobody's turn taken away.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{Span, debug};
 
+use super::Donor;
 use crate::event::warn;
 
 /// Over so long a recipient is judged, and so long ago others may have been told that the donor is busy.
@@ -25,17 +26,46 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// What of the time there must have been something to send, in a hundred.
 const BUSY: u128 = 90;
 
-/// When somebody was last told that another clone is being served.
+/// So long after it lost its turn nobody loses one for a recipient: two that are slow would take it from each other for ever.
+const PENANCE: Duration = Duration::from_secs(6 * 3600);
+
+/// Pods that are remembered of each kind.
+const MOST: usize = 256;
+
+/// Who was told of late that another clone is being served, and who lost a turn, by pod.
 #[derive(Default)]
-pub struct Waiting(Mutex<Option<Instant>>);
+pub struct Waiting(Mutex<Pods>);
+
+#[derive(Default)]
+struct Pods {
+    waiting: HashMap<String, Instant>,
+    slow: HashMap<String, Instant>,
+}
 
 impl Waiting {
-    pub fn note(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    pub fn note(&self, pod: &str) {
+        let mut pods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        remember(&mut pods.waiting, pod, WINDOW);
     }
 
     fn is_somebody(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < WINDOW)
+        let mut pods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Pods { waiting, slow } = &mut *pods;
+        slow.retain(|_, at| at.elapsed() < PENANCE);
+        waiting.retain(|_, at| at.elapsed() < WINDOW);
+        waiting.keys().any(|pod| !slow.contains_key(pod))
+    }
+
+    fn lost(&self, pod: &str) {
+        let mut pods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        remember(&mut pods.slow, pod, PENANCE);
+    }
+}
+
+fn remember(pods: &mut HashMap<String, Instant>, pod: &str, time: Duration) {
+    pods.retain(|_, at| at.elapsed() < time);
+    if pods.len() < MOST {
+        pods.insert(pod.to_owned(), Instant::now());
     }
 }
 
@@ -54,8 +84,15 @@ struct Sent {
 }
 
 impl SlownessWatch {
-    /// Breaks the connection off once its peer has taken fewer than `least` bytes a second for a while, and somebody waits.
-    pub fn begin(stream: &TcpStream, least: u64, waiting: Arc<Waiting>) -> io::Result<SlownessWatch> {
+    /// Breaks the connection off once its peer has taken fewer than the least bytes a second for a while, and somebody waits.
+    /// Without a thread nobody does that.
+    pub fn begin(stream: &TcpStream, pod: &str, donor: &Donor) -> Option<SlownessWatch> {
+        SlownessWatch::started(stream, pod.to_owned(), donor.settings.least_rate, donor.waiting.clone())
+            .inspect_err(|error| debug!(%error, "nobody sees whether the recipient is slow"))
+            .ok()
+    }
+
+    fn started(stream: &TcpStream, pod: String, least: u64, waiting: Arc<Waiting>) -> io::Result<SlownessWatch> {
         let stream = stream.try_clone()?;
         let (end, ended) = channel();
         let span = Span::current();
@@ -70,10 +107,12 @@ impl SlownessWatch {
                 };
                 warn!(
                     DonorTooSlow,
+                    recipient = pod,
                     bytes_per_second = rate,
                     least,
                     "the recipient takes too little while others wait (--least-rate): its clone is broken off"
                 );
+                waiting.lost(&pod);
                 let _ = stream.shutdown(Shutdown::Both);
                 return;
             }
@@ -147,6 +186,18 @@ mod tests {
         assert_eq!(too_slow(60, 2_000_000, 100), None);
         assert_eq!(too_slow(60, 100_000, 50), None, "the tool brings little");
         assert_eq!(too_slow(20, 100_000, 100), None, "not long enough");
+    }
+
+    #[test]
+    fn two_that_are_slow_do_not_take_the_turn_from_each_other() {
+        let waiting = Waiting::default();
+        assert!(!waiting.is_somebody());
+        waiting.note("mysql-1");
+        assert!(waiting.is_somebody());
+        waiting.lost("mysql-1");
+        assert!(!waiting.is_somebody());
+        waiting.note("mysql-2");
+        assert!(waiting.is_somebody());
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Guard<'_> {
         }
         found.silent.retain(|(address, silence)| {
             let is_known = reported.iter().any(|(peer, all)| is_also_at(peer, all, *address));
-            !(is_known && matches!(silence, Silence::Unreachable(_)))
+            !(is_known && matches!(silence, Silence::Unreachable(_) | Silence::Mute(_)))
         });
         let reported = reported.into_iter().map(|(peer, _)| peer);
         found.with_data.extend(reported.filter(|peer| peer.report.has_data));

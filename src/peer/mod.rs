@@ -81,6 +81,8 @@ pub struct Questions {
 pub enum Silence {
     /// There is nobody to talk to.
     Unreachable(String),
+    /// Somebody is there, and says nothing or hangs up.
+    Mute(String),
     /// The peer said no.
     Refused(Refused),
     /// The peer may not be trusted, or can't be understood: trying it again changes nothing.
@@ -108,7 +110,7 @@ impl fmt::Display for Refused {
 impl fmt::Display for Silence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Silence::Unreachable(why) | Silence::Unacceptable(why) => f.write_str(why),
+            Silence::Unreachable(why) | Silence::Mute(why) | Silence::Unacceptable(why) => f.write_str(why),
             Silence::Refused(refused) => write!(f, "refused, {refused}"),
             Silence::Bare => WireError::Bare.fmt(f),
             Silence::Fatal(error) => write!(f, "{error:#}"),
@@ -122,7 +124,7 @@ impl From<WireError> for Silence {
         match error {
             WireError::Malformed(what) => Silence::Unacceptable(what),
             WireError::Bare => Silence::Bare,
-            other => Silence::Unreachable(other.to_string()),
+            other => Silence::Mute(other.to_string()),
         }
     }
 }

@@ -312,5 +312,5 @@ fn a_donor_that_has_challenged_may_take_its_time_for_the_offer() {
     };
     assert!(asked(seconds(3, 60), None, after(Duration::from_millis(3200))).is_none());
     let given_up = asked(seconds(60, 1), None, after(Duration::from_millis(1200)));
-    assert!(matches!(given_up, Some(Silence::Unreachable(_))), "{given_up:?}");
+    assert!(matches!(given_up, Some(Silence::Mute(_))), "{given_up:?}");
 }

@@ -114,11 +114,13 @@ impl Setback {
     /// donor with another secret: as good as none.
     fn of(silence: Silence, has_secret: bool) -> Setback {
         match silence {
-            Silence::Unreachable(why) => Setback::Unreachable(why),
+            Silence::Unreachable(why) | Silence::Mute(why) => Setback::Unreachable(why),
             Silence::Refused(Refused { refusal, is_proven: false }) if has_secret => {
                 Setback::Unreachable(format!("it says {refusal}, but does not prove that it knows the clone secret"))
             }
             Silence::Refused(refused) => Setback::Refused(refused.refusal),
+            // Whoever says nonsense, or proves the wrong thing, has not proven to be a donor.
+            Silence::Unacceptable(why) if has_secret => Setback::Unreachable(why),
             Silence::Unacceptable(why) => Setback::Unacceptable(why),
             Silence::Bare => Setback::Unacceptable(unproven::REFUSED.to_owned()),
             Silence::Fatal(error) => Setback::Fatal(error),
@@ -362,6 +364,8 @@ mod tests {
             };
             assert!(matches!(setback(false, false), Setback::Refused(_)), "{why:?}");
             assert!(matches!(setback(true, true), Setback::Refused(_)), "{why:?}");
+            let nonsense = |has_secret| Setback::of(Silence::Unacceptable("nonsense".into()), has_secret);
+            assert!(matches!((nonsense(true), nonsense(false)), (Setback::Unreachable(_), Setback::Unacceptable(_))));
             // The message that ends the recipient names it all the same.
             let unproven = setback(false, true);
             assert!(matches!(unproven, Setback::Unreachable(_)), "{why:?}");

@@ -119,7 +119,7 @@ impl Patience {
         match setback {
             Setback::Refused(refusal) if refusal.why == Why::Busy => {
                 let since = *self.busy_since.get_or_insert_with(Instant::now);
-                if since.elapsed() < self.give_up_after * BUSY_TIMES {
+                if since.elapsed() < self.give_up_after.saturating_mul(BUSY_TIMES) {
                     self.progress();
                 }
             }

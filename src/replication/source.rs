@@ -71,6 +71,8 @@ pub struct Primary {
     /// A question that is on its way. A name server that is slow or silent can hold it up for long, and it can't be broken
     /// off.
     asking: Option<JoinHandle<Answered>>,
+    /// Whether somebody was there at the last question and did not say what it is.
+    is_mute: bool,
     /// That it is the tutorial's, where that was its last answer.
     trust: Trust,
 }
@@ -95,11 +97,13 @@ pub struct SourceWatch {
     started_again: Option<Instant>,
     /// Since when the primary does not say what it is while the receiver is held back.
     waiting: Option<(Instant, u64)>,
+    /// And since when somebody was there all the same.
+    mute: Option<Instant>,
 }
 
 impl SourceWatch {
     pub fn new(settings: Arc<Sidecar>) -> SourceWatch {
-        let primary = Primary { settings, asking: None, trust: Trust::default() };
+        let primary = Primary { settings, asking: None, is_mute: false, trust: Trust::default() };
         SourceWatch {
             primary,
             held_back: false,
@@ -110,6 +114,7 @@ impl SourceWatch {
             silent: Recurring::default(),
             started_again: None,
             waiting: None,
+            mute: None,
         }
     }
 
@@ -135,7 +140,7 @@ impl SourceWatch {
             || (replication.receiver == Thread::Stopped && !self.held_back)
         {
             // Whoever stopped it did so knowingly: it waits for nobody.
-            self.waiting = None;
+            (self.waiting, self.mute) = (None, None);
             status.update(|snapshot| {
                 (snapshot.silent_source, snapshot.held_back_since, snapshot.held_back_too_long) = (None, None, false);
             });
@@ -223,11 +228,16 @@ impl SourceWatch {
             Some(_) => drop(self.waiting.get_or_insert_with(|| (Instant::now(), now()))),
             None => self.waiting = None,
         }
+        // A primary that is away keeps nobody from reading.
+        match self.waiting.filter(|_| self.primary.is_mute) {
+            Some(_) => drop(self.mute.get_or_insert_with(Instant::now)),
+            None => self.mute = None,
+        }
         let most = self.primary.settings.max_held_back;
         status.update(|snapshot| {
             (snapshot.foreign_source, snapshot.silent_source) = (foreign, silent);
             snapshot.held_back_since = self.waiting.map(|(_, at)| at);
-            snapshot.held_back_too_long = self.waiting.is_some_and(|(since, _)| since.elapsed() > most);
+            snapshot.held_back_too_long = self.mute.is_some_and(|since| since.elapsed() > most);
         });
     }
 }
@@ -320,6 +330,7 @@ impl Primary {
                 break answer;
             }
         };
+        self.is_mute = !matches!(answer, Ok(_) | Err(Silence::Unreachable(_)));
         Ok(answer.map_err(|silence| match silence {
             Silence::Bare => Unheard::Bare,
             other => Unheard::Other(other.to_string()),

@@ -6,6 +6,8 @@ use std::io::{ErrorKind, Read, Write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::message::in_one_line;
+
 /// Length of a frame's header in bytes.
 pub const HEADER_LENGTH: usize = 8;
 
@@ -159,7 +161,10 @@ pub fn write_control(output: &mut impl Write, kind: Kind, message: &impl Seriali
 /// Understands a control frame's body.
 pub fn parse<T: DeserializeOwned>(kind: Kind, body: &[u8]) -> Result<T, WireError> {
     serde_json::from_slice(body)
-        .map_err(|error| WireError::Malformed(format!("a {kind:?} message that makes no sense: {error}")))
+        // Its words quote the peer's.
+        .map_err(|error| {
+            WireError::Malformed(format!("a {kind:?} message that makes no sense: {}", in_one_line(&error.to_string())))
+        })
 }
 
 /// Fills a buffer, telling an end before the first byte from one in between.

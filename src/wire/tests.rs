@@ -94,6 +94,10 @@ fn no_text_of_a_hello_begins_a_line_of_its_own() {
     let hello: Hello = from_str(&format!(r#"{{"ordinal":1,"nonce":"","wants":"clone",{texts},{lists}}}"#)).unwrap();
     let shown = format!("{} {:?} {:?}", hello.set, hello.tool_series, hello.plugin_server);
     assert!(!shown.contains("\\n") && !shown.contains(char::is_control), "{shown:?}");
+    // Nor does what serde says of one that it does not understand.
+    let about = br#"{"set":"a","ordinal":1,"nonce":"","formats":[],"wants":"report","about":{"by":"x\nFORGED"}}"#;
+    let error = frame::parse::<Hello>(Kind::Hello, about).unwrap_err().to_string();
+    assert!(error.contains("FORGED") && !error.contains('\n'), "{error:?}");
     for list in [&hello.formats, &hello.members, &hello.digests, &hello.packing, &hello.inventory] {
         assert_eq!(list, &["a b"]);
     }

@@ -169,10 +169,12 @@ fn a_copy_of_which_the_primary_does_not_say_whether_it_is_of_use_waits() -> Resu
 
 #[test]
 fn a_recipient_with_a_secret_takes_nothing_from_a_donor_without() -> Result<()> {
-    let cluster =
-        set::start(2, |manifests| manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "geheim-und-sehr-lang"))?;
+    let cluster = set::start(2, |manifests| {
+        manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "geheim-und-sehr-lang");
+        manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "5");
+    })?;
     let end = end_of_clone(&cluster, "mysql-1")?;
-    assert_eq!(end.exit_code, 21, "{end:?}");
+    assert_eq!(end.exit_code, 20, "{end:?}");
     assert!(end.message.contains("nothing is taken from it"), "{end:?}");
     Ok(())
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mysqlset::event::Event;
+use rustix::process::Signal;
 
 use crate::needs;
+use crate::pods::PATIENCE;
 use crate::pods::logged::Said;
 use crate::set;
 
@@ -59,22 +61,33 @@ fn a_recipient_that_is_gone_is_noticed_where_little_is_sent() -> Result<()> {
     })
 }
 
-/// Clients were sent to it for as long as the primary's sidecar kept silent, or strangers kept it from answering.
+/// Clients were sent to it for as long as the primary's sidecar kept silent, or strangers kept it from answering. One whose
+/// primary is away serves what it has.
 #[test]
 fn a_replica_that_is_held_back_says_so_and_is_unready_after_a_while() -> Result<()> {
-    let cluster = set::start(2, |manifests| manifests.set_env("sidecar", "MYSQLSET_MAX_HELD_BACK", "5"))?;
+    let cluster = set::start(2, |manifests| {
+        manifests.set_env("sidecar", "MYSQLSET_MAX_HELD_BACK", "5");
+        manifests.container("sidecar").liveness_probe = None;
+    })?;
     cluster.wait_ready(2)?;
+    let held_back = || -> Result<bool> {
+        let (_, metrics) = cluster.http_get("mysql-1", 8307, "/metrics")?;
+        let line = metrics.lines().find(|line| line.starts_with("mysqlset_replication_held_back_seconds "));
+        Ok(line.is_some_and(|line| !line.ends_with(" 0.0")))
+    };
     cluster.set_network("mysql-0", false)?;
-    cluster.signal("mysql-1", "mysql", rustix::process::Signal::KILL)?;
-    cluster.wait_for_event("mysql-1", "sidecar", Event::SourceSilent)?;
-    cluster.wait_for("an unready replica that says why", crate::pods::PATIENCE, || {
+    cluster.signal("mysql-1", "mysql", Signal::KILL)?;
+    cluster.wait_for("a replica that waits", PATIENCE, held_back)?;
+    std::thread::sleep(Duration::from_secs(10));
+    ensure!(cluster.ready_pods().contains(&"mysql-1".to_owned()), "unready without a primary: {:?}", cluster.events());
+
+    cluster.signal("mysql-0", "sidecar", Signal::STOP)?;
+    cluster.set_network("mysql-0", true)?;
+    cluster.wait_for("an unready replica that says why", PATIENCE, || {
         cluster.is_unready_by("mysql-1", Event::ReplicationWaits)
     })?;
     let status: serde_json::Value = serde_json::from_str(&cluster.status_page("mysql-1")?)?;
     ensure!(status["held_back_since"].as_u64().is_some(), "{status:#}");
-    let (_, metrics) = cluster.http_get("mysql-1", 8307, "/metrics")?;
-    let held_back = metrics.lines().find(|line| line.starts_with("mysqlset_replication_held_back_seconds "));
-    ensure!(held_back.is_some_and(|line| !line.ends_with(" 0.0")), "{held_back:?}");
-    cluster.set_network("mysql-0", true)?;
+    cluster.signal("mysql-0", "sidecar", Signal::CONT)?;
     cluster.wait_ready(2)
 }

@@ -28,7 +28,7 @@ impl Copying<'_> {
         }
         let history = self.replacing.as_ref().and_then(|old| Some(old.broken.as_ref()?.history.clone()));
         let questions = Questions { about: clone.position.clone(), history };
-        let report = match self.ask_until_it_answers(primary, &questions)? {
+        let report = match self.ask_until_it_answers(primary, &questions, journal)? {
             Some(report) => report,
             None => return Ok(None),
         };
@@ -49,12 +49,18 @@ impl Copying<'_> {
     }
 
     /// What the primary says. It is waited for: a copy of which nobody knows whether it is of use is not published, and kept.
-    /// `None` of the tutorial's primary, whose data have no identity.
-    fn ask_until_it_answers(&self, primary: &HostPort, questions: &Questions) -> Result<Option<Report>> {
+    /// `None` of the tutorial's primary, whose data have no identity, and of one that is away for all that time.
+    fn ask_until_it_answers(
+        &self,
+        primary: &HostPort,
+        questions: &Questions,
+        journal: &Journal,
+    ) -> Result<Option<Report>> {
         let (begun, patience) = (Instant::now(), self.settings.give_up_after);
         let mut said = false;
         loop {
-            let silence = match peer::ask_primary(&self.settings.member, &self.settings.peering, primary, questions) {
+            let answer = peer::ask_primary(&self.settings.member, &self.settings.peering, primary, questions);
+            let silence = match answer.and_then(|report| understood(report, questions, journal)) {
                 Ok(report) => return Ok(Some(report)),
                 Err(silence) => silence,
             };
@@ -63,7 +69,10 @@ impl Copying<'_> {
                     format!("the primary can't be asked whether it has all that the broken replica has: {silence}");
                 return Err(Reason::Refused.error(why));
             }
-            if matches!(silence, Silence::Bare) && self.settings.take_unproven_stream {
+            // One question after the other would end its containers. And a primary that is away says nothing against the copy:
+            // without it nobody could come up where it has lost its own data. Replication compares before it starts.
+            let is_away = matches!(silence, Silence::Unreachable(_)) && begun.elapsed() >= patience;
+            if matches!(silence, Silence::Bare) || is_away {
                 warn!(PrimaryNotAsked, %primary, "the primary can't be asked whether its log still begins before the clone: {silence}");
                 return Ok(None);
             }
@@ -80,6 +89,17 @@ impl Copying<'_> {
             std::thread::sleep(PAUSE);
         }
     }
+}
+
+/// A report that answers what was asked. One without its server's part does not: "unknown" is not fine.
+fn understood(report: Report, questions: &Questions, journal: &Journal) -> Result<Report, Silence> {
+    if questions.about.is_some() && report.cannot_follow.is_none() {
+        return Err(Silence::Mute("its server does not say whether replication can start there".to_owned()));
+    }
+    if journal.set_id.is_some() && report.set_id.is_none() {
+        return Err(Silence::Mute("its database is not complete yet".to_owned()));
+    }
+    Ok(report)
 }
 
 /// Why a broken replica's data must stay: nobody else may have what they hold.
