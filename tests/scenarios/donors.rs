@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mysqlset::event::Event;
+use rustix::process::Signal;
 
 use crate::needs;
 use crate::pods::PATIENCE;
@@ -153,17 +154,18 @@ fn who_does_not_know_the_secret_gets_nothing_but_a_refusal() -> Result<()> {
 #[test]
 fn a_copy_of_which_the_primary_does_not_say_whether_it_is_of_use_waits() -> Result<()> {
     needs!(BackupTool);
-    let cluster = set::start(2, |_| {})?;
+    let cluster = set::start(2, |manifests| manifests.container("sidecar").liveness_probe = None)?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     set::fill_much(&cluster, 30)?;
     cluster.scale(3);
     cluster.wait_for_event("mysql-2", "clone", Event::ReceiveBegun)?;
-    cluster.set_network("mysql-0", false)?;
+    // It takes connections and says nothing.
+    cluster.signal("mysql-0", "sidecar", Signal::STOP)?;
     cluster.wait_for_event("mysql-2", "clone", Event::PrimaryNotAsked)?;
     std::thread::sleep(Duration::from_secs(3));
     ensure!(!cluster.has_logged("mysql-2", "clone", Event::ClonePublished), "{}", cluster.logs("mysql-2", "clone"));
-    cluster.set_network("mysql-0", true)?;
+    cluster.signal("mysql-0", "sidecar", Signal::CONT)?;
     cluster.wait_ready(3)
 }
 

@@ -48,8 +48,8 @@ impl Copying<'_> {
         Ok(cannot.map(|why| format!("replication can't start from the clone's position any more: {why}")))
     }
 
-    /// What the primary says. It is waited for: a copy of which nobody knows whether it is of use is not published, and kept.
-    /// `None` of the tutorial's primary, whose data have no identity, and of one that is away for all that time.
+    /// What the primary says. One that is there is waited for: a copy of which nobody knows whether it is of use is not published, and kept.
+    /// `None` of the tutorial's primary, whose data have no identity, and of one that is away.
     fn ask_until_it_answers(
         &self,
         primary: &HostPort,
@@ -69,10 +69,9 @@ impl Copying<'_> {
                     format!("the primary can't be asked whether it has all that the broken replica has: {silence}");
                 return Err(Reason::Refused.error(why));
             }
-            // One question after the other would end its containers. And a primary that is away says nothing against the copy:
-            // without it nobody could come up where it has lost its own data. Replication compares before it starts.
-            let is_away = matches!(silence, Silence::Unreachable(_)) && begun.elapsed() >= patience;
-            if matches!(silence, Silence::Bare) || is_away {
+            // One question after the other would end the tutorial's containers. And a primary that is away says nothing against
+            // the copy: replication compares before it starts, and a primary that has lost its data may need this one.
+            if matches!(silence, Silence::Bare | Silence::Unreachable(_)) {
                 warn!(PrimaryNotAsked, %primary, "the primary can't be asked whether its log still begins before the clone: {silence}");
                 return Ok(None);
             }
