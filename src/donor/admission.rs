@@ -160,9 +160,10 @@ fn give(donor: &Donor, stream: TcpStream, hello: Hello, said: Said, turn: Turn) 
             }
         }
         Err(refusal) => {
+            // First: who is refused may come again at once.
+            drop(turn);
             tell_refusal(donor, &refusal, said.secret.is_some());
             refuse(&stream, said, &refusal);
-            drop(turn);
         }
     }
 }
