@@ -158,7 +158,18 @@ impl Network {
     /// Listens at the bridge, where every pod can connect to.
     pub fn listen(&self, port: u16) -> Result<TcpListener> {
         let bridge = self.bridge();
-        self.inside(move || Ok(TcpListener::bind((bridge, port))?))
+        self.inside(move || {
+            // A process that is just being started may still hold the last listener's socket.
+            let mut tries = 0..100;
+            loop {
+                match TcpListener::bind((bridge, port)) {
+                    Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tries.next().is_some() => {
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                    bound => return Ok(bound?),
+                }
+            }
+        })
     }
 
     /// Runs on a thread inside the cluster's network; a socket made there belongs there.
