@@ -152,7 +152,7 @@ events! {
     StageImpostor, "clone.stage_impostor", "A link or a file had the name of a stage, and was removed.";
     UnprovenNotTaken, "copy.unproven_not_taken", "`--take-unproven-stream` does not count: the tool here needs a donor's list of tables.";
     RehearsalNoLog, "rehearsal.no_log", "No rehearsal: MariaDB before 10.8 leaves no redo log to start on.";
-    PrimaryNotAsked, "clone.primary_not_asked", "The primary does not say whether its binary log still begins before the clone.";
+    PrimaryNotAsked, "clone.primary_not_asked", "The primary does not say whether its binary log still begins before the clone. One that is there is asked on; where it is away the copy is published.";
     ServerVersionBeyond, "server.version_beyond", "The server is of a later version than those that were tried. It is spoken to as to the latest known one.";
     ServerVersionUnknown, "server.version_unknown", "The server program here does not say its version.";
     MethodPlugin, "clone.method_plugin", "The backup tool does not fit the server: the CLONE plugin makes the copy.";

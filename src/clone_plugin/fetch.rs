@@ -18,7 +18,8 @@ use crate::own_server::{Access, Configuration, Grants, LEAST_POOL, OwnServer, Pr
 use crate::progress::Progress;
 use crate::secret::Secret;
 use crate::settings::HostPort;
-use crate::wire::message::{PluginOffer, in_one_line};
+use crate::wire::message::PluginOffer;
+use crate::wire::text::in_one_line;
 
 /// Between two looks at how much has come.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -30,7 +30,7 @@ pub async fn run(settings: &Drain) -> Result<Outcome> {
         let mut gone = 0;
         while gone < ENOUGH {
             match timeout(ANSWER_LIMIT, ask(settings.sidecar)).await {
-                Ok(Ok(status)) if status["donating"] != true => break,
+                Ok(Ok(status)) if status["donating"] == false => break,
                 Ok(Err(error)) if is_nobody_there(&error) => gone += 1,
                 _ => gone = 0,
             }

@@ -19,6 +19,7 @@ use super::way::{self, Way};
 use super::{Donor, Turn, backup, bare, plugin, preflight, report};
 use crate::deadline::DeadlineReader;
 use crate::event::{Event, info};
+use crate::metrics::Metrics;
 use crate::places::Place;
 use crate::secret::Secret;
 use crate::wire::auth::{Side, Transcript};
@@ -80,18 +81,22 @@ impl From<WireError> for Ended {
     }
 }
 
-/// A place that may be lost; `None` once the peer has proven itself or has a turn, and nobody takes it away any more.
-struct Held(Option<Place>);
+/// A place that may be lost, until the peer has proven itself or has the turn.
+struct Held<'a> {
+    place: Option<Place>,
+    metrics: &'a Metrics,
+}
 
-impl Held {
-    /// What comes of it, unless the place is lost before.
+impl Held<'_> {
+    /// Does what is to be done, unless the place is lost before.
     async fn keep<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        match &mut self.0 {
-            Some(place) => tokio::select! {
-                outcome = work => Some(outcome),
-                () = place.lost() => None,
-            },
-            None => Some(work.await),
+        let Some(place) = &mut self.place else { return Some(work.await) };
+        tokio::select! {
+            outcome = work => Some(outcome),
+            () = place.lost() => {
+                self.metrics.crowded_out();
+                None
+            }
         }
     }
 }
@@ -100,27 +105,19 @@ impl Held {
 pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: IpAddr, place: Place) {
     let _ = stream.set_nodelay(true);
     limit_silence(&stream, donor.settings.peering.stall_timeout);
-    let mut place = Held(Some(place));
-    let Some(greeted) = place.keep(greet(&donor, &mut stream, peer)).await else {
-        return donor.metrics.crowded_out();
-    };
+    let metrics = donor.metrics.clone();
+    let mut place = Held { place: Some(place), metrics: &metrics };
+    let Some(greeted) = place.keep(greet(&donor, &mut stream, peer)).await else { return };
     let (hello, said) = match greeted {
         Ok(Some(greeted)) => greeted,
-        Ok(None) => match bare::take_turn(&donor) {
-            Ok(turn) => return in_thread(stream, move |stream| bare::serve(&donor, &stream, turn)).await,
-            Err(refusal) => {
-                tell_refusal(&donor, &refusal, false);
-                place.keep(send_last(&mut stream, Ok(bare::spoiling(&refusal.text)))).await;
-                return;
-            }
-        },
+        Ok(None) => return serve_silent(donor, stream, place).await,
         Err(ended) => {
             place.keep(end(&donor, &mut stream, None, ended)).await;
             return;
         }
     };
     if said.secret.is_some() {
-        place.0 = None;
+        place.place = None;
     }
     if let Err(ended) = check_set(&donor, &hello) {
         place.keep(end(&donor, &mut stream, Some(said), ended)).await;
@@ -128,8 +125,25 @@ pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: 
         place.keep(give_report(&donor, &mut stream, &hello, said)).await;
     } else {
         match take_turn(&donor, &hello) {
-            Ok(turn) => in_thread(stream, move |stream| give(&donor, stream, hello, said, turn)).await,
+            Ok(turn) => {
+                place.place = None;
+                in_thread(stream, move |stream| give(&donor, stream, hello, said, turn)).await;
+            }
             Err(refusal) => drop(place.keep(end(&donor, &mut stream, Some(said), Ended::Refused(refusal))).await),
+        }
+    }
+}
+
+/// A peer that says nothing has the turn, or hears a line that spoils its stream.
+async fn serve_silent(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, mut place: Held<'_>) {
+    match bare::take_turn(&donor) {
+        Ok(turn) => {
+            place.place = None;
+            in_thread(stream, move |stream| bare::serve(&donor, &stream, turn)).await;
+        }
+        Err(refusal) => {
+            tell_refusal(&donor, &refusal, false);
+            place.keep(send_last(&mut stream, Ok(bare::spoiling(&refusal.text)))).await;
         }
     }
 }
@@ -240,7 +254,7 @@ pub fn let_it_read(stream: &TcpStream) {
 
 /// Answers who asks what this pod is. That it isn't heard is the peer's concern.
 async fn give_report(donor: &Arc<Donor>, stream: &mut tokio::net::TcpStream, hello: &Hello, said: Said) {
-    let report = report::report(donor, hello).await;
+    let Some(report) = report::report(donor, hello).await else { return };
     debug!(to = hello.pod(), "reporting");
     send_last(stream, said.proven(Kind::Report, &report)).await;
 }

@@ -14,15 +14,15 @@ use crate::ordinal::Role;
 use crate::position::Position;
 use crate::wire::message::{Hello, Report};
 
-/// Answers from the volume where the server doesn't.
-pub async fn report(donor: &Arc<Donor>, hello: &Hello) -> Report {
+/// Answers from the volume where the server doesn't; `None` where even that cannot be read any more, as at the sidecar's end.
+pub async fn report(donor: &Arc<Donor>, hello: &Hello) -> Option<Report> {
     let of_volume = donor.clone();
     let read = tokio::task::spawn_blocking(move || report_of_volume(&of_volume)).await;
-    let mut report = read.unwrap_or_else(|failure| panic!("reading the volume: {failure}"));
+    let mut report = read.inspect_err(|failure| debug!(%failure, "the volume cannot be read")).ok()?;
     if let Err(error) = ask_server(donor, hello, &mut report).await {
         debug!("a report without the server's part: {error:#}");
     }
-    report
+    Some(report)
 }
 
 /// A disk that hangs holds up nobody else.

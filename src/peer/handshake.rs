@@ -106,7 +106,7 @@ fn set_patience(stream: &TcpStream, patience: Duration) -> Result<(), Silence> {
 pub(super) fn check_pod(asker: &Member, asked: &HostPort, pod: &str, ordinal: u32) -> Result<(), Silence> {
     match Member::from_hostname(&asked.host) {
         Ok(named) if named.set == asker.set && (named.to_string() != pod || named.ordinal.0 != ordinal) => {
-            Err(Silence::Unreachable(format!("the name leads to {pod}, which is not {named}")))
+            Err(Silence::Mute(format!("the name leads to {pod}, which is not {named}")))
         }
         _ => Ok(()),
     }

@@ -81,7 +81,7 @@ pub struct Questions {
 pub enum Silence {
     /// There is nobody to talk to.
     Unreachable(String),
-    /// Somebody is there, and says nothing or hangs up.
+    /// Somebody is there, and says nothing, hangs up, or is another pod than the one whose name was asked.
     Mute(String),
     /// The peer said no.
     Refused(Refused),
@@ -162,5 +162,5 @@ pub fn ask_primary(
     if is_primary {
         return Ok(report);
     }
-    Err(Silence::Unreachable(format!("the name leads to {}, which is not the primary", report.pod)))
+    Err(Silence::Mute(format!("the name leads to {}, which is not the primary", report.pod)))
 }

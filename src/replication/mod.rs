@@ -8,6 +8,7 @@ mod broken;
 mod fatal_error;
 mod fault;
 mod first_start;
+mod held_back;
 mod own_login;
 mod primary;
 mod refused;

@@ -14,9 +14,10 @@ use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::held_back::HeldBack;
 use super::replica;
 use super::trust::Trust;
-use crate::datadir::journal::{Journal, Lineage, SetId, State, now};
+use crate::datadir::journal::{Journal, Lineage, SetId, State};
 use crate::event::{Event, info, warn};
 use crate::mysql::Server;
 use crate::mysql::history::{self, Progress};
@@ -95,10 +96,7 @@ pub struct SourceWatch {
     silent: Recurring,
     /// When a receiver was started again that an expired account had ended.
     started_again: Option<Instant>,
-    /// Since when the primary does not say what it is while the receiver is held back.
-    waiting: Option<(Instant, u64)>,
-    /// And since when somebody was there all the same.
-    mute: Option<Instant>,
+    waiting: HeldBack,
 }
 
 impl SourceWatch {
@@ -113,8 +111,7 @@ impl SourceWatch {
             foreign: Recurring::default(),
             silent: Recurring::default(),
             started_again: None,
-            waiting: None,
-            mute: None,
+            waiting: HeldBack::default(),
         }
     }
 
@@ -140,10 +137,7 @@ impl SourceWatch {
             || (replication.receiver == Thread::Stopped && !self.held_back)
         {
             // Whoever stopped it did so knowingly: it waits for nobody.
-            (self.waiting, self.mute) = (None, None);
-            status.update(|snapshot| {
-                (snapshot.silent_source, snapshot.held_back_since, snapshot.held_back_too_long) = (None, None, false);
-            });
+            self.tell_waiting(None, status);
             return Ok(());
         }
         let identity = self.primary.identity(server, Some(replication), status).await?;
@@ -224,20 +218,15 @@ impl SourceWatch {
             Some(_) => {}
             None => self.silent.clear(),
         }
-        match &silent {
-            Some(_) => drop(self.waiting.get_or_insert_with(|| (Instant::now(), now()))),
-            None => self.waiting = None,
-        }
-        // A primary that is away keeps nobody from reading.
-        match self.waiting.filter(|_| self.primary.is_mute) {
-            Some(_) => drop(self.mute.get_or_insert_with(Instant::now)),
-            None => self.mute = None,
-        }
-        let most = self.primary.settings.max_held_back;
+        status.update(|snapshot| snapshot.foreign_source = foreign);
+        self.tell_waiting(silent, status);
+    }
+
+    fn tell_waiting(&mut self, silent: Option<String>, status: &Status) {
+        self.waiting.note(silent.is_some(), self.primary.is_mute);
         status.update(|snapshot| {
-            (snapshot.foreign_source, snapshot.silent_source) = (foreign, silent);
-            snapshot.held_back_since = self.waiting.map(|(_, at)| at);
-            snapshot.held_back_too_long = self.mute.is_some_and(|since| since.elapsed() > most);
+            snapshot.silent_source = silent;
+            self.waiting.tell(snapshot, self.primary.settings.max_held_back);
         });
     }
 }

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::message::in_one_line;
+use super::text::in_one_line;
 
 /// Length of a frame's header in bytes.
 pub const HEADER_LENGTH: usize = 8;

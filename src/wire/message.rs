@@ -3,36 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::digest::Coverage;
+use super::text::{one_line, one_line_each, one_line_if_any};
 use crate::datadir::journal::{Lineage, SetId};
 use crate::event::Event;
 use crate::position::Position;
 use crate::unpack::Format;
 use crate::unpack::compressed::Compression;
-
-/// The longest text of a peer that is kept, in characters.
-const TEXT_LIMIT: usize = 1000;
-
-/// A text of a peer, made fit for a log line and a termination message: nobody has proven anything when he refuses.
-fn one_line<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
-    Ok(in_one_line(&String::deserialize(input)?))
-}
-
-/// The same of a text that comes in no message: a peer's server may be quoted in what our own says.
-pub fn in_one_line(text: &str) -> String {
-    let plain = |character: char| if character.is_control() { ' ' } else { character };
-    text.chars().take(TEXT_LIMIT).map(plain).collect()
-}
-
-fn one_line_each<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
-    Ok(Vec::<String>::deserialize(input)?.iter().map(|text| in_one_line(text)).collect())
-}
-
-fn one_line_if_any<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
-    one_line(input).map(Some)
-}
 
 /// Recipient → donor: who asks, and what it can take.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -384,6 +363,7 @@ pub struct Failed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::text::TEXT_LIMIT;
 
     #[test]
     fn a_peers_text_is_one_short_line() {

@@ -164,6 +164,7 @@ pub mod frame;
 pub mod message;
 pub mod packing;
 pub mod preface;
+pub mod text;
 
 #[cfg(test)]
 mod tests;

@@ -68,7 +68,7 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 /// Long enough for a slow machine; nothing waits this long when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long a client waits for all its statements; the longest that a scenario gives it ends in half of that.
+/// How long a client waits for all its statements: longer than any of the scenarios' take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A StatefulSet that runs on this machine.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 
-/// Ten times what the longest scenario takes on a busy machine.
+/// Several times what the longest scenario takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// In seconds, for the test of this very thing.

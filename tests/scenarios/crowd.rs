@@ -117,6 +117,18 @@ fn strangers_keep_no_clone_from_starting() -> Result<()> {
     Ok(())
 }
 
+/// A recipient that reads nothing; the one before it may still have the turn.
+fn begun_clone(cluster: &Cluster) -> Result<TcpStream> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask_for_a_clone(cluster) {
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+            begun => return begun,
+        }
+    }
+}
+
 /// 300 made a pod unready after 11 seconds, had its sidecar killed after 28, and `drain` say that nothing was to be waited for
 /// while a clone was served.
 #[test]
@@ -128,11 +140,7 @@ fn strangers_keep_no_probe_and_no_drain_from_their_answers() -> Result<()> {
     set::fill_much(&cluster, 30)?;
     for crowd in [Crowd::Idle(300), Crowd::Garbage(500)] {
         // It reads nothing, so its clone doesn't end before it is given up, after half a minute.
-        let recipient = std::cell::Cell::new(None);
-        cluster.wait_for("a clone", PATIENCE, || {
-            recipient.set(Some(ask_for_a_clone(&cluster)?));
-            Ok(true)
-        })?;
+        let recipient = begun_clone(&cluster)?;
         while_crowded(&cluster, "mysql-0", 8307, crowd, || {
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_secs(12) {
@@ -149,6 +157,7 @@ fn strangers_keep_no_probe_and_no_drain_from_their_answers() -> Result<()> {
             ensure!(drained.status.code() == Some(1), "a clone is served: {drained:?}");
             Ok(())
         })?;
+        drop(recipient);
     }
     ensure!(cluster.status("mysql-0")?.containers["sidecar"].restarts == 0, "{:?}", cluster.events());
     Ok(())
@@ -158,10 +167,7 @@ fn strangers_keep_no_probe_and_no_drain_from_their_answers() -> Result<()> {
 #[test]
 fn who_guesses_the_clone_secret_waits_ever_longer() -> Result<()> {
     const SECRET: &str = "geheim-und-sehr-lang";
-    let cluster = set::start(1, |manifests| {
-        manifests.container("sidecar").env.retain(|variable| variable.name != "MYSQLSET_DONATE_TO_ANYONE");
-        manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", SECRET);
-    })?;
+    let cluster = set::start_with_secret(1, SECRET)?;
     cluster.wait_ready(1)?;
     let proven = |secret: &str| crate::strangers::prove_with(&cluster.connect("mysql-0", 3307)?, secret);
     let mut waits = Vec::new();

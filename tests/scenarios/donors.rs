@@ -75,12 +75,7 @@ fn a_lower_ordinal_donates_where_the_previous_cannot() -> Result<()> {
 
 #[test]
 fn a_secret_is_asked_for_and_proven() -> Result<()> {
-    let cluster = set::start(2, |manifests| {
-        manifests.container("sidecar").env.retain(|variable| variable.name != "MYSQLSET_DONATE_TO_ANYONE");
-        for container in ["clone", "sidecar"] {
-            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "geheim-und-sehr-lang");
-        }
-    })?;
+    let cluster = set::start_with_secret(2, "geheim-und-sehr-lang")?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;

@@ -42,6 +42,16 @@ pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Clust
     })
 }
 
+/// The same where only who knows a clone secret is given anything.
+pub fn start_with_secret(replicas: u32, secret: &str) -> Result<Cluster> {
+    start(replicas, |manifests| {
+        manifests.container("sidecar").env.retain(|variable| variable.name != "MYSQLSET_DONATE_TO_ANYONE");
+        for container in ["clone", "sidecar"] {
+            manifests.set_env(container, "MYSQLSET_CLONE_SECRET", secret);
+        }
+    })
+}
+
 /// The same under conditions, which are named as in `FIELD_CONDITION`.
 pub fn start_under(names: &str, replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     let mut manifests = servers::manifests(tested().overlay, &[])?;

@@ -140,10 +140,7 @@ pub fn prove_with(stream: &TcpStream, secret: &str) -> Result<bool> {
 fn a_proof_that_was_overheard_proves_nothing() -> Result<()> {
     needs!(BackupTool);
     const SECRET: &str = "geheim-und-sehr-lang";
-    let cluster = set::start(1, |manifests| {
-        manifests.container("sidecar").env.retain(|variable| variable.name != "MYSQLSET_DONATE_TO_ANYONE");
-        manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", SECRET);
-    })?;
+    let cluster = set::start_with_secret(1, SECRET)?;
     cluster.wait_ready(1)?;
     let connect = || cluster.connect("mysql-0", 3307);
     let (first, second) = (connect()?, connect()?);

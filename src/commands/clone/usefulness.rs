@@ -48,7 +48,7 @@ impl Copying<'_> {
         Ok(cannot.map(|why| format!("replication can't start from the clone's position any more: {why}")))
     }
 
-    /// What the primary says. One that is there is waited for: a copy of which nobody knows whether it is of use is not published, and kept.
+    /// What the primary says. One that is there is asked until it answers: its copy is kept meanwhile, and not published.
     /// `None` of the tutorial's primary, whose data have no identity, and of one that is away.
     fn ask_until_it_answers(
         &self,
@@ -90,7 +90,7 @@ impl Copying<'_> {
     }
 }
 
-/// A report that answers what was asked. One without its server's part does not: "unknown" is not fine.
+/// A report that answers what was asked. A report without its server's part does not: "unknown" is not fine.
 fn understood(report: Report, questions: &Questions, journal: &Journal) -> Result<Report, Silence> {
     if questions.about.is_some() && report.cannot_follow.is_none() {
         return Err(Silence::Mute("its server does not say whether replication can start there".to_owned()));
@@ -121,5 +121,32 @@ pub fn why_to_keep(old: &Journal, primary: &Report) -> Option<String> {
             Some(extra) => Some(format!("{} does not have {extra}, which the broken replica holds", primary.pod)),
             None => Some(format!("{} does not say whether it has all that the broken replica holds", primary.pod)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::datadir::journal::{SetId, State};
+
+    #[test]
+    fn a_report_that_leaves_open_what_was_asked_is_no_answer() {
+        let set_id = SetId::random().unwrap();
+        let mut journal = Journal::new(State::Prepared);
+        journal.set_id = Some(set_id.clone());
+        let about = Some(Position::MariadbGtid { slave_pos: "0-100-7".into() });
+        let is_answer = |cannot_follow: Option<&str>, set_id: Option<&SetId>| {
+            let mut report = json!({ "pod": "mysql-0", "ordinal": 0, "has_data": true, "set_id": set_id });
+            if let Some(why) = cannot_follow {
+                report["cannot_follow"] = why.into();
+            }
+            let report = serde_json::from_value(report).unwrap();
+            understood(report, &Questions { about: about.clone(), history: None }, &journal).is_ok()
+        };
+        assert!(is_answer(Some(""), Some(&set_id)) && is_answer(Some("it was purged"), Some(&set_id)));
+        assert!(!is_answer(None, Some(&set_id)), "its server does not answer");
+        assert!(!is_answer(Some(""), None), "it is being recovered");
     }
 }
