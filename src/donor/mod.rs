@@ -5,6 +5,7 @@
 //! when its recipient goes.
 
 mod admission;
+mod answers;
 mod backup;
 mod bare;
 mod choice;
@@ -48,6 +49,7 @@ use crate::mysql::trouble::Recurring;
 use crate::places::Places;
 use crate::settings::Sidecar;
 use crate::status::Status;
+use answers::Answers;
 use congestion::SetAside;
 use guesses::Guesses;
 use lines::Lines;
@@ -72,6 +74,7 @@ pub struct Donor {
     /// One permit: one clone at a time.
     turn: Arc<Semaphore>,
     guesses: Guesses,
+    answers: Arc<Answers>,
     waiting: Arc<Waiting>,
     /// About strangers.
     lines: Lines,
@@ -88,6 +91,7 @@ impl Donor {
             scratch,
             turn: Arc::new(Semaphore::new(1)),
             guesses: Guesses::default(),
+            answers: Arc::default(),
             waiting: Arc::default(),
             lines: Lines::default(),
             stopping: AtomicBool::new(false),

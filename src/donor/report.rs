@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
 use tracing::debug;
 
 use super::Donor;
 use crate::datadir::contents::Contents;
 use crate::datadir::journal::{Journal, State};
-use crate::mysql::history::{self, Progress};
-use crate::mysql::{Server, left_out, replication_status};
 use crate::ordinal::Role;
-use crate::position::Position;
 use crate::wire::message::{Hello, Report};
 
 /// Answers from the volume where the server doesn't; `None` where even that cannot be read any more, as at the sidecar's end.
@@ -19,7 +15,7 @@ pub async fn report(donor: &Arc<Donor>, hello: &Hello) -> Option<Report> {
     let of_volume = donor.clone();
     let read = tokio::task::spawn_blocking(move || report_of_volume(&of_volume)).await;
     let mut report = read.inspect_err(|failure| debug!(%failure, "the volume cannot be read")).ok()?;
-    if let Err(error) = ask_server(donor, hello, &mut report).await {
+    if let Err(error) = donor.answers.complete(&donor.settings, hello, &mut report).await {
         debug!("a report without the server's part: {error:#}");
     }
     Some(report)
@@ -53,25 +49,4 @@ fn report_of_volume(donor: &Donor) -> Report {
 /// A primary that is being recovered can't be followed before it has its lineage.
 fn is_unfinished(donor: &Donor, journal: &Journal) -> bool {
     donor.settings.member.role() == Role::Primary && journal.state == State::Published
-}
-
-async fn ask_server(donor: &Donor, hello: &Hello, report: &mut Report) -> Result<()> {
-    let mut server = Server::connect(&donor.settings.server, &donor.settings.sql).await?;
-    let status = replication_status(&mut server).await?;
-    let Progress { applied, fetched } = history::progress(&mut server, status.as_ref()).await?;
-    (report.applied, report.fetched) = (applied, fetched);
-    if let Some(position) = &hello.about {
-        report.cannot_follow = Some(cannot_follow(&mut server, position).await?);
-    }
-    if let Some(history) = &hello.history {
-        report.unknown_history = Some(history::what_is_unknown(&mut server, history).await?);
-    }
-    // Last: an account may not see it, and whoever wants a copy is told then.
-    report.left_out = left_out::what(&mut server, donor.settings.member.role()).await?;
-    server.close().await;
-    Ok(())
-}
-
-async fn cannot_follow(server: &mut Server, position: &Position) -> Result<String> {
-    Ok(history::why_cannot_follow(server, position).await?.unwrap_or_default())
 }

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use mysqlset::datadir::journal::SetId;
 use mysqlset::event::Event;
+use mysqlset::position::Position;
 use mysqlset::secret::Secret;
 use mysqlset::wire::auth::{Side, Transcript};
 use mysqlset::wire::frame::{self, Kind};
-use mysqlset::wire::message::{Challenge, Hello, Proof, Wants};
+use mysqlset::wire::message::{Challenge, Hello, Proof, Report, Wants};
 use mysqlset::wire::preface;
+use rustix::process::Signal;
 
 use crate::faults::{greet_as, hello};
 use crate::needs;
@@ -184,5 +186,66 @@ fn who_connects_and_says_nothing_costs_no_thread_and_keeps_nobody_waiting() -> R
     ensure!(waited < Duration::from_secs(3), "it waited {waited:?} behind the silent ones");
     let now = threads()?;
     ensure!(now < 20, "{now} threads for {} connections that say nothing", silent.len());
+    Ok(())
+}
+
+/// Each was a login, a thousand of them a second. Questions differ, so that no answer is another's.
+#[test]
+fn reports_cost_the_server_a_login_a_second() -> Result<()> {
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    let logins = || -> Result<u64> {
+        let rows = cluster.sql("mysql-0", "SHOW GLOBAL STATUS LIKE 'Connections'")?;
+        Ok(rows.first().and_then(|row| row.get(1)).context("no such variable")?.parse()?)
+    };
+    let is_mariadb = cluster.value("mysql-0", "SELECT VERSION()")?.contains("MariaDB");
+    let report = |number: u64| -> Result<Report> {
+        let about = Some(Position::BinlogFile { file: "mysql-bin.000001".into(), offset: number });
+        let history = Some(match is_mariadb {
+            true => format!("7-7-{}", number + 1),
+            false => format!("00000000-0000-0000-0000-000000000007:{}", number + 1),
+        });
+        let stream = cluster.connect("mysql-0", 3307)?;
+        let hello = Hello { wants: Wants::Report, about, history, ..hello() };
+        let answer = greet_as(&stream, &hello).err().context("a clone was offered")?.to_string();
+        serde_json::from_str(answer.strip_prefix("Report: ").context(answer.clone())?).context(answer.clone())
+    };
+    let (before, began) = (logins()?, Instant::now());
+    for number in 0..400 {
+        let report = report(number)?;
+        ensure!(report.applied.is_some() && report.cannot_follow.is_some(), "{report:?}");
+        ensure!(report.unknown_history.as_ref().is_some_and(|unknown| !unknown.is_empty()), "{report:?}");
+    }
+    let made = logins()? - before;
+    // The sidecar's own eyes and this test's too.
+    let allowed = 20 + 3 * began.elapsed().as_secs();
+    ensure!(made <= allowed, "{made} logins for 400 reports in {:?}", began.elapsed());
+
+    // An answer is no older than a second, and its session is gone with it.
+    let position = |report: Report| report.applied.map(|position| position.to_string());
+    let first = position(report(0)?);
+    cluster.sql("mysql-0", "CREATE DATABASE later")?;
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while position(report(0)?) == first {
+        ensure!(Instant::now() < deadline, "the report still says {first:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let sessions = || cluster.value("mysql-0", "SELECT COUNT(*) FROM information_schema.processlist");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while sessions()?.parse::<u32>()? > 4 {
+        ensure!(Instant::now() < deadline, "{} sessions are open", sessions()?);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    // A server that hangs costs nobody the volume's part.
+    cluster.signal("mysql-0", "mysql", Signal::STOP)?;
+    std::thread::sleep(Duration::from_secs(1));
+    let asked = Instant::now();
+    let silent = report(0);
+    cluster.signal("mysql-0", "mysql", Signal::CONT)?;
+    let silent = silent?;
+    ensure!(silent.has_data && silent.set_id.is_some() && silent.applied.is_none(), "{silent:?}");
+    ensure!(asked.elapsed() < Duration::from_secs(5), "the report took {:?}", asked.elapsed());
     Ok(())
 }
