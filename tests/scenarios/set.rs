@@ -205,7 +205,8 @@ pub fn end_of_clone_where(
     end().context("an end")
 }
 
-/// Between two rows of each table: a replica on a busy machine must be able to follow.
+/// Between two rows of each table: a replica on a busy machine must be able to follow. As many times longer where a condition
+/// makes it slow.
 const BETWEEN_ROWS: Duration = Duration::from_millis(20);
 
 /// Writes rows into tables of the primary, one transaction each, until it is stopped.
@@ -229,6 +230,7 @@ impl Writer {
         let mut input = client.stdin.take().context("the client's input")?;
         let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopping, counting) = (stop.clone(), written.clone());
+        let pause = BETWEEN_ROWS * cluster.shared.surroundings.patience;
         let thread = std::thread::spawn(move || {
             while !stopping.load(Ordering::Acquire) {
                 for table in tables {
@@ -237,7 +239,7 @@ impl Writer {
                         .context("the primary is gone")?;
                 }
                 input.flush()?;
-                std::thread::sleep(BETWEEN_ROWS);
+                std::thread::sleep(pause);
             }
             Ok(())
         });
