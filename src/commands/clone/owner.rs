@@ -3,7 +3,8 @@
 //! ```text
 //!  here         data of              done
 //!  a pod        the same pod's       nothing, whatever the set is called; a journal that names none gets this pod's
-//!  a replica    another replica's    taken: its server goes on where these data end
+//!  a replica    another replica's    taken, unless the primary says that it is of another set; where it says nothing, the
+//!                                    sidecar compares before it follows
 //!  a replica    the primary's        taken where the primary is of the same set; the sidecar starts replication by GTID
 //!  ordinal 0    a replica's          refused: what it lacks nobody would miss
 //!  ordinal 0    the primary's, which a replica's pod took and never followed with: taken back
@@ -51,12 +52,10 @@ pub fn claim(
                         .to_owned(),
                 );
             }
-            (Role::Replica, Role::Primary) => {
-                if let Err(why) = is_of_same_set(&journal, ask_primary) {
-                    return refuse(why);
-                }
-            }
-            (Role::Replica, Role::Replica) => {}
+            (Role::Replica, former) => match (is_of_same_set(&journal, ask_primary), former) {
+                (Compared::Same, _) | (Compared::Unknown(_), Role::Replica) => {}
+                (Compared::Different(why), _) | (Compared::Unknown(why), Role::Primary) => return refuse(why),
+            },
         }
         // First: a start that ends here finds the former owner, and does it again.
         logs_of_pod::rename(&layout.data_dir, former, member, server_base)?;
@@ -81,14 +80,24 @@ fn former_owner(journal: &Journal) -> Option<Ordinal> {
     journal.ordinal.map(Ordinal).or(by_state)
 }
 
-fn is_of_same_set(journal: &Journal, ask_primary: impl FnOnce() -> Result<Report, String>) -> Result<(), String> {
-    let own = journal.set_id.as_ref().ok_or("their journal names no set")?;
-    let report =
-        ask_primary().map_err(|why| format!("the primary can't be asked whether they are of its set: {why}"))?;
-    match report.set_id {
-        Some(theirs) if theirs == *own => Ok(()),
-        Some(theirs) => Err(format!("they are of set identity {own}, and {} of {theirs}", report.pod)),
-        None => Err(format!("{} says no set identity yet", report.pod)),
+/// Whether data are of the primary's set.
+enum Compared {
+    Same,
+    Different(String),
+    Unknown(String),
+}
+
+fn is_of_same_set(journal: &Journal, ask_primary: impl FnOnce() -> Result<Report, String>) -> Compared {
+    let Some(own) = &journal.set_id else { return Compared::Unknown("their journal names no set".to_owned()) };
+    match ask_primary() {
+        Err(why) => Compared::Unknown(format!("the primary can't be asked whether they are of its set: {why}")),
+        Ok(report) => match report.set_id {
+            Some(theirs) if theirs == *own => Compared::Same,
+            Some(theirs) => {
+                Compared::Different(format!("they are of set identity {own}, and {} of {theirs}", report.pod))
+            }
+            None => Compared::Unknown(format!("{} says no set identity yet", report.pod)),
+        },
     }
 }
 
@@ -149,6 +158,8 @@ mod tests {
             // Another pod's.
             ("mysql-1", Replicating, Some(2), None, Some(true)),
             ("mysql-1", Published, Some(2), None, Some(true)),
+            ("mysql-1", Replicating, Some(2), Some(&own), Some(true)),
+            ("mysql-1", Replicating, Some(2), Some(&other), None),
             ("mysql-1", Complete, Some(0), Some(&own), Some(true)),
             ("mysql-1", Complete, None, Some(&own), Some(true)),
             ("mysql-1", Complete, Some(0), Some(&other), None),
