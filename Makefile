@@ -83,6 +83,10 @@ proof: packages $(if $(SERVER),servers) ## Copies under kills, limits, full disk
 		ROUNDS=$${ROUNDS:-$(ROUNDS)} ONLY=$(ONLY) SEED=$(SEED) ROUND=$(ROUND) LANES=$(LANES) PROGRAM=$(PROGRAM) \
 		$(CARGO) test --quiet --locked --release --test proof
 
+.PHONY: load
+load: packages ## Clones and probes while strangers hold 1,000 connections to each port, or make 2,000 a second.
+	@$(CARGO) test --quiet --locked --release --test load
+
 .PHONY: field
 field: servers ## Main scenarios under conditions of the field: all, or ONLY=condition[,condition]/scenario/server LANES=n.
 	@FIELD=all ONLY=$(ONLY) LANES=$(LANES) MINUTES=$(MINUTES) RECORD=$(RECORD) PATIENCE=$(PATIENCE) \

@@ -16,6 +16,7 @@ use crate::child;
 use crate::datadir::layout::Layout;
 use crate::donor::{self, ClonePort, Donor};
 use crate::event::{error, info, warn};
+use crate::heap;
 use crate::http::{self, Pages};
 use crate::metrics::Metrics;
 use crate::own_pod::Door;
@@ -30,6 +31,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub fn run(settings: Sidecar) -> Result<Outcome> {
+    heap::keep_small();
     let runtime = runtime()?;
     let outcome = runtime.block_on(live(Arc::new(settings)));
     child::kill_all();

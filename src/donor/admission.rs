@@ -19,6 +19,7 @@ use super::way::{self, Way};
 use super::{Donor, Turn, backup, bare, plugin, preflight, report};
 use crate::deadline::DeadlineReader;
 use crate::event::{Event, info};
+use crate::heap;
 use crate::metrics::Metrics;
 use crate::places::Place;
 use crate::secret::Secret;
@@ -157,6 +158,7 @@ async fn in_thread(stream: tokio::net::TcpStream, work: impl FnOnce(TcpStream) +
             if let Err(failure) = tokio::task::spawn_blocking(move || span.in_scope(|| work(stream))).await {
                 debug!(%failure, "a clone's thread failed");
             }
+            heap::give_back();
         }
         Err(error) => debug!(%error, "a connection cannot be given to a thread"),
     }

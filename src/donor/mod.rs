@@ -213,6 +213,8 @@ async fn accept_one(
             let place = places.take(peer.ip());
             let handling = admission::handle(donor.clone(), stream, peer.ip(), place);
             sessions.spawn(handling.instrument(info_span!("clone", %peer)));
+            // Whoever lost its place to this one closes its connection first.
+            tokio::task::yield_now().await;
         }
         Err(error) => {
             if said.is_news_of(&Event::DonorAcceptFailed.because(&error)) {

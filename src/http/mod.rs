@@ -99,6 +99,8 @@ pub async fn serve(listener: Arc<Listener>, pages: Arc<Pages>) -> Infallible {
                         () = place.lost() => {}
                     }
                 });
+                // Whoever lost its place to this one closes its connection first.
+                tokio::task::yield_now().await;
             }
             Err(error) => pause_after(error, &mut said).await,
         }

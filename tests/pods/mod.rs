@@ -29,7 +29,7 @@ pub mod manifest;
 pub mod network;
 pub mod overdue;
 pub mod pod;
-mod probes;
+pub mod probes;
 mod said;
 pub mod servers;
 mod shared;

@@ -174,14 +174,17 @@ impl Network {
 
     /// Runs on a thread inside the cluster's network; a socket made there belongs there.
     pub fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let pid = self.pid();
-        let thread = std::thread::spawn(move || -> Result<T> {
-            let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
-            move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
-            work()
-        });
-        thread.join().map_err(|_| anyhow::anyhow!("the thread in the cluster's network panicked"))?
+        inside_network_of(self.pid(), work)
     }
+}
+
+fn inside_network_of<T: Send + 'static>(pid: u32, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let thread = std::thread::spawn(move || -> Result<T> {
+        let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+        move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
+        work()
+    });
+    thread.join().map_err(|_| anyhow::anyhow!("the thread in another network panicked"))?
 }
 
 /// The network and hostname that a pod's containers share.
@@ -201,6 +204,11 @@ impl PodNetwork {
 
     pub fn pid(&self) -> u32 {
         self.holder.pid
+    }
+
+    /// Connects from the pod's address.
+    pub fn connect(&self, address: SocketAddr, limit: Duration) -> Result<TcpStream> {
+        inside_network_of(self.pid(), move || Ok(TcpStream::connect_timeout(&address, limit)?))
     }
 
     /// A command in the pod's network.

@@ -1,7 +1,7 @@
 //! Startup, readiness and liveness probes. Their delays and periods are shortened (`QUICKER`); thresholds and timeouts are not.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -179,7 +179,12 @@ impl Asking {
 
 /// One request, in the cluster's network.
 pub fn http_get(shared: &Shared, address: SocketAddr, path: &str, limit: Duration) -> Result<(u16, String)> {
-    let mut stream = shared.network.connect(address, limit)?;
+    http_get_by(shared.network.connect(address, limit)?, address, path, limit)
+}
+
+/// The same over a connection that is there.
+pub fn http_get_by(stream: TcpStream, address: SocketAddr, path: &str, limit: Duration) -> Result<(u16, String)> {
+    let mut stream = stream;
     stream.set_read_timeout(Some(limit))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();

@@ -1,9 +1,7 @@
 //! Strangers in any number, on both ports.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::io::Read;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -13,97 +11,18 @@ use crate::faults::ask_for_a_clone;
 use crate::needs;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
+use crate::throng::{Throng, while_thronged};
 
-/// What strangers do, from one address.
-#[derive(Clone, Copy)]
-pub enum Crowd {
-    /// They hold so many connections, say nothing, and come again where they are cut.
-    Idle(usize),
-    /// They come so many times a second, and say nonsense.
-    Garbage(usize),
-}
-
-/// Connections that were made.
-struct Made(AtomicU64);
-
-/// Does something while strangers crowd a port; returns how many connections they made too.
-pub fn while_crowded<T>(
-    cluster: &Cluster,
-    pod: &str,
-    port: u16,
-    crowd: Crowd,
-    work: impl FnOnce() -> Result<T>,
-) -> Result<(T, u64)> {
-    let address = SocketAddr::new(cluster.address(pod)?, port);
-    let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(Made(AtomicU64::new(0))));
-    std::thread::scope(|scope| {
-        let (stopping, making) = (stop.clone(), made.clone());
-        let crowding = scope.spawn(move || {
-            cluster.shared.network.inside(move || {
-                match crowd {
-                    Crowd::Idle(count) => idle(address, count, &stopping, &making),
-                    Crowd::Garbage(per_second) => garbage(address, per_second, &stopping, &making),
-                }
-                Ok(())
-            })
-        });
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while made.0.load(Ordering::Relaxed) < 200 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let outcome = work();
-        stop.store(true, Ordering::Relaxed);
-        crowding.join().map_err(|_| anyhow::anyhow!("the crowd failed"))??;
-        Ok((outcome?, made.0.load(Ordering::Relaxed)))
-    })
-}
-
-fn connect(address: SocketAddr, made: &Made) -> Option<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok()?;
-    stream.set_nonblocking(true).ok()?;
-    made.0.fetch_add(1, Ordering::Relaxed);
-    Some(stream)
-}
-
-fn idle(address: SocketAddr, count: usize, stop: &AtomicBool, made: &Made) {
-    let mut held: Vec<TcpStream> = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        held.retain_mut(|stream| match stream.read(&mut [0; 512]) {
-            Ok(0) => false,
-            Ok(_) => true,
-            Err(error) => error.kind() == ErrorKind::WouldBlock,
-        });
-        let missing = count.saturating_sub(held.len());
-        held.extend((0..missing).map_while(|_| connect(address, made)));
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn garbage(address: SocketAddr, per_second: usize, stop: &AtomicBool, made: &Made) {
-    let begun = Instant::now();
-    let mut held = std::collections::VecDeque::new();
-    while !stop.load(Ordering::Relaxed) {
-        let due = (begun.elapsed().as_secs_f64() * per_second as f64) as u64;
-        while made.0.load(Ordering::Relaxed) < due {
-            let Some(mut stream) = connect(address, made) else { break };
-            let _ = stream.write_all(b"GET / or MYSQLSET, whatever you like to hear\r\n");
-            held.push_back(stream);
-            if held.len() > 100 {
-                held.pop_front();
-            }
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
+const SOON: Duration = Duration::from_millis(100);
 
 /// 48 held all clones back when each had a place until its deadline.
 #[test]
 fn strangers_keep_no_clone_from_starting() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
-    for (crowd, pods) in [(Crowd::Idle(300), 2), (Crowd::Garbage(500), 3)] {
+    for (throng, pods) in [(Throng::Idle { count: 300, again: SOON }, 2), (Throng::Garbage { per_second: 500 }, 3)] {
         let begun = Instant::now();
-        let ((), made) = while_crowded(&cluster, "mysql-0", 3307, crowd, || {
+        let ((), made) = while_thronged(&cluster, "mysql-0", &[3307], throng, || {
             cluster.scale(pods);
             cluster.wait_ready(pods as usize)
         })?;
@@ -138,10 +57,10 @@ fn strangers_keep_no_probe_and_no_drain_from_their_answers() -> Result<()> {
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
     set::fill_much(&cluster, 30)?;
-    for crowd in [Crowd::Idle(300), Crowd::Garbage(500)] {
+    for throng in [Throng::Idle { count: 300, again: SOON }, Throng::Garbage { per_second: 500 }] {
         // It reads nothing, so its clone doesn't end before it is given up, after half a minute.
         let recipient = begun_clone(&cluster)?;
-        while_crowded(&cluster, "mysql-0", 8307, crowd, || {
+        while_thronged(&cluster, "mysql-0", &[8307], throng, || {
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_secs(12) {
                 let asked = Instant::now();

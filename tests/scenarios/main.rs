@@ -8,6 +8,8 @@ mod donor;
 mod pods;
 #[path = "../torture/rounds.rs"]
 mod rounds;
+#[path = "../throng/mod.rs"]
+mod throng;
 #[path = "../xbstream/mod.rs"]
 #[allow(dead_code, reason = "the differential tests use the rest")]
 mod xbstream;
