@@ -372,7 +372,8 @@ pub struct SidecarArgs {
     #[arg(long, env = "MYSQLSET_MAX_DONOR_LAG", default_value_t = 60, value_name = "SECONDS")]
     pub max_donor_lag: u64,
 
-    /// How long a replica stays ready whose source refuses its account (a wrong or expired password, a lock), in seconds.
+    /// How long a replica stays ready whose source refuses its account (a wrong or expired password, a lock), or whose applier
+    /// waits for acknowledgements that nobody gives, in seconds.
     #[arg(long, env = "MYSQLSET_MAX_REFUSAL", default_value_t = 60, value_name = "SECONDS")]
     pub max_refusal: u64,
 

@@ -277,6 +277,7 @@ events! {
     ReplicationStopped, "replication.stopped", "Replication does not run.";
     ReplicationPasswordTooLong, "replication.password_too_long", "The replication password is longer than the server takes for its source (MariaDB 96 characters, MySQL 32).";
     ReplicationRefused, "replication.refused", "The primary refuses the replication account. After `--max-refusal` seconds the replica is not ready.";
+    ReplicationUnacknowledged, "replication.unacknowledged", "The applier waits for a replica of this replica to acknowledge a transaction. After `--max-refusal` seconds the replica is not ready.";
     ReplicationLag, "replication.lag", "Replication is too far behind to donate.";
     ReplicationLagUnknown, "replication.lag_unknown", "The server does not say how far replication is behind.";
     ReplicationNone, "replication.none", "The pod is no replica.";

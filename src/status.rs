@@ -43,6 +43,11 @@ pub struct Snapshot {
     /// Whether that is longer than clients may be sent here.
     #[serde(skip)]
     pub held_back_too_long: bool,
+    /// Why the applier waits for an acknowledgement that nobody gives, where it does.
+    pub unacknowledged: Option<Cause>,
+    /// Whether that is longer than clients may be sent here.
+    #[serde(skip)]
+    pub unacknowledged_too_long: bool,
     /// Why the source refuses this replica, where it has for too long.
     pub refused: Option<Cause>,
     /// What keeps this server from being copied, where something lasting does.
@@ -86,6 +91,8 @@ impl Status {
             silent_source: None,
             held_back_since: None,
             held_back_too_long: false,
+            unacknowledged: None,
+            unacknowledged_too_long: false,
             refused: None,
             unfit_to_donate: None,
             donating: false,
@@ -157,7 +164,10 @@ impl Snapshot {
             return Err(refused.clone());
         }
         if receiver_lives && replication.applier == Thread::Running {
-            return Ok(());
+            return match &self.unacknowledged {
+                Some(why) if self.unacknowledged_too_long => Err(why.clone()),
+                _ => Ok(()),
+            };
         }
         Err(self.replication_trouble(replication))
     }
@@ -177,6 +187,9 @@ impl Snapshot {
         self.beyond_fault()?;
         if !replication.runs() {
             return Err(self.replication_trouble(replication));
+        }
+        if let Some(why) = &self.unacknowledged {
+            return Err(why.clone());
         }
         match replication.lag_seconds {
             Some(lag) if lag > max_lag.as_secs() => {

@@ -66,6 +66,15 @@ pub struct Server {
     pub version: String,
 }
 
+/// Semi-synchronous replication, of a server as a source.
+struct SemiSync {
+    is_on: bool,
+    /// Replicas that acknowledge.
+    replicas: Option<u64>,
+    /// Sessions that wait for one.
+    waiting: Option<u64>,
+}
+
 /// A result row by column names.
 pub type NamedRow = HashMap<String, Option<String>>;
 
@@ -154,15 +163,30 @@ impl Server {
 
     /// Whether each transaction waits for a replica to acknowledge it, and there is none.
     pub async fn lacks_acknowledging_replicas(&mut self) -> Result<bool> {
+        let semi_sync = self.semi_sync().await?;
+        Ok(semi_sync.is_on && semi_sync.replicas == Some(0))
+    }
+
+    /// Whether one waits so at this moment.
+    pub async fn waits_for_missing_replicas(&mut self) -> Result<bool> {
+        let semi_sync = self.semi_sync().await?;
+        Ok(semi_sync.is_on && semi_sync.replicas == Some(0) && semi_sync.waiting.is_some_and(|count| count > 0))
+    }
+
+    async fn semi_sync(&mut self) -> Result<SemiSync> {
         let rows = self.rows("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_%'").await?;
-        let has = |ends: [&str; 2], value: &str| {
-            rows.iter().any(|row| {
+        let value = |names: [&str; 2]| {
+            rows.iter().find_map(|row| {
                 let text = |name: &str| row.get(name).cloned().flatten().unwrap_or_default();
-                ends.contains(&text("Variable_name").as_str()) && text("Value") == value
+                names.contains(&text("Variable_name").as_str()).then(|| text("Value"))
             })
         };
-        Ok(has(["Rpl_semi_sync_source_status", "Rpl_semi_sync_master_status"], "ON")
-            && has(["Rpl_semi_sync_source_clients", "Rpl_semi_sync_master_clients"], "0"))
+        let number = |names| value(names)?.parse().ok();
+        Ok(SemiSync {
+            is_on: value(["Rpl_semi_sync_source_status", "Rpl_semi_sync_master_status"]).as_deref() == Some("ON"),
+            replicas: number(["Rpl_semi_sync_source_clients", "Rpl_semi_sync_master_clients"]),
+            waiting: number(["Rpl_semi_sync_source_wait_sessions", "Rpl_semi_sync_master_wait_sessions"]),
+        })
     }
 
     /// Has the server end what nobody waits for any more.

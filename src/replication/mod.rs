@@ -16,6 +16,7 @@ mod replica;
 mod server_id;
 mod source;
 mod trust;
+mod unacknowledged;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use first_start::FirstStart;
 use own_login::OwnLogin;
 use refused::Refused;
 use source::SourceWatch;
+use unacknowledged::Unacknowledged;
 
 /// Between two looks at a server that answers, or that has not for long.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -67,6 +69,7 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
         first_start: FirstStart::default(),
         own_login: OwnLogin::default(),
         refused: Refused::default(),
+        unacknowledged: Unacknowledged::default(),
     };
     let mut away_since = Instant::now();
     loop {
@@ -99,6 +102,7 @@ struct Keeper {
     first_start: FirstStart,
     own_login: OwnLogin,
     refused: Refused,
+    unacknowledged: Unacknowledged,
 }
 
 /// Whether a server that has run for `uptime` may have started since it was last heard of. Where that can't be told
@@ -243,7 +247,15 @@ impl Keeper {
             self.own_login.explain(replication, &self.settings).await;
         }
         let refused = self.refused.look(replication.as_ref(), self.settings.max_refusal);
-        self.status.update(|snapshot| (snapshot.replication, snapshot.refused) = (replication, refused));
+        let waits = match self.settings.member.role() {
+            Role::Primary => None,
+            Role::Replica => self.unacknowledged.look(server, replication.as_ref(), self.settings.max_refusal).await?,
+        };
+        self.status.update(|snapshot| {
+            (snapshot.replication, snapshot.refused) = (replication, refused);
+            snapshot.unacknowledged_too_long = waits.as_ref().is_some_and(|(_, is_long)| *is_long);
+            snapshot.unacknowledged = waits.map(|(cause, _)| cause);
+        });
         self.last_answer = Some(Instant::now());
         Ok(())
     }

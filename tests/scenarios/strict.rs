@@ -1,5 +1,6 @@
 //! Servers at their strictest, as people run them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -64,6 +65,38 @@ const SEMI_SYNC: Strict = Strict {
     ],
 };
 
+/// With which a replica waits for no replica of its own, whatever stands before it.
+const NO_SOURCE: &str = "\nloose_rpl_semi_sync_source_enabled = OFF\nloose_rpl_semi_sync_master_enabled = OFF\n";
+
+fn with_semi_sync(replicas: u32) -> Result<Cluster> {
+    set::start_from(tested().overlay_with_passwords, &[], replicas, |manifests| {
+        manifests.secrets.insert("mysql-passwords".to_owned(), keys(&STRONG));
+        SEMI_SYNC.set(manifests);
+        let files = manifests.server_config().iter_mut();
+        files.filter(|(name, _)| name.starts_with("replica")).for_each(|(_, file)| file.push_str(NO_SOURCE));
+    })
+}
+
+/// Nothing is applied then, while replication says that it runs.
+#[test]
+fn a_replica_that_waits_for_replicas_of_its_own_is_not_ready_after_a_time() -> Result<()> {
+    let cluster = set::start(2, |manifests| {
+        SEMI_SYNC.set(manifests);
+        manifests.set_env("sidecar", "MYSQLSET_MAX_REFUSAL", "5");
+    })?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    cluster.wait_for("mysql-1 to be unready", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
+    ensure!(cluster.is_unready_by("mysql-1", Event::ReplicationUnacknowledged)?, "{}", cluster.describe());
+    let name = match cluster.sql("mysql-1", "SELECT @@GLOBAL.rpl_semi_sync_source_enabled") {
+        Ok(_) => "rpl_semi_sync_source_enabled",
+        Err(_) => "rpl_semi_sync_master_enabled",
+    };
+    cluster.sql("mysql-1", &format!("SET GLOBAL {name} = OFF"))?;
+    cluster.wait_ready(2)?;
+    set::assert_same_rows(&cluster, &["mysql-1"])
+}
+
 impl Strict {
     fn set(&self, manifests: &mut Manifests) {
         let lines = if tested().is_mariadb() { self.mariadb } else { self.mysql };
@@ -83,10 +116,13 @@ const STRONG: [(&str, &str); 5] = [
 /// The overlay with accounts, under a setting.
 fn with_accounts(strict: &Strict, passwords: &[(&str, &str)], replicas: u32) -> Result<Cluster> {
     set::start_from(tested().overlay_with_passwords, &[], replicas, |manifests| {
-        let keys = passwords.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        manifests.secrets.insert("mysql-passwords".to_owned(), keys.collect());
+        manifests.secrets.insert("mysql-passwords".to_owned(), keys(passwords));
         strict.set(manifests);
     })
+}
+
+fn keys(passwords: &[(&str, &str)]) -> BTreeMap<String, String> {
+    passwords.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// In words that every `sql_mode` understands.
@@ -164,7 +200,7 @@ fn a_replication_password_that_is_too_long_is_named_and_shown_nowhere() -> Resul
 
 #[test]
 fn a_primary_with_semi_sync_and_no_replica_becomes_ready() -> Result<()> {
-    let cluster = with_accounts(&SEMI_SYNC, &STRONG, 1)?;
+    let cluster = with_semi_sync(1)?;
     cluster.wait_ready(1)?;
     cluster.scale(2);
     cluster.wait_ready(2)
@@ -185,7 +221,7 @@ fn a_locked_account_is_said_and_keeps_no_primary_from_being_ready() -> Result<()
 /// MySQL would wait for a replica without end, and let nobody in.
 #[test]
 fn with_semi_sync_an_account_is_changed_once_a_replica_is_there() -> Result<()> {
-    let cluster = with_accounts(&SEMI_SYNC, &STRONG, 1)?;
+    let cluster = with_semi_sync(1)?;
     cluster.wait_ready(1)?;
     let new = "M0nitoring!password2";
     let is_changed = || cluster.sql_as("mysql-0", "monitoring", new, "SELECT 1").is_ok();

@@ -9,6 +9,8 @@ pub struct Strict {
     name: &'static str,
     mariadb: &'static [&'static str],
     mysql: &'static [&'static str],
+    /// And for replicas alone, after those.
+    replicas: &'static [&'static str],
     /// Plugins that must be there, by the files' names.
     mariadbs_plugins: &'static [&'static str],
     mysqls_plugins: &'static [&'static str],
@@ -29,6 +31,7 @@ const PLAIN: Strict = Strict {
     name: "",
     mariadb: &[],
     mysql: &[],
+    replicas: &[],
     mariadbs_plugins: &[],
     mysqls_plugins: &[],
     mariadbs_obstacle: None,
@@ -128,6 +131,8 @@ impl Strict {
             "loose_rpl_semi_sync_replica_enabled = ON",
             "loose_rpl_semi_sync_source_timeout = 3600000",
         ],
+        // A replica's applier waits too, for a replica that no replica has. This is the servers' default.
+        replicas: &["loose_rpl_semi_sync_source_timeout = 10000", "loose_rpl_semi_sync_master_timeout = 10000"],
         mysqls_plugins: &["semisync_source.so", "semisync_replica.so"],
         needs_accounts: true,
         ..PLAIN
@@ -169,8 +174,10 @@ impl Condition for Strict {
 
     fn change_manifests(&self, manifests: &mut Manifests) {
         let lines = if tested().is_mariadb() { self.mariadb } else { self.mysql };
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        manifests.server_files().for_each(|file| file.push_str(&text));
+        for (name, file) in manifests.server_config() {
+            let own = if name.starts_with("replica") { self.replicas } else { &[] };
+            lines.iter().chain(own).for_each(|line| file.extend([line, "\n"]));
+        }
         if let Some(scripts) = &self.scripts {
             let script = if tested().is_mariadb() { scripts.mariadb } else { scripts.mysql };
             manifests.first_start_scripts().insert("administrator.sql".to_owned(), script.to_owned());
