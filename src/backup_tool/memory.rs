@@ -1,8 +1,10 @@
 //! How much memory the tool may take.
 
+use anyhow::Result;
 use tracing::debug;
 
 use crate::child::Ceiling;
+use crate::exit::Reason;
 use crate::limits;
 
 /// Enough for a short log.
@@ -54,6 +56,25 @@ pub fn ceiling() -> Option<Ceiling> {
     limit.map(Ceiling::below)
 }
 
+/// Refuses what needs more than the container's limit leaves, with both numbers.
+pub fn ensure(what: &str, needed: u64, remedy: &str) -> Result<()> {
+    ceiling().map_or(Ok(()), |ceiling| enough(what, needed, remedy, ceiling))
+}
+
+fn enough(what: &str, needed: u64, remedy: &str, ceiling: Ceiling) -> Result<()> {
+    let (usable, limit) = (ceiling.bytes(), ceiling.limit());
+    if usable >= needed {
+        return Ok(());
+    }
+    let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    Err(Reason::Limit.error(format!(
+        "{what} needs {} MiB of memory beside a reserve of {} MiB, and the container's limit is {} MiB: raise it, or {remedy}",
+        mebibytes(needed),
+        mebibytes(limit.saturating_sub(usable)),
+        mebibytes(limit)
+    )))
+}
+
 /// By either version of control groups.
 fn container_limit() -> Option<u64> {
     let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
@@ -73,6 +94,19 @@ fn available(meminfo: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_low_a_limit_is_refused_with_both_numbers_and_the_remedy() {
+        let with = |mebibytes: u64| {
+            enough("the rehearsal of a copy", 240 << 20, "say --rehearsal off", Ceiling::below(mebibytes << 20))
+        };
+        assert!(with(512).is_ok() && with(256).is_ok());
+        let error = with(200).unwrap_err();
+        assert_eq!(crate::exit::reason_of(&error), Some(Reason::Limit));
+        for word in ["240 MiB", "200 MiB", "--rehearsal off"] {
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
 
     #[test]
     fn stays_between_the_least_and_enough() {

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::{Means, Received, Setback, check_file_size, checked_inventory, inventory_file, setback_of_wire};
+use crate::backup_tool::memory;
 use crate::clone_plugin::{Fetch, HeldTurn, Trouble};
 use crate::clone_secret::{CloneSecret, Keys};
 use crate::datadir::journal::PluginCopy;
@@ -17,7 +18,7 @@ use crate::exit::{self, Reason};
 use crate::mysql::plugin::PositionIn;
 use crate::mysql::{Server, TurnedAway};
 use crate::ordinal::{Member, Ordinal};
-use crate::own_server::Program;
+use crate::own_server::{FETCHING, Program};
 use crate::peer::{Asker, Lease};
 use crate::secret::{Password, Secret};
 use crate::settings::{Account, HostPort};
@@ -45,6 +46,7 @@ pub fn receive(
     let host = name_for_plugin(donor, asker.member, means.service, Ordinal(offer.ordinal))?;
     let started = Instant::now();
     check_file_size(offer.largest_file)?;
+    memory::ensure("a copy by the CLONE plugin", FETCHING, "have a backup tool in PATH").map_err(Setback::Fatal)?;
     let patience = asker.peering.stall_timeout * STALLS;
     let turn = HeldTurn::hold(stream, patience).context("the connection to the donor").map_err(Setback::Fatal)?;
     info!(

@@ -1,6 +1,6 @@
 //! Clones by MySQL's CLONE plugin: what it is not asked to copy, whom it lets in, and what becomes of a broken one.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mysqlset::event::Event;
 use mysqlset::secret::Secret;
 use rustix::process::{Pid, Signal};
@@ -29,6 +29,22 @@ fn wait_for_a_copy_that_has_begun(cluster: &Cluster) -> Result<()> {
     cluster.wait_for("a copy that has begun", PATIENCE, || {
         Ok(cluster.volume("mysql-1").join(".mysqlset-mysql-stage/data/ibdata1").exists())
     })
+}
+
+/// The server that fetches it was killed when it had used up what there was, at each try.
+#[test]
+fn too_little_memory_for_the_plugins_server_is_refused_with_both_numbers() -> Result<()> {
+    needs!(ClonePlugin);
+    let cluster = set::start(2, |manifests| {
+        manifests.container("clone").resources.limits.memory = Some("300Mi".to_owned());
+    })?;
+    let end = end_of_clone(&cluster, "mysql-1")?;
+    ensure!(end.exit_code == 52 && end.is(Event::ExitLimit), "{end:?}");
+    for text in ["CLONE plugin", "352 MiB", "300 MiB"] {
+        ensure!(end.message.contains(text), "{text}: {end:?}");
+    }
+    ensure!(!cluster.has_logged("mysql-1", "clone", Event::ReceiveBegun), "{}", cluster.logs("mysql-1", "clone"));
+    Ok(())
 }
 
 #[test]
