@@ -1,8 +1,9 @@
 //! A first start that was interrupted, and whose server does not start again: all that a connection tells of it is that
 //! nobody listens, as in a first start that takes long.
 //!
-//! In one that goes on, a server has InnoDB's system tablespace open and locked nearly all the time: the one that makes the
-//! database, then the temporary one of the image's entrypoint. (`os_file_lock` in both families' `os0file.cc`)
+//! In one that goes on, a server has files of the data directory open and locked nearly all the time: the one that makes the
+//! database, then the temporary one of the image's entrypoint. InnoDB locks its tablespaces (`os_file_lock` in both families'
+//! `os0file.cc`), wherever they are configured to be; Aria locks `aria_log_control`, and MySQL from 8.0 on `mysql.ibd`.
 
 use std::fs::File;
 use std::path::Path;
@@ -22,9 +23,6 @@ use crate::settings::Sidecar;
 
 /// Longer than an entrypoint takes between two servers.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// InnoDB's system tablespace, where nothing else is configured.
-const SYSTEM_TABLESPACE: &str = "ibdata1";
 
 /// Watches over a first start while the server can't be reached.
 #[derive(Debug, Default)]
@@ -87,11 +85,26 @@ fn is_half_made(data_dir: &Path) -> Option<bool> {
     look().ok()
 }
 
-/// Whether a server has the system tablespace open. Where that can't be seen it counts as open.
+/// Whether a server has a file of the data directory locked. Where that can't be seen it counts so.
 fn is_open(data_dir: &Path) -> bool {
-    match File::open(data_dir.join(SYSTEM_TABLESPACE)) {
-        Ok(file) => fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).map_or(true, |holder| holder.is_some()),
-        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    let look = || -> std::io::Result<bool> {
+        for entry in std::fs::read_dir(data_dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() && is_locked(&entry.path())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    look().unwrap_or(true)
+}
+
+/// A file that went away meanwhile is nobody's.
+fn is_locked(path: &Path) -> std::io::Result<bool> {
+    match File::open(path) {
+        Ok(file) => Ok(fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?.is_some()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -117,10 +130,47 @@ mod tests {
         assert_eq!(is_half_made(directory.path()), Some(false));
         Journal::new(State::Initialising).write(directory.path()).unwrap();
         assert_eq!(is_half_made(directory.path()), Some(false));
-        std::fs::write(directory.path().join(SYSTEM_TABLESPACE), "").unwrap();
+        std::fs::write(directory.path().join("ibdata1"), "").unwrap();
         assert_eq!(is_half_made(directory.path()), Some(true));
         assert!(!is_open(directory.path()));
         std::fs::write(directory.path().join(".mysqlset-first-start-done"), "").unwrap();
         assert_eq!(is_half_made(directory.path()), Some(false));
+    }
+
+    const LOCKS: &str = "FIRST_START_LOCKS";
+
+    /// Is another process for the test below: a process sees no locks of its own.
+    #[test]
+    fn holds_a_lock_for_another_process() {
+        let Some(path) = std::env::var_os(LOCKS) else { return };
+        let file = File::options().write(true).open(path).unwrap();
+        rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        println!("locked");
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+    }
+
+    #[test]
+    fn a_server_whose_tablespaces_have_other_names_is_seen() {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Command, Stdio};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("system-1");
+        std::fs::write(&path, "").unwrap();
+        std::fs::create_dir(directory.path().join("mysql")).unwrap();
+        assert!(!is_open(directory.path()));
+        let mut server = Command::new(std::env::current_exe().unwrap())
+            .args(["holds_a_lock_for_another_process", "--nocapture"])
+            .env(LOCKS, &path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Kept: the other process still has its result to say.
+        let mut said = BufReader::new(server.stdout.take().unwrap()).lines();
+        assert!(said.any(|line| line.unwrap().contains("locked")));
+        assert!(is_open(directory.path()));
+        drop(server.stdin.take());
+        assert!(server.wait().unwrap().success());
+        assert!(!is_open(directory.path()));
     }
 }
