@@ -174,13 +174,12 @@ impl Network {
 
     /// Runs on a thread inside the cluster's network; a socket made there belongs there.
     pub fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let pid = self.pid();
-        let thread = std::thread::spawn(move || -> Result<T> {
-            let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
-            move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
-            work()
-        });
-        thread.join().map_err(|_| anyhow::anyhow!("the thread in the cluster's network panicked"))?
+        inside(self.pid(), work)
+    }
+
+    /// The node's address of a kind, where the cluster has that.
+    pub fn node(&self, is_v4: bool) -> Option<IpAddr> {
+        self.families.iter().map(|family| family.bridge()).find(|address| address.is_ipv4() == is_v4)
     }
 }
 
@@ -207,6 +206,16 @@ impl PodNetwork {
     pub fn command(&self, program: &str) -> Command {
         in_network_of(self.pid(), program)
     }
+}
+
+/// Runs on a thread inside a process's network.
+pub fn inside<T: Send + 'static>(pid: u32, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let thread = std::thread::spawn(move || -> Result<T> {
+        let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+        move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
+        work()
+    });
+    thread.join().map_err(|_| anyhow::anyhow!("the thread in another network panicked"))?
 }
 
 fn in_network_of(pid: u32, program: &str) -> Command {

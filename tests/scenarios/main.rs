@@ -37,6 +37,7 @@ mod obeyed;
 mod options;
 mod passwords;
 mod plugin;
+mod policies;
 mod preflight;
 mod prepare;
 mod primary_loss;
