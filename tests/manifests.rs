@@ -2,6 +2,8 @@
 //! each component.
 
 mod flags;
+#[path = "manifests/limits.rs"]
+mod limits;
 #[path = "manifests/network_policy.rs"]
 mod network_policy;
 #[path = "pods/mod.rs"]
