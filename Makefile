@@ -117,6 +117,10 @@ lint: ## Format and lints, warnings as errors.
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --locked --release --all-targets -- --deny warnings
 
+.PHONY: audit
+audit: ## Dependencies by cargo-deny: advisories, licences, sources, doubles; it needs crates.io and RustSec's database.
+	@CARGO=$(CARGO) tests/audit/run.sh
+
 .PHONY: static
 static: ## Whether the release binary needs anything but a kernel.
 	@$(CARGO) build --quiet --locked --release --bin mysqlset
