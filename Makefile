@@ -1,8 +1,8 @@
 # The two commands of the README. As root, on Debian 12 with a Rust toolchain; what else they need they install.
 
 # Servers and tools for the tests: programs only, no package that sets up a database of the machine's own.
-PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup bubblewrap iproute2 util-linux mount \
-	strace e2fsprogs zstd lz4 ncat
+PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup bubblewrap iproute2 iptables util-linux mount \
+	strace e2fsprogs zstd lz4 ncat openssl
 
 # The tutorial's pipeline, and what the bench keeps its processes with.
 BENCH_PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup iproute2 util-linux mount ncat time e2fsprogs
@@ -64,7 +64,7 @@ check: packages ## The manifests against Kubernetes' schemas and the program's o
 	@$(CARGO) test --quiet --locked --release --test manifests
 
 .PHONY: e2e
-e2e: ## The tutorial's page on the cluster that kubectl points to: E2E_OVERLAY=mariadb E2E_IMAGE=registry/mysqlset:tag.
+e2e: ## The tutorial's page on the cluster that kubectl points to: E2E_OVERLAY=mariadb-secrets E2E_IMAGE=registry/mysqlset:tag.
 	@tests/e2e/run.sh
 
 .PHONY: image
@@ -120,6 +120,10 @@ fuzz-keep: ## What fuzzing of TARGET has found joins fuzz/corpus/: the fewest in
 lint: ## Format and lints, warnings as errors.
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --locked --release --all-targets -- --deny warnings
+
+.PHONY: audit
+audit: ## Dependencies by cargo-deny: advisories, licences, sources, doubles; it needs crates.io and RustSec's database.
+	@CARGO=$(CARGO) tests/audit/run.sh
 
 .PHONY: static
 static: ## Whether the release binary needs anything but a kernel.

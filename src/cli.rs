@@ -5,6 +5,7 @@
 //! from files that `--…-file` flags name, and are read in [`crate::settings`].
 
 mod address;
+mod seconds;
 mod visitors;
 
 use std::net::SocketAddr;
@@ -125,7 +126,7 @@ pub struct PeerArgs {
 
     /// Silence after which a peer counts as gone, in seconds.
     #[arg(long, env = "MYSQLSET_STALL_TIMEOUT", default_value_t = 30, value_name = "SECONDS",
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = seconds::some())]
     pub stall_timeout: u64,
 
     /// Pack clones with zstd on the wire, where both ends say "auto" or "on"; the donor's word decides which. "auto"
@@ -175,7 +176,7 @@ pub struct CloneArgs {
     pub donor: Vec<String>,
 
     /// Time without any progress after which the clone is given up, in seconds.
-    #[arg(long, env = "MYSQLSET_GIVE_UP_AFTER", default_value_t = 600, value_name = "SECONDS")]
+    #[arg(long, env = "MYSQLSET_GIVE_UP_AFTER", default_value_t = 600, value_name = "SECONDS", value_parser = seconds::any())]
     pub give_up_after: u64,
 
     /// Whose the data directory shall be when run as root, USER[:GROUP] as numbers.
@@ -369,21 +370,21 @@ pub struct SidecarArgs {
     pub managed: ManagedArgs,
 
     /// Lag above which a replica donates to nobody, in seconds.
-    #[arg(long, env = "MYSQLSET_MAX_DONOR_LAG", default_value_t = 60, value_name = "SECONDS")]
+    #[arg(long, env = "MYSQLSET_MAX_DONOR_LAG", default_value_t = 60, value_name = "SECONDS", value_parser = seconds::any())]
     pub max_donor_lag: u64,
 
     /// How long a replica stays ready whose source refuses its account (a wrong or expired password, a lock), or whose applier
     /// waits for acknowledgements that nobody gives, in seconds.
-    #[arg(long, env = "MYSQLSET_MAX_REFUSAL", default_value_t = 60, value_name = "SECONDS")]
+    #[arg(long, env = "MYSQLSET_MAX_REFUSAL", default_value_t = 60, value_name = "SECONDS", value_parser = seconds::any())]
     pub max_refusal: u64,
 
     /// How long a replica stays ready whose receiver is held back because the primary's sidecar, which is there, does not say which
     /// set its data are of, in seconds.
-    #[arg(long, env = "MYSQLSET_MAX_HELD_BACK", default_value_t = 60, value_name = "SECONDS")]
+    #[arg(long, env = "MYSQLSET_MAX_HELD_BACK", default_value_t = 60, value_name = "SECONDS", value_parser = seconds::any())]
     pub max_held_back: u64,
 
     /// How long the backup tool may wait for the server's locks, in seconds.
-    #[arg(long, env = "MYSQLSET_LOCK_WAIT", default_value_t = 60, value_name = "SECONDS")]
+    #[arg(long, env = "MYSQLSET_LOCK_WAIT", default_value_t = 60, value_name = "SECONDS", value_parser = seconds::any())]
     pub lock_wait: u64,
 
     /// Threads of the backup tool that copy tables: while one waits for the recipient, the others read on.
@@ -413,7 +414,7 @@ pub struct SidecarArgs {
 #[derive(Args, Debug)]
 pub struct DrainLimit {
     /// How long a running clone may go on when the pod is to end, in seconds; keep it below the pod's grace period.
-    #[arg(long, env = "MYSQLSET_DRAIN_TIMEOUT", default_value_t = 90, value_name = "SECONDS")]
+    #[arg(long, env = "MYSQLSET_DRAIN_TIMEOUT", default_value_t = 90, value_name = "SECONDS", value_parser = seconds::any())]
     pub drain_timeout: u64,
 }
 

@@ -164,7 +164,8 @@ impl Pace {
             return format!("{}, for {}", self.phase, in_words(now - self.began));
         }
         let seconds = (now - self.last).as_secs_f64().max(0.001);
-        let latest = (done - self.done) as f64 / seconds;
+        // A private server says by itself how far it is, and may take something back.
+        let latest = done.saturating_sub(self.done) as f64 / seconds;
         let rate = self.rate.map_or(latest, |rate| rate + FRESHNESS * (latest - rate));
         (self.done, self.last, self.rate) = (done, now, Some(rate));
         let amount = match self.expected {
@@ -235,6 +236,15 @@ mod tests {
         ] {
             assert_eq!(pace.line(bytes, at(seconds)), format!("receiving {says}"));
         }
+    }
+
+    #[test]
+    fn a_step_back_is_no_progress() {
+        let mut pace = Pace::new("copying", Some(4_000_000_000));
+        let began = pace.began;
+        pace.line(2_000_000_000, began + Duration::from_secs(20));
+        let line = pace.line(1_000_000_000, began + Duration::from_secs(30));
+        assert_eq!(line, "copying 1.00 GB of about 4.00 GB, 25 %, 70 MB/s, 42 s left");
     }
 
     #[test]

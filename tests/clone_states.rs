@@ -79,6 +79,19 @@ fn the_primary_never_starts_anew_over_an_interrupted_clone() {
     }
 }
 
+/// A file says how often something was tried: another number than any that we write is no reason to crash.
+#[test]
+fn counters_at_their_end_are_an_end_of_tries() {
+    let volume = Volume::with(&[]);
+    let stage = volume.0.path().join(".mysqlset-mysql-stage");
+    std::fs::create_dir_all(stage.join("data")).unwrap();
+    let most = r#""prepare_attempts":4294967295,"failed_backups":4294967295,"memory_halvings":4294967295"#;
+    let journal = format!(r#"{{"version":1,"state":"preparing","since":1,{most}}}"#);
+    std::fs::write(stage.join(".mysqlset.json"), journal).unwrap();
+    let ended = volume.clone("mysql-1", &[]);
+    assert_eq!(ended.code, Some(41), "{}", ended.log);
+}
+
 #[test]
 fn what_is_set_aside_is_kept_and_whose_the_data_are_is_decided_before() {
     let half = [("xtrabackup_checkpoints", "backup_type = full-backuped\n"), ("ibdata1", "x"), ("mysql/user", "x")];

@@ -2,6 +2,10 @@
 //! each component.
 
 mod flags;
+#[path = "manifests/limits.rs"]
+mod limits;
+#[path = "manifests/network_policy.rs"]
+mod network_policy;
 #[path = "pods/mod.rs"]
 mod pods;
 
@@ -26,6 +30,21 @@ const COMMANDS: [&str; 3] = ["init-config", "clone", "sidecar"];
 /// Components of which each overlay has one.
 const CHOSEN: [&str; 2] = ["no-passwords", "secrets"];
 
+/// The components that may be added to an overlay, in the order in which the guide has them listed: `monitoring` adds to the
+/// network policy, and `native-sidecar` moves what others change.
+fn addable(overlay: &str) -> Result<Vec<String>> {
+    let is_there = |name: &str| CHOSEN.contains(&name) || (name == "network-policy" && overlay.ends_with("-secrets"));
+    let mut names = kustomize::names("components")?;
+    names.retain(|name| !is_there(name));
+    let place = |name: &String| match name.as_str() {
+        "network-policy" => 0,
+        "native-sidecar" => 2,
+        _ => 1,
+    };
+    names.sort_by_key(place);
+    Ok(names)
+}
+
 /// Every overlay, alone and with each component that may be added.
 fn all() -> Result<&'static [(String, Manifests)]> {
     static ALL: LazyLock<Result<Vec<(String, Manifests)>>> = LazyLock::new(build_all);
@@ -35,9 +54,8 @@ fn all() -> Result<&'static [(String, Manifests)]> {
 fn build_all() -> Result<Vec<(String, Manifests)>> {
     let mut all = Vec::new();
     for overlay in kustomize::names("overlays")? {
-        let components = kustomize::names("components")?;
-        let added = components.iter().filter(|component| !CHOSEN.contains(&component.as_str()));
-        let choices = added.map(|component| vec![component.as_str()]);
+        let components = addable(&overlay)?;
+        let choices = components.iter().map(|component| vec![component.as_str()]);
         for choice in std::iter::once(Vec::new()).chain(choices) {
             let label = format!("{overlay} {choice:?}");
             let manifests = Manifests::parse(&kustomize::build(&overlay, &choice)?);
@@ -214,11 +232,8 @@ fn every_container_is_told_the_pods_name() -> Result<()> {
 
 /// The objects of an overlay with all components that may be added.
 fn objects(overlay: &str) -> Result<Vec<Value>> {
-    let components = kustomize::names("components")?;
-    let mut added: Vec<&str> = components.iter().map(String::as_str).filter(|name| !CHOSEN.contains(name)).collect();
-    // It says that it is to be listed last.
-    added.sort_by_key(|name| *name == "native-sidecar");
-    read(&kustomize::build(overlay, &added)?)
+    let components = addable(overlay)?;
+    read(&kustomize::build(overlay, &components.iter().map(String::as_str).collect::<Vec<_>>())?)
 }
 
 fn read(text: &str) -> Result<Vec<Value>> {
@@ -275,6 +290,7 @@ fn selectors(value: &Value) -> Vec<BTreeMap<String, String>> {
     let mut found = Vec::new();
     for (name, below) in value.as_mapping().into_iter().flatten() {
         match name.as_str() {
+            Some("namespaceSelector") => {}
             Some("matchLabels") => found.push(labels(below).expect("labels")),
             Some("selector") if value.get("ports").is_some() => found.push(labels(below).expect("labels")),
             _ => found.extend(selectors(below)),
@@ -292,7 +308,9 @@ struct Beside {
 
 impl Beside {
     fn build(overlay: &str, lines: &str) -> Result<Beside> {
-        let text = kustomize::build_with(overlay, &["network-policy", "monitoring"], lines)?;
+        let mut added = addable(overlay)?;
+        added.retain(|name| ["network-policy", "monitoring"].contains(&name.as_str()));
+        let text = kustomize::build_with(overlay, &added.iter().map(String::as_str).collect::<Vec<_>>(), lines)?;
         Ok(Beside { manifests: Manifests::parse(&text)?, objects: read(&text)? })
     }
 
@@ -350,7 +368,7 @@ fn a_second_set_reads_the_secret_that_the_guide_gives_it() -> Result<()> {
     let (_, recipe) = include_str!("../k8s/README.md").split_once("```yaml\npatches:").context("the recipe")?;
     let (patch, _) = recipe.split_once("```").context("its end")?;
     for overlay in kustomize::names("overlays")?.iter().filter(|name| name.ends_with("-secrets")) {
-        let text = kustomize::build_with(overlay, &["network-policy"], &format!("nameSuffix: -b\npatches:{patch}"))?;
+        let text = kustomize::build_with(overlay, &[], &format!("nameSuffix: -b\npatches:{patch}"))?;
         let manifests = Manifests::parse(&text)?;
         let secrets = pod(&manifests).volumes.iter().filter_map(|volume| volume.secret.as_ref());
         let secrets: Vec<&str> = secrets.map(|secret| secret.secret_name.as_str()).collect();

@@ -3,6 +3,8 @@
 mod flags;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::sync::Arc;
 
 use flags::{SECRETS, flags, name, variable};
@@ -68,7 +70,10 @@ fn the_readme_names_no_flag_or_variable_that_is_not_there() {
 
     let mut names: BTreeSet<String> = flags().iter().map(name).collect();
     // Those of other programs.
-    names.extend(["--file", "--tag", "--open", "--recv-only", "--copy-back", "--default-ulimit"].map(str::to_owned));
+    names.extend(
+        ["--from-env-file", "--file", "--tag", "--open", "--recv-only", "--copy-back", "--default-ulimit"]
+            .map(str::to_owned),
+    );
     let unknown: Vec<String> = words("--").into_iter().filter(|word| word.len() > 3 && !names.contains(word)).collect();
     assert_eq!(unknown, [""; 0].map(str::to_owned));
 }
@@ -140,8 +145,42 @@ fn the_guide_deletes_the_pod_that_a_variable_is_set_for() {
 fn the_guide_cleans_up_all_that_was_applied() {
     let (_, clean_up) = GUIDE.split_once("# Clean up").expect("the step");
     let (clean_up, _) = clean_up.split_once("```").expect("its end");
-    assert!(clean_up.contains("kubectl delete -k k8s/overlays/mariadb\n"), "{clean_up}");
+    assert!(clean_up.contains("kubectl delete -k k8s/overlays/mariadb-secrets\n"), "{clean_up}");
     assert!(clean_up.contains("kubectl delete pvc -l app.kubernetes.io/instance=mysql\n"), "{clean_up}");
+}
+
+/// The first block of shell that applies anything.
+fn first_commands(text: &str) -> &str {
+    let blocks = text.split("```sh\n").skip(1).filter_map(|block| block.split_once("```"));
+    blocks.map(|(block, _)| block).find(|block| block.contains("kubectl")).expect("a first command")
+}
+
+/// Run as they are, with a stand-in for `kubectl` that notes what it is told.
+#[test]
+fn the_first_commands_install_a_closed_set_and_show_no_password() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let stand_in = "#!/bin/sh\necho \"$*\" >>arguments\ncase \"$*\" in *stdin*) cat >>input ;; esac\n";
+    let program = directory.path().join("kubectl");
+    std::fs::write(&program, stand_in).expect("a stand-in");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("a program");
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").expect("PATH"));
+    for text in [README, GUIDE] {
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", first_commands(text)]).current_dir(directory.path()).env("PATH", &path);
+        assert!(shell.status().expect("a shell").success());
+        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).expect(name);
+        let (arguments, input) = (read("arguments"), read("input"));
+        let told: Vec<&str> = arguments.lines().collect();
+        let secret = "create secret generic mysql-passwords --from-env-file=/dev/stdin";
+        assert_eq!(told, [secret, "apply -k k8s/overlays/mariadb-secrets"]);
+        let passwords: BTreeMap<&str, &str> = input.lines().filter_map(|line| line.split_once('=')).collect();
+        assert!(passwords.keys().eq(["backup", "clone", "monitoring", "replication", "root"].iter()), "{passwords:?}");
+        let different: BTreeSet<&&str> = passwords.values().filter(|password| password.len() == 32).collect();
+        assert_eq!(different.len(), 5, "{passwords:?}");
+        for name in ["arguments", "input"] {
+            std::fs::remove_file(directory.path().join(name)).expect(name);
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 
-use super::{DrainLimit, ServerArgs, address};
+use super::{DrainLimit, ServerArgs, address, seconds};
 
 #[derive(Args, Debug)]
 pub struct ProbeArgs {
@@ -13,12 +13,12 @@ pub struct ProbeArgs {
 
     /// Time without an answer that counts as a no, in seconds; keep it below the probe's timeoutSeconds.
     #[arg(long, global = true, env = "MYSQLSET_TIMEOUT", default_value_t = 4, value_name = "SECONDS",
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = seconds::some())]
     pub timeout: u64,
 
     /// Time for which a server or a sidecar that has not come up yet is asked again before the answer is no, in seconds: a
     /// normal start then has no failed probe. Together with the timeout keep it below the probe's timeoutSeconds.
-    #[arg(long, global = true, env = "MYSQLSET_WHILE_STARTING", default_value_t = 0, value_name = "SECONDS")]
+    #[arg(long, global = true, env = "MYSQLSET_WHILE_STARTING", default_value_t = 0, value_name = "SECONDS", value_parser = seconds::any())]
     pub while_starting: u64,
 }
 
@@ -56,6 +56,6 @@ pub struct ReadyArgs {
     pub sidecar: SidecarAddress,
 
     /// Lag above which a replica is not ready, in seconds; without it lag doesn't matter.
-    #[arg(long, env = "MYSQLSET_MAX_LAG", value_name = "SECONDS")]
+    #[arg(long, env = "MYSQLSET_MAX_LAG", value_name = "SECONDS", value_parser = seconds::any())]
     pub max_lag: Option<u64>,
 }

@@ -220,6 +220,11 @@ impl Journal {
         Journal { memory_halvings, ..Journal::new(State::Receiving) }
     }
 
+    /// Takes note that the next prepare is to have half as much memory, where that is so. A file says what was before.
+    pub fn halve_memory(&mut self, is_so: bool) {
+        self.memory_halvings = self.memory_halvings.saturating_add(u32::from(is_so));
+    }
+
     /// The same data in another state.
     pub fn entering(&self, state: State) -> Journal {
         Journal { state, since: now(), ..self.clone() }

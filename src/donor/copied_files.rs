@@ -103,9 +103,10 @@ impl Looking<'_> {
             }
         } else if is_whole || self.is_copied(path) {
             // Blocks of 512 bytes, whatever the file system's are. (stat(2))
-            let taken = metadata.blocks() * 512;
+            let taken = metadata.blocks().saturating_mul(512);
             let is_filled = self.copier == Copier::Tool { fills_holes: true } && has_ending(path, &["ibd"]);
-            self.found.bytes += if is_filled { taken.max(metadata.len()) } else { taken };
+            let counted = if is_filled { taken.max(metadata.len()) } else { taken };
+            self.found.bytes = self.found.bytes.saturating_add(counted);
             self.found.files += 1;
             self.found.largest = self.found.largest.max(metadata.len());
             let name = path.file_name().unwrap_or_default().to_string_lossy();

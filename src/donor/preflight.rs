@@ -221,7 +221,8 @@ fn check_room(bytes: u64, own_room: u64, storage: &Storage, hello: &Hello) -> Re
     let Some(free) = hello.free_bytes else { return Ok(()) };
     let redo_log = storage.redo_log_bytes();
     let growth = (bytes / GROWTH).min(MOST_GROWTH);
-    let needed = bytes + growth + redo_log + own_room + LEAST_ROOM;
+    // A sum that wrapped would fit any volume.
+    let needed = [growth, redo_log, own_room, LEAST_ROOM].into_iter().fold(bytes, u64::saturating_add);
     if needed > free {
         let text = format!(
             "a copy needs {needed} bytes ({bytes} of data and what they may grow by meanwhile, {redo_log} for the server's \
@@ -287,6 +288,19 @@ mod tests {
         assert!(check(None).is_ok() && check(Some(0)).is_ok());
         let refusal = check(Some(1)).unwrap_err();
         assert!(!refusal.why.may_pass() && refusal.text.contains("lower_case_table_names = 0"), "{refusal}");
+    }
+
+    /// Wrapped, the sum was small enough for any volume.
+    #[test]
+    fn no_volume_has_room_for_more_bytes_than_can_be_counted() {
+        let storage =
+            Storage { variables: [("innodb_log_file_size".into(), u64::MAX.to_string())].into(), encrypted: None };
+        let hello = |free_bytes| Hello { free_bytes: Some(free_bytes), ..Hello::default() };
+        assert!(check_room(1 << 30, 0, &storage, &hello(1 << 40)).is_err());
+        let storage = Storage { variables: [].into(), encrypted: None };
+        assert!(check_room(u64::MAX - LEAST_ROOM, 0, &storage, &hello(1 << 40)).is_err());
+        assert!(check_room(1 << 30, u64::MAX, &storage, &hello(1 << 40)).is_err());
+        assert!(check_room(1 << 30, 0, &storage, &hello(1 << 40)).is_ok());
     }
 
     #[test]

@@ -194,7 +194,8 @@ impl Copy {
         if page.id != 0 {
             return Err(format!("{first} has the tablespace id {} in the place of 0", page.id));
         }
-        must_have(first, places.iter().map(|place| self.length(place)).sum(), page.least_length())
+        let length = places.iter().map(|place| self.length(place)).fold(0, u64::saturating_add);
+        must_have(first, length, page.least_length())
     }
 
     fn file(&self, path: &MemberPath, length: Option<u32>) -> Result<(), String> {

@@ -36,7 +36,8 @@ impl Load {
                 let is_log = name.to_string_lossy().starts_with("ib_logfile")
                     || directory.file_name().is_some_and(|name| name == "#innodb_redo");
                 if is_log {
-                    load.log_bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+                    let length = entry.metadata().map_or(0, |metadata| metadata.len());
+                    load.log_bytes = load.log_bytes.saturating_add(length);
                 }
             }
         }
@@ -59,6 +60,16 @@ mod tests {
         {
             assert_eq!(Load { files, log_bytes }.time_to_start(), Duration::from_secs(seconds));
         }
+    }
+
+    #[test]
+    fn logs_longer_than_can_be_counted_are_no_panic() {
+        // In memory files may be as long as an offset can say.
+        let data = tempfile::tempdir_in("/dev/shm").unwrap();
+        for name in ["ib_logfile0", "ib_logfile1", "ib_logfile2"] {
+            std::fs::File::create(data.path().join(name)).unwrap().set_len(i64::MAX as u64).unwrap();
+        }
+        assert_eq!(Load::of(data.path()), Load { files: 3, log_bytes: u64::MAX });
     }
 
     #[test]

@@ -46,7 +46,8 @@ impl Sizes {
                     // No `#` is in a table's own name: a server writes it as `@0023`.
                     let table = name.split(|byte| *byte == b'#').next().unwrap_or_default();
                     let key = [entry.file_name().as_bytes(), b"/", table].concat();
-                    *sizes.tables.entry(key).or_default() += file.metadata().map_or(0, |metadata| metadata.len());
+                    let bytes: &mut u64 = sizes.tables.entry(key).or_default();
+                    *bytes = bytes.saturating_add(file.metadata().map_or(0, |metadata| metadata.len()));
                 }
             }
         }

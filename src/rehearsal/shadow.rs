@@ -65,14 +65,14 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn written(directory: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
+    let mut bytes: u64 = 0;
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
         if metadata.is_dir() {
-            bytes += written(&entry.path())?;
+            bytes = bytes.saturating_add(written(&entry.path())?);
         } else if is_written(&entry.file_name().to_string_lossy()) {
-            bytes += metadata.len();
+            bytes = bytes.saturating_add(metadata.len());
         }
     }
     Ok(bytes)

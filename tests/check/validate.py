@@ -36,11 +36,12 @@ def names(kind):
     return sorted(path.name for path in (PROJECT / "k8s" / kind).iterdir())
 
 
-def choices():
+def choices(overlay):
     """The components that are added to an overlay: none, each, all."""
-    components = [name for name in names("components") if name not in CHOSEN]
-    # It says that it is to be listed last.
-    components.sort(key=lambda name: name == "native-sidecar")
+    there = CHOSEN | ({"network-policy"} if overlay.endswith("-secrets") else set())
+    components = [name for name in names("components") if name not in there]
+    # As the guide says: what monitoring adds to comes first, and what moves the sidecar last.
+    components.sort(key=lambda name: {"network-policy": 0, "native-sidecar": 2}.get(name, 1))
     return [[]] + [[component] for component in components] + [components]
 
 
@@ -111,7 +112,7 @@ def main(kustomize):
             print(f"{path.relative_to(PROJECT)} is not refused for {why!r}: {found}")
             failed = True
     for overlay in names("overlays"):
-        for components in choices():
+        for components in choices(overlay):
             oldest = max([OLDEST.get(component, (0, 0)) for component in components], default=(0, 0))
             fitting = [release for release in releases if number(release) >= oldest]
             label = " + ".join([overlay, *components])

@@ -37,11 +37,13 @@ fn main() -> ExitCode {
 
 fn run(narrator: &Narrator) -> Result<()> {
     narrator.title(&format!(
-        "Three pods from the shipped manifest (k8s/overlays/{}), on real servers: {}",
-        servers::tested().overlay,
+        "Three pods from the shipped manifest (k8s/overlays/{}), with passwords and a network policy, on real servers: {}",
+        servers::tested().overlay_with_passwords,
         servers::tested().title()
     ));
-    let cluster = Cluster::start(set::BINARY, Some(narrator.events()), |_| {})?;
+    let mut manifests = servers::manifests(servers::tested().overlay_with_passwords, &[])?;
+    set::give_passwords(&mut manifests);
+    let cluster = Cluster::apply(set::BINARY, Some(narrator.events()), manifests)?;
     let started = Instant::now();
     cluster.wait_ready(3)?;
     narrator.proven(&format!("three pods are ready after {:.1} s", started.elapsed().as_secs_f64()));
@@ -58,8 +60,11 @@ fn write_rows(cluster: &Cluster, narrator: &Narrator) -> Result<()> {
     narrator.title("Rows are written on mysql-0.mysql, and read on every pod");
     set::fill(cluster)?;
     let insert = "INSERT INTO app.keyed (n, text) VALUES (42, 'hello from mysql-2')";
-    let client = [servers::tested().client(), "-h", "mysql-0.mysql", "-u", "root", "-e", insert];
-    let output = cluster.exec("mysql-2", "mysql", &client)?;
+    let client = format!(
+        "MYSQL_PWD=$(cat /passwords/root) exec {} -h mysql-0.mysql -u root -e \"$0\"",
+        servers::tested().client()
+    );
+    let output = cluster.exec("mysql-2", "mysql", &["sh", "-c", &client, insert])?;
     ensure!(output.status.success(), "the write failed: {}", String::from_utf8_lossy(&output.stderr));
     set::assert_same_rows(cluster, &["mysql-1", "mysql-2"])?;
     narrator.table(&table::of(cluster, 3)?);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The steps of the page "Run a Replicated Stateful Application", on the cluster that kubectl points to: `make e2e`.
 #
-#   E2E_OVERLAY    mariadb (default), mysql, mysql-percona or mysql-5.7
+#   E2E_OVERLAY    mariadb-secrets (default), mysql-secrets, or one of the open ones
 #   E2E_IMAGE      the image of mysqlset, as your nodes pull it; as the overlay has it by default
 #   E2E_NAMESPACE  mysqlset-e2e; made, and deleted at the end with all that is in it
 #   E2E_TIMEOUT    seconds that a step may take, 600
@@ -11,26 +11,29 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-overlay=${E2E_OVERLAY:-mariadb}
+overlay=${E2E_OVERLAY:-mariadb-secrets}
 image=${E2E_IMAGE:-}
 namespace=${E2E_NAMESPACE:-mysqlset-e2e}
 timeout=${E2E_TIMEOUT:-600}
 case "$overlay" in
 # MariaDB's client asks for a certificate that it knows, from 11.4 on; without a password there is none.
-mariadb) client="mariadb --skip-ssl-verify-server-cert" replica=SLAVE ;;
-mysql | mysql-percona) client=mysql replica=REPLICA ;;
+mariadb | mariadb-secrets) client="mariadb --skip-ssl-verify-server-cert" replica=SLAVE ;;
+mysql | mysql-secrets | mysql-percona) client=mysql replica=REPLICA ;;
 mysql-5.7) client=mysql replica=SLAVE ;;
 *)
-    echo "E2E_OVERLAY=$overlay: it is one of mariadb, mysql, mysql-percona and mysql-5.7, whose root has no password" >&2
+    echo "E2E_OVERLAY=$overlay: it is one of mariadb-secrets, mysql-secrets, mariadb, mysql, mysql-percona and mysql-5.7" >&2
     exit 2
     ;;
 esac
 
 kube() { kubectl --namespace "$namespace" "$@"; }
 
-# One statement, from mysql-0's pod, to HOST.
-# shellcheck disable=SC2086 # a program and its options
-sql() { kube exec mysql-0 --container mysql -- $client --host "$1" --user root --skip-column-names --batch --execute "$2"; }
+# One statement, from mysql-0's pod, to HOST. The pod reads root's password from its own file, where there is one.
+# shellcheck disable=SC2016,SC2086 # the pod's shell expands it; a program and its options
+sql() {
+    kube exec mysql-0 --container mysql -- sh -c 'MYSQL_PWD=$(cat /passwords/root 2>/dev/null) exec "$@"' sh \
+        $client --host "$1" --user root --skip-column-names --batch --execute "$2"
+}
 
 step() { printf '\n%s\n' "$1"; }
 
@@ -121,6 +124,12 @@ step "Deploy: overlay $overlay in namespace $namespace"
 kubectl create namespace "$namespace" >/dev/null
 made=yes
 kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
+case "$overlay" in
+*-secrets)
+    for key in root clone backup replication monitoring; do echo "$key=$(openssl rand -hex 16)"; done |
+        kube create secret generic mysql-passwords --from-env-file=/dev/stdin >/dev/null
+    ;;
+esac
 kube apply --kustomize "$work" >/dev/null
 expect "three pods come up" up "$(up)"
 for ordinal in 0 1 2; do

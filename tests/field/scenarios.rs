@@ -5,7 +5,7 @@ use rustix::process::Signal;
 
 use crate::pods::conditions::{Condition, Fault, Surroundings};
 use crate::pods::servers::{self, tested};
-use crate::pods::{Cluster, PASSWORDS, PATIENCE};
+use crate::pods::{Cluster, PATIENCE};
 use crate::set::{self, BINARY, Writer};
 
 type Conditions = [&'static dyn Condition];
@@ -21,9 +21,6 @@ pub const ALL: [(&str, Scenario); 5] = [
     ("primary-loss", primary_loss),
 ];
 
-/// Good enough for any of the servers' own checks.
-const KEYS: [&str; 5] = ["root", "clone", "backup", "replication", "monitoring"];
-
 /// A set that is ready and has rows, after what conditions have wrong with it at first was said and mended.
 fn start(conditions: &Conditions, replicas: u32) -> Result<Cluster> {
     let needs_accounts = conditions.iter().any(|condition| condition.needs_accounts());
@@ -31,8 +28,7 @@ fn start(conditions: &Conditions, replicas: u32) -> Result<Cluster> {
     let mut manifests = servers::manifests(overlay, &[])?;
     manifests.stateful_set.spec.replicas = replicas;
     if needs_accounts {
-        let keys = KEYS.map(|key| (key.to_owned(), format!("Gut-genug-2024!{key}")));
-        manifests.secrets.insert(PASSWORDS.to_owned(), keys.into());
+        set::give_passwords(&mut manifests);
     }
     // Of no meaning until the primary is lost.
     manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", "recover");

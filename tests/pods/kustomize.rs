@@ -51,7 +51,10 @@ fn users_own(overlay: &str, components: &[&str], lines: &str) -> Result<PathBuf>
     let name = format!("{overlay}+{}+{:x}", components.join("+"), hasher.finish());
     let directory = project().join("target/kustomizations").join(name);
     std::fs::create_dir_all(&directory)?;
-    let mut text = format!("resources:\n  - ../../../k8s/overlays/{overlay}\n{lines}\ncomponents:\n");
+    let mut text = format!("resources:\n  - ../../../k8s/overlays/{overlay}\n{lines}\n");
+    if !components.is_empty() {
+        text += "components:\n";
+    }
     for component in components {
         text += &format!("  - ../../../k8s/components/{component}\n");
     }

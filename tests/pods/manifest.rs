@@ -3,12 +3,17 @@
 //! Every struct refuses fields that it doesn't know, so that nothing in a manifest is ignored without being named
 //! here: members of type [`Ignored`] are what a single machine without Kubernetes has no use for.
 
+pub mod volume;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_yaml_ng::Value;
+
+use super::policies::NetworkPolicy;
+use volume::Volume;
 
 /// Known, and of no meaning here.
 pub type Ignored = Option<Value>;
@@ -19,6 +24,7 @@ pub struct Manifests {
     pub stateful_set: StatefulSet,
     pub config_maps: Vec<ConfigMap>,
     pub services: Vec<Service>,
+    pub network_policies: Vec<NetworkPolicy>,
     /// Secrets exist only where a test adds them.
     pub secrets: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -213,12 +219,16 @@ pub struct Limits {
 impl Limits {
     /// As the kernel says it: bytes, or `max`.
     pub fn memory_max(&self) -> Result<String> {
-        let Some(memory) = &self.memory else { return Ok("max".to_owned()) };
-        let units = [("Ki", 10), ("Mi", 20), ("Gi", 30)];
-        let said = units.iter().find_map(|(unit, bits)| Some((memory.strip_suffix(unit)?, *bits)));
-        let (number, bits) = said.with_context(|| format!("{memory}: not in Ki, Mi or Gi"))?;
-        Ok((number.parse::<u64>()? << bits).to_string())
+        self.memory.as_deref().map_or(Ok("max".to_owned()), |memory| Ok(bytes(memory)?.to_string()))
     }
+}
+
+/// What a quantity such as `64Mi` means.
+pub fn bytes(quantity: &str) -> Result<u64> {
+    let units = [("Ki", 10), ("Mi", 20), ("Gi", 30)];
+    let said = units.iter().find_map(|(unit, bits)| Some((quantity.strip_suffix(unit)?, *bits)));
+    let (number, bits) = said.with_context(|| format!("{quantity}: not in Ki, Mi or Gi"))?;
+    Ok(number.parse::<u64>()? << bits)
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -316,10 +326,6 @@ pub struct Probe {
     pub failure_threshold: u32,
 }
 
-fn everybodys() -> u32 {
-    0o644
-}
-
 fn one() -> u64 {
     1
 }
@@ -347,59 +353,6 @@ pub struct HttpProbe {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Volume {
-    pub name: String,
-    pub empty_dir: Option<Value>,
-    pub config_map: Option<ConfigMapVolume>,
-    pub secret: Option<SecretVolume>,
-    pub image: Option<ImageVolume>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct ImageVolume {
-    pub reference: String,
-    /// They are all there.
-    #[serde(rename = "pullPolicy")]
-    _pull_policy: Ignored,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ConfigMapVolume {
-    pub name: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct SecretVolume {
-    pub secret_name: String,
-    #[serde(default = "everybodys")]
-    pub default_mode: u32,
-    /// All keys where there are none.
-    #[serde(default)]
-    pub items: Vec<KeyToPath>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyToPath {
-    pub key: String,
-    pub path: String,
-}
-
-impl SecretVolume {
-    /// Where a key lies, where it is there.
-    pub fn path_of(&self, key: &str) -> Option<String> {
-        if self.items.is_empty() {
-            return Some(key.to_owned());
-        }
-        self.items.iter().find(|item| item.key == key).map(|item| item.path.clone())
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimTemplate {
     pub metadata: Metadata,
@@ -412,6 +365,7 @@ impl Manifests {
     /// Reads what kustomize built.
     pub fn parse(text: &str) -> Result<Manifests> {
         let (mut stateful_set, mut config_maps, mut services) = (None, Vec::new(), Vec::new());
+        let mut network_policies = Vec::new();
         for document in serde_yaml_ng::Deserializer::from_str(text) {
             let value = Value::deserialize(document)?;
             let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -419,8 +373,9 @@ impl Manifests {
                 "StatefulSet" => stateful_set = Some(parse(value, &kind)?),
                 "ConfigMap" => config_maps.push(parse(value, &kind)?),
                 "Service" => services.push(parse(value, &kind)?),
-                // Nobody drains the machine, keeps pods from each other, or scrapes.
-                "PodDisruptionBudget" | "NetworkPolicy" | "PodMonitor" | "PrometheusRule" => {}
+                "NetworkPolicy" => network_policies.push(parse(value, &kind)?),
+                // Nobody drains the machine, or scrapes.
+                "PodDisruptionBudget" | "PodMonitor" | "PrometheusRule" => {}
                 other => bail!("the harness does not know the kind {other:?}"),
             }
         }
@@ -430,7 +385,7 @@ impl Manifests {
             selects(&spec.selector.match_labels, &spec.template.metadata.labels),
             "the set doesn't select its pods"
         );
-        Ok(Manifests { stateful_set, config_maps, services, secrets: BTreeMap::new() })
+        Ok(Manifests { stateful_set, config_maps, services, network_policies, secrets: BTreeMap::new() })
     }
 }
 

@@ -3,10 +3,9 @@
 //!
 //! What differs from Kubernetes: failed containers start again after half a second instead of ten, and are killed at once
 //! where their liveness probe fails; probes are asked ten times as often; containers see their limits, but only
-//! conditions enforce them, and nothing enforces requests and network policies; a changed Secret is there at once;
-//! [`Cluster::change`] takes changes of
-//! fields that a StatefulSet refuses; all pods are on one node and one network; and images are roots made of Debian
-//! packages (`images.rs`).
+//! conditions enforce them, and nothing enforces requests; an empty volume at its limit is full, where kubelet evicts the
+//! pod; a changed Secret is there at once, and a changed network policy with the next pod; [`Cluster::change`] takes changes
+//! that a StatefulSet refuses; all pods are on one node and one network; images are made of Debian packages (`images.rs`).
 //!
 //! Everything that a cluster starts dies with the test process, however that ends: it lives in namespaces that are
 //! held by a pipe from the test, and none of them has a name that could outlive it. Only a control group that enforces a
@@ -20,6 +19,7 @@ pub mod container;
 mod controller;
 pub mod dns;
 pub mod groups;
+mod guests;
 mod images;
 mod keeper;
 pub mod kustomize;
@@ -29,6 +29,7 @@ pub mod manifest;
 pub mod network;
 pub mod overdue;
 pub mod pod;
+pub mod policies;
 pub mod probes;
 mod said;
 pub mod servers;
@@ -115,6 +116,7 @@ impl Cluster {
             manifests: RwLock::new(Arc::new(manifests)),
             directory,
             pods: Mutex::default(),
+            known: Mutex::default(),
             secrets: Mutex::new(secrets),
             events: Mutex::default(),
             unhealthy: Mutex::default(),

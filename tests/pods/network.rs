@@ -174,17 +174,13 @@ impl Network {
 
     /// Runs on a thread inside the cluster's network; a socket made there belongs there.
     pub fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        inside_network_of(self.pid(), work)
+        inside(self.pid(), work)
     }
-}
 
-fn inside_network_of<T: Send + 'static>(pid: u32, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let thread = std::thread::spawn(move || -> Result<T> {
-        let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
-        move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
-        work()
-    });
-    thread.join().map_err(|_| anyhow::anyhow!("the thread in another network panicked"))?
+    /// The node's address of a kind, where the cluster has that.
+    pub fn node(&self, is_v4: bool) -> Option<IpAddr> {
+        self.families.iter().map(|family| family.bridge()).find(|address| address.is_ipv4() == is_v4)
+    }
 }
 
 /// The network and hostname that a pod's containers share.
@@ -208,13 +204,23 @@ impl PodNetwork {
 
     /// Connects from the pod's address.
     pub fn connect(&self, address: SocketAddr, limit: Duration) -> Result<TcpStream> {
-        inside_network_of(self.pid(), move || Ok(TcpStream::connect_timeout(&address, limit)?))
+        inside(self.pid(), move || Ok(TcpStream::connect_timeout(&address, limit)?))
     }
 
     /// A command in the pod's network.
     pub fn command(&self, program: &str) -> Command {
         in_network_of(self.pid(), program)
     }
+}
+
+/// Runs on a thread inside a process's network.
+pub fn inside<T: Send + 'static>(pid: u32, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let thread = std::thread::spawn(move || -> Result<T> {
+        let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+        move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
+        work()
+    });
+    thread.join().map_err(|_| anyhow::anyhow!("the thread in another network panicked"))?
 }
 
 fn in_network_of(pid: u32, program: &str) -> Command {

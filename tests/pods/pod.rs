@@ -16,8 +16,9 @@ use super::container::{Running, Termination, World};
 use super::keeper::Keeper;
 use super::manifest::{Container, Manifests, PodSpec, selects};
 use super::network::PodNetwork;
+use super::policies::{Caller, Known, NAMESPACE};
 use super::probes::Prober;
-use super::{dns, volumes};
+use super::{dns, policies, volumes};
 
 /// Between two looks at a pod's containers.
 const PERIOD: Duration = Duration::from_millis(15);
@@ -79,6 +80,9 @@ impl Pod {
             gone: AtomicBool::new(false),
             containers: Mutex::default(),
         });
+        let labels = pod.labels.lock().expect("labels").clone();
+        let caller = Caller::Pod { namespace: NAMESPACE.to_owned(), labels };
+        policies::make_known(shared, Known { addresses: pod.network.addresses.clone(), caller }, Some(&pod))?;
         let (life, shared) = (pod.clone(), shared.clone());
         std::thread::spawn(move || {
             let directory = life.directory(&shared);
@@ -86,7 +90,7 @@ impl Pod {
                 shared.event(format!("{}: the harness failed: {error:#}", life.name));
             }
             life.containers.lock().expect("containers").clear();
-            let _ = std::fs::remove_dir_all(directory.join("volumes"));
+            volumes::remove_of_pod(&life, &shared.network, &directory.join("volumes"));
             life.gone.store(true, Ordering::Release);
         });
         Ok(pod)
@@ -154,9 +158,8 @@ impl Pod {
         let sub_paths = |container: &Container| -> Result<()> {
             for mount in &container.volume_mounts {
                 if let Some(sub_path) = &mount.sub_path {
-                    let seen = places
-                        .get(&mount.name)
-                        .map_or_else(|| volumes_directory.join(&mount.name), |(_, seen)| seen.clone());
+                    let own = || volumes::seen_inside(&shared.network, &volumes_directory.join(&mount.name));
+                    let seen = places.get(&mount.name).map_or_else(own, |(_, seen)| seen.clone());
                     volumes::provide_sub_path(&seen, sub_path, &spec.security_context)?;
                 }
             }

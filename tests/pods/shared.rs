@@ -15,6 +15,7 @@ use super::images::Images;
 use super::manifest::Manifests;
 use super::network::Network;
 use super::pod::Pod;
+use super::policies::Known;
 use super::volumes::Claims;
 
 /// Under one lock: the controller and the name server need both parts, and with two locks they waited for each other.
@@ -36,6 +37,8 @@ pub struct Shared {
     pub surroundings: Surroundings,
     pub claims: Claims,
     pub pods: Mutex<Pods>,
+    /// Whom policies allow or refuse.
+    pub(super) known: Mutex<Vec<Known>>,
     /// By name, and in each by key.
     pub secrets: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     pub(super) events: Mutex<Vec<String>>,

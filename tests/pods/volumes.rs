@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 
 use super::conditions::{Fault, Kind, SIZE, Storage};
 use super::groups::Limit;
-use super::manifest::{Manifests, SecurityContext, Volume};
+use super::manifest::volume::{EmptyDir, Volume};
+use super::manifest::{Manifests, SecurityContext, bytes};
 use super::network::Network;
 use super::pod::Pod;
 use super::{Shared, spawner};
@@ -46,11 +47,7 @@ impl Claims {
     /// Where a claim's volume is, as the test process sees it. A limited one is mounted where only the cluster is.
     pub fn path(&self, claim: &str, network: &Network) -> PathBuf {
         let path = self.directory.join(claim);
-        if self.is_mounted(claim) {
-            Path::new(&format!("/proc/{}/root", network.pid())).join(path.strip_prefix("/").expect("absolute"))
-        } else {
-            path
-        }
+        if self.is_mounted(claim) { seen_inside(network, &path) } else { path }
     }
 
     /// Makes a claim's volume where there is none: the group may write, as `fsGroup` has it. One that is there and whose root
@@ -194,6 +191,10 @@ pub fn provide_for_pod(pod: &Pod, shared: &Shared, pod_directory: &Path) -> Resu
     for volume in &spec.volumes {
         let path = pod_directory.join(&volume.name);
         std::fs::create_dir_all(&path)?;
+        if let Some(empty) = &volume.empty_dir {
+            provide_empty(empty, &path, &spec.security_context, &shared.network)?;
+            continue;
+        }
         if let Some(image) = &volume.image {
             shared.images.provide_volume(&image.reference, &path)?;
             continue;
@@ -204,6 +205,28 @@ pub fn provide_for_pod(pod: &Pod, shared: &Shared, pod_directory: &Path) -> Resu
         give(&path, &spec.security_context)?;
     }
     Ok(())
+}
+
+/// In the machine's memory, mounted where only the cluster is, and no larger than its limit.
+fn provide_empty(empty: &EmptyDir, path: &Path, user: &SecurityContext, network: &Network) -> Result<()> {
+    if let Some(limit) = &empty.size_limit {
+        let size = format!("size={}", bytes(limit)?);
+        inside(network, &["mount", "-t", "tmpfs", "-o", &size, "tmpfs"], path)?;
+    }
+    give(&seen_inside(network, path), user)
+}
+
+/// Where a pod's volume is, as the test process sees it.
+pub fn seen_inside(network: &Network, path: &Path) -> PathBuf {
+    Path::new(&format!("/proc/{}/root", network.pid())).join(path.strip_prefix("/").expect("absolute"))
+}
+
+/// Removes what lived with a pod.
+pub fn remove_of_pod(pod: &Pod, network: &Network, pod_directory: &Path) {
+    for volume in pod.spec().volumes.iter().filter(|volume| volume.empty_dir.is_some()) {
+        let _ = inside(network, &["umount", "--lazy"], &pod_directory.join(&volume.name));
+    }
+    let _ = std::fs::remove_dir_all(pod_directory);
 }
 
 /// kubelet makes a `subPath`'s directory when its container starts, if nobody has before.
@@ -241,13 +264,12 @@ fn write_key(path: &Path, text: &str, volume: &Volume, user: &SecurityContext) -
 }
 
 fn contents(volume: &Volume, manifests: &Manifests, shared: &Shared) -> Result<BTreeMap<String, String>> {
-    match (&volume.empty_dir, &volume.config_map, &volume.secret) {
-        (Some(_), None, None) => Ok(BTreeMap::new()),
-        (None, Some(source), None) => {
+    match (&volume.config_map, &volume.secret) {
+        (Some(source), None) => {
             let found = manifests.config_maps.iter().find(|map| map.metadata.name == source.name);
             Ok(found.with_context(|| format!("no ConfigMap {}", source.name))?.data.clone())
         }
-        (None, None, Some(source)) => {
+        (None, Some(source)) => {
             let secrets = shared.secrets.lock().expect("secrets");
             let found =
                 secrets.get(&source.secret_name).with_context(|| format!("no Secret {}", source.secret_name))?;

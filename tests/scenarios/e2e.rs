@@ -1,6 +1,7 @@
 //! `make e2e` rehearsed: its script runs to its end on the harness, through a stand-in for `kubectl` that knows what the
 //! script says and nothing else. That the words are kubectl's own, only a cluster can tell.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -18,10 +19,13 @@ const NAMESPACE: &str = "rehearsal";
 /// What is asked of the whole cluster; all else must say its namespace.
 const OF_THE_CLUSTER: [&str; 5] = ["namespace", "nodes", "persistentvolume", "one", "two"];
 
-/// Sends its arguments, and ends as it is told.
+/// Sends its arguments, and its input where they name it; ends as it is told.
 const KUBECTL: &str = r#"#!/bin/sh
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
+case "$*" in
+*/dev/stdin) set -- "$@" "$(cat)" ;;
+esac
 printf '%s\0' "$@" | ncat --unixsock "$KUBECTL_SOCKET" >"$answer"
 tail -n +2 "$answer"
 exit "$(head -n 1 "$answer")"
@@ -41,7 +45,7 @@ fn the_pages_steps_do_what_it_says() -> Result<()> {
         .env("KUBECTL_SOCKET", socket)
         .env("E2E_TIMEOUT", "120")
         .env("E2E_NAMESPACE", NAMESPACE)
-        .env("E2E_OVERLAY", servers::tested().overlay)
+        .env("E2E_OVERLAY", servers::tested().overlay_with_passwords)
         .env_remove("E2E_IMAGE")
         .output()?;
     let said = String::from_utf8_lossy(&output.stdout);
@@ -54,7 +58,7 @@ fn the_pages_steps_do_what_it_says() -> Result<()> {
 
 fn serve(listener: UnixListener) {
     std::thread::spawn(move || {
-        let cluster = Mutex::new(None);
+        let cluster = Mutex::default();
         for stream in listener.incoming() {
             let Ok(stream) = stream else { return };
             let _ = answer(stream, &cluster);
@@ -62,7 +66,14 @@ fn serve(listener: UnixListener) {
     });
 }
 
-fn answer(mut stream: UnixStream, cluster: &Mutex<Option<Arc<Cluster>>>) -> Result<()> {
+/// What was made so far.
+#[derive(Default)]
+struct Made {
+    secrets: BTreeMap<String, BTreeMap<String, String>>,
+    cluster: Option<Arc<Cluster>>,
+}
+
+fn answer(mut stream: UnixStream, cluster: &Mutex<Made>) -> Result<()> {
     let mut said = Vec::new();
     stream.read_to_end(&mut said)?;
     let said = String::from_utf8(said)?;
@@ -77,7 +88,7 @@ fn answer(mut stream: UnixStream, cluster: &Mutex<Option<Arc<Cluster>>>) -> Resu
     Ok(write!(stream, "{code}\n{text}")?)
 }
 
-fn in_place(words: &[&str], cluster: &Mutex<Option<Arc<Cluster>>>) -> Result<String> {
+fn in_place(words: &[&str], cluster: &Mutex<Made>) -> Result<String> {
     match *words {
         ["--namespace", NAMESPACE, ref words @ ..] => run(words, cluster),
         [_, what, ..] if OF_THE_CLUSTER.contains(&what) => run(words, cluster),
@@ -97,15 +108,24 @@ fn delete_pod(cluster: &Cluster, pod: &str) -> Result<()> {
     cluster.wait_for("the pod's end", crate::pods::PATIENCE, is_gone)
 }
 
-fn run(words: &[&str], place: &Mutex<Option<Arc<Cluster>>>) -> Result<String> {
-    let cluster = || place.lock().expect("cluster").clone().context("nothing was applied");
+fn run(words: &[&str], place: &Mutex<Made>) -> Result<String> {
+    let made = || place.lock().expect("what was made");
+    let cluster = || made().cluster.clone().context("nothing was applied");
     match *words {
         ["create" | "label", "namespace", ..] => {}
-        ["delete", "namespace", ..] => *place.lock().expect("cluster") = None,
+        ["delete", "namespace", ..] => *made() = Made::default(),
+        ["create", "secret", "generic", name, "--from-env-file=/dev/stdin", lines] => {
+            let keys = lines.lines().map(|line| line.split_once('=').with_context(|| format!("{line} is no key")));
+            let keys: BTreeMap<_, _> =
+                keys.map(|key| key.map(|(key, value)| (key.into(), value.into()))).collect::<Result<_>>()?;
+            made().secrets.insert(name.to_owned(), keys);
+        }
         ["apply", "--kustomize", directory] => {
             let text = kustomize::run(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory))?;
-            let applied = Cluster::apply(set::BINARY, None, servers::parse(&text)?)?;
-            *place.lock().expect("cluster") = Some(Arc::new(applied));
+            let mut manifests = servers::parse(&text)?;
+            manifests.secrets = made().secrets.clone();
+            let applied = Cluster::apply(set::BINARY, None, manifests)?;
+            made().cluster = Some(Arc::new(applied));
         }
         ["rollout", "status", ..] => cluster()?.wait_settled()?,
         ["scale", "statefulset", "mysql", "--replicas", count] => cluster()?.scale(count.parse()?),

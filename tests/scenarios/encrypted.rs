@@ -9,7 +9,8 @@ use rustix::process::Signal;
 
 use crate::needs;
 use crate::pods::logged::Said;
-use crate::pods::manifest::{Manifests, SecretVolume, Volume, VolumeMount};
+use crate::pods::manifest::volume::{SecretVolume, Volume};
+use crate::pods::manifest::{Manifests, VolumeMount};
 use crate::pods::{Cluster, PATIENCE};
 use crate::set;
 

@@ -39,6 +39,7 @@ mod obeyed;
 mod options;
 mod passwords;
 mod plugin;
+mod policies;
 mod preflight;
 mod prepare;
 mod primary_loss;

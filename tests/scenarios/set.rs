@@ -14,7 +14,7 @@ use mysqlset::event::Event;
 use crate::pods::container::Termination;
 use crate::pods::manifest::Manifests;
 use crate::pods::servers::{self, tested};
-use crate::pods::{Cluster, PATIENCE, conditions};
+use crate::pods::{Cluster, PASSWORDS, PATIENCE, conditions};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
@@ -40,6 +40,18 @@ pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Clust
         manifests.stateful_set.spec.replicas = replicas;
         change(manifests);
     })
+}
+
+/// The same as the guide's first commands install it: with passwords, a clone secret and a network policy.
+pub fn start_closed(components: &[&str], replicas: u32) -> Result<Cluster> {
+    start_from(tested().overlay_with_passwords, components, replicas, give_passwords)
+}
+
+/// Makes the Secret, of passwords that are good enough for any of the servers' own checks.
+pub fn give_passwords(manifests: &mut Manifests) {
+    let keys = ["root", "clone", "backup", "replication", "monitoring"];
+    let keys = keys.map(|key| (key.to_owned(), format!("Gut-genug-2024!{key}")));
+    manifests.secrets.insert(PASSWORDS.to_owned(), keys.into());
 }
 
 /// The same where only who knows a clone secret is given anything.

@@ -92,16 +92,16 @@ impl Copying<'_> {
                 // A private server was killed by us, perhaps: that says nothing of the copy.
                 return Err(failure);
             }
-            let (failed, halvings) = (journal.failed_backups + 1, journal.memory_halvings);
+            let (failed, halvings) = (journal.failed_backups.saturating_add(1), journal.memory_halvings);
             let reason = reason_of(&failure);
             // The CLONE plugin's copies have had theirs halved after each try.
             let is_by_tool = journal.clone.as_ref().is_some_and(|clone| clone.plugin.is_none());
             let is_about_memory = is_by_tool && reason == Some(Reason::Limit) && limits::memory().is_some();
             // With less for its pages there may be enough for the rest.
-            let halvings = halvings + u32::from(is_about_memory);
+            let halvings = halvings.saturating_add(u32::from(is_about_memory));
             // Another backup of the same size finds no more room; and where nobody is to be asked, the next start asks.
             let is_in_vain = reason == Some(Reason::DiskFull) || self.from.donors.is_empty();
-            if failed == BACKUPS || is_in_vain {
+            if failed >= BACKUPS || is_in_vain {
                 self.clear_stage(halvings)?;
                 return Err(failure);
             }

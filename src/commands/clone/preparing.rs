@@ -31,7 +31,7 @@ impl Copying<'_> {
     fn begin_attempt(&self, journal: &mut Journal, noted: &mut Noted) -> Result<()> {
         noted.begin()?;
         *journal = journal.entering(State::Preparing);
-        journal.prepare_attempts += 1;
+        journal.prepare_attempts = journal.prepare_attempts.saturating_add(1);
         journal.told_to_stop = false;
         self.write(journal)
     }
@@ -47,7 +47,7 @@ impl Copying<'_> {
 
     /// The attempt that was announced says nothing of the backup, nor of the memory.
     fn take_back(&self, journal: &mut Journal) -> Result<()> {
-        journal.prepare_attempts -= 1;
+        journal.prepare_attempts = journal.prepare_attempts.saturating_sub(1);
         journal.told_to_stop = true;
         self.write(journal)
     }
@@ -69,7 +69,7 @@ impl Copying<'_> {
         let (tool, data) = (self.ways.needed_tool()?, self.layout.staged_data());
         if journal.state == State::Preparing {
             // Perhaps for its memory: where a container is killed as a whole, nobody is left to say so.
-            journal.memory_halvings += u32::from(!journal.told_to_stop);
+            journal.halve_memory(!journal.told_to_stop);
             if let Some(why) = self.why_not_again(journal)? {
                 let why = format!("an earlier start was killed while it prepared the backup, and {why}");
                 return Ok(Prepared::Failed(Reason::Prepare.error(why)));
@@ -88,7 +88,7 @@ impl Copying<'_> {
         }
         let full = self.full_memory();
         loop {
-            let earlier = journal.prepare_attempts + journal.failed_backups;
+            let earlier = journal.prepare_attempts.saturating_add(journal.failed_backups);
             self.begin_attempt(journal, noted)?;
             let memory = memory::halved(full, journal.memory_halvings);
             let attempt = backup_tool::prepare(tool, &data, memory, earlier);
@@ -106,7 +106,7 @@ impl Copying<'_> {
                 }
                 Attempt::Failed(error) => return Ok(Prepared::Failed(self.with_keys_in_mind(error))),
                 Attempt::Killed { error, for_memory } => {
-                    journal.memory_halvings += u32::from(for_memory);
+                    journal.halve_memory(for_memory);
                     if let Some(why) = self.why_not_again(journal)? {
                         return Ok(Prepared::Failed(Reason::Prepare.error(format!("{error:#}, and {why}"))));
                     }
@@ -143,7 +143,7 @@ impl Copying<'_> {
         );
         if journal.state == State::Preparing {
             // Perhaps for its memory, as in `prepare_backup`.
-            journal.memory_halvings += u32::from(!journal.told_to_stop);
+            journal.halve_memory(!journal.told_to_stop);
         }
         while journal.prepare_attempts < PREPARE_TRIES {
             let memory = memory::halved(full, journal.memory_halvings);
@@ -158,7 +158,7 @@ impl Copying<'_> {
                 // Another try finds no more room, and the copy is thrown away to make some.
                 Prepared::Failed(error) if reason_of(error) == Some(Reason::DiskFull) => break,
                 Prepared::Failed(error) => {
-                    journal.memory_halvings += u32::from(reason_of(error) == Some(Reason::Limit));
+                    journal.halve_memory(reason_of(error) == Some(Reason::Limit));
                     warn!(PrepareFailed, "{error:#}");
                 }
             }
