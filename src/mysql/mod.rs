@@ -30,7 +30,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::event::{Event, warn};
-use crate::secret::Password;
+use crate::secret::{Password, Secret};
 use crate::settings::{Account, HostPort};
 pub use client::ServerError;
 use client::{Address, Client, Error, Login, Table};
@@ -175,7 +175,7 @@ impl Server {
     /// The same for one that may take as long as it likes.
     pub async fn execute_at_length(&mut self, statement: &Statement) -> Result<()> {
         self.connection
-            .run(&statement.text)
+            .run(statement.text())
             .await
             .map_err(|error| match error {
                 Error::Server(error) if error.code == PARSE_ERROR => {
@@ -386,6 +386,16 @@ pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
+/// The same of a text that is secret.
+pub fn secret_literal(secret: &Secret) -> Secret {
+    let doubled = secret.escaped(|character| match character {
+        '\\' => Some("\\"),
+        '\'' => Some("'"),
+        _ => None,
+    });
+    Secret::joined(&["'", doubled.reveal(), "'"])
+}
+
 /// A name as SQL has it.
 pub fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
@@ -401,6 +411,9 @@ mod tests {
 
     #[test]
     fn literals_hold_what_would_end_them() {
+        for text in ["it's \\ok", "", "'", "\\'", "plain"] {
+            assert_eq!(literal(text), secret_literal(&Secret::new(text)).reveal(), "{text}");
+        }
         assert_eq!(literal("it's \\ok"), "'it''s \\\\ok'");
     }
 
