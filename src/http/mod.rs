@@ -92,7 +92,7 @@ pub async fn serve(listener: Arc<Listener>, pages: Arc<Pages>) -> Infallible {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 said.clear();
-                let (pages, mut place) = (pages.clone(), places.take(peer.ip()));
+                let (pages, mut place) = (pages.clone(), places.take(peer.ip().into()));
                 tokio::spawn(async move {
                     tokio::select! {
                         () = converse(stream, Asker::Anyone, pages) => {}

@@ -111,7 +111,8 @@ fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) || digits.len() > 128 {
         return None;
     }
-    let value = |digit: u8| (digit as char).to_digit(16);
+    // As we write it, and in no other way: a proof that can be changed and stays right is not what was said.
+    let value = |digit: u8| (digit as char).to_digit(16).filter(|_| !digit.is_ascii_uppercase());
     digits.chunks_exact(2).map(|pair| Some((value(pair[0])? * 16 + value(pair[1])?) as u8)).collect()
 }
 
@@ -133,6 +134,7 @@ mod tests {
         let proof = said.prove(&secret, Side::Recipient);
         assert!(said.verify(&secret, Side::Recipient, &proof));
         assert!(!said.verify(&secret, Side::Donor, &proof));
+        assert!(!said.verify(&secret, Side::Recipient, &proof.to_uppercase()), "the same number, said otherwise");
         assert!(!said.verify(&Secret::new("other"), Side::Recipient, &proof));
         assert!(!transcript(&["hello", "other challenge"]).verify(&secret, Side::Recipient, &proof));
         let lowered = preface::receive(&mut &b"MYSQLSET\x01\0\0\0"[..]).unwrap();
