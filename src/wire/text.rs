@@ -1,5 +1,6 @@
 //! Texts of peers, made fit for log lines, refusals and termination messages.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
@@ -19,8 +20,20 @@ pub fn one_line<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error>
 
 /// The same of a text that comes in no message: a peer's server may be quoted in what our own says.
 pub fn in_one_line(text: &str) -> String {
-    let plain = |character: char| if character.is_control() { ' ' } else { character };
+    let plain = |character: char| if is_plain(character) { character } else { ' ' };
     text.chars().take(TEXT_LIMIT).map(plain).collect()
+}
+
+/// Neither a control character, nor one that separates lines, or turns the direction in which a terminal shows the rest.
+fn is_plain(character: char) -> bool {
+    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !character.is_control() && !turns && !matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+/// The same of texts by their names.
+pub fn one_line_by_name<'de, D: Deserializer<'de>>(input: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let texts = BTreeMap::<String, String>::deserialize(input)?;
+    Ok(texts.into_iter().map(|(name, text)| (in_one_line(&name), in_one_line(&text))).collect())
 }
 
 pub fn one_line_each<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
