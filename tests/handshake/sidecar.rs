@@ -22,26 +22,31 @@ pub const SECRET: &str = "geheim-und-sehr-lang";
 pub struct Sidecar {
     child: Child,
     pub address: SocketAddr,
+    pub http: SocketAddr,
     files: TempDir,
 }
 
 impl Sidecar {
     pub fn start(pod: &str) -> Sidecar {
+        let host = own_address();
+        Sidecar::start_at(pod, host, free_port(host))
+    }
+
+    pub fn start_at(pod: &str, host: Ipv4Addr, http_port: u16) -> Sidecar {
         let files = tempfile::tempdir().unwrap();
         let path = |name: &str| files.path().join(name);
         std::fs::write(path("secret"), SECRET).unwrap();
         std::fs::create_dir(path("data")).unwrap();
-        let host = own_address();
-        let (address, http) = (SocketAddr::new(host.into(), 3307), SocketAddr::new(host.into(), free_port(host)));
+        let (address, http) = (SocketAddr::new(host.into(), 3307), SocketAddr::new(host.into(), http_port));
         let log = std::fs::File::create(path("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mysqlset"));
         command.args(["sidecar", "--log", "trace", "--hostname", pod, "--server-host", &own_address().to_string()]);
         command.args(["--clone-listen", &address.to_string(), "--http-listen", &http.to_string()]);
         command.arg("--data-dir").arg(path("data")).arg("--clone-secret-file").arg(path("secret"));
         command.arg("--termination-log").arg(path("last")).stdin(Stdio::null()).stderr(log);
-        let sidecar = Sidecar { child: command.spawn().unwrap(), address, files };
+        let sidecar = Sidecar { child: command.spawn().unwrap(), address, http, files };
         let deadline = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(address).is_err() {
+        while TcpStream::connect(address).is_err() || TcpStream::connect(http).is_err() {
             assert!(Instant::now() < deadline, "{}", sidecar.log());
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -50,6 +55,13 @@ impl Sidecar {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.files.path().join("log")).unwrap()
+    }
+
+    /// The most memory that it ever had, in KiB.
+    pub fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        most.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// How many descriptors it has open.
@@ -83,7 +95,7 @@ pub fn own_address() -> Ipv4Addr {
     Ipv4Addr::from(base + NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn free_port(host: Ipv4Addr) -> u16 {
+pub fn free_port(host: Ipv4Addr) -> u16 {
     TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port()
 }
 
