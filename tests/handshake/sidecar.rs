@@ -73,6 +73,9 @@ impl Sidecar {
     pub fn is_unharmed(&mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "{}", self.log());
         let log = self.log();
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+        assert!(["0", "1"].contains(&core.split_whitespace().next().unwrap()), "core files: {core}");
         for word in ["panicked", "part_failed", SECRET] {
             assert!(!log.contains(word), "{word:?} is in:\n{log}");
         }
