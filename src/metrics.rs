@@ -58,7 +58,7 @@ impl Metrics {
         registry.register("donor_broken_handshakes", "Connections that brought no request for a clone", broken.clone());
         registry.register(
             "donor_crowded_out",
-            "Connections that were cut for newer ones before they had proven anything",
+            "Connections that were cut for newer ones",
             crowded_out.clone(),
         );
         registry.register_collector(Box::new(StatusCollector(status)));

@@ -163,6 +163,20 @@ fn live(cluster: &Cluster) -> Result<()> {
     ensure!(!prove_with(&cluster.connect("mysql-0", 3307)?, "a wrong one of many")?, "a wrong secret was taken");
     ensure!(prove_with(&cluster.connect("mysql-0", 3307)?, &secret("clone", OLD))?, "the right one was not");
 
+    // The image's own first statements hold root's password. A general log holds what accounts without SUPER say.
+    for pod in ["mysql-0", "mysql-1"] {
+        root(cluster, OLD, pod, "SET GLOBAL long_query_time = 0; SET GLOBAL slow_query_log = 1")?;
+    }
+    // The sidecars' sessions have a time of their own.
+    for pod in ["mysql-0", "mysql-1"] {
+        cluster.signal(pod, "sidecar", rustix::process::Signal::KILL)?;
+    }
+    cluster.wait_for("the sidecars' sessions to be new", PATIENCE, || {
+        let restarts = |pod| Ok::<_, anyhow::Error>(cluster.status(pod)?.containers["sidecar"].restarts);
+        Ok(restarts("mysql-0")? == 2 && restarts("mysql-1")? >= 1)
+    })?;
+    cluster.wait_ready(2)?;
+
     for key in KEYS {
         cluster.set_secret(PASSWORDS, key, &secret(key, NEW))?;
     }
@@ -177,6 +191,14 @@ fn live(cluster: &Cluster) -> Result<()> {
     cluster.wait_for("the rows in mysql-2", PATIENCE, || {
         Ok(root(cluster, NEW, "mysql-2", "SELECT * FROM app.t")?.len() == 2)
     })
+}
+
+/// What a server finds slow is all that is said to it.
+fn slow_log(cluster: &Cluster, pod: &str) -> Result<String> {
+    let name = root(cluster, NEW, pod, "SELECT @@GLOBAL.slow_query_log_file")?;
+    let name = name.first().and_then(|row| row.first()).context("no slow log")?.clone();
+    let path = cluster.volume(pod).join("mysql").join(name.trim_start_matches("/var/lib/mysql/"));
+    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
 }
 
 #[test]
@@ -225,6 +247,11 @@ fn lives_and_shows_nothing(watched: &Watched) -> Result<()> {
         }
     }
     ensure!(!cluster.events().concat().contains(MARK), "{:?}", cluster.events());
+
+    let slow_logs = ["mysql-0", "mysql-1"].map(|pod| slow_log(&cluster, pod));
+    for log in slow_logs {
+        ensure!(log?.contains("SELECT"), "a slow log holds no statements");
+    }
 
     // The servers' own: MariaDB keeps the password for its source in a file, MySQL in a table.
     let (mut with_mark, mut files) = (Vec::new(), 0);
