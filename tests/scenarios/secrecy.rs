@@ -185,12 +185,17 @@ fn live(cluster: &Cluster) -> Result<()> {
             Ok(cluster.sql_as("mysql-0", user, &secret(key, NEW), "SELECT 1").is_ok())
         })?;
     }
+    // It is turned away, and is given the new password.
+    root(cluster, NEW, "mysql-1", "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")?;
     cluster.scale(3);
     cluster.wait_ready(3)?;
     root(cluster, NEW, "mysql-0", "INSERT INTO app.t VALUES (2)")?;
-    cluster.wait_for("the rows in mysql-2", PATIENCE, || {
-        Ok(root(cluster, NEW, "mysql-2", "SELECT * FROM app.t")?.len() == 2)
-    })
+    for pod in ["mysql-1", "mysql-2"] {
+        cluster.wait_for(&format!("the rows in {pod}"), PATIENCE, || {
+            Ok(root(cluster, NEW, pod, "SELECT * FROM app.t")?.len() == 2)
+        })?;
+    }
+    Ok(())
 }
 
 /// What a server finds slow is all that is said to it.
