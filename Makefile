@@ -89,7 +89,7 @@ load: packages ## Clones and probes while strangers hold 1,000 connections to ea
 
 .PHONY: field
 field: servers ## Main scenarios under conditions of the field: all, or ONLY=condition[,condition]/scenario/server LANES=n.
-	@FIELD=all ONLY=$(ONLY) LANES=$(LANES) MINUTES=$(MINUTES) RECORD=$(RECORD) PATIENCE=$(PATIENCE) \
+	@FIELD=all ONLY=$(ONLY) LANES=$(LANES) MINUTES=$(MINUTES) RECORD=$(RECORD) RESUME=$(RESUME) PATIENCE=$(PATIENCE) \
 		$(CARGO) test --quiet --locked --release --test field
 
 .PHONY: bench

@@ -235,7 +235,7 @@ async fn keep(
         _ => server.dialect.hosts(*purpose),
     };
     // With a character of each kind, which a server's rules for passwords may ask for.
-    let unknown = Secret::new(format!("Aa1!{}", auth::nonce()?));
+    let unknown = Secret::joined(&["Aa1!", Secret::new(auth::nonce()?).reveal()]);
     let statements = server.dialect.keep_account(*purpose, &account.user, &hosts, password, &unknown);
     let unlogged = match server.dialect.log_session(false) {
         Some(statement) if lacks_acknowledgement(server).await? => {

@@ -9,6 +9,9 @@
 //! | `HOME` | stays: plugins for keys find credentials below it; options files are not read there where one of ours is named |
 //! | `LD_PRELOAD`, `LD_LIBRARY_PATH`, `PATH` | stay: an image sets them for its programs to work |
 //! | `TZ`, `LANG`, proxies and all others | stay: no tool copies anything else because of them |
+//!
+//! A program that is only asked what it is, or what its options are, gets all but secrets: none with `PASSWORD`, `SECRET`,
+//! `TOKEN` or `CREDENTIAL` in its name, nor `MYSQL_PWD`. Others need those of plugins for keys.
 
 use std::ffi::OsStr;
 use std::process::Command;
@@ -18,6 +21,9 @@ const WITHHELD_STARTS: [&str; 4] = ["MYSQL", "MARIADB", "XTRABACKUP", "PERCONA"]
 
 /// Our own, which may hold secrets.
 const OURS: &str = "MYSQLSET_";
+
+/// What is in the names of variables that hold secrets.
+const SECRETS: [&str; 5] = ["PASSWORD", "SECRET", "TOKEN", "CREDENTIAL", "MYSQL_PWD"];
 
 const LOGIN_FILE: (&str, &str) = ("MYSQL_TEST_LOGIN_FILE", "/dev/null/no-login-file");
 
@@ -29,11 +35,17 @@ pub fn withhold_from(command: &mut Command) {
     command.env(LOGIN_FILE.0, LOGIN_FILE.1);
 }
 
-/// Leaves out what is ours alone: of a question to a program whose answer is to be what it would be without us.
+/// Leaves out what is ours alone, and all that is secret: of a question to a program whose answer is to be what it would be
+/// without us.
 pub fn withhold_secrets_from(command: &mut Command) {
-    for (variable, _) in std::env::vars_os().filter(|(variable, _)| variable.to_string_lossy().starts_with(OURS)) {
+    for (variable, _) in std::env::vars_os().filter(|(variable, _)| is_secret(variable)) {
         command.env_remove(variable);
     }
+}
+
+fn is_secret(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy().to_uppercase();
+    name.starts_with(OURS) || SECRETS.iter().any(|word| name.contains(word))
 }
 
 fn is_withheld(variable: &OsStr) -> bool {
@@ -63,6 +75,24 @@ mod tests {
             ("GLIBC_TUNABLES", false),
         ] {
             assert_eq!(is_withheld(OsStr::new(name)), expected, "{name}");
+        }
+    }
+
+    /// Options of the image's own may matter to what a program answers.
+    #[test]
+    fn a_program_that_is_only_asked_gets_no_secrets() {
+        for (name, expected) in [
+            ("MYSQLSET_CLONE_SECRET", true),
+            ("MYSQLSET_DATA_DIR", true),
+            ("MARIADB_ROOT_PASSWORD", true),
+            ("MYSQL_PWD", true),
+            ("AWS_SECRET_ACCESS_KEY", true),
+            ("VAULT_TOKEN", true),
+            ("MYSQL_HOME", false),
+            ("PWD", false),
+            ("PATH", false),
+        ] {
+            assert_eq!(is_secret(OsStr::new(name)), expected, "{name}");
         }
     }
 

@@ -196,6 +196,7 @@ events! {
     BackupLockTooLong, "backup.lock_too_long", "The backup waits too long for a lock and is ended.";
     BackupSessionEnded, "backup.session_ended", "A session was ended whose backup tool is gone.";
     OwnPodShutOut, "sidecar.own_pod_shut_out", "The way that only this pod's containers have to the sidecar cannot be had. They ask over the port.";
+    OwnPodReached, "sidecar.own_pod_reached", "The way that only this pod's containers have to the sidecar is there, after it could not be had.";
     HttpAcceptFailed, "http.accept_failed", "The HTTP port cannot accept a connection.";
     LimitNotRaised, "limit.not_raised", "A soft limit cannot be raised.";
     LimitHard, "limit.hard", "The container has a hard limit that data may exceed.";

@@ -21,7 +21,7 @@
 //! | [`backup_tool`], [`mysql`], [`own_server`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin`, `rehearsal` → `own_server` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `clone_secret`, `server_config`, `own_address`, `listening`, `own_pod`, `places`, `name_service`, `limits`, `environment`, `stop`, `umask`, `heap` → `event`, `exit`, `durable`, `secret`, `terminal`.
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `clone_secret`, `server_config`, `own_address`, `listening`, `own_pod`, `places`, `name_service`, `limits`, `environment`, `stop`, `umask`, `core_files`, `heap` → `event`, `exit`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
 pub mod backup_tool;
@@ -30,6 +30,7 @@ pub mod cli;
 pub mod clone_plugin;
 pub mod clone_secret;
 pub mod commands;
+pub mod core_files;
 pub mod datadir;
 pub mod deadline;
 pub mod donor;

@@ -6,10 +6,11 @@ use clap::Parser;
 
 use mysqlset::cli::{Cli, Command};
 use mysqlset::commands::{self, Outcome};
-use mysqlset::{exit, logging, name_service, umask};
+use mysqlset::{core_files, exit, logging, name_service, umask};
 
 fn main() -> ExitCode {
     umask::bear();
+    core_files::leave_none();
     let has_names = name_service::use_built_in();
     let cli = Cli::parse();
     let termination_log = cli.process.termination_log.clone();

@@ -56,11 +56,7 @@ impl Metrics {
         registry.register_with_unit("donor_busy", "Time taken by clones served", Unit::Seconds, seconds.clone());
         registry.register("donor_refusals", "Requests for a clone that were refused, by reason", refusals.clone());
         registry.register("donor_broken_handshakes", "Connections that brought no request for a clone", broken.clone());
-        registry.register(
-            "donor_crowded_out",
-            "Connections that were cut for newer ones before they had proven anything",
-            crowded_out.clone(),
-        );
+        registry.register("donor_crowded_out", "Connections that were cut for newer ones", crowded_out.clone());
         registry.register_collector(Box::new(StatusCollector(status)));
         Metrics { registry, clones, bytes, seconds, refusals, broken, crowded_out }
     }

@@ -1,9 +1,12 @@
-//! Places for connections of which nothing is known yet, and never a queue for one.
+//! Places for connections, and never a queue for one.
 //!
 //! A stranger holds a connection open for nothing, or opens new ones as fast as it can. Whoever comes gets a place at once:
 //! where all are taken somebody else loses his. That is the oldest connection of the address that has the most: an honest
 //! peer speaks at once and has one, so it loses its place only to a flood from its own address, and then only if it takes
 //! longer than it takes the flood to fill all places.
+//!
+//! Peers that have proven themselves have places of their own, and no stranger takes one of those. They are told apart by the
+//! names of their pods: behind a mesh or NAT all have one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -24,9 +27,17 @@ struct Held {
     all: Vec<Entry>,
 }
 
+/// Where a connection comes from, as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Who has one IPv6 address has all of its network.
+    Network(IpAddr),
+    Pod(String),
+}
+
 struct Entry {
     number: u64,
-    peer: IpAddr,
+    origin: Origin,
     /// Dropped when the place is another's.
     _kept: oneshot::Sender<()>,
 }
@@ -44,7 +55,7 @@ impl Places {
     }
 
     /// A place for a connection from there, if need be another's.
-    pub fn take(self: &Arc<Places>, peer: IpAddr) -> Place {
+    pub fn take(self: &Arc<Places>, origin: Origin) -> Place {
         let mut held = self.held();
         if held.all.len() >= self.most
             && let Some(victim) = held.victim()
@@ -54,7 +65,7 @@ impl Places {
         let number = held.next;
         held.next += 1;
         let (sender, kept) = oneshot::channel();
-        held.all.push(Entry { number, peer, _kept: sender });
+        held.all.push(Entry { number, origin, _kept: sender });
         drop(held);
         Place { places: self.clone(), number, kept }
     }
@@ -67,18 +78,19 @@ impl Places {
 impl Held {
     /// Who has to go.
     fn victim(&self) -> Option<usize> {
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        self.all.iter().for_each(|entry| *counts.entry(origin(entry.peer)).or_default() += 1);
+        let mut counts: HashMap<&Origin, usize> = HashMap::new();
+        self.all.iter().for_each(|entry| *counts.entry(&entry.origin).or_default() += 1);
         let most = counts.values().max()?;
-        self.all.iter().position(|entry| counts.get(&origin(entry.peer)) == Some(most))
+        self.all.iter().position(|entry| counts.get(&entry.origin) == Some(most))
     }
 }
 
-/// Who has one IPv6 address has all of its network.
-fn origin(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(address) => (u128::from(address) >> 64 << 64).to_be_bytes().into(),
+impl From<IpAddr> for Origin {
+    fn from(peer: IpAddr) -> Origin {
+        match peer {
+            IpAddr::V4(_) => Origin::Network(peer),
+            IpAddr::V6(address) => Origin::Network((u128::from(address) >> 64 << 64).to_be_bytes().into()),
+        }
     }
 }
 
@@ -99,8 +111,8 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn address(last: u8) -> IpAddr {
-        [10, 0, 0, last].into()
+    fn address(last: u8) -> Origin {
+        IpAddr::from([10, 0, 0, last]).into()
     }
 
     fn is_lost(place: &mut Place) -> bool {
@@ -121,7 +133,18 @@ mod tests {
     fn a_network_of_ipv6_is_one_origin() {
         let places = Places::new(4);
         let mut honest = [places.take(address(1)), places.take(address(2))];
-        let all: Vec<Place> = (1..100u16).map(|last| places.take([0xfd00, 0, 0, 0, 0, 0, 0, last].into())).collect();
+        let all: Vec<Place> =
+            (1..100u16).map(|last| places.take(IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]).into())).collect();
+        assert!(!honest.iter_mut().any(is_lost));
+        drop(all);
+    }
+
+    #[test]
+    fn a_pod_that_floods_takes_places_from_itself() {
+        let places = Places::new(4);
+        let pod = |ordinal: u32| Origin::Pod(format!("mysql-{ordinal}"));
+        let mut honest = [places.take(pod(1)), places.take(pod(2))];
+        let all: Vec<Place> = (0..100).map(|_| places.take(pod(9))).collect();
         assert!(!honest.iter_mut().any(is_lost));
         drop(all);
     }

@@ -27,11 +27,23 @@ pub enum Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Position::BinlogFile { file, offset } => write!(f, "{file}:{offset}"),
-            Position::MysqlGtid { executed } => write!(f, "GTID set {executed}"),
+            Position::BinlogFile { file, offset } => write!(f, "{}:{offset}", OneLine(file)),
+            Position::MysqlGtid { executed } => write!(f, "GTID set {}", OneLine(executed)),
             Position::MariadbGtid { slave_pos } if slave_pos.is_empty() => f.write_str("GTID (none yet)"),
-            Position::MariadbGtid { slave_pos } => write!(f, "GTID {slave_pos}"),
+            Position::MariadbGtid { slave_pos } => write!(f, "GTID {}", OneLine(slave_pos)),
         }
+    }
+}
+
+/// MySQL breaks the lines of its GTID sets, and a peer may put anything there.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Positions are numbers, and names of files.
+        let is_plain = |character: char| character.is_ascii_graphic() || character.is_alphanumeric();
+        let plain = |character: char| if is_plain(character) { character } else { ' ' };
+        self.0.chars().map(plain).try_for_each(|character| fmt::Write::write_char(f, character))
     }
 }
 

@@ -1,21 +1,58 @@
-//! Passwords: read from a file or the environment, never printed.
+//! Passwords: read from a file or the environment, never printed, and wiped from memory when they are dropped.
+//!
+//! A text that grows moves, and leaves its shorter copies in memory that nobody wipes. So every text that holds a secret is
+//! made at its full length ([`Secret::joined`]).
+//!
+//! Out of reach: a variable's copy in the process's environment block, buffers of the kernel, the states of hash functions on
+//! the stack, the digits of one RSA encryption, and what the server and the backup tool keep.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
+use zeroize::Zeroizing;
 
 use crate::exit::Reason;
 
-/// Text that must not appear in an argument list, a log or an error.
+/// Bytes of a secret's file. A file without end, such as a device, is none.
+const LONGEST_FILE: usize = 4096;
+
+/// Text that must not appear in an argument list, a log or an error. Each copy is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Wraps a text that is secret from here on.
     pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
+        Secret(Zeroizing::new(text.into()))
+    }
+
+    /// The pieces, one behind the other, in memory that is taken once.
+    pub fn joined(pieces: &[&str]) -> Secret {
+        let mut text = Zeroizing::new(String::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
+        pieces.iter().for_each(|piece| text.push_str(piece));
+        Secret(text)
+    }
+
+    /// The same, with a separator between them.
+    pub fn separated(parts: &[Secret], separator: &str) -> Secret {
+        let pieces: Vec<&str> = parts.iter().flat_map(|part| [separator, part.reveal()]).skip(1).collect();
+        Secret::joined(&pieces)
+    }
+
+    /// With something before each of these characters.
+    pub fn escaped(&self, by: impl Fn(char) -> Option<&'static str>) -> Secret {
+        let mut pieces = Vec::new();
+        for piece in self.0.split_inclusive(|character| by(character).is_some()) {
+            match piece.char_indices().next_back().and_then(|(at, last)| Some((at, by(last)?))) {
+                Some((at, escape)) => pieces.extend([&piece[..at], escape, &piece[at..]]),
+                None => pieces.push(piece),
+            }
+        }
+        Secret::joined(&pieces)
     }
 
     /// The text itself, for the one place that has to send it.
@@ -43,7 +80,7 @@ impl Secret {
                 Err(Reason::Settings.error(format!("both {variable} and {variable}_FILE are set: keep one of them")))
             }
             (Some(path), None) => Secret::from_file(path, variable).map(Some),
-            (None, text) => Ok(text.map(Secret)),
+            (None, text) => Ok(text.map(Secret::new)),
         }
     }
 
@@ -53,11 +90,30 @@ impl Secret {
     }
 
     /// A file's text, without the line ends at its end.
-    pub fn read_file(path: &Path) -> std::io::Result<Secret> {
-        let mut text = std::fs::read_to_string(path)?;
-        text.truncate(text.trim_end_matches(['\r', '\n']).len());
-        Ok(Secret(text))
+    pub fn read_file(path: &Path) -> io::Result<Secret> {
+        let invalid = |what: String| io::Error::new(ErrorKind::InvalidData, what);
+        let mut bytes = Zeroizing::new([0; LONGEST_FILE + 1]);
+        let length = fill(&mut bytes[..], &mut File::open(path)?)?;
+        if length > LONGEST_FILE {
+            return Err(invalid(format!("it has more than {LONGEST_FILE} bytes")));
+        }
+        let text = std::str::from_utf8(&bytes[..length]).map_err(|_| invalid("it is not valid UTF-8".to_owned()))?;
+        Ok(Secret::joined(&[text.trim_end_matches(['\r', '\n'])]))
     }
+}
+
+/// Reads up to the end or until the buffer is full; returns how much.
+fn fill(buffer: &mut [u8], input: &mut impl Read) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match input.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
 }
 
 /// A secret that may change while we run: Kubernetes writes a changed Secret into its volume's files.
@@ -141,6 +197,63 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert_eq!(password.current(), Secret::new("new"));
         assert!(!format!("{password:?}").contains("new"), "{password:?}");
+    }
+
+    /// A device has no end.
+    #[test]
+    fn a_file_is_read_within_a_bound_and_must_be_text() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = || Secret::read(Some(file.path()), "MYSQLSET_TEST_UNSET").map_err(|error| error.to_string());
+        std::fs::write(file.path(), "x".repeat(LONGEST_FILE)).unwrap();
+        assert_eq!(read().unwrap().unwrap().reveal().len(), LONGEST_FILE);
+        std::fs::write(file.path(), "x".repeat(LONGEST_FILE + 1)).unwrap();
+        assert!(read().unwrap_err().contains("more than 4096 bytes"));
+        std::fs::write(file.path(), b"s3cret\xff").unwrap();
+        let error = read().unwrap_err();
+        assert!(error.contains("not valid UTF-8") && !error.contains("s3cret"), "{error}");
+        let error = Secret::read_file(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.to_string().contains("more than 4096 bytes"), "{error}");
+    }
+
+    #[test]
+    fn texts_are_joined_and_escaped() {
+        assert_eq!(Secret::joined(&["a", "", "bc"]).reveal(), "abc");
+        assert_eq!(Secret::separated(&[Secret::new("a"), Secret::new("b")], ", ").reveal(), "a, b");
+        let escaped = |text: &str| Secret::new(text).escaped(|c| (c == 'é').then_some("!")).reveal().to_owned();
+        assert_eq!((escaped("é"), escaped("aéé"), escaped("béc")), ("!é".into(), "a!é!é".into(), "b!éc".into()));
+        assert_eq!((escaped(""), escaped("abc")), (String::new(), "abc".into()));
+    }
+
+    const LONG: usize = 512;
+
+    /// How often the word is in what lies at an address of this process. The kernel says so, whoever owns that memory now;
+    /// none is taken meanwhile, which could be the same.
+    fn words_at(memory: &File, address: usize) -> usize {
+        use std::os::unix::fs::FileExt as _;
+        let mut bytes = [0; LONG];
+        memory.read_exact_at(&mut bytes, address as u64).unwrap();
+        bytes.windows(6).filter(|window| window == b"geheim").count()
+    }
+
+    /// The allocator keeps what is so long mapped, and writes to its first bytes alone.
+    #[test]
+    fn what_is_dropped_is_wiped() {
+        let memory = File::open("/proc/self/mem").unwrap();
+        let text = "geheim! ".repeat(LONG / 8);
+        let left_of = |secret: Secret| {
+            let address = secret.reveal().as_ptr() as usize;
+            assert_eq!(words_at(&memory, address), LONG / 8, "the test sees the memory");
+            drop(secret);
+            words_at(&memory, address)
+        };
+        assert_eq!(left_of(Secret::new(text.clone())), 0, "new");
+        assert_eq!(left_of(Secret::new(text.clone()).clone()), 0, "a copy");
+        assert_eq!(left_of(Secret::joined(&[&text, "!"])), 0, "joined");
+        assert_eq!(left_of(Password::fixed(text.clone()).current()), 0, "a password");
+        let address = text.as_ptr() as usize;
+        drop(text);
+        let left = words_at(&memory, address);
+        assert!(left > LONG / 16, "a plain text is not wiped, or this test could not fail: {left}");
     }
 
     #[test]

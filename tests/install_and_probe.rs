@@ -120,6 +120,34 @@ fn ready_may_depend_on_the_lag() {
     assert_eq!((code, answer.contains("31")), (Some(1), true), "{answer}");
 }
 
+/// What cannot be understood is no word that no clone is served.
+#[test]
+fn drain_waits_for_a_sidecar_whose_status_makes_no_sense() {
+    let drain = |status: &[u8]| {
+        let answer =
+            [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", status.len()).as_bytes(), status].concat();
+        let sidecar = answering(vec![answer; 20]).to_string();
+        run(Command::new(BINARY).args(["drain", "--drain-timeout", "1", "--sidecar", &sidecar])).0
+    };
+    assert_eq!(drain(b"{\"donating\": false}"), Some(0));
+    for status in [
+        "[".repeat(500_000),
+        r#"{"donating":"#.repeat(50_000),
+        format!(r#"{{"donating": false, "x": "{}"}}"#, "x".repeat(2 << 20)),
+        r#"{"donating": "false"}"#.to_owned(),
+        r#"{"donating": 0}"#.to_owned(),
+        r#"{"donating": false, "donating": true}"#.to_owned(),
+        r#"{"donating": false, "x": 1e999}"#.to_owned(),
+        r#"{"donating": false, "x": "\ud800"}"#.to_owned(),
+        r#"{"donating": false} x"#.to_owned(),
+        "[]".to_owned(),
+        String::new(),
+    ] {
+        assert_eq!(drain(status.as_bytes()), Some(1), "{}", &status[..status.len().min(60)]);
+    }
+    assert_eq!(drain(b"{\"donating\": false, \"x\": \"\xff\"}"), Some(1));
+}
+
 #[test]
 fn what_has_not_come_up_yet_is_asked_again_and_what_was_ready_is_not() {
     let unavailable = |words: &str| http("503 Service Unavailable", words);

@@ -9,7 +9,6 @@
 //! `/proc/self/fd/N`, which only its own user can.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -18,14 +17,16 @@ use anyhow::{Result, ensure};
 use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 
-/// The text of an options file.
+use crate::secret::Secret;
+
+/// The text of an options file, with the password in it.
 #[derive(Default)]
-pub struct Options(String);
+pub struct Options(Secret);
 
 impl Options {
     /// What follows is of this group.
     pub fn group(&mut self, name: &str) {
-        let _ = writeln!(self.0, "[{name}]");
+        self.add(&["[", name, "]\n"]);
     }
 
     /// An option, its value quoted and escaped as the servers' options files want it.
@@ -34,9 +35,15 @@ impl Options {
             !value.contains(['\n', '\r', '\0']),
             "a value of {name} with a line end can't be passed to the backup tool"
         );
-        let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\'', "\\'");
-        let _ = writeln!(self.0, "{name}=\"{escaped}\"");
+        let escaped =
+            Secret::joined(&[value]).escaped(|character| matches!(character, '\\' | '"' | '\'').then_some("\\"));
+        self.add(&[name, "=\"", escaped.reveal(), "\"\n"]);
         Ok(())
+    }
+
+    /// Never grows in its place, where it would leave its shorter copy behind.
+    fn add(&mut self, pieces: &[&str]) {
+        self.0 = Secret::joined(&[&[self.0.reveal()], pieces].concat());
     }
 }
 
@@ -50,7 +57,7 @@ impl OptionsFile {
         // The tools ignore an options file that everyone may write.
         fchmod(&memory, Mode::RUSR)?;
         let mut file = File::from(memory);
-        file.write_all(options.0.as_bytes())?;
+        file.write_all(options.0.reveal().as_bytes())?;
         fcntl_setfd(&file, FdFlags::empty())?;
         Ok(OptionsFile(file))
     }

@@ -4,8 +4,9 @@
 //! A sidecar that ends takes its whole pod out of the Services. So once the ports are bound nothing but SIGTERM or
 //! SIGINT ends it; a part that fails is started again.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -25,6 +26,9 @@ use crate::replication;
 use crate::scratch;
 use crate::settings::Sidecar;
 use crate::status::Status;
+
+/// Before the way of this pod's own containers is tried for again.
+const DOOR_PAUSE: Duration = Duration::from_secs(2);
 
 /// Before a part that failed is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -52,10 +56,12 @@ async fn live(settings: Arc<Sidecar>) -> Result<Outcome> {
     let is_open = settings.peering.secret.is_none();
     let pages = Arc::new(Pages::new(status.clone(), metrics.clone(), is_open)?);
     supervise("orphans", pid1::reap_orphans);
-    if let Some(door) = open_door(&settings) {
-        let pages = pages.clone();
-        supervise("own pod", move || http::serve_own_pod(door.clone(), pages.clone()));
-    }
+    let door = Arc::new(OnceLock::new());
+    open_door(&settings, &door);
+    supervise("own pod", {
+        let (settings, pages) = (settings.clone(), pages.clone());
+        move || serve_own_pod(settings.clone(), door.clone(), pages.clone())
+    });
     supervise("http", move || http::serve(http.clone(), pages.clone()));
     supervise("replication", {
         let (settings, status) = (settings.clone(), status.clone());
@@ -84,12 +90,25 @@ where
 }
 
 /// Probes and hooks of this pod come by it. Without it they fall back on the port, where they learn less.
-fn open_door(settings: &Sidecar) -> Option<Arc<Door>> {
+fn open_door(settings: &Sidecar, door: &OnceLock<Arc<Door>>) {
     match Door::open(settings.http_listen.port(), &settings.data_dir) {
-        Ok(door) => Some(Arc::new(door)),
+        Ok(open) => drop(door.set(Arc::new(open))),
         Err(error) => {
             warn!(OwnPodShutOut, %error, "this pod's own containers cannot be told from strangers: drain does not hold clones back");
-            None
+        }
+    }
+}
+
+/// Another process may have its name, of an earlier sidecar or of a stranger in the pod: it is tried for as long as that lasts.
+async fn serve_own_pod(settings: Arc<Sidecar>, door: Arc<OnceLock<Arc<Door>>>, pages: Arc<Pages>) -> Infallible {
+    loop {
+        if let Some(door) = door.get() {
+            return http::serve_own_pod(door.clone(), pages).await;
+        }
+        tokio::time::sleep(DOOR_PAUSE).await;
+        if let Ok(open) = Door::open(settings.http_listen.port(), &settings.data_dir) {
+            let _ = door.set(Arc::new(open));
+            info!(OwnPodReached, "this pod's own containers have their way to the sidecar");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod clone_record;
 mod fault;
+mod set_id;
 mod why;
 
 use std::collections::BTreeSet;
@@ -18,8 +19,10 @@ use crate::backup_tool::received_log::ReceivedLog;
 use crate::durable;
 use crate::exit::{self, Reason};
 use crate::position::Position;
+use crate::wire::text::in_one_line;
 pub use clone_record::{CloneRecord, ListedBy, PluginCopy, Unproven};
 pub use fault::ApplierFault;
+pub use set_id::SetId;
 pub use why::Why;
 
 /// The journal's name, in a data directory and in a stage.
@@ -74,23 +77,6 @@ impl fmt::Display for State {
             State::Configured => "configured",
             State::Replicating => "replicating",
         })
-    }
-}
-
-/// Which set data belong to: made once by ordinal 0, carried by every clone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetId(String);
-
-impl SetId {
-    /// A new identity: 128 random bits in hexadecimal.
-    pub fn random() -> Result<SetId> {
-        Ok(SetId(format!("{:032x}", u128::from_le_bytes(crate::random::bytes()?))))
-    }
-}
-
-impl fmt::Display for SetId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
@@ -260,6 +246,8 @@ impl Journal {
             Err(error) => return Err(exit::disk_error(error, format!("reading {}", path.display()))),
         };
         let unreadable = |error: serde_json::Error| {
+            // Its words quote the file's.
+            let error = in_one_line(&error.to_string());
             Reason::Journal.error(format!(
                 "the journal {} cannot be understood ({error}): the data are left alone; \
                  see \"the journal\" in the README",
@@ -365,6 +353,41 @@ mod tests {
             let error = Journal::read(directory.path()).unwrap_err();
             assert_eq!(reason_of(&error), Some(Reason::Journal), "{text}");
         }
+    }
+
+    /// A volume comes from somewhere.
+    #[test]
+    fn a_hostile_journal_is_refused_in_one_short_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let whole = |more: &str| format!(r#"{{"version":1,"state":"complete","since":0{more}}}"#);
+        let long = "x".repeat(1 << 20);
+        for text in [
+            "[".repeat(1 << 20),
+            r#"{"a":"#.repeat(100_000),
+            "9".repeat(1 << 20),
+            whole(r#","state":"replicating""#),
+            whole(&format!(r#","set_id":"{long}""#)),
+            whole(r#","set_id":"\ud800""#),
+            whole(r#","set_id":"a\nFORGED""#),
+            whole(r#","ordinal":4294967296"#),
+            whole(r#","ordinal":-1"#),
+            whole(r#","lineage":[]"#),
+            whole(r#","clone":{"bytes":18446744073709551616}"#),
+            whole(&format!(r#","lineage":{{"id":"00","began_at":{{"by":"{long}"}}}}"#)),
+            r#"{"version":1,"state":"x\nFORGED","since":0}"#.to_owned(),
+            r#"{"version":1e30,"state":"complete","since":0}"#.to_owned(),
+            "\u{feff}{}".to_owned(),
+        ] {
+            std::fs::write(directory.path().join(FILE_NAME), &text).unwrap();
+            let error = format!("{:#}", Journal::read(directory.path()).unwrap_err());
+            let shown = &text[..text.len().min(80)];
+            assert!(error.len() < 4000 && !error.contains(char::is_control), "{shown}: {} bytes", error.len());
+        }
+        std::fs::write(directory.path().join(FILE_NAME), b"{\"version\":1,\"state\":\"\xff\"}").unwrap();
+        assert!(Journal::read(directory.path()).is_err());
+        let file = std::fs::File::create(directory.path().join(FILE_NAME)).unwrap();
+        file.set_len(LARGEST + 1).unwrap();
+        assert!(Journal::read(directory.path()).is_err());
     }
 
     #[test]

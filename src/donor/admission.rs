@@ -21,7 +21,7 @@ use crate::deadline::DeadlineReader;
 use crate::event::{Event, info};
 use crate::heap;
 use crate::metrics::Metrics;
-use crate::places::Place;
+use crate::places::{Origin, Place};
 use crate::secret::Secret;
 use crate::wire::auth::{Side, Transcript};
 use crate::wire::frame::{self, Kind, WireError};
@@ -82,7 +82,7 @@ impl From<WireError> for Ended {
     }
 }
 
-/// A place that may be lost, until the peer has proven itself or has the turn.
+/// A place that may be lost, until the peer has the turn. Who has proven itself has one that no stranger takes.
 struct Held<'a> {
     place: Option<Place>,
     metrics: &'a Metrics,
@@ -118,7 +118,7 @@ pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: 
         }
     };
     if said.secret.is_some() {
-        place.place = None;
+        place.place = Some(donor.proven.take(Origin::Pod(hello.pod())));
     }
     if let Err(ended) = check_set(&donor, &hello) {
         place.keep(end(&donor, &mut stream, Some(said), ended)).await;
@@ -205,10 +205,11 @@ async fn end(donor: &Donor, stream: &mut tokio::net::TcpStream, said: Option<Sai
     }
 }
 
-/// What strangers hear takes no more than so many lines.
+/// What is refused takes no more than so many lines.
 pub fn tell_refusal(donor: &Donor, refusal: &Refusal, is_proven: bool) {
     donor.metrics.refused(refusal.why);
-    if is_proven || donor.lines.may_say() {
+    let lines = if is_proven { &donor.lines_of_peers } else { &donor.lines };
+    if lines.may_say() {
         info!(= refusal.event, why = refusal.why.name(), "refused: {}", refusal.text);
     }
 }

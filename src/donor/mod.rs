@@ -59,6 +59,9 @@ use slowness::Waiting;
 /// from its own address leaves it 64.
 const UNPROVEN: usize = 128;
 
+/// And of peers that have proven themselves, but for the one that holds the turn. A pod that was taken over knows the secret.
+const PROVEN: usize = 128;
+
 /// After an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -76,8 +79,11 @@ pub struct Donor {
     guesses: Guesses,
     answers: Arc<Answers>,
     waiting: Arc<Waiting>,
+    proven: Arc<Places>,
     /// About strangers.
     lines: Lines,
+    /// About peers that have proven themselves.
+    lines_of_peers: Lines,
     stopping: AtomicBool,
     tool: OnceLock<BackupTool>,
 }
@@ -93,7 +99,9 @@ impl Donor {
             guesses: Guesses::default(),
             answers: Arc::default(),
             waiting: Arc::default(),
-            lines: Lines::default(),
+            proven: Places::new(PROVEN),
+            lines: Lines::of_strangers(),
+            lines_of_peers: Lines::of_peers(),
             stopping: AtomicBool::new(false),
             tool: OnceLock::new(),
         })
@@ -170,7 +178,11 @@ pub async fn serve(donor: Arc<Donor>, port: ClonePort, stop: impl Future<Output 
     loop {
         tokio::select! {
             () = &mut stop => break,
-            () = accept_one(&donor, &port, &places, &mut sessions, &mut said) => {}
+            () = accept_one(&donor, &port, &places, &mut sessions, &mut said) => {
+                // Those that were accepted have their turn first, and those that were cut end: a runtime with one thread calls
+                // its first future more often than it comes through its other tasks, and they would become ever more.
+                tokio::task::yield_now().await;
+            }
             _ = period.tick() => tell_unsaid(&donor),
         }
         while sessions.try_join_next().is_some() {}
@@ -189,7 +201,7 @@ async fn end_orphans(donor: Arc<Donor>) {
 }
 
 fn tell_unsaid(donor: &Donor) {
-    let unsaid = donor.lines.take_unsaid();
+    let unsaid = donor.lines.take_unsaid() + donor.lines_of_peers.take_unsaid();
     if unsaid > 0 {
         info!(
             DonorStrangers,
@@ -210,11 +222,9 @@ async fn accept_one(
     match port.accept().await {
         Ok((stream, peer)) => {
             said.clear();
-            let place = places.take(peer.ip());
+            let place = places.take(peer.ip().into());
             let handling = admission::handle(donor.clone(), stream, peer.ip(), place);
             sessions.spawn(handling.instrument(info_span!("clone", %peer)));
-            // Whoever lost its place to this one closes its connection first.
-            tokio::task::yield_now().await;
         }
         Err(error) => {
             if said.is_news_of(&Event::DonorAcceptFailed.because(&error)) {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -92,7 +92,7 @@ pub async fn serve(listener: Arc<Listener>, pages: Arc<Pages>) -> Infallible {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 said.clear();
-                let (pages, mut place) = (pages.clone(), places.take(peer.ip()));
+                let (pages, mut place) = (pages.clone(), places.take(peer.ip().into()));
                 tokio::spawn(async move {
                     tokio::select! {
                         () = converse(stream, Asker::Anyone, pages) => {}
@@ -230,7 +230,10 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 fn page(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // A page behind a link is nothing that a browser keeps.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

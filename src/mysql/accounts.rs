@@ -7,9 +7,10 @@
 use std::fmt::Write;
 
 use sha1::{Digest, Sha1};
+use zeroize::Zeroize;
 
 use super::dialect::{Dialect, Statement};
-use super::literal;
+use super::{literal, secret_literal};
 use crate::secret::Secret;
 use crate::settings::Purpose;
 
@@ -40,18 +41,17 @@ impl Dialect {
         let accounts: Vec<String> = hosts.iter().map(|host| account(user, host)).collect();
         let mut statements = Vec::new();
         for account in accounts.iter().filter(|_| purpose != Purpose::Root) {
-            let text = format!("CREATE USER IF NOT EXISTS {account} {} {NEVER_EXPIRES}", self.identified_by(unknown));
-            statements.push(Statement::with_password(text, "CREATE USER"));
+            statements.push(create_user(account, &self.identified_by(unknown)));
             for (privileges, on) in self.privileges(purpose) {
                 statements.push(Statement::new(format!("GRANT {privileges} ON {on} TO {account}"), "GRANT"));
             }
         }
         let proof = self.identified_by(password);
-        let changes: Vec<String> = accounts.iter().map(|account| format!("{account} {proof}")).collect();
+        let changes: Vec<Secret> =
+            accounts.iter().map(|account| Secret::joined(&[account, " ", proof.reveal()])).collect();
         if !changes.is_empty() {
             let lasts = if purpose == Purpose::Root { String::new() } else { format!(" {NEVER_EXPIRES}") };
-            statements
-                .push(Statement::with_password(format!("ALTER USER {}{lasts}", changes.join(", ")), "ALTER USER"));
+            statements.push(alter_user(&Secret::separated(&changes, ", "), &lasts));
         }
         statements
     }
@@ -61,14 +61,11 @@ impl Dialect {
     /// [`Self::set_own_password`], sets the right one, which is logged as its hash only, and gets its [`Self::grants`]. One
     /// of the same name from another host can't do so, and goes.
     pub fn open_account_strictly(self, purpose: Purpose, user: &str, unknown: &Secret) -> Vec<Statement> {
-        let by_password = format!("IDENTIFIED BY {} {NEVER_EXPIRES}", literal(unknown.reveal()));
+        let by_password = identified_by_text(unknown);
         let open = |host: String| {
             let account = account(user, &host);
-            let text = format!("CREATE USER IF NOT EXISTS {account} {by_password}");
-            [
-                Statement::with_password(text, "CREATE USER"),
-                Statement::with_password(format!("ALTER USER {account} {by_password}"), "ALTER USER"),
-            ]
+            let changed = Secret::joined(&[&account, " ", by_password.reveal()]);
+            [create_user(&account, &by_password), alter_user(&changed, &format!(" {NEVER_EXPIRES}"))]
         };
         self.hosts(purpose).into_iter().flat_map(open).collect()
     }
@@ -103,7 +100,8 @@ impl Dialect {
 
     /// Sets the password of the account that says it. (MariaDB only.)
     pub fn set_own_password(password: &Secret) -> Statement {
-        Statement::with_password(format!("SET PASSWORD = PASSWORD({})", literal(password.reveal())), "SET PASSWORD")
+        let password = secret_literal(password);
+        Statement::with_password(Secret::joined(&["SET PASSWORD = PASSWORD(", password.reveal(), ")"]), "SET PASSWORD")
     }
 
     /// Asks an account what it was created as, itself included in what it may see.
@@ -197,12 +195,27 @@ impl Dialect {
 
     /// MariaDB writes such statements into its binary log as they are, MySQL without the password (reference manual,
     /// "Passwords and Logging"): MariaDB gets what it keeps of a password, and never sees the password itself.
-    fn identified_by(self, password: &Secret) -> String {
+    fn identified_by(self, password: &Secret) -> Secret {
         match self {
-            Dialect::Mariadb => format!("IDENTIFIED VIA mysql_native_password USING '{}'", native_hash(password)),
-            Dialect::Mysql { .. } => format!("IDENTIFIED BY {}", literal(password.reveal())),
+            Dialect::Mariadb => {
+                Secret::joined(&["IDENTIFIED VIA mysql_native_password USING '", native_hash(password).reveal(), "'"])
+            }
+            Dialect::Mysql { .. } => identified_by_text(password),
         }
     }
+}
+
+fn identified_by_text(password: &Secret) -> Secret {
+    Secret::joined(&["IDENTIFIED BY ", secret_literal(password).reveal()])
+}
+
+fn create_user(account: &str, proof: &Secret) -> Statement {
+    let pieces = ["CREATE USER IF NOT EXISTS ", account, " ", proof.reveal(), " ", NEVER_EXPIRES];
+    Statement::with_password(Secret::joined(&pieces), "CREATE USER")
+}
+
+fn alter_user(changes: &Secret, lasts: &str) -> Statement {
+    Statement::with_password(Secret::joined(&["ALTER USER ", changes.reveal(), lasts]), "ALTER USER")
 }
 
 /// The list of a grant that is on something; servers quote names.
@@ -217,12 +230,15 @@ fn account(user: &str, host: &str) -> String {
 }
 
 /// What `PASSWORD()` makes of it: an asterisk and the hexadecimal SHA-1 of its SHA-1.
-fn native_hash(password: &Secret) -> String {
-    let hash = Sha1::digest(Sha1::digest(password.reveal()));
-    hash.iter().fold("*".to_owned(), |mut text, byte| {
+fn native_hash(password: &Secret) -> Secret {
+    let mut once = Sha1::digest(password.reveal());
+    let mut text = String::with_capacity(1 + 2 * once.len());
+    text.push('*');
+    for byte in Sha1::digest(once) {
         let _ = write!(text, "{byte:02X}");
-        text
-    })
+    }
+    once.as_mut_slice().zeroize();
+    Secret::new(text)
 }
 
 #[cfg(test)]
@@ -232,7 +248,7 @@ mod tests {
     fn texts(dialect: Dialect, purpose: Purpose) -> Vec<String> {
         let hosts = dialect.hosts(purpose);
         let statements = dialect.keep_account(purpose, "it's", &hosts, &Secret::new("password"), &Secret::new("x"));
-        statements.into_iter().map(|statement| statement.text).collect()
+        statements.iter().map(|statement| statement.text().to_owned()).collect()
     }
 
     #[test]
@@ -272,9 +288,9 @@ mod tests {
         let [statement] = &statements[..] else { panic!("{statements:?}") };
         let start = "ALTER USER 'root'@'%' IDENTIFIED VIA mysql_native_password USING '*";
         assert!(
-            statement.text.starts_with(start) && statement.text.contains("', 'root'@'localhost' "),
+            statement.text().starts_with(start) && statement.text().contains("', 'root'@'localhost' "),
             "{}",
-            statement.text
+            statement.text()
         );
     }
 
@@ -294,16 +310,16 @@ mod tests {
     fn a_strict_server_logs_no_password_that_is_good_for_anything() {
         let open = Dialect::Mariadb.open_account_strictly(Purpose::Backup, "backup", &Secret::new("unknown"));
         let grant = Dialect::Mariadb.grants(Purpose::Backup, "backup", "127.0.0.1");
-        assert!(open.iter().all(|statement| statement.text.contains("'unknown'")), "{open:?}");
-        assert!(open.iter().all(|statement| !statement.text.contains("GRANT")), "{open:?}");
-        assert!(grant.iter().all(|statement| statement.text.starts_with("GRANT ")), "{grant:?}");
+        assert!(open.iter().all(|statement| statement.text().contains("'unknown'")), "{open:?}");
+        assert!(open.iter().all(|statement| !statement.text().contains("GRANT")), "{open:?}");
+        assert!(grant.iter().all(|statement| statement.text().starts_with("GRANT ")), "{grant:?}");
     }
 
     #[test]
     fn accounts_from_elsewhere_get_no_power_over_others() {
         let exempt = |dialect: Dialect, purpose| {
             let statements = dialect.exempt_account(purpose, "a");
-            statements.into_iter().map(|statement| statement.text).collect::<Vec<_>>()
+            statements.iter().map(|statement| statement.text().to_owned()).collect::<Vec<_>>()
         };
         let here = ["127.0.0.1", "::1"].map(|host| format!("GRANT CONNECTION ADMIN ON *.* TO 'a'@'{host}'"));
         assert_eq!(exempt(Dialect::Mariadb, Purpose::Backup), here);

@@ -15,8 +15,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::aria::Tables;
-use super::literal;
+use super::{literal, secret_literal};
 use crate::position::Position;
+use crate::secret::Secret;
 use crate::settings::{Account, HostPort};
 
 /// The latest series whose statements and words were tried here. MySQL counts by years from 26.1 on.
@@ -48,7 +49,7 @@ pub enum Dialect {
 /// A statement, and what stands for it in errors and logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    pub text: String,
+    text: Secret,
     pub what: &'static str,
     /// Then a server's error text is not passed on: servers quote what they refuse.
     pub holds_password: bool,
@@ -56,11 +57,21 @@ pub struct Statement {
 
 impl Statement {
     pub fn new(text: impl Into<String>, what: &'static str) -> Statement {
-        Statement { text: text.into(), what, holds_password: false }
+        Statement { text: Secret::new(text), what, holds_password: false }
     }
 
-    pub fn with_password(text: impl Into<String>, what: &'static str) -> Statement {
-        Statement { holds_password: true, ..Statement::new(text, what) }
+    pub fn with_password(text: Secret, what: &'static str) -> Statement {
+        Statement { text, what, holds_password: true }
+    }
+
+    /// For one that holds a password of which the server's errors say nothing.
+    pub fn with_password_that_is_not_quoted(text: Secret, what: &'static str) -> Statement {
+        Statement { text, what, holds_password: false }
+    }
+
+    /// For the server.
+    pub fn text(&self) -> &str {
+        self.text.reveal()
     }
 }
 
@@ -268,14 +279,15 @@ impl Dialect {
     /// Points the server at its source, from `position` where that is a file and offset, else by GTID.
     pub fn change_source(self, source: &HostPort, account: &Account, position: &Position) -> Statement {
         let word = if self.says_replica() { "SOURCE" } else { "MASTER" };
-        let mut settings = vec![
-            format!("{word}_HOST = {}", literal(&source.host)),
-            format!("{word}_PORT = {}", source.port),
-            format!("{word}_USER = {}", literal(&account.user)),
-            format!("{word}_PASSWORD = {}", literal(account.password.current().reveal())),
-            // The servers' default is a minute, in which a restarted primary's replicas would stand still.
-            format!("{word}_CONNECT_RETRY = 5"),
-        ];
+        let password = secret_literal(&account.password.current());
+        let place = format!(
+            " TO {word}_HOST = {}, {word}_PORT = {}, {word}_USER = {}, {word}_PASSWORD = ",
+            literal(&source.host),
+            source.port,
+            literal(&account.user)
+        );
+        // The servers' default is a minute, in which a restarted primary's replicas would stand still.
+        let mut settings = vec![format!("{word}_CONNECT_RETRY = 5")];
         settings.extend(self.retries(word));
         settings.extend(self.public_key(word));
         settings.extend(self.certificate(account));
@@ -288,13 +300,11 @@ impl Dialect {
             Position::MariadbGtid { .. } | Position::MysqlGtid { .. } => settings.push(self.use_gtid(word, true)),
         }
         let settings = settings.join(", ");
+        let text = |verb: &str| Secret::joined(&[verb, &place, password.reveal(), ", ", &settings]);
         if self.says_replica() {
-            Statement::with_password(
-                format!("CHANGE REPLICATION SOURCE TO {settings}"),
-                "CHANGE REPLICATION SOURCE TO …",
-            )
+            Statement::with_password(text("CHANGE REPLICATION SOURCE"), "CHANGE REPLICATION SOURCE TO …")
         } else {
-            Statement::with_password(format!("CHANGE MASTER TO {settings}"), "CHANGE MASTER TO …")
+            Statement::with_password(text("CHANGE MASTER"), "CHANGE MASTER TO …")
         }
     }
 
@@ -309,14 +319,14 @@ impl Dialect {
 
     /// Sets the password for the source and what hangs on it, and nothing else: the position stays.
     pub fn change_password(self, account: &Account) -> Statement {
-        let password = literal(account.password.current().reveal());
+        let password = secret_literal(&account.password.current());
         if self.says_replica() {
-            let text = format!("CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD = {password}");
+            let text = Secret::joined(&["CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD = ", password.reveal()]);
             Statement::with_password(text, "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD")
         } else {
-            let settings = [Some(format!("MASTER_PASSWORD = {password}")), self.certificate(account)];
-            let settings = settings.into_iter().flatten().collect::<Vec<_>>().join(", ");
-            Statement::with_password(format!("CHANGE MASTER TO {settings}"), "CHANGE MASTER TO MASTER_PASSWORD")
+            let certificate = self.certificate(account).map(|setting| format!(", {setting}")).unwrap_or_default();
+            let text = Secret::joined(&["CHANGE MASTER TO MASTER_PASSWORD = ", password.reveal(), &certificate]);
+            Statement::with_password(text, "CHANGE MASTER TO MASTER_PASSWORD")
         }
     }
 
@@ -413,10 +423,10 @@ mod tests {
             (mysql(5, 6, 51), None),
         ] {
             let [variables, transactions] = dialect.session_settings();
-            assert!(variables.text.contains("sql_select_limit = 18446744073709551615"), "{}", variables.text);
-            assert_eq!(variables.text.contains("max_"), time.is_some(), "{}", variables.text);
-            assert!(time.is_none_or(|time| variables.text.contains(time)), "{}", variables.text);
-            assert_eq!(transactions.text, "SET SESSION TRANSACTION READ WRITE");
+            assert!(variables.text().contains("sql_select_limit = 18446744073709551615"), "{}", variables.text());
+            assert_eq!(variables.text().contains("max_"), time.is_some(), "{}", variables.text());
+            assert!(time.is_none_or(|time| variables.text().contains(time)), "{}", variables.text());
+            assert_eq!(transactions.text(), "SET SESSION TRANSACTION READ WRITE");
         }
     }
 
@@ -425,7 +435,7 @@ mod tests {
         let limit = Duration::from_secs(5);
         let named = Tables::Named(["`app`.`a`".to_owned(), "`app`.`b`".to_owned()].into());
         let statements = Dialect::Mariadb.flush_aria(&named, limit);
-        assert_eq!(statements[1].text, "FLUSH NO_WRITE_TO_BINLOG TABLES `app`.`a`, `app`.`b`");
+        assert_eq!(statements[1].text(), "FLUSH NO_WRITE_TO_BINLOG TABLES `app`.`a`, `app`.`b`");
         assert_eq!(Dialect::Mariadb.flush_aria(&Tables::Named([].into()), limit), []);
     }
 
@@ -433,9 +443,9 @@ mod tests {
     fn mariadb_by_gtid() {
         let (host, account) = source();
         let position = Position::MariadbGtid { slave_pos: "0-100-7".into() };
-        assert_eq!(Dialect::Mariadb.set_reached_gtid(&position)[0].text, "SET GLOBAL gtid_slave_pos = '0-100-7'");
+        assert_eq!(Dialect::Mariadb.set_reached_gtid(&position)[0].text(), "SET GLOBAL gtid_slave_pos = '0-100-7'");
         assert_eq!(
-            Dialect::Mariadb.change_source(&host, &account, &position).text,
+            Dialect::Mariadb.change_source(&host, &account, &position).text(),
             "CHANGE MASTER TO MASTER_HOST = 'mysql-0.mysql', MASTER_PORT = 3306, MASTER_USER = 'repl', \
              MASTER_PASSWORD = 'it''s', MASTER_CONNECT_RETRY = 5, MASTER_USE_GTID = slave_pos"
         );
@@ -448,10 +458,10 @@ mod tests {
         let (host, account) = source();
         let position = Position::MariadbGtid { slave_pos: String::new() };
         let unverified = "MASTER_SSL_VERIFY_SERVER_CERT = 0";
-        assert!(Dialect::Mariadb.change_source(&host, &nobody, &position).text.contains(unverified));
-        assert!(Dialect::Mariadb.change_password(&nobody).text.ends_with(unverified));
-        assert!(!Dialect::Mariadb.change_password(&account).text.contains("SSL"));
-        assert!(!mysql(5, 7, 44).change_password(&nobody).text.contains("SSL"));
+        assert!(Dialect::Mariadb.change_source(&host, &nobody, &position).text().contains(unverified));
+        assert!(Dialect::Mariadb.change_password(&nobody).text().ends_with(unverified));
+        assert!(!Dialect::Mariadb.change_password(&account).text().contains("SSL"));
+        assert!(!mysql(5, 7, 44).change_password(&nobody).text().contains("SSL"));
     }
 
     #[test]
@@ -459,25 +469,26 @@ mod tests {
         let (host, account) = source();
         let position = Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 1575 };
         assert_eq!(
-            mysql(5, 7, 44).change_source(&host, &account, &position).text,
+            mysql(5, 7, 44).change_source(&host, &account, &position).text(),
             "CHANGE MASTER TO MASTER_HOST = 'mysql-0.mysql', MASTER_PORT = 3306, MASTER_USER = 'repl', \
              MASTER_PASSWORD = 'it''s', MASTER_CONNECT_RETRY = 5, MASTER_RETRY_COUNT = 0, \
              MASTER_LOG_FILE = 'mysql-bin.000003', MASTER_LOG_POS = 1575, MASTER_AUTO_POSITION = 0"
         );
-        assert_eq!(mysql(8, 0, 22).start_receiver().text, "START SLAVE IO_THREAD");
-        assert_eq!(mysql(8, 0, 23).start_applier().text, "START REPLICA SQL_THREAD");
+        assert_eq!(mysql(8, 0, 22).start_receiver().text(), "START SLAVE IO_THREAD");
+        assert_eq!(mysql(8, 0, 23).start_applier().text(), "START REPLICA SQL_THREAD");
     }
 
     #[test]
     fn new_mysql_by_gtid() {
         let (host, account) = source();
         let position = Position::MysqlGtid { executed: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-9".into() };
-        let text = mysql(8, 4, 0).change_source(&host, &account, &position).text;
+        let statement = mysql(8, 4, 0).change_source(&host, &account, &position);
+        let text = statement.text();
         assert!(text.starts_with("CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'mysql-0.mysql'"), "{text}");
         assert!(text.ends_with("GET_SOURCE_PUBLIC_KEY = 1, SOURCE_AUTO_POSITION = 1"), "{text}");
         let statements = mysql(8, 4, 0).set_reached_gtid(&position);
-        assert_eq!(statements[0].text, "RESET BINARY LOGS AND GTIDS");
-        assert_eq!(mysql(8, 0, 36).set_reached_gtid(&position)[0].text, "RESET MASTER");
+        assert_eq!(statements[0].text(), "RESET BINARY LOGS AND GTIDS");
+        assert_eq!(mysql(8, 0, 36).set_reached_gtid(&position)[0].text(), "RESET MASTER");
         assert_eq!(mysql(8, 0, 23).show_status(), "SHOW REPLICA STATUS");
     }
 

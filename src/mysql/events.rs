@@ -206,7 +206,7 @@ mod tests {
         let row: NamedRow = row.iter().map(|(name, value)| (name.to_string(), Some(value.to_string()))).collect();
         let event = Event::from_row(&row).unwrap();
         let texts = |change, version| -> Vec<String> {
-            event.altered(change, version).into_iter().map(|statement| statement.text).collect()
+            event.altered(change, version).into_iter().map(|statement| statement.text().to_owned()).collect()
         };
         assert_eq!(
             texts(Change::Disable, (9, 7, 4)),

@@ -12,6 +12,7 @@ pub mod history;
 mod hostile;
 pub mod inventory;
 pub mod left_out;
+mod literals;
 pub mod opening;
 pub mod plugin;
 mod reaching;
@@ -35,6 +36,7 @@ use crate::settings::{Account, HostPort};
 pub use client::ServerError;
 use client::{Address, Client, Error, Login, Table};
 use dialect::{Dialect, Statement};
+pub use literals::{identifier, literal, secret_literal};
 use reaching::{first_that_answers, has_tcp, log_in};
 use refusal::Refusal;
 use status::ReplicationStatus;
@@ -198,9 +200,14 @@ impl Server {
 
     /// The same for one that may take as long as it likes.
     pub async fn execute_at_length(&mut self, statement: &Statement) -> Result<()> {
-        self.connection
-            .run(&statement.text)
-            .await
+        if statement.holds_password {
+            self.log_statements("OFF").await;
+        }
+        let answer = self.connection.run(statement.text()).await;
+        if statement.holds_password {
+            self.log_statements("DEFAULT").await;
+        }
+        answer
             .map_err(|error| match error {
                 Error::Server(error) if error.code == PARSE_ERROR => {
                     anyhow::anyhow!("the server does not understand the statement (error {PARSE_ERROR})")
@@ -212,6 +219,20 @@ impl Server {
                 other => innermost(other),
             })
             .context(statement.what)
+    }
+
+    /// MariaDB writes passwords into its slow log and its general log, where these are on, as they are in the statement; MySQL
+    /// leaves them out itself. An account without SUPER may keep its statements out of the first alone.
+    async fn log_statements(&mut self, value: &str) {
+        if self.dialect != Dialect::Mariadb {
+            return;
+        }
+        for setting in ["slow_query_log", "sql_log_off"] {
+            let value = if setting == "sql_log_off" && value == "OFF" { "ON" } else { value };
+            if let Err(error) = self.connection.run(&format!("SET SESSION {setting} = {value}")).await {
+                debug!("{setting} cannot be set: {error}");
+            }
+        }
     }
 
     /// Runs a query without secrets.
@@ -404,17 +425,6 @@ fn text(value: Option<Vec<u8>>) -> Option<String> {
     value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A text as a literal of SQL, for statements that take no parameters. Right in every `sql_mode` for texts without a
-/// backslash; with one, for all modes but NO_BACKSLASH_ESCAPES, which [`Dialect::session_settings`] turns off.
-pub fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
-/// A name as SQL has it.
-pub fn identifier(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -422,11 +432,6 @@ mod tests {
     use super::fake::Fake;
     use super::*;
     use crate::event::event_of;
-
-    #[test]
-    fn literals_hold_what_would_end_them() {
-        assert_eq!(literal("it's \\ok"), "'it''s \\\\ok'");
-    }
 
     /// What MySQL and MariaDB may ask an account for that they do not know.
     const PLUGINS: [&str; 9] = [

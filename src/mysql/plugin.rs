@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::dialect::{Dialect, Statement};
 use super::storage::Storage;
-use super::{Server, literal};
+use super::{Server, literal, secret_literal};
 use crate::position::Position;
 use crate::secret::Secret;
 use crate::settings::HostPort;
@@ -169,15 +169,10 @@ pub fn settings(donor: &HostPort, rate_limit: Option<u64>, compressed: bool) -> 
 
 /// Fetches a copy into a directory that must not exist.
 pub fn copy(donor: &HostPort, user: &str, password: &Secret, directory: &str) -> Statement {
-    let text = format!(
-        "CLONE INSTANCE FROM {}@{}:{} IDENTIFIED BY {} DATA DIRECTORY = {}",
-        literal(user),
-        literal(&donor.host),
-        donor.port,
-        literal(password.reveal()),
-        literal(directory),
-    );
-    Statement::new(text, "CLONE INSTANCE")
+    let from = format!("CLONE INSTANCE FROM {}@{}:{} IDENTIFIED BY ", literal(user), literal(&donor.host), donor.port);
+    let to = format!(" DATA DIRECTORY = {}", literal(directory));
+    let text = Secret::joined(&[&from, secret_literal(password).reveal(), &to]);
+    Statement::with_password_that_is_not_quoted(text, "CLONE INSTANCE")
 }
 
 /// How far a copy has come that a server fetches.
@@ -276,11 +271,11 @@ mod tests {
         let donor = HostPort { host: "mysql-0.mysql".into(), port: 3306 };
         let statement = copy(&donor, "it's", &Secret::new("geheim"), "/volume/stage");
         assert_eq!(
-            statement.text,
+            statement.text(),
             "CLONE INSTANCE FROM 'it''s'@'mysql-0.mysql':3306 IDENTIFIED BY 'geheim' DATA DIRECTORY = '/volume/stage'"
         );
         assert!(!statement.what.contains("geheim"));
-        assert_eq!(settings(&donor, Some(1), true)[2].text, "SET GLOBAL clone_max_network_bandwidth = 1");
+        assert_eq!(settings(&donor, Some(1), true)[2].text(), "SET GLOBAL clone_max_network_bandwidth = 1");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::settings::{Account, HostPort};
 /// The longest that connecting to one address may take where there are others.
 const ONE_OF_SEVERAL: Duration = Duration::from_secs(2);
 
+/// Of one name that are tried: a name server may make up any number, each of which is silent for as long as it may be.
+const MOST_ADDRESSES: usize = 4;
+
 /// The longest that a name server may take: five seconds are lost where it loses a question.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(15);
 
@@ -40,7 +43,7 @@ async fn look_up(address: &HostPort) -> Result<Vec<HostPort>> {
     let found = found.with_context(|| format!("the name {} does not resolve", address.host))?;
     let mut addresses: Vec<HostPort> = Vec::new();
     for one in found.map(|one| HostPort { host: one.ip().to_string(), port: address.port }) {
-        if !addresses.contains(&one) {
+        if addresses.len() < MOST_ADDRESSES && !addresses.contains(&one) {
             addresses.push(one);
         }
     }

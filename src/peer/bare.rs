@@ -13,7 +13,7 @@ use std::io::{self, BufReader, ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::handshake::{CONNECT_LIMIT, connect};
+use super::connecting::{CONNECT_LIMIT, connect};
 use super::{Place, Silence};
 use crate::settings::HostPort;
 use crate::unpack::Source;

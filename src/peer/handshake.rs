@@ -1,11 +1,11 @@
 //! The handshake, from connecting to the answer.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
+use super::connecting::{CONNECT_LIMIT, connect};
 use super::gathering::GatheringStream;
 use super::{Asker, Place, Questions, Refused, Silence};
 use crate::cli::WireCompression;
@@ -24,12 +24,6 @@ use crate::wire::frame::{self, Kind};
 use crate::wire::message::{Challenge, Hello, Offer, PluginOffer, Proof, Refusal, Report, Wants};
 use crate::wire::packing::ZSTD;
 use crate::wire::preface;
-
-/// To one address. A pod that was deleted a moment ago doesn't answer at all.
-pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// To an address that is followed by others: pods that are there answer in milliseconds.
-const ONE_OF_SEVERAL: Duration = Duration::from_secs(1);
 
 /// For what a donor says at once.
 const CHALLENGE_LIMIT: Duration = Duration::from_secs(20);
@@ -162,33 +156,6 @@ pub fn ask_for_report(
     let _ = stream.set_write_timeout(Some(limit));
     let hello = hello(asker, questions)?;
     converse(asker, hello, &stream, &[Kind::Report], Limits { challenge: limit, all: limit })?.parse()
-}
-
-/// To the first address that answers. Where there are several, one that is silent doesn't take all of the time.
-pub(super) fn connect(place: &Place, limit: Duration) -> Result<TcpStream, Silence> {
-    let addresses: Vec<SocketAddr> = match place {
-        Place::Address(address) => vec![*address],
-        Place::Name(name) => (name.host.as_str(), name.port)
-            .to_socket_addrs()
-            .map_err(|error| Silence::Unreachable(format!("the name {} does not resolve: {error}", name.host)))?
-            .collect(),
-    };
-    let mut failures = Vec::new();
-    for (at, address) in addresses.iter().enumerate() {
-        let is_last = at + 1 == addresses.len();
-        match TcpStream::connect_timeout(address, if is_last { limit } else { limit.min(ONE_OF_SEVERAL) }) {
-            Ok(stream) => return Ok(stream),
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                failures.push(format!("nobody listens at {address}"));
-            }
-            Err(error) => failures.push(format!("{address}: {error}")),
-        }
-    }
-    Err(Silence::Unreachable(if failures.is_empty() {
-        "the name has no address".to_owned()
-    } else {
-        failures.join(", ")
-    }))
 }
 
 /// A message as it came.

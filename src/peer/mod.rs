@@ -1,6 +1,7 @@
 //! The asking half of the protocol in [`crate::wire`], up to the answer: an offer of a clone, or a report.
 
 mod bare;
+mod connecting;
 mod gathering;
 mod handshake;
 #[cfg(test)]

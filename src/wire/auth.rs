@@ -3,6 +3,7 @@
 use anyhow::Result;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroize as _;
 
 use super::preface::Versions;
 use crate::secret::Secret;
@@ -64,10 +65,13 @@ pub fn password_of_plugin(secret: Option<&Secret>, set: &str) -> Secret {
     let mut mac = keyed(secret.map_or(&[][..], |secret| secret.reveal().as_bytes()));
     mac.update(b"mysqlset clone plugin 1");
     mac.update(set.as_bytes());
-    Secret::new(format!("Aa1!{}", hexadecimal(&mac.finalize().into_bytes())))
+    let mut bytes = mac.finalize().into_bytes();
+    let digits = Secret::new(hexadecimal(&bytes));
+    bytes.as_mut_slice().zeroize();
+    Secret::joined(&["Aa1!", digits.reveal()])
 }
 
-/// What makes a link good until then, in seconds since 1970 ([`crate::http`]).
+/// What makes a link good until then, in seconds of its sidecar ([`crate::http`]).
 pub fn link(key: &Secret, end: u64) -> String {
     hexadecimal(&mac_of_link(key, end).finalize().into_bytes())
 }
@@ -94,8 +98,12 @@ pub fn nonce() -> Result<String> {
     Ok(hexadecimal(&crate::random::bytes::<32>()?))
 }
 
+/// In memory that is taken once, for it may be a secret.
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    text.extend(digits.filter_map(|digit| char::from_digit(digit.into(), 16)));
+    text
 }
 
 fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
@@ -103,7 +111,8 @@ fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) || digits.len() > 128 {
         return None;
     }
-    let value = |digit: u8| (digit as char).to_digit(16);
+    // As we write it, and in no other way: a proof that can be changed and stays right is not what was said.
+    let value = |digit: u8| (digit as char).to_digit(16).filter(|_| !digit.is_ascii_uppercase());
     digits.chunks_exact(2).map(|pair| Some((value(pair[0])? * 16 + value(pair[1])?) as u8)).collect()
 }
 
@@ -125,6 +134,7 @@ mod tests {
         let proof = said.prove(&secret, Side::Recipient);
         assert!(said.verify(&secret, Side::Recipient, &proof));
         assert!(!said.verify(&secret, Side::Donor, &proof));
+        assert!(!said.verify(&secret, Side::Recipient, &proof.to_uppercase()), "the same number, said otherwise");
         assert!(!said.verify(&Secret::new("other"), Side::Recipient, &proof));
         assert!(!transcript(&["hello", "other challenge"]).verify(&secret, Side::Recipient, &proof));
         let lowered = preface::receive(&mut &b"MYSQLSET\x01\0\0\0"[..]).unwrap();

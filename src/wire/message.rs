@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Coverage;
-use super::text::{one_line, one_line_each, one_line_if_any};
+use super::text::{one_line, one_line_by_name, one_line_each, one_line_if_any};
 use crate::datadir::journal::{Lineage, SetId};
 use crate::event::Event;
 use crate::position::Position;
@@ -208,7 +208,7 @@ pub struct PluginOffer {
     /// Whether the donor's server has GTID on: then the set that the copy holds is its position.
     pub by_gtid: bool,
     /// Settings that the recipient's own server must share, by name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_line_by_name")]
     pub settings: BTreeMap<String, String>,
     /// Libraries of the plugins that are active there: those must be active on the recipient's own server too.
     #[serde(default)]
@@ -334,11 +334,12 @@ pub struct End {
     /// Bytes of the backup stream.
     pub bytes: u64,
     /// XXH3-128 of what the offer's `digest` says, in hexadecimal.
+    #[serde(deserialize_with = "one_line")]
     pub digest: String,
     /// The backup tool's exit status: always 0.
     pub tool_status: i32,
     /// The binary log position as the tool reported it, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub position: Option<String>,
     /// What the inventory's frames held, where it was offered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -350,6 +351,7 @@ pub struct End {
 pub struct InventoryEnd {
     pub bytes: u64,
     /// XXH3-128 of all of them, in hexadecimal.
+    #[serde(deserialize_with = "one_line")]
     pub digest: String,
 }
 

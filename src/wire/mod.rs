@@ -167,4 +167,6 @@ pub mod preface;
 pub mod text;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

@@ -1,9 +1,17 @@
 //! Texts of peers, made fit for log lines, refusals and termination messages.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize as _, Deserializer};
 
 /// The longest text of a peer that is kept, in characters.
 pub const TEXT_LIMIT: usize = 1000;
+
+/// The most names that are kept of a list. A message holds thousands of empty ones, each of which takes more memory than it
+/// had bytes, and comes from strangers in any number.
+const MOST_NAMES: usize = 32;
 
 /// A text of a peer, made fit for a log line and a termination message: a refusal may come from anybody.
 pub fn one_line<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
@@ -12,12 +20,44 @@ pub fn one_line<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error>
 
 /// The same of a text that comes in no message: a peer's server may be quoted in what our own says.
 pub fn in_one_line(text: &str) -> String {
-    let plain = |character: char| if character.is_control() { ' ' } else { character };
+    let plain = |character: char| if is_plain(character) { character } else { ' ' };
     text.chars().take(TEXT_LIMIT).map(plain).collect()
 }
 
+/// Neither a control character, nor one that separates lines, or turns the direction in which a terminal shows the rest.
+fn is_plain(character: char) -> bool {
+    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !character.is_control() && !turns && !matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+/// The same of texts by their names.
+pub fn one_line_by_name<'de, D: Deserializer<'de>>(input: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let texts = BTreeMap::<String, String>::deserialize(input)?;
+    Ok(texts.into_iter().map(|(name, text)| (in_one_line(&name), in_one_line(&text))).collect())
+}
+
 pub fn one_line_each<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
-    Ok(Vec::<String>::deserialize(input)?.iter().map(|text| in_one_line(text)).collect())
+    input.deserialize_seq(Names)
+}
+
+struct Names;
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of names")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+        let mut names = Vec::new();
+        while names.len() < MOST_NAMES {
+            let Some(name) = list.next_element::<String>()? else { return Ok(names) };
+            names.push(in_one_line(&name));
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(names)
+    }
 }
 
 pub fn one_line_if_any<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {

@@ -2,7 +2,8 @@
 //!
 //! `ONLY=condition[,condition]/scenario/server` makes one run, and each part may be left empty for all that there are:
 //! `ONLY=small-packets//` is a condition in every scenario on every server. `LANES=n` run side by side, `MINUTES=n` is
-//! when no more are begun, and `PATIENCE=n` is how many times as long as usual a wait may take. Without `FIELD`, as in `make test`, it is three runs.
+//! when no more are begun, and `PATIENCE=n` is how many times as long as usual a wait may take. `RESUME=1` makes those again that failed, or were not made.
+//! Without `FIELD`, as in `make test`, it is three runs.
 //!
 //! Each run is a process of its own: a server is a process's for its whole life.
 
@@ -76,10 +77,12 @@ fn drive() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let lanes = number("LANES")?.unwrap_or(LANES).clamp(1, runs.len().max(1));
-    let record = if is_whole { Record::new()? } else { Record::read()? };
-    println!("{} runs in {lanes} lanes", runs.len());
+    let goes_on = variable("RESUME").is_some();
+    let record = if is_whole && !goes_on { Record::new()? } else { Record::read()? };
+    let to_make: Vec<Run> = runs.iter().filter(|run| !goes_on || !record.has_passed(run)).cloned().collect();
+    println!("{} runs in {lanes} lanes", to_make.len());
     let limit = Duration::from_secs(60 * number("MINUTES")?.unwrap_or(MINUTES as usize) as u64);
-    let record = work_off(&known, &runs, lanes, limit, record)?;
+    let record = work_off(&known, &to_make, lanes, limit, record)?;
     if is_whole {
         print!("\n{}", record.table(&known));
     } else {

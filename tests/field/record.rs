@@ -86,6 +86,10 @@ impl Record {
         self.write()
     }
 
+    pub fn has_passed(&self, run: &Run) -> bool {
+        matches!(self.0.get(run), Some(Outcome::Passed(_)))
+    }
+
     pub fn has_failed(&self, run: &Run) -> bool {
         matches!(self.0.get(run), Some(Outcome::Failed(_)))
     }

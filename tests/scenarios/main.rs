@@ -51,6 +51,7 @@ mod renumbered;
 mod rolled_back;
 mod scale;
 mod second_set;
+mod secrecy;
 mod server_ids;
 mod set;
 mod shapes;

@@ -1,5 +1,7 @@
 //! The first packet in each direction.
 
+use zeroize::Zeroizing;
+
 use super::fields::Fields;
 use super::proof::Plugin;
 use super::{Error, Result};
@@ -67,9 +69,10 @@ impl Greeting {
     }
 }
 
-pub fn response(greeting: &Greeting, user: &str, plugin: Plugin, proof: &[u8]) -> Result<Vec<u8>> {
+pub fn response(greeting: &Greeting, user: &str, plugin: Plugin, proof: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     let plugins = greeting.capabilities & PLUGINS;
-    let mut packet = Vec::new();
+    // At its full length: one that grows leaves its beginning behind.
+    let mut packet = Zeroizing::new(Vec::with_capacity(64 + user.len() + proof.len() + plugin.name().len()));
     packet.extend_from_slice(&(CAPABILITIES | plugins).to_le_bytes());
     packet.extend_from_slice(&LONGEST_PACKET.to_le_bytes());
     packet.push(CHARACTER_SET);

@@ -16,6 +16,7 @@ use std::path::Path;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use zeroize::Zeroizing;
 
 use fields::Fields;
 use greeting::Greeting;
@@ -193,7 +194,7 @@ impl Client {
     }
 
     async fn begin_answer(&mut self, statement: &str) -> Result<Option<Vec<String>>> {
-        let mut packet = Vec::with_capacity(statement.len() + 1);
+        let mut packet = Zeroizing::new(Vec::with_capacity(statement.len() + 1));
         packet.push(QUERY);
         packet.extend_from_slice(statement.as_bytes());
         self.packets.begin();

@@ -3,6 +3,8 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
+use zeroize::Zeroizing;
+
 use super::{Error, Result};
 
 /// A packet of this length has another one behind it.
@@ -57,7 +59,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
             return Err(Error::Protocol("a statement that is too long"));
         }
         let length = u32::try_from(packet.len()).unwrap_or_default().to_le_bytes();
-        let mut bytes = Vec::with_capacity(packet.len() + 4);
+        // A statement may hold a password.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(packet.len() + 4));
         bytes.extend_from_slice(&[length[0], length[1], length[2], self.sequence]);
         bytes.extend_from_slice(packet);
         self.sequence = self.sequence.wrapping_add(1);

@@ -14,6 +14,7 @@ use curve25519_dalek::scalar::clamp_integer;
 use curve25519_dalek::{EdwardsPoint, Scalar};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::fields::Fields;
 use super::greeting::NONCE;
@@ -58,7 +59,7 @@ impl Plugin {
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    Answer(Vec<u8>),
+    Answer(Zeroizing<Vec<u8>>),
     Wait,
 }
 
@@ -78,16 +79,16 @@ impl<'a> Prover<'a> {
     }
 
     /// What is sent without having been asked.
-    pub fn first(&mut self) -> Result<Vec<u8>> {
+    pub fn first(&mut self) -> Result<Zeroizing<Vec<u8>>> {
         match self.plugin {
             // A greeting's nonce is not long enough for it.
-            Plugin::Ed25519 if self.nonce.len() != LONG_NONCE => Ok(Vec::new()),
+            Plugin::Ed25519 if self.nonce.len() != LONG_NONCE => Ok(Zeroizing::default()),
             _ => self.proof(),
         }
     }
 
     /// The server asks with another plugin.
-    pub fn switch(&mut self, request: &[u8]) -> Result<Vec<u8>> {
+    pub fn switch(&mut self, request: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
         if request.is_empty() {
             return Err(Error::UnknownPlugin("mysql_old_password".to_owned()));
         }
@@ -104,9 +105,9 @@ impl<'a> Prover<'a> {
     pub fn more(&mut self, data: &[u8]) -> Result<Step> {
         if self.wants_key {
             self.wants_key = false;
-            let password: Vec<u8> =
-                self.whole_password().iter().zip(self.nonce.iter().cycle()).map(|(a, b)| a ^ b).collect();
-            return public_key::encrypt(data, &password).map(Step::Answer);
+            let mut covered = self.whole_password();
+            covered.iter_mut().zip(self.nonce.iter().cycle()).for_each(|(byte, cover)| *byte ^= cover);
+            return public_key::encrypt(data, &covered).map(|encrypted| Step::Answer(encrypted.into()));
         }
         match (self.plugin, data) {
             (Plugin::CachingSha2, [KNOWN]) => Ok(Step::Wait),
@@ -115,28 +116,26 @@ impl<'a> Prover<'a> {
         }
     }
 
-    fn proof(&mut self) -> Result<Vec<u8>> {
+    fn proof(&mut self) -> Result<Zeroizing<Vec<u8>>> {
         let password = self.password.as_bytes();
-        Ok(match self.plugin {
+        Ok(Zeroizing::new(match self.plugin {
             Plugin::Ed25519 => signature(password, &self.nonce).to_vec(),
             // No password is no text; to this plugin it is an empty one.
             Plugin::Sha256 if password.is_empty() => vec![0],
             _ if password.is_empty() => Vec::new(),
             Plugin::Native => by_sha1(password, &self.nonce),
             Plugin::CachingSha2 => by_sha256(password, &self.nonce),
-            Plugin::Sha256 => self.password_or_want_key(WANT_KEY),
-        })
+            Plugin::Sha256 => return Ok(self.password_or_want_key(WANT_KEY)),
+        }))
     }
 
-    fn password_or_want_key(&mut self, want_key: u8) -> Vec<u8> {
+    fn password_or_want_key(&mut self, want_key: u8) -> Zeroizing<Vec<u8>> {
         self.wants_key = !self.is_private;
-        if self.is_private { self.whole_password() } else { vec![want_key] }
+        if self.is_private { self.whole_password() } else { vec![want_key].into() }
     }
 
-    fn whole_password(&self) -> Vec<u8> {
-        let mut text = self.password.as_bytes().to_vec();
-        text.push(0);
-        text
+    fn whole_password(&self) -> Zeroizing<Vec<u8>> {
+        [self.password.as_bytes(), &[0]].concat().into()
     }
 }
 
@@ -146,32 +145,37 @@ fn xor(left: &[u8], right: &[u8]) -> Vec<u8> {
 
 /// SHA1(password) XOR SHA1(nonce, SHA1(SHA1(password)))
 fn by_sha1(password: &[u8], nonce: &[u8]) -> Vec<u8> {
-    let once = Sha1::digest(password);
+    let mut once = Sha1::digest(password);
     let twice = Sha1::digest(once);
-    xor(&once, &Sha1::new().chain_update(nonce).chain_update(twice).finalize())
+    let proof = xor(&once, &Sha1::new().chain_update(nonce).chain_update(twice).finalize());
+    once.as_mut_slice().zeroize();
+    proof
 }
 
 /// SHA256(password) XOR SHA256(SHA256(SHA256(password)), nonce)
 fn by_sha256(password: &[u8], nonce: &[u8]) -> Vec<u8> {
-    let once = Sha256::digest(password);
+    let mut once = Sha256::digest(password);
     let twice = Sha256::digest(once);
-    xor(&once, &Sha256::new().chain_update(twice).chain_update(nonce).finalize())
+    let proof = xor(&once, &Sha256::new().chain_update(twice).chain_update(nonce).finalize());
+    once.as_mut_slice().zeroize();
+    proof
 }
 
 /// A signature as RFC 8032 has it, with the password for the private key, whatever its length.
 fn signature(password: &[u8], nonce: &[u8]) -> [u8; 64] {
     let scalar_of = |hash: Sha512| Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
-    let digest = Sha512::digest(password);
-    let (mut secret, prefix) = ([0; 32], &digest[32..]);
-    secret.copy_from_slice(&digest[..32]);
-    let secret = Scalar::from_bytes_mod_order(clamp_integer(secret));
+    let mut digest = Sha512::digest(password);
+    let (mut bytes, prefix) = (Zeroizing::new([0; 32]), &digest[32..]);
+    bytes.copy_from_slice(&digest[..32]);
+    let secret = Zeroizing::new(Scalar::from_bytes_mod_order(clamp_integer(*bytes)));
     let public = EdwardsPoint::mul_base(&secret).compress();
-    let once = scalar_of(Sha512::new().chain_update(prefix).chain_update(nonce));
+    let once = Zeroizing::new(scalar_of(Sha512::new().chain_update(prefix).chain_update(nonce)));
+    digest.as_mut_slice().zeroize();
     let point = EdwardsPoint::mul_base(&once).compress();
     let challenge = scalar_of(Sha512::new().chain_update(point.0).chain_update(public.0).chain_update(nonce));
     let mut signature = [0; 64];
     signature[..32].copy_from_slice(&point.0);
-    signature[32..].copy_from_slice((once + challenge * secret).as_bytes());
+    signature[32..].copy_from_slice((*once + challenge * *secret).as_bytes());
     signature
 }
 
@@ -232,8 +236,8 @@ mod tests {
                     },
                 }
             };
-            assert_eq!(ask(true), b"s3cret\0");
-            assert_eq!(ask(false), [want_key]);
+            assert_eq!(ask(true)[..], b"s3cret\0"[..]);
+            assert_eq!(ask(false)[..], [want_key]);
         }
         let mut prover = Prover::new(Plugin::Native, NONCE.to_vec(), "s3cret", true);
         assert!(matches!(prover.switch(b"mysql_clear_password\0"), Err(Error::UnknownPlugin(_))));

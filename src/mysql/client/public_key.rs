@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use num_bigint::BigUint;
 use sha1::{Digest, Sha1};
+use zeroize::Zeroizing;
 
 use super::fields::Fields;
 use super::{Error, Result};
@@ -79,16 +80,13 @@ fn without_zeros(number: &[u8]) -> &[u8] {
 }
 
 /// OAEP with SHA-1 and no label; `None` where the text is too long.
-fn pad(text: &[u8], length: usize, seed: &[u8; HASH]) -> Option<Vec<u8>> {
+fn pad(text: &[u8], length: usize, seed: &[u8; HASH]) -> Option<Zeroizing<Vec<u8>>> {
     let zeros = length.checked_sub(text.len() + 2 * HASH + 2)?;
-    let mut data = Sha1::digest([]).to_vec();
-    data.resize(HASH + zeros, 0);
-    data.push(1);
-    data.extend_from_slice(text);
+    let mut data = Zeroizing::new([&Sha1::digest([])[..], &vec![0; zeros], &[1], text].concat());
     mask(&mut data, seed);
     let mut seed = *seed;
     mask(&mut seed, &data);
-    Some([&[0], &seed[..], &data].concat())
+    Some([&[0], &seed[..], &data].concat().into())
 }
 
 /// Covers bytes with those that MGF1 makes of a seed.

@@ -1,0 +1,263 @@
+//! Somebody in between, who overhears, replays, reflects or changes what is said.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mysqlset::peer::{Refused, Silence};
+use mysqlset::settings::Peering;
+use mysqlset::wire::frame::{self, Kind};
+use mysqlset::wire::message::{Refusal, Report, Why};
+use mysqlset::wire::preface;
+
+use crate::sidecar::{Sidecar, ask, connect_to, own_address, peering};
+
+/// Relays at once. A message that seems longer than it is takes seconds, and there are some of these.
+const SIDE_BY_SIDE: usize = 24;
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    Recipient,
+    Donor,
+}
+
+/// What is done to what passes.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Nothing,
+    Flip {
+        from: From,
+        at: usize,
+        bit: u8,
+    },
+    /// As long as what it takes the place of.
+    Word {
+        from: From,
+        old: &'static str,
+        new: &'static str,
+    },
+}
+
+impl Change {
+    /// Changes bytes of which the first is the `begin`th.
+    fn make(self, speaker: From, begin: usize, bytes: &mut [u8]) {
+        match self {
+            Change::Flip { from, at, bit } if from == speaker && (begin..begin + bytes.len()).contains(&at) => {
+                bytes[at - begin] ^= 1 << bit;
+            }
+            Change::Word { from, old, new } if from == speaker => {
+                if let Some(at) = bytes.windows(old.len()).position(|window| window == old.as_bytes()) {
+                    bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Both ends' bytes as they were said, in both directions.
+#[derive(Default)]
+struct Said {
+    recipient: Vec<u8>,
+    donor: Vec<u8>,
+}
+
+/// Passes bytes on until their end.
+fn pass(from: From, change: Change, mut input: TcpStream, mut output: TcpStream) -> Vec<u8> {
+    let (mut said, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(count @ 1..) = input.read(&mut buffer) {
+        let begin = said.len();
+        said.extend(&buffer[..count]);
+        change.make(from, begin, &mut buffer[..count]);
+        if output.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = output.shutdown(Shutdown::Write);
+    said
+}
+
+/// The same through somebody who changes what is said.
+fn ask_through(change: Change, peering: &Peering, donor: SocketAddr) -> (Result<Report, Silence>, Said) {
+    let listener = TcpListener::bind((own_address(), 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::scope(|scope| {
+        let relay = scope.spawn(move || {
+            let (recipient, donor) = (listener.accept().unwrap().0, connect_to(donor));
+            recipient.set_nodelay(true).unwrap();
+            let (input, output) = (recipient.try_clone().unwrap(), donor.try_clone().unwrap());
+            let there = std::thread::spawn(move || pass(From::Recipient, change, input, output));
+            let donor = pass(From::Donor, change, donor, recipient);
+            Said { recipient: there.join().unwrap(), donor }
+        });
+        let answer = ask(peering, address);
+        (answer, relay.join().unwrap())
+    })
+}
+
+/// No answer is taken, and a no is never taken for a proven one.
+fn must_be_refused(change: Change, answer: &Result<Report, Silence>) {
+    match answer {
+        Ok(report) => panic!("{change:?}: {report:?}"),
+        Err(Silence::Refused(Refused { is_proven: true, refusal })) => panic!("{change:?}: proven: {refusal}"),
+        Err(Silence::Fatal(error)) => panic!("{change:?}: {error:#}"),
+        Err(Silence::Refused(_) | Silence::Mute(_) | Silence::Unreachable(_) | Silence::Unacceptable(_))
+        | Err(Silence::Bare) => {}
+    }
+}
+
+#[test]
+fn nothing_of_a_handshake_can_be_altered_by_a_bit() {
+    let (mut sidecar, peering) = (Sidecar::start("mysql-0"), peering());
+    let (honest, said) = ask_through(Change::Nothing, &peering, sidecar.address);
+    assert_eq!(honest.unwrap().pod, "mysql-0");
+    assert!(said.recipient.len() > 250 && said.donor.len() > 200, "{} {}", said.recipient.len(), said.donor.len());
+    let bits = |from, length| (0..length).flat_map(move |at| (0..8).map(move |bit| Change::Flip { from, at, bit }));
+    let changes: Vec<Change> =
+        bits(From::Recipient, said.recipient.len()).chain(bits(From::Donor, said.donor.len())).collect();
+    let (next, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| {
+                while let Some(change) = changes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (answer, _) = ask_through(*change, &peering, sidecar.address);
+                    must_be_refused(*change, &answer);
+                    if matches!(&answer, Err(Silence::Refused(no)) if no.refusal.why == Why::Unauthorised) {
+                        refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    // What leaves the messages readable is told from what does not.
+    let refused = refused.into_inner();
+    assert!(refused > 500, "only {refused} of {} changes were answered", changes.len());
+    assert!(ask(&peering, sidecar.address).is_ok());
+    sidecar.is_unharmed();
+}
+
+/// Each is a word that would matter, and is as good JSON as before.
+#[test]
+fn nothing_of_a_handshake_can_be_altered_by_a_word() {
+    let (mut sidecar, peering) = (Sidecar::start("mysql-0"), peering());
+    for (from, old, new) in [
+        (From::Recipient, r#""wants":"report""#, r#""wants":"clone" "#),
+        (From::Recipient, r#""ordinal":1"#, r#""ordinal":2"#),
+        (From::Recipient, r#""set":"mysql""#, r#""set":"other""#),
+        (From::Donor, r#""has_data":false"#, r#""has_data":true "#),
+        (From::Donor, r#""pod":"mysql-0""#, r#""pod":"mysql-1""#),
+        (From::Donor, r#""proof":true"#, r#""proof":null"#),
+    ] {
+        let change = Change::Word { from, old, new };
+        let (answer, said) = ask_through(change, &peering, sidecar.address);
+        let spoken =
+            String::from_utf8_lossy(if from == From::Donor { &said.donor } else { &said.recipient }).into_owned();
+        // After another word the recipient may not hear the rest.
+        assert!(spoken.contains(old), "{old} was not said: {spoken}");
+        must_be_refused(change, &answer);
+    }
+    sidecar.is_unharmed();
+}
+
+/// What a donor answers to bytes that were recorded.
+fn replayed(recorded: &[u8], donor: SocketAddr) -> Vec<u8> {
+    let mut stream = connect_to(donor);
+    stream.write_all(recorded).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    answer
+}
+
+/// The last message, and whether a challenge came before it.
+fn last_message(mut answer: &[u8]) -> (Kind, Vec<u8>) {
+    preface::receive(&mut answer).unwrap();
+    let mut last = None;
+    while let Ok(header) = frame::read_header(&mut answer) {
+        last = Some((header.kind, frame::read_body(&mut answer, header).unwrap()));
+    }
+    last.unwrap()
+}
+
+#[test]
+fn what_was_overheard_is_worth_nothing_to_the_same_donor_to_another_and_to_a_recipient() {
+    let (mut one, mut other, peering) = (Sidecar::start("mysql-0"), Sidecar::start("mysql-2"), peering());
+    let (answer, said) = ask_through(Change::Nothing, &peering, one.address);
+    assert!(answer.is_ok());
+    assert_eq!(last_message(&said.donor).0, Kind::Proof, "the recording is of a whole handshake");
+    for donor in [one.address, other.address] {
+        let (kind, body) = last_message(&replayed(&said.recipient, donor));
+        let refusal: Refusal = frame::parse(kind, &body).unwrap();
+        assert_eq!((kind, refusal.why), (Kind::Refusal, Why::Unauthorised));
+    }
+    // And what the donor said, to another who asks the same.
+    let listener = TcpListener::bind((own_address(), 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let answers = said.donor.clone();
+    let donor = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        stream.write_all(&answers).unwrap();
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    match ask(&peering, address) {
+        Err(Silence::Unacceptable(why)) => assert!(why.contains("does not know the clone secret"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    donor.join().unwrap();
+    one.is_unharmed();
+    other.is_unharmed();
+}
+
+/// Whoever is asked sends back what it hears.
+#[test]
+fn an_echo_is_no_donor() {
+    let listener = TcpListener::bind((own_address(), 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let echo = std::thread::spawn(move || {
+        let stream = listener.accept().unwrap().0;
+        pass(From::Recipient, Change::Nothing, stream.try_clone().unwrap(), stream);
+    });
+    match ask(&peering(), address) {
+        Err(Silence::Unacceptable(why)) => assert!(why.contains("Hello message where a Challenge belongs"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    echo.join().unwrap();
+}
+
+/// Somebody without the secret has the donor make proofs for it: it asks twice, and gives the one session what the other said.
+#[test]
+fn a_donor_is_no_oracle_for_another_session() {
+    let (mut sidecar, peering) = (Sidecar::start("mysql-0"), peering());
+    let (_, said) = ask_through(Change::Nothing, &peering, sidecar.address);
+    let mut recorded = said.recipient.as_slice();
+    preface::receive(&mut recorded).unwrap();
+    let header = frame::read_header(&mut recorded).unwrap();
+    let hello = frame::read_body(&mut recorded, header).unwrap();
+    let greeting =
+        [&said.recipient[..preface::LENGTH], &frame::header_bytes(Kind::Hello, hello.len()), &hello].concat();
+    let proof_of_donor = last_message(&said.donor).1;
+    let begin = || {
+        let mut stream = connect_to(sidecar.address);
+        stream.write_all(&greeting).unwrap();
+        preface::receive(&mut stream).unwrap();
+        let header = frame::read_header(&mut stream).unwrap();
+        let challenge = frame::read_body(&mut stream, header).unwrap();
+        (stream, challenge)
+    };
+    let say = |mut stream: &TcpStream, body: &[u8]| {
+        stream.write_all(&[&frame::header_bytes(Kind::Proof, body.len()), body].concat()).unwrap();
+        let header = frame::read_header(&mut stream).unwrap();
+        let refusal: Refusal = frame::parse(header.kind, &frame::read_body(&mut stream, header).unwrap()).unwrap();
+        assert_eq!(refusal.why, Why::Unauthorised);
+        // A no that comes without a proof gives nobody one.
+        assert!(frame::read_header(&mut stream).is_err());
+    };
+    let ((first, one), (second, another)) = (begin(), begin());
+    assert_ne!(one, another);
+    // The proof that a donor once made; and the other session's challenge, said back as if it were a proof.
+    say(&first, &proof_of_donor);
+    let nonce = serde_json::from_slice::<serde_json::Value>(&one).unwrap()["nonce"].clone();
+    say(&second, serde_json::json!({ "hmac": nonce }).to_string().as_bytes());
+    sidecar.is_unharmed();
+}
