@@ -62,8 +62,11 @@ fn place_in_log(position: &Position) -> Option<(u64, u64)> {
     Some((file.rsplit('.').next()?.parse().ok()?, *offset))
 }
 
-/// Whether a MariaDB position has reached another in every domain that the other names.
+/// Whether a MariaDB position has reached another in every domain that the other names. What can't be read is not reached.
 pub fn mariadb_covers(reached: &str, wanted: &str) -> bool {
+    if not_understood(wanted).next().is_some() {
+        return false;
+    }
     let (reached, wanted) = (domains(reached), domains(wanted));
     wanted.iter().all(|(domain, sequence)| reached.get(domain).is_some_and(|there| there >= sequence))
 }
@@ -78,7 +81,8 @@ pub fn mariadb_unknown(history: &str, known_state: &str, known_position: &str) -
             || known_position.get(&domain).is_some_and(|there| *there >= sequence)
     };
     let unknown = servers(history).into_iter().filter(|(writer, sequence)| !is_known(*writer, *sequence));
-    unknown.map(|((domain, server), sequence)| format!("{domain}-{server}-{sequence}")).collect()
+    let unknown = unknown.map(|((domain, server), sequence)| format!("{domain}-{server}-{sequence}"));
+    unknown.chain(not_understood(history).map(str::to_owned)).collect()
 }
 
 /// Of each domain in two MariaDB positions the last transaction.
@@ -107,17 +111,27 @@ fn servers(state: &str) -> BTreeMap<(u64, u64), u64> {
 }
 
 fn gtids(text: &str) -> impl Iterator<Item = (u64, u64, u64)> {
-    text.split(',').filter_map(|gtid| {
-        let mut numbers = gtid.trim().split('-').map(str::parse);
-        match (numbers.next(), numbers.next(), numbers.next()) {
-            (Some(Ok(domain)), Some(Ok(server)), Some(Ok(sequence))) => Some((domain, server, sequence)),
-            _ => None,
-        }
-    })
+    text.split(',').filter_map(gtid)
 }
 
-/// Whether a MySQL GTID set holds another.
+fn gtid(text: &str) -> Option<(u64, u64, u64)> {
+    let mut numbers = text.trim().split('-').map(str::parse);
+    match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+        (Some(Ok(domain)), Some(Ok(server)), Some(Ok(sequence)), None) => Some((domain, server, sequence)),
+        _ => None,
+    }
+}
+
+/// What stands between commas and is no GTID of MariaDB's.
+fn not_understood(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty() && gtid(part).is_none())
+}
+
+/// Whether a MySQL GTID set holds another. What can't be read is not held.
 pub fn mysql_covers(reached: &str, wanted: &str) -> bool {
+    if !wanted.trim().is_empty() && super::gtid::mysql(wanted).is_err() {
+        return false;
+    }
     let (reached, wanted) = (intervals(reached), intervals(wanted));
     wanted.iter().all(|(source, wanted)| {
         let reached = reached.get(source).map(Vec::as_slice).unwrap_or_default();
@@ -179,6 +193,20 @@ mod tests {
         assert!(!mariadb_covers("", "0-100-1"));
         assert!(!mariadb_covers("0-100-6", "0-100-7"));
         assert!(!mariadb_covers("0-100-7", "0-100-7,1-2-9"));
+    }
+
+    /// It was passed over, so that anything had reached it.
+    #[test]
+    fn what_cannot_be_read_is_never_reached_nor_known() {
+        for nonsense in ["nonsense", "0-100", "0-100-7-8", "0-100-7,x", "0-100--7", "99999999999999999999-1-1"] {
+            assert!(!mariadb_covers("0-100-99", nonsense), "{nonsense}");
+            assert!(!mariadb_unknown(nonsense, "0-100-99", "0-100-99").is_empty(), "{nonsense}");
+        }
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        for nonsense in ["nonsense", uuid, "3e11fa47:1", &format!("{uuid}:1-9,x"), &format!("{uuid}:9-1")] {
+            assert!(!mysql_covers(&format!("{uuid}:1-99"), nonsense), "{nonsense}");
+        }
+        assert!(mysql_covers("", "") && mysql_covers("", "\n"));
     }
 
     #[test]
