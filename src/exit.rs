@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::event::{Event, error};
+use crate::held;
 use crate::limits::{self, Reached};
 
 /// Exit code of an error that nobody gave a reason to: a fault in `mysqlset` or in the machine.
@@ -156,7 +157,7 @@ pub fn tell(error: &anyhow::Error, termination_log: Option<&Path>) {
     let event = reason_of(error).map_or(Event::ExitUnexpected, Reason::event);
     error!(= event, "{error:#}");
     if let Some(path) = termination_log {
-        leave_termination_message(path, &format!("{event}: {error:#}"));
+        leave_termination_message(path, &held::in_words(&format!("{event}: {error:#}")));
     }
 }
 

@@ -1,15 +1,15 @@
 //! One worker at a time: a lock that a second start, or a backup tool that outlived a killed `mysqlset`, can't miss.
 
-use std::fs::File;
-use std::path::Path;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
 use crate::event::{info, warn};
 use crate::exit::{self, Reason};
+use crate::held::Directory;
 
 /// How long a killed start's children may take to be gone: a private server is told to go with its parent, and has its
 /// memory to give back first.
@@ -21,18 +21,19 @@ const PERIOD: Duration = Duration::from_millis(50);
 /// Held as long as the value, and as long as any child that was started meanwhile: the descriptor is left open in
 /// them on purpose, so that a tool which goes on writing after its parent was killed keeps the next start away.
 pub struct Lock {
-    _directory: File,
+    _directory: OwnedFd,
 }
 
 impl Lock {
     /// Locks the directory below which all work on a data directory happens. Waits a little for what a killed start left.
-    pub fn take(directory: &Path) -> Result<Lock> {
+    pub fn take(directory: &(impl Directory + ?Sized)) -> Result<Lock> {
         Lock::take_within(PATIENCE, directory)
     }
 
-    fn take_within(patience: Duration, directory: &Path) -> Result<Lock> {
-        let file = File::open(directory)
-            .map_err(|error| exit::disk_error(error, format!("opening {}", directory.display())))?;
+    fn take_within(patience: Duration, directory: &(impl Directory + ?Sized)) -> Result<Lock> {
+        let opening = |error| exit::disk_error(error, "opening the directory that is to be locked");
+        let directory = directory.spot().map_err(opening)?;
+        let file = directory.open(OFlags::RDONLY | OFlags::DIRECTORY).map_err(opening)?;
         let (begun, mut told) = (Instant::now(), false);
         let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
         while locked == Err(Errno::WOULDBLOCK) && begun.elapsed() < patience {
@@ -98,12 +99,12 @@ mod tests {
         child.wait().unwrap();
     }
 
-    fn at_once(directory: &Path) -> Result<Lock> {
+    fn at_once(directory: &std::path::Path) -> Result<Lock> {
         Lock::take_within(Duration::ZERO, directory)
     }
 
     /// A child that another test started just now holds the lock too, until it ends.
-    fn take_when_free(directory: &Path) {
+    fn take_when_free(directory: &std::path::Path) {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         while let Err(error) = Lock::take(directory) {
             assert!(std::time::Instant::now() < deadline, "{error:#}");

@@ -25,6 +25,7 @@
 pub mod contents;
 pub mod earlier_life;
 pub mod first_start;
+mod held_stage;
 pub mod journal;
 pub mod layout;
 pub mod lock;
