@@ -11,6 +11,9 @@ use rustix::io::Errno;
 use super::{Spot, Taker};
 use crate::durable::temporary_of;
 
+const NEW: OFlags =
+    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 impl Spot {
     /// Replaces what has the name by a file with `content`, and returns when that would outlast a power cut. The file is
     /// the taker's before it has its name.
@@ -39,8 +42,7 @@ impl Spot {
         mode: u32,
         taker: Option<Taker>,
     ) -> io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(parent, name, flags, mode.into()).map_err(|error| self.explained(error))?;
+        let file = openat(parent, name, NEW, mode.into()).map_err(|error| self.explained(error))?;
         fchmod(&file, mode.into())?;
         let mut file = File::from(file);
         file.write_all(content)?;
@@ -48,6 +50,12 @@ impl Spot {
             taker.give_file(&file, &self.path())?;
         }
         file.sync_all()
+    }
+
+    /// Makes an empty file whose name is free.
+    pub fn make_file(&self, mode: u32) -> io::Result<()> {
+        let (parent, name) = self.parent()?;
+        Ok(openat(&parent, &name, NEW, mode.into()).map(drop)?)
     }
 
     /// Gives what is here another name. What has that one already stays.

@@ -83,7 +83,7 @@ impl Scratch {
 
     fn has_hard_links(&self) -> Result<bool> {
         let (file, link) = (self.held.join("file"), self.held.join("link"));
-        file.replace(b"", MODE, None).map_err(|error| exit::disk_error(error, format!("writing {file}")))?;
+        file.make_file(MODE).map_err(|error| exit::disk_error(error, format!("writing {file}")))?;
         Ok(file.link(&link).is_ok())
     }
 }
