@@ -305,7 +305,7 @@ events! {
     ExitOwnServer, "exit.own_server", "43: The server for the CLONE plugin could not be started or stopped.";
     ExitRehearsal, "exit.rehearsal", "44: The server here cannot use the copy.";
     ExitDiskFull, "exit.disk_full", "50: The volume is full.";
-    ExitDisk, "exit.disk", "51: The volume cannot be read or written.";
+    ExitDisk, "exit.disk", "51: The volume cannot be read or written, or a link, a fifo, a device, a hard link or a mount has the place of a plain file or directory.";
     ExitLimit, "exit.limit", "52: A limit of the container is too low.";
     ExitListen, "exit.listen", "60: A port cannot be had.";
 }

@@ -46,7 +46,7 @@ pub enum Reason {
     HalfMade = 30,
     /// The primary's first start was interrupted; what it left cannot be trusted.
     FirstStartInterrupted = 31,
-    /// The journal in the data directory cannot be understood.
+    /// The journal in the data directory cannot be understood, or is no plain file.
     Journal = 32,
     /// Another `mysqlset`, or a backup tool that outlived one, works on the same data directory.
     Locked = 33,
@@ -68,7 +68,7 @@ pub enum Reason {
     Rehearsal = 44,
     /// The volume is full.
     DiskFull = 50,
-    /// The volume cannot be read or written.
+    /// The volume cannot be read or written, or something strange has the place of a plain file or directory.
     Disk = 51,
     /// A limit of the container is too low for the data, such as the number of open files.
     Limit = 52,

@@ -47,12 +47,12 @@ pub fn is_log_of_backup(log: &Spot) -> Result<bool> {
 /// A file of Aria's log at a backup's top that is shorter than a page of it, which makes mariadb-backup compute for ever. (10.11)
 pub fn cut_aria_log(directory: &(impl Directory + ?Sized)) -> Result<Option<String>> {
     const PAGE: i64 = 8192;
-    let failed = |error| exit::disk_error(error, "looking for Aria's logs in the backup");
-    let directory = directory.spot().map_err(failed)?;
-    for entry in directory.entries().map_err(failed)? {
+    let failed = |error| exit::disk_error(error, format!("listing {}", directory.named().display()));
+    let held = directory.spot().map_err(failed)?;
+    for entry in held.entries().map_err(failed)? {
         let name = entry.name.to_string_lossy().into_owned();
         let is_log = name.strip_prefix("aria_log.").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
-        if is_log && directory.join(&entry.name).look().map_err(failed)?.st_size < PAGE {
+        if is_log && held.join(&entry.name).look().map_err(failed)?.st_size < PAGE {
             return Ok(Some(name));
         }
     }
@@ -144,7 +144,9 @@ pub fn has_source(directory: &(impl Directory + ?Sized)) -> Result<bool> {
 
 /// Reads the newer name where it exists, else the older one.
 fn read(directory: &(impl Directory + ?Sized), suffix: &str) -> Result<Option<String>> {
-    let directory = directory.spot().map_err(|error| exit::disk_error(error, "opening the directory of a backup"))?;
+    let directory = directory
+        .spot()
+        .map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?;
     for prefix in PREFIXES {
         let path = directory.join(format!("{prefix}{suffix}"));
         match path.read_bounded(SIZE_LIMIT) {

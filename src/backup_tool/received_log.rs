@@ -31,8 +31,9 @@ pub struct ReceivedLog {
 impl ReceivedLog {
     /// Reads the log of a backup; `None` where it has none.
     pub fn of(directory: &(impl Directory + ?Sized)) -> Result<Option<ReceivedLog>> {
-        let directory =
-            directory.spot().map_err(|error| exit::disk_error(error, "opening the directory of a backup"))?;
+        let directory = directory
+            .spot()
+            .map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?;
         for name in NAMES {
             let path = directory.join(name);
             let disk_error = |error| exit::disk_error(error, format!("reading {path}"));

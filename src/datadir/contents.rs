@@ -36,7 +36,9 @@ pub enum Foreign {
 impl Contents {
     /// Lists a directory.
     pub fn of(directory: &(impl Directory + ?Sized)) -> Result<Contents> {
-        let directory = directory.spot().map_err(|error| exit::disk_error(error, "opening a directory to list it"))?;
+        let directory = directory
+            .spot()
+            .map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?;
         let entries = directory.entries().map_err(|error| exit::disk_error(error, format!("listing {directory}")))?;
         Ok(Contents { names: entries.iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect() })
     }

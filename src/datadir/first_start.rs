@@ -20,5 +20,7 @@ pub fn is_done(data_dir: &(impl Directory + ?Sized)) -> bool {
 /// Removes the mark, once the journal says more.
 pub fn forget(data_dir: &(impl Directory + ?Sized)) -> Result<()> {
     let removed = data_dir.spot().and_then(|directory| directory.join(MARK).remove_if_there());
-    removed.map(drop).map_err(|error| exit::disk_error(error, format!("removing {MARK} from the data directory")))
+    removed
+        .map(drop)
+        .map_err(|error| exit::disk_error(error, format!("removing {}", data_dir.named().join(MARK).display())))
 }

@@ -242,11 +242,13 @@ impl Journal {
 
     /// Reads the journal of a directory; `None` where there is none.
     pub fn read(directory: &(impl Directory + ?Sized)) -> Result<Option<Journal>> {
-        let path = match directory.spot() {
+        let held = match directory.spot() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            directory => directory.map_err(|error| exit::disk_error(error, "opening a journal's directory"))?,
-        }
-        .join(FILE_NAME);
+            held => {
+                held.map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?
+            }
+        };
+        let path = held.join(FILE_NAME);
         let text = match path.read_bounded(LARGEST) {
             Ok(Some(text)) => text,
             Ok(None) => {
@@ -295,7 +297,9 @@ impl Journal {
     fn replace(&self, directory: &(impl Directory + ?Sized), taker: Option<Taker>) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        let directory = directory.spot().map_err(|error| exit::disk_error(error, "opening a journal's directory"))?;
+        let directory = directory
+            .spot()
+            .map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?;
         let path = directory.join(FILE_NAME);
         path.replace(&text, FILE_MODE, taker)
             .map_err(|error| exit::disk_error(error, format!("writing the journal {path}")))

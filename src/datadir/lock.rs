@@ -31,14 +31,14 @@ impl Lock {
     }
 
     fn take_within(patience: Duration, directory: &(impl Directory + ?Sized)) -> Result<Lock> {
-        let opening = |error| exit::disk_error(error, "opening the directory that is to be locked");
-        let directory = directory.spot().map_err(opening)?;
-        let file = directory.open(OFlags::RDONLY | OFlags::DIRECTORY).map_err(opening)?;
+        let opening = |error| exit::disk_error(error, format!("opening {}", directory.named().display()));
+        let held = directory.spot().map_err(opening)?;
+        let file = held.open(OFlags::RDONLY | OFlags::DIRECTORY).map_err(opening)?;
         let (begun, mut told) = (Instant::now(), false);
         let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
         while locked == Err(Errno::WOULDBLOCK) && begun.elapsed() < patience {
             if !std::mem::replace(&mut told, true) {
-                info!(LockWaits, directory = %directory.display(), "locked by another start, or by what a killed one left: waiting");
+                info!(LockWaits, directory = %held, "locked by another start, or by what a killed one left: waiting");
             }
             std::thread::sleep(PERIOD);
             locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
@@ -47,17 +47,16 @@ impl Lock {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 return Err(Reason::Locked.error(format!(
-                    "{} is being worked on by another mysqlset, or by a backup tool that it started: \
-                     wait for it or stop it",
-                    directory.display()
+                    "{held} is being worked on by another mysqlset, or by a backup tool that it started: \
+                     wait for it or stop it"
                 )));
             }
             Err(error) => {
-                warn!(LocksMissing, directory = %directory.display(), %error, "this file system has no locks; going on without")
+                warn!(LocksMissing, directory = %held, %error, "this file system has no locks; going on without")
             }
         }
         fcntl_setfd(&file, FdFlags::empty())
-            .map_err(|error| exit::disk_error(error.into(), format!("locking {}", directory.display())))?;
+            .map_err(|error| exit::disk_error(error.into(), format!("locking {held}")))?;
         Ok(Lock { _directory: file })
     }
 }

@@ -45,7 +45,7 @@ pub fn missing(layout: &Layout, publishing: &Journal) -> Option<String> {
     match publishing.names.iter().find(|name| !is_there(name)) {
         Some(name) => Some(name.clone()),
         // Earlier versions wrote no names down.
-        None => (!copy_is_there).then(|| layout.staged_data().display().to_string()),
+        None => (!copy_is_there).then(|| layout.staged_data().to_string()),
     }
 }
 

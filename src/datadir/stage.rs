@@ -3,6 +3,7 @@
 use anyhow::Result;
 use rustix::fs::FileType;
 
+use super::contents::Contents;
 use super::journal::{Journal, State};
 use super::layout::{Layout, Place};
 use super::ownership::Ownership;
@@ -74,9 +75,11 @@ pub fn remove_impostor(layout: &Layout) -> Result<()> {
 
 /// Then part of the copy may be in the data directory, and the rest only here. Earlier versions gave the stage to the server's user.
 fn is_being_published_inside(layout: &Layout) -> bool {
-    layout.place == Place::Inside
-        && Journal::read(&layout.data())
-            .is_ok_and(|journal| journal.is_some_and(|journal| journal.state == State::Publishing))
+    let data = layout.data();
+    let is_publishing =
+        || Journal::read(&data).is_ok_and(|journal| journal.is_some_and(|journal| journal.state == State::Publishing));
+    // No server is started on such a copy any more: it is moved, or refused.
+    layout.place == Place::Inside && is_publishing() && Contents::of(&data).is_ok_and(|contents| !contents.is_empty())
 }
 
 /// Removes the stage and all that is in it, in the layout "beside" its journal first: half of what it vouched for is worth

@@ -6,6 +6,7 @@
 
 mod giving;
 mod names;
+mod strange;
 mod tree;
 mod writing;
 
@@ -22,9 +23,12 @@ use rustix::fs::{
     statat,
 };
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::process::geteuid;
 
 pub use giving::Taker;
 pub use names::in_words;
+use strange::{in_kind_words, strange};
+pub use strange::{is_strange, kind_of};
 pub use tree::Entry;
 
 /// A file or a directory, there or not, below a directory that is held open.
@@ -40,70 +44,51 @@ pub struct Spot {
 /// What can be held open: the path of a directory, as somebody configured it, or one that is held already.
 pub trait Directory {
     fn spot(&self) -> io::Result<Spot>;
+
+    /// Its path, for messages.
+    fn named(&self) -> PathBuf;
 }
 
 impl Directory for Spot {
     fn spot(&self) -> io::Result<Spot> {
         Ok(self.clone())
     }
+
+    fn named(&self) -> PathBuf {
+        self.path()
+    }
 }
 
 impl Directory for Path {
     fn spot(&self) -> io::Result<Spot> {
+        ensure_nobody_elses_link(self)?;
         Spot::of(self)
+    }
+
+    fn named(&self) -> PathBuf {
+        self.to_path_buf()
     }
 }
 
 impl Directory for PathBuf {
     fn spot(&self) -> io::Result<Spot> {
+        ensure_nobody_elses_link(self)?;
         Spot::of(self)
     }
-}
 
-/// Something in the place of a plain file or directory.
-#[derive(Debug)]
-struct Strange {
-    path: PathBuf,
-    what: &'static str,
-}
-
-impl fmt::Display for Strange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is {}, where only plain files and directories of this volume belong: find out who made it, and remove it",
-            self.path.display(),
-            self.what
-        )
+    fn named(&self) -> PathBuf {
+        self.to_path_buf()
     }
 }
 
-impl std::error::Error for Strange {}
-
-fn strange(path: PathBuf, what: &'static str) -> io::Error {
-    io::Error::other(Strange { path, what })
-}
-
-/// Whether an error is about something in the place of a plain file or directory.
-pub fn is_strange(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Strange>())
-}
-
-fn in_kind_words(kind: FileType) -> &'static str {
-    match kind {
-        FileType::Symlink => "a symbolic link",
-        FileType::Fifo => "a fifo",
-        FileType::Socket => "a socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        FileType::Directory => "a directory",
-        FileType::RegularFile => "a file",
-        _ => "of no known kind",
+/// Root follows only a link that root has made: whoever may write beside a directory could lead it anywhere.
+fn ensure_nobody_elses_link(path: &Path) -> io::Result<()> {
+    let found = fstat(openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)?;
+    let is_link = kind_of(&found) == FileType::Symlink;
+    match is_link && geteuid().is_root() && found.st_uid != 0 {
+        true => Err(strange(path.to_owned(), "a symbolic link that another user than root has made")),
+        false => Ok(()),
     }
-}
-
-/// The type of a file.
-pub fn kind_of(stat: &Stat) -> FileType {
-    FileType::from_raw_mode(stat.st_mode)
 }
 
 impl fmt::Display for Spot {
@@ -134,11 +119,6 @@ impl Spot {
     /// The path, for messages and for the configuration: no file is opened by it.
     pub fn path(&self) -> PathBuf {
         if self.below.as_os_str().is_empty() { self.shown.clone() } else { self.shown.join(&self.below) }
-    }
-
-    /// The path, for messages.
-    pub fn display(&self) -> &Spot {
-        self
     }
 
     /// The same directory, held: a swap of its name changes nothing any more.

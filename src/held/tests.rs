@@ -44,6 +44,18 @@ fn nothing_is_reached_through_a_link_nor_above_with_and_without_the_newer_call()
     assert!(!held.join("link/file").exists() && held.join("link").is_link());
 }
 
+/// Run as root, as all tests here are.
+#[test]
+fn a_configured_path_may_be_a_link_of_roots_own() {
+    let (volume, _held) = volume();
+    let link = volume.path().join("link");
+    symlink("held", &link).unwrap();
+    assert!(link.spot().unwrap().join("app/t").exists());
+    std::os::unix::fs::lchown(&link, Some(999), Some(999)).unwrap();
+    let error = link.spot().unwrap_err();
+    assert!(is_strange(&error) && error.to_string().contains("another user than root"), "{error}");
+}
+
 #[test]
 fn a_fifo_a_socket_and_a_device_are_no_files_and_nobody_waits_for_one() {
     let (volume, held) = volume();
@@ -100,7 +112,8 @@ fn a_file_replaces_links_and_leftovers_and_never_writes_through_them() {
     let error = held.join("file").replace(b"three", 0o600, None).unwrap_err();
     assert!(is_strange(&error), "{error}");
     assert_eq!(std::fs::read(there("file")).unwrap(), b"two");
-    assert_eq!(held.entries().unwrap().len(), 3);
+    let names = held.entries().unwrap().into_iter().map(|entry| entry.name).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(names, [".file.new", "app", "file"].map(OsString::from).into());
 }
 
 #[test]
@@ -126,14 +139,14 @@ fn a_tree_is_given_without_what_may_be_anothers() {
     };
     held.give_tree(TAKER).unwrap();
     assert!(["held", "held/app", "held/app/t"].into_iter().all(|name| owner(name) == (999, 998)));
-    let plant: [(&str, &dyn Fn(&Path)); 3] = [
-        ("symbolic link", &|path| symlink("../../outside", path).unwrap()),
-        ("another name", &|path| std::fs::hard_link(volume.path().join("outside/file"), path).unwrap()),
-        ("fifo", &|path| rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).unwrap()),
+    let plant: [(&str, fn(&Path, &Path)); 3] = [
+        ("symbolic link", |path, _| symlink("../../outside", path).unwrap()),
+        ("another name", |path, volume| std::fs::hard_link(volume.join("outside/file"), path).unwrap()),
+        ("fifo", |path, _| rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).unwrap()),
     ];
     for (what, plant) in plant {
         let planted = volume.path().join("held/app/planted");
-        plant(&planted);
+        plant(&planted, volume.path());
         let error = held.give_tree(TAKER).unwrap_err();
         assert!(is_strange(&error) && error.to_string().contains(what), "{error}");
         assert!(error.to_string().contains("held/app/planted"), "{error}");
