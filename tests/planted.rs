@@ -377,6 +377,28 @@ fn a_link_of_roots_at_the_data_directory_is_followed() {
     assert!(!elsewhere.join(".mysqlset-stage").exists());
 }
 
+/// Earlier versions gave the stage to the server's user. What is in the data directory in part is finished all the same, and
+/// nothing else is given with it.
+#[test]
+fn a_publishing_that_an_earlier_version_began_is_finished_with_its_own_files_alone() {
+    for (is_planted, code) in [(true, 51), (false, 0)] {
+        let place = Place::new();
+        write(&place.in_data_dir(".mysqlset.json"), &publishing());
+        write(&place.in_data_dir("ibdata1"), "ours");
+        write(&place.in_data_dir(".mysqlset-stage/data/mysql/user"), "ours");
+        give(&place.data_dir());
+        if is_planted {
+            std::fs::hard_link(place.outside("file"), place.in_data_dir(".mysqlset-stage/data/mysql/file")).unwrap();
+        }
+        let before = tree(place.outside.path());
+        let ended = place.clone(&[]);
+        assert_eq!(ended.code, Some(code), "{}", ended.log);
+        assert!(tree(place.outside.path()) == before, "{}", ended.log);
+        assert_eq!(place.in_data_dir("mysql/user").exists(), !is_planted);
+        assert_eq!(place.in_data_dir(".mysqlset-stage").exists(), is_planted);
+    }
+}
+
 struct Mounted(PathBuf);
 
 impl Drop for Mounted {

@@ -47,10 +47,9 @@ pub fn remove_impostor(layout: &Layout) -> Result<()> {
         if !named.is_dir() {
             warn!(StageImpostor, path = %named, "something else has the name of a stage: it is removed");
             named.remove_if_there().map_err(removing(&named))?;
+        } else if !super::held_stage::counts(&found) && is_being_published_inside(layout) {
+            layout.adopt_stage().map_err(|error| exit::disk_error(error, format!("taking {named}")))?;
         } else if !super::held_stage::counts(&found) {
-            if is_being_published_inside(layout) {
-                return layout.adopt_stage().map_err(|error| exit::disk_error(error, format!("taking {named}")));
-            }
             warn!(
                 StageOfAnother,
                 path = %named,

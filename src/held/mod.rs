@@ -72,12 +72,11 @@ impl Directory for Path {
 
 impl Directory for PathBuf {
     fn spot(&self) -> io::Result<Spot> {
-        ensure_nobody_elses_link(self)?;
-        Spot::of(self)
+        self.as_path().spot()
     }
 
     fn named(&self) -> PathBuf {
-        self.to_path_buf()
+        self.clone()
     }
 }
 

@@ -139,7 +139,8 @@ fn a_tree_is_given_without_what_may_be_anothers() {
     };
     held.give_tree(TAKER).unwrap();
     assert!(["held", "held/app", "held/app/t"].into_iter().all(|name| owner(name) == (999, 998)));
-    let plant: [(&str, fn(&Path, &Path)); 3] = [
+    type Plant = fn(&Path, &Path);
+    let plant: [(&str, Plant); 3] = [
         ("symbolic link", |path, _| symlink("../../outside", path).unwrap()),
         ("another name", |path, volume| std::fs::hard_link(volume.join("outside/file"), path).unwrap()),
         ("fifo", |path, _| rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).unwrap()),
