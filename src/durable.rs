@@ -1,5 +1,6 @@
 //! Files that are either wholly there or not at all, whatever happens in between.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -89,11 +90,16 @@ pub fn remove_if_there(path: &Path) -> io::Result<bool> {
 /// knows this one too.
 fn temporary_name(target: &Path) -> io::Result<PathBuf> {
     let name = target.file_name().ok_or_else(|| io::Error::other("not the name of a file"))?;
+    Ok(parent_of(target)?.join(temporary_of(name)))
+}
+
+/// The same, of the name alone.
+pub fn temporary_of(name: &OsStr) -> OsString {
     let is_hidden = name.as_encoded_bytes().starts_with(b".");
-    let mut temporary = std::ffi::OsString::from(if is_hidden { "" } else { "." });
+    let mut temporary = OsString::from(if is_hidden { "" } else { "." });
     temporary.push(name);
     temporary.push(".new");
-    Ok(parent_of(target)?.join(temporary))
+    temporary
 }
 
 fn parent_of(path: &Path) -> io::Result<&Path> {

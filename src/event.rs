@@ -150,6 +150,7 @@ events! {
     RehearsalNoHardLinks, "rehearsal.no_hard_links", "No rehearsal: the volume has no hard links.";
     CopyPartGone, "clone.part_gone", "A part of a copy that was being published is gone: another copy is received.";
     StageImpostor, "clone.stage_impostor", "A link or a file had the name of a stage, and was removed.";
+    StageOfAnother, "clone.stage_of_another", "Run as root, a stage that another user made or may write in was removed. The clone begins again.";
     UnprovenNotTaken, "copy.unproven_not_taken", "`--take-unproven-stream` does not count: the tool here needs a donor's list of tables.";
     RehearsalNoLog, "rehearsal.no_log", "No rehearsal: MariaDB before 10.8 leaves no redo log to start on.";
     PrimaryNotAsked, "clone.primary_not_asked", "The primary does not say whether its binary log still begins before the clone. One that is there is asked on; where it is away the copy is published.";
@@ -306,7 +307,7 @@ events! {
     ExitOwnServer, "exit.own_server", "43: The server for the CLONE plugin could not be started or stopped.";
     ExitRehearsal, "exit.rehearsal", "44: The server here cannot use the copy.";
     ExitDiskFull, "exit.disk_full", "50: The volume is full.";
-    ExitDisk, "exit.disk", "51: The volume cannot be read or written.";
+    ExitDisk, "exit.disk", "51: The volume cannot be read or written, or a link, a fifo, a device, a hard link or a mount has the place of a plain file or directory.";
     ExitLimit, "exit.limit", "52: A limit of the container is too low.";
     ExitListen, "exit.listen", "60: A port cannot be had.";
 }

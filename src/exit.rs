@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::event::{Event, error};
+use crate::held;
 use crate::limits::{self, Reached};
 
 /// Exit code of an error that nobody gave a reason to: a fault in `mysqlset` or in the machine.
@@ -45,7 +46,7 @@ pub enum Reason {
     HalfMade = 30,
     /// The primary's first start was interrupted; what it left cannot be trusted.
     FirstStartInterrupted = 31,
-    /// The journal in the data directory cannot be understood.
+    /// The journal in the data directory cannot be understood, or is no plain file.
     Journal = 32,
     /// Another `mysqlset`, or a backup tool that outlived one, works on the same data directory.
     Locked = 33,
@@ -67,7 +68,7 @@ pub enum Reason {
     Rehearsal = 44,
     /// The volume is full.
     DiskFull = 50,
-    /// The volume cannot be read or written.
+    /// The volume cannot be read or written, or something strange has the place of a plain file or directory.
     Disk = 51,
     /// A limit of the container is too low for the data, such as the number of open files.
     Limit = 52,
@@ -156,7 +157,7 @@ pub fn tell(error: &anyhow::Error, termination_log: Option<&Path>) {
     let event = reason_of(error).map_or(Event::ExitUnexpected, Reason::event);
     error!(= event, "{error:#}");
     if let Some(path) = termination_log {
-        leave_termination_message(path, &format!("{event}: {error:#}"));
+        leave_termination_message(path, &held::in_words(&format!("{event}: {error:#}")));
     }
 }
 

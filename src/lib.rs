@@ -7,6 +7,7 @@
 //! | | |
 //! |---|---|
 //! | [`commands`] | one story for each subcommand |
+//! | [`held`] | a volume's directories, held open: nothing below is reached through a link |
 //! | [`datadir`] | the states of a data directory, drawn; the journal; publishing |
 //! | [`wire`] | the protocol between donor and recipient, drawn |
 //! | [`unpack`] | backup streams into files |
@@ -21,7 +22,7 @@
 //! | [`backup_tool`], [`mysql`], [`own_server`] | the only modules that know one tool or server from another |
 //!
 //! Imports point one way: `commands` → `donor`, `recipient`, `replication`, `guard`, `http` → `accounts`, `peer`, `clone_plugin`, `rehearsal` → `own_server` → `wire`, `unpack`,
-//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `clone_secret`, `server_config`, `own_address`, `listening`, `own_pod`, `places`, `name_service`, `limits`, `environment`, `stop`, `umask`, `core_files`, `heap` → `event`, `exit`, `durable`, `secret`, `terminal`.
+//! `backup_tool`, `datadir`, `mysql`, `status`, `metrics`, `progress` → `ordinal`, `position`, `settings`, `clone_secret`, `server_config`, `own_address`, `listening`, `own_pod`, `places`, `name_service`, `limits`, `environment`, `stop`, `umask`, `core_files`, `heap` → `event`, `exit`, `held`, `durable`, `secret`, `terminal`.
 
 pub mod accounts;
 pub mod backup_tool;
@@ -40,6 +41,7 @@ pub mod event;
 pub mod exit;
 pub mod guard;
 mod heap;
+pub mod held;
 pub mod http;
 pub mod inventory;
 pub mod limits;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::event::warn;
+use crate::held::Directory as _;
 
 const PREFIX: &str = "mysqlset-backup-";
 
@@ -17,7 +18,9 @@ pub fn directory_in(parent: &Path) -> Result<TempDir> {
         .recursive(true)
         .mode(0o700)
         .create(parent)
-        .and_then(|()| {
+        // Not through another user's link.
+        .and_then(|()| parent.spot())
+        .and_then(|_| {
             tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)
         })
         .with_context(|| format!("making a directory for the backup tool's temporary files in {}", parent.display()))
@@ -25,11 +28,11 @@ pub fn directory_in(parent: &Path) -> Result<TempDir> {
 
 /// Removes what a killed sidecar's runs left.
 pub fn clean(parent: &Path) {
-    let Ok(entries) = std::fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        if ours && let Err(error) = std::fs::remove_dir_all(entry.path()) {
-            warn!(LeftoverStays, directory = %entry.path().display(), %error, "a leftover cannot be removed");
+    let Ok(held) = parent.spot() else { return };
+    for entry in held.entries().into_iter().flatten() {
+        let (ours, left) = (entry.name.to_string_lossy().starts_with(PREFIX), held.join(&entry.name));
+        if ours && let Err(error) = left.remove_whatever_it_is() {
+            warn!(LeftoverStays, directory = %left, %error, "a leftover cannot be removed");
         }
     }
 }

@@ -4,6 +4,8 @@ use std::io::{self, Stderr, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use crate::held;
+
 /// Back to the line's beginning, and wipe it. (ECMA-48)
 const WIPE: &[u8] = b"\r\x1b[K";
 
@@ -41,7 +43,11 @@ pub struct Above;
 
 impl Write for Above {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        screen().write_above(text)?;
+        match std::str::from_utf8(text) {
+            // A directory that is held open is called by its name.
+            Ok(words) => screen().write_above(held::in_words(words).as_bytes())?,
+            Err(_) => screen().write_above(text)?,
+        }
         Ok(text.len())
     }
 

@@ -13,6 +13,37 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
+/// What works on the stage and the data directory, where anybody may have put a link.
+const HELD: [&str; 4] = ["datadir", "commands/clone", "backup_tool/left_files.rs", "backup_tool/received_log.rs"];
+
+/// Ways to a file by a path, which would follow it.
+const BY_PATH: [&str; 7] =
+    ["std::fs", "File::open", "File::create", "OpenOptions", "DirBuilder", "CWD", "os::unix::fs"];
+
+/// The kernel's list of mounts is no file of the volume.
+const NO_FILE_OF_THE_VOLUME: &str = r#"std::fs::read("/proc/self/mountinfo")"#;
+
+#[test]
+fn stage_and_data_directory_are_reached_by_held_directories_alone() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for part in HELD {
+        let part = source.join(part);
+        for file in if part.is_dir() { files(&part) } else { vec![part] } {
+            if file.ends_with("tests.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).expect("a file of the source");
+            let text =
+                text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().replace(NO_FILE_OF_THE_VOLUME, "");
+            let found: Vec<&str> = BY_PATH.into_iter().filter(|word| text.contains(word)).collect();
+            assert!(found.is_empty(), "{} says {found:?}", file.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen} files");
+}
+
 #[test]
 fn nobody_else_asks_which_flavour_it_is_talking_to() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

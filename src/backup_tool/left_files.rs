@@ -3,14 +3,13 @@
 //! Their names: `xtrabackup_*` by XtraBackup and by mariadb-backup up to 11.0, `mariadb_backup_*` since 11.1
 //! (MDEV-18931).
 
-use std::io::Read;
-use std::path::Path;
+use std::io::{ErrorKind, Read};
 
 use anyhow::{Context, Result};
 
 use super::version::series_of;
-use crate::durable;
 use crate::exit::{self, Reason};
+use crate::held::{Directory, Spot};
 use crate::position::{self, Position, Writer};
 
 const PREFIXES: [&str; 2] = ["mariadb_backup_", "xtrabackup_"];
@@ -34,23 +33,26 @@ pub const BEFORE_CHECKPOINTS: [&str; 5] = [
 
 /// Whether an InnoDB log was written by a backup tool, and no server has started on it since: the header names its
 /// creator, "Backup 10.11.19" or "MariaDB 10.11.19". mariadb-backup streams it from the beginning.
-pub fn is_log_of_backup(log: &Path) -> bool {
+pub fn is_log_of_backup(log: &Spot) -> Result<bool> {
     const CREATOR: usize = 16;
     const BACKUP: &[u8] = b"Backup ";
     let mut header = [0; CREATOR + BACKUP.len()];
-    let read = std::fs::File::open(log).and_then(|mut file| file.read_exact(&mut header));
-    read.is_ok() && &header[CREATOR..] == BACKUP
+    match log.open_file().and_then(|mut file| file.read_exact(&mut header)) {
+        Ok(()) => Ok(&header[CREATOR..] == BACKUP),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => Ok(false),
+        Err(error) => Err(exit::disk_error(error, format!("reading {log}"))),
+    }
 }
 
 /// A file of Aria's log at a backup's top that is shorter than a page of it, which makes mariadb-backup compute for ever. (10.11)
-pub fn cut_aria_log(directory: &Path) -> Result<Option<String>> {
-    const PAGE: u64 = 8192;
-    let failed = |error| exit::disk_error(error, format!("listing {}", directory.display()));
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+pub fn cut_aria_log(directory: &(impl Directory + ?Sized)) -> Result<Option<String>> {
+    const PAGE: i64 = 8192;
+    let failed = |error| exit::disk_error(error, format!("listing {}", directory.named().display()));
+    let held = directory.spot().map_err(failed)?;
+    for entry in held.entries().map_err(failed)? {
+        let name = entry.name.to_string_lossy().into_owned();
         let is_log = name.strip_prefix("aria_log.").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
-        if is_log && entry.metadata().map_err(failed)?.len() < PAGE {
+        if is_log && held.join(&entry.name).look().map_err(failed)?.st_size < PAGE {
             return Ok(Some(name));
         }
     }
@@ -58,8 +60,9 @@ pub fn cut_aria_log(directory: &Path) -> Result<Option<String>> {
 }
 
 /// The length of the InnoDB log that was copied with a backup: XtraBackup's file, or mariadb-backup's.
-pub fn log_bytes(directory: &Path) -> u64 {
-    let length = |name: &&str| std::fs::metadata(directory.join(name)).ok().map(|found| found.len());
+pub fn log_bytes(directory: &(impl Directory + ?Sized)) -> u64 {
+    let Ok(directory) = directory.spot() else { return 0 };
+    let length = |name: &&str| directory.join(name).look().ok().and_then(|found| u64::try_from(found.st_size).ok());
     ["xtrabackup_logfile", "ib_logfile0"].iter().find_map(length).unwrap_or_default()
 }
 
@@ -73,7 +76,7 @@ pub enum Checkpoints {
 }
 
 /// Reads the checkpoints file of a backup; `None` where there is none.
-pub fn checkpoints(directory: &Path) -> Result<Option<Checkpoints>> {
+pub fn checkpoints(directory: &(impl Directory + ?Sized)) -> Result<Option<Checkpoints>> {
     let Some(text) = read(directory, "checkpoints")? else { return Ok(None) };
     Ok(Some(match value_of(&text, "backup_type") {
         Some("full-prepared" | "log-applied") => Checkpoints::Prepared,
@@ -82,19 +85,19 @@ pub fn checkpoints(directory: &Path) -> Result<Option<Checkpoints>> {
 }
 
 /// The last log sequence number that a backup copied, as it recorded it.
-pub fn last_lsn(directory: &Path) -> Result<Option<u64>> {
+pub fn last_lsn(directory: &(impl Directory + ?Sized)) -> Result<Option<u64>> {
     let text = read(directory, "checkpoints")?;
     Ok(text.and_then(|text| value_of(&text, "last_lsn")?.parse().ok()))
 }
 
 /// The series of the tool that made a backup, as the backup records it.
-pub fn series_of_maker(directory: &Path) -> Result<Option<String>> {
+pub fn series_of_maker(directory: &(impl Directory + ?Sized)) -> Result<Option<String>> {
     let text = read(directory, "info")?;
     Ok(text.and_then(|text| value_of(&text, "tool_version").map(series_of)).filter(|series| !series.is_empty()))
 }
 
 /// The name of the binary log that the copied server was writing, as the backup records it.
-pub fn binlog_name(directory: &Path) -> Result<Option<String>> {
+pub fn binlog_name(directory: &(impl Directory + ?Sized)) -> Result<Option<String>> {
     let text = read(directory, "binlog_info")?;
     Ok(text.and_then(|text| text.split_whitespace().next().map(str::to_owned)))
 }
@@ -109,7 +112,7 @@ fn value_of<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
 
 /// The primary's own position when it was copied. Where it once was a replica there is a file about its source of then
 /// as well, which says nothing about now.
-pub fn position_of_primary(directory: &Path, writer: Writer) -> Result<Position> {
+pub fn position_of_primary(directory: &(impl Directory + ?Sized), writer: Writer) -> Result<Position> {
     match read(directory, "binlog_info")?.filter(|text| !text.trim().is_empty()) {
         Some(text) => position::parse_binlog_info(&text, writer)
             .context("the backup's position of replication")
@@ -122,7 +125,7 @@ pub fn position_of_primary(directory: &Path, writer: Writer) -> Result<Position>
 }
 
 /// The position of the donor's source, from what a replica's backup says about it.
-pub fn position_of_source(directory: &Path) -> Result<Position> {
+pub fn position_of_source(directory: &(impl Directory + ?Sized)) -> Result<Position> {
     match read(directory, "slave_info")?.filter(|text| !text.trim().is_empty()) {
         Some(text) => position::parse_slave_info(&text)
             .context("the backup's position of replication")
@@ -135,22 +138,26 @@ pub fn position_of_source(directory: &Path) -> Result<Position> {
 }
 
 /// Whether a backup says where its donor's source was.
-pub fn has_source(directory: &Path) -> Result<bool> {
+pub fn has_source(directory: &(impl Directory + ?Sized)) -> Result<bool> {
     Ok(read(directory, "slave_info")?.is_some_and(|text| !text.trim().is_empty()))
 }
 
 /// Reads the newer name where it exists, else the older one.
-fn read(directory: &Path, suffix: &str) -> Result<Option<String>> {
+fn read(directory: &(impl Directory + ?Sized), suffix: &str) -> Result<Option<String>> {
+    let directory = directory
+        .spot()
+        .map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?;
     for prefix in PREFIXES {
         let path = directory.join(format!("{prefix}{suffix}"));
-        match durable::read_bounded(&path, SIZE_LIMIT) {
+        match path.read_bounded(SIZE_LIMIT) {
             Ok(Some(bytes)) => return Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             Ok(None) => {
-                return Err(Reason::HalfMade
-                    .error(format!("{} has more than {SIZE_LIMIT} bytes: not what its name says", path.display())));
+                return Err(
+                    Reason::HalfMade.error(format!("{path} has more than {SIZE_LIMIT} bytes: not what its name says"))
+                );
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(exit::disk_error(error, format!("reading {}", path.display()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(exit::disk_error(error, format!("reading {path}"))),
         }
     }
     Ok(None)

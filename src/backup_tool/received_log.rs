@@ -4,15 +4,14 @@
 //! mariadb-backup replaces its log by an empty one only after everything was applied (seen: 40 kills at 5 to 98 % of a
 //! prepare, each followed by a whole one). XtraBackup renames its own at the start.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::exit;
+use crate::held::Directory;
 
 /// XtraBackup's, and mariadb-backup's. An interrupted prepare of XtraBackup's makes the second one too.
 const NAMES: [&str; 2] = ["xtrabackup_logfile", "ib_logfile0"];
@@ -31,11 +30,14 @@ pub struct ReceivedLog {
 
 impl ReceivedLog {
     /// Reads the log of a backup; `None` where it has none.
-    pub fn of(directory: &Path) -> Result<Option<ReceivedLog>> {
+    pub fn of(directory: &(impl Directory + ?Sized)) -> Result<Option<ReceivedLog>> {
+        let directory = directory
+            .spot()
+            .map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?;
         for name in NAMES {
             let path = directory.join(name);
-            let disk_error = |error| exit::disk_error(error, format!("reading {}", path.display()));
-            let mut file = match File::open(&path) {
+            let disk_error = |error| exit::disk_error(error, format!("reading {path}"));
+            let mut file = match path.open_file() {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 file => file.map_err(disk_error)?,
             };
@@ -56,7 +58,7 @@ impl ReceivedLog {
     }
 
     /// Whether a directory still has it, untouched.
-    pub fn is_in(&self, directory: &Path) -> Result<bool> {
+    pub fn is_in(&self, directory: &(impl Directory + ?Sized)) -> Result<bool> {
         Ok(ReceivedLog::of(directory)?.as_ref() == Some(self))
     }
 }

@@ -5,12 +5,13 @@
 //! whole database has its system tablespace and its log, the server's configuration says.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
 use crate::backup_tool::left_files::{self, Checkpoints};
 use crate::exit::{self, Reason};
+use crate::held::{Directory, Spot};
 use crate::server_config::{Place, ServerConfig};
 use crate::unpack::path::OUR_PREFIX;
 use crate::unpack::storage::is_storages_own;
@@ -34,13 +35,12 @@ pub enum Foreign {
 
 impl Contents {
     /// Lists a directory.
-    pub fn of(directory: &Path) -> Result<Contents> {
-        let failed = |error| exit::disk_error(error, format!("listing {}", directory.display()));
-        let mut names = BTreeSet::new();
-        for entry in std::fs::read_dir(directory).map_err(failed)? {
-            names.insert(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
-        }
-        Ok(Contents { names })
+    pub fn of(directory: &(impl Directory + ?Sized)) -> Result<Contents> {
+        let directory = directory
+            .spot()
+            .map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?;
+        let entries = directory.entries().map_err(|error| exit::disk_error(error, format!("listing {directory}")))?;
+        Ok(Contents { names: entries.iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect() })
     }
 
     /// Whether there is nothing but what storage and we put there.
@@ -60,7 +60,7 @@ impl Contents {
     }
 
     /// Judges data that no journal speaks for, by the configuration that the server would be started with.
-    pub fn judge(&self, directory: &Path, config: &ServerConfig) -> Result<Foreign> {
+    pub fn judge(&self, directory: &Spot, config: &ServerConfig) -> Result<Foreign> {
         let has = |name: &str| self.names.contains(name);
         let half = |why: &str| Ok(Foreign::HalfMade(why.to_owned()));
         let prepared = match left_files::checkpoints(directory)? {
@@ -77,13 +77,13 @@ impl Contents {
                 "no InnoDB system tablespace `{missing}`: a backup that was cut before its end"
             )));
         }
-        let logs = config.place("innodb_log_group_home_dir", directory);
+        let logs = config.place("innodb_log_group_home_dir", &directory.path());
         let logs = seen(directory, &logs, "innodb_log_group_home_dir")?;
         if !["ib_logfile0", "#innodb_redo"].iter().any(|name| logs.join(name).exists()) {
             return half("no InnoDB log: a backup that was cut before its end");
         }
         let of_backup = left_files::BEFORE_CHECKPOINTS.iter().any(|name| has(name))
-            || left_files::is_log_of_backup(&logs.join("ib_logfile0"));
+            || left_files::is_log_of_backup(&logs.join("ib_logfile0"))?;
         if !prepared && of_backup {
             return half("a backup that was cut before its end");
         }
@@ -92,8 +92,8 @@ impl Contents {
 }
 
 /// A file of InnoDB's system tablespace that isn't there.
-fn missing_data_file(directory: &Path, config: &ServerConfig) -> Result<Option<String>> {
-    for (file, place) in config.data_file_places(directory) {
+fn missing_data_file(directory: &Spot, config: &ServerConfig) -> Result<Option<String>> {
+    for (file, place) in config.data_file_places(&directory.path()) {
         let setting = format!("innodb_data_file_path, {file}");
         if !seen(directory, &place, &setting)?.join(Path::new(&file).file_name().unwrap_or_default()).exists() {
             return Ok(Some(file));
@@ -103,14 +103,16 @@ fn missing_data_file(directory: &Path, config: &ServerConfig) -> Result<Option<S
 }
 
 /// The directory that a place is here. What lies on a volume that isn't mounted can't be judged.
-fn seen(directory: &Path, place: &Place, setting: &str) -> Result<PathBuf> {
+fn seen(directory: &Spot, place: &Place, setting: &str) -> Result<Spot> {
     match place {
         Place::Below(below) => Ok(directory.join(below)),
-        Place::Outside(outside) if outside.is_dir() => Ok(outside.clone()),
+        Place::Outside(outside) if outside.is_dir() => {
+            Spot::of(outside).map_err(|error| exit::disk_error(error, format!("opening {}", outside.display())))
+        }
         Place::Outside(outside) => Err(Reason::HalfMade.error(format!(
             "{} holds a database that mysqlset did not make, and whether it is whole can't be seen: {setting} leads to {}, \
              which is not here; mount it in this container too",
-            directory.display(),
+            directory,
             outside.display()
         ))),
     }
@@ -142,7 +144,7 @@ mod tests {
     fn judged_by(config: &str, names: &[&str], checkpoints: Option<&str>) -> Foreign {
         let directory = directory(names, checkpoints);
         let config = ServerConfig::of_text(config);
-        Contents::of(directory.path()).unwrap().judge(directory.path(), &config).unwrap()
+        Contents::of(directory.path()).unwrap().judge(&Spot::of(directory.path()).unwrap(), &config).unwrap()
     }
 
     #[test]
@@ -169,7 +171,8 @@ mod tests {
     fn what_lies_on_a_volume_that_is_not_here_is_not_judged() {
         let directory = directory(&["mysql/", "ib_logfile0"], None);
         let config = ServerConfig::of_text("innodb_data_home_dir = /nowhere/at/all");
-        let error = Contents::of(directory.path()).unwrap().judge(directory.path(), &config).unwrap_err();
+        let error =
+            Contents::of(directory.path()).unwrap().judge(&Spot::of(directory.path()).unwrap(), &config).unwrap_err();
         assert!(error.to_string().contains("innodb_data_file_path, ibdata1 leads to /nowhere/at/all"), "{error}");
     }
 
@@ -208,7 +211,8 @@ mod tests {
             let header = [&[0; 16][..], creator.as_bytes(), &[0; 480]].concat();
             std::fs::write(directory.path().join("ib_logfile0"), header).unwrap();
             let config = ServerConfig::default();
-            let judged = Contents::of(directory.path()).unwrap().judge(directory.path(), &config).unwrap();
+            let judged =
+                Contents::of(directory.path()).unwrap().judge(&Spot::of(directory.path()).unwrap(), &config).unwrap();
             assert_eq!(judged != Foreign::Complete, expected, "{creator}");
         }
     }

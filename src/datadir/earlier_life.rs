@@ -4,15 +4,15 @@
 //! A server follows the index of its logs, and purges what it lists, wherever that lies. So an index goes without being read,
 //! and a log by its own name: that of the log in the backup's position or in this server's configuration, with a number.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
 use super::contents::Contents;
 use crate::backup_tool::left_files;
-use crate::durable;
 use crate::event::info;
 use crate::exit;
+use crate::held::Spot;
 use crate::server_config::ServerConfig;
 use crate::unpack::forbidden::TOOLS_SETTINGS;
 
@@ -26,28 +26,26 @@ const DIGITS: usize = 6;
 const ARIA: &str = "aria_log";
 
 /// Removes it from a copy that was prepared. Again and again does no harm.
-pub fn remove(staged: &Path, config: &ServerConfig) -> Result<()> {
+pub fn remove(staged: &Spot, config: &ServerConfig) -> Result<()> {
     for name in Contents::of(staged)?.storages_names() {
         let path = staged.join(name);
         remove_whatever_it_is(&path)?;
-        info!(EarlierLifeRemoved, file = %path.display(), "removed what was the donor's storage's own");
+        info!(EarlierLifeRemoved, file = %path, "removed what was the donor's storage's own");
     }
     for path in remains(staged, &logs(staged, config)?)? {
         remove_whatever_it_is(&path)?;
-        info!(EarlierLifeRemoved, file = %path.display(), "removed a file of the copied server's earlier life");
+        info!(EarlierLifeRemoved, file = %path, "removed a file of the copied server's earlier life");
     }
     Ok(())
 }
 
 /// A stream may bring a directory by a file's name, and the other way round.
-fn remove_whatever_it_is(path: &Path) -> Result<()> {
-    let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
-    let removed = if is_directory { std::fs::remove_dir_all(path) } else { durable::remove_if_there(path).map(drop) };
-    removed.map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))
+fn remove_whatever_it_is(path: &Spot) -> Result<()> {
+    path.remove_whatever_it_is().map_err(|error| exit::disk_error(error, format!("removing {path}")))
 }
 
 /// What the names of logs begin with.
-fn logs(staged: &Path, config: &ServerConfig) -> Result<Vec<String>> {
+fn logs(staged: &Spot, config: &ServerConfig) -> Result<Vec<String>> {
     let configured = ["log_bin", "relay_log"].into_iter().filter_map(|name| config.get(name));
     let configured = configured.filter_map(|path| Some(Path::new(path).file_name()?.to_string_lossy().into_owned()));
     let copied = left_files::binlog_name(staged)?;
@@ -64,7 +62,7 @@ fn numbered(name: &str) -> Option<&str> {
 
 /// The copied server's UUID (a replica needs its own), its settings in files, and its binary and relay
 /// logs with their indexes: they describe another server's past.
-fn remains(staged: &Path, logs: &[String]) -> Result<Vec<PathBuf>> {
+fn remains(staged: &Spot, logs: &[String]) -> Result<Vec<Spot>> {
     let mut remains = Vec::new();
     for name in Contents::of(staged)?.foreign_names() {
         let settings = name.ends_with(".info")
@@ -78,21 +76,20 @@ fn remains(staged: &Path, logs: &[String]) -> Result<Vec<PathBuf>> {
     Ok(remains)
 }
 
-fn add_logs(directory: &Path, logs: &[String], depth: usize, remains: &mut Vec<PathBuf>) -> Result<()> {
-    let failed = |error| exit::disk_error(error, format!("listing {}", directory.display()));
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type().map_err(failed)?.is_dir() {
+fn add_logs(directory: &Spot, logs: &[String], depth: usize, remains: &mut Vec<Spot>) -> Result<()> {
+    let entries = directory.entries().map_err(|error| exit::disk_error(error, format!("listing {directory}")))?;
+    for entry in entries {
+        let (name, path) = (entry.name.to_string_lossy().into_owned(), directory.join(&entry.name));
+        if entry.is_dir() {
             if depth > 0 {
-                add_logs(&entry.path(), logs, depth - 1, remains)?;
+                add_logs(&path, logs, depth - 1, remains)?;
             }
             continue;
         }
         let is_log = numbered(&name).is_some_and(|base| logs.iter().any(|log| log == base));
         let is_state = name.strip_suffix(".state").is_some_and(|base| logs.iter().any(|log| log == base));
         if is_log || is_state || name.ends_with(".index") {
-            remains.push(entry.path());
+            remains.push(path);
         }
     }
     Ok(())
@@ -115,8 +112,9 @@ mod tests {
     /// What is left, twice removed.
     fn left(copy: &tempfile::TempDir, config: &str) -> Vec<String> {
         let config = ServerConfig::of_text(config);
-        remove(copy.path(), &config).unwrap();
-        remove(copy.path(), &config).unwrap();
+        let spot = Spot::of(copy.path()).unwrap();
+        remove(&spot, &config).unwrap();
+        remove(&spot, &config).unwrap();
         Contents::of(copy.path()).unwrap().foreign_names().map(str::to_owned).collect()
     }
 

@@ -4,25 +4,23 @@
 //! starts a server on the half of it. The last step of the entrypoint's work is to run what lies in
 //! `/docker-entrypoint-initdb.d`: there the shipped manifests have a script that leaves this mark.
 
-use std::path::Path;
-
 use anyhow::Result;
 
-use crate::durable;
 use crate::exit;
+use crate::held::Directory;
 
 /// In the data directory.
 const MARK: &str = ".mysqlset-first-start-done";
 
 /// Whether the mark is there.
-pub fn is_done(data_dir: &Path) -> bool {
-    data_dir.join(MARK).exists()
+pub fn is_done(data_dir: &(impl Directory + ?Sized)) -> bool {
+    data_dir.spot().is_ok_and(|directory| directory.join(MARK).exists())
 }
 
 /// Removes the mark, once the journal says more.
-pub fn forget(data_dir: &Path) -> Result<()> {
-    let path = data_dir.join(MARK);
-    durable::remove_if_there(&path)
+pub fn forget(data_dir: &(impl Directory + ?Sized)) -> Result<()> {
+    let removed = data_dir.spot().and_then(|directory| directory.join(MARK).remove_if_there());
+    removed
         .map(drop)
-        .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))
+        .map_err(|error| exit::disk_error(error, format!("removing {}", data_dir.named().join(MARK).display())))
 }

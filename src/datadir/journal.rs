@@ -7,7 +7,6 @@ mod why;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -15,9 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
 use super::named_places::Placed;
+use super::ownership::Ownership;
 use crate::backup_tool::received_log::ReceivedLog;
-use crate::durable;
 use crate::exit::{self, Reason};
+use crate::held::{self, Directory, Spot, Taker};
 use crate::position::Position;
 use crate::wire::text::in_one_line;
 pub use clone_record::{CloneRecord, ListedBy, PluginCopy, Unproven};
@@ -232,18 +232,24 @@ impl Journal {
     }
 
     /// Reads the journal of a directory; `None` where there is none.
-    pub fn read(directory: &Path) -> Result<Option<Journal>> {
-        let path = directory.join(FILE_NAME);
-        let text = match durable::read_bounded(&path, LARGEST) {
+    pub fn read(directory: &(impl Directory + ?Sized)) -> Result<Option<Journal>> {
+        let held = match directory.spot() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            held => {
+                held.map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?
+            }
+        };
+        let path = held.join(FILE_NAME);
+        let text = match path.read_bounded(LARGEST) {
             Ok(Some(text)) => text,
             Ok(None) => {
-                let path = path.display();
-                return Err(
-                    Reason::Journal.error(format!("the journal {path} is no file, or too long to be one of ours"))
-                );
+                return Err(Reason::Journal.error(format!("the journal {path} is too long to be one of ours")));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(exit::disk_error(error, format!("reading {}", path.display()))),
+            Err(error) if held::is_strange(&error) => {
+                return Err(Reason::Journal.error(format!("the journal is no file: {error}")));
+            }
+            Err(error) => return Err(exit::disk_error(error, format!("reading {path}"))),
         };
         let unreadable = |error: serde_json::Error| {
             // Its words quote the file's.
@@ -251,37 +257,55 @@ impl Journal {
             Reason::Journal.error(format!(
                 "the journal {} cannot be understood ({error}): the data are left alone; \
                  see \"the journal\" in the README",
-                path.display()
+                path
             ))
         };
         let AnyVersion { version } = serde_json::from_slice(&text).map_err(unreadable)?;
         if version > VERSION {
             return Err(Reason::Journal.error(format!(
-                "the journal {} was written by a newer mysqlset (form {version}, this one knows {VERSION}): \
-                 use that version",
-                path.display()
+                "the journal {path} was written by a newer mysqlset (form {version}, this one knows {VERSION}): \
+                 use that version"
             )));
         }
         serde_json::from_slice(&text).map(Some).map_err(unreadable)
     }
 
     /// Replaces the journal of a directory; lasting when it returns.
-    pub fn write(&self, directory: &Path) -> Result<()> {
+    pub fn write(&self, directory: &(impl Directory + ?Sized)) -> Result<()> {
+        self.replace(directory, None)
+    }
+
+    /// The same; it is the owner's before it has its name.
+    pub fn write_for(&self, directory: &Spot, ownership: Ownership) -> Result<()> {
+        self.replace(directory, Some(ownership.taker()))
+    }
+
+    /// Writes it once more where the file is not the owner's. A file that is there is never given away: it may be another's.
+    pub fn ensure_given(&self, directory: &Spot, ownership: Ownership) -> Result<()> {
         let path = directory.join(FILE_NAME);
+        let found = path.look().map_err(|error| exit::disk_error(error, format!("looking at {path}")))?;
+        if ownership.taker().has(&found) { Ok(()) } else { self.write_for(directory, ownership) }
+    }
+
+    fn replace(&self, directory: &(impl Directory + ?Sized), taker: Option<Taker>) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        durable::replace(&path, &text, FILE_MODE)
-            .map_err(|error| exit::disk_error(error, format!("writing the journal {}", path.display())))
+        let directory = directory
+            .spot()
+            .map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?;
+        let path = directory.join(FILE_NAME);
+        path.replace(&text, FILE_MODE, taker)
+            .map_err(|error| exit::disk_error(error, format!("writing the journal {path}")))
     }
 
     /// Removes the journal of a directory, where there is one, lastingly. Takes no space.
-    pub fn remove(directory: &Path) -> Result<()> {
+    pub fn remove(directory: &Spot) -> Result<()> {
         let path = directory.join(FILE_NAME);
-        let removed = durable::remove_if_there(&path).and_then(|was_there| match was_there {
-            true => durable::sync_directory(directory),
+        let removed = path.remove_if_there().and_then(|was_there| match was_there {
+            true => directory.sync(),
             false => Ok(()),
         });
-        removed.map_err(|error| exit::disk_error(error, format!("removing the journal {}", path.display())))
+        removed.map_err(|error| exit::disk_error(error, format!("removing the journal {path}")))
     }
 }
 

@@ -1,17 +1,20 @@
 //! Where the stage of a data directory lies: beside it where one rename can publish it, else inside.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use rustix::fs::{Access, access};
+use rustix::process::geteuid;
 use tracing::debug;
 
 use super::contents::Contents;
 use super::journal::Journal;
-use crate::exit;
+use crate::exit::{self, Reason};
+use crate::held::Spot;
 
 /// The stage in a data directory.
 const INSIDE: &str = ".mysqlset-stage";
@@ -28,21 +31,62 @@ pub enum Place {
 /// A data directory with its places for staging and scratch.
 #[derive(Clone, Debug)]
 pub struct Layout {
+    /// As it was configured: for messages, and for what the server's configuration says of places.
     pub data_dir: PathBuf,
     pub place: Place,
+    workplace: Spot,
+    pub(super) stage: Arc<Mutex<Option<Spot>>>,
 }
 
 impl Layout {
     /// Looks at how the data directory is mounted. It need not exist yet where its parent can hold it.
     pub fn of(data_dir: &Path) -> Result<Layout> {
-        let place = if can_be_renamed(data_dir)? { Place::Beside } else { Place::Inside };
+        // Who may not even enter the parent can still work inside.
+        let above = Spot::of(parent(data_dir)).ok();
+        let named = above.as_ref().zip(data_dir.file_name()).map(|(above, name)| above.join(name));
+        let is_link = named.as_ref().is_some_and(Spot::is_link);
+        if let Some(link) = named.as_ref().filter(|_| is_link) {
+            ensure_link_counts(link)?;
+        }
+        let place = match (&above, &named) {
+            (Some(above), Some(data)) if !is_link && can_be_renamed(above, data)? => Place::Beside,
+            _ => Place::Inside,
+        };
+        let workplace = match (place, above, named) {
+            (Place::Beside, Some(above), _) => Ok(above),
+            (_, _, Some(data)) if !is_link => data.held(),
+            // A link of the user's is followed once.
+            _ => Spot::of(data_dir),
+        };
+        let workplace = match workplace {
+            Err(error) if error.kind() == ErrorKind::NotFound => Spot::nowhere(data_dir.to_owned()),
+            found => found.map_err(|error| exit::disk_error(error, format!("opening {}", data_dir.display())))?,
+        };
         debug!(data_dir = %data_dir.display(), ?place, "layout");
-        Ok(Layout { data_dir: data_dir.to_owned(), place })
+        Ok(Layout { data_dir: data_dir.to_owned(), place, workplace, stage: Arc::default() })
+    }
+
+    /// One whose data directory may be a volume's root or not, as a test wants it.
+    #[cfg(test)]
+    pub(crate) fn at(data_dir: &Path, place: Place) -> Layout {
+        let workplace = match place {
+            Place::Beside => Spot::of(parent(data_dir)),
+            Place::Inside => Spot::of(data_dir),
+        };
+        Layout { data_dir: data_dir.to_owned(), place, workplace: workplace.unwrap(), stage: Arc::default() }
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> Spot {
+        match self.place {
+            Place::Beside => self.workplace.join(self.data_dir.file_name().unwrap_or_default()),
+            Place::Inside => self.workplace.clone(),
+        }
     }
 
     /// Refuses, in words that name the cause, a data directory that isn't there and can't be made.
     pub fn ensure_possible(&self) -> Result<()> {
-        if self.data_dir.exists() {
+        if self.data().exists() {
             return Ok(());
         }
         let parent = parent(&self.data_dir);
@@ -52,84 +96,93 @@ impl Layout {
         })
     }
 
-    /// The directory that holds what is being received, and in the layout "beside" its journal.
-    pub fn stage(&self) -> PathBuf {
+    /// What has the stage's name, whatever it is.
+    pub(super) fn named_stage(&self) -> Spot {
         match self.place {
-            Place::Beside => self.sibling("stage"),
-            Place::Inside => self.data_dir.join(INSIDE),
+            Place::Beside => self.workplace.join(self.sibling("stage")),
+            Place::Inside => self.workplace.join(INSIDE),
         }
     }
 
     /// The staged copy itself, in the form of a data directory.
-    pub fn staged_data(&self) -> PathBuf {
+    pub fn staged_data(&self) -> Spot {
         self.stage().join("data")
     }
 
     /// What the staged copy must hold, as its donor listed it.
-    pub fn staged_inventory(&self) -> PathBuf {
+    pub fn staged_inventory(&self) -> Spot {
         self.stage().join("inventory")
     }
 
     /// The directory whose journal tells how far a clone has come.
-    pub fn journal_of_clone(&self) -> PathBuf {
+    pub fn journal_of_clone(&self) -> Spot {
         match self.place {
             Place::Beside => self.stage(),
-            Place::Inside => self.data_dir.clone(),
+            Place::Inside => self.data(),
         }
     }
 
     /// The directory that all work on this data directory happens below; it exists before any of it.
-    pub fn workplace(&self) -> &Path {
-        match self.place {
-            Place::Beside => parent(&self.data_dir),
-            Place::Inside => &self.data_dir,
-        }
+    pub fn workplace(&self) -> &Spot {
+        &self.workplace
     }
 
     /// Where untrusted data are put instead of being deleted; `None` where that is not safe: a server lists a
     /// directory inside its data directory as a database, or refuses to start beside it.
-    pub fn aside(&self, seconds_since_1970: u64) -> Option<PathBuf> {
-        (self.place == Place::Beside).then(|| self.sibling(&format!("aside-{seconds_since_1970}")))
+    pub fn aside(&self, seconds_since_1970: u64) -> Option<Spot> {
+        let name = self.sibling(&format!("aside-{seconds_since_1970}"));
+        (self.place == Place::Beside).then(|| self.workplace.join(name))
     }
 
     /// Where a backup tool's temporary files may lie on the volume; `None` where that is not safe while a server runs.
     pub fn scratch(&self) -> Option<PathBuf> {
-        (self.place == Place::Beside).then(|| self.sibling("scratch"))
+        (self.place == Place::Beside).then(|| parent(&self.data_dir).join(self.sibling("scratch")))
     }
 
-    fn sibling(&self, purpose: &str) -> PathBuf {
+    fn sibling(&self, purpose: &str) -> OsString {
         let mut name = OsString::from(".mysqlset-");
         name.push(self.data_dir.file_name().unwrap_or_default());
         name.push("-");
         name.push(purpose);
-        parent(&self.data_dir).join(name)
+        name
     }
 }
 
+/// Run as root, a link in the data directory's place counts only where it is root's: whoever may write beside it could lead
+/// root anywhere.
+fn ensure_link_counts(link: &Spot) -> Result<()> {
+    let found = link.look().map_err(|error| exit::disk_error(error, format!("looking at {link}")))?;
+    if !geteuid().is_root() || found.st_uid == 0 {
+        return Ok(());
+    }
+    Err(Reason::Disk.error(format!(
+        "{link} is a symbolic link that user {} has made, and root follows only root's own: give the directory itself to \
+         --data-dir, or run clone as that user",
+        found.st_uid
+    )))
+}
+
 /// Whether a rename from a sibling could put another directory in this one's place.
-fn can_be_renamed(data_dir: &Path) -> Result<bool> {
-    let parent = parent(data_dir);
-    if data_dir.file_name().is_none() || access(parent, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+fn can_be_renamed(parent: &Spot, data: &Spot) -> Result<bool> {
+    if !parent.may_be_written() {
         return Ok(false);
     }
-    if !data_dir.exists() {
+    if !data.exists() {
         return Ok(true);
     }
     // A start that was interrupted there is finished there, whatever is mounted where since.
-    let is_under_way =
-        Journal::read(data_dir).is_ok_and(|journal| journal.is_some_and(|journal| journal.is_of_a_clone()));
-    if is_under_way || data_dir.join(INSIDE).exists() {
+    let is_under_way = Journal::read(data).is_ok_and(|journal| journal.is_some_and(|journal| journal.is_of_a_clone()));
+    if is_under_way || data.join(INSIDE).exists() {
         return Ok(false);
     }
-    if data_dir.is_symlink() || is_mount_point(data_dir)? || Contents::of(data_dir)?.storages_names().next().is_some() {
+    if is_mount_point(data)? || Contents::of(data)?.storages_names().next().is_some() {
         return Ok(false);
     }
-    let device = |path: &Path| {
-        std::fs::metadata(path)
-            .map(|metadata| metadata.dev())
-            .map_err(|error| exit::disk_error(error, format!("looking at {}", path.display())))
+    let device = |spot: &Spot| {
+        let found = spot.look().map_err(|error| exit::disk_error(error, format!("looking at {spot}")));
+        found.map(|found| found.st_dev)
     };
-    Ok(device(parent)? == device(data_dir)?)
+    Ok(device(parent)? == device(data)?)
 }
 
 fn parent(path: &Path) -> &Path {
@@ -142,10 +195,8 @@ fn parent(path: &Path) -> &Path {
 
 /// Whether something is mounted right on a directory. A `subPath` mount has its parent's device number, so only the
 /// kernel's list of mounts tells.
-fn is_mount_point(directory: &Path) -> Result<bool> {
-    let resolved = directory
-        .canonicalize()
-        .map_err(|error| exit::disk_error(error, format!("looking at {}", directory.display())))?;
+fn is_mount_point(directory: &Spot) -> Result<bool> {
+    let resolved = directory.real_path().map_err(|error| exit::disk_error(error, format!("looking at {directory}")))?;
     let mounts = std::fs::read("/proc/self/mountinfo")
         .map_err(|error| exit::disk_error(error, "reading /proc/self/mountinfo"))?;
     Ok(mount_points(&mounts).any(|mount_point| mount_point == resolved.as_os_str().as_bytes()))
@@ -190,8 +241,8 @@ mod tests {
         let volume = tempfile::tempdir().unwrap();
         let layout = Layout::of(&volume.path().join("mysql")).unwrap();
         assert_eq!(layout.place, Place::Beside);
-        assert_eq!(layout.stage(), volume.path().join(".mysqlset-mysql-stage"));
-        assert_eq!(layout.journal_of_clone(), layout.stage());
+        assert_eq!(layout.named_stage().path(), volume.path().join(".mysqlset-mysql-stage"));
+        assert_eq!(layout.journal_of_clone().path(), layout.stage().path());
         std::fs::create_dir(volume.path().join("mysql")).unwrap();
         assert_eq!(Layout::of(&volume.path().join("mysql")).unwrap().place, Place::Beside);
     }

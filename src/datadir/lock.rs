@@ -1,15 +1,15 @@
 //! One worker at a time: a lock that a second start, or a backup tool that outlived a killed `mysqlset`, can't miss.
 
-use std::fs::File;
-use std::path::Path;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
 use crate::event::{info, warn};
 use crate::exit::{self, Reason};
+use crate::held::Directory;
 
 /// How long a killed start's children may take to be gone: a private server is told to go with its parent, and has its
 /// memory to give back first.
@@ -21,23 +21,24 @@ const PERIOD: Duration = Duration::from_millis(50);
 /// Held as long as the value, and as long as any child that was started meanwhile: the descriptor is left open in
 /// them on purpose, so that a tool which goes on writing after its parent was killed keeps the next start away.
 pub struct Lock {
-    _directory: File,
+    _directory: OwnedFd,
 }
 
 impl Lock {
     /// Locks the directory below which all work on a data directory happens. Waits a little for what a killed start left.
-    pub fn take(directory: &Path) -> Result<Lock> {
+    pub fn take(directory: &(impl Directory + ?Sized)) -> Result<Lock> {
         Lock::take_within(PATIENCE, directory)
     }
 
-    fn take_within(patience: Duration, directory: &Path) -> Result<Lock> {
-        let file = File::open(directory)
-            .map_err(|error| exit::disk_error(error, format!("opening {}", directory.display())))?;
+    fn take_within(patience: Duration, directory: &(impl Directory + ?Sized)) -> Result<Lock> {
+        let opening = |error| exit::disk_error(error, format!("opening {}", directory.named().display()));
+        let held = directory.spot().map_err(opening)?;
+        let file = held.open(OFlags::RDONLY | OFlags::DIRECTORY).map_err(opening)?;
         let (begun, mut told) = (Instant::now(), false);
         let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
         while locked == Err(Errno::WOULDBLOCK) && begun.elapsed() < patience {
             if !std::mem::replace(&mut told, true) {
-                info!(LockWaits, directory = %directory.display(), "locked by another start, or by what a killed one left: waiting");
+                info!(LockWaits, directory = %held, "locked by another start, or by what a killed one left: waiting");
             }
             std::thread::sleep(PERIOD);
             locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
@@ -46,17 +47,16 @@ impl Lock {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 return Err(Reason::Locked.error(format!(
-                    "{} is being worked on by another mysqlset, or by a backup tool that it started: \
-                     wait for it or stop it",
-                    directory.display()
+                    "{held} is being worked on by another mysqlset, or by a backup tool that it started: \
+                     wait for it or stop it"
                 )));
             }
             Err(error) => {
-                warn!(LocksMissing, directory = %directory.display(), %error, "this file system has no locks; going on without")
+                warn!(LocksMissing, directory = %held, %error, "this file system has no locks; going on without")
             }
         }
         fcntl_setfd(&file, FdFlags::empty())
-            .map_err(|error| exit::disk_error(error.into(), format!("locking {}", directory.display())))?;
+            .map_err(|error| exit::disk_error(error.into(), format!("locking {held}")))?;
         Ok(Lock { _directory: file })
     }
 }
@@ -98,12 +98,12 @@ mod tests {
         child.wait().unwrap();
     }
 
-    fn at_once(directory: &Path) -> Result<Lock> {
+    fn at_once(directory: &std::path::Path) -> Result<Lock> {
         Lock::take_within(Duration::ZERO, directory)
     }
 
     /// A child that another test started just now holds the lock too, until it ends.
-    fn take_when_free(directory: &Path) {
+    fn take_when_free(directory: &std::path::Path) {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         while let Err(error) = Lock::take(directory) {
             assert!(std::time::Instant::now() < deadline, "{error:#}");

@@ -20,11 +20,14 @@
 //! * **inside**: the data directory is a mount point (the tutorial's mounts). What is received lies in
 //!   `.mysqlset-stage/` inside it and publishing renames entry by entry, `mysql/` last.
 //!
+//! The volume's directory and the stage are held open ([`crate::held`]): a start works where it began to, whatever gets their names.
+//!
 //! While a server runs, nothing of ours is in its data directory but the journal.
 
 pub mod contents;
 pub mod earlier_life;
 pub mod first_start;
+mod held_stage;
 pub mod journal;
 pub mod layout;
 pub mod lock;

@@ -6,18 +6,16 @@
 //! they are moved as the tools' `--copy-back` would move them.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
 use super::stage::DIRECTORY_MODE;
 use crate::event::info;
 use crate::exit::{self, Reason};
+use crate::held::Spot;
 use crate::server_config::{Elsewhere, Place, ServerConfig};
 
 /// Refuses a configuration with which no server could start on a copy, by the setting.
@@ -59,7 +57,7 @@ impl Placed {
     }
 
     /// What [`make`] will do to a copy. It must be on disk before.
-    pub fn plan(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<Placed> {
+    pub fn plan(config: &ServerConfig, data_dir: &Path, staged: &Spot) -> Result<Placed> {
         let mut planned = Placed::default();
         for (name, place) in moves(config, data_dir, &Contents::of(staged)?) {
             planned.made.extend(place.parent().into_iter().flat_map(with_parents));
@@ -84,7 +82,7 @@ impl Placed {
 
     /// Whether a server of this configuration finds all where it looks for it. `copy` is where the names are that were left at
     /// the top.
-    pub fn fits(&self, config: &ServerConfig, data_dir: &Path, copy: &Path) -> Result<bool> {
+    pub fn fits(&self, config: &ServerConfig, data_dir: &Path, copy: &Spot) -> Result<bool> {
         let looked_for = |(name, place): &(String, PathBuf)| place_of(config, data_dir, name).as_ref() == Some(place);
         let names: BTreeSet<&String> = self.moved.iter().map(|(name, _)| name).collect();
         let is_one_place_each = names.len() == self.moved.len();
@@ -99,7 +97,7 @@ fn with_parents(directory: &Path) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Makes the directories, and moves what belongs in them. Again and again does no harm.
-pub fn make(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<()> {
+pub fn make(config: &ServerConfig, data_dir: &Path, staged: &Spot) -> Result<()> {
     for named in config.places(data_dir) {
         if let Place::Below(below) = &named.place {
             make_directory(staged, below, &named.setting)?;
@@ -116,15 +114,16 @@ pub fn make(config: &ServerConfig, data_dir: &Path, staged: &Path) -> Result<()>
 pub fn make_directories(
     config: &ServerConfig,
     data_dir: &Path,
-    staged: &Path,
+    data: &Spot,
+    staged: &Spot,
     is_moved_by_names: bool,
-) -> Result<Vec<PathBuf>> {
+) -> Result<Vec<Spot>> {
     let mut all = Vec::new();
     for named in config.places(data_dir) {
         let Place::Below(below) = &named.place else { continue };
         let Some(top) = below.components().next() else { continue };
-        let is_published = is_moved_by_names && (!staged.exists() || data_dir.join(top).exists());
-        let copy = if is_published { data_dir } else { staged };
+        let is_published = is_moved_by_names && (!staged.exists() || data.join(top).exists());
+        let copy = if is_published { data } else { staged };
         make_directory(copy, below, &named.setting)?;
         all.extend(with_parents(below).map(|directory| copy.join(directory)));
     }
@@ -133,26 +132,26 @@ pub fn make_directories(
 
 /// Takes all of that back, also what a server has made there: at the top the donor's list of its tables looks for it, and so
 /// does the next configuration. Directories that hold nothing go.
-pub fn gather(placed: &Placed, staged: &Path) -> Result<()> {
+pub fn gather(placed: &Placed, staged: &Spot) -> Result<()> {
     for (name, place) in &placed.moved {
         take_back(staged, place, name)?;
     }
     for directory in placed.made.iter().rev() {
         let path = staged.join(directory);
-        if !path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        if !path.is_dir() {
             continue;
         }
         for name in Contents::of(&path)?.foreign_names().filter(|name| kind_of(name).is_some()) {
             take_back(staged, &directory.join(name), name)?;
         }
         // One that holds more stays.
-        let _ = std::fs::remove_dir(&path);
+        let _ = path.remove_directory();
     }
     Ok(())
 }
 
-fn take_back(staged: &Path, place: &Path, name: &str) -> Result<()> {
-    match staged.join(place).symlink_metadata().is_ok() {
+fn take_back(staged: &Spot, place: &Path, name: &str) -> Result<()> {
+    match staged.join(place).exists() {
         true => rename_over_nothing(staged, place, Path::new(name)),
         false => Ok(()),
     }
@@ -202,28 +201,27 @@ fn is_number(text: &str) -> bool {
 }
 
 /// Makes one directory, and those above it, as long as nothing else has the name.
-fn make_directory(staged: &Path, below: &Path, setting: &str) -> Result<()> {
-    let mut directory = staged.to_owned();
+fn make_directory(staged: &Spot, below: &Path, setting: &str) -> Result<()> {
+    let mut directory = staged.clone();
     for component in below {
-        directory.push(component);
-        match directory.symlink_metadata() {
-            Ok(found) if found.is_dir() => continue,
-            Ok(_) => {
+        directory = directory.join(component);
+        match directory.exists() {
+            true if directory.is_dir() => continue,
+            true => {
                 let what = format!("{setting}: the copy has a file {}, where a directory is needed", below.display());
                 return Err(Reason::Refused.error(what));
             }
-            Err(_) => {}
+            false => {}
         }
-        std::fs::DirBuilder::new()
-            .mode(DIRECTORY_MODE)
-            .create(&directory)
-            .map_err(|error| exit::disk_error(error, format!("making the directory {}", directory.display())))?;
+        directory
+            .make_directory(DIRECTORY_MODE)
+            .map_err(|error| exit::disk_error(error, format!("making the directory {directory}")))?;
         info!(PlaceMade, directory = %below.display(), setting, "made a directory that the server's configuration names");
     }
     Ok(())
 }
 
-fn move_to(staged: &Path, name: &str, place: &Path) -> Result<()> {
+fn move_to(staged: &Spot, name: &str, place: &Path) -> Result<()> {
     if let Some(directory) = place.parent() {
         make_directory(staged, directory, name)?;
     }
@@ -232,21 +230,15 @@ fn move_to(staged: &Path, name: &str, place: &Path) -> Result<()> {
     Ok(())
 }
 
-fn rename_over_nothing(staged: &Path, name: &Path, place: &Path) -> Result<()> {
+fn rename_over_nothing(staged: &Spot, name: &Path, place: &Path) -> Result<()> {
     let (from, to) = (staged.join(name), staged.join(place));
-    let moved = match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
-        // File systems that don't know the flag: nobody else writes there.
-        Err(Errno::INVAL) if to.symlink_metadata().is_err() => std::fs::rename(&from, &to),
-        Err(Errno::INVAL) => Err(Errno::EXIST.into()),
-        result => result.map_err(Into::into),
-    };
-    moved.map_err(|error| match error.kind() {
+    from.rename_over_nothing(&to).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => Reason::Refused.error(format!(
             "the copy has both {} and {}: only one of them can be right",
             name.display(),
             place.display()
         )),
-        _ => exit::disk_error(error, format!("moving {} to {}", from.display(), to.display())),
+        _ => exit::disk_error(error, format!("moving {from} to {to}")),
     })
 }
 

@@ -1,49 +1,84 @@
 //! The stage: where a backup is received and prepared, and from where it is published or discarded.
 
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-
 use anyhow::Result;
+use rustix::fs::FileType;
 
+use super::contents::Contents;
 use super::journal::{Journal, State};
 use super::layout::{Layout, Place};
 use super::ownership::Ownership;
-use crate::durable;
 use crate::event::{info, warn};
 use crate::exit::{self, Reason};
+use crate::held::{Spot, kind_of};
 
-/// For the server's user and group only.
+/// Of a data directory: for the server's user and group only.
 pub(super) const DIRECTORY_MODE: u32 = 0o770;
 
 /// Throws away what an earlier try left and makes an empty stage. The journal, which says `receiving`, is on disk before
-/// this returns; so the first byte of a backup can't arrive unannounced.
+/// this returns; so the first byte of a backup can't arrive unannounced. Nobody but us gets into it: its files are given to their
+/// owner when they are published.
 ///
 /// The earlier journal goes first, so that nothing speaks for what is being thrown away. Neither needs space: what
 /// is thrown away may be what fills the volume.
-pub fn open(layout: &Layout, ownership: Ownership, receiving: &Journal) -> Result<PathBuf> {
+pub fn open(layout: &Layout, ownership: Ownership, receiving: &Journal) -> Result<Spot> {
     Journal::remove(&layout.journal_of_clone())?;
     discard(layout)?;
-    make_directory(&layout.stage())?;
-    receiving.write(&layout.journal_of_clone())?;
+    layout
+        .make_stage()
+        .map_err(|error| exit::disk_error(error, format!("making the directory {}", layout.named_stage())))?;
+    match layout.place {
+        Place::Beside => receiving.write(&layout.stage())?,
+        Place::Inside => receiving.write_for(&layout.data(), ownership)?,
+    }
     let data = layout.staged_data();
     make_directory(&data)?;
-    ownership.give(&layout.stage())?;
-    ownership.give(&data)?;
     sync(layout.workplace())?;
     Ok(data)
 }
 
-/// Takes away what has the stage's name and is none: through a link, what is thrown away would be somebody else's.
-pub fn unlink_impostor(layout: &Layout) -> Result<()> {
-    let stage = layout.stage();
-    for path in [stage.clone(), stage.join("data")] {
-        if path.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
-            warn!(StageImpostor, path = %path.display(), "something else has the name of a stage: it is removed");
-            durable::remove_if_there(&path)
-                .map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))?;
+/// Takes away what has the stage's name and is none: what is not a directory, and as root what another user may have made.
+pub fn remove_impostor(layout: &Layout) -> Result<()> {
+    let named = layout.named_stage();
+    let removing = |spot: &Spot| {
+        let what = format!("removing {spot}");
+        move |error| exit::disk_error(error, what)
+    };
+    if let Ok(found) = named.look() {
+        if !named.is_dir() {
+            warn!(StageImpostor, path = %named, "something else has the name of a stage: it is removed");
+            named.remove_if_there().map_err(removing(&named))?;
+        } else if !super::held_stage::counts(&found) && is_being_published_inside(layout) {
+            layout.adopt_stage().map_err(|error| exit::disk_error(error, format!("taking {named}")))?;
+        } else if !super::held_stage::counts(&found) {
+            warn!(
+                StageOfAnother,
+                path = %named,
+                user = found.st_uid,
+                "another user than root has made the stage, or may write there, so nothing in it can be trusted: it is removed"
+            );
+            named.remove_tree().map_err(removing(&named))?;
+        }
+    }
+    for spot in [layout.staged_data(), layout.staged_inventory()] {
+        let is_impostor = spot.look().is_ok_and(|found| {
+            let wanted = if spot.path().ends_with("data") { FileType::Directory } else { FileType::RegularFile };
+            kind_of(&found) != wanted
+        });
+        if is_impostor {
+            warn!(StageImpostor, path = %spot, "something else has the name of a stage's part: it is removed");
+            spot.remove_whatever_it_is().map_err(removing(&spot))?;
         }
     }
     Ok(())
+}
+
+/// Then part of the copy may be in the data directory, and the rest only here. Earlier versions gave the stage to the server's user.
+fn is_being_published_inside(layout: &Layout) -> bool {
+    let data = layout.data();
+    let is_publishing =
+        || Journal::read(&data).is_ok_and(|journal| journal.is_some_and(|journal| journal.state == State::Publishing));
+    // No server is started on such a copy any more: it is moved, or refused.
+    layout.place == Place::Inside && is_publishing() && Contents::of(&data).is_ok_and(|contents| !contents.is_empty())
 }
 
 /// Removes the stage and all that is in it, in the layout "beside" its journal first: half of what it vouched for is worth
@@ -53,8 +88,8 @@ pub fn discard(layout: &Layout) -> Result<()> {
     if layout.place == Place::Beside {
         Journal::remove(&stage)?;
     }
-    remove_tree(&layout.staged_data())?;
-    if remove_tree(&stage)? {
+    let removed = layout.staged_data().remove_tree().and_then(|_| layout.remove_stage());
+    if removed.map_err(|error| exit::disk_error(error, format!("removing {stage}")))? {
         sync(layout.workplace())?;
     }
     Ok(())
@@ -64,19 +99,14 @@ pub fn discard(layout: &Layout) -> Result<()> {
 /// start needs.
 pub fn clear(layout: &Layout) -> Result<()> {
     let stage = layout.stage();
-    let failed = |error| exit::disk_error(error, format!("clearing {}", stage.display()));
-    let entries = match std::fs::read_dir(&stage) {
+    let failed = |error| exit::disk_error(error, format!("clearing {stage}"));
+    let entries = match stage.entries() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(failed)?,
     };
     for entry in entries {
-        let entry = entry.map_err(failed)?;
-        if entry.file_name() == super::journal::FILE_NAME {
-            continue;
-        }
-        match entry.file_type().map_err(failed)?.is_dir() {
-            true => remove_tree(&entry.path()).map(drop)?,
-            false => durable::remove_if_there(&entry.path()).map(drop).map_err(failed)?,
+        if entry.name != super::journal::FILE_NAME {
+            stage.join(&entry.name).remove_whatever_it_is().map_err(failed)?;
         }
     }
     sync(&stage)
@@ -84,52 +114,41 @@ pub fn clear(layout: &Layout) -> Result<()> {
 
 /// Makes an empty data directory for a server to initialise, and says so in its journal.
 pub fn announce_first_start(layout: &Layout, ownership: Ownership) -> Result<()> {
-    if !layout.data_dir.exists() {
-        make_directory(&layout.data_dir)?;
-        ownership.give(&layout.data_dir)?;
+    let data = layout.data();
+    if !data.exists() {
+        make_directory(&data)?;
+        // Held: what is given is what was made, or another directory of ours that is as empty.
+        let made = data.held().map_err(|error| exit::disk_error(error, format!("opening {data}")))?;
+        made.ensure_own_and_empty().map_err(|error| exit::disk_error(error, "making the data directory"))?;
+        ownership.give(&made)?;
         sync(layout.workplace())?;
     }
-    let journal = Journal::new(State::Initialising);
-    journal.write(&layout.data_dir)?;
-    ownership.give(&layout.data_dir.join(super::journal::FILE_NAME))
+    Journal::new(State::Initialising).write_for(&data, ownership)
 }
 
 /// Puts untrusted data where they harm nobody, and returns where; refused where no such place is.
-pub fn set_aside(layout: &Layout) -> Result<PathBuf> {
+pub fn set_aside(layout: &Layout) -> Result<Spot> {
+    let data = layout.data();
     let Some(aside) = layout.aside(super::journal::now()) else {
         return Err(Reason::HalfMade.error(format!(
-            "{} is a volume's root or a mount point, so nothing in it can be set aside where a server would not see it: \
-             move the files off the volume by hand, or mount the volume one level up as the shipped manifests do",
-            layout.data_dir.display()
+            "{data} is a volume's root or a mount point, so nothing in it can be set aside where a server would not see it: \
+             move the files off the volume by hand, or mount the volume one level up as the shipped manifests do"
         )));
     };
-    std::fs::rename(&layout.data_dir, &aside).map_err(|error| {
-        exit::disk_error(error, format!("renaming {} to {}", layout.data_dir.display(), aside.display()))
-    })?;
+    data.rename_over_nothing(&aside).map_err(|error| exit::disk_error(error, format!("renaming {data} to {aside}")))?;
     sync(layout.workplace())?;
-    info!(DataMovedAside, from = %layout.data_dir.display(), to = %aside.display(), "set aside data that cannot be trusted");
+    info!(DataMovedAside, from = %data, to = %aside, "set aside data that cannot be trusted");
     Ok(aside)
 }
 
-fn make_directory(path: &Path) -> Result<()> {
-    std::fs::DirBuilder::new()
-        .mode(DIRECTORY_MODE)
-        .create(path)
-        .map_err(|error| exit::disk_error(error, format!("making the directory {}", path.display())))
+fn make_directory(directory: &Spot) -> Result<()> {
+    directory
+        .make_directory(DIRECTORY_MODE)
+        .map_err(|error| exit::disk_error(error, format!("making the directory {directory}")))
 }
 
-/// Removes a directory with all that is in it; says whether there was one.
-fn remove_tree(path: &Path) -> Result<bool> {
-    match std::fs::remove_dir_all(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(exit::disk_error(error, format!("removing {}", path.display()))),
-    }
-}
-
-fn sync(directory: &Path) -> Result<()> {
-    durable::sync_directory(directory)
-        .map_err(|error| exit::disk_error(error, format!("syncing {}", directory.display())))
+fn sync(directory: &Spot) -> Result<()> {
+    directory.sync().map_err(|error| exit::disk_error(error, format!("syncing {directory}")))
 }
 
 #[cfg(test)]
@@ -142,13 +161,13 @@ mod tests {
         for place in [Place::Beside, Place::Inside] {
             let volume = tempfile::tempdir().unwrap();
             let data_dir = if place == Place::Beside { volume.path().join("mysql") } else { volume.path().to_owned() };
-            let layout = Layout { data_dir, place };
+            let layout = Layout::at(&data_dir, place);
             let ownership = Ownership::decide(&layout, Some(Owner { uid: 999, gid: 999 })).unwrap();
             let data = open(&layout, ownership, &Journal::receiving(0)).unwrap();
-            std::fs::write(data.join("ibdata1"), "old").unwrap();
+            std::fs::write(data.path().join("ibdata1"), "old").unwrap();
             Journal::new(State::Received).write(&layout.journal_of_clone()).unwrap();
             let data = open(&layout, ownership, &Journal::receiving(0)).unwrap();
-            assert_eq!(std::fs::read_dir(data).unwrap().count(), 0, "{place:?}");
+            assert_eq!(data.entries().unwrap().len(), 0, "{place:?}");
             let journal = Journal::read(&layout.journal_of_clone()).unwrap().unwrap();
             assert_eq!(journal.state, State::Receiving, "{place:?}");
         }

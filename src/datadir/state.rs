@@ -30,14 +30,15 @@ pub enum Found {
 
 /// Looks at a data directory and its stage. The server's configuration is asked for where only that can tell what lies there.
 pub fn look(layout: &Layout, config: impl FnOnce() -> Result<ServerConfig>) -> Result<Found> {
-    if !layout.data_dir.exists() {
+    let data = layout.data();
+    if !data.exists() {
         return interrupted_or_empty(layout);
     }
-    let contents = Contents::of(&layout.data_dir)?;
-    match Journal::read(&layout.data_dir)? {
+    let contents = Contents::of(&data)?;
+    match Journal::read(&data)? {
         Some(journal) => journalled(layout, journal, &contents),
         None if contents.is_empty() => interrupted_or_empty(layout),
-        None => Ok(match contents.judge(&layout.data_dir, &config()?)? {
+        None => Ok(match contents.judge(&data, &config()?)? {
             Foreign::Complete => Found::ForeignComplete,
             Foreign::HalfMade(why) => Found::ForeignHalfMade(why),
         }),
@@ -56,7 +57,7 @@ fn interrupted_or_empty(layout: &Layout) -> Result<Found> {
 fn journalled(layout: &Layout, journal: Journal, contents: &Contents) -> Result<Found> {
     match journal.state {
         State::Initialising if contents.is_empty() => Ok(Found::Announced),
-        State::Initialising if first_start::is_done(&layout.data_dir) => Ok(Found::Settled(journal)),
+        State::Initialising if first_start::is_done(&layout.data()) => Ok(Found::Settled(journal)),
         State::Initialising => Ok(Found::HalfInitialised),
         State::Receiving | State::Received | State::Preparing | State::Prepared => {
             match contents.foreign_names().next() {
@@ -95,7 +96,7 @@ mod tests {
 
     fn volume() -> (tempfile::TempDir, Layout) {
         let volume = tempfile::tempdir().unwrap();
-        let layout = Layout { data_dir: volume.path().join("mysql"), place: Place::Beside };
+        let layout = Layout::at(&volume.path().join("mysql"), Place::Beside);
         (volume, layout)
     }
 
@@ -111,7 +112,7 @@ mod tests {
     fn a_journal_that_was_never_finished_is_nothing() {
         for state in [None, Some(State::Receiving)] {
             let volume = tempfile::tempdir().unwrap();
-            let layout = Layout { data_dir: volume.path().to_owned(), place: Place::Inside };
+            let layout = Layout::at(volume.path(), Place::Inside);
             if let Some(state) = state {
                 Journal::new(state).write(volume.path()).unwrap();
             }
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn a_stage_beside_an_empty_directory_speaks() {
         let (_volume, layout) = volume();
-        std::fs::create_dir(layout.stage()).unwrap();
+        std::fs::create_dir(layout.named_stage().path()).unwrap();
         Journal::new(State::Received).write(&layout.stage()).unwrap();
         assert!(matches!(look(&layout).unwrap(), Found::Interrupted(journal) if journal.state == State::Received));
     }
@@ -132,7 +133,7 @@ mod tests {
     fn the_data_directorys_own_journal_goes_first() {
         let (_volume, layout) = volume();
         std::fs::create_dir_all(layout.data_dir.join("mysql")).unwrap();
-        std::fs::create_dir(layout.stage()).unwrap();
+        std::fs::create_dir(layout.named_stage().path()).unwrap();
         Journal::new(State::Publishing).write(&layout.stage()).unwrap();
         Journal::new(State::Published).write(&layout.data_dir).unwrap();
         assert!(matches!(look(&layout).unwrap(), Found::Settled(journal) if journal.state == State::Published));
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn somebody_elses_files_in_an_unfinished_clone_are_refused() {
         let volume = tempfile::tempdir().unwrap();
-        let layout = Layout { data_dir: volume.path().to_owned(), place: Place::Inside };
+        let layout = Layout::at(volume.path(), Place::Inside);
         Journal::new(State::Receiving).write(volume.path()).unwrap();
         assert!(matches!(look(&layout).unwrap(), Found::Interrupted(_)));
         std::fs::write(volume.path().join("ibdata1"), "").unwrap();

@@ -5,12 +5,14 @@ mod rounds;
 mod unproven;
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
+use rustix::fs::OFlags;
 use tracing::info_span;
 
 use crate::backup_tool::{self, left_files, server_options};
@@ -133,7 +135,7 @@ pub struct Means<'a> {
     /// Called once a donor has offered a copy, before the first byte of it; gives the empty directory that it goes to.
     pub stage: &'a dyn Fn() -> anyhow::Result<PathBuf>,
     /// Where the donor's inventory goes, in the stage.
-    pub inventory: &'a Path,
+    pub inventory: &'a dyn Fn() -> PathBuf,
     pub writing: Writing,
     /// A server that has the CLONE plugin.
     pub server: Option<&'a Program>,
@@ -199,7 +201,7 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, means: &Me
         packing = offer.packing,
         "receiving"
     );
-    data.collect_inventory(inventory_file(means.inventory)?);
+    data.collect_inventory(inventory_file(&(means.inventory)())?);
     // It is about what lies in the donor's data directory: members that are compressed have less.
     let expected = offer.expected_bytes.filter(|_| offer.members.is_none());
     let progress = Progress::of_bytes("receiving", expected);
@@ -209,7 +211,7 @@ fn unpack_all(incoming: Incoming, donor: &HostPort, directory: &Path, means: &Me
     let summary = unpacked.map_err(|error| setback_of(error, bytes))?;
     let broken = |why: String| Setback::Broken { why, bytes };
     let end = data.finish().map_err(|error| setback_of_wire(error, bytes))?;
-    let inventory = checked_inventory(means.inventory, &end, bytes)?;
+    let inventory = checked_inventory(&(means.inventory)(), &end, bytes)?;
     summary.require_backup_metadata().map_err(|error| broken(error.to_string()))?;
     rebuild_settings(directory, means)?;
     let position = position_of(Ordinal(offer.ordinal), offer.format, directory).map_err(Setback::Unusable)?;
@@ -246,7 +248,9 @@ fn rebuild_settings(data: &Path, means: &Means<'_>) -> Result<(), Setback> {
 
 /// The file that an inventory is written to; it is synced with the copy.
 fn inventory_file(path: &Path) -> Result<BufWriter<File>, Setback> {
-    let file = File::create(path).map_err(|error| exit::disk_error(error, format!("making {}", path.display())));
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let file = OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags).open(path);
+    let file = file.map_err(|error| exit::disk_error(error, format!("making {}", path.display())));
     file.map(BufWriter::new).map_err(Setback::Fatal)
 }
 

@@ -79,8 +79,9 @@ pub fn receive(
         refused => Setback::Unusable(Reason::Refused.error(refused)),
     })?;
     let bytes = fetched.bytes;
-    let end = turn.give_back(&Copied { bytes }, inventory_file(means.inventory)?);
-    let inventory = checked_inventory(means.inventory, &end.map_err(|error| setback_of_wire(error, bytes))?, bytes)?;
+    let end = turn.give_back(&Copied { bytes }, inventory_file(&(means.inventory)())?);
+    let inventory =
+        checked_inventory(&(means.inventory)(), &end.map_err(|error| setback_of_wire(error, bytes))?, bytes)?;
     let seconds = started.elapsed().as_secs_f64();
     info!(ReceiveDone, bytes, seconds, "received, whole by the server's word");
     Ok(Received {

@@ -49,9 +49,9 @@ fn killed_twice() -> Result<()> {
     for place in [Place::Beside, Place::Inside] {
         for (first, seconds) in [
             // Half received: the next start throws that away.
-            (Point::at("pwrite64", 150), [("unlink", 1), ("unlinkat", 1), ("unlinkat", 40), ("mkdir", 1)]),
+            (Point::at("pwrite64", 150), [("unlinkat", 1), ("unlinkat", 2), ("unlinkat", 40), ("mkdirat", 1)]),
             // Received and synced: the next start prepares it.
-            (Point::at("fchmod", 3), [("rename", 1), ("rename", 2), ("syncfs", 1), ("lchown", 3)]),
+            (Point::at("fchmod", 3), [("renameat", 1), ("renameat", 2), ("syncfs", 1), ("fchownat", 3)]),
         ] {
             for (call, number) in seconds {
                 let second = Point::at(call, number);

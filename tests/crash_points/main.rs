@@ -14,5 +14,6 @@ mod kills;
 mod lab;
 mod points;
 mod power_loss;
+mod swapped;
 mod tool;
 mod volume;

@@ -18,9 +18,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::child::path_option;
-use crate::durable;
 use crate::event::{info, warn};
 use crate::exit::{self, Reason};
+use crate::held::Spot;
 use crate::server_config::{ServerConfig, lines, setting};
 use crate::unpack::forbidden::{self, TOOLS_SETTINGS};
 use known::Verdict;
@@ -47,10 +47,11 @@ pub fn argument(copy: &Path) -> OsString {
 /// Makes the file in a copy anew. `keys` is the recipient's own configuration where that reaches the keys of encrypted
 /// data. An error that is refused is the donor's fault. Again and again it comes to the same.
 pub fn rebuild(copy: &Path, keys: Option<&ServerConfig>) -> Result<()> {
-    remove_key_components(copy)?;
-    let file = copy.join(TOOLS_SETTINGS);
-    let reading = |error| exit::disk_error(error, format!("reading {}", file.display()));
-    let text = match durable::read_bounded(&file, LARGEST) {
+    let held = Spot::of(copy).map_err(|error| exit::disk_error(error, format!("opening {}", copy.display())))?;
+    remove_key_components(&held)?;
+    let file = held.join(TOOLS_SETTINGS);
+    let reading = |error| exit::disk_error(error, format!("reading {file}"));
+    let text = match file.read_bounded(LARGEST) {
         Ok(Some(text)) => String::from_utf8_lossy(&text).into_owned(),
         Ok(None) => return refuse(format!("has more than {LARGEST} bytes")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return refuse("is not there".to_owned()),
@@ -67,8 +68,7 @@ pub fn rebuild(copy: &Path, keys: Option<&ServerConfig>) -> Result<()> {
     if rebuilt == text {
         return Ok(());
     }
-    durable::replace(&file, rebuilt.as_bytes(), MODE)
-        .map_err(|error| exit::disk_error(error, format!("writing {}", file.display())))
+    file.replace(rebuilt.as_bytes(), MODE, None).map_err(|error| exit::disk_error(error, format!("writing {file}")))
 }
 
 fn refuse<T>(why: String) -> Result<T> {
@@ -76,14 +76,12 @@ fn refuse<T>(why: String) -> Result<T> {
 }
 
 /// XtraBackup's own file of how the donor reaches its keys. A recipient reaches them in its own way.
-fn remove_key_components(copy: &Path) -> Result<()> {
-    let failed = |error| exit::disk_error(error, format!("listing {}", copy.display()));
-    for entry in std::fs::read_dir(copy).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
+fn remove_key_components(copy: &Spot) -> Result<()> {
+    for entry in copy.entries().map_err(|error| exit::disk_error(error, format!("listing {copy}")))? {
+        let name = entry.name;
         if name != TOOLS_SETTINGS && forbidden::is_settings_of_tool(name.as_encoded_bytes()) {
-            durable::remove_if_there(&entry.path())
-                .map_err(|error| exit::disk_error(error, format!("removing {}", entry.path().display())))?;
+            let path = copy.join(&name);
+            path.remove_if_there().map_err(|error| exit::disk_error(error, format!("removing {path}")))?;
             info!(KeyComponentRemoved, file = %name.to_string_lossy(), "removed settings of the donor's key component");
         }
     }

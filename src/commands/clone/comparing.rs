@@ -1,6 +1,5 @@
 //! Whether a prepared copy holds all that its donor held.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::time::Instant;
 
@@ -42,8 +41,8 @@ impl Copying<'_> {
             Err(error) => return failed(format!("what the copy must hold is not known any more: {error:#}")),
         };
         let data = self.layout.staged_data();
-        let copy = Copy::of(&data, &inventory)
-            .map_err(|error| exit::disk_error(error, format!("looking at the files of {}", data.display())))?;
+        let copy = Copy::of(&data.way(), &inventory)
+            .map_err(|error| exit::disk_error(error, format!("looking at the files of {data}")))?;
         match copy.compare(&inventory) {
             Verdict::Whole => {
                 let seconds = began.elapsed().as_secs_f64();
@@ -62,11 +61,11 @@ impl Copying<'_> {
     /// As it came, to the last bit.
     fn inventory(&self, sent: &InventoryEnd) -> Result<Inventory> {
         let path = self.layout.staged_inventory();
-        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        let file = path.open_file().with_context(|| format!("opening {path}"))?;
         let mut read = Tallied { input: BufReader::new(file), tally: Tally::default() };
-        let inventory = encoding::decode(&mut read).with_context(|| path.display().to_string())?;
+        let inventory = encoding::decode(&mut read).with_context(|| path.to_string())?;
         let found = InventoryEnd { bytes: read.tally.bytes(), digest: read.tally.digest() };
-        ensure!(found == *sent, "{} is not what came", path.display());
+        ensure!(found == *sent, "{path} is not what came");
         Ok(inventory)
     }
 }

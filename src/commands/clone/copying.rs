@@ -8,11 +8,10 @@ use super::ways::Ways;
 use crate::backup_tool::{Prepared, server_options};
 use crate::child;
 use crate::datadir::contents::Contents;
-use crate::datadir::journal::{FILE_NAME, Journal, ListedBy, State, Unproven, now};
+use crate::datadir::journal::{Journal, ListedBy, State, Unproven, now};
 use crate::datadir::layout::{Layout, Place};
 use crate::datadir::ownership::Ownership;
 use crate::datadir::{earlier_life, named_places, publish, stage};
-use crate::durable;
 use crate::event::{info, warn};
 use crate::exit::{self, Reason, reason_of};
 use crate::limits;
@@ -115,15 +114,15 @@ impl Copying<'_> {
     /// is in the data directory in part can't be proven again.
     pub(super) fn is_to_be_published(&self, interrupted: Option<&Journal>) -> Result<bool> {
         let Some(journal) = interrupted.filter(|journal| journal.state == State::Publishing) else { return Ok(false) };
-        let (staged, data_dir) = (self.layout.staged_data(), &self.layout.data_dir);
+        let (staged, data, data_dir) = (self.layout.staged_data(), self.layout.data(), &self.layout.data_dir);
         let is_listed = journal.clone.as_ref().is_some_and(|clone| clone.inventory != ListedBy::Nobody);
         let (mut is_fit, mut is_in_part) = (is_listed, !staged.exists());
         if staged.exists() {
             is_fit &= journal.placed.fits(&self.config, data_dir, &staged)?;
         }
         if self.layout.place == Place::Inside {
-            is_fit &= journal.placed.fits(&self.config, data_dir, data_dir)?;
-            is_in_part |= !Contents::of(data_dir)?.is_empty();
+            is_fit &= journal.placed.fits(&self.config, data_dir, &data)?;
+            is_in_part |= !Contents::of(&data)?.is_empty();
         }
         match (is_fit, is_in_part, is_listed) {
             (true, ..) => Ok(true),
@@ -142,9 +141,10 @@ impl Copying<'_> {
 
     /// Those that the configuration has named since the copy was proven. They hold nothing yet.
     fn make_directories(&self) -> Result<()> {
-        let (data_dir, staged) = (&self.layout.data_dir, self.layout.staged_data());
+        let (data, staged) = (self.layout.data(), self.layout.staged_data());
         let is_moved_by_names = self.layout.place == Place::Inside;
-        let made = named_places::make_directories(&self.config, data_dir, &staged, is_moved_by_names)?;
+        let data_dir = &self.layout.data_dir;
+        let made = named_places::make_directories(&self.config, data_dir, &data, &staged, is_moved_by_names)?;
         made.iter().try_for_each(|directory| self.ownership.give(directory))
     }
 
@@ -178,8 +178,7 @@ impl Copying<'_> {
             }
             // The tool's writes last before the journal relies on them.
             let data = self.layout.staged_data();
-            durable::sync_file_system(&data)
-                .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
+            data.sync_file_system().map_err(|error| exit::disk_error(error, format!("syncing {data}")))?;
             *journal = journal.entering(State::Prepared);
             self.write(journal)?;
         }
@@ -213,13 +212,12 @@ impl Copying<'_> {
                 // Before the first byte: a try that fails counts too.
                 let mut tried = old.clone();
                 tried.cloned_again_at = Some(now());
-                tried.write(&self.layout.data_dir)?;
-                self.ownership.give(&self.layout.data_dir.join(FILE_NAME))?;
+                tried.write_for(&self.layout.data(), self.ownership)?;
             }
-            stage::open(self.layout, self.ownership, &Journal::receiving(memory_halvings))
+            Ok(stage::open(self.layout, self.ownership, &Journal::receiving(memory_halvings))?.way())
         };
         let (patience, writing) = (self.settings.give_up_after, self.settings.writing);
-        let inventory = self.layout.staged_inventory();
+        let inventory = || self.layout.staged_inventory().way();
         let (server, keys) = (self.ways.server(), self.keys());
         let service = &self.settings.service;
         let means = Means { stage: &stage, inventory: &inventory, writing, server, service, keys };
@@ -228,8 +226,7 @@ impl Copying<'_> {
             .inspect_err(|_| drop(self.clear_stage(memory_halvings)))?;
 
         let data = self.layout.staged_data();
-        durable::sync_file_system(&data)
-            .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
+        data.sync_file_system().map_err(|error| exit::disk_error(error, format!("syncing {data}")))?;
         let mut journal = Journal::new(State::Received);
         journal.failed_backups = failed_backups;
         journal.memory_halvings = memory_halvings;
@@ -259,7 +256,7 @@ impl Copying<'_> {
         Site {
             tool_series: self.ways.tool_series(),
             plugin_server: self.ways.server().map(|server| server.version.clone()),
-            free_bytes: durable::free_bytes(self.layout.workplace()).ok(),
+            free_bytes: self.layout.workplace().free_bytes().ok(),
             page_size: self.config.page_size(),
             lower_case_table_names: self.config.lower_case_table_names(),
             keyring: self.settings.keyring,

@@ -21,9 +21,9 @@ use crate::backup_tool::Prepared;
 use crate::cli::Rehearse;
 use crate::datadir::earlier_life;
 use crate::datadir::journal::Journal;
-use crate::durable;
 use crate::event::{info, warn};
 use crate::exit::{self, Reason, reason_of};
+use crate::held::Spot;
 use crate::mysql::events::{self, Change};
 use crate::own_server::{Access, Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
 use crate::rehearsal::{Rehearsal, Shadow};
@@ -31,7 +31,7 @@ use crate::wire::message::Wants;
 
 /// The files that hold events where they are an ordinary table, each with its length while no event was ever in it: Aria's
 /// (MariaDB 10.4 and later) and MyISAM's.
-const TABLES: [(&str, u64); 2] = [("mysql/event.MAD", 8192), ("mysql/event.MYD", 0)];
+const TABLES: [(&str, i64); 2] = [("mysql/event.MAD", 8192), ("mysql/event.MYD", 0)];
 
 /// As long as a recovery from a killed server's writes takes, and no more than it needs.
 const OPTIONS: [&str; 1] = ["--performance-schema=OFF"];
@@ -47,8 +47,8 @@ enum Held {
 }
 
 impl Held {
-    fn by(data: &Path) -> Held {
-        let length = |file: &str| std::fs::metadata(data.join(file)).map(|metadata| metadata.len());
+    fn by(data: &Spot) -> Held {
+        let length = |file: &str| data.join(file).look().map(|found| found.st_size);
         let mut found = TABLES.iter().filter_map(|(file, empty)| Some(length(file).ok()? > *empty)).peekable();
         match (found.peek().is_some(), found.any(|has_some| has_some)) {
             (_, true) => Held::Some,
@@ -101,7 +101,8 @@ impl Copying<'_> {
     }
 
     async fn settle_events_by(&self, program: &Program, journal: &mut Journal) -> Result<()> {
-        let (stage, data) = (self.layout.stage(), self.layout.staged_data());
+        let (stage, copy) = (self.layout.stage().way(), self.layout.staged_data());
+        let data = copy.way();
         let pod = PodConfiguration::read(program, &self.settings.server_config, &stage, Reason::Rehearsal)?;
         let on = |data_dir: &Path, access| Setup {
             program,
@@ -135,10 +136,9 @@ impl Copying<'_> {
         }
         own_server.stop().await?;
         // It has made itself a UUID.
-        earlier_life::remove(&data, &self.config)?;
+        earlier_life::remove(&copy, &self.config)?;
         // What the server wrote lasts before the journal says so.
-        durable::sync_file_system(&data)
-            .map_err(|error| exit::disk_error(error, format!("syncing {}", data.display())))?;
+        copy.sync_file_system().map_err(|error| exit::disk_error(error, format!("syncing {copy}")))?;
         self.tell_of_events(journal);
         self.write(journal)
     }
@@ -217,7 +217,7 @@ mod tests {
             for (name, length) in files {
                 std::fs::write(data.path().join("mysql").join(name), vec![0; *length]).unwrap();
             }
-            assert_eq!(Held::by(data.path()), held, "{files:?}");
+            assert_eq!(Held::by(&Spot::of(data.path()).unwrap()), held, "{files:?}");
         }
     }
 }

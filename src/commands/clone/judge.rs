@@ -60,7 +60,7 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
         Found::Empty => Ok(Next::Make(None)),
         Found::Announced => {
             // Nothing was made of it; and what is made now says so itself.
-            Journal::remove(&layout.data_dir)?;
+            Journal::remove(&layout.data())?;
             Ok(Next::Make(None))
         }
         // Nothing is staged: it only remembers how much memory was too much for an earlier prepare.
@@ -71,7 +71,7 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
             if journal.state == State::Publishing
                 && let Some(name) = publish::missing(layout, &journal) =>
         {
-            if layout.place == Place::Inside && !Contents::of(&layout.data_dir)?.is_empty() {
+            if layout.place == Place::Inside && !Contents::of(&layout.data())?.is_empty() {
                 return Err(Reason::HalfMade.error(format!(
                     "{data_dir} holds a copy that was being published, and {name} is gone since: empty the directory, the names \
                      with a dot first too, to clone again"

@@ -1,14 +1,11 @@
 //! Binary logs that are named after their pod, as servers do where `log_bin` has no value: `mysql-0-bin.000001`,
 //! `mysql-0-bin.index`, and on MariaDB `mysql-0-bin.state`.
 
-use std::os::unix::fs::{MetadataExt, chown};
-use std::path::Path;
-
 use anyhow::Result;
 
 use crate::datadir::contents::Contents;
-use crate::durable;
 use crate::exit;
+use crate::held::{Spot, Taker};
 use crate::ordinal::{Member, Ordinal};
 
 const END: &str = "-bin";
@@ -17,11 +14,14 @@ const INDEX: &str = ".index";
 /// As servers make an index.
 const INDEX_MODE: u32 = 0o660;
 
+/// An index of a million logs is shorter, in bytes.
+const LARGEST_INDEX: u64 = 64 << 20;
+
 /// Gives the logs of the pod with that ordinal this pod's name, in whatever set it was. `server_base` is the name that this
 /// pod's server will look for: with `log_bin = NAME`, or in its node's network, it is another, and nothing is renamed. Nor is
 /// anything written over. Ended anywhere, it goes on from there: the old index goes last.
 pub fn rename(
-    data_dir: &Path,
+    data_dir: &Spot,
     former: Ordinal,
     own: &Member,
     server_base: impl FnOnce() -> Result<String>,
@@ -38,8 +38,8 @@ pub fn rename(
     }
 }
 
-fn rename_logs(data_dir: &Path, names: &[String], base: &str, ours: &str) -> Result<()> {
-    let failed = |error| exit::disk_error(error, format!("renaming binary logs in {}", data_dir.display()));
+fn rename_logs(data_dir: &Spot, names: &[String], base: &str, ours: &str) -> Result<()> {
+    let failed = |error| exit::disk_error(error, format!("renaming binary logs in {data_dir}"));
     let parts = |base: &str| -> Vec<String> {
         let ends = names.iter().filter_map(|name| name.strip_prefix(base)?.strip_prefix('.'));
         ends.filter(|end| *end == "state" || is_number(end)).map(str::to_owned).collect()
@@ -49,17 +49,20 @@ fn rename_logs(data_dir: &Path, names: &[String], base: &str, ours: &str) -> Res
         return Ok(());
     }
     for part in theirs {
-        std::fs::rename(data_dir.join(format!("{base}.{part}")), data_dir.join(format!("{ours}.{part}")))
-            .map_err(failed)?;
+        let (theirs, ours) = (data_dir.join(format!("{base}.{part}")), data_dir.join(format!("{ours}.{part}")));
+        theirs.rename_over_nothing(&ours).map_err(failed)?;
     }
     let old = data_dir.join(format!("{base}{INDEX}"));
-    let text = std::fs::read_to_string(&old).map_err(failed)?;
+    let too_long = || std::io::Error::other(format!("{old} has more than {LARGEST_INDEX} bytes"));
+    let text = old.read_bounded(LARGEST_INDEX).and_then(|text| text.ok_or_else(too_long)).map_err(failed)?;
+    let text = String::from_utf8(text).map_err(std::io::Error::other).map_err(failed)?;
     let renamed: String = text.lines().map(|line| renamed(line, base, ours) + "\n").collect();
-    durable::replace(&data_dir.join(format!("{ours}{INDEX}")), renamed.as_bytes(), INDEX_MODE).map_err(failed)?;
-    let owner = std::fs::metadata(&old).map_err(failed)?;
-    chown(data_dir.join(format!("{ours}{INDEX}")), Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
-    durable::remove_if_there(&old).map_err(failed)?;
-    durable::sync_directory(data_dir).map_err(failed)
+    let owner = old.look().map_err(failed)?;
+    let taker = Taker { uid: Some(owner.st_uid), gid: owner.st_gid };
+    let new = data_dir.join(format!("{ours}{INDEX}"));
+    new.replace(renamed.as_bytes(), INDEX_MODE, Some(taker)).map_err(failed)?;
+    old.remove_if_there().map_err(failed)?;
+    data_dir.sync().map_err(failed)
 }
 
 /// A line of an index: a path to a log.
@@ -91,7 +94,7 @@ mod tests {
         }
         let own = Member::from_hostname("db-1").unwrap();
         for _ in 0..2 {
-            rename(directory.path(), Ordinal(0), &own, || Ok(format!("{own}-bin"))).unwrap();
+            rename(&Spot::of(directory.path()).unwrap(), Ordinal(0), &own, || Ok(format!("{own}-bin"))).unwrap();
         }
         let names: Vec<String> = Contents::of(directory.path()).unwrap().foreign_names().map(str::to_owned).collect();
         let kept = ["ibdata1", "mysql-0.pid", "mysql-10-bin.000001", "mysql-10-bin.index", "relay-bin.index"];
@@ -108,10 +111,10 @@ mod tests {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
         let own = Member::from_hostname("db-0").unwrap();
-        rename(directory.path(), Ordinal(0), &own, || Ok("shop-0-bin".to_owned())).unwrap();
+        rename(&Spot::of(directory.path()).unwrap(), Ordinal(0), &own, || Ok("shop-0-bin".to_owned())).unwrap();
         assert!(directory.path().join("shop-0-bin.index").exists());
         // A set of another name, the same ordinal.
-        rename(directory.path(), Ordinal(0), &own, || Ok(format!("{own}-bin"))).unwrap();
+        rename(&Spot::of(directory.path()).unwrap(), Ordinal(0), &own, || Ok(format!("{own}-bin"))).unwrap();
         assert!(directory.path().join("db-0-bin.000001").exists() && directory.path().join("db-0-bin.index").exists());
     }
 
@@ -124,7 +127,7 @@ mod tests {
             std::fs::write(directory.path().join(format!("{base}.index")), format!("./{base}.000001\n")).unwrap();
         }
         let own = Member::from_hostname("db-0").unwrap();
-        rename(directory.path(), Ordinal(0), &own, || Ok(format!("{own}-bin"))).unwrap();
+        rename(&Spot::of(directory.path()).unwrap(), Ordinal(0), &own, || Ok(format!("{own}-bin"))).unwrap();
         for base in ["db-0-bin", "worker-0-bin"] {
             assert_eq!(std::fs::read_to_string(directory.path().join(format!("{base}.000001"))).unwrap(), base);
         }

@@ -21,7 +21,7 @@ use anyhow::Result;
 use crate::child;
 use crate::cli::OnLostPrimary;
 use crate::datadir::contents::Contents;
-use crate::datadir::journal::{FILE_NAME, Journal, State};
+use crate::datadir::journal::{Journal, State};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
 use crate::datadir::ownership::Ownership;
@@ -44,16 +44,16 @@ pub fn run(settings: &Clone) -> Result<()> {
     let layout = Layout::of(&settings.data_dir)?;
     layout.ensure_possible()?;
     let _lock = Lock::take(layout.workplace())?;
-    stage::unlink_impostor(&layout)?;
+    stage::remove_impostor(&layout)?;
     // By what is there before anything is moved; that it can't be decided matters only where something is to be made.
     let ownership = Ownership::decide(&layout, settings.owner);
     name_storages_entries(&layout)?;
     let found = look(&layout, || ServerConfig::read(&settings.server_config, None))?;
     let interrupted = match judge(settings, &layout, found)? {
         Next::LeaveAlone(journal) => {
-            if let (Some(_), Ok(ownership)) = (journal, &ownership) {
-                // A kill may have come between its writing and its giving.
-                ownership.give(&layout.data_dir.join(FILE_NAME))?;
+            if let (Some(journal), Ok(ownership)) = (journal, &ownership) {
+                // Earlier versions gave it after it had its name, and may have been killed in between.
+                journal.ensure_given(&layout.data(), *ownership)?;
             }
             return Ok(());
         }
@@ -94,10 +94,11 @@ pub fn run(settings: &Clone) -> Result<()> {
 
 /// Says what is no data, and stays whatever is done.
 fn name_storages_entries(layout: &Layout) -> Result<()> {
-    if !layout.data_dir.exists() {
+    let data = layout.data();
+    if !data.exists() {
         return Ok(());
     }
-    let contents = Contents::of(&layout.data_dir)?;
+    let contents = Contents::of(&data)?;
     let names: Vec<&str> = contents.storages_names().collect();
     if !names.is_empty() {
         let names = names.join(", ");

@@ -19,7 +19,6 @@ use anyhow::Result;
 use super::logs_of_pod;
 use crate::datadir::journal::{Journal, State};
 use crate::datadir::layout::Layout;
-use crate::durable;
 use crate::event::info;
 use crate::exit::{self, Reason};
 use crate::ordinal::{Member, Ordinal, Role};
@@ -58,19 +57,19 @@ pub fn claim(
             },
         }
         // First: a start that ends here finds the former owner, and does it again.
-        logs_of_pod::rename(&layout.data_dir, former, member, server_base)?;
+        logs_of_pod::rename(&layout.data(), former, member, server_base)?;
         renew_identity(layout)?;
         info!(DataTaken, former = %former, own = %own, "the data are another pod's of this set: taken");
     } else {
         // A set of another name may have had them.
-        logs_of_pod::rename(&layout.data_dir, own, member, server_base)?;
+        logs_of_pod::rename(&layout.data(), own, member, server_base)?;
     }
     if journal.ordinal == Some(own.0) {
         return Ok(journal);
     }
     let mut journal = journal;
     journal.ordinal = Some(own.0);
-    journal.write(&layout.data_dir)?;
+    journal.write(&layout.data())?;
     Ok(journal)
 }
 
@@ -110,12 +109,10 @@ fn refused(member: &Member, layout: &Layout, former: Ordinal, why: &str) -> anyh
 }
 
 fn renew_identity(layout: &Layout) -> Result<()> {
-    let path = layout.data_dir.join(UUID_FILE);
-    let removed = durable::remove_if_there(&path).and_then(|was_there| match was_there {
-        true => durable::sync_directory(&layout.data_dir),
-        false => Ok(()),
-    });
-    removed.map_err(|error| exit::disk_error(error, format!("removing {}", path.display())))
+    let data = layout.data();
+    let path = data.join(UUID_FILE);
+    let removed = path.remove_if_there().and_then(|was_there| if was_there { data.sync() } else { Ok(()) });
+    removed.map_err(|error| exit::disk_error(error, format!("removing {path}")))
 }
 
 #[cfg(test)]
@@ -127,7 +124,7 @@ mod tests {
 
     fn volume() -> (tempfile::TempDir, Layout) {
         let volume = tempfile::tempdir().unwrap();
-        let layout = Layout { data_dir: volume.path().to_owned(), place: Place::Beside };
+        let layout = Layout::at(volume.path(), Place::Inside);
         std::fs::write(volume.path().join(UUID_FILE), "[auto]\n").unwrap();
         (volume, layout)
     }

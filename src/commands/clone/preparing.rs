@@ -82,7 +82,7 @@ impl Copying<'_> {
             return Ok(Prepared::Failed(Reason::Prepare.error(why)));
         }
         // An older version may have received it.
-        match server_options::rebuild(&data, self.keys()) {
+        match server_options::rebuild(&data.way(), self.keys()) {
             Err(error) if reason_of(&error) == Some(Reason::Refused) => return Ok(Prepared::Failed(error)),
             rebuilt => rebuilt?,
         }
@@ -91,7 +91,7 @@ impl Copying<'_> {
             let earlier = journal.prepare_attempts.saturating_add(journal.failed_backups);
             self.begin_attempt(journal, noted)?;
             let memory = memory::halved(full, journal.memory_halvings);
-            let attempt = backup_tool::prepare(tool, &data, memory, earlier);
+            let attempt = backup_tool::prepare(tool, &data.way(), memory, earlier);
             if !matches!(attempt, Ok(Attempt::Whole(_) | Attempt::Failed(_))) {
                 self.note_stop(journal)?;
             }
@@ -172,7 +172,7 @@ impl Copying<'_> {
         let server = self.ways.needed_server()?;
         info!(PrepareBegun, server = server.version, memory_bytes = memory, "preparing");
         let (started, progress) = (Instant::now(), Progress::of("preparing"));
-        let mut running = match StartedCopy::start(server, &self.layout.staged_data(), copy, memory) {
+        let mut running = match StartedCopy::start(server, &self.layout.staged_data().way(), copy, memory) {
             Ok(running) => running,
             Err(error) => return Ok(Prepared::Failed(error)),
         };

@@ -64,8 +64,8 @@ impl Copying<'_> {
             Some(Prepared::Whole) => proofs.inventory = true,
             None => {}
         }
-        let data = engines::lacking(&staged)
-            .map_err(|error| exit::disk_error(error, format!("looking at the definitions in {}", staged.display())))?;
+        let data = engines::lacking(&staged.way())
+            .map_err(|error| exit::disk_error(error, format!("looking at the definitions in {staged}")))?;
         if let Some(lacking) = data {
             return Ok(Prepared::Failed(Reason::Prepare.error(format!(
                 "the copy lacks data: {lacking}. If the donor's server lacks them too, drop the table there"

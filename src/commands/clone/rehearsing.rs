@@ -1,10 +1,5 @@
 //! Whether a copy is rehearsed, and with what.
 
-use std::fs::Permissions;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-
 use anyhow::Result;
 
 use super::copying::Copying;
@@ -14,6 +9,7 @@ use crate::cli::Rehearse;
 use crate::datadir::layout::Layout;
 use crate::event::{info, warn};
 use crate::exit::{self, Reason};
+use crate::held::Spot;
 use crate::own_server::Program;
 use crate::rehearsal::Rehearsal;
 use crate::settings::Clone;
@@ -56,47 +52,52 @@ pub fn plan(settings: &Clone, layout: &Layout, ways: &Ways) -> Result<Option<Reh
         return Ok(None);
     }
     let rehearsal = Rehearsal::with(program)?;
-    rehearsal.check_configuration(&scratch.0, &settings.server_config)?;
+    rehearsal.check_configuration(&scratch.held.way(), &settings.server_config)?;
     Ok(Some(rehearsal))
 }
 
+/// Of a directory for ourselves.
+const MODE: u32 = 0o700;
+
 /// A directory on the volume, for a moment. What a killed start left goes first.
-struct Scratch(PathBuf);
+struct Scratch {
+    named: Spot,
+    held: Spot,
+}
 
 impl Scratch {
     fn make(layout: &Layout) -> Result<Scratch> {
-        let path = layout.workplace().join(".mysqlset-check");
+        let named = layout.workplace().join(".mysqlset-check");
         // Whatever a umask has made of it.
-        let open = || std::fs::set_permissions(&path, Permissions::from_mode(0o700));
-        let _ = open();
-        let removed = match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        removed
-            .and_then(|()| std::fs::create_dir(&path))
-            .and_then(|()| open())
-            .map_err(|error| exit::disk_error(error, format!("making the directory {}", path.display())))?;
-        Ok(Scratch(path))
+        let _ = named.held().and_then(|left| left.set_mode(MODE));
+        let made = named
+            .remove_whatever_it_is()
+            .and_then(|()| named.make_directory(MODE))
+            .and_then(|()| named.held())
+            .and_then(|held| held.ensure_own_and_empty().map(|()| held))
+            .and_then(|held| held.set_mode(MODE).map(|()| held))
+            .and_then(Spot::for_children);
+        let held = made.map_err(|error| exit::disk_error(error, format!("making the directory {named}")))?;
+        Ok(Scratch { named, held })
     }
 
     fn has_hard_links(&self) -> Result<bool> {
-        let (file, link) = (self.0.join("file"), self.0.join("link"));
-        std::fs::write(&file, "").map_err(|error| exit::disk_error(error, format!("writing {}", file.display())))?;
-        Ok(std::fs::hard_link(file, link).is_ok())
+        let (file, link) = (self.held.join("file"), self.held.join("link"));
+        file.make_file(MODE).map_err(|error| exit::disk_error(error, format!("writing {file}")))?;
+        Ok(file.link(&link).is_ok())
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = self.held.clear().and_then(|()| self.named.remove_directory());
     }
 }
 
 impl Copying<'_> {
     /// `None` where there is no rehearsal.
     pub(super) fn rehearse(&self) -> Result<Option<Prepared>> {
-        let (Some(rehearsal), data) = (&self.rehearsal, self.layout.staged_data()) else { return Ok(None) };
+        let (Some(rehearsal), data) = (&self.rehearsal, self.layout.staged_data().way()) else { return Ok(None) };
         if rehearsal.lacks_log(&data) {
             warn!(
                 RehearsalNoLog,

@@ -9,11 +9,15 @@ fn copy(names: &[&str]) -> tempfile::TempDir {
     copy
 }
 
+fn spot(copy: &tempfile::TempDir) -> Spot {
+    Spot::of(copy.path()).unwrap()
+}
+
 fn made(text: &str, names: &[&str]) -> (tempfile::TempDir, Result<()>) {
     let copy = copy(names);
     let config = ServerConfig::of_text(text);
-    let made = make(&config, Path::new("/volume/mysql"), copy.path());
-    let again = made.is_ok().then(|| make(&config, Path::new("/volume/mysql"), copy.path()));
+    let made = make(&config, Path::new("/volume/mysql"), &spot(&copy));
+    let again = made.is_ok().then(|| make(&config, Path::new("/volume/mysql"), &spot(&copy)));
     (copy, again.unwrap_or(made))
 }
 
@@ -53,7 +57,7 @@ fn what_the_tools_lay_at_the_top_goes_where_the_server_looks_for_it() {
 }
 
 /// As a start does it: announced, then made.
-fn place(text: &str, copy: &Path, placed: &mut Placed) -> Result<()> {
+fn place(text: &str, copy: &Spot, placed: &mut Placed) -> Result<()> {
     let (config, data_dir) = (ServerConfig::of_text(text), Path::new("/volume/mysql"));
     gather(placed, copy)?;
     placed.add(Placed::plan(&config, data_dir, copy)?);
@@ -80,14 +84,14 @@ fn another_configuration_finds_all_where_it_looks_for_it() {
         for (second, after) in configurations {
             let (copy, mut placed) = (copy(&names), Placed::default());
             let is_there = |all: &str| all.split(' ').all(|path| copy.path().join(path).is_file());
-            place(first, copy.path(), &mut placed).unwrap();
+            place(first, &spot(&copy), &mut placed).unwrap();
             assert!(is_there(before), "{first}");
             let config = ServerConfig::of_text(second);
-            let fits = placed.fits(&config, Path::new("/volume/mysql"), copy.path()).unwrap();
+            let fits = placed.fits(&config, Path::new("/volume/mysql"), &spot(&copy)).unwrap();
             assert_eq!(fits, before == after, "{first}, then {second}");
-            place(second, copy.path(), &mut placed).unwrap();
+            place(second, &spot(&copy), &mut placed).unwrap();
             assert!(is_there(after), "{first}, then {second}");
-            gather(&placed, copy.path()).unwrap();
+            gather(&placed, &spot(&copy)).unwrap();
             // Nothing else is left, no directory either.
             let left = std::fs::read_dir(copy.path()).unwrap().count();
             assert!(left == names.len() && is_there(&names.join(" ")), "{first}, then {second}");
@@ -98,14 +102,14 @@ fn another_configuration_finds_all_where_it_looks_for_it() {
 #[test]
 fn what_a_server_made_at_a_place_is_gathered_or_told() {
     let (copy, mut placed) = (copy(&["undo001"]), Placed::default());
-    place("innodb_undo_directory=undo\ninnodb_log_group_home_dir=redo", copy.path(), &mut placed).unwrap();
+    place("innodb_undo_directory=undo\ninnodb_log_group_home_dir=redo", &spot(&copy), &mut placed).unwrap();
     for name in ["undo/undo002", "redo/ib_logfile0", "undo/other"] {
         std::fs::write(copy.path().join(name), "").unwrap();
     }
-    gather(&placed, copy.path()).unwrap();
+    gather(&placed, &spot(&copy)).unwrap();
     assert!(["undo001", "undo002", "ib_logfile0", "undo/other"].iter().all(|name| copy.path().join(name).is_file()));
     std::fs::write(copy.path().join("undo/undo001"), "").unwrap();
-    let error = gather(&placed, copy.path()).unwrap_err();
+    let error = gather(&placed, &spot(&copy)).unwrap_err();
     assert_eq!(reason_of(&error), Some(Reason::Refused));
     assert!(error.to_string().contains("both undo/undo001 and undo001"), "{error}");
 }
@@ -115,16 +119,18 @@ fn a_copy_that_is_published_in_part_gets_directories_where_it_has_come_to() {
     let (data_dir, staged) = (copy(&[]), copy(&[]));
     std::fs::create_dir(data_dir.path().join("logs")).unwrap();
     let config = ServerConfig::of_text("log_bin=logs/binary/b\nrelay_log=relay/r");
-    let make = |staged: &Path| make_directories(&config, data_dir.path(), staged, true).unwrap();
+    let data = Spot::of(data_dir.path()).unwrap();
+    let paths = |made: Result<Vec<Spot>>| made.unwrap().iter().map(Spot::path).collect::<Vec<_>>();
+    let make = |staged: &Spot| paths(make_directories(&config, data_dir.path(), &data, staged, true));
     let (logs, binary) = (data_dir.path().join("logs"), data_dir.path().join("logs/binary"));
-    assert_eq!(make(staged.path()), [binary.clone(), logs.clone(), staged.path().join("relay")]);
+    assert_eq!(make(&spot(&staged)), [binary.clone(), logs.clone(), staged.path().join("relay")]);
     assert!(binary.is_dir() && staged.path().join("relay").is_dir());
     // What is in its place is not the copy.
-    let beside = make_directories(&config, data_dir.path(), staged.path(), false).unwrap();
+    let beside = paths(make_directories(&config, data_dir.path(), &data, &spot(&staged), false));
     assert!(beside.iter().all(|directory| directory.starts_with(staged.path())), "{beside:?}");
     // All is published.
     std::fs::rename(staged.path().join("relay"), data_dir.path().join("relay")).unwrap();
-    assert_eq!(make(Path::new("/nowhere/at/all")), [binary, logs, data_dir.path().join("relay")]);
+    assert_eq!(make(&Spot::nowhere("/nowhere/at/all".into())), [binary, logs, data_dir.path().join("relay")]);
 }
 
 #[test]

@@ -150,7 +150,8 @@ impl Staged {
         std::fs::create_dir(staged.stage())?;
         let copied = Command::new("cp").arg("--archive").arg(database).arg(staged.data()).status()?;
         ensure!(copied.success(), "cp failed");
-        for path in [staged.volume.path().join("mysql"), staged.stage(), staged.data()] {
+        // The stage is root's, as `clone` makes it.
+        for path in [staged.volume.path().join("mysql"), staged.data()] {
             chown(path, Some(999), Some(999))?;
         }
         staged.forget_earlier_life();

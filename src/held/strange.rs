@@ -1,0 +1,53 @@
+//! What has the place of a plain file or directory, in words that say what to do about it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use rustix::fs::{FileType, Stat};
+
+/// Something in the place of a plain file or directory.
+#[derive(Debug)]
+struct Strange {
+    path: PathBuf,
+    what: &'static str,
+}
+
+impl fmt::Display for Strange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is {}, where only plain files and directories of this volume belong: find out who made it, and remove it",
+            self.path.display(),
+            self.what
+        )
+    }
+}
+
+impl std::error::Error for Strange {}
+
+pub(super) fn strange(path: PathBuf, what: &'static str) -> io::Error {
+    io::Error::other(Strange { path, what })
+}
+
+/// Whether an error is about something in the place of a plain file or directory.
+pub fn is_strange(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Strange>())
+}
+
+pub(super) fn in_kind_words(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a fifo",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Directory => "a directory",
+        FileType::RegularFile => "a file",
+        _ => "of no known kind",
+    }
+}
+
+/// The type of a file.
+pub fn kind_of(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
