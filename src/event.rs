@@ -150,6 +150,8 @@ events! {
     RehearsalNoHardLinks, "rehearsal.no_hard_links", "No rehearsal: the volume has no hard links.";
     CopyPartGone, "clone.part_gone", "A part of a copy that was being published is gone: another copy is received.";
     StageImpostor, "clone.stage_impostor", "A link or a file had the name of a stage, and was removed.";
+    JournalNotGiven, "clone.journal_not_given", "The journal of data that are whole cannot be given to the server's user.";
+    StageStays, "clone.stage_stays", "What an interrupted start left beside data that are whole cannot be removed.";
     StageOfAnother, "clone.stage_of_another", "Run as root, a stage that another user made or may write in was removed. The clone begins again.";
     UnprovenNotTaken, "copy.unproven_not_taken", "`--take-unproven-stream` does not count: the tool here needs a donor's list of tables.";
     RehearsalNoLog, "rehearsal.no_log", "No rehearsal: MariaDB before 10.8 leaves no redo log to start on.";

@@ -79,7 +79,8 @@ impl Contents {
         }
         let logs = config.place("innodb_log_group_home_dir", &directory.path());
         let logs = seen(directory, &logs, "innodb_log_group_home_dir")?;
-        if !["ib_logfile0", "#innodb_redo"].iter().any(|name| logs.join(name).exists()) {
+        let has_log = |name: &str| is_there(directory, &logs.join(name));
+        if !has_log("ib_logfile0")? && !has_log("#innodb_redo")? {
             return half("no InnoDB log: a backup that was cut before its end");
         }
         let of_backup = left_files::BEFORE_CHECKPOINTS.iter().any(|name| has(name))
@@ -95,11 +96,23 @@ impl Contents {
 fn missing_data_file(directory: &Spot, config: &ServerConfig) -> Result<Option<String>> {
     for (file, place) in config.data_file_places(&directory.path()) {
         let setting = format!("innodb_data_file_path, {file}");
-        if !seen(directory, &place, &setting)?.join(Path::new(&file).file_name().unwrap_or_default()).exists() {
+        let place = seen(directory, &place, &setting)?.join(Path::new(&file).file_name().unwrap_or_default());
+        if !is_there(directory, &place)? {
             return Ok(Some(file));
         }
     }
     Ok(None)
+}
+
+/// What lies behind a link is not looked at, and not missing either.
+fn is_there(directory: &Spot, spot: &Spot) -> Result<bool> {
+    match spot.look() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Reason::HalfMade.error(format!(
+            "{directory} holds a database that mysqlset did not make, and whether it is whole can't be seen: {error}"
+        ))),
+    }
 }
 
 /// The directory that a place is here. What lies on a volume that isn't mounted can't be judged.
@@ -165,6 +178,20 @@ mod tests {
         assert_eq!(judged_by(places, &whole, None), Foreign::Complete);
         let cut = [&whole[..], &["xtrabackup_binlog_info"]].concat();
         assert!(matches!(judged_by(places, &cut, None), Foreign::HalfMade(_)));
+    }
+
+    /// Else a whole primary could be set aside for a new database.
+    #[test]
+    fn what_lies_behind_a_link_is_not_judged_as_missing() {
+        let elsewhere = directory(&["ib_logfile0", "ibdata1"], None);
+        let database = directory(&["mysql/", "ibdata1", "ib_logfile0"], None);
+        std::os::unix::fs::symlink(elsewhere.path(), database.path().join("linked")).unwrap();
+        for setting in ["innodb_log_group_home_dir = linked", "innodb_data_home_dir = linked"] {
+            let contents = Contents::of(database.path()).unwrap();
+            let judged = contents.judge(&Spot::of(database.path()).unwrap(), &ServerConfig::of_text(setting));
+            let error = judged.unwrap_err().to_string();
+            assert!(error.contains("can't be seen") && error.contains("symbolic link"), "{setting}: {error}");
+        }
     }
 
     #[test]

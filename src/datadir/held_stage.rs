@@ -16,6 +16,9 @@ use crate::held::Spot;
 /// For ourselves alone.
 pub(super) const STAGE_MODE: u32 = 0o700;
 
+/// The bit by which what is made in a directory has its group.
+const SET_GROUP: u32 = 0o2000;
+
 impl Layout {
     /// The directory that holds what is being received, and in the layout "beside" its journal.
     pub fn stage(&self) -> Spot {
@@ -39,9 +42,8 @@ impl Layout {
     pub(super) fn remove_stage(&self) -> io::Result<bool> {
         let stage = self.stage();
         *self.held_stage() = None;
-        match stage.clear() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            cleared => cleared?,
+        if !stage.clear_if_there()? {
+            return Ok(false);
         }
         let named = self.named_stage();
         match named.is_dir() {
@@ -65,11 +67,12 @@ impl Layout {
             held => held?,
         };
         let found = stage.look()?;
-        if !counts(&found) {
+        if !counts(&found) || !is_open_to_us(&stage) {
             return Ok(None);
         }
         if found.st_uid == geteuid().as_raw() {
-            stage.set_mode(STAGE_MODE)?;
+            // The volume's group goes on to what is made below.
+            stage.set_mode(STAGE_MODE | (found.st_mode & SET_GROUP))?;
         }
         stage.for_children().map(Some)
     }
@@ -77,6 +80,11 @@ impl Layout {
     fn held_stage(&self) -> MutexGuard<'_, Option<Spot>> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether we may work there: a start as another user may have left it.
+pub(super) fn is_open_to_us(stage: &Spot) -> bool {
+    stage.may_be_written() && stage.entries().is_ok()
 }
 
 /// Whether nobody but us can have written into it. A user who is not root has nothing that another could misuse.

@@ -21,6 +21,8 @@ const LAST_TO_MOVE: &str = "mysql";
 /// Moves the staged copy into the data directory, in the place of what is there where it `replaces` that. May be called
 /// again after any interruption, with the journal that says `publishing`.
 pub fn publish(layout: &Layout, prepared: &Journal, ownership: Ownership, replaces: bool) -> Result<Journal> {
+    // A rehearsal that was killed gave the copy's files second names.
+    stage::keep_copy_only(layout)?;
     // What was learnt of its prepare is of no more use.
     let mut publishing = prepared.entering(State::Publishing);
     (publishing.received_log, publishing.memory_halvings) = (None, 0);
@@ -169,6 +171,21 @@ mod tests {
         publish(&layout, &journal, ownership, false).unwrap();
         assert_eq!(names(&layout.data_dir), ["aria_log.00000001", "ibdata1", "mysql"]);
         assert!(!layout.stage().exists());
+    }
+
+    /// The next start did not rehearse, and refused the copy for ever: its files had second names.
+    #[test]
+    fn what_a_killed_rehearsal_left_does_not_keep_the_copy_from_being_published() {
+        for place in [Place::Beside, Place::Inside] {
+            let (_volume, layout, ownership, journal) = staged(place);
+            let (data, shadow) = (layout.staged_data().path(), layout.stage().path().join("shadow"));
+            std::fs::create_dir_all(shadow.join("mysql")).unwrap();
+            for name in ["ibdata1", "mysql/user.frm"] {
+                std::fs::hard_link(data.join(name), shadow.join(name)).unwrap();
+            }
+            publish(&layout, &journal, ownership, false).unwrap();
+            assert_eq!(names(&layout.data_dir), ["aria_log.00000001", "ibdata1", "mysql"], "{place:?}");
+        }
     }
 
     #[test]

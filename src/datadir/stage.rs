@@ -57,6 +57,16 @@ pub fn remove_impostor(layout: &Layout) -> Result<()> {
                 "another user than root has made the stage, or may write there, so nothing in it can be trusted: it is removed"
             );
             named.remove_tree().map_err(removing(&named))?;
+        } else if !super::held_stage::is_open_to_us(&named) {
+            let user = found.st_uid;
+            let renamed = layout.stage_of_another(user).filter(|aside| named.rename_over_nothing(aside).is_ok());
+            let Some(aside) = renamed else {
+                return Err(Reason::Disk.error(format!(
+                    "{named} is what an interrupted start of user {user} has left, and only that user may use it: remove it as \
+                     that user, or run as root"
+                )));
+            };
+            warn!(StageOfAnother, path = %named, user, %aside, "another user's start was interrupted: its stage is renamed");
         }
     }
     for spot in [layout.staged_data(), layout.staged_inventory()] {
@@ -112,6 +122,24 @@ pub fn clear(layout: &Layout) -> Result<()> {
     sync(&stage)
 }
 
+/// Removes what programs and private servers have left beside the copy.
+pub fn keep_copy_only(layout: &Layout) -> Result<()> {
+    let stage = layout.stage();
+    let failed = |error| exit::disk_error(error, format!("clearing {stage}"));
+    let entries = match stage.entries() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    let kept = [layout.staged_data(), layout.staged_inventory(), stage.join(super::journal::FILE_NAME)];
+    for entry in entries {
+        let spot = stage.join(&entry.name);
+        if !kept.iter().any(|kept| kept.path() == spot.path()) {
+            spot.remove_whatever_it_is().map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes an empty data directory for a server to initialise, and says so in its journal.
 pub fn announce_first_start(layout: &Layout, ownership: Ownership) -> Result<()> {
     let data = layout.data();
@@ -155,6 +183,22 @@ fn sync(directory: &Spot) -> Result<()> {
 mod tests {
     use super::*;
     use crate::settings::Owner;
+
+    /// As with fsGroup: what is made in the volume has its group, and so on.
+    #[test]
+    fn the_volumes_group_goes_on_to_the_stage() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+        let volume = tempfile::tempdir().unwrap();
+        chown(volume.path(), None, Some(4321)).unwrap();
+        std::fs::set_permissions(volume.path(), PermissionsExt::from_mode(0o2775)).unwrap();
+        let layout = Layout::at(&volume.path().join("mysql"), Place::Beside);
+        let ownership = Ownership::decide(&layout, Some(Owner { uid: 999, gid: 999 })).unwrap();
+        let data = open(&layout, ownership, &Journal::receiving(0)).unwrap().path();
+        let of = |path: &std::path::Path| path.metadata().map(|found| (found.gid(), found.mode() & 0o7777)).unwrap();
+        assert_eq!(of(data.parent().unwrap()), (4321, 0o2700));
+        assert_eq!(of(&data).0, 4321);
+        assert_eq!(of(&data).1 & 0o2000, 0o2000);
+    }
 
     #[test]
     fn a_new_stage_holds_nothing_of_the_old_one() {

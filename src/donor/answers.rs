@@ -1,6 +1,7 @@
 //! What the server answers to peers' questions. An answer serves everyone for a second, and so does a login: a stranger that
-//! asks a thousand times a second costs the server one login a second.
+//! asks a thousand times a second costs the server a few logins a second.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,10 +25,14 @@ const LIMIT: Duration = Duration::from_secs(4);
 /// Answers that are kept to each kind of question: as many replicas may ask in a second.
 const KEPT: usize = 16;
 
-/// The answers, and the one connection by which they are asked for.
+/// Questions that are asked at a time. A slow server answers several replicas at once, each a question of its own.
+const LANES: usize = 4;
+
+/// The answers, and the connections by which they are asked for.
 #[derive(Default)]
 pub struct Answers {
-    recent: Mutex<Recent>,
+    /// The same question always goes to the same one.
+    lanes: [Arc<Mutex<Recent>>; LANES],
 }
 
 #[derive(Default)]
@@ -42,32 +47,42 @@ struct Recent {
 
 impl Answers {
     /// Completes a report by what the server says to what was asked. What it does not say is left out.
-    pub async fn complete(self: &Arc<Answers>, settings: &Sidecar, hello: &Hello, report: &mut Report) -> Result<()> {
-        let asking = async {
-            let mut recent = self.recent.lock().await;
-            match recent.ask(self, settings, hello, report).await {
-                // The server ends connections too: only a fresh one tells that it is away.
-                Err(Failed { error, by_old_login: true }) if code_of(&error).is_none() => {
-                    recent.ask(self, settings, hello, report).await
-                }
-                asked => asked,
-            }
+    pub async fn complete(&self, settings: &Arc<Sidecar>, hello: &Hello, report: &mut Report) -> Result<()> {
+        let mut hasher = DefaultHasher::new();
+        format!("{:?} {:?}", hello.about, hello.history).hash(&mut hasher);
+        let lane = &self.lanes[hasher.finish() as usize % LANES];
+        let begun = Instant::now();
+        let Ok(recent) = timeout(LIMIT, lane.clone().lock_owned()).await else {
+            bail!("the server is still asked for others after {} seconds", LIMIT.as_secs());
         };
-        match timeout(LIMIT, asking).await {
-            Ok(asked) => asked.map_err(|failed| failed.error),
-            Err(_) => bail!("the server has not answered within {} seconds", LIMIT.as_secs()),
-        }
-    }
-
-    /// A session that nobody uses would take one of the server's connections.
-    async fn log_out(self: Arc<Answers>) {
-        sleep(LIFETIME).await;
-        let server = self.recent.lock().await.server.take();
-        if let Some(server) = server {
-            server.close().await;
-        }
+        let left = LIMIT.saturating_sub(begun.elapsed());
+        let (lane, settings) = (lane.clone(), settings.clone());
+        let questions = (hello.about.clone(), hello.history.clone());
+        let partial = report.clone();
+        // By itself: whoever asked may go, and the next one needs the login.
+        let asking = tokio::spawn(async move {
+            let mut recent = recent;
+            let mut report = partial;
+            let asked = timeout(left, recent.ask_again(&lane, &settings, &questions, &mut report)).await;
+            let silent = || anyhow::anyhow!("the server has not answered within {} seconds", LIMIT.as_secs());
+            (report, asked.unwrap_or_else(|_| Err(silent())))
+        });
+        let (completed, asked) = asking.await?;
+        *report = completed;
+        asked
     }
 }
+
+/// A session that nobody uses would take one of the server's connections.
+async fn log_out(lane: Arc<Mutex<Recent>>) {
+    sleep(LIFETIME).await;
+    let server = lane.lock().await.server.take();
+    if let Some(server) = server {
+        server.close().await;
+    }
+}
+
+type Questions = (Option<Position>, Option<String>);
 
 struct Failed {
     error: anyhow::Error,
@@ -75,17 +90,34 @@ struct Failed {
 }
 
 impl Recent {
+    async fn ask_again(
+        &mut self,
+        lane: &Arc<Mutex<Recent>>,
+        settings: &Sidecar,
+        questions: &Questions,
+        report: &mut Report,
+    ) -> Result<()> {
+        let asked = match self.ask(lane, settings, questions, report).await {
+            // The server ends connections too: only a fresh one tells that it is away.
+            Err(Failed { error, by_old_login: true }) if code_of(&error).is_none() => {
+                self.ask(lane, settings, questions, report).await
+            }
+            asked => asked,
+        };
+        asked.map_err(|failed| failed.error)
+    }
+
     async fn ask(
         &mut self,
-        answers: &Arc<Answers>,
+        lane: &Arc<Mutex<Recent>>,
         settings: &Sidecar,
-        hello: &Hello,
+        questions: &Questions,
         report: &mut Report,
     ) -> Result<(), Failed> {
         // Taken out: an answer that is given up in the middle must not be taken for the next one's.
-        let mut login = Login { server: self.server.take(), is_old: true, answers, settings };
+        let mut login = Login { server: self.server.take(), is_old: true, lane, settings };
         login.is_old = login.server.is_some();
-        let asked = self.fill(&mut login, hello, report).await;
+        let asked = self.fill(&mut login, questions, report).await;
         let Login { server, is_old: by_old_login, .. } = login;
         if asked.as_ref().err().is_none_or(|error| code_of(error).is_some()) {
             self.server = server;
@@ -93,36 +125,33 @@ impl Recent {
         asked.map_err(|error| Failed { error, by_old_login })
     }
 
-    async fn fill(&mut self, login: &mut Login<'_>, hello: &Hello, report: &mut Report) -> Result<()> {
+    async fn fill(&mut self, login: &mut Login<'_>, (about, history): &Questions, report: &mut Report) -> Result<()> {
         let progress = match self.progress.get(&()) {
             Some(known) => known,
             None => {
-                let asked = Instant::now();
                 let server = login.server(&mut self.unreachable).await?;
                 let status = replication_status(server).await?;
-                self.progress.put(asked, (), history::progress(server, status.as_ref()).await?)
+                self.progress.put((), history::progress(server, status.as_ref()).await?)
             }
         };
         (report.applied, report.fetched) = (progress.applied, progress.fetched);
-        if let Some(position) = &hello.about {
+        if let Some(position) = about {
             report.cannot_follow = Some(match self.cannot_follow.get(position) {
                 Some(known) => known,
                 None => {
-                    let asked = Instant::now();
                     let server = login.server(&mut self.unreachable).await?;
                     let why = history::why_cannot_follow(server, position).await?.unwrap_or_default();
-                    self.cannot_follow.put(asked, position.clone(), why)
+                    self.cannot_follow.put(position.clone(), why)
                 }
             });
         }
-        if let Some(other) = &hello.history {
+        if let Some(other) = history {
             report.unknown_history = Some(match self.unknown_history.get(other) {
                 Some(known) => known,
                 None => {
-                    let asked = Instant::now();
                     let server = login.server(&mut self.unreachable).await?;
                     let unknown = history::what_is_unknown(server, other).await?;
-                    self.unknown_history.put(asked, other.clone(), unknown)
+                    self.unknown_history.put(other.clone(), unknown)
                 }
             });
         }
@@ -130,9 +159,9 @@ impl Recent {
         report.left_out = match self.left_out.get(&()) {
             Some(known) => known,
             None => {
-                let (asked, role) = (Instant::now(), login.settings.member.role());
+                let role = login.settings.member.role();
                 let server = login.server(&mut self.unreachable).await?;
-                self.left_out.put(asked, (), left_out::what(server, role).await?)
+                self.left_out.put((), left_out::what(server, role).await?)
             }
         };
         Ok(())
@@ -143,7 +172,7 @@ impl Recent {
 struct Login<'a> {
     server: Option<Server>,
     is_old: bool,
-    answers: &'a Arc<Answers>,
+    lane: &'a Arc<Mutex<Recent>>,
     settings: &'a Sidecar,
 }
 
@@ -163,7 +192,7 @@ impl Login<'_> {
         *unreachable = Some(Instant::now());
         let server = Server::connect(&self.settings.server, &self.settings.sql).await?;
         *unreachable = None;
-        tokio::spawn(self.answers.clone().log_out());
+        tokio::spawn(log_out(self.lane.clone()));
         Ok(server)
     }
 }
@@ -179,15 +208,20 @@ impl<Q, A> Default for Kept<Q, A> {
 
 impl<Q: PartialEq, A: Clone> Kept<Q, A> {
     fn get(&mut self, question: &Q) -> Option<A> {
-        self.0.retain(|(asked, ..)| asked.elapsed() < LIFETIME);
+        self.0.retain(|(came, ..)| came.elapsed() < LIFETIME);
         self.0.iter().find(|(_, known, _)| known == question).map(|(.., answer)| answer.clone())
     }
 
-    fn put(&mut self, asked: Instant, question: Q, answer: A) -> A {
+    /// From now on. A server that takes a second to answer is asked no more often for that.
+    fn put(&mut self, question: Q, answer: A) -> A {
+        self.put_at(Instant::now(), question, answer)
+    }
+
+    fn put_at(&mut self, came: Instant, question: Q, answer: A) -> A {
         if self.0.len() >= KEPT {
             self.0.remove(0);
         }
-        self.0.push((asked, question, answer.clone()));
+        self.0.push((came, question, answer.clone()));
         answer
     }
 }
@@ -201,13 +235,13 @@ mod tests {
         let mut kept = Kept::default();
         let now = Instant::now();
         for question in 0..2 * KEPT {
-            kept.put(now, question, question * 10);
+            kept.put_at(now, question, question * 10);
         }
         assert_eq!(kept.0.len(), KEPT);
         assert_eq!((kept.get(&(2 * KEPT - 1)), kept.get(&0)), (Some(20 * KEPT - 10), None));
         if let Some(earlier) = now.checked_sub(LIFETIME) {
             let mut kept = Kept::default();
-            kept.put(earlier, (), 1);
+            kept.put_at(earlier, (), 1);
             assert_eq!(kept.get(&()), None);
         }
     }

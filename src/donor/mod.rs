@@ -77,7 +77,7 @@ pub struct Donor {
     /// One permit: one clone at a time.
     turn: Arc<Semaphore>,
     guesses: Guesses,
-    answers: Arc<Answers>,
+    answers: Answers,
     waiting: Arc<Waiting>,
     proven: Arc<Places>,
     /// About strangers.
@@ -97,7 +97,7 @@ impl Donor {
             scratch,
             turn: Arc::new(Semaphore::new(1)),
             guesses: Guesses::default(),
-            answers: Arc::default(),
+            answers: Answers::default(),
             waiting: Arc::default(),
             proven: Places::new(PROVEN),
             lines: Lines::of_strangers(),

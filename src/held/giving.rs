@@ -10,6 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchown, fstat, openat};
 
+use super::strange::SECOND_NAME;
 use super::tree::{entries_of, open_in};
 use super::{Spot, in_kind_words, kind_of, strange};
 
@@ -54,7 +55,7 @@ impl Taker {
         match kind_of(&found) {
             FileType::Directory => {}
             FileType::RegularFile if self.has(&found) || found.st_nlink == 1 => {}
-            FileType::RegularFile => return refuse("a file that has another name too"),
+            FileType::RegularFile => return refuse(SECOND_NAME),
             other => return refuse(in_kind_words(other)),
         }
         if self.has(&found) {

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use rustix::fs::{FileType, Stat};
 
+/// Of a file that is as much another's.
+pub(super) const SECOND_NAME: &str = "a file that has another name too";
+
 /// Something in the place of a plain file or directory.
 #[derive(Debug)]
 struct Strange {
@@ -15,9 +18,13 @@ struct Strange {
 
 impl fmt::Display for Strange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let remedy = match self.what == SECOND_NAME {
+            true => "find its other name, and remove that one",
+            false => "find out who made it, and remove it",
+        };
         write!(
             f,
-            "{} is {}, where only plain files and directories of this volume belong: find out who made it, and remove it",
+            "{} is {}, where only plain files and directories of this volume belong: {remedy}",
             self.path.display(),
             self.what
         )

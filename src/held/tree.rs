@@ -57,15 +57,22 @@ impl Spot {
 
     /// Removes a directory with all that is in it; says whether there was one. Nothing on another mount is touched.
     pub fn remove_tree(&self) -> io::Result<bool> {
-        match self.clear() {
+        Ok(self.clear_if_there()? && self.remove_directory().map(|()| true)?)
+    }
+
+    /// Removes all that is in a directory; says whether there was one.
+    pub fn clear_if_there(&self) -> io::Result<bool> {
+        match self.open(LIST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            cleared => cleared.and_then(|()| self.remove_directory()).map(|()| true),
+            opened => clear(&opened?, &self.path()).map(|()| true),
         }
     }
 
     /// Refuses a directory that was just made, where another has come to its name since.
     pub fn ensure_own_and_empty(&self) -> io::Result<()> {
-        if self.look()?.st_uid != geteuid().as_raw() || !self.entries()?.is_empty() {
+        // Some file systems say of all files that they are root's. Only root has anything that another could misuse.
+        let is_anothers = geteuid().is_root() && self.look()?.st_uid != geteuid().as_raw();
+        if is_anothers || !self.entries()?.is_empty() {
             return Err(io::Error::other(format!("{self} was made, and somebody has put another in its place")));
         }
         Ok(())

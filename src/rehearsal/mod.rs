@@ -73,7 +73,7 @@ impl Rehearsal {
 
     /// Refuses where the volume has no room for a shadow of the copy.
     pub fn ensure_room(data: &Path) -> Result<()> {
-        let needed = Shadow::room(data)? + ROOM;
+        let needed = Shadow::room(data)?.saturating_add(ROOM);
         let free = durable::free_bytes(data)
             .map_err(|error| exit::disk_error(error, format!("asking how much is free at {}", data.display())))?;
         if needed <= free {

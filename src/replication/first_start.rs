@@ -88,24 +88,24 @@ fn is_half_made(data_dir: &Path) -> Option<bool> {
 /// Whether a server has a file of the data directory locked. Where that can't be seen it counts so.
 fn is_open(data_dir: &Path) -> bool {
     let look = || -> std::io::Result<bool> {
+        let (mut is_seen, mut is_hidden) = (false, false);
         for entry in std::fs::read_dir(data_dir)? {
             let entry = entry?;
-            if entry.file_type()?.is_file() && is_locked(&entry.path())? {
-                return Ok(true);
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
+            match File::open(entry.path()) {
+                Ok(file) if fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?.is_some() => return Ok(true),
+                Ok(_) => is_seen = true,
+                // It went away meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                // A key that only the server reads.
+                Err(_) => is_hidden = true,
             }
         }
-        Ok(false)
+        Ok(is_hidden && !is_seen)
     };
     look().unwrap_or(true)
-}
-
-/// A file that went away meanwhile is nobody's.
-fn is_locked(path: &Path) -> std::io::Result<bool> {
-    match File::open(path) {
-        Ok(file) => Ok(fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?.is_some()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

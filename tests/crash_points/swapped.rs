@@ -48,8 +48,9 @@ fn swap_while_it_clones(place: Place) -> Result<()> {
         let is_over = AtomicBool::new(false);
         let output = std::thread::scope(|scope| {
             let swapping = scope.spawn(|| swap(&lab, &stage, round, &is_over));
+            let over = Over(&is_over);
             let output = lab.clone(&volume);
-            is_over.store(true, Ordering::Relaxed);
+            drop(over);
             swaps += swapping.join().map_err(|_| anyhow::anyhow!("the swapping thread has panicked"))?;
             output
         })?;
@@ -63,6 +64,15 @@ fn swap_while_it_clones(place: Place) -> Result<()> {
     }
     ensure!(swaps > 20, "{swaps} swaps");
     Ok(())
+}
+
+/// Ends the swapping, whatever becomes of the clone.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Says how often it was done.
@@ -83,8 +93,8 @@ fn swap(lab: &Lab, stage: &Path, round: u64, is_over: &AtomicBool) -> u32 {
         }
         std::thread::sleep(Duration::from_millis(1 + round));
     }
-    // Empty, where the clone has ended meanwhile.
-    let _ = std::fs::remove_dir(&away);
+    // What the clone has given up meanwhile.
+    let _ = std::fs::remove_dir_all(&away);
     let _ = std::fs::remove_dir(stage);
     swaps
 }

@@ -6,7 +6,7 @@
 #   E2E_NAMESPACE  mysqlset-e2e; made, and deleted at the end with all that is in it
 #   E2E_TIMEOUT    seconds that a step may take, 600
 #
-# Nothing but kubectl is used. The namespace asks for the restricted pod security profile. A step that the cluster has no
+# Nothing but kubectl and openssl is used. The namespace asks for the restricted pod security profile. A step that the cluster has no
 # nodes for is skipped, and named at the end.
 set -eu
 cd "$(dirname "$0")/../.."

@@ -10,29 +10,50 @@ use mysqlset::wire::auth::{Side, Transcript};
 use mysqlset::wire::frame::{self, Kind};
 use mysqlset::wire::message::{Hello, Proof};
 use mysqlset::wire::preface;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use crate::sidecar::{SECRET, Sidecar, ask, connect_to, own_address, peering};
+
+/// A shell's usual limit is 1024, and the tests of this program run side by side.
+fn raise_descriptors() {
+    let mut limits = getrlimit(Resource::Nofile);
+    limits.current = limits.maximum;
+    setrlimit(Resource::Nofile, limits).unwrap();
+}
 
 /// Opens connections as fast as can be, from few addresses, and says nothing.
 fn flood(address: SocketAddr, stop: &AtomicBool, made: &AtomicU64) {
     let SocketAddr::V4(address) = address else { panic!("{address}") };
     let from: Vec<_> = (0..50).map(|_| own_address()).collect();
-    let mut held = VecDeque::new();
+    let (mut held, mut next) = (VecDeque::new(), 0);
     while !stop.load(Ordering::Relaxed) {
-        let source = from[made.fetch_add(1, Ordering::Relaxed) as usize % from.len()];
+        let source = from[next % from.len()];
+        next += 1;
         let Ok(fd) = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::NONBLOCK, None) else {
             continue;
         };
         if bind(&fd, &SocketAddrV4::new(source, 0)).is_err() {
             continue;
         }
-        // It is under way.
-        let _ = connect(&fd, &address);
+        if matches!(connect(&fd, &address), Ok(()) | Err(Errno::INPROGRESS)) {
+            made.fetch_add(1, Ordering::Relaxed);
+        }
         held.push_back(fd);
-        if held.len() > 400 {
+        if held.len() > 100 {
             held.pop_front();
         }
+    }
+}
+
+/// Ends the others, whatever becomes of the test.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -41,8 +62,10 @@ fn flood(address: SocketAddr, stop: &AtomicBool, made: &AtomicU64) {
 #[test]
 fn a_connection_that_lost_its_place_is_gone_before_many_more_come() {
     let (mut sidecar, peering) = (Sidecar::start("mysql-0"), peering());
+    raise_descriptors();
     let (stop, made) = (AtomicBool::new(false), AtomicU64::new(0));
     let most = std::thread::scope(|scope| {
+        let _ended = Ended(&stop);
         for _ in 0..3 {
             scope.spawn(|| flood(sidecar.address, &stop, &made));
         }
@@ -51,7 +74,6 @@ fn a_connection_that_lost_its_place_is_gone_before_many_more_come() {
             most = most.max(sidecar.descriptors());
             std::thread::sleep(Duration::from_millis(5));
         }
-        stop.store(true, Ordering::Relaxed);
         most
     });
     let made = made.into_inner();
@@ -66,6 +88,7 @@ fn a_connection_that_lost_its_place_is_gone_before_many_more_come() {
 #[test]
 fn a_pod_that_was_taken_over_uses_up_neither_descriptors_nor_the_log() {
     let (mut sidecar, peering) = (Sidecar::start("mysql-0"), peering());
+    raise_descriptors();
     let hello = Hello { set: "mysql".into(), ordinal: 7, formats: vec!["xbstream-mariadb".into()], ..Hello::default() };
     let mut held = Vec::new();
     for _ in 0..600 {

@@ -31,17 +31,28 @@ pub struct Watch {
     pub probe: Duration,
     /// Of `/readyz`, from another address than the throng's.
     pub readyz: Duration,
-    /// The sidecar's resident memory.
+    /// The most memory that the sidecar had.
     pub bytes: u64,
     pub descriptors: usize,
     /// About strangers, in the sidecar's log.
     pub lines: usize,
 }
 
+/// Ends the watch, whatever becomes of the work.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Watch {
     /// Does something, and says what was seen meanwhile.
     pub fn over<T>(cluster: &Cluster, observer: &PodNetwork, work: impl FnOnce() -> Result<T>) -> Result<(T, Watch)> {
         let lines = || ABOUT_STRANGERS.iter().map(|event| cluster.times_logged(POD, "sidecar", *event)).sum::<usize>();
+        // What it had most before this is forgotten. (proc(5))
+        std::fs::write(format!("/proc/{}/clear_refs", cluster.pid(POD, "sidecar")?), "5")?;
         let (before, stop) = (lines(), AtomicBool::new(false));
         std::thread::scope(|scope| {
             let watching = scope.spawn(|| -> Result<Watch> {
@@ -52,10 +63,11 @@ impl Watch {
                 }
                 Ok(worst)
             });
+            let over = Over(&stop);
             let outcome = work();
-            stop.store(true, Ordering::Relaxed);
+            drop(over);
             let seen = watching.join().map_err(|_| anyhow::anyhow!("the watch failed"))??;
-            Ok((outcome?, Watch { lines: lines() - before, ..seen }))
+            Ok((outcome?, Watch { lines: lines().saturating_sub(before), ..seen }))
         })
     }
 
@@ -74,8 +86,8 @@ impl Watch {
 
         let sidecar = cluster.pid(POD, "sidecar")?;
         let status = std::fs::read_to_string(format!("/proc/{sidecar}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        self.bytes = self.bytes.max(resident.context("no VmRSS")?.trim().parse::<u64>()? * 1024);
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        self.bytes = self.bytes.max(resident.context("no VmHWM")?.trim().parse::<u64>()? * 1024);
         self.descriptors = self.descriptors.max(std::fs::read_dir(format!("/proc/{sidecar}/fd"))?.count());
         Ok(())
     }

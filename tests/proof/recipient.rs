@@ -93,16 +93,19 @@ impl Recipient {
 
     /// A tool may outlive a clone that was killed, and would keep the next one away. All processes here are the proof's own.
     fn end_what_is_left(&self) -> Result<()> {
-        let path = self.volume.path().display().to_string();
+        let path = self.volume.path().to_owned();
         wait_for("what is left of a round to end", Duration::from_secs(20), || {
             let mut is_left = false;
             for entry in std::fs::read_dir("/proc")?.flatten() {
-                let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                // Arguments name the stage by a descriptor.
+                let descriptors = std::fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten();
+                let mut links = descriptors.map(|link| link.path()).chain([entry.path().join("cwd")]);
+                let works_there = links.any(|link| std::fs::read_link(link).is_ok_and(|it| it.starts_with(&path)));
                 let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)
                 else {
                     continue;
                 };
-                if pid != getpid() && String::from_utf8_lossy(&words).contains(&path) {
+                if pid != getpid() && works_there {
                     is_left = true;
                     let _ = kill_process(pid, Signal::KILL);
                 }

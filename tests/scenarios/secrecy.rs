@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::BufRead as _;
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -210,11 +211,19 @@ fn slow_log(cluster: &Cluster, pod: &str) -> Result<String> {
 fn no_secret_is_found_but_where_it_must_be() -> Result<()> {
     let watched = Watched::default();
     std::thread::scope(|scope| {
+        let _stopped = Stopped(&watched.stop);
         scope.spawn(|| watched.watch());
-        let outcome = lives_and_shows_nothing(&watched);
-        watched.stop.store(true, Ordering::Relaxed);
-        outcome
+        lives_and_shows_nothing(&watched)
     })
+}
+
+/// Ends the watch, whatever becomes of the test.
+struct Stopped<'a>(&'a AtomicBool);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn lives_and_shows_nothing(watched: &Watched) -> Result<()> {
@@ -226,7 +235,7 @@ fn lives_and_shows_nothing(watched: &Watched) -> Result<()> {
     ensure!(found.is_empty(), "{found:#?}");
     let (arguments, environments) = (&watched.arguments, &watched.environments);
     ensure!(arguments.load(Ordering::Relaxed) > 1000 && environments.load(Ordering::Relaxed) > 100, "hardly looked");
-    let mut planted = Command::new("sh").args(["-c", "sleep 20", PLANTED]).spawn()?;
+    let mut planted = Command::new("sleep").arg0(PLANTED).arg("20").spawn()?;
     let noticed = cluster.wait_for("what was planted", PATIENCE, || Ok(!watched.take().is_empty()));
     planted.kill()?;
     planted.wait()?;

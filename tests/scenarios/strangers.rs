@@ -17,6 +17,7 @@ use rustix::process::Signal;
 
 use crate::faults::{greet_as, hello};
 use crate::needs;
+use crate::pods::PATIENCE;
 use crate::pods::logged::Said;
 
 use crate::set;
@@ -191,7 +192,7 @@ fn who_connects_and_says_nothing_costs_no_thread_and_keeps_nobody_waiting() -> R
 
 /// Each was a login, a thousand of them a second. Questions differ, so that no answer is another's.
 #[test]
-fn reports_cost_the_server_a_login_a_second() -> Result<()> {
+fn reports_cost_the_server_few_logins() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
@@ -219,20 +220,20 @@ fn reports_cost_the_server_a_login_a_second() -> Result<()> {
     }
     let made = logins()? - before;
     // The sidecar's own eyes and this test's too.
-    let allowed = 20 + 3 * began.elapsed().as_secs();
-    ensure!(made <= allowed, "{made} logins for 400 reports in {:?}", began.elapsed());
+    let allowed = 20 + 6 * began.elapsed().as_secs();
+    ensure!(made <= allowed.min(200), "{made} logins for 400 reports in {:?}", began.elapsed());
 
     // An answer is no older than a second, and its session is gone with it.
     let position = |report: Report| report.applied.map(|position| position.to_string());
     let first = position(report(0)?);
     cluster.sql("mysql-0", "CREATE DATABASE later")?;
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + PATIENCE;
     while position(report(0)?) == first {
         ensure!(Instant::now() < deadline, "the report still says {first:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
     let sessions = || cluster.value("mysql-0", "SELECT COUNT(*) FROM information_schema.processlist");
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
     while sessions()?.parse::<u32>()? > 4 {
         ensure!(Instant::now() < deadline, "{} sessions are open", sessions()?);
         std::thread::sleep(Duration::from_millis(100));

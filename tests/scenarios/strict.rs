@@ -86,8 +86,9 @@ fn a_replica_that_waits_for_replicas_of_its_own_is_not_ready_after_a_time() -> R
     })?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
-    cluster.wait_for("mysql-1 to be unready", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
-    ensure!(cluster.is_unready_by("mysql-1", Event::ReplicationUnacknowledged)?, "{}", cluster.describe());
+    cluster.wait_for("mysql-1 to be unready", PATIENCE, || {
+        Ok(cluster.ready_pods() == ["mysql-0"] && cluster.is_unready_by("mysql-1", Event::ReplicationUnacknowledged)?)
+    })?;
     let name = match cluster.sql("mysql-1", "SELECT @@GLOBAL.rpl_semi_sync_source_enabled") {
         Ok(_) => "rpl_semi_sync_source_enabled",
         Err(_) => "rpl_semi_sync_master_enabled",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::pods::Cluster;
 
@@ -18,6 +18,25 @@ pub enum Throng {
     Idle { count: usize, again: Duration },
     /// They come so many times a second, to each port in turn, and say nonsense.
     Garbage { per_second: usize },
+}
+
+impl Throng {
+    /// With so many it has begun.
+    fn connections(self, ports: usize) -> u64 {
+        match self {
+            Throng::Idle { count, .. } => (count * ports) as u64,
+            Throng::Garbage { .. } => 200,
+        }
+    }
+}
+
+/// Sends them away, whatever becomes of the work.
+struct Gone<'a>(&'a AtomicBool);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Does something while strangers throng a pod's ports; returns how many connections they made too.
@@ -42,12 +61,14 @@ pub fn while_thronged<T>(
                 Ok(())
             })
         });
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while made.load(Ordering::Relaxed) < 200 && Instant::now() < deadline {
+        let gone = Gone(&stop);
+        let (deadline, wanted) = (Instant::now() + Duration::from_secs(20), throng.connections(ports.len()));
+        while made.load(Ordering::Relaxed) < wanted {
+            ensure!(Instant::now() < deadline, "{made:?} connections in 20 seconds, not {wanted}");
             std::thread::sleep(Duration::from_millis(5));
         }
         let outcome = work();
-        stop.store(true, Ordering::Relaxed);
+        drop(gone);
         thronging.join().map_err(|_| anyhow::anyhow!("the throng failed"))??;
         Ok((outcome?, made.load(Ordering::Relaxed)))
     })

@@ -49,7 +49,9 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
             if may_be_replaced(settings, layout, &journal) {
                 return Ok(Next::Replace(Box::new(journal)));
             }
-            stage::discard(layout)?;
+            if let Err(error) = stage::discard(layout) {
+                warn!(StageStays, "what an earlier start left cannot be removed: {error:#}");
+            }
             info!(DataComplete, state = %journal.state, "{data_dir} holds what it should: nothing to do");
             Ok(Next::LeaveAlone(Some(journal)))
         }

@@ -53,7 +53,10 @@ pub fn run(settings: &Clone) -> Result<()> {
         Next::LeaveAlone(journal) => {
             if let (Some(journal), Ok(ownership)) = (journal, &ownership) {
                 // Earlier versions gave it after it had its name, and may have been killed in between.
-                journal.ensure_given(&layout.data(), *ownership)?;
+                // A full volume keeps no server from its start.
+                if let Err(error) = journal.ensure_given(&layout.data(), *ownership) {
+                    warn!(JournalNotGiven, "the journal stays another user's: {error:#}");
+                }
             }
             return Ok(());
         }

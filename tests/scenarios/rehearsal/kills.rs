@@ -12,16 +12,22 @@ use crate::pods::PATIENCE;
 use crate::pods::logged::Said;
 use crate::pods::servers::tested;
 
-/// Processes that have a path among their arguments.
+/// Processes that work below a directory: their arguments name it by a descriptor.
 fn users_of(path: &std::path::Path) -> Vec<u32> {
-    let needle = path.display().to_string();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| {
-        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&arguments).contains(&needle)
+        let process = std::path::PathBuf::from(format!("/proc/{pid}"));
+        let descriptors = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        let mut links = descriptors.map(|entry| entry.path()).chain([process.join("cwd")]);
+        links.any(|link| std::fs::read_link(link).is_ok_and(|target| target.starts_with(path)))
     })
     .collect()
+}
+
+fn is_a_server(pid: u32) -> bool {
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&arguments).contains("--socket=")
 }
 
 #[test]
@@ -68,10 +74,9 @@ fn a_killed_server_costs_the_rehearsal_and_not_the_backup() -> Result<()> {
         let clone = staged.command()?.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         let deadline = Instant::now() + PATIENCE;
         let server = loop {
-            let option = format!("--socket={}", staged.stage().join("run/sock").display());
-            let servers = users_of(std::path::Path::new(&option));
-            match servers.first() {
-                Some(server) if staged.stage().join(there).exists() => break *server,
+            let server = users_of(&staged.stage()).into_iter().find(|pid| is_a_server(*pid));
+            match server {
+                Some(server) if staged.stage().join(there).exists() => break server,
                 _ => ensure!(Instant::now() < deadline, "no server with {there}"),
             }
             std::thread::sleep(Duration::from_micros(200));
