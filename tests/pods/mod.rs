@@ -295,7 +295,7 @@ impl Cluster {
         command.args([
             "mariadb",
             "--no-defaults",
-            "--connect-timeout=5",
+            &format!("--connect-timeout={}", 5 * self.shared.surroundings.patience),
             "-h",
             &self.address(pod)?.to_string(),
             "-u",
