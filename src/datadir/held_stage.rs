@@ -7,10 +7,12 @@
 use std::io;
 use std::sync::{MutexGuard, PoisonError};
 
+use anyhow::Result;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, chownat};
 use rustix::process::{getegid, geteuid};
 
 use super::layout::Layout;
+use crate::exit;
 use crate::held::Spot;
 
 /// For ourselves alone.
@@ -27,6 +29,17 @@ impl Layout {
             *held = self.find_stage().ok().flatten();
         }
         held.clone().unwrap_or_else(|| Spot::nowhere(self.named_stage().path()))
+    }
+
+    /// Refuses where nobody can say what an interrupted start has left: it may be a copy, and the set's only one.
+    pub(super) fn ensure_stage_is_seen(&self) -> Result<()> {
+        let mut held = self.held_stage();
+        if held.is_none() {
+            *held = self
+                .find_stage()
+                .map_err(|error| exit::disk_error(error, format!("looking at {}", self.named_stage())))?;
+        }
+        Ok(())
     }
 
     /// Makes an empty one, whose name is free.
@@ -67,24 +80,31 @@ impl Layout {
             held => held?,
         };
         let found = stage.look()?;
-        if !counts(&found) || !is_open_to_us(&stage) {
+        if !counts(&found) {
             return Ok(None);
         }
-        if found.st_uid == geteuid().as_raw() {
-            // The volume's group goes on to what is made below.
-            stage.set_mode(STAGE_MODE | (found.st_mode & SET_GROUP))?;
+        // The volume's group goes on to what is made below.
+        let mode = STAGE_MODE | (found.st_mode & SET_GROUP);
+        if found.st_uid == geteuid().as_raw() && found.st_mode & 0o7777 != mode {
+            stage.set_mode(mode)?;
         }
+        stage.entries().map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => io::Error::new(
+                error.kind(),
+                format!(
+                    "an interrupted start of user {} has left it, and no other user may use it: run as that user or as root, or \
+                     remove it",
+                    found.st_uid
+                ),
+            ),
+            _ => error,
+        })?;
         stage.for_children().map(Some)
     }
 
     fn held_stage(&self) -> MutexGuard<'_, Option<Spot>> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether we may work there: a start as another user may have left it.
-pub(super) fn is_open_to_us(stage: &Spot) -> bool {
-    stage.may_be_written() && stage.entries().is_ok()
 }
 
 /// Whether nobody but us can have written into it. A user who is not root has nothing that another could misuse.

@@ -134,11 +134,6 @@ impl Layout {
         (self.place == Place::Beside).then(|| self.workplace.join(name))
     }
 
-    /// Where a stage goes that another user's start has left and nobody else can remove; `None` as above.
-    pub(super) fn stage_of_another(&self, user: u32) -> Option<Spot> {
-        (self.place == Place::Beside).then(|| self.workplace.join(self.sibling(&format!("stage-of-{user}"))))
-    }
-
     /// Where a backup tool's temporary files may lie on the volume; `None` where that is not safe while a server runs.
     pub fn scratch(&self) -> Option<PathBuf> {
         (self.place == Place::Beside).then(|| parent(&self.data_dir).join(self.sibling("scratch")))

@@ -57,16 +57,6 @@ pub fn remove_impostor(layout: &Layout) -> Result<()> {
                 "another user than root has made the stage, or may write there, so nothing in it can be trusted: it is removed"
             );
             named.remove_tree().map_err(removing(&named))?;
-        } else if !super::held_stage::is_open_to_us(&named) {
-            let user = found.st_uid;
-            let renamed = layout.stage_of_another(user).filter(|aside| named.rename_over_nothing(aside).is_ok());
-            let Some(aside) = renamed else {
-                return Err(Reason::Disk.error(format!(
-                    "{named} is what an interrupted start of user {user} has left, and only that user may use it: remove it as \
-                     that user, or run as root"
-                )));
-            };
-            warn!(StageOfAnother, path = %named, user, %aside, "another user's start was interrupted: its stage is renamed");
         }
     }
     for spot in [layout.staged_data(), layout.staged_inventory()] {
@@ -94,6 +84,7 @@ fn is_being_published_inside(layout: &Layout) -> bool {
 /// Removes the stage and all that is in it, in the layout "beside" its journal first: half of what it vouched for is worth
 /// nothing. In the layout "inside" the journal is the data directory's, and no longer vouches for what is staged.
 pub fn discard(layout: &Layout) -> Result<()> {
+    layout.ensure_stage_is_seen()?;
     let stage = layout.stage();
     if layout.place == Place::Beside {
         Journal::remove(&stage)?;

@@ -30,6 +30,15 @@ pub enum Found {
 
 /// Looks at a data directory and its stage. The server's configuration is asked for where only that can tell what lies there.
 pub fn look(layout: &Layout, config: impl FnOnce() -> Result<ServerConfig>) -> Result<Found> {
+    let found = look_at_both(layout, config)?;
+    // Beside data that are whole it is of no more use.
+    if !matches!(found, Found::Settled(_) | Found::ForeignComplete) {
+        layout.ensure_stage_is_seen()?;
+    }
+    Ok(found)
+}
+
+fn look_at_both(layout: &Layout, config: impl FnOnce() -> Result<ServerConfig>) -> Result<Found> {
     let data = layout.data();
     if !data.exists() {
         return interrupted_or_empty(layout);
@@ -92,6 +101,17 @@ mod tests {
 
     fn look(layout: &Layout) -> Result<Found> {
         super::look(layout, || Ok(ServerConfig::default()))
+    }
+
+    /// It counted as none, so that ordinal 0 could have begun a new database.
+    #[test]
+    fn a_stage_that_cannot_be_looked_at_is_not_taken_for_none() {
+        let (volume, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let layout = Layout::at(&volume.path().join("mysql"), Place::Beside);
+        std::os::unix::fs::symlink(elsewhere.path(), layout.named_stage().path()).unwrap();
+        let error = look(&layout).unwrap_err();
+        assert_eq!(reason_of(&error), Some(Reason::Disk));
+        assert!(format!("{error:#}").contains("looking at"), "{error:#}");
     }
 
     fn volume() -> (tempfile::TempDir, Layout) {

@@ -91,7 +91,9 @@ fn is_open(data_dir: &Path) -> bool {
         let (mut is_seen, mut is_hidden) = (false, false);
         for entry in std::fs::read_dir(data_dir)? {
             let entry = entry?;
-            if !entry.file_type()?.is_file() {
+            // Our own, which no server locks, tells nothing.
+            let is_own = entry.file_name().to_string_lossy().starts_with(".mysqlset");
+            if is_own || !entry.file_type()?.is_file() {
                 continue;
             }
             match File::open(entry.path()) {
