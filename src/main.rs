@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use mysqlset::cli::{Cli, Command};
-use mysqlset::commands::{self, Outcome};
-use mysqlset::{core_files, exit, logging, name_service, umask};
+use mysqlset::commands::{self, Outcome, ending};
+use mysqlset::model::exit;
+use mysqlset::observe::logging;
+use mysqlset::sys::{core_files, name_service, umask};
 
 fn main() -> ExitCode {
     umask::bear();
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             // The message is the container's own.
-            exit::tell(&error, (!is_visitor).then_some(termination_log.as_path()));
+            ending::tell(&error, (!is_visitor).then_some(termination_log.as_path()));
             ExitCode::from(exit::code_of(&error))
         }
     }

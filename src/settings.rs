@@ -2,7 +2,6 @@
 //! each command. Accounts on servers are in [`accounts`].
 
 mod accounts;
-mod host;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,27 +13,20 @@ use crate::cli::{
     self, CloneArgs, DrainArgs, InitConfigArgs, Method, OnBrokenReplica, OnHalfMade, OnLostPrimary, PeerArgs,
     ProbeArgs, ProcessArgs, Rehearse, ServerArgs, SidecarArgs, WireCompression,
 };
-use crate::clone_secret::CloneSecret;
-use crate::exit::Reason;
-use crate::ordinal::{Member, Ordinal, ServerId};
+use crate::datadir::ownership::Owner;
+use crate::model::exit::Reason;
+use crate::model::host::HostPort;
+use crate::model::ordinal::{Member, Ordinal, ServerId};
+use crate::protocol::clone_secret::CloneSecret;
+use crate::server::account::{Account, ManagedAccount};
 use crate::unpack::Writing;
-pub use accounts::{Account, ManagedAccount, Purpose};
 use accounts::{account, managed, sql_account};
-pub use host::HostPort;
 
 /// Prepare with less is refused by the tools.
 const LEAST_MEMORY: u64 = 1 << 20;
 
 /// Slower than this nothing is ever done.
 const LEAST_RATE: u64 = 1 << 10;
-
-/// Who a data directory is given to when run as root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    pub uid: u32,
-    /// The user's own number where not given.
-    pub gid: u32,
-}
 
 /// How peers of the set find, trust and wait for each other.
 #[derive(Clone, Debug)]
@@ -191,7 +183,7 @@ pub struct Sidecar {
 impl Sidecar {
     pub fn new(args: SidecarArgs, process: &ProcessArgs) -> Result<Sidecar> {
         let member = member(process)?;
-        let source_host = args.source_host.map(|text| host::parse("--source-host", &text)).transpose()?;
+        let source_host = args.source_host.map(|text| crate::model::host::parse("--source-host", &text)).transpose()?;
         let source_host = source_host.unwrap_or_else(|| member.peer(Ordinal::PRIMARY, &args.peers.service));
         let peering = peering(&args.peers)?;
         let to_anyone = args.donate_unproven_stream_to_anyone;
@@ -287,7 +279,7 @@ impl Drain {
 
 /// The server in this pod.
 fn server(args: &ServerArgs) -> Result<HostPort> {
-    Ok(HostPort { host: host::parse("--server-host", &args.server_host)?, port: args.server_port })
+    Ok(HostPort { host: crate::model::host::parse("--server-host", &args.server_host)?, port: args.server_port })
 }
 
 fn member(process: &ProcessArgs) -> Result<Member> {
@@ -359,7 +351,7 @@ mod tests {
         assert!(no_secret_beside(&peering(None), true, "--flag").is_ok());
         assert!(no_secret_beside(&peering(Some("geheim und sehr lang")), false, "--flag").is_ok());
         let error = no_secret_beside(&peering(Some("geheim und sehr lang")), true, "--flag").unwrap_err();
-        assert_eq!(crate::exit::reason_of(&error), Some(Reason::Settings));
+        assert_eq!(crate::model::exit::reason_of(&error), Some(Reason::Settings));
         assert!(error.to_string().contains("--flag") && !error.to_string().contains("geheim"), "{error}");
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Modules that know one tool or server from another.
-const KNOWING: [&str; 3] = ["mysql", "backup_tool", "own_server"];
+const KNOWING: [&str; 2] = ["server", "clone/method/backup_tool"];
 
 /// Words by which code would ask, or be told.
 const FLAVOURS: [&str; 4] = ["Dialect::Mariadb", "Dialect::Mysql", "Family::Mariadb", "Family::Percona"];
@@ -14,7 +14,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// What works on the stage and the data directory, where anybody may have put a link.
-const HELD: [&str; 4] = ["datadir", "commands/clone", "backup_tool/left_files.rs", "backup_tool/received_log.rs"];
+const HELD: [&str; 2] = ["datadir", "commands/clone"];
 
 /// Ways to a file by a path, which would follow it.
 const BY_PATH: [&str; 7] =

@@ -1,13 +1,14 @@
 //! One file for each subcommand, its body the steps of its story.
 
-mod ask;
 mod clone;
 mod drain;
+pub mod ending;
 mod init_config;
 mod install;
 mod link;
 mod probe;
 mod sidecar;
+mod sidecar_client;
 
 use std::thread::Builder;
 
@@ -17,11 +18,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot::{Receiver, channel};
 
 use crate::cli::{Cli, Command};
-use crate::event::info;
-use crate::limits;
-use crate::pid1;
+use crate::model::event::info;
 use crate::settings::{Clone, Drain, InitConfig, Probe, Sidecar};
-use crate::stop;
+use crate::sys::limits;
+use crate::sys::pid1;
+use crate::sys::stop;
 
 /// How a command ended that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 
 mod clone_record;
 mod fault;
-mod set_id;
 mod why;
 
 use std::collections::BTreeSet;
@@ -15,14 +14,15 @@ use serde::{Deserialize, Serialize};
 use super::layout::Layout;
 use super::named_places::Placed;
 use super::ownership::Ownership;
-use crate::backup_tool::received_log::ReceivedLog;
-use crate::exit::{self, Reason};
-use crate::held::{self, Directory, Spot, Taker};
-use crate::position::Position;
-use crate::wire::text::in_one_line;
+use crate::datadir::received_log::ReceivedLog;
+use crate::model::exit::Reason;
+use crate::model::identity::{Lineage, SetId};
+use crate::model::position::Position;
+use crate::protocol::text::in_one_line;
+use crate::sys::disk::disk_error;
+use crate::sys::held::{self, Directory, Spot, Taker};
 pub use clone_record::{CloneRecord, ListedBy, PluginCopy, Unproven};
 pub use fault::ApplierFault;
-pub use set_id::SetId;
 pub use why::Why;
 
 /// The journal's name, in a data directory and in a stage.
@@ -94,18 +94,6 @@ pub struct BrokenReplication {
     /// All that the server ever wrote to its binary log.
     #[serde(default)]
     pub history: String,
-}
-
-/// A history that was begun anew on a copy, when the primary was recovered. Whoever is further than the copy has
-/// transactions that the set no longer has, under numbers that it gives out again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lineage {
-    pub id: SetId,
-    /// Where it begins: all that the copy held.
-    pub began_at: Position,
-    /// The set's identity until then, where the recovery gave it another: by file and offset no replica can follow.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replaces: Option<SetId>,
 }
 
 /// The journal's content.
@@ -235,9 +223,7 @@ impl Journal {
     pub fn read(directory: &(impl Directory + ?Sized)) -> Result<Option<Journal>> {
         let held = match directory.spot() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            held => {
-                held.map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?
-            }
+            held => held.map_err(|error| disk_error(error, format!("opening {}", directory.named().display())))?,
         };
         let path = held.join(FILE_NAME);
         let text = match path.read_bounded(LARGEST) {
@@ -249,7 +235,7 @@ impl Journal {
             Err(error) if held::is_strange(&error) => {
                 return Err(Reason::Journal.error(format!("the journal is no file: {error}")));
             }
-            Err(error) => return Err(exit::disk_error(error, format!("reading {path}"))),
+            Err(error) => return Err(disk_error(error, format!("reading {path}"))),
         };
         let unreadable = |error: serde_json::Error| {
             // Its words quote the file's.
@@ -283,19 +269,17 @@ impl Journal {
     /// Writes it once more where the file is not the owner's. A file that is there is never given away: it may be another's.
     pub fn ensure_given(&self, directory: &Spot, ownership: Ownership) -> Result<()> {
         let path = directory.join(FILE_NAME);
-        let found = path.look().map_err(|error| exit::disk_error(error, format!("looking at {path}")))?;
+        let found = path.look().map_err(|error| disk_error(error, format!("looking at {path}")))?;
         if ownership.taker().has(&found) { Ok(()) } else { self.write_for(directory, ownership) }
     }
 
     fn replace(&self, directory: &(impl Directory + ?Sized), taker: Option<Taker>) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        let directory = directory
-            .spot()
-            .map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?;
+        let directory =
+            directory.spot().map_err(|error| disk_error(error, format!("opening {}", directory.named().display())))?;
         let path = directory.join(FILE_NAME);
-        path.replace(&text, FILE_MODE, taker)
-            .map_err(|error| exit::disk_error(error, format!("writing the journal {path}")))
+        path.replace(&text, FILE_MODE, taker).map_err(|error| disk_error(error, format!("writing the journal {path}")))
     }
 
     /// Removes the journal of a directory, where there is one, lastingly. Takes no space.
@@ -305,7 +289,7 @@ impl Journal {
             true => directory.sync(),
             false => Ok(()),
         });
-        removed.map_err(|error| exit::disk_error(error, format!("removing the journal {path}")))
+        removed.map_err(|error| disk_error(error, format!("removing the journal {path}")))
     }
 }
 
@@ -317,15 +301,15 @@ pub fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::reason_of;
-    use crate::wire::message::InventoryEnd;
+    use crate::model::exit::reason_of;
+    use crate::protocol::message::InventoryEnd;
 
     #[test]
     fn comes_back_as_it_was_written() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(Journal::read(directory.path()).unwrap(), None);
         let mut journal = Journal::new(State::Published);
-        journal.set_id = Some(SetId::random().unwrap());
+        journal.set_id = Some(SetId::of_random([1; 16]));
         journal.clone = Some(CloneRecord {
             donor: "mysql-0.mysql:3307".into(),
             donor_pod: "mysql-0".into(),

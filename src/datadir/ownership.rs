@@ -4,9 +4,17 @@ use anyhow::Result;
 use rustix::process::{getegid, geteuid};
 
 use super::layout::Layout;
-use crate::exit::{self, Reason};
-use crate::held::{Spot, Taker};
-use crate::settings::Owner;
+use crate::model::exit::Reason;
+use crate::sys::disk::disk_error;
+use crate::sys::held::{Spot, Taker};
+
+/// Who a data directory is given to when run as root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    /// The user's own number where not given.
+    pub gid: u32,
+}
 
 /// The user and group that a data directory's files are given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +61,7 @@ impl Ownership {
     fn outcome(self, given: std::io::Result<()>, directory: &Spot) -> Result<()> {
         given.map_err(|error| {
             let user = self.0.uid.map_or(String::new(), |uid| format!("user {uid}, "));
-            exit::disk_error(error, format!("giving {directory} to {user}group {}", self.0.gid))
+            disk_error(error, format!("giving {directory} to {user}group {}", self.0.gid))
         })
     }
 }

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
+use crate::commands::ending::leave_termination_message;
 use crate::datadir::contents::Contents;
 use crate::datadir::first_start;
 use crate::datadir::journal::{Journal, State};
-use crate::event::{Cause, Event};
-use crate::exit::{self, Reason};
-use crate::mysql::TurnedAway;
-use crate::ordinal::Role;
+use crate::model::event::{Cause, Event};
+use crate::model::exit::Reason;
+use crate::model::ordinal::Role;
+use crate::server::TurnedAway;
 use crate::settings::Sidecar;
 
 /// Longer than an entrypoint takes between two servers.
@@ -63,7 +64,7 @@ impl FirstStart {
     /// What `kubectl describe pod` shows when the container has ended.
     pub fn leave_message(&mut self, cause: &Cause, settings: &Sidecar) {
         if cause.event == Event::ExitFirstStart {
-            exit::leave_termination_message(&settings.termination_log, &format!("{}: {cause}", cause.event));
+            leave_termination_message(&settings.termination_log, &format!("{}: {cause}", cause.event));
             self.has_left_message = true;
         }
     }
@@ -71,7 +72,7 @@ impl FirstStart {
     /// The database is whole.
     pub fn is_over(&mut self, settings: &Sidecar) {
         if std::mem::take(&mut self.has_left_message) {
-            exit::leave_termination_message(&settings.termination_log, "");
+            leave_termination_message(&settings.termination_log, "");
         }
     }
 }

@@ -15,7 +15,7 @@ mod refused;
 mod replica;
 mod server_id;
 mod source;
-mod trust;
+mod tutorial_primary;
 mod unacknowledged;
 
 use std::convert::Infallible;
@@ -27,13 +27,13 @@ use tokio::time::sleep;
 
 use crate::accounts::Accounts;
 use crate::datadir::journal::{ApplierFault, Journal, State, Why};
-use crate::event::{error, info, warn};
-use crate::mysql::status::ReplicationStatus;
-use crate::mysql::trouble::{Recurring, Trouble};
-use crate::mysql::{Server, TurnedAway, replication_status};
-use crate::ordinal::Role;
+use crate::model::event::{error, info, warn};
+use crate::model::ordinal::Role;
+use crate::observe::status::Status;
+use crate::server::status::ReplicationStatus;
+use crate::server::trouble::{Recurring, Trouble};
+use crate::server::{Server, TurnedAway, replication_status};
 use crate::settings::Sidecar;
-use crate::status::Status;
 use fault::Change;
 use first_start::FirstStart;
 use own_login::OwnLogin;

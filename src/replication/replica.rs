@@ -26,16 +26,16 @@ use anyhow::{Context, Result, bail};
 
 use super::broken::ask_primary;
 use super::source::{Identity, Primary};
+use crate::clone::connection::Questions;
 use crate::datadir::journal::{Journal, State};
-use crate::event::{Event, info, warn};
-use crate::exit::Reason;
-use crate::mysql::dialect::Dialect;
-use crate::mysql::status::{ReplicationStatus, Thread};
-use crate::mysql::{Server, history, replication_status};
-use crate::peer::Questions;
-use crate::position::{Position, history as order};
+use crate::model::event::{Event, info, warn};
+use crate::model::exit::Reason;
+use crate::model::position::{Position, history as order};
+use crate::observe::status::Status;
+use crate::server::dialect::Dialect;
+use crate::server::status::{ReplicationStatus, Thread};
+use crate::server::{Server, history, replication_status};
 use crate::settings::Sidecar;
-use crate::status::Status;
 
 /// Sets the server's replication right and starts the applier; returns the journal as it is then.
 pub async fn settle(

@@ -16,19 +16,21 @@ use tokio::time::timeout;
 
 use super::held_back::HeldBack;
 use super::replica;
-use super::trust::Trust;
-use crate::datadir::journal::{Journal, Lineage, SetId, State};
-use crate::event::{Event, info, warn};
-use crate::mysql::Server;
-use crate::mysql::history::{self, Progress};
-use crate::mysql::refusal::Refusal;
-use crate::mysql::status::{ReplicationStatus, Thread};
-use crate::mysql::trouble::Recurring;
-use crate::peer::{self, Questions, Silence};
-use crate::position::Position;
-use crate::settings::{HostPort, Sidecar};
-use crate::status::Status;
-use crate::wire::message::Report;
+use super::tutorial_primary::Trust;
+use crate::clone::connection::{self, Questions, Silence};
+use crate::datadir::journal::{Journal, State};
+use crate::model::event::{Event, info, warn};
+use crate::model::host::HostPort;
+use crate::model::identity::{Lineage, SetId};
+use crate::model::position::Position;
+use crate::observe::status::Status;
+use crate::protocol::message::Report;
+use crate::server::Server;
+use crate::server::history::{self, Progress};
+use crate::server::refusal::Refusal;
+use crate::server::status::{ReplicationStatus, Thread};
+use crate::server::trouble::Recurring;
+use crate::settings::Sidecar;
 
 /// How long the server is not looked at while the primary is asked.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -304,7 +306,7 @@ impl Primary {
                 let (settings, primary) = (self.settings.clone(), primary.clone());
                 tokio::task::spawn_blocking(move || {
                     let answer =
-                        peer::ask_primary(&settings.member, &settings.peering, &primary, &Questions::default());
+                        connection::ask_primary(&settings.member, &settings.peering, &primary, &Questions::default());
                     (Instant::now(), answer)
                 })
             });
@@ -385,7 +387,7 @@ mod tests {
 
     #[test]
     fn replicas_of_a_primary_that_was_recovered_without_gtids_are_told_one_thing() {
-        let (old, new) = (SetId::random().unwrap(), SetId::random().unwrap());
+        let (old, new) = (SetId::of_random([1; 16]), SetId::of_random([2; 16]));
         let lineage = |replaces: Option<&SetId>| Lineage {
             id: new.clone(),
             began_at: Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 4 },

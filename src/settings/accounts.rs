@@ -5,38 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::cli::{ManagedArgs, ServerArgs};
-use crate::exit::Reason;
-use crate::secret::Password;
+use crate::model::exit::Reason;
+use crate::server::account::{Account, ManagedAccount, Purpose};
+use crate::sys::secret::Password;
 
 /// The account that the servers' images make.
 const ROOT: &str = "root";
-
-/// A user name and its password on a server.
-#[derive(Clone, Debug)]
-pub struct Account {
-    pub user: String,
-    pub password: Password,
-    /// The server's socket, where that is how this account is let in instead of over TCP.
-    pub socket: Option<PathBuf>,
-}
-
-/// What an account is for, from which follow its privileges and where it may come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    Root,
-    Backup,
-    Replication,
-    Monitoring,
-    /// Copies by MySQL's CLONE plugin.
-    Plugin,
-}
-
-/// An account that the set makes for itself.
-#[derive(Clone, Debug)]
-pub struct ManagedAccount {
-    pub purpose: Purpose,
-    pub account: Account,
-}
 
 pub fn sql_account(args: ServerArgs) -> Result<Account> {
     let account = account(args.sql_user, args.sql_password_file, "MYSQLSET_SQL_PASSWORD")?;

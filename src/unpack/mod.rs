@@ -13,8 +13,8 @@
 //! | all else of the process | 0.5 |
 
 pub mod compressed;
+mod ddl_replay;
 pub mod forbidden;
-mod lost;
 pub mod member;
 pub mod members;
 pub mod path;

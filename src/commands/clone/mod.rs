@@ -5,39 +5,41 @@
 //! that a start after any interruption goes on from there.
 
 mod comparing;
-mod copying;
 mod events;
-mod judge;
+mod job;
 mod logs_of_pod;
+mod methods;
 mod owner;
+mod plan;
 mod preparing;
 mod proving;
 mod rehearsing;
 mod usefulness;
-mod ways;
 
 use anyhow::Result;
 
-use crate::child;
 use crate::cli::OnLostPrimary;
+use crate::clone::connection::{self, Questions};
 use crate::datadir::contents::Contents;
 use crate::datadir::journal::{Journal, State};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
 use crate::datadir::ownership::Ownership;
-use crate::datadir::{named_places, publish, stage, state::look};
-use crate::event::{info, warn};
-use crate::exit::{self, Reason};
-use crate::guard::Guard;
-use crate::limits;
-use crate::ordinal::Role;
-use crate::peer::{self, Questions};
-use crate::server_config::ServerConfig;
-use crate::settings::{Clone, HostPort};
-use crate::wire::message::{Report, Wants};
-use copying::{Copying, From};
-use judge::{Next, judge};
-use ways::Ways;
+use crate::datadir::state::look;
+use crate::datadir::{named_places, publish, stage};
+use crate::model::event::{info, warn};
+use crate::model::exit::{self, Reason};
+use crate::model::host::HostPort;
+use crate::model::ordinal::Role;
+use crate::primary_loss::Guard;
+use crate::protocol::message::{Report, Wants};
+use crate::server::config_files::ServerConfig;
+use crate::settings::Clone;
+use crate::sys::child;
+use crate::sys::limits;
+use job::{Copying, From};
+use methods::Ways;
+use plan::{Next, judge};
 
 /// Runs the command.
 pub fn run(settings: &Clone) -> Result<()> {
@@ -147,13 +149,13 @@ fn config(settings: &Clone, ways: &Ways) -> Result<ServerConfig> {
 
 /// Asks the primary's sidecar, without any question about a position.
 fn ask_primary(settings: &Clone) -> Result<Report, String> {
-    peer::ask_primary(&settings.member, &settings.peering, &settings.primary, &Questions::default())
+    connection::ask_primary(&settings.member, &settings.peering, &settings.primary, &Questions::default())
         .map_err(|silence| format!("{}: {silence}", settings.primary))
 }
 
 fn why_to_keep_now(settings: &Clone, old: &Journal) -> Option<String> {
     let questions = Questions { about: None, history: old.broken.as_ref().map(|broken| broken.history.clone()) };
-    match peer::ask_primary(&settings.member, &settings.peering, &settings.primary, &questions) {
+    match connection::ask_primary(&settings.member, &settings.peering, &settings.primary, &questions) {
         Ok(report) => usefulness::why_to_keep(old, &report),
         Err(silence) => Some(format!("the primary does not say whether it has all that it holds: {silence}")),
     }
