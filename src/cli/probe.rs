@@ -1,10 +1,10 @@
-//! Flags of the commands that visit a container beside its own program: probes and hooks.
-
-use std::net::SocketAddr;
+//! Flags of `mysqlset probe`.
 
 use clap::{Args, Subcommand};
 
-use super::{DrainLimit, ServerArgs, address, seconds};
+use super::seconds;
+use super::server::ServerArgs;
+use super::sidecar_address::SidecarAddress;
 
 #[derive(Args, Debug)]
 pub struct ProbeArgs {
@@ -30,24 +30,6 @@ pub enum Question {
     Alive(ServerArgs),
     /// Whether clients may be sent to this pod, as its sidecar says.
     Ready(ReadyArgs),
-}
-
-#[derive(Args, Debug)]
-pub struct DrainArgs {
-    #[command(flatten)]
-    pub sidecar: SidecarAddress,
-
-    #[command(flatten)]
-    pub limit: DrainLimit,
-}
-
-/// How to ask this pod's sidecar.
-#[derive(Args, Debug)]
-pub struct SidecarAddress {
-    /// Address of the sidecar's health.
-    #[arg(long, env = "MYSQLSET_SIDECAR", default_value = "127.0.0.1:8307", value_name = "ADDRESS:PORT",
-          value_parser = address::parse)]
-    pub sidecar: SocketAddr,
 }
 
 #[derive(Args, Debug)]
