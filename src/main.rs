@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let termination_log = cli.process.termination_log.clone();
     // They run in a container beside its own program.
     let is_visitor = matches!(cli.command, Command::Probe(_) | Command::Drain(_));
-    let started = logging::start(&cli.process);
+    let started = logging::start(&cli.process.log, cli.process.log_format);
     if !has_names {
         name_service::tell_of_glibc();
     }

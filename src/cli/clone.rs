@@ -1,13 +1,23 @@
 //! Flags of `mysqlset clone`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use anyhow::Result;
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args};
 
 use super::data::DataArgs;
-use super::peers::PeerArgs;
-use super::seconds;
+use super::peers::{PeerArgs, no_secret_beside};
+use super::process::ProcessArgs;
+use super::{bytes, seconds};
+use crate::exit::Reason;
+use crate::ordinal::Ordinal;
+use crate::settings::{self, HostPort, OnBrokenReplica, OnHalfMade, OnLostPrimary, Owner, Rehearse};
+use crate::unpack::Writing;
+
+/// Prepare with less is refused by the tools.
+const LEAST_MEMORY: u64 = 1 << 20;
 
 #[derive(Args, Debug)]
 pub struct CloneArgs {
@@ -77,41 +87,58 @@ pub struct CloneArgs {
     pub cached_writes: bool,
 }
 
-/// Whether a copy is rehearsed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rehearse {
-    /// Where PATH has a server program.
-    Auto,
-    /// Never.
-    Off,
+impl CloneArgs {
+    pub fn checked(self, process: &ProcessArgs) -> Result<settings::Clone> {
+        let member = process.member()?;
+        let donors = if self.donor.is_empty() {
+            let peers = member.ordinal.donors();
+            peers
+                .map(|donor| HostPort { host: member.peer(donor, &self.peers.service), port: self.clone_port })
+                .collect()
+        } else {
+            self.donor.iter().map(|text| HostPort::parse(text, self.clone_port)).collect::<Result<_>>()?
+        };
+        let primary = HostPort { host: member.peer(Ordinal::PRIMARY, &self.peers.service), port: self.clone_port };
+        let peering = self.peers.peering()?;
+        no_secret_beside(&peering, self.take_unproven_stream, "--take-unproven-stream")?;
+        Ok(settings::Clone {
+            primary,
+            member,
+            data_dir: self.data.data_dir,
+            donors,
+            peering,
+            service: self.peers.service,
+            clone_port: self.clone_port,
+            give_up_after: Duration::from_secs(self.give_up_after),
+            owner: self.owner.as_deref().map(owner).transpose()?,
+            on_half_made: self.on_half_made,
+            on_lost_primary: self.on_lost_primary,
+            on_broken_replica: self.on_broken_replica,
+            set_has_data: self.set_has_data,
+            server_config: self.server_config,
+            rehearsal: self.rehearsal,
+            keyring: self.keyring,
+            take_unproven_stream: self.take_unproven_stream,
+            prepare_memory: bytes::parse("--prepare-memory", self.prepare_memory.as_deref(), LEAST_MEMORY)?,
+            writing: if self.cached_writes { Writing::Cached } else { Writing::Direct },
+        })
+    }
 }
 
-/// What `clone` does about data that cannot be trusted.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnHalfMade {
-    /// Stop, touch nothing.
-    Refuse,
-    /// Rename it to a dot-directory beside the data directory and start with an empty one.
-    SetAside,
+fn owner(text: &str) -> Result<Owner> {
+    let wrong = || Reason::Settings.error(format!("--owner {text:?} is not UID or UID:GID in numbers, like 999:999"));
+    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+    Ok(Owner { uid: uid.parse().map_err(|_| wrong())?, gid: gid.parse().map_err(|_| wrong())? })
 }
 
-/// What `clone` does on ordinal 0 about a volume that is empty and should not be.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnLostPrimary {
-    /// Stop, and say what was found.
-    Refuse,
-    /// Clone from the replica that has come furthest, or from --donor.
-    Recover,
-    /// Make a new database all the same; replicas of the old one will follow nobody.
-    StartAnew,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What `clone` does about a replica that can't go on.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnBrokenReplica {
-    /// Leave the data alone; the pod starts, and is not ready.
-    Keep,
-    /// Clone beside them where GTIDs tell that the primary has all of them, and put the whole clone in their place; at most
-    /// once a day.
-    CloneAgain,
+    #[test]
+    fn owners_are_numbers() {
+        assert_eq!(owner("999").unwrap(), Owner { uid: 999, gid: 999 });
+        assert_eq!(owner("1:2").unwrap(), Owner { uid: 1, gid: 2 });
+        assert!(owner("mysql").is_err());
+    }
 }

@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::Args;
+
+use super::process::ProcessArgs;
+use crate::ordinal::ServerId;
+use crate::settings;
 
 #[derive(Args, Debug)]
 pub struct InitConfigArgs {
@@ -21,4 +26,17 @@ pub struct InitConfigArgs {
     /// Directory that gets this program too, as `install` does it: one container less.
     #[arg(long, env = "MYSQLSET_INSTALL", value_name = "DIR")]
     pub install: Option<PathBuf>,
+}
+
+impl InitConfigArgs {
+    pub fn checked(self, process: &ProcessArgs) -> Result<settings::InitConfig> {
+        let member = process.member()?;
+        Ok(settings::InitConfig {
+            server_id: ServerId::new(self.server_id_offset, member.ordinal)?,
+            member,
+            config_map: self.config_map,
+            conf_dir: self.conf_dir,
+            install: self.install,
+        })
+    }
 }

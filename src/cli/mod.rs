@@ -2,10 +2,14 @@
 //! does what the Kubernetes tutorial's script did, in the tutorial's paths.
 //!
 //! Secrets have no flag: a flag would show them in the list of processes. They come from `MYSQLSET_…` variables or
-//! from files that `--…-file` flags name, and are read in [`crate::settings`].
+//! from files that `--…-file` flags name, and are read as soon as the flags are.
+//!
+//! A command's file holds its flags and, in `checked`, how they fill the plain struct of [`crate::settings`] that the
+//! command runs by.
 
 mod accounts;
 mod address;
+mod bytes;
 mod clone;
 mod data;
 mod drain;
@@ -22,17 +26,19 @@ mod sidecar_address;
 use clap::{Parser, Subcommand};
 
 pub use accounts::ManagedArgs;
-pub use clone::{CloneArgs, OnBrokenReplica, OnHalfMade, OnLostPrimary, Rehearse};
+pub use clone::CloneArgs;
 pub use data::DataArgs;
 pub use drain::{DrainArgs, DrainLimit};
 pub use init_config::InitConfigArgs;
 pub use install::InstallArgs;
-pub use peers::{Method, PeerArgs, WireCompression};
+pub use peers::PeerArgs;
 pub use probe::{ProbeArgs, Question, ReadyArgs};
-pub use process::{LogFormat, ProcessArgs};
+pub use process::ProcessArgs;
 pub use server::ServerArgs;
 pub use sidecar::SidecarArgs;
 pub use sidecar_address::SidecarAddress;
+
+pub use crate::settings::{Method, OnBrokenReplica, OnHalfMade, OnLostPrimary, Rehearse, WireCompression};
 
 /// Runs MySQL and MariaDB replicas in a StatefulSet: configuration, clones, replication.
 #[derive(Parser, Debug)]

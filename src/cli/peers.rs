@@ -1,10 +1,15 @@
 //! Flags that both ends of a clone must agree on.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use anyhow::Result;
+use clap::Args;
 
 use super::seconds;
+use crate::clone_secret::CloneSecret;
+use crate::exit::Reason;
+use crate::settings::{Method, Peering, WireCompression};
 
 /// What both ends of a clone must agree on.
 #[derive(Args, Debug)]
@@ -32,26 +37,42 @@ pub struct PeerArgs {
     pub wire_compression: WireCompression,
 }
 
-/// How a clone is made.
-#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Method {
-    /// By a backup tool where there is one that fits the server, else by MySQL's CLONE plugin.
-    #[default]
-    Auto,
-    /// By XtraBackup or mariadb-backup.
-    BackupTool,
-    /// By MySQL's CLONE plugin, since MySQL 8.0.17.
-    ClonePlugin,
+impl PeerArgs {
+    /// How this pod and its peers find, trust and wait for each other.
+    pub fn peering(&self) -> Result<Peering> {
+        let secret = CloneSecret::read(self.clone_secret_file.as_deref(), "MYSQLSET_CLONE_SECRET")?;
+        let stall_timeout = Duration::from_secs(self.stall_timeout);
+        Ok(Peering { secret, stall_timeout, wire_compression: self.wire_compression, method: self.method })
+    }
 }
 
-/// Whether clones are packed on the wire.
-#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WireCompression {
-    /// Never.
-    #[default]
-    Off,
-    /// Where it is measured to be quicker.
-    Auto,
-    /// Always.
-    On,
+/// Who has a secret has others prove themselves; with one of these flags somebody need not.
+pub fn no_secret_beside(peering: &Peering, is_set: bool, flag: &str) -> Result<()> {
+    match &peering.secret {
+        Some(_) if is_set => Err(Reason::Settings.error(format!(
+            "{flag} is for peers that can prove nothing, and a clone secret is set, which every peer has to know: keep \
+             one of the two"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unproven_and_a_secret_exclude_each_other() {
+        let peering = |secret: Option<&str>| Peering {
+            secret: secret.map(CloneSecret::fixed),
+            stall_timeout: Duration::from_secs(30),
+            wire_compression: WireCompression::Off,
+            method: Method::Auto,
+        };
+        assert!(no_secret_beside(&peering(None), true, "--flag").is_ok());
+        assert!(no_secret_beside(&peering(Some("geheim und sehr lang")), false, "--flag").is_ok());
+        let error = no_secret_beside(&peering(Some("geheim und sehr lang")), true, "--flag").unwrap_err();
+        assert_eq!(crate::exit::reason_of(&error), Some(Reason::Settings));
+        assert!(error.to_string().contains("--flag") && !error.to_string().contains("geheim"), "{error}");
+    }
 }

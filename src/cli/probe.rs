@@ -1,10 +1,14 @@
 //! Flags of `mysqlset probe`.
 
+use std::time::Duration;
+
+use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use super::seconds;
 use super::server::ServerArgs;
 use super::sidecar_address::SidecarAddress;
+use crate::settings;
 
 #[derive(Args, Debug)]
 pub struct ProbeArgs {
@@ -40,4 +44,21 @@ pub struct ReadyArgs {
     /// Lag above which a replica is not ready, in seconds; without it lag doesn't matter.
     #[arg(long, env = "MYSQLSET_MAX_LAG", value_name = "SECONDS", value_parser = seconds::any())]
     pub max_lag: Option<u64>,
+}
+
+impl ProbeArgs {
+    pub fn checked(self) -> Result<settings::Probe> {
+        let question = match self.question {
+            Question::Alive(args) => settings::Question::Alive { server: args.server()?, account: args.account()? },
+            Question::Ready(args) => settings::Question::Ready {
+                sidecar: args.sidecar.sidecar,
+                max_lag: args.max_lag.map(Duration::from_secs),
+            },
+        };
+        Ok(settings::Probe {
+            question,
+            timeout: Duration::from_secs(self.timeout),
+            while_starting: Duration::from_secs(self.while_starting),
+        })
+    }
 }

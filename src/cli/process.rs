@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::logging::Format;
+use crate::ordinal::Member;
 
 /// What every command takes.
 #[derive(Args, Debug)]
@@ -13,7 +17,7 @@ pub struct ProcessArgs {
 
     /// How log lines look.
     #[arg(long, global = true, env = "MYSQLSET_LOG_FORMAT", value_enum, default_value = "text")]
-    pub log_format: LogFormat,
+    pub log_format: Format,
 
     /// What is logged: error, warn, info, debug or trace, also by module, as in "info,mysqlset::donor=debug".
     #[arg(long, global = true, env = "MYSQLSET_LOG", default_value = "info", value_name = "FILTER")]
@@ -30,11 +34,15 @@ pub struct ProcessArgs {
     pub termination_log: PathBuf,
 }
 
-/// The form of log lines.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
+impl ProcessArgs {
+    /// The pod's place in its set.
+    pub fn member(&self) -> Result<Member> {
+        match &self.hostname {
+            Some(name) => Member::from_hostname(name),
+            None => {
+                let name = hostname::get().context("asking the machine for its hostname")?;
+                Member::from_hostname(&name.to_string_lossy())
+            }
+        }
+    }
 }

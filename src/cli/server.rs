@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::Args;
+
+use super::accounts::account;
+use crate::settings::{Account, HostPort, host};
 
 /// The server in this pod, and who `mysqlset` is there.
 #[derive(Args, Debug)]
@@ -27,4 +31,17 @@ pub struct ServerArgs {
     /// File with its password (or MYSQLSET_SQL_PASSWORD).
     #[arg(long, env = "MYSQLSET_SQL_PASSWORD_FILE", value_name = "FILE")]
     pub sql_password_file: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// The server in this pod.
+    pub fn server(&self) -> Result<HostPort> {
+        Ok(HostPort { host: host("--server-host", &self.server_host)?, port: self.server_port })
+    }
+
+    /// The account for SQL on it.
+    pub fn account(self) -> Result<Account> {
+        let account = account(self.sql_user, self.sql_password_file, "MYSQLSET_SQL_PASSWORD")?;
+        Ok(Account { socket: self.server_socket, ..account })
+    }
 }

@@ -2,16 +2,24 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use anyhow::Result;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
-use super::accounts::ManagedArgs;
+use super::accounts::{ManagedArgs, account};
 use super::data::DataArgs;
 use super::drain::DrainLimit;
-use super::peers::PeerArgs;
+use super::peers::{PeerArgs, no_secret_beside};
+use super::process::ProcessArgs;
 use super::server::ServerArgs;
-use super::{address, seconds};
+use super::{address, bytes, seconds};
+use crate::ordinal::Ordinal;
+use crate::settings::{self, HostPort, host};
+
+/// Slower than this nothing is ever done.
+const LEAST_RATE: u64 = 1 << 10;
 
 #[derive(Args, Debug)]
 pub struct SidecarArgs {
@@ -130,4 +138,59 @@ pub struct SidecarArgs {
     /// written, else the system's.
     #[arg(long, env = "MYSQLSET_SCRATCH_DIR", value_name = "DIR")]
     pub scratch_dir: Option<PathBuf>,
+}
+
+impl SidecarArgs {
+    pub fn checked(self, process: &ProcessArgs) -> Result<settings::Sidecar> {
+        let member = process.member()?;
+        let source_host = self.source_host.map(|text| host("--source-host", &text)).transpose()?;
+        let source_host = source_host.unwrap_or_else(|| member.peer(Ordinal::PRIMARY, &self.peers.service));
+        let peering = self.peers.peering()?;
+        let to_anyone = self.donate_unproven_stream_to_anyone;
+        no_secret_beside(&peering, to_anyone, "--donate-unproven-stream-to-anyone")?;
+        no_secret_beside(&peering, self.follow_unproven_primary, "--follow-unproven-primary")?;
+        let backup = account(self.backup_user, self.backup_password_file, "MYSQLSET_BACKUP_PASSWORD")?;
+        let replication =
+            account(self.replication_user, self.replication_password_file, "MYSQLSET_REPLICATION_PASSWORD")?;
+        let server = self.server.server()?;
+        let sql = self.server.account()?;
+        let is_primary = source_host.split('.').next() == Some(&format!("{}-{}", member.set, Ordinal::PRIMARY));
+        let rate_limit = bytes::parse("--rate-limit", self.rate_limit.as_deref(), LEAST_RATE)?;
+        Ok(settings::Sidecar {
+            member,
+            data_dir: self.data.data_dir,
+            peering,
+            clone_listen: self.clone_listen,
+            http_listen: self.http_listen,
+            donate_to_anyone: self.donate_to_anyone || to_anyone,
+            donate_unproven_stream: to_anyone,
+            follow_unproven_primary: self.follow_unproven_primary,
+            first_start_mark: self.first_start_mark,
+            termination_log: process.termination_log.clone(),
+            server_config: self.server_config,
+            server,
+            primary: is_primary.then(|| HostPort { host: source_host.clone(), port: self.clone_listen.port() }),
+            source: HostPort { host: source_host, port: self.source_port },
+            managed: self.managed.accounts(&backup, &replication, &sql)?,
+            sql,
+            backup,
+            replication,
+            plugin_user: self.plugin_user,
+            max_donor_lag: Duration::from_secs(self.max_donor_lag),
+            max_refusal: Duration::from_secs(self.max_refusal),
+            max_held_back: Duration::from_secs(self.max_held_back),
+            lock_wait: Duration::from_secs(self.lock_wait),
+            tool_threads: self.tool_threads,
+            least_rate: least_rate(&self.least_rate, rate_limit)?,
+            rate_limit,
+            drain_timeout: Duration::from_secs(self.drain.drain_timeout),
+            scratch_dir: self.scratch_dir,
+        })
+    }
+}
+
+/// Whom a limit of ours holds back is not slow.
+fn least_rate(text: &str, limit: Option<u64>) -> Result<u64> {
+    let least = bytes::parse("--least-rate", Some(text), 0)?.unwrap_or(0);
+    Ok(limit.map_or(least, |limit| least.min(limit / 2)))
 }

@@ -20,7 +20,6 @@ use crate::cli::{Cli, Command};
 use crate::event::info;
 use crate::limits;
 use crate::pid1;
-use crate::settings::{Clone, Drain, InitConfig, Probe, Sidecar};
 use crate::stop;
 
 /// How a command ended that did not fail.
@@ -38,24 +37,24 @@ pub enum Outcome {
 pub fn run(cli: Cli) -> Result<Outcome> {
     match cli.command {
         Command::InitConfig(args) => {
-            init_config::run(&InitConfig::new(args, &cli.process)?)?;
+            init_config::run(&args.checked(&cli.process)?)?;
             Ok(Outcome::Done)
         }
         Command::Clone(args) => {
-            let settings = Clone::new(args, &cli.process)?;
+            let settings = args.checked(&cli.process)?;
             until_terminated(move || clone::run(&settings))
         }
-        Command::Sidecar(args) => sidecar::run(Sidecar::new(*args, &cli.process)?),
+        Command::Sidecar(args) => sidecar::run(args.checked(&cli.process)?),
         Command::Install(args) => {
             install::run(&args.to)?;
             Ok(Outcome::Done)
         }
         Command::Probe(args) => {
-            let settings = Probe::new(args)?;
+            let settings = args.checked()?;
             runtime()?.block_on(probe::run(&settings))
         }
         Command::Link(args) => runtime()?.block_on(link::run(args.sidecar)),
-        Command::Drain(args) => runtime()?.block_on(drain::run(&Drain::new(&args))),
+        Command::Drain(args) => runtime()?.block_on(drain::run(&args.checked())),
     }
 }
 
