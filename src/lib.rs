@@ -4,12 +4,13 @@
 //!
 //! | folder | what it decides |
 //! |---|---|
-//! | [`cli`], [`settings`] | flags and variables; what they mean, checked |
+//! | [`cli`] | flags and variables, help, the dispatch to a command |
 //! | [`commands`] | one story for each subcommand; how each ends |
 //! | [`primary_loss`] | whether ordinal 0 may begin a new database |
 //! | [`replication`] | from a published clone to replication that runs, and keeping it so |
 //! | [`accounts`] | the accounts that the set makes for itself |
 //! | [`clone`] | donor, recipient, clone methods, and the proof of a copy |
+//! | [`settings`] | what the operator decided, checked: one plain struct for each command |
 //! | [`observe`] | status, readiness, metrics, progress |
 //! | [`datadir`] | the states of a data directory, drawn; the journal; publishing |
 //! | [`server`] | SQL to the pod's server in each dialect; its option files; a private server on data that nobody else uses |

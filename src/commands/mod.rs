@@ -6,10 +6,13 @@ pub mod ending;
 mod init_config;
 mod install;
 mod link;
+mod outcome;
 mod probe;
 mod sidecar;
 mod sidecar_client;
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::thread::Builder;
 
 use anyhow::{Context, Result};
@@ -17,47 +20,48 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot::{Receiver, channel};
 
-use crate::cli::{Cli, Command};
 use crate::model::event::info;
-use crate::settings::{Clone, Drain, InitConfig, Probe, Sidecar};
+use crate::settings::{CloneSettings, Drain, InitConfig, Probe, Sidecar};
 use crate::sys::limits;
 use crate::sys::pid1;
 use crate::sys::stop;
+pub use outcome::Outcome;
 
-/// How a command ended that did not fail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It did what it is for.
-    Done,
-    /// It was told to stop before.
-    Terminated,
-    /// The answer is no, and why.
-    No(String),
+/// `mysqlset init-config`.
+pub fn init_config(settings: &InitConfig) -> Result<Outcome> {
+    init_config::run(settings)?;
+    Ok(Outcome::Done)
 }
 
-/// Checks the settings, then runs the command.
-pub fn run(cli: Cli) -> Result<Outcome> {
-    match cli.command {
-        Command::InitConfig(args) => {
-            init_config::run(&InitConfig::new(args, &cli.process)?)?;
-            Ok(Outcome::Done)
-        }
-        Command::Clone(args) => {
-            let settings = Clone::new(args, &cli.process)?;
-            until_terminated(move || clone::run(&settings))
-        }
-        Command::Sidecar(args) => sidecar::run(Sidecar::new(*args, &cli.process)?),
-        Command::Install(args) => {
-            install::run(&args.to)?;
-            Ok(Outcome::Done)
-        }
-        Command::Probe(args) => {
-            let settings = Probe::new(args)?;
-            runtime()?.block_on(probe::run(&settings))
-        }
-        Command::Link(args) => runtime()?.block_on(link::run(args.sidecar)),
-        Command::Drain(args) => runtime()?.block_on(drain::run(&Drain::new(&args))),
-    }
+/// `mysqlset clone`.
+pub fn clone(settings: CloneSettings) -> Result<Outcome> {
+    until_terminated(move || clone::run(&settings))
+}
+
+/// `mysqlset sidecar`.
+pub fn sidecar(settings: Sidecar) -> Result<Outcome> {
+    sidecar::run(settings)
+}
+
+/// `mysqlset install`.
+pub fn install(to: &Path) -> Result<Outcome> {
+    install::run(to)?;
+    Ok(Outcome::Done)
+}
+
+/// `mysqlset probe`.
+pub fn probe(settings: &Probe) -> Result<Outcome> {
+    runtime()?.block_on(probe::run(settings))
+}
+
+/// `mysqlset link`.
+pub fn link(sidecar: SocketAddr) -> Result<Outcome> {
+    runtime()?.block_on(link::run(sidecar))
+}
+
+/// `mysqlset drain`.
+pub fn drain(settings: &Drain) -> Result<Outcome> {
+    runtime()?.block_on(drain::run(settings))
 }
 
 /// Runs `work` on a thread of its own until it is done or the process is told to stop. A container's first process

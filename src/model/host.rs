@@ -57,13 +57,13 @@ impl fmt::Display for HostPort {
 }
 
 /// Reads a host that has its port in another flag. Brackets around an IPv6 address are taken off.
-pub fn parse(flag: &str, text: &str) -> Result<String> {
+pub fn host(flag: &str, text: &str) -> Result<String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|inner| is_ipv6(inner));
-    let host = bare.unwrap_or(text);
-    if host.is_empty() || (host.contains([':', '[', ']']) && !is_ipv6(host)) {
+    let name = bare.unwrap_or(text);
+    if name.is_empty() || (name.contains([':', '[', ']']) && !is_ipv6(name)) {
         return Err(Reason::Settings.error(format!("{flag} {text:?} is not a name or an address without a port")));
     }
-    Ok(host.to_owned())
+    Ok(name.to_owned())
 }
 
 /// Whether it is one, be it with the name of an interface behind it, as in `fe80::1%eth0`.
@@ -101,9 +101,9 @@ mod tests {
 
     #[test]
     fn hosts_have_their_port_elsewhere() {
-        let parsed = |text| parse("--server-host", text).map_err(|error| error.to_string());
-        for (text, host) in [("::1", "::1"), ("[::1]", "::1"), ("127.0.0.1", "127.0.0.1"), ("db-0.db", "db-0.db")] {
-            assert_eq!(parsed(text).as_deref(), Ok(host));
+        let parsed = |text| host("--server-host", text).map_err(|error| error.to_string());
+        for (text, bare) in [("::1", "::1"), ("[::1]", "::1"), ("127.0.0.1", "127.0.0.1"), ("db-0.db", "db-0.db")] {
+            assert_eq!(parsed(text).as_deref(), Ok(bare));
         }
         for wrong in ["", "127.0.0.1:3306", "[::1]:3306", "[host]", "host:port"] {
             assert!(parsed(wrong).unwrap_err().contains("--server-host"), "{wrong}");

@@ -278,8 +278,8 @@ mod tests {
         let peering = Peering {
             secret: None,
             stall_timeout: std::time::Duration::from_secs(30),
-            wire_compression: crate::cli::WireCompression::Off,
-            method: crate::cli::Method::Auto,
+            wire_compression: crate::settings::WireCompression::Off,
+            method: crate::settings::Method::Auto,
         };
         let member = Member { set: "mysql".into(), ordinal: Ordinal::PRIMARY };
         let guard = Guard { member: &member, peering: &peering, service: "mysql", port: 3307 };

@@ -21,4 +21,5 @@ pub mod scratch;
 pub mod secret;
 pub mod stop;
 pub mod terminal;
+pub mod termination_log;
 pub mod umask;

@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 use super::connecting::{CONNECT_LIMIT, connect};
 use super::receive_buffer::GatheringStream;
 use super::{Asker, Place, Questions, Refused, Silence};
-use crate::cli::WireCompression;
 use crate::model::host::HostPort;
 use crate::model::ordinal::Member;
 use crate::protocol::auth::{self, Side, Transcript};
@@ -21,6 +20,7 @@ use crate::protocol::message::{Challenge, Hello, Offer, PluginOffer, Proof, Refu
 use crate::protocol::packing::ZSTD;
 use crate::protocol::preface;
 use crate::settings::Peering;
+use crate::settings::WireCompression;
 use crate::sys::deadline::DeadlineReader;
 use crate::sys::secret::Secret;
 use crate::unpack::Format;

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use super::handshake::{Limits, ask_within};
 use super::*;
-use crate::cli::{Method, WireCompression};
 use crate::protocol::auth::{Side, Transcript, nonce};
 use crate::protocol::clone_secret::CloneSecret;
 use crate::protocol::frame::{self, Kind};
 use crate::protocol::message::{Challenge, Hello, Proof, Why};
 use crate::protocol::preface;
+use crate::settings::{Method, WireCompression};
 use crate::sys::secret::Secret;
 
 const SECRET: &str = "geheim-und-sehr-lang";

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use crate::cli::WireCompression;
 use crate::model::event::info;
+use crate::settings::WireCompression;
 
 /// Bytes of the stream by which a way of sending is judged.
 const PROBE: u64 = 16 << 20;

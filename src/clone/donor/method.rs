@@ -2,12 +2,12 @@
 //! by MySQL's CLONE plugin where the donor has no such tool and both servers have the plugin.
 
 use super::Donor;
-use crate::cli::Method;
 use crate::clone::method::backup_tool::BackupTool;
 use crate::clone::method::clone_plugin;
 use crate::model::event::Event;
 use crate::protocol::message::{Hello, Refusal, Why};
 use crate::server::dialect::Dialect;
+use crate::settings::Method;
 
 /// A way to copy this pod's server.
 #[derive(Clone, Copy)]

@@ -298,8 +298,8 @@ mod tests {
     use std::thread::JoinHandle;
 
     use super::*;
-    use crate::cli::WireCompression;
     use crate::protocol::digest::Coverage;
+    use crate::settings::WireCompression;
     use crate::unpack::UnpackError;
     use crate::unpack::xbstream::Flavour;
     use crate::unpack::xbstream::chunk::Chunks;

@@ -17,7 +17,6 @@ use anyhow::Result;
 use tokio::runtime::Handle;
 
 use super::job::Copying;
-use crate::cli::Rehearse;
 use crate::clone::method::backup_tool::Prepared;
 use crate::clone::rehearsal::{Rehearsal, Shadow};
 use crate::datadir::earlier_life;
@@ -27,6 +26,7 @@ use crate::model::exit::{Reason, reason_of};
 use crate::protocol::message::Wants;
 use crate::server::events::{self, Change};
 use crate::server::scratch::{Access, Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
+use crate::settings::Rehearse;
 use crate::sys::disk::disk_error;
 use crate::sys::held::Spot;
 

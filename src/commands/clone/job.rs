@@ -20,7 +20,7 @@ use crate::model::host::HostPort;
 use crate::observe::progress::Progress;
 use crate::protocol::message::Wants;
 use crate::server::config_files::ServerConfig;
-use crate::settings::Clone;
+use crate::settings::CloneSettings;
 use crate::sys::child;
 use crate::sys::disk::disk_error;
 use crate::sys::limits;
@@ -31,7 +31,7 @@ const BACKUPS: u32 = 2;
 
 /// Getting a copy of another pod's data.
 pub struct Copying<'a> {
-    pub settings: &'a Clone,
+    pub settings: &'a CloneSettings,
     pub layout: &'a Layout,
     pub ownership: Ownership,
     pub ways: Ways,
@@ -54,7 +54,7 @@ pub struct From {
 
 impl From {
     /// From the pods before this one.
-    pub fn for_replica(settings: &Clone) -> From {
+    pub fn for_replica(settings: &CloneSettings) -> From {
         From { donors: settings.donors.clone(), wants: Wants::Clone, primary: Some(settings.primary.clone()) }
     }
 

@@ -4,13 +4,13 @@ use std::thread::Builder;
 
 use anyhow::{Result, anyhow};
 
-use crate::cli::Method;
 use crate::clone::method::backup_tool::{BackupTool, Words};
 use crate::datadir::journal::Unproven;
 use crate::model::event::{info, warn};
 use crate::model::exit::{Reason, reason_of};
 use crate::model::version::series_of;
 use crate::server::scratch::Program;
+use crate::settings::Method;
 use crate::unpack::Format;
 
 /// What is installed, and may be used.

@@ -18,7 +18,6 @@ mod usefulness;
 
 use anyhow::Result;
 
-use crate::cli::OnLostPrimary;
 use crate::clone::connection::{self, Questions};
 use crate::datadir::contents::Contents;
 use crate::datadir::journal::{Journal, State};
@@ -34,7 +33,8 @@ use crate::model::ordinal::Role;
 use crate::primary_loss::Guard;
 use crate::protocol::message::{Report, Wants};
 use crate::server::config_files::ServerConfig;
-use crate::settings::Clone;
+use crate::settings::CloneSettings;
+use crate::settings::OnLostPrimary;
 use crate::sys::child;
 use crate::sys::limits;
 use job::{Copying, From};
@@ -42,7 +42,7 @@ use methods::Ways;
 use plan::{Next, judge};
 
 /// Runs the command.
-pub fn run(settings: &Clone) -> Result<()> {
+pub fn run(settings: &CloneSettings) -> Result<()> {
     let layout = Layout::of(&settings.data_dir)?;
     layout.ensure_possible()?;
     let _lock = Lock::take(layout.workplace())?;
@@ -114,7 +114,7 @@ fn name_storages_entries(layout: &Layout) -> Result<()> {
 
 /// Puts a clone in the place of a replica that can't go on. Where that doesn't work its data stay as they are, and the
 /// pod starts with them and tells what is wrong.
-fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal) -> Result<()> {
+fn replace(settings: &CloneSettings, layout: &Layout, ownership: Ownership, old: Journal) -> Result<()> {
     let interrupted = Journal::read(&layout.stage())?
         .filter(|journal| journal.state != State::Publishing || publish::missing(layout, journal).is_none());
     if let Some(why) = why_to_keep_now(settings, &old) {
@@ -143,17 +143,17 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
 }
 
 /// The configuration that the server will use, as the programs here would.
-fn config(settings: &Clone, ways: &Ways) -> Result<ServerConfig> {
+fn config(settings: &CloneSettings, ways: &Ways) -> Result<ServerConfig> {
     ServerConfig::read(&settings.server_config, ways.series().as_deref())
 }
 
 /// Asks the primary's sidecar, without any question about a position.
-fn ask_primary(settings: &Clone) -> Result<Report, String> {
+fn ask_primary(settings: &CloneSettings) -> Result<Report, String> {
     connection::ask_primary(&settings.member, &settings.peering, &settings.primary, &Questions::default())
         .map_err(|silence| format!("{}: {silence}", settings.primary))
 }
 
-fn why_to_keep_now(settings: &Clone, old: &Journal) -> Option<String> {
+fn why_to_keep_now(settings: &CloneSettings, old: &Journal) -> Option<String> {
     let questions = Questions { about: None, history: old.broken.as_ref().map(|broken| broken.history.clone()) };
     match connection::ask_primary(&settings.member, &settings.peering, &settings.primary, &questions) {
         Ok(report) => usefulness::why_to_keep(old, &report),
@@ -169,7 +169,7 @@ enum Plan {
 }
 
 /// A new database, unless the set has data elsewhere or may have.
-fn plan_for_primary(settings: &Clone) -> Result<Plan> {
+fn plan_for_primary(settings: &CloneSettings) -> Result<Plan> {
     let guard = Guard {
         member: &settings.member,
         peering: &settings.peering,

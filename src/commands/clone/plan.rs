@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{ask_primary, owner};
-use crate::cli::{OnBrokenReplica, OnHalfMade, OnLostPrimary};
 use crate::datadir::contents::Contents;
 use crate::datadir::journal::{Journal, State, now};
 use crate::datadir::layout::{Layout, Place};
@@ -17,7 +16,8 @@ use crate::model::event::{info, warn};
 use crate::model::exit::Reason;
 use crate::model::ordinal::Role;
 use crate::server::config_files::ServerConfig;
-use crate::settings::Clone;
+use crate::settings::CloneSettings;
+use crate::settings::{OnBrokenReplica, OnHalfMade, OnLostPrimary};
 
 /// Between two times that a replica's data are replaced.
 const LEAST_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -35,7 +35,7 @@ pub enum Next {
 }
 
 /// Leaves alone what is whole, and refuses or sets aside what cannot be trusted.
-pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
+pub fn judge(settings: &CloneSettings, layout: &Layout, found: Found) -> Result<Next> {
     let data_dir = layout.data_dir.display();
     match found {
         Found::Settled(journal) => {
@@ -111,7 +111,7 @@ pub fn judge(settings: &Clone, layout: &Layout, found: Found) -> Result<Next> {
 
 /// Whether a replica's data give way to a new clone: where they are broken, where the user says so, where one rename can
 /// do it, and not again soon: a primary that breaks its replicas must not make them copy it over and over.
-fn may_be_replaced(settings: &Clone, layout: &Layout, journal: &Journal) -> bool {
+fn may_be_replaced(settings: &CloneSettings, layout: &Layout, journal: &Journal) -> bool {
     let Some(broken) = &journal.broken else { return false };
     if settings.member.role() == Role::Primary || settings.on_broken_replica == OnBrokenReplica::Keep {
         return false;
@@ -152,7 +152,7 @@ fn base_of_logs(config: &ServerConfig) -> Result<String> {
     Ok(format!("{}-bin", host.to_string_lossy().split('.').next().unwrap_or_default()))
 }
 
-fn give_way(settings: &Clone, reason: Reason, problem: String) -> Result<Next> {
+fn give_way(settings: &CloneSettings, reason: Reason, problem: String) -> Result<Next> {
     match settings.on_half_made {
         OnHalfMade::Refuse => Err(reason.error(format!(
             "{problem}; empty it, or say --on-half-made set-aside to have it renamed and go on without it"

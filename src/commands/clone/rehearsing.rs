@@ -4,19 +4,19 @@ use anyhow::Result;
 
 use super::job::Copying;
 use super::methods::Ways;
-use crate::cli::Rehearse;
 use crate::clone::method::backup_tool::Prepared;
 use crate::clone::rehearsal::Rehearsal;
 use crate::datadir::layout::Layout;
 use crate::model::event::{info, warn};
 use crate::model::exit::{self, Reason};
 use crate::server::scratch::Program;
-use crate::settings::Clone;
+use crate::settings::CloneSettings;
+use crate::settings::Rehearse;
 use crate::sys::disk::disk_error;
 use crate::sys::held::Spot;
 
 /// Looks for a server program. Called before the first byte comes: what no copy would change is refused then.
-pub fn plan(settings: &Clone, layout: &Layout, ways: &Ways) -> Result<Option<Rehearsal>> {
+pub fn plan(settings: &CloneSettings, layout: &Layout, ways: &Ways) -> Result<Option<Rehearsal>> {
     if settings.rehearsal == Rehearse::Off {
         info!(RehearsalOff, "--rehearsal off: no server is started on the copy before it is published");
         return Ok(None);

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::cli::WireCompression;
 use crate::clone::donor::Donor;
 use crate::clone::donor::admission::{Admitted, Said, answer};
 use crate::clone::donor::backup::{Served, in_turn};
@@ -19,6 +18,7 @@ use crate::protocol::data::DataWriter;
 use crate::protocol::frame::{self, Kind};
 use crate::protocol::inventory::look::Look;
 use crate::protocol::message::{Copied, Failed, Heartbeat, Hello, PluginOffer};
+use crate::settings::WireCompression;
 use crate::sys::deadline::DeadlineReader;
 
 /// A recipient that has begun to say something says all of it in this time.

@@ -22,9 +22,9 @@ pub use donor_lease::HeldTurn;
 pub use fetch::{Fetch, Fetched, Trouble};
 pub use recovered_copy::StartedCopy;
 
-use crate::cli::Method;
 use crate::clone::method::backup_tool::BackupTool;
 use crate::server::dialect::Dialect;
+use crate::settings::Method;
 
 /// Whether a donor's server is to be copied by the plugin, as far as the donor alone can tell.
 pub fn copies_server(method: Method, tool: Option<&BackupTool>, server: &str) -> bool {

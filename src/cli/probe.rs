@@ -1,10 +1,14 @@
-//! Flags of the commands that visit a container beside its own program: probes and hooks.
+//! Flags of `mysqlset probe`.
 
-use std::net::SocketAddr;
+use std::time::Duration;
 
+use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use super::{DrainLimit, ServerArgs, address, seconds};
+use super::seconds;
+use super::server::ServerArgs;
+use super::sidecar_address::SidecarAddress;
+use crate::settings;
 
 #[derive(Args, Debug)]
 pub struct ProbeArgs {
@@ -33,24 +37,6 @@ pub enum Question {
 }
 
 #[derive(Args, Debug)]
-pub struct DrainArgs {
-    #[command(flatten)]
-    pub sidecar: SidecarAddress,
-
-    #[command(flatten)]
-    pub limit: DrainLimit,
-}
-
-/// How to ask this pod's sidecar.
-#[derive(Args, Debug)]
-pub struct SidecarAddress {
-    /// Address of the sidecar's health.
-    #[arg(long, env = "MYSQLSET_SIDECAR", default_value = "127.0.0.1:8307", value_name = "ADDRESS:PORT",
-          value_parser = address::parse)]
-    pub sidecar: SocketAddr,
-}
-
-#[derive(Args, Debug)]
 pub struct ReadyArgs {
     #[command(flatten)]
     pub sidecar: SidecarAddress,
@@ -58,4 +44,21 @@ pub struct ReadyArgs {
     /// Lag above which a replica is not ready, in seconds; without it lag doesn't matter.
     #[arg(long, env = "MYSQLSET_MAX_LAG", value_name = "SECONDS", value_parser = seconds::any())]
     pub max_lag: Option<u64>,
+}
+
+impl ProbeArgs {
+    pub fn checked(self) -> Result<settings::Probe> {
+        let question = match self.question {
+            Question::Alive(args) => settings::Question::Alive { server: args.server()?, account: args.account()? },
+            Question::Ready(args) => settings::Question::Ready {
+                sidecar: args.sidecar.sidecar,
+                max_lag: args.max_lag.map(Duration::from_secs),
+            },
+        };
+        Ok(settings::Probe {
+            question,
+            timeout: Duration::from_secs(self.timeout),
+            while_starting: Duration::from_secs(self.while_starting),
+        })
+    }
 }
