@@ -12,7 +12,8 @@ use anyhow::Result;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::{Outcome, sidecar_client};
+use super::outcome::Outcome;
+use super::sidecar_client;
 use crate::settings::Drain;
 
 /// Between two questions.

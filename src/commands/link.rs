@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 
-use super::{Outcome, sidecar_client};
+use super::outcome::Outcome;
+use super::sidecar_client;
 use crate::observe::http::VALID_FOR;
 
 /// Runs the command.

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use hyper::StatusCode;
 use serde_json::Value;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use super::sidecar_client::{self, get};
 use crate::model::host::HostPort;
 use crate::observe::http::NOT_READY_YET;

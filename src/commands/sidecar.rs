@@ -12,7 +12,8 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Outcome, bear_limits, runtime};
+use super::outcome::Outcome;
+use super::runtime::{bear_limits, runtime};
 use crate::clone::donor::{self, ClonePort, Donor};
 use crate::datadir::layout::Layout;
 use crate::model::event::{error, info, warn};

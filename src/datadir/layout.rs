@@ -12,7 +12,8 @@ use rustix::process::geteuid;
 use tracing::debug;
 
 use super::contents::Contents;
-use super::journal::Journal;
+use super::journal::{Journal, State};
+use super::ownership::{Owner, Ownership};
 use crate::model::exit::Reason;
 use crate::sys::disk::disk_error;
 use crate::sys::held::Spot;
@@ -113,6 +114,17 @@ impl Layout {
     /// What the staged copy must hold, as its donor listed it.
     pub fn staged_inventory(&self) -> Spot {
         self.stage().join("inventory")
+    }
+
+    /// Whom published files are given to.
+    pub fn ownership(&self, owner: Option<Owner>) -> Result<Ownership> {
+        Ownership::decide(&self.data_dir, &[self.data(), self.workplace().clone()], owner)
+    }
+
+    /// Whether the whole backup that a journal speaks for is staged still: earlier versions removed it first and their journal
+    /// later.
+    pub fn has_backup_of(&self, journal: &Journal) -> bool {
+        journal.state != State::Publishing && journal.has_whole_backup() && self.staged_data().exists()
     }
 
     /// The directory whose journal tells how far a clone has come.

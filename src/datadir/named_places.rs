@@ -12,7 +12,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
-use super::stage::DIRECTORY_MODE;
+use super::ownership::DIRECTORY_MODE;
 use crate::model::event::info;
 use crate::model::exit::Reason;
 use crate::server::config_files::{Elsewhere, Place, ServerConfig};

@@ -137,7 +137,7 @@ mod tests {
             Place::Inside => Layout::at(volume.path(), place),
         };
         let owner = crate::datadir::ownership::Owner { uid: 999, gid: 999 };
-        let ownership = Ownership::decide(&layout, Some(owner)).unwrap();
+        let ownership = layout.ownership(Some(owner)).unwrap();
         let data = stage::open(&layout, ownership, &Journal::receiving(0)).unwrap().path();
         std::fs::create_dir(data.join("mysql")).unwrap();
         for name in ["ibdata1", "aria_log.00000001", "mysql/user.frm"] {

@@ -6,14 +6,11 @@ use rustix::fs::FileType;
 use super::contents::Contents;
 use super::journal::{Journal, State};
 use super::layout::{Layout, Place};
-use super::ownership::Ownership;
+use super::ownership::{DIRECTORY_MODE, Ownership};
 use crate::model::event::{info, warn};
 use crate::model::exit::Reason;
 use crate::sys::disk::disk_error;
 use crate::sys::held::{Spot, kind_of};
-
-/// Of a data directory: for the server's user and group only.
-pub(super) const DIRECTORY_MODE: u32 = 0o770;
 
 /// Throws away what an earlier try left and makes an empty stage. The journal, which says `receiving`, is on disk before
 /// this returns; so the first byte of a backup can't arrive unannounced. Nobody but us gets into it: its files are given to their
@@ -182,7 +179,7 @@ mod tests {
         chown(volume.path(), None, Some(4321)).unwrap();
         std::fs::set_permissions(volume.path(), PermissionsExt::from_mode(0o2775)).unwrap();
         let layout = Layout::at(&volume.path().join("mysql"), Place::Beside);
-        let ownership = Ownership::decide(&layout, Some(Owner { uid: 999, gid: 999 })).unwrap();
+        let ownership = layout.ownership(Some(Owner { uid: 999, gid: 999 })).unwrap();
         let data = open(&layout, ownership, &Journal::receiving(0)).unwrap().path();
         let of = |path: &std::path::Path| path.metadata().map(|found| (found.gid(), found.mode() & 0o7777)).unwrap();
         assert_eq!(of(data.parent().unwrap()), (4321, 0o2700));
@@ -196,7 +193,7 @@ mod tests {
             let volume = tempfile::tempdir().unwrap();
             let data_dir = if place == Place::Beside { volume.path().join("mysql") } else { volume.path().to_owned() };
             let layout = Layout::at(&data_dir, place);
-            let ownership = Ownership::decide(&layout, Some(Owner { uid: 999, gid: 999 })).unwrap();
+            let ownership = layout.ownership(Some(Owner { uid: 999, gid: 999 })).unwrap();
             let data = open(&layout, ownership, &Journal::receiving(0)).unwrap();
             std::fs::write(data.path().join("ibdata1"), "old").unwrap();
             Journal::new(State::Received).write(&layout.journal_of_clone()).unwrap();

@@ -15,6 +15,7 @@ mod refused;
 mod replica;
 mod server_id;
 mod source;
+mod source_password;
 mod tutorial_primary;
 mod unacknowledged;
 

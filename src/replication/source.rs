@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::held_back::HeldBack;
-use super::replica;
+use super::source_password::renew_password;
 use super::tutorial_primary::Trust;
 use crate::clone::connection::{self, Questions, Silence};
 use crate::datadir::journal::{Journal, State};
@@ -178,7 +178,7 @@ impl SourceWatch {
             info!(ReplicationTurnedAway, "the primary turns replication away: giving the server the password anew");
             // Should a step of it fail, both threads are ours to start again.
             self.held_back = true;
-            replica::renew_password(server, &self.primary.settings).await?;
+            renew_password(server, &self.primary.settings).await?;
         } else if replication.receiver == Thread::Stopped {
             if replication.applier == Thread::Stopped && replication.applier_error == 0 {
                 server.execute(&server.dialect.start_applier()).await?;

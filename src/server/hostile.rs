@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use anyhow::Result;
+
+use super::account::Account;
 use super::fake::{self, Fake};
 use super::inventory::{Extent, look};
 use super::*;
+use crate::model::host::HostPort;
 use crate::sys::secret::Password;
 
 const CONVERSATIONS: usize = 12_000;

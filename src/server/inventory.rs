@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::access_denied::innermost;
 use super::client::Error;
+use super::connection::Server;
 use super::dialect::Dialect;
-use super::{Server, innermost};
 use crate::protocol::inventory::MOST_ENTRIES;
 use crate::protocol::inventory::look::Look;
 use crate::unpack::path::MemberPath;
@@ -122,7 +123,7 @@ async fn variables(server: &mut Server) -> anyhow::Result<BTreeMap<String, Strin
     let query = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
                  ('datadir', 'innodb_data_file_path', 'innodb_data_home_dir', 'innodb_undo_directory')";
     let rows = server.rows(query).await?;
-    let text = |row: &super::NamedRow, name: &str| row.get(name).cloned().flatten();
+    let text = |row: &super::rows::NamedRow, name: &str| row.get(name).cloned().flatten();
     Ok(rows.iter().filter_map(|row| Some((text(row, "Variable_name")?, text(row, "Value")?))).collect())
 }
 

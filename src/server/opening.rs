@@ -5,8 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::timeout;
 
+use super::access_denied::innermost;
 use super::client::Error;
-use super::{Server, first_value, identifier, innermost, literal, text};
+use super::connection::Server;
+use super::literals::{identifier, literal};
+use super::rows::{first_value, text};
 
 /// A table as the server lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,10 +6,12 @@ use anyhow::{Context, Result};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::CONNECT_LIMIT;
 use super::client::{Address, Client, Error, Login};
 use crate::model::host::HostPort;
 use crate::server::account::Account;
+
+/// The longest that connecting may take.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The longest that connecting to one address may take where there are others.
 const ONE_OF_SEVERAL: Duration = Duration::from_secs(2);

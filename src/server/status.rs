@@ -1,9 +1,11 @@
 //! The state of replication as a server reports it, in either vocabulary.
 
+use anyhow::Result;
 use serde::Serialize;
 
-use super::NamedRow;
+use super::connection::Server;
 use super::refusal::Refusal;
+use super::rows::NamedRow;
 use crate::model::host::HostPort;
 use crate::model::position::Position;
 
@@ -143,6 +145,14 @@ fn thread(text: &str) -> Thread {
         "Connecting" | "Preparing" => Thread::Connecting,
         _ => Thread::Stopped,
     }
+}
+
+/// What a server says about replication; `None` where it has no source.
+pub async fn replication_status(server: &mut Server) -> Result<Option<ReplicationStatus>> {
+    let rows = server.rows(server.dialect.show_status()).await?;
+    // MySQL lists named channels too, which are none of ours.
+    let named = |row: &&NamedRow| row.get("Channel_Name").cloned().flatten().is_some_and(|name| !name.is_empty());
+    Ok(rows.iter().find(|row| !named(row)).map(ReplicationStatus::from_row))
 }
 
 #[cfg(test)]

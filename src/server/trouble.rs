@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ServerError, TurnedAway};
+use super::access_denied::TurnedAway;
+use super::client::ServerError;
 use crate::model::event::{Cause, Event, event_of};
 use crate::model::exit::reason_of;
 

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use super::{Place, Silence};
+use super::asking::{Place, Silence};
 
 /// To one address. A pod that was deleted a moment ago doesn't answer at all.
 pub(in crate::clone) const CONNECT_LIMIT: Duration = Duration::from_secs(5);

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
+use super::asking::{Asker, Place, Questions, Refused, Silence};
 use super::connecting::{CONNECT_LIMIT, connect};
 use super::receive_buffer::GatheringStream;
-use super::{Asker, Place, Questions, Refused, Silence};
 use crate::model::host::HostPort;
 use crate::model::ordinal::Member;
 use crate::protocol::auth::{self, Side, Transcript};

@@ -17,6 +17,7 @@ use crate::protocol::message::{Challenge, Hello, Proof, Why};
 use crate::protocol::preface;
 use crate::settings::{Method, WireCompression};
 use crate::sys::secret::Secret;
+use crate::unpack::Format;
 
 const SECRET: &str = "geheim-und-sehr-lang";
 

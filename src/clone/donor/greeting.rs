@@ -12,13 +12,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::Donor;
-use super::admission::{Ended, Said, refused};
+use super::admitted::Said;
+use super::context::Donor;
 use crate::model::event::Event;
 use crate::protocol::auth::{self, Side, Transcript};
 use crate::protocol::clone_secret::CloneSecret;
 use crate::protocol::frame::{self, HEADER_LENGTH, Kind, WireError};
-use crate::protocol::message::{Challenge, Hello, Proof, Wants, Why};
+use crate::protocol::message::{Challenge, Hello, Proof, Refusal, Wants, Why};
 use crate::protocol::preface::{self, Versions};
 use crate::sys::secret::Secret;
 
@@ -27,6 +27,24 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// A mysqlset speaks as soon as it is connected; who has said nothing for so long never will.
 const SILENCE: Duration = Duration::from_secs(3);
+
+/// How a handshake ends without a clone.
+pub enum Ended {
+    /// We say no, and why.
+    Refused(Refusal),
+    /// The peer can't be talked with.
+    Broken(WireError),
+}
+
+impl From<WireError> for Ended {
+    fn from(error: WireError) -> Ended {
+        Ended::Broken(error)
+    }
+}
+
+pub(in crate::clone) fn refused(event: Event, why: Why, text: &str) -> Ended {
+    Ended::Refused(Refusal::new(event, why, text))
+}
 
 /// Hears a peer out: what it wants, and that it knows the secret where there is one. Who does not know it hears so ever later.
 /// `None` of a peer that says nothing where such a one may have the data, as a recipient of the tutorial's.

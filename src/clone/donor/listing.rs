@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
+use super::context::Donor;
+use super::definitions;
 use super::method::Way;
-use super::{Donor, definitions};
 use crate::model::event::{Event, info};
 use crate::protocol::inventory::encoding::{self, NAME};
 use crate::protocol::inventory::look::Look;

@@ -1,7 +1,7 @@
 //! By what a recipient gets its clone: by the donor's backup tool where that fits its server and the recipient has one too,
 //! by MySQL's CLONE plugin where the donor has no such tool and both servers have the plugin.
 
-use super::Donor;
+use super::context::Donor;
 use crate::clone::method::backup_tool::BackupTool;
 use crate::clone::method::clone_plugin;
 use crate::model::event::Event;

@@ -4,11 +4,12 @@
 //! nothing may lose its place to who comes later ([`crate::sys::connection_limit`]), and the one clone that runs is killed with its backup tool
 //! when its recipient goes.
 
-pub(in crate::clone) mod admission;
+mod admission;
+pub(in crate::clone) mod admitted;
 mod answers;
-pub(in crate::clone) mod backup;
 mod compression_probe;
 mod congestion_control;
+pub(in crate::clone) mod context;
 mod copied_files;
 mod definitions;
 mod greeting;
@@ -20,124 +21,42 @@ pub(in crate::clone) mod preflight;
 pub(in crate::clone) mod rate_limit;
 pub(in crate::clone) mod relay;
 mod report;
+pub(in crate::clone) mod slot;
 pub(in crate::clone) mod slowness;
 pub(in crate::clone) mod splice;
 mod tool_pipe;
-mod tool_sessions;
+pub(in crate::clone) mod tool_sessions;
+mod waiting;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::TryAcquireError;
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, debug, info_span};
 
-use crate::clone::method::backup_tool::BackupTool;
 use crate::model::event::{Event, info, warn};
 use crate::model::exit::Reason;
-use crate::observe::metrics::Metrics;
-use crate::observe::status::Status;
 use crate::server::trouble::Recurring;
-use crate::settings::Sidecar;
 use crate::sys::connection_limit::Places;
 use crate::sys::listening::Listener;
-use answers::Answers;
 use congestion_control::SetAside;
-use guesses::Guesses;
-use lines::Lines;
-use slowness::Waiting;
+pub use context::Donor;
 
 /// Connections at once of peers that have proven nothing yet. An honest one needs a few milliseconds: a flood of 2,000 a second
 /// from its own address leaves it 64.
 const UNPROVEN: usize = 128;
-
-/// And of peers that have proven themselves, but for the one that holds the turn. A pod that was taken over knows the secret.
-const PROVEN: usize = 128;
 
 /// After an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Between two tries to reach a server that doesn't answer yet.
 const ORPHANS_PAUSE: Duration = Duration::from_secs(1);
-
-/// All that serving a clone needs.
-pub struct Donor {
-    pub(in crate::clone) settings: Arc<Sidecar>,
-    pub(in crate::clone) status: Arc<Status>,
-    metrics: Arc<Metrics>,
-    scratch: PathBuf,
-    /// One permit: one clone at a time.
-    turn: Arc<Semaphore>,
-    guesses: Guesses,
-    answers: Answers,
-    waiting: Arc<Waiting>,
-    proven: Arc<Places>,
-    /// About strangers.
-    lines: Lines,
-    /// About peers that have proven themselves.
-    lines_of_peers: Lines,
-    stopping: AtomicBool,
-    tool: OnceLock<BackupTool>,
-}
-
-impl Donor {
-    pub fn new(settings: Arc<Sidecar>, status: Arc<Status>, metrics: Arc<Metrics>, scratch: PathBuf) -> Arc<Donor> {
-        Arc::new(Donor {
-            settings,
-            status,
-            metrics,
-            scratch,
-            turn: Arc::new(Semaphore::new(1)),
-            guesses: Guesses::default(),
-            answers: Answers::default(),
-            waiting: Arc::default(),
-            proven: Places::new(PROVEN),
-            lines: Lines::of_strangers(),
-            lines_of_peers: Lines::of_peers(),
-            stopping: AtomicBool::new(false),
-            tool: OnceLock::new(),
-        })
-    }
-
-    /// The backup tool, looked for until there is one.
-    fn tool(&self) -> Result<&BackupTool> {
-        if let Some(tool) = self.tool.get() {
-            return Ok(tool);
-        }
-        let tool = BackupTool::find()?;
-        Ok(self.tool.get_or_init(|| {
-            tell_uncounted_options(&tool);
-            tool
-        }))
-    }
-}
-
-/// The right to serve a clone, and while it is held the status says that one is served.
-pub struct Turn {
-    status: Arc<Status>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Turn {
-    /// Where nobody else has it.
-    fn take(donor: &Donor) -> Option<Turn> {
-        let permit = donor.turn.clone().try_acquire_owned().ok()?;
-        donor.status.donates(true);
-        Some(Turn { status: donor.status.clone(), _permit: permit })
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.status.donates(false);
-    }
-}
 
 /// The port that clones are served on.
 pub struct ClonePort {
@@ -251,20 +170,6 @@ async fn drain(donor: &Donor, mut sessions: JoinSet<()>) {
         warn!(DonorCloneCut, "the running clone did not finish in time and is broken off");
     }
     sessions.detach_all();
-}
-
-/// Once: whoever wrote them expects them to count.
-fn tell_uncounted_options(tool: &BackupTool) {
-    match tool.uncounted_options() {
-        Ok(options) if options.is_empty() => {}
-        Ok(options) => info!(
-            BackupOptionsIgnored,
-            options = options.join(", "),
-            "options files of this container name options that do not count for clones: the backup tool reads only what the \
-             running server says"
-        ),
-        Err(error) => debug!("which options of the backup tool's own files do not count is not known: {error:#}"),
-    }
 }
 
 fn announce(donor: &Donor) {

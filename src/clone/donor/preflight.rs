@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::Donor;
+use super::context::Donor;
 use super::copied_files::{self, Copier, Lying};
 use super::listing;
 use super::method::Way;

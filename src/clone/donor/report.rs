@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::debug;
 
-use super::Donor;
+use super::context::Donor;
 use crate::datadir::contents::Contents;
 use crate::datadir::journal::{Journal, State};
 use crate::model::ordinal::Role;

@@ -4,70 +4,25 @@
 //! much of it the peer has acknowledged. A tool that brings little leaves the connection idle. A kernel that does not tell
 //! has nobody's turn taken away.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{Span, debug};
 
-use super::Donor;
+use super::context::Donor;
+use super::waiting::{WINDOW, Waiting};
 use crate::model::event::warn;
-
-/// Over so long a recipient is judged, and so long ago others may have been told that the donor is busy.
-const WINDOW: Duration = Duration::from_secs(30);
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// What of the time there must have been something to send, in a hundred.
 const BUSY: u128 = 90;
-
-/// So long after it lost its turn nobody loses one for a recipient: two that are slow would take it from each other for ever.
-const PENANCE: Duration = Duration::from_secs(6 * 3600);
-
-/// Pods that are remembered of each kind.
-const MOST: usize = 256;
-
-/// Who was told of late that another clone is being served, and who lost a turn, by pod.
-#[derive(Default)]
-pub struct Waiting(Mutex<Pods>);
-
-#[derive(Default)]
-struct Pods {
-    waiting: HashMap<String, Instant>,
-    slow: HashMap<String, Instant>,
-}
-
-impl Waiting {
-    pub fn note(&self, pod: &str) {
-        let mut pods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        remember(&mut pods.waiting, pod, WINDOW);
-    }
-
-    fn is_somebody(&self) -> bool {
-        let mut pods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Pods { waiting, slow } = &mut *pods;
-        slow.retain(|_, at| at.elapsed() < PENANCE);
-        waiting.retain(|_, at| at.elapsed() < WINDOW);
-        waiting.keys().any(|pod| !slow.contains_key(pod))
-    }
-
-    fn lost(&self, pod: &str) {
-        let mut pods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        remember(&mut pods.slow, pod, PENANCE);
-    }
-}
-
-fn remember(pods: &mut HashMap<String, Instant>, pod: &str, time: Duration) {
-    pods.retain(|_, at| at.elapsed() < time);
-    if pods.len() < MOST {
-        pods.insert(pod.to_owned(), Instant::now());
-    }
-}
 
 /// Watches a connection until it is dropped.
 pub struct SlownessWatch {

@@ -13,14 +13,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::clone::donor::admission;
-use crate::clone::donor::backup::{self, RunningTool, Served};
+use crate::clone::donor::admitted;
+use crate::clone::donor::context::{Donor, Turn};
 use crate::clone::donor::method::Way;
 use crate::clone::donor::preflight::Survey;
 use crate::clone::donor::rate_limit::Pace;
+use crate::clone::donor::slot;
 use crate::clone::donor::slowness::SlownessWatch;
-use crate::clone::donor::{Donor, Turn, splice};
+use crate::clone::donor::splice;
 use crate::clone::method::backup_tool::BackupTool;
+use crate::clone::method::backup_tool::donor::{self, RunningTool, Served};
 use crate::model::event::{info, warn};
 use crate::protocol::frame::WireError;
 use crate::protocol::message::{Hello, Refusal};
@@ -34,7 +36,7 @@ const NAME: &str = "a silent one";
 
 /// Whether one may have a clone now.
 pub fn take_turn(donor: &Donor) -> Result<Turn, Refusal> {
-    admission::take_turn(donor, &nobody(donor))
+    slot::take_turn(donor, &nobody(donor))
 }
 
 /// Serves one silent recipient that has the turn.
@@ -45,13 +47,13 @@ pub fn serve(donor: &Donor, stream: &TcpStream, turn: Turn) {
     );
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
     let nobody = nobody(donor);
-    match admission::survey(donor, &nobody) {
+    match slot::survey(donor, &nobody) {
         Ok((Way::Tool(tool), survey)) => {
-            backup::in_turn(donor, NAME, turn, || run(donor, tool, stream, &survey));
+            donor::in_turn(donor, NAME, turn, || run(donor, tool, stream, &survey));
         }
         Ok((Way::Plugin, _)) => info!(DonorNothingGiven, "nothing was given: it needs a backup tool's stream"),
         Err(refusal) => {
-            admission::tell_refusal(donor, &refusal, false);
+            slot::tell_refusal(donor, &refusal, false);
             spoil(stream, &refusal.text);
         }
     }
@@ -94,7 +96,7 @@ fn run(donor: &Donor, tool: &BackupTool, stream: &TcpStream, survey: &Survey) ->
         spoil(stream, &fault);
         bail!(fault);
     }
-    admission::let_it_read(stream);
+    admitted::let_it_read(stream);
     Ok(Served { bytes, sent: bytes })
 }
 
@@ -134,7 +136,7 @@ fn relay(
 /// before a chunk's name, and is no chunk.
 fn spoil(mut stream: &TcpStream, why: &str) {
     if stream.write_all(&spoiling(why)).is_ok() {
-        admission::let_it_read(stream);
+        admitted::let_it_read(stream);
     }
 }
 

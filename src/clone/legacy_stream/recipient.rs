@@ -8,9 +8,12 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::REFUSED;
 use crate::clone::connection::{self, Asker};
 use crate::clone::method::backup_tool;
-use crate::clone::recipient::{Means, Received, Setback, position_of, rebuild_settings, setback_of};
+use crate::clone::method::backup_tool::recipient::{position_of, rebuild_settings};
+use crate::clone::recipient::received::{Means, Received};
+use crate::clone::recipient::setback::{Setback, setback_of};
 use crate::datadir::backup_metadata;
 use crate::datadir::journal::ListedBy;
 use crate::model::event::{info, warn};
@@ -20,10 +23,6 @@ use crate::model::ordinal::{Member, Ordinal};
 use crate::model::position::Position;
 use crate::observe::progress::Progress;
 use crate::unpack::{self, Format};
-
-/// What is said where such a stream may not be taken.
-pub const REFUSED: &str = "the donor is no mysqlset: it sends a backup without a word about it, as the tutorial's does; with \
-    --take-unproven-stream it is taken, without proof of who sends it, without an end mark and without a digest";
 
 /// The stream as this side's own tool would write it, unpacked to its end. `is_bare` says afterwards whether the donor
 /// still seems to be the tutorial's.

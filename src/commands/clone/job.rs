@@ -75,7 +75,7 @@ impl Copying<'_> {
                 self.make_directories()?;
                 return self.publish(&journal);
             }
-            Some(journal) if journal.speaks_for_a_backup(self.layout) => journal,
+            Some(journal) if self.layout.has_backup_of(&journal) => journal,
             Some(journal) if journal.state == State::Publishing => {
                 warn!(
                     CloneProvenAgain,

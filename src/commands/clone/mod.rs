@@ -12,6 +12,7 @@ mod methods;
 mod owner;
 mod plan;
 mod preparing;
+mod primary_report;
 mod proving;
 mod rehearsing;
 mod usefulness;
@@ -31,7 +32,7 @@ use crate::model::exit::{self, Reason};
 use crate::model::host::HostPort;
 use crate::model::ordinal::Role;
 use crate::primary_loss::Guard;
-use crate::protocol::message::{Report, Wants};
+use crate::protocol::message::Wants;
 use crate::server::config_files::ServerConfig;
 use crate::settings::CloneSettings;
 use crate::settings::OnLostPrimary;
@@ -48,7 +49,7 @@ pub fn run(settings: &CloneSettings) -> Result<()> {
     let _lock = Lock::take(layout.workplace())?;
     stage::remove_impostor(&layout)?;
     // By what is there before anything is moved; that it can't be decided matters only where something is to be made.
-    let ownership = Ownership::decide(&layout, settings.owner);
+    let ownership = layout.ownership(settings.owner);
     name_storages_entries(&layout)?;
     let found = look(&layout, || ServerConfig::read(&settings.server_config, None))?;
     let interrupted = match judge(settings, &layout, found)? {
@@ -137,7 +138,7 @@ fn replace(settings: &CloneSettings, layout: &Layout, ownership: Ownership, old:
         }
         warn!(CloneAgainFailed, "the broken replica is not cloned again this time: {error:#}");
         let keeps = exit::reason_of(&error) == Some(Reason::Limit)
-            && Journal::read(&layout.stage())?.is_some_and(|journal| journal.speaks_for_a_backup(layout));
+            && Journal::read(&layout.stage())?.is_some_and(|journal| layout.has_backup_of(&journal));
         if keeps { Ok(()) } else { stage::discard(layout) }
     })
 }
@@ -145,12 +146,6 @@ fn replace(settings: &CloneSettings, layout: &Layout, ownership: Ownership, old:
 /// The configuration that the server will use, as the programs here would.
 fn config(settings: &CloneSettings, ways: &Ways) -> Result<ServerConfig> {
     ServerConfig::read(&settings.server_config, ways.series().as_deref())
-}
-
-/// Asks the primary's sidecar, without any question about a position.
-fn ask_primary(settings: &CloneSettings) -> Result<Report, String> {
-    connection::ask_primary(&settings.member, &settings.peering, &settings.primary, &Questions::default())
-        .map_err(|silence| format!("{}: {silence}", settings.primary))
 }
 
 fn why_to_keep_now(settings: &CloneSettings, old: &Journal) -> Option<String> {

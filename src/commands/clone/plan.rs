@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{ask_primary, owner};
+use super::owner;
+use super::primary_report::ask_primary;
 use crate::datadir::contents::Contents;
 use crate::datadir::journal::{Journal, State, now};
 use crate::datadir::layout::{Layout, Place};

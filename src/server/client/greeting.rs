@@ -2,9 +2,9 @@
 
 use zeroize::Zeroizing;
 
+use super::error::{Error, Result};
 use super::fields::Fields;
-use super::proof::Plugin;
-use super::{Error, Result};
+use super::proof::{NONCE, Plugin};
 
 /// The protocol's version since MySQL 3.21.
 const VERSION: u8 = 10;
@@ -24,9 +24,6 @@ const CHARACTER_SET: u8 = 45;
 
 /// max_allowed_packet of the client.
 const LONGEST_PACKET: u32 = 16 << 20;
-
-/// The bytes of a nonce.
-pub const NONCE: usize = 20;
 
 pub struct Greeting {
     /// The server's number for the connection.

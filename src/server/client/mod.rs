@@ -4,20 +4,21 @@
 //! there, and nothing that it says ends this process. (MySQL internals, "Client/Server Protocol"; MariaDB knowledge base,
 //! "Clientserver protocol".)
 
+mod error;
 mod fields;
 mod greeting;
 mod packet;
 mod proof;
 mod public_key;
 
-use std::fmt;
-use std::io;
 use std::path::Path;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use zeroize::Zeroizing;
 
+use error::Result;
+pub use error::{Error, ServerError};
 use fields::Fields;
 use greeting::Greeting;
 use packet::Packets;
@@ -59,58 +60,6 @@ pub struct Login<'a> {
     pub user: &'a str,
     pub password: &'a str,
 }
-
-/// An error that the server answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerError {
-    pub code: u16,
-    pub message: String,
-    pub state: String,
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ERROR {} ({}): {}", self.state, self.code, self.message)
-    }
-}
-
-impl std::error::Error for ServerError {}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub enum Error {
-    Server(ServerError),
-    Io(io::Error),
-    /// The server asks for a proof that this client cannot give.
-    UnknownPlugin(String),
-    /// What came is no word of the protocol.
-    Protocol(&'static str),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Server(error) => error.fmt(f),
-            Error::Io(error) => error.fmt(f),
-            Error::UnknownPlugin(name) => write!(
-                f,
-                "the account's authentication plugin {name:?} is not supported: change the account to \
-                 mysql_native_password, caching_sha2_password, ed25519, or a plugin for the server's socket"
-            ),
-            Error::Protocol(why) => write!(f, "the server does not speak MySQL's protocol: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Error {
-        Error::Io(error)
-    }
-}
-
-type Result<T> = std::result::Result<T, Error>;
 
 /// A row's values; `None` is NULL.
 pub type Values = Vec<Option<Vec<u8>>>;

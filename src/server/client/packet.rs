@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use zeroize::Zeroizing;
 
-use super::{Error, Result};
+use super::error::{Error, Result};
 
 /// A packet of this length has another one behind it.
 const FULL: usize = 0xff_ffff;

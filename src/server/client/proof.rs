@@ -16,9 +16,12 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::error::{Error, Result};
 use super::fields::Fields;
-use super::greeting::NONCE;
-use super::{Error, Result, public_key};
+use super::public_key;
+
+/// The bytes of a nonce.
+pub const NONCE: usize = 20;
 
 /// The bytes of an ed25519 nonce.
 const LONG_NONCE: usize = 32;

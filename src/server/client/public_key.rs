@@ -7,8 +7,8 @@ use num_bigint::BigUint;
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
+use super::error::{Error, Result};
 use super::fields::Fields;
-use super::{Error, Result};
 use crate::sys::random;
 
 const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";

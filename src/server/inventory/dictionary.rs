@@ -20,9 +20,10 @@
 use std::collections::HashSet;
 
 use crate::protocol::inventory::MOST_ENTRIES;
+use crate::server::Server;
 use crate::server::client::Error;
 use crate::server::dialect::Dialect;
-use crate::server::{Server, text};
+use crate::server::rows::text;
 
 /// From here on tablespaces are known by the new dictionary.
 pub(super) const NEW: (u16, u16, u16) = (8, 0, 0);

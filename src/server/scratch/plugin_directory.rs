@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
 
-use super::setup::DIRECTORY_MODE;
+/// For us and the server, which runs as we do.
+pub(super) const DIRECTORY_MODE: u32 = 0o700;
 
 /// What MySQL 9.7 loads by itself, and the key components with their settings, which only its own manifest names.
 const ALWAYS: [&str; 2] = ["component_reference_cache", "component_keyring_"];

@@ -12,6 +12,9 @@ use crate::sys::child::{Ended, Running};
 use crate::sys::disk::disk_error;
 use crate::sys::durable;
 
+/// Between two tries to reach a server that is starting.
+pub(super) const PERIOD: Duration = Duration::from_millis(50);
+
 /// How long a server may take to stop, which flushes what little it has.
 const TIME_TO_STOP: Duration = Duration::from_secs(120);
 
@@ -50,7 +53,7 @@ impl OwnServer {
             if Instant::now() >= deadline {
                 return None;
             }
-            tokio::time::sleep(super::setup::PERIOD).await;
+            tokio::time::sleep(PERIOD).await;
         }
         self.end()
     }

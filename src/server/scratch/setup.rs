@@ -11,8 +11,9 @@ use rustix::process::geteuid;
 
 use super::configuration::PodConfiguration;
 use super::patience::Load;
+use super::plugin_directory::DIRECTORY_MODE;
 use super::program::{self, Program};
-use super::running::{OwnServer, failure, remove, socket_in};
+use super::running::{OwnServer, PERIOD, failure, remove, socket_in};
 use super::{options, plugin_directory, words};
 use crate::model::exit::Reason;
 use crate::server::Server;
@@ -22,14 +23,8 @@ use crate::sys::environment;
 use crate::sys::limits::Descriptors;
 use crate::sys::memory;
 
-/// Between two tries to reach a server that is starting.
-pub(super) const PERIOD: Duration = Duration::from_millis(50);
-
 /// How long a new database may take to be made.
 const TIME_TO_INITIALISE: Duration = Duration::from_secs(900);
-
-/// For us and the server, which runs as we do.
-pub(super) const DIRECTORY_MODE: u32 = 0o700;
 
 /// Sockets have no longer names. (unix(7))
 const LONGEST_SOCKET: usize = 107;

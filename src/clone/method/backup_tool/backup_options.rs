@@ -36,9 +36,10 @@ use std::path::{Component, Path};
 
 use anyhow::Result;
 
+use super::backup::Backup;
+use super::family::Family;
 use super::options_file::Options;
 use super::version::Version;
-use super::{Backup, Family};
 use crate::sys::child::path_option;
 
 /// The algorithms and methods that the tools know.

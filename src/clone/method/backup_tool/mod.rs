@@ -3,11 +3,15 @@
 //! The tools' options and behaviour are those of XtraBackup 2.3 … 9 and mariadb-backup 10.6 … 11.8. Nothing outside
 //! this module knows which tool it is dealing with.
 
+mod backup;
 mod backup_options;
+pub mod donor;
+mod family;
 mod huge_pages;
 mod lines;
 mod options_file;
 mod prepare;
+pub mod recipient;
 pub mod server_options;
 mod tool_options;
 mod version;
@@ -17,18 +21,16 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tracing::debug;
 
 use crate::model::exit::Reason;
-use crate::model::host::HostPort;
 use crate::model::position::Writer;
-use crate::server::account::Account;
 use crate::sys::child::{self, Running};
-use crate::sys::limits::Descriptors;
 use crate::unpack::Format;
+pub use backup::Backup;
+use family::Family;
 pub use lines::{BackupLines, Fault, Words};
 use options_file::OptionsFile;
 pub use prepare::{Attempt, Prepared, Proof, prepare};
@@ -37,12 +39,6 @@ use version::Version;
 /// The tools by the names that they are installed under, the preferred first.
 const PROGRAMS: [(&str, Family); 3] =
     [("xtrabackup", Family::Percona), ("mariadb-backup", Family::Mariadb), ("mariabackup", Family::Mariadb)];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
-    Percona,
-    Mariadb,
-}
 
 /// An installed backup tool.
 #[derive(Clone, Debug)]
@@ -57,27 +53,6 @@ impl fmt::Display for BackupTool {
         let name = self.program.file_name().unwrap_or_default().to_string_lossy();
         write!(f, "{name} {}", self.version)
     }
-}
-
-/// What a backup is taken of, and how.
-pub struct Backup<'a> {
-    pub server: &'a HostPort,
-    pub account: &'a Account,
-    pub data_dir: &'a Path,
-    /// The server's own, by their names in small letters.
-    pub variables: &'a BTreeMap<String, String>,
-    /// An empty directory for the tool's temporary files.
-    pub scratch: &'a Path,
-    /// How long the tool may wait for the server's locks.
-    pub lock_wait: Duration,
-    /// How many tables it copies at a time.
-    pub threads: u16,
-    /// What the tool may have open.
-    pub descriptors: Descriptors,
-    /// Of the data directory's files, on average.
-    pub mean_file_bytes: u64,
-    /// Whether the backup is to say where its server's source is.
-    pub of_replica: bool,
 }
 
 impl BackupTool {

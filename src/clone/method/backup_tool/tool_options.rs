@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Family;
+use super::family::Family;
 use crate::sys::child;
 
 /// Options that only the tools have: they change what is copied, or how. What begins so is meant.

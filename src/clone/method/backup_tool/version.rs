@@ -17,7 +17,7 @@
 use crate::model::version::{leading_numbers, series_of};
 use std::fmt;
 
-use super::Family;
+use super::family::Family;
 
 /// The first XtraBackup 8.0 that copies later servers of its series.
 const COPIES_LATER: [u32; 3] = [8, 0, 34];

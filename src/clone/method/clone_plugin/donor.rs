@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::clone::donor::Donor;
-use crate::clone::donor::admission::{Admitted, Said, answer};
-use crate::clone::donor::backup::{Served, in_turn};
+use crate::clone::donor::admitted::{Admitted, Said, answer};
+use crate::clone::donor::context::Donor;
 use crate::clone::donor::listing;
 use crate::clone::donor::method::Way;
 use crate::clone::donor::preflight::Survey;
 use crate::clone::donor::relay;
+use crate::clone::method::backup_tool::donor::{Served, in_turn};
 use crate::protocol::data::DataWriter;
 use crate::protocol::frame::{self, Kind};
 use crate::protocol::inventory::look::Look;

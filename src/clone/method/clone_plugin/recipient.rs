@@ -10,9 +10,8 @@ use tokio::time::timeout;
 
 use crate::clone::connection::{Asker, Lease};
 use crate::clone::method::clone_plugin::{Fetch, HeldTurn, Trouble};
-use crate::clone::recipient::{
-    Means, Received, Setback, check_file_size, checked_inventory, inventory_file, setback_of_wire,
-};
+use crate::clone::recipient::received::{Means, Received, checked_inventory, inventory_file};
+use crate::clone::recipient::setback::{Setback, check_file_size, setback_of_wire};
 use crate::datadir::journal::PluginCopy;
 use crate::model::event::info;
 use crate::model::exit::Reason;

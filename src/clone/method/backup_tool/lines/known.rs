@@ -7,7 +7,8 @@
 //! | mariadb-backup 10.8 to 11.8 | recorded: 10.11.19, 11.8.9; one source for all of them since MDEV-14425 |
 //! | mariadb-backup 10.5 to 10.7 | read; they don't say how far a recovery came: `srv_start` (srv0start.cc) ends a restore before its line "started; log sequence number" |
 
-use crate::clone::method::backup_tool::{Family, Version};
+use crate::clone::method::backup_tool::family::Family;
+use crate::clone::method::backup_tool::version::Version;
 
 /// What is known of how a tool says things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
