@@ -11,6 +11,7 @@ mod first_start;
 mod held_back;
 mod own_login;
 mod primary;
+mod primary_identity;
 mod refused;
 mod replica;
 mod server_id;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 
 use super::broken::ask_primary;
-use super::source::{Identity, Primary};
+use super::primary_identity::{Identity, Primary};
 use super::source_password::check_password;
 use crate::clone::connection::Questions;
 use crate::datadir::journal::{Journal, State};

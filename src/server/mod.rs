@@ -24,6 +24,7 @@ pub mod refusal;
 mod rows;
 pub mod scratch;
 mod semi_sync;
+mod statement;
 pub mod status;
 pub mod storage;
 pub mod trouble;

@@ -1,24 +1,23 @@
 //! Child processes: each has an owner, is killed with all that it started, and is reaped, on every path.
 
+mod ended;
 mod examiner;
 mod lines;
 mod memory;
+mod program;
 mod short;
 mod standstill;
 mod telling;
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, access};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process_group, set_parent_process_death_signal, waitid,
 };
@@ -26,10 +25,13 @@ use tracing::debug;
 
 use crate::sys::environment;
 use crate::sys::limits;
+pub use ended::Ended;
+use ended::is_kill;
 pub use examiner::{Examine, Importance, Marked, is_about_long_file, is_about_space, names_error};
 use lines::Lines;
 pub use memory::Ceiling;
 use memory::Watch;
+pub use program::{in_path, path_option};
 pub use short::{output, outputs};
 use standstill::Standstill;
 use telling::Teller;
@@ -56,19 +58,6 @@ pub struct Running<E = Marked> {
     patience: Option<Duration>,
     life: Arc<Life>,
     reaped: bool,
-}
-
-/// How a child ended, and what its lines told.
-#[derive(Debug)]
-pub struct Ended<E = Marked> {
-    pub status: ExitStatus,
-    pub lines: E,
-    /// Whether it was killed for one of its lines.
-    pub was_stopped: bool,
-    /// What it was killed for by us, where it was.
-    outgrown: Option<Ceiling>,
-    /// How long it did nothing before it was killed for that.
-    hung_for: Option<Duration>,
 }
 
 struct Narrated<E> {
@@ -265,59 +254,6 @@ impl<E> Drop for Running<E> {
     }
 }
 
-impl<E: Examine> Ended<E> {
-    /// The end with its reason, where the child named one: `ended with 1: no such table`.
-    pub fn why(&self) -> String {
-        match self.lines.reason() {
-            Some(reason) => format!("{}: {reason}", self.in_words()),
-            None => self.in_words(),
-        }
-    }
-
-    /// Whether it failed by a limit of the container's: by its signal, or by its own word.
-    pub fn met_limit(&self) -> bool {
-        !self.status.success()
-            && (self.status.signal().and_then(limits::of_signal).is_some() || self.lines.is_about_limit())
-    }
-}
-
-impl<E> Ended<E> {
-    /// The end in words: `ended with 1`, `was killed by signal 15`.
-    pub fn in_words(&self) -> String {
-        match (self.outgrown, self.status.code(), self.status.signal()) {
-            (Some(ceiling), ..) => ceiling.in_words(),
-            _ if self.was_stopped => "was stopped".to_owned(),
-            _ if let Some(time) = self.hung_for => {
-                format!("was killed: it hung, for it said, read and wrote nothing for {} seconds", time.as_secs())
-            }
-            (None, Some(code), _) => format!("ended with {code}"),
-            (None, None, Some(signal)) => {
-                let limit = limits::of_signal(signal).map(|limit| format!(" ({limit})")).unwrap_or_default();
-                format!("was killed by signal {signal}{limit}")
-            }
-            (None, None, None) => "ended".to_owned(),
-        }
-    }
-
-    /// Whether somebody else killed it, as the kernel does to whoever takes too much memory.
-    pub fn was_killed(&self) -> bool {
-        self.outgrown.is_none() && !self.was_stopped && self.hung_for.is_none() && is_kill(self.status)
-    }
-
-    /// Whether it ended for its memory: killed by us, or by somebody who gave no reason, as the kernel does.
-    pub fn may_have_outgrown(&self) -> bool {
-        self.outgrown.is_some() || self.was_killed()
-    }
-
-    /// Whether it was ended from outside, in the middle of what it did, and not by a fault of its own.
-    pub fn was_interrupted(&self) -> bool {
-        let from_outside = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
-        !self.was_stopped
-            && self.hung_for.is_none()
-            && from_outside.iter().any(|signal| self.status.signal() == Some(signal.as_raw()))
-    }
-}
-
 /// What the thread found, where it ends within a moment of the child. Else a process that the child started, and that is in
 /// no group of ours, keeps its standard error open.
 fn join_soon<T>(thread: JoinHandle<T>) -> Option<T> {
@@ -329,10 +265,6 @@ fn join_soon<T>(thread: JoinHandle<T>) -> Option<T> {
         std::thread::sleep(Duration::from_millis(1));
     }
     thread.join().ok()
-}
-
-fn is_kill(status: ExitStatus) -> bool {
-    status.signal() == Some(Signal::KILL.as_raw())
 }
 
 /// Has a child killed when the thread that starts it ends, however that comes. A backup tool notices by its pipe that
@@ -347,19 +279,6 @@ pub fn end_with_this_thread(command: &mut Command) {
     };
     // SAFETY: it makes two system calls, takes no memory and no lock (fork(2), signal-safety(7)).
     unsafe { command.pre_exec(ask) };
-}
-
-/// `--option=` and a path, which need not be text.
-pub fn path_option(option: &str, path: &Path) -> OsString {
-    let mut argument = OsString::from(option);
-    argument.push(path);
-    argument
-}
-
-/// The program that a name stands for in directories that are separated as in `PATH`.
-pub fn in_path(path: &OsStr, name: &str) -> Option<PathBuf> {
-    let mut candidates = std::env::split_paths(path).map(|directory| directory.join(name));
-    candidates.find(|candidate| access(candidate, Access::EXEC_OK).is_ok() && candidate.is_file())
 }
 
 /// Whether somebody waits for this child.
