@@ -39,7 +39,7 @@ pub fn preface(data: &[u8]) {
             assert_eq!(peer.common_version().ok(), (common >= lowest.max(our_lowest)).then_some(common));
         }
         Err(WireError::Ended(_)) => assert!(data.len() < 12),
-        Err(WireError::Bare) => assert!(data.len() >= 12 && data.starts_with(b"XBSTCK01")),
+        Err(WireError::Legacy) => assert!(data.len() >= 12 && data.starts_with(b"XBSTCK01")),
         Err(WireError::Malformed(_)) => {
             assert!(data.len() >= 12 && !data.starts_with(b"MYSQLSET") && !data.starts_with(b"XBSTCK01"));
         }

@@ -36,7 +36,7 @@ const VIEW: &[u8] = b"TYPE=VIEW";
 
 /// What lies in a copy.
 #[derive(Debug, Default)]
-pub struct Copy {
+pub struct PreparedFiles {
     /// Lengths of all files.
     lengths: BTreeMap<MemberPath, u64>,
     /// What the first pages of those that may be tablespaces say.
@@ -71,9 +71,9 @@ impl fmt::Display for Verdict {
     }
 }
 
-impl Copy {
+impl PreparedFiles {
     /// Looks at each file of a copy once.
-    pub fn of(directory: &Path, inventory: &Inventory) -> io::Result<Copy> {
+    pub fn of(directory: &Path, inventory: &Inventory) -> io::Result<PreparedFiles> {
         let mut lengths = BTreeMap::new();
         list(directory, &[], 0, &mut lengths)?;
         let mut named = HashSet::new();
@@ -88,17 +88,17 @@ impl Copy {
         let are_views = in_parallel(&definitions, |path| is_view(&directory.join(path.as_os_str())))?;
         let views = definitions.into_iter().zip(are_views).filter(|(_, is_view)| *is_view);
         let views = views.map(|(path, _)| path.clone()).collect();
-        Ok(Copy { views, ..Copy::with(lengths, read) })
+        Ok(PreparedFiles { views, ..PreparedFiles::with(lengths, read) })
     }
 
-    fn with(lengths: BTreeMap<MemberPath, u64>, pages: Vec<(MemberPath, Result<FirstPage, String>)>) -> Copy {
+    fn with(lengths: BTreeMap<MemberPath, u64>, pages: Vec<(MemberPath, Result<FirstPage, String>)>) -> PreparedFiles {
         let mut by_id: HashMap<u32, Vec<MemberPath>> = HashMap::new();
         for (path, page) in &pages {
             if let Ok(page) = page {
                 by_id.entry(page.id).or_default().push(path.clone());
             }
         }
-        Copy { lengths, first_pages: pages.into_iter().collect(), by_id, views: HashSet::new() }
+        PreparedFiles { lengths, first_pages: pages.into_iter().collect(), by_id, views: HashSet::new() }
     }
 
     /// Compares it with what it must hold.

@@ -56,7 +56,7 @@ pub enum Reason {
     /// The backup carries no position that replication could start from.
     NoPosition = 42,
     /// The server that `clone` itself runs for MySQL's CLONE plugin could not be started, or not be stopped.
-    OwnServer = 43,
+    ScratchServer = 43,
     /// The server here can't start on the copy, or can't open all of its tables.
     Rehearsal = 44,
     /// The volume is full.
@@ -95,7 +95,7 @@ impl Reason {
             Reason::NoBackupTool => Event::ExitNoBackupTool,
             Reason::Prepare => Event::ExitPrepare,
             Reason::NoPosition => Event::ExitNoPosition,
-            Reason::OwnServer => Event::ExitOwnServer,
+            Reason::ScratchServer => Event::ExitOwnServer,
             Reason::Rehearsal => Event::ExitRehearsal,
             Reason::DiskFull => Event::ExitDiskFull,
             Reason::Disk => Event::ExitDisk,

@@ -52,6 +52,48 @@ pub struct Lineage {
     pub replaces: Option<SetId>,
 }
 
+/// How the set identity of one pod's data compares with that of another's. Every comparison is made here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kinship<'a> {
+    /// Both are of one set.
+    Same,
+    /// They are of two sets.
+    Different { own: &'a SetId, theirs: &'a SetId },
+    /// One of them has no identity yet: its data are older than identities, or the tutorial's, or not whole yet.
+    OneUnknown,
+    /// Neither has.
+    BothUnknown,
+}
+
+impl<'a> Kinship<'a> {
+    pub fn of(own: Option<&'a SetId>, theirs: Option<&'a SetId>) -> Kinship<'a> {
+        match (own, theirs) {
+            (Some(own), Some(theirs)) if own == theirs => Kinship::Same,
+            (Some(own), Some(theirs)) => Kinship::Different { own, theirs },
+            (None, None) => Kinship::BothUnknown,
+            _ => Kinship::OneUnknown,
+        }
+    }
+}
+
+/// What a primary's lineage means for data of the same set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Descent<'a> {
+    /// The data went along with the primary's latest recovery, or there was none.
+    Along,
+    /// The primary was recovered since. The data may follow where they hold no more than the recovery began with.
+    Since(&'a Lineage),
+}
+
+impl<'a> Descent<'a> {
+    pub fn of(own: Option<&Lineage>, primarys: Option<&'a Lineage>) -> Descent<'a> {
+        match primarys {
+            Some(lineage) if own != Some(lineage) => Descent::Since(lineage),
+            _ => Descent::Along,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +107,29 @@ mod tests {
         for id in ["", "a\nFORGED", "a b", "a\u{1b}[31m", "a\u{2028}b", &"x".repeat(65)] {
             assert!(parse(id).unwrap_err().to_string().contains("1 to 64 letters"), "{id:?}");
         }
+    }
+
+    #[test]
+    fn data_without_an_identity_are_no_other_sets() {
+        let [one, other] = [1, 2].map(|byte| SetId::of_random([byte; 16]));
+        assert_eq!(Kinship::of(Some(&one), Some(&one.clone())), Kinship::Same);
+        assert_eq!(Kinship::of(Some(&one), Some(&other)), Kinship::Different { own: &one, theirs: &other });
+        assert_eq!(Kinship::of(None, Some(&one)), Kinship::OneUnknown);
+        assert_eq!(Kinship::of(Some(&one), None), Kinship::OneUnknown);
+        assert_eq!(Kinship::of(None, None), Kinship::BothUnknown);
+    }
+
+    #[test]
+    fn a_recovery_counts_for_data_that_did_not_go_along_with_it() {
+        let lineage = |byte| Lineage {
+            id: SetId::of_random([byte; 16]),
+            began_at: Position::MariadbGtid { slave_pos: "0-100-7".into() },
+            replaces: None,
+        };
+        let (first, second) = (lineage(1), lineage(2));
+        assert_eq!(Descent::of(Some(&first), Some(&first)), Descent::Along);
+        assert_eq!(Descent::of(Some(&first), None), Descent::Along);
+        assert_eq!(Descent::of(Some(&first), Some(&second)), Descent::Since(&second));
+        assert_eq!(Descent::of(None, Some(&first)), Descent::Since(&first));
     }
 }

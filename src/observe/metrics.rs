@@ -14,7 +14,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::datadir::journal::{ListedBy, now};
 use crate::model::ordinal::Role;
-use crate::observe::status::{Snapshot, Status};
+use crate::observe::snapshot::Snapshot;
+use crate::observe::status::Status;
 use crate::protocol::message::Why;
 use crate::server::status::Thread;
 

@@ -6,4 +6,6 @@ pub mod logging;
 pub mod metrics;
 pub mod own_pod;
 pub mod progress;
+pub mod readiness;
+pub mod snapshot;
 pub mod status;

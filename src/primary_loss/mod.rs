@@ -13,6 +13,7 @@ use std::thread::{Builder, ScopedJoinHandle};
 
 use crate::clone::connection::{self, Place, Questions, Refused, Silence};
 use crate::model::host::HostPort;
+use crate::model::identity::Kinship;
 use crate::model::ordinal::{Member, Ordinal};
 use crate::model::position::Position;
 use crate::protocol::message::{Report, Why};
@@ -220,7 +221,9 @@ impl Surroundings {
         }
         let mut candidates = Vec::new();
         for peer in &self.with_data {
-            if peer.report.set_id != self.with_data[0].report.set_id {
+            let first = &self.with_data[0].report;
+            let kinship = Kinship::of(first.set_id.as_ref(), peer.report.set_id.as_ref());
+            if !matches!(kinship, Kinship::Same | Kinship::BothUnknown) {
                 return Err(format!("the replicas are of different sets: {}", self.in_words()));
             }
             match peer.report.fetched.as_ref().or(peer.report.applied.as_ref()) {
@@ -352,7 +355,7 @@ mod tests {
             let told = believed(refused(why, is_proven), has_secret);
             assert_eq!(told.is_some(), is_silent, "{why:?} {is_proven} {has_secret}");
         }
-        assert!(believed(Silence::Bare, false).is_some());
+        assert!(believed(Silence::Legacy, false).is_some());
     }
 
     #[test]

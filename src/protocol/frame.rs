@@ -79,7 +79,7 @@ pub enum WireError {
     /// The peer said something that the protocol doesn't allow.
     Malformed(String),
     /// The peer sends a backup without a word about it, as the tutorial's `ncat` does.
-    Bare,
+    Legacy,
     /// The inventory can't be written here.
     Inventory(std::io::Error),
 }
@@ -94,7 +94,7 @@ impl fmt::Display for WireError {
             WireError::Ended(place) => write!(f, "the peer hung up {place}"),
             WireError::Malformed(what) => f.write_str(what),
             WireError::Inventory(error) => write!(f, "writing the inventory: {error}"),
-            WireError::Bare => f.write_str("the peer is not a mysqlset: it sends a backup without a word about it"),
+            WireError::Legacy => f.write_str("the peer is not a mysqlset: it sends a backup without a word about it"),
         }
     }
 }

@@ -30,7 +30,7 @@ pub fn receive(input: &mut impl Read) -> Result<Versions, WireError> {
     let mut bytes = [0; LENGTH];
     read_exactly(input, &mut bytes)?;
     if &bytes[..8] == chunk::MAGIC {
-        return Err(WireError::Bare);
+        return Err(WireError::Legacy);
     }
     if &bytes[..8] != MAGIC {
         return Err(WireError::Malformed("the peer is not a mysqlset: its first bytes are others".into()));
@@ -96,6 +96,6 @@ mod tests {
 
     #[test]
     fn a_donor_that_sends_a_backup_without_a_word_is_told_from_strangers() {
-        assert!(matches!(receive(&mut &b"XBSTCK01\0P\x07\0\0\0ibdata1"[..]), Err(WireError::Bare)));
+        assert!(matches!(receive(&mut &b"XBSTCK01\0P\x07\0\0\0ibdata1"[..]), Err(WireError::Legacy)));
     }
 }

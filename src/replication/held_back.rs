@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::datadir::journal::now;
-use crate::observe::status::Snapshot;
+use crate::observe::snapshot::Snapshot;
 
 /// Since when it waits.
 #[derive(Default)]

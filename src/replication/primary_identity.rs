@@ -13,7 +13,7 @@ use crate::clone::connection::{self, Questions, Silence};
 use crate::datadir::journal::{Journal, State};
 use crate::model::event::{info, warn};
 use crate::model::host::HostPort;
-use crate::model::identity::{Lineage, SetId};
+use crate::model::identity::{Descent, Kinship, Lineage, SetId};
 use crate::model::position::Position;
 use crate::observe::status::Status;
 use crate::protocol::message::Report;
@@ -43,7 +43,7 @@ pub enum Identity {
 /// Why there is no report.
 enum Unheard {
     /// The primary's sidecar is the tutorial's.
-    Bare,
+    Legacy,
     /// In words.
     Other(String),
 }
@@ -84,7 +84,7 @@ impl Primary {
         self.trust.answered(false, Instant::now());
         let report = match answer {
             Ok(report) => report,
-            Err(Unheard::Bare) => return self.of_the_tutorials(&primary),
+            Err(Unheard::Legacy) => return self.of_the_tutorials(&primary),
             Err(Unheard::Other(why)) => return Ok(Identity::Unknown(format!("{primary}: {why}"))),
         };
         let Some(theirs) = report.set_id else {
@@ -92,13 +92,10 @@ impl Primary {
         };
         let data_dir = &self.settings.data_dir;
         let mut journal = Journal::read(data_dir)?.unwrap_or_else(|| Journal::new(State::Configured));
-        if let Some(own) = &journal.set_id
-            && *own != theirs
-        {
-            return Ok(Identity::Different(why_different(&report.pod, report.lineage.as_ref(), &theirs, own)));
+        if let Kinship::Different { own, theirs } = Kinship::of(journal.set_id.as_ref(), Some(&theirs)) {
+            return Ok(Identity::Different(why_different(&report.pod, report.lineage.as_ref(), theirs, own)));
         }
-        if let Some(lineage) = &report.lineage
-            && journal.lineage.as_ref() != Some(lineage)
+        if let Descent::Since(lineage) = Descent::of(journal.lineage.as_ref(), report.lineage.as_ref())
             && let Some(extra) = beyond(&lineage.began_at, &journal, server, replication).await?
         {
             return Ok(Identity::Different(further(&report.pod, &lineage.began_at, &extra)));
@@ -157,7 +154,7 @@ impl Primary {
         };
         self.is_mute = !matches!(answer, Ok(_) | Err(Silence::Unreachable(_)));
         Ok(answer.map_err(|silence| match silence {
-            Silence::Bare => Unheard::Bare,
+            Silence::Legacy => Unheard::Legacy,
             other => Unheard::Other(other.to_string()),
         }))
     }

@@ -103,7 +103,7 @@ fn must_be_refused(change: Change, answer: &Result<Report, Silence>) {
         Err(Silence::Refused(Refused { is_proven: true, refusal })) => panic!("{change:?}: proven: {refusal}"),
         Err(Silence::Fatal(error)) => panic!("{change:?}: {error:#}"),
         Err(Silence::Refused(_) | Silence::Mute(_) | Silence::Unreachable(_) | Silence::Unacceptable(_))
-        | Err(Silence::Bare) => {}
+        | Err(Silence::Legacy) => {}
     }
 }
 

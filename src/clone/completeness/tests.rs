@@ -67,13 +67,13 @@ fn compared(files: &Files, inventory: &Inventory) -> Verdict {
     copy(files).compare(inventory)
 }
 
-fn copy(files: &Files) -> Copy {
+fn copy(files: &Files) -> PreparedFiles {
     let lengths = files.iter().map(|(name, (length, _))| (path(name), *length)).collect();
     let pages = files.iter().filter_map(|(name, (_, page))| {
         let (id, pages) = (*page)?;
         Some((path(name), Ok(FirstPage { id, pages, page_size: 16384 })))
     });
-    Copy::with(lengths, pages.collect())
+    PreparedFiles::with(lengths, pages.collect())
 }
 
 /// What is said of a copy that was changed in one way.
@@ -257,7 +257,7 @@ fn files_are_read_where_they_lie() {
     entries.push(Entry { path: path("ibdata1"), kind: Kind::System });
     entries.push(Entry { path: path("undo001"), kind: Kind::Undo });
     let inventory = Inventory { keeps_definitions: false, entries };
-    let look = || Copy::of(copy.path(), &inventory).unwrap().compare(&inventory);
+    let look = || PreparedFiles::of(copy.path(), &inventory).unwrap().compare(&inventory);
     assert_eq!(look(), Verdict::Whole);
     for (page, length, says) in [
         (&first_page(17, 2)[..], 16384, "app/t7.ibd has 16384 bytes of 32768"),
@@ -292,6 +292,6 @@ fn views_are_told_by_how_their_definitions_begin() {
     for (name, text) in [("v", "TYPE=VIEW\nquery=select"), ("t", "\u{fe}\u{1}\u{9}"), ("short", "TYPE")] {
         std::fs::write(directory.path().join(format!("app/{name}.frm")), text).unwrap();
     }
-    let copy = Copy::of(directory.path(), &inventory()).unwrap();
+    let copy = PreparedFiles::of(directory.path(), &inventory()).unwrap();
     assert_eq!(copy.views, [path("app/v.frm")].into());
 }

@@ -76,7 +76,7 @@ pub enum Silence {
     /// The peer may not be trusted, or can't be understood: trying it again changes nothing.
     Unacceptable(String),
     /// The peer is no mysqlset, and sends a backup to whoever connects, as the tutorial's does.
-    Bare,
+    Legacy,
     /// The fault is this machine's.
     Fatal(anyhow::Error),
 }
@@ -100,7 +100,7 @@ impl fmt::Display for Silence {
         match self {
             Silence::Unreachable(why) | Silence::Mute(why) | Silence::Unacceptable(why) => f.write_str(why),
             Silence::Refused(refused) => write!(f, "refused, {refused}"),
-            Silence::Bare => WireError::Bare.fmt(f),
+            Silence::Legacy => WireError::Legacy.fmt(f),
             Silence::Fatal(error) => write!(f, "{error:#}"),
         }
     }
@@ -111,7 +111,7 @@ impl From<WireError> for Silence {
     fn from(error: WireError) -> Silence {
         match error {
             WireError::Malformed(what) => Silence::Unacceptable(what),
-            WireError::Bare => Silence::Bare,
+            WireError::Legacy => Silence::Legacy,
             other => Silence::Mute(other.to_string()),
         }
     }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::asking::{Asker, Place, Questions, Refused, Silence};
 use super::connecting::{CONNECT_LIMIT, connect};
-use super::receive_buffer::GatheringStream;
+use super::receive_buffer::ReceiveBuffer;
 use crate::model::host::HostPort;
 use crate::model::ordinal::Member;
 use crate::protocol::auth::{self, Side, Transcript};
@@ -39,7 +39,7 @@ const LONGEST_SILENCE: u64 = 60;
 /// A donor that has offered, and the stream that it is sending.
 pub struct Incoming {
     pub offer: Offer,
-    pub data: DataReader<GatheringStream>,
+    pub data: DataReader<ReceiveBuffer>,
 }
 
 /// A donor that has offered to be copied by the plugin, for as long as the connection lasts.
@@ -80,7 +80,7 @@ pub(in crate::clone) fn ask_within(limits: Limits, asker: &Asker<'_>, donor: &Ho
     check_pod(asker.member, donor, &offer.pod, offer.ordinal)?;
     check_offer(&offer, asker.formats, &packings(asker.peering)).map_err(Silence::Unacceptable)?;
     set_patience(&stream, patience(stall, offer.heartbeat_seconds))?;
-    let mut data = DataReader::covering(offer.digest, GatheringStream::new(stream));
+    let mut data = DataReader::covering(offer.digest, ReceiveBuffer::new(stream));
     if offer.packing.is_some() {
         data = data.allow_packed().map_err(|error| Silence::Fatal(error.into()))?;
     }

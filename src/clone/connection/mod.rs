@@ -14,7 +14,7 @@ use crate::model::ordinal::{Member, Ordinal};
 use crate::protocol::message::{Report, Wants};
 use crate::settings::Peering;
 
-pub use super::legacy_stream::connection::{BareStream, take_bare_stream};
+pub use super::legacy_stream::connection::{LegacyStream, take_legacy_stream};
 pub use asking::{Asker, Place, Questions, Refused, Silence, Site};
 pub use handshake::{Answer, Incoming, Lease, ask_for_clone};
 

@@ -30,16 +30,16 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// that they are to come; where they don't, [`PATIENCE`] is lost and nothing else.
 ///
 /// The socket's own read timeout is for each read, beside that.
-pub struct GatheringStream {
+pub struct ReceiveBuffer {
     stream: TcpStream,
     patience: Duration,
     /// What the kernel was told, in bytes.
     low_water_mark: usize,
 }
 
-impl GatheringStream {
-    pub fn new(stream: TcpStream) -> GatheringStream {
-        GatheringStream { stream, patience: PATIENCE, low_water_mark: 1 }
+impl ReceiveBuffer {
+    pub fn new(stream: TcpStream) -> ReceiveBuffer {
+        ReceiveBuffer { stream, patience: PATIENCE, low_water_mark: 1 }
     }
 
     /// Waits until what the kernel was told has come, or the end, or the time is up, and takes what is there: `Some(0)` at
@@ -63,7 +63,7 @@ impl GatheringStream {
     }
 }
 
-impl Read for GatheringStream {
+impl Read for ReceiveBuffer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // A sandbox may forbid the option; then there is nothing to gather, and all is read as it comes.
         if buffer.len() > SMALL
@@ -111,13 +111,13 @@ mod tests {
     const MOMENT: Duration = Duration::from_millis(1);
 
     /// A peer, and the stream that is read.
-    fn connected(patience: Duration) -> (TcpStream, GatheringStream) {
+    fn connected(patience: Duration) -> (TcpStream, ReceiveBuffer) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         peer.set_nodelay(true).unwrap();
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
-        (peer, GatheringStream { patience, ..GatheringStream::new(stream) })
+        (peer, ReceiveBuffer { patience, ..ReceiveBuffer::new(stream) })
     }
 
     /// What is read without a timeout's help.

@@ -10,15 +10,16 @@ use tokio::time::timeout;
 use tracing::{Span, debug};
 
 use super::admitted::{Admitted, READING_LIMIT, Said, refuse};
-use super::context::{Donor, Turn};
+use super::context::{Donor, Slot};
 use super::greeting::{Ended, greet, refused};
-use super::method::Way;
+use super::method::ChosenMethod;
 use super::report;
-use super::slot::{survey, take_turn, tell_refusal};
+use super::slot::{survey, take_slot, tell_refusal};
 use crate::clone::legacy_stream;
 use crate::clone::method::backup_tool;
 use crate::clone::method::clone_plugin;
 use crate::model::event::{Event, info};
+use crate::model::identity::Kinship;
 use crate::observe::metrics::Metrics;
 use crate::protocol::frame::{self, Kind, WireError};
 use crate::protocol::message::{Hello, Wants, Why};
@@ -68,7 +69,7 @@ pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: 
     } else if hello.wants == Wants::Report {
         place.keep(give_report(&donor, &mut stream, &hello, said)).await;
     } else {
-        match take_turn(&donor, &hello) {
+        match take_slot(&donor, &hello) {
             Ok(turn) => {
                 place.place = None;
                 in_thread(stream, move |stream| give(&donor, stream, hello, said, turn)).await;
@@ -80,7 +81,7 @@ pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: 
 
 /// A peer that says nothing has the turn, or hears a line that spoils its stream.
 async fn serve_silent(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, mut place: Held<'_>) {
-    match legacy_stream::donor::take_turn(&donor) {
+    match legacy_stream::donor::take_slot(&donor) {
         Ok(turn) => {
             place.place = None;
             in_thread(stream, move |stream| legacy_stream::donor::serve(&donor, &stream, turn)).await;
@@ -108,14 +109,14 @@ async fn in_thread(stream: tokio::net::TcpStream, work: impl FnOnce(TcpStream) +
 }
 
 /// What a recipient gets that has the turn.
-fn give(donor: &Donor, stream: TcpStream, hello: Hello, said: Said, turn: Turn) {
+fn give(donor: &Donor, stream: TcpStream, hello: Hello, said: Said, turn: Slot) {
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
     match survey(donor, &hello) {
         Ok((way, survey)) => {
             let recipient = Admitted { stream, hello, said, turn, survey };
             match way {
-                Way::Tool(tool) => backup_tool::donor::serve(donor, tool, recipient),
-                Way::Plugin => clone_plugin::donor::serve(donor, recipient),
+                ChosenMethod::Tool(tool) => backup_tool::donor::serve(donor, tool, recipient),
+                ChosenMethod::Plugin => clone_plugin::donor::serve(donor, recipient),
             }
         }
         Err(refusal) => {
@@ -183,11 +184,12 @@ fn check_set(donor: &Donor, hello: &Hello) -> Result<(), Ended> {
         return Err(refused(Event::RefusedOtherSet, Why::WrongSet, &text));
     }
     let own_id = donor.status.get().set_id;
-    match (&hello.set_id, own_id) {
-        (Some(theirs), Some(ours)) if *theirs != ours => {
-            let text = format!("the recipient's data are of set identity {theirs}, this donor's of {ours}");
+    match Kinship::of(own_id.as_ref(), hello.set_id.as_ref()) {
+        Kinship::Different { own, theirs } => {
+            let text = format!("the recipient's data are of set identity {theirs}, this donor's of {own}");
             Err(refused(Event::RefusedOtherData, Why::WrongSet, &text))
         }
-        _ => Ok(()),
+        // A recipient with an empty volume has no identity.
+        Kinship::Same | Kinship::OneUnknown | Kinship::BothUnknown => Ok(()),
     }
 }

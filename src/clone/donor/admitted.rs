@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::context::Turn;
+use super::context::Slot;
 use super::preflight::Survey;
 use crate::protocol::auth::{Side, Transcript};
 use crate::protocol::frame::{self, Kind, WireError};
@@ -22,7 +22,7 @@ pub struct Admitted {
     pub stream: TcpStream,
     pub hello: Hello,
     pub said: Said,
-    pub turn: Turn,
+    pub turn: Slot,
     pub survey: Survey,
 }
 

@@ -28,24 +28,28 @@ const UNPACED: [&str; 2] = ["cubic", "reno"];
 const NEARBY: Duration = Duration::from_millis(2);
 
 /// The system's congestion control, where a listener was told to have another.
-pub struct SetAside {
+pub struct CongestionOverride {
     system: String,
     instead: &'static str,
     nearby: Duration,
 }
 
-impl SetAside {
+impl CongestionOverride {
     /// Has the connections of a listener begin without pacing. `None` where they do that anyway, or it can't be had.
-    pub fn by(listener: &impl AsFd) -> Option<SetAside> {
-        SetAside::where_system(paces, listener, NEARBY)
+    pub fn by(listener: &impl AsFd) -> Option<CongestionOverride> {
+        CongestionOverride::where_system(paces, listener, NEARBY)
     }
 
-    fn where_system(is_paced: impl Fn(&str) -> bool, listener: &impl AsFd, nearby: Duration) -> Option<SetAside> {
+    fn where_system(
+        is_paced: impl Fn(&str) -> bool,
+        listener: &impl AsFd,
+        nearby: Duration,
+    ) -> Option<CongestionOverride> {
         let system = tcp_congestion(listener).ok().filter(|system| is_paced(system))?;
         let mut others = UNPACED.into_iter().filter(|name| *name != system);
         let instead = others.find(|name| set_tcp_congestion(listener, name).is_ok())?;
         info!(DonorPacingOff, system, instead, "sending to peers nearby without pacing");
-        Some(SetAside { system, instead, nearby })
+        Some(CongestionOverride { system, instead, nearby })
     }
 
     /// Gives it back to a connection that inherited the other and whose peer is far away, or nobody knows how far.
@@ -112,7 +116,7 @@ mod tests {
     fn accepted(system_paces: bool, nearby: Duration) -> (String, String) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let system = tcp_congestion(&listener).unwrap();
-        let set_aside = SetAside::where_system(|_| system_paces, &listener, nearby);
+        let set_aside = CongestionOverride::where_system(|_| system_paces, &listener, nearby);
         assert_eq!(set_aside.is_some(), system_paces, "beside {system} this kernel has to have one of {UNPACED:?}");
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (connection, _) = listener.accept().unwrap();
@@ -154,7 +158,7 @@ mod tests {
             let mut port = ClonePort::open("[::]:0".parse().unwrap()).unwrap();
             let used = tcp_congestion(&port.listener.socket).unwrap();
             assert!(!paces(&used), "{used}");
-            port.set_aside = SetAside::where_system(|_| true, &port.listener.socket, Duration::ZERO);
+            port.set_aside = CongestionOverride::where_system(|_| true, &port.listener.socket, Duration::ZERO);
             assert_ne!(tcp_congestion(&port.listener.socket).unwrap(), used);
             let number = port.listener.socket.local_addr().unwrap().port();
             let _peer = TcpStream::connect(("127.0.0.1", number)).unwrap();
@@ -171,7 +175,8 @@ mod tests {
         let used = tcp_congestion(&connection).unwrap();
         let [one, other] = UNPACED;
         let (system, instead) = if used == one { (other, "bic") } else { (one, other) };
-        SetAside { system: system.to_owned(), instead, nearby: Duration::ZERO }.give_back_unless_nearby(&connection);
+        CongestionOverride { system: system.to_owned(), instead, nearby: Duration::ZERO }
+            .give_back_unless_nearby(&connection);
         assert_eq!(tcp_congestion(&connection).unwrap(), used);
     }
 

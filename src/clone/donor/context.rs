@@ -75,21 +75,21 @@ impl Donor {
 }
 
 /// The right to serve a clone, and while it is held the status says that one is served.
-pub struct Turn {
+pub struct Slot {
     status: Arc<Status>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Turn {
+impl Slot {
     /// Where nobody else has it.
-    pub(super) fn take(donor: &Donor) -> Option<Turn> {
+    pub(super) fn take(donor: &Donor) -> Option<Slot> {
         let permit = donor.turn.clone().try_acquire_owned().ok()?;
         donor.status.donates(true);
-        Some(Turn { status: donor.status.clone(), _permit: permit })
+        Some(Slot { status: donor.status.clone(), _permit: permit })
     }
 }
 
-impl Drop for Turn {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.status.donates(false);
     }

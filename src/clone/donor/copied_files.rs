@@ -38,7 +38,7 @@ pub enum Copier {
 
 /// What lies in a data directory.
 #[derive(Debug, Default)]
-pub struct Lying {
+pub struct DataDirectoryScan {
     /// Room that a copy takes.
     pub bytes: u64,
     /// Files that are copied.
@@ -54,12 +54,12 @@ pub struct Lying {
 }
 
 /// Looks at all of it.
-pub fn look(data_dir: &Path, storage: &Storage, copier: Copier) -> std::io::Result<Lying> {
+pub fn look(data_dir: &Path, storage: &Storage, copier: Copier) -> std::io::Result<DataDirectoryScan> {
     let data_dir = &data_dir.canonicalize()?;
     let files = storage.variables.get("innodb_data_file_path").map(|path| data_files(path)).unwrap_or_default();
     let files = files.iter().filter_map(|file| Some(Path::new(file).file_name()?.to_string_lossy().into_owned()));
     let logs = storage.uncopied_logs();
-    let mut looking = Looking { data_dir, copier, files: files.collect(), found: Lying::default() };
+    let mut looking = Looking { data_dir, copier, files: files.collect(), found: DataDirectoryScan::default() };
     for entry in std::fs::read_dir(data_dir)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -84,7 +84,7 @@ struct Looking<'a> {
     copier: Copier,
     /// InnoDB's system tablespace.
     files: Vec<String>,
-    found: Lying,
+    found: DataDirectoryScan,
 }
 
 impl Looking<'_> {

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::context::Donor;
 use super::definitions;
-use super::method::Way;
+use super::method::ChosenMethod;
 use crate::model::event::{Event, info};
 use crate::protocol::inventory::encoding::{self, NAME};
 use crate::protocol::inventory::look::Look;
@@ -29,15 +29,15 @@ pub fn encoding(asked_for: &[String]) -> Option<String> {
 }
 
 /// Whose account asks, and what of the server is copied.
-fn asking<'a>(donor: &'a Donor, way: Way<'_>) -> (&'a Account, Extent) {
+fn asking<'a>(donor: &'a Donor, way: ChosenMethod<'_>) -> (&'a Account, Extent) {
     match way {
-        Way::Tool(_) => (&donor.settings.backup, Extent::AllEngines),
-        Way::Plugin => (&donor.settings.sql, Extent::InnodbOnly),
+        ChosenMethod::Tool(_) => (&donor.settings.backup, Extent::AllEngines),
+        ChosenMethod::Plugin => (&donor.settings.sql, Extent::InnodbOnly),
     }
 }
 
 /// Whether the account may ask, for a recipient that asks for an inventory.
-pub async fn may_look(donor: &Donor, way: Way<'_>, hello: &Hello, server: &mut Server) -> Result<(), Refusal> {
+pub async fn may_look(donor: &Donor, way: ChosenMethod<'_>, hello: &Hello, server: &mut Server) -> Result<(), Refusal> {
     match encoding(&hello.inventory) {
         Some(_) => inventory::may_look(server, &asking(donor, way).0.user).await.map_err(refusal),
         None => Ok(()),
@@ -55,7 +55,7 @@ fn refusal(unknown: Unknown) -> Refusal {
 /// The look before the copy, for a recipient that asks for an inventory.
 pub async fn first_look(
     donor: &Donor,
-    way: Way<'_>,
+    way: ChosenMethod<'_>,
     hello: &Hello,
     server: &mut Server,
 ) -> Result<Option<Look>, Refusal> {
@@ -80,7 +80,7 @@ pub async fn first_look(
 /// An error says in words why the copy can't be proven.
 pub fn inventory(
     donor: &Donor,
-    way: Way<'_>,
+    way: ChosenMethod<'_>,
     before: &Look,
     period: Duration,
     mut tell: impl FnMut(),
@@ -110,7 +110,7 @@ pub fn inventory(
     Ok(bytes)
 }
 
-async fn second_look(donor: &Donor, way: Way<'_>) -> anyhow::Result<Look> {
+async fn second_look(donor: &Donor, way: ChosenMethod<'_>) -> anyhow::Result<Look> {
     let (account, extent) = asking(donor, way);
     let mut server = Server::connect(&donor.settings.server, account).await?;
     let look = inventory::look(&mut server, &account.user, &donor.settings.data_dir, extent).await?;

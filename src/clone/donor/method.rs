@@ -11,13 +11,13 @@ use crate::settings::Method;
 
 /// A way to copy this pod's server.
 #[derive(Clone, Copy)]
-pub enum Way<'a> {
+pub enum ChosenMethod<'a> {
     Tool(&'a BackupTool),
     Plugin,
 }
 
 /// Chooses for a recipient, by what it says of itself.
-pub fn choose<'a>(donor: &'a Donor, hello: &Hello) -> Result<Way<'a>, Refusal> {
+pub fn choose<'a>(donor: &'a Donor, hello: &Hello) -> Result<ChosenMethod<'a>, Refusal> {
     let server = donor.status.get().server.unwrap_or_default();
     let method = donor.settings.peering.method;
     let by_tool = match method {
@@ -28,12 +28,12 @@ pub fn choose<'a>(donor: &'a Donor, hello: &Hello) -> Result<Way<'a>, Refusal> {
         },
     };
     let no_tool = match by_tool {
-        Ok(tool) => return Ok(Way::Tool(tool)),
+        Ok(tool) => return Ok(ChosenMethod::Tool(tool)),
         Err(why) => why,
     };
     let is_used = clone_plugin::copies_server(method, donor.tool().ok(), &server);
     match why_not_by_plugin(method, is_used, &server, hello.plugin_server.as_deref()) {
-        None => Ok(Way::Plugin),
+        None => Ok(ChosenMethod::Plugin),
         Some(no_plugin) => {
             let text = format!("{no_tool}; {no_plugin}");
             Err(Refusal::new(Event::RefusedMethod, Why::Unsupported, text))

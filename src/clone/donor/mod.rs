@@ -45,7 +45,7 @@ use crate::model::exit::Reason;
 use crate::server::trouble::Recurring;
 use crate::sys::connection_limit::Places;
 use crate::sys::listening::Listener;
-use congestion_control::SetAside;
+use congestion_control::CongestionOverride;
 pub use context::Donor;
 
 /// Connections at once of peers that have proven nothing yet. An honest one needs a few milliseconds: a flood of 2,000 a second
@@ -61,7 +61,7 @@ const ORPHANS_PAUSE: Duration = Duration::from_secs(1);
 /// The port that clones are served on.
 pub struct ClonePort {
     listener: Listener,
-    set_aside: Option<SetAside>,
+    set_aside: Option<CongestionOverride>,
 }
 
 impl ClonePort {
@@ -70,7 +70,7 @@ impl ClonePort {
         let listener = Listener::open(address)
             .with_context(|| format!("listening for clones on {address}"))
             .map_err(|error| Reason::Listen.because(error))?;
-        let set_aside = SetAside::by(&listener.socket);
+        let set_aside = CongestionOverride::by(&listener.socket);
         Ok(ClonePort { listener, set_aside })
     }
 

@@ -7,11 +7,12 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use super::context::Donor;
-use super::copied_files::{self, Copier, Lying};
+use super::copied_files::{self, Copier, DataDirectoryScan};
 use super::listing;
-use super::method::Way;
+use super::method::ChosenMethod;
 use crate::clone::connection::{self, Questions};
 use crate::model::event::Event;
+use crate::model::identity::Kinship;
 use crate::model::ordinal::Role;
 use crate::protocol::inventory::look::Look;
 use crate::protocol::message::{Hello, Refusal, Wants, Why};
@@ -55,38 +56,38 @@ pub struct Survey {
 }
 
 /// Looks at server, tool, volume and recipient; an error is what the recipient is told.
-pub async fn check(donor: &Donor, way: Way<'_>, hello: &Hello) -> Result<Survey, Refusal> {
+pub async fn check(donor: &Donor, way: ChosenMethod<'_>, hello: &Hello) -> Result<Survey, Refusal> {
     let unknown = |error: anyhow::Error| not_ready(Event::RefusedServer, format!("{error:#}"));
     // Whoever backs up need not see every table, nor set anything.
     let account = match way {
-        Way::Tool(_) => &donor.settings.backup,
-        Way::Plugin => &donor.settings.sql,
+        ChosenMethod::Tool(_) => &donor.settings.backup,
+        ChosenMethod::Plugin => &donor.settings.sql,
     };
     let mut server = Server::connect(&donor.settings.server, account).await.map_err(unknown)?;
     listing::may_look(donor, way, hello, &mut server).await?;
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
     check_storage(&storage, hello)?;
     check_completeness(donor.settings.member.role(), &mut server, &storage).await?;
-    if let (Way::Tool(tool), Role::Replica) = (way, donor.settings.member.role())
+    if let (ChosenMethod::Tool(tool), Role::Replica) = (way, donor.settings.member.role())
         && let Some(why) = tool.why_without_source(&storage.variables)
     {
         return Err(unsupported(Event::RefusedNoSource, why));
     }
     let copier = match way {
-        Way::Tool(tool) => Copier::Tool { fills_holes: tool.format() == Format::XbstreamMariaDb },
-        Way::Plugin => Copier::Plugin,
+        ChosenMethod::Tool(tool) => Copier::Tool { fills_holes: tool.format() == Format::XbstreamMariaDb },
+        ChosenMethod::Plugin => Copier::Plugin,
     };
     let lying = copied(&donor.settings.data_dir, &storage, copier)?;
     let bytes = lying.bytes;
-    if matches!(way, Way::Tool(_)) {
+    if matches!(way, ChosenMethod::Tool(_)) {
         check_descriptors(lying.open_files)?;
         limits::ensure_room().map_err(|none| unsupported(Event::RefusedLimit, format!("at the donor, {none}")))?;
     }
-    let own_room = if matches!(way, Way::Plugin) { OWN_SERVERS_ROOM } else { 0 };
+    let own_room = if matches!(way, ChosenMethod::Plugin) { OWN_SERVERS_ROOM } else { 0 };
     check_room(bytes, own_room, &storage, hello)?;
     let plugin = match way {
-        Way::Tool(_) => None,
-        Way::Plugin => Some(ready_plugin(&mut server, &storage).await?),
+        ChosenMethod::Tool(_) => None,
+        ChosenMethod::Plugin => Some(ready_plugin(&mut server, &storage).await?),
     };
     match (donor.settings.member.role(), hello.wants) {
         (Role::Replica, Wants::Clone) => check_against_primary(donor, &mut server).await?,
@@ -199,7 +200,7 @@ fn check_descriptors(files: u64) -> Result<(), Refusal> {
 }
 
 /// The files that a backup copies, all of which must lie in the data directory.
-fn copied(data_dir: &Path, storage: &Storage, copier: Copier) -> Result<Lying, Refusal> {
+fn copied(data_dir: &Path, storage: &Storage, copier: Copier) -> Result<DataDirectoryScan, Refusal> {
     let unknown =
         |error: std::io::Error| not_ready(Event::RefusedServer, format!("looking at {}: {error}", data_dir.display()));
     let found = copied_files::look(data_dir, storage, copier).map_err(unknown)?;
@@ -248,7 +249,7 @@ async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(),
         Err(error) => return Err(silent(format!("asking the primary: {error}"))),
     };
     let own = donor.status.get().set_id;
-    if report.set_id.is_none() || report.set_id != own {
+    if Kinship::of(own.as_ref(), report.set_id.as_ref()) != Kinship::Same {
         return Err(not_ready(Event::RefusedUnknownSet, "this replica is not known to be of the primary's set"));
     }
     if let Some(extra) = report.unknown_history.filter(|extra| !extra.is_empty()) {

@@ -9,15 +9,15 @@ const FRAMES: u64 = 8;
 const LEAST_FRAME: u64 = 4 << 10;
 
 /// A limit in bytes a second, or none.
-pub struct Pace {
+pub struct RateLimit {
     limit: Option<u64>,
     /// When the next byte may be sent.
     next: Instant,
 }
 
-impl Pace {
-    pub fn new(limit: Option<u64>) -> Pace {
-        Pace { limit, next: Instant::now() }
+impl RateLimit {
+    pub fn new(limit: Option<u64>) -> RateLimit {
+        RateLimit { limit, next: Instant::now() }
     }
 
     /// How long frames may be, in bytes.
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn what_was_sent_has_to_be_waited_for() {
-        let mut pace = Pace::new(Some(1000));
+        let mut pace = RateLimit::new(Some(1000));
         assert_eq!(pace.wait(), Duration::ZERO);
         pace.spent(60_000, Instant::now());
         pace.spent(60_000, Instant::now());
@@ -56,14 +56,14 @@ mod tests {
 
     #[test]
     fn a_time_in_which_nothing_came_is_not_made_up_for() {
-        let mut pace = Pace::new(Some(1000));
+        let mut pace = RateLimit::new(Some(1000));
         pace.spent(1000, Instant::now() + Duration::from_secs(60));
         assert!(pace.wait() > Duration::from_secs(60));
     }
 
     #[test]
     fn without_a_limit_nothing_waits() {
-        let mut pace = Pace::new(None);
+        let mut pace = RateLimit::new(None);
         pace.spent(u64::MAX, Instant::now());
         assert_eq!(pace.wait(), Duration::ZERO);
         assert_eq!(pace.frame_limit(), usize::MAX);

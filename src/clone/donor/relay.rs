@@ -9,7 +9,7 @@ use std::process::ChildStdout;
 use std::time::Duration;
 
 use super::compression_probe::Choice;
-use super::rate_limit::Pace;
+use super::rate_limit::RateLimit;
 use super::splice;
 use super::tool_pipe::{Passing, Sending};
 use crate::protocol::data::DataWriter;
@@ -75,7 +75,7 @@ pub fn relay(
     if let Err(error) = writer.set_packing(choice.packs()) {
         return Relayed::OutputBroken(error.to_string());
     }
-    let sending = Sending { pace: Pace::new(settings.rate_limit), choice, heartbeat, stall };
+    let sending = Sending { pace: RateLimit::new(settings.rate_limit), choice, heartbeat, stall };
     let flavour = format.xbstream().filter(|_| writer.coverage() == Coverage::Heads);
     let mut passing = Passing::new(output, writer, sending);
     let passed = match flavour {

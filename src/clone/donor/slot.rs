@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::context::{Donor, Turn};
-use super::method::{self, Way};
+use super::context::{Donor, Slot};
+use super::method::{self, ChosenMethod};
 use super::preflight::{self, Survey};
 use crate::model::event::{Event, info};
 use crate::protocol::message::{Hello, Refusal, Wants, Why};
@@ -19,7 +19,7 @@ const PREFLIGHT_LIMIT: Duration = Duration::from_secs(70);
 const RETRY_AFTER: u64 = 2;
 
 /// A turn for who may have a clone, where one can be made now.
-pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<Turn, Refusal> {
+pub fn take_slot(donor: &Donor, hello: &Hello) -> Result<Slot, Refusal> {
     if donor.stopping.load(Ordering::Relaxed) || donor.status.is_held() {
         return Err(passing(Event::RefusedStopping, Why::Stopping, "this sidecar is about to stop"));
     }
@@ -33,14 +33,14 @@ pub fn take_turn(donor: &Donor, hello: &Hello) -> Result<Turn, Refusal> {
         }
     };
     fit.map_err(|cause| passing(cause.event, Why::NotReady, &cause.text))?;
-    Turn::take(donor).ok_or_else(|| {
+    Slot::take(donor).ok_or_else(|| {
         donor.waiting.note(&hello.pod());
         passing(Event::RefusedBusy, Why::Busy, "another clone is being served")
     })
 }
 
 /// How a clone is made for a recipient, where it would be of use to it; and what is known of the backup.
-pub fn survey<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Way<'a>, Survey), Refusal> {
+pub fn survey<'a>(donor: &'a Donor, hello: &Hello) -> Result<(ChosenMethod<'a>, Survey), Refusal> {
     let way = method::choose(donor, hello)?;
     let checked = Handle::current().block_on(timeout(PREFLIGHT_LIMIT, preflight::check(donor, way, hello)));
     let too_slow = |_| {

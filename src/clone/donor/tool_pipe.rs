@@ -11,7 +11,7 @@ use std::process::ChildStdout;
 use std::time::{Duration, Instant};
 
 use super::compression_probe::Choice;
-use super::rate_limit::Pace;
+use super::rate_limit::RateLimit;
 use super::splice;
 use crate::protocol::data::DataWriter;
 use crate::protocol::frame::WireError;
@@ -37,7 +37,7 @@ const COPY_SIZE: usize = 64 << 10;
 
 /// How frames are sent.
 pub struct Sending {
-    pub pace: Pace,
+    pub pace: RateLimit,
     pub choice: Choice,
     /// The longest that the recipient hears nothing.
     pub heartbeat: Duration,
@@ -49,7 +49,7 @@ pub struct Passing<'a, 'w> {
     output: ChildStdout,
     recipient: &'a TcpStream,
     writer: &'w mut DataWriter<&'a TcpStream>,
-    pace: Pace,
+    pace: RateLimit,
     choice: Choice,
     heartbeat: Duration,
     stall: Duration,
@@ -325,7 +325,7 @@ mod tests {
     fn sending(bytes_a_second: Option<u64>) -> Sending {
         let minute = Duration::from_secs(60);
         let choice = Choice::new(WireCompression::Off, false);
-        Sending { pace: Pace::new(bytes_a_second), choice, heartbeat: minute, stall: minute }
+        Sending { pace: RateLimit::new(bytes_a_second), choice, heartbeat: minute, stall: minute }
     }
 
     #[test]

@@ -41,7 +41,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Where the sessions are, and as whom they can be seen and ended: an account sees and ends its own.
 #[derive(Clone)]
-pub struct Sessions {
+pub struct ToolSessions {
     pub server: HostPort,
     pub account: Account,
     pub tool: u32,
@@ -55,7 +55,7 @@ pub struct Watch {
 
 impl Watch {
     /// Begins to watch.
-    pub fn begin(sessions: Sessions, limit: Duration) -> Watch {
+    pub fn begin(sessions: ToolSessions, limit: Duration) -> Watch {
         let struck = Arc::new(AtomicBool::new(false));
         let striking = struck.clone();
         let task = Handle::current().spawn(async move {
@@ -90,7 +90,7 @@ impl Drop for Watch {
     }
 }
 
-impl Sessions {
+impl ToolSessions {
     /// Ends all of them.
     pub async fn end(&self) {
         if let Err(error) = self.end_all(&ports_of(self.tool, self.server.port)).await {

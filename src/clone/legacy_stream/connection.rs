@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const READ_AHEAD: usize = 8 << 10;
 
 /// Connects without a word, and returns what comes; `None` where the donor hangs up without a byte.
-pub fn take_bare_stream(donor: &HostPort, stall: Duration) -> Result<Option<BareStream>, Silence> {
+pub fn take_legacy_stream(donor: &HostPort, stall: Duration) -> Result<Option<LegacyStream>, Silence> {
     let deadline = Instant::now() + ANEW_LIMIT;
     let unreachable = |error: io::Error| Silence::Unreachable(WireError::Io(error).to_string());
     loop {
@@ -37,7 +37,7 @@ pub fn take_bare_stream(donor: &HostPort, stall: Duration) -> Result<Option<Bare
         stream.set_read_timeout(Some(stall)).map_err(unreachable)?;
         match stream.peek(&mut [0]) {
             Ok(1..) => {
-                return Ok(Some(BareStream { input: BufReader::with_capacity(READ_AHEAD, stream), bytes: 0 }));
+                return Ok(Some(LegacyStream { input: BufReader::with_capacity(READ_AHEAD, stream), bytes: 0 }));
             }
             Err(error) if error.kind() != ErrorKind::ConnectionReset => return Err(unreachable(error)),
             Ok(0) | Err(_) if Instant::now() < deadline => std::thread::sleep(PAUSE),
@@ -47,12 +47,12 @@ pub fn take_bare_stream(donor: &HostPort, stall: Duration) -> Result<Option<Bare
 }
 
 /// A backup stream as it came from the tool. Its end says nothing about whether it is whole.
-pub struct BareStream {
+pub struct LegacyStream {
     input: BufReader<TcpStream>,
     bytes: u64,
 }
 
-impl BareStream {
+impl LegacyStream {
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -60,13 +60,13 @@ impl BareStream {
 }
 
 /// Nothing digests it.
-impl Source for BareStream {
+impl Source for LegacyStream {
     fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read(buffer)
     }
 }
 
-impl Read for BareStream {
+impl Read for LegacyStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = match self.input.read(buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::clone::donor::admitted;
-use crate::clone::donor::context::{Donor, Turn};
-use crate::clone::donor::method::Way;
+use crate::clone::donor::context::{Donor, Slot};
+use crate::clone::donor::method::ChosenMethod;
 use crate::clone::donor::preflight::Survey;
-use crate::clone::donor::rate_limit::Pace;
+use crate::clone::donor::rate_limit::RateLimit;
 use crate::clone::donor::slot;
 use crate::clone::donor::slowness::SlownessWatch;
 use crate::clone::donor::splice;
@@ -35,12 +35,12 @@ const PERIOD: Duration = Duration::from_secs(1);
 const NAME: &str = "a silent one";
 
 /// Whether one may have a clone now.
-pub fn take_turn(donor: &Donor) -> Result<Turn, Refusal> {
-    slot::take_turn(donor, &nobody(donor))
+pub fn take_slot(donor: &Donor) -> Result<Slot, Refusal> {
+    slot::take_slot(donor, &nobody(donor))
 }
 
 /// Serves one silent recipient that has the turn.
-pub fn serve(donor: &Donor, stream: &TcpStream, turn: Turn) {
+pub fn serve(donor: &Donor, stream: &TcpStream, turn: Slot) {
     warn!(
         DonorUnprovenStream,
         "the peer says nothing: it gets the data all the same (--donate-unproven-stream-to-anyone)"
@@ -48,10 +48,10 @@ pub fn serve(donor: &Donor, stream: &TcpStream, turn: Turn) {
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
     let nobody = nobody(donor);
     match slot::survey(donor, &nobody) {
-        Ok((Way::Tool(tool), survey)) => {
+        Ok((ChosenMethod::Tool(tool), survey)) => {
             donor::in_turn(donor, NAME, turn, || run(donor, tool, stream, &survey));
         }
-        Ok((Way::Plugin, _)) => info!(DonorNothingGiven, "nothing was given: it needs a backup tool's stream"),
+        Ok((ChosenMethod::Plugin, _)) => info!(DonorNothingGiven, "nothing was given: it needs a backup tool's stream"),
         Err(refusal) => {
             slot::tell_refusal(donor, &refusal, false);
             spoil(stream, &refusal.text);
@@ -108,7 +108,7 @@ fn relay(
     bytes: &mut u64,
 ) -> io::Result<Result<(), WireError>> {
     splice::enlarge(&output);
-    let mut pace = Pace::new(donor.settings.rate_limit);
+    let mut pace = RateLimit::new(donor.settings.rate_limit);
     loop {
         let pause = pace.wait().min(PERIOD);
         match splice::is_ready(

@@ -24,22 +24,22 @@ use crate::model::position::Position;
 use crate::observe::progress::Progress;
 use crate::unpack::{self, Format};
 
-/// The stream as this side's own tool would write it, unpacked to its end. `is_bare` says afterwards whether the donor
+/// The stream as this side's own tool would write it, unpacked to its end. `is_legacy` says afterwards whether the donor
 /// still seems to be the tutorial's.
 pub fn receive(
     asker: &Asker<'_>,
     donor: &HostPort,
-    is_bare: &mut bool,
+    is_legacy: &mut bool,
     means: &Means<'_>,
 ) -> Result<Received, Setback> {
     let Some(format) = asker.formats.first().copied() else {
         return Err(Setback::Unacceptable(REFUSED.to_owned()));
     };
     // However this ends: who has been asked what it is must not be asked again.
-    *is_bare = true;
-    let stream = connection::take_bare_stream(donor, asker.peering.stall_timeout)
+    *is_legacy = true;
+    let stream = connection::take_legacy_stream(donor, asker.peering.stall_timeout)
         .map_err(|silence| Setback::of(silence, asker.peering.secret.is_some()))?;
-    *is_bare = stream.is_some();
+    *is_legacy = stream.is_some();
     let Some(mut stream) = stream else {
         let why = "it hangs up without a byte: it serves another, or its backup tool fails";
         return Err(Setback::Unreachable(why.to_owned()));

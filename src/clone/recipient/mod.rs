@@ -18,21 +18,21 @@ pub use setback::Setback;
 use crate::clone::method::backup_tool::recipient::{check_descriptors, unpack_all};
 use setback::check_file_size;
 
-/// One try at one donor. `is_bare` says that the donor was found to be the tutorial's, and isn't
+/// One try at one donor. `is_legacy` says that the donor was found to be the tutorial's, and isn't
 /// asked what it is: that would break off another backup there.
 pub fn receive(
     asker: &Asker<'_>,
     donor: &HostPort,
-    is_bare: &mut bool,
+    is_legacy: &mut bool,
     means: &Means<'_>,
 ) -> Result<Received, Setback> {
     info_span!("receive", %donor).in_scope(|| {
-        if *is_bare {
-            return legacy_stream::recipient::receive(asker, donor, is_bare, means);
+        if *is_legacy {
+            return legacy_stream::recipient::receive(asker, donor, is_legacy, means);
         }
         let answer = match connection::ask_for_clone(asker, donor) {
-            Err(Silence::Bare) if asker.takes_unproven => {
-                return legacy_stream::recipient::receive(asker, donor, is_bare, means);
+            Err(Silence::Legacy) if asker.takes_unproven => {
+                return legacy_stream::recipient::receive(asker, donor, is_legacy, means);
             }
             answer => answer.map_err(|silence| Setback::of(silence, asker.peering.secret.is_some()))?,
         };

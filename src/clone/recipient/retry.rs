@@ -40,9 +40,9 @@ pub fn receive_from_any(
     let mut bare = vec![false; donors.len()];
     loop {
         let mut setbacks = Vec::new();
-        for (donor, is_bare) in donors.iter().zip(&mut bare) {
+        for (donor, is_legacy) in donors.iter().zip(&mut bare) {
             let began = Instant::now();
-            match receive(asker, donor, is_bare, means) {
+            match receive(asker, donor, is_legacy, means) {
                 Ok(received) => return Ok(received),
                 Err(Setback::Fatal(error)) => return Err(error),
                 Err(Setback::Refused(refusal)) if refusal.why == Why::NoRoom => {

@@ -67,7 +67,7 @@ impl Setback {
             // Whoever says nonsense, or proves the wrong thing, has not proven to be a donor.
             Silence::Unacceptable(why) if has_secret => Setback::Unreachable(why),
             Silence::Unacceptable(why) => Setback::Unacceptable(why),
-            Silence::Bare => Setback::Unacceptable(legacy_stream::REFUSED.to_owned()),
+            Silence::Legacy => Setback::Unacceptable(legacy_stream::REFUSED.to_owned()),
             Silence::Fatal(error) => Setback::Fatal(error),
         }
     }

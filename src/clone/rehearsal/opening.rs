@@ -17,7 +17,7 @@ use crate::model::event::warn;
 use crate::model::exit::Reason;
 use crate::server::Server;
 use crate::server::opening::Table;
-use crate::server::scratch::{End, OwnServer, TIME_TO_DIE};
+use crate::server::scratch::{End, ScratchServer, TIME_TO_DIE};
 
 /// How long a list may take: MySQL 5.7 reads a definition for each table in it.
 const TIME_TO_LIST: Duration = Duration::from_secs(600);
@@ -56,7 +56,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// In words, with the server's end where it has come to one.
-    pub async fn told(self, server: OwnServer) -> anyhow::Error {
+    pub async fn told(self, server: ScratchServer) -> anyhow::Error {
         let by_copy = |text: String| Reason::Rehearsal.error(text);
         let died = |at: &str, end: End| match end.reason {
             Reason::Rehearsal => by_copy(format!("the server died of the copy at {at}: {}", end.words)),
@@ -84,7 +84,7 @@ impl Trouble {
 }
 
 /// Opens all. `data_dir` is the server's own, a shadow of the `copy`.
-pub async fn open_all(own_server: &mut OwnServer, data_dir: &Path, copy: &Path) -> Result<Opened, Trouble> {
+pub async fn open_all(own_server: &mut ScratchServer, data_dir: &Path, copy: &Path) -> Result<Opened, Trouble> {
     let server = &mut own_server.server;
     let dialect = server.dialect;
     let list = Listing::of(server, data_dir).await.map_err(Trouble::Unlisted)?;

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::job::Copying;
-use crate::clone::completeness::{Copy, Verdict};
+use super::job::CloneJob;
+use crate::clone::completeness::{PreparedFiles, Verdict};
 use crate::clone::method::backup_tool::Prepared;
 use crate::datadir::journal::{Journal, ListedBy};
 use crate::model::event::{info, warn};
@@ -16,7 +16,7 @@ use crate::protocol::inventory::{Inventory, encoding};
 use crate::protocol::message::InventoryEnd;
 use crate::sys::disk::disk_error;
 
-impl Copying<'_> {
+impl CloneJob<'_> {
     /// The copy must hold all that its donor held before and after it.
     /// `None` where there is no list of what it held.
     pub(super) fn compare_inventory(&self, journal: &Journal) -> Result<Option<Prepared>> {
@@ -42,7 +42,7 @@ impl Copying<'_> {
             Err(error) => return failed(format!("what the copy must hold is not known any more: {error:#}")),
         };
         let data = self.layout.staged_data();
-        let copy = Copy::of(&data.way(), &inventory)
+        let copy = PreparedFiles::of(&data.way(), &inventory)
             .map_err(|error| disk_error(error, format!("looking at the files of {data}")))?;
         match copy.compare(&inventory) {
             Verdict::Whole => {

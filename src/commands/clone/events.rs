@@ -16,7 +16,7 @@ use std::path::Path;
 use anyhow::Result;
 use tokio::runtime::Handle;
 
-use super::job::Copying;
+use super::job::CloneJob;
 use crate::clone::method::backup_tool::Prepared;
 use crate::clone::rehearsal::{Rehearsal, Shadow};
 use crate::datadir::earlier_life;
@@ -63,7 +63,7 @@ const LOOKING: &str = "looking for the copy's events";
 
 const THEY_RUN: &str = "those that were enabled run on this pod wherever its event_scheduler is ON";
 
-impl Copying<'_> {
+impl CloneJob<'_> {
     /// What this pod's role makes of events.
     pub(super) fn change_of_events(&self) -> Change {
         match self.from.wants {

@@ -1,10 +1,10 @@
-//! From an empty data directory, or an interrupted clone, to a published one.
+//! CopySource an empty data directory, or an interrupted clone, to a published one.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::methods::Ways;
+use super::methods::Methods;
 use crate::clone::connection::{Asker, Site};
 use crate::clone::method::backup_tool::{Prepared, server_options};
 use crate::clone::recipient::{Means, receive_from_any};
@@ -30,41 +30,41 @@ use crate::sys::stop::Noted;
 const BACKUPS: u32 = 2;
 
 /// Getting a copy of another pod's data.
-pub struct Copying<'a> {
+pub struct CloneJob<'a> {
     pub settings: &'a CloneSettings,
     pub layout: &'a Layout,
     pub ownership: Ownership,
-    pub ways: Ways,
+    pub ways: Methods,
     /// What the server will be started with.
     pub config: ServerConfig,
     /// Where a copy is rehearsed.
     pub rehearsal: Option<Rehearsal>,
-    pub from: From,
+    pub from: CopySource,
     /// The journal of the data whose place the copy takes, where there are some.
     pub replacing: Option<Journal>,
 }
 
 /// Who is asked for a copy, in order, and as what.
-pub struct From {
+pub struct CopySource {
     pub donors: Vec<HostPort>,
     pub wants: Wants,
     /// The primary's sidecar, where the copy is for a replica.
     pub primary: Option<HostPort>,
 }
 
-impl From {
-    /// From the pods before this one.
-    pub fn for_replica(settings: &CloneSettings) -> From {
-        From { donors: settings.donors.clone(), wants: Wants::Clone, primary: Some(settings.primary.clone()) }
+impl CopySource {
+    /// CopySource the pods before this one.
+    pub fn for_replica(settings: &CloneSettings) -> CopySource {
+        CopySource { donors: settings.donors.clone(), wants: Wants::Clone, primary: Some(settings.primary.clone()) }
     }
 
     /// For a copy that only has to be prepared or published.
-    pub fn nobody() -> From {
-        From { donors: Vec::new(), wants: Wants::Recovery, primary: None }
+    pub fn nobody() -> CopySource {
+        CopySource { donors: Vec::new(), wants: Wants::Recovery, primary: None }
     }
 }
 
-impl Copying<'_> {
+impl CloneJob<'_> {
     pub fn run(&self, interrupted: Option<Journal>) -> Result<()> {
         let mut journal = match interrupted {
             Some(journal) if self.is_to_be_published(Some(&journal))? => {

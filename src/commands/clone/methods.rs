@@ -14,16 +14,16 @@ use crate::settings::Method;
 use crate::unpack::Format;
 
 /// What is installed, and may be used.
-pub struct Ways {
+pub struct Methods {
     tool: Option<BackupTool>,
     server: Option<Program>,
 }
 
-impl Ways {
+impl Methods {
     /// Looks around. A tool that doesn't fit the server beside it counts as none where that server can do without.
-    pub fn find(method: Method) -> Result<Ways> {
+    pub fn find(method: Method) -> Result<Methods> {
         match method {
-            Method::BackupTool => Ok(Ways { tool: Some(BackupTool::find()?), server: None }),
+            Method::BackupTool => Ok(Methods { tool: Some(BackupTool::find()?), server: None }),
             Method::ClonePlugin => {
                 let server = Program::find_with_clone_plugin()?.ok_or_else(|| {
                     Reason::NoBackupTool.error(
@@ -31,7 +31,7 @@ impl Ways {
                          for --method clone-plugin",
                     )
                 })?;
-                Ok(Ways { tool: None, server: Some(server) })
+                Ok(Methods { tool: None, server: Some(server) })
             }
             Method::Auto => {
                 let (tool, server) = std::thread::scope(|scope| {
@@ -40,7 +40,7 @@ impl Ways {
                         Err(_) => (BackupTool::find(), Ok(Program::find_with_clone_plugin())),
                     }
                 });
-                Ways::either(
+                Methods::either(
                     tool,
                     server.unwrap_or_else(|_| Err(anyhow!("the thread that looked for it has panicked"))),
                 )
@@ -48,7 +48,7 @@ impl Ways {
         }
     }
 
-    fn either(tool: Result<BackupTool>, server: Result<Option<Program>>) -> Result<Ways> {
+    fn either(tool: Result<BackupTool>, server: Result<Option<Program>>) -> Result<Methods> {
         let server = server.unwrap_or_else(|error| {
             warn!(ServerVersionUnknown, "the server here can't be asked for its version: {error:#}");
             None
@@ -56,11 +56,11 @@ impl Ways {
         match (tool, server) {
             (Ok(tool), Some(server)) if tool.misfit(&server.version).is_some() => {
                 info!(MethodPlugin, %tool, server = server.version, "the backup tool does not fit the server: the CLONE plugin does it");
-                Ok(Ways { tool: None, server: Some(server) })
+                Ok(Methods { tool: None, server: Some(server) })
             }
-            (Ok(tool), server) => Ok(Ways { tool: Some(tool), server }),
+            (Ok(tool), server) => Ok(Methods { tool: Some(tool), server }),
             (Err(error), _) if reason_of(&error) == Some(Reason::Limit) => Err(error),
-            (Err(_), Some(server)) => Ok(Ways { tool: None, server: Some(server) }),
+            (Err(_), Some(server)) => Ok(Methods { tool: None, server: Some(server) }),
             (Err(error), None) => {
                 Err(error.context("no mysqld with the CLONE plugin (MySQL 8.0.17 or later) is in PATH either"))
             }

@@ -38,8 +38,8 @@ use crate::settings::CloneSettings;
 use crate::settings::OnLostPrimary;
 use crate::sys::child;
 use crate::sys::limits;
-use job::{Copying, From};
-use methods::Ways;
+use job::{CloneJob, CopySource};
+use methods::Methods;
 use plan::{Next, judge};
 
 /// Runs the command.
@@ -65,7 +65,7 @@ pub fn run(settings: &CloneSettings) -> Result<()> {
         }
         Next::Make(interrupted) => interrupted,
         Next::Replace(old) => return replace(settings, &layout, ownership?, *old),
-        Next::SetAside(problem) => {
+        Next::CongestionOverride(problem) => {
             ownership.as_ref().map_err(|error| Reason::Owner.error(format!("{error:#}")))?;
             warn!(DataSetAside, "{problem}");
             stage::set_aside(&layout)?;
@@ -74,24 +74,24 @@ pub fn run(settings: &CloneSettings) -> Result<()> {
     };
     let ownership = ownership?;
     let from = match settings.member.role() {
-        Role::Replica => From::for_replica(settings),
-        Role::Primary if interrupted.as_ref().is_some_and(Journal::has_whole_backup) => From::nobody(),
+        Role::Replica => CopySource::for_replica(settings),
+        Role::Primary if interrupted.as_ref().is_some_and(Journal::has_whole_backup) => CopySource::nobody(),
         Role::Primary => match plan_for_primary(settings)? {
             Plan::NewDatabase => {
                 stage::announce_first_start(&layout, ownership)?;
                 info!(DataNew, data_dir = %layout.data_dir.display(), "empty, and this is the primary: the server starts a new database");
                 return Ok(());
             }
-            Plan::Recover(donors) => From { donors, wants: Wants::Recovery, primary: None },
+            Plan::Recover(donors) => CopySource { donors, wants: Wants::Recovery, primary: None },
         },
     };
     limits::ensure_room().map_err(|none| Reason::Limit.because(none))?;
-    let ways = Ways::find(settings.peering.method)?;
+    let ways = Methods::find(settings.peering.method)?;
     let config = config(settings, &ways)?;
     // Before anything that is there is touched: with the setting mended, a good copy is still of use.
     named_places::check(&config, &layout.data_dir)?;
     let rehearsal = None;
-    let mut copying = Copying { settings, layout: &layout, ownership, ways, config, rehearsal, from, replacing: None };
+    let mut copying = CloneJob { settings, layout: &layout, ownership, ways, config, rehearsal, from, replacing: None };
     if !copying.is_to_be_published(interrupted.as_ref())? {
         copying.rehearsal = rehearsing::plan(settings, &layout, &copying.ways)?;
     }
@@ -124,11 +124,11 @@ fn replace(settings: &CloneSettings, layout: &Layout, ownership: Ownership, old:
     }
     let replace = || -> Result<()> {
         limits::ensure_room().map_err(|none| Reason::Limit.because(none))?;
-        let (ways, from) = (Ways::find(settings.peering.method)?, From::for_replica(settings));
+        let (ways, from) = (Methods::find(settings.peering.method)?, CopySource::for_replica(settings));
         let config = config(settings, &ways)?;
         named_places::check(&config, &layout.data_dir)?;
         let rehearsal = rehearsing::plan(settings, layout, &ways)?;
-        let copying = Copying { settings, layout, ownership, ways, config, rehearsal, from, replacing: Some(old) };
+        let copying = CloneJob { settings, layout, ownership, ways, config, rehearsal, from, replacing: Some(old) };
         copying.run(interrupted)
     };
     replace().or_else(|error| {
@@ -144,7 +144,7 @@ fn replace(settings: &CloneSettings, layout: &Layout, ownership: Ownership, old:
 }
 
 /// The configuration that the server will use, as the programs here would.
-fn config(settings: &CloneSettings, ways: &Ways) -> Result<ServerConfig> {
+fn config(settings: &CloneSettings, ways: &Methods) -> Result<ServerConfig> {
     ServerConfig::read(&settings.server_config, ways.series().as_deref())
 }
 

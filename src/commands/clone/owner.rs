@@ -21,6 +21,7 @@ use crate::datadir::journal::{Journal, State};
 use crate::datadir::layout::Layout;
 use crate::model::event::info;
 use crate::model::exit::Reason;
+use crate::model::identity::Kinship;
 use crate::model::ordinal::{Member, Ordinal, Role};
 use crate::protocol::message::Report;
 use crate::sys::disk::disk_error;
@@ -91,12 +92,14 @@ fn is_of_same_set(journal: &Journal, ask_primary: impl FnOnce() -> Result<Report
     let Some(own) = &journal.set_id else { return Compared::Unknown("their journal names no set".to_owned()) };
     match ask_primary() {
         Err(why) => Compared::Unknown(format!("the primary can't be asked whether they are of its set: {why}")),
-        Ok(report) => match report.set_id {
-            Some(theirs) if theirs == *own => Compared::Same,
-            Some(theirs) => {
+        Ok(report) => match Kinship::of(Some(own), report.set_id.as_ref()) {
+            Kinship::Same => Compared::Same,
+            Kinship::Different { own, theirs } => {
                 Compared::Different(format!("they are of set identity {own}, and {} of {theirs}", report.pod))
             }
-            None => Compared::Unknown(format!("{} says no set identity yet", report.pod)),
+            Kinship::OneUnknown | Kinship::BothUnknown => {
+                Compared::Unknown(format!("{} says no set identity yet", report.pod))
+            }
         },
     }
 }

@@ -32,7 +32,7 @@ pub enum Next {
     /// A clone in the place of a replica's data whose replication is broken; what is there stays until it is whole.
     Replace(Box<Journal>),
     /// The same as making, after what is there was put out of the way, because of this.
-    SetAside(String),
+    CongestionOverride(String),
 }
 
 /// Leaves alone what is whole, and refuses or sets aside what cannot be trusted.
@@ -158,6 +158,6 @@ fn give_way(settings: &CloneSettings, reason: Reason, problem: String) -> Result
         OnHalfMade::Refuse => Err(reason.error(format!(
             "{problem}; empty it, or say --on-half-made set-aside to have it renamed and go on without it"
         ))),
-        OnHalfMade::SetAside => Ok(Next::SetAside(problem)),
+        OnHalfMade::CongestionOverride => Ok(Next::CongestionOverride(problem)),
     }
 }

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::job::Copying;
+use super::job::CloneJob;
 use crate::clone::method::backup_tool::{self, Attempt, Prepared, Proof, server_options};
-use crate::clone::method::clone_plugin::StartedCopy;
+use crate::clone::method::clone_plugin::RecoveredCopy;
 use crate::datadir::backup_metadata;
 use crate::datadir::journal::{Journal, PluginCopy, State, Unproven};
 use crate::datadir::received_log::ReceivedLog;
@@ -20,7 +20,7 @@ use crate::sys::stop::Noted;
 /// Tries to prepare one received copy.
 const PREPARE_TRIES: u32 = 2;
 
-impl Copying<'_> {
+impl CloneJob<'_> {
     /// Received, or interrupted while preparing → prepared. An attempt is counted before it is made: one that takes
     /// the whole container down with it counts too.
     pub(super) fn prepare(&self, journal: &mut Journal, noted: &mut Noted) -> Result<Prepared> {
@@ -174,7 +174,7 @@ impl Copying<'_> {
         let server = self.ways.needed_server()?;
         info!(PrepareBegun, server = server.version, memory_bytes = memory, "preparing");
         let (started, progress) = (Instant::now(), Progress::of("preparing"));
-        let mut running = match StartedCopy::start(server, &self.layout.staged_data().way(), copy, memory) {
+        let mut running = match RecoveredCopy::start(server, &self.layout.staged_data().way(), copy, memory) {
             Ok(running) => running,
             Err(error) => return Ok(Prepared::Failed(error)),
         };

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::job::Copying;
+use super::job::CloneJob;
 use crate::clone::method::backup_tool::Prepared;
 use crate::datadir::earlier_life;
 use crate::datadir::journal::{CloneRecord, Journal, Unproven};
@@ -40,7 +40,7 @@ impl Proofs {
     }
 }
 
-impl Copying<'_> {
+impl CloneJob<'_> {
     /// Changes what must be changed, then proves. A server knows a copy by its configuration's names, the donor's list by the
     /// tools': between the two checks only names change, and after both names and owners.
     pub(super) fn prove(&self, journal: &mut Journal) -> Result<Prepared> {

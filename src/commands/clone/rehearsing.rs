@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use super::job::Copying;
-use super::methods::Ways;
+use super::job::CloneJob;
+use super::methods::Methods;
 use crate::clone::method::backup_tool::Prepared;
 use crate::clone::rehearsal::Rehearsal;
 use crate::datadir::layout::Layout;
@@ -16,7 +16,7 @@ use crate::sys::disk::disk_error;
 use crate::sys::held::Spot;
 
 /// Looks for a server program. Called before the first byte comes: what no copy would change is refused then.
-pub fn plan(settings: &CloneSettings, layout: &Layout, ways: &Ways) -> Result<Option<Rehearsal>> {
+pub fn plan(settings: &CloneSettings, layout: &Layout, ways: &Methods) -> Result<Option<Rehearsal>> {
     if settings.rehearsal == Rehearse::Off {
         info!(RehearsalOff, "--rehearsal off: no server is started on the copy before it is published");
         return Ok(None);
@@ -95,7 +95,7 @@ impl Drop for Scratch {
     }
 }
 
-impl Copying<'_> {
+impl CloneJob<'_> {
     /// `None` where there is no rehearsal.
     pub(super) fn rehearse(&self) -> Result<Option<Prepared>> {
         let (Some(rehearsal), data) = (&self.rehearsal, self.layout.staged_data().way()) else { return Ok(None) };

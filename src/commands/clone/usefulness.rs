@@ -4,19 +4,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::job::Copying;
+use super::job::CloneJob;
 use crate::clone::connection::{self, Questions, Silence};
 use crate::datadir::journal::{Journal, ListedBy};
 use crate::model::event::warn;
 use crate::model::exit::Reason;
 use crate::model::host::HostPort;
+use crate::model::identity::Kinship;
 use crate::model::position::Position;
 use crate::protocol::message::Report;
 
 /// Between two questions to a primary that does not answer.
 const PAUSE: Duration = Duration::from_secs(2);
 
-impl Copying<'_> {
+impl CloneJob<'_> {
     /// Asks the primary once more before a copy is published for a replica: its log may have been purged, and itself
     /// replaced, while the copy was made.
     pub(super) fn why_useless(&self, journal: &Journal) -> Result<Option<String>> {
@@ -32,11 +33,9 @@ impl Copying<'_> {
             Some(report) => report,
             None => return Ok(None),
         };
-        if let (Some(theirs), Some(ours)) = (&report.set_id, &journal.set_id)
-            && theirs != ours
-        {
+        if let Kinship::Different { own, theirs } = Kinship::of(journal.set_id.as_ref(), report.set_id.as_ref()) {
             return Err(Reason::Refused.error(format!(
-                "{} gave data of set identity {ours}, but the primary's are of {theirs}: it has lost its data, or the \
+                "{} gave data of set identity {own}, but the primary's are of {theirs}: it has lost its data, or the \
                  donor belongs to another set",
                 clone.donor_pod
             )));
@@ -71,7 +70,7 @@ impl Copying<'_> {
             }
             // One question after the other would end the tutorial's containers. And a primary that is away says nothing against
             // the copy: replication compares before it starts, and a primary that has lost its data may need this one.
-            if matches!(silence, Silence::Bare | Silence::Unreachable(_)) {
+            if matches!(silence, Silence::Legacy | Silence::Unreachable(_)) {
                 warn!(PrimaryNotAsked, %primary, "the primary can't be asked whether its log still begins before the clone: {silence}");
                 return Ok(None);
             }
@@ -105,7 +104,8 @@ fn understood(report: Report, questions: &Questions, journal: &Journal) -> Resul
 pub fn why_to_keep(old: &Journal, primary: &Report) -> Option<String> {
     let broken = old.broken.as_ref()?;
     let has = |position: &Position| primary.applied.as_ref().and_then(|there| there.covers(position)) == Some(true);
-    if primary.set_id != old.set_id {
+    let kinship = Kinship::of(old.set_id.as_ref(), primary.set_id.as_ref());
+    if !matches!(kinship, Kinship::Same | Kinship::BothUnknown) {
         Some(format!("the data of {} are another set's", primary.pod))
     } else if let Some(place) = broken.reached.iter().find(|position| matches!(position, Position::BinlogFile { .. })) {
         // A source that was restored and wrote on has a log of that name too, with other transactions.

@@ -27,7 +27,7 @@ mod words;
 
 pub use configuration::PodConfiguration;
 pub use program::Program;
-pub use running::{End, OwnServer, TIME_TO_DIE};
+pub use running::{End, ScratchServer, TIME_TO_DIE};
 pub use setup::{Access, Configuration, Grants, Setup};
 
 /// The least buffer pool that a private server is given.

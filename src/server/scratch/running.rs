@@ -22,7 +22,7 @@ const TIME_TO_STOP: Duration = Duration::from_secs(120);
 pub const TIME_TO_DIE: Duration = Duration::from_secs(10);
 
 /// A private server. Dropped, it is killed.
-pub struct OwnServer {
+pub struct ScratchServer {
     pub(super) running: Running,
     /// Its directory, with its socket.
     pub(super) run: PathBuf,
@@ -36,7 +36,7 @@ pub struct End {
     pub reason: Reason,
 }
 
-impl OwnServer {
+impl ScratchServer {
     /// How it ended, where it has.
     pub fn end(mut self) -> Option<End> {
         if !self.running.has_ended().ok()? {
@@ -79,7 +79,7 @@ impl OwnServer {
 
     /// Has it stop as it should, which leaves nothing to be recovered.
     pub async fn stop(self) -> Result<()> {
-        let OwnServer { running, run, blame, mut server } = self;
+        let ScratchServer { running, run, blame, mut server } = self;
         let deadline = Instant::now() + TIME_TO_STOP;
         match tokio::time::timeout(TIME_TO_STOP, server.shut_down()).await {
             Ok(told) => told?,

@@ -13,7 +13,7 @@ use super::configuration::PodConfiguration;
 use super::patience::Load;
 use super::plugin_directory::DIRECTORY_MODE;
 use super::program::{self, Program};
-use super::running::{OwnServer, PERIOD, failure, remove, socket_in};
+use super::running::{PERIOD, ScratchServer, failure, remove, socket_in};
 use super::{options, plugin_directory, words};
 use crate::model::exit::Reason;
 use crate::server::Server;
@@ -100,7 +100,7 @@ impl Setup<'_> {
     }
 
     /// Starts it, and waits until it answers: as long as the data let expect, and as it is wanted.
-    pub async fn start(&self, is_wanted: &dyn Fn() -> bool) -> Result<OwnServer> {
+    pub async fn start(&self, is_wanted: &dyn Fn() -> bool) -> Result<ScratchServer> {
         let socket = socket_in(&self.run());
         if socket.as_os_str().len() > LONGEST_SOCKET {
             return Err(self.blame.error(format!(
@@ -120,7 +120,7 @@ impl Setup<'_> {
                 return Err(failure(&format!("a private server did not start: {}", self.named()), &ended, self.blame));
             }
             match Server::connect_to_own(&socket).await {
-                Ok(server) => return Ok(OwnServer { running, run: self.run(), blame: self.blame, server }),
+                Ok(server) => return Ok(ScratchServer { running, run: self.run(), blame: self.blame, server }),
                 Err(error) if !is_wanted() => return Err(error),
                 Err(_) if Instant::now() >= deadline => {
                     return Err(self.blame.error(format!(

@@ -11,13 +11,13 @@ use tokio::runtime::Handle;
 
 use super::{Backup, BackupLines, BackupTool};
 use crate::clone::donor::admitted::{Admitted, Said, answer, refuse};
-use crate::clone::donor::context::{Donor, Turn};
+use crate::clone::donor::context::{Donor, Slot};
 use crate::clone::donor::listing;
-use crate::clone::donor::method::Way;
+use crate::clone::donor::method::ChosenMethod;
 use crate::clone::donor::preflight::Survey;
 use crate::clone::donor::relay::{self, Relayed};
 use crate::clone::donor::slowness::SlownessWatch;
-use crate::clone::donor::tool_sessions::{Sessions, Watch};
+use crate::clone::donor::tool_sessions::{ToolSessions, Watch};
 use crate::model::event::{Event, info, warn};
 use crate::model::ordinal::Role;
 use crate::observe::status::Status;
@@ -53,7 +53,7 @@ pub fn serve(donor: &Donor, tool: &BackupTool, recipient: Admitted) {
 }
 
 /// Has a clone made, and counts it.
-pub fn in_turn(donor: &Donor, pod: &str, turn: Turn, clone: impl FnOnce() -> Result<Served>) {
+pub fn in_turn(donor: &Donor, pod: &str, turn: Slot, clone: impl FnOnce() -> Result<Served>) {
     let started = Instant::now();
     info!(DonorCloneBegun, recipient = pod, "a clone begins");
     let outcome = clone();
@@ -95,7 +95,7 @@ fn run(
 pub struct RunningTool<'a> {
     tool: &'a BackupTool,
     running: Running<BackupLines>,
-    sessions: Sessions,
+    sessions: ToolSessions,
     watch: Watch,
     lock_wait: Duration,
     status: Arc<Status>,
@@ -123,7 +123,7 @@ impl<'a> RunningTool<'a> {
         let patience = STANDSTILL.max(2 * settings.lock_wait).max(2 * settings.peering.stall_timeout);
         let running = tool.start_backup(&backup)?.killed_at_standstill(patience)?;
         let sessions =
-            Sessions { server: settings.server.clone(), account: settings.backup.clone(), tool: running.id() };
+            ToolSessions { server: settings.server.clone(), account: settings.backup.clone(), tool: running.id() };
         let watch = Watch::begin(sessions.clone(), settings.lock_wait);
         let (lock_wait, status) = (settings.lock_wait, donor.status.clone());
         Ok(RunningTool { tool, running, sessions, watch, lock_wait, status, _scratch: scratch })
@@ -266,7 +266,7 @@ fn end(
     };
     if let Some(before) = &survey.look {
         let tell = || drop(writer.heartbeat());
-        match listing::inventory(donor, Way::Tool(tool), before, heartbeat, tell) {
+        match listing::inventory(donor, ChosenMethod::Tool(tool), before, heartbeat, tell) {
             Ok(inventory) => writer.send_inventory(&inventory)?,
             Err(fault) => {
                 writer.failed(fault.clone())?;

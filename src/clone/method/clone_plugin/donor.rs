@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::clone::donor::admitted::{Admitted, Said, answer};
 use crate::clone::donor::context::Donor;
 use crate::clone::donor::listing;
-use crate::clone::donor::method::Way;
+use crate::clone::donor::method::ChosenMethod;
 use crate::clone::donor::preflight::Survey;
 use crate::clone::donor::relay;
 use crate::clone::method::backup_tool::donor::{Served, in_turn};
@@ -72,7 +72,7 @@ fn send_inventory(donor: &Donor, stream: &TcpStream, before: &Look, period: Dura
     let mut writer = DataWriter::new(stream);
     // Whether anybody heard it is seen at the end.
     let tell = || drop(writer.heartbeat());
-    match listing::inventory(donor, Way::Plugin, before, period, tell) {
+    match listing::inventory(donor, ChosenMethod::Plugin, before, period, tell) {
         Ok(inventory) => writer.send_inventory(&inventory)?,
         Err(fault) => {
             writer.failed(fault.clone())?;

@@ -19,9 +19,9 @@ use crate::protocol::message::{Copied, End, Failed, Heartbeat};
 const FAILED: &str = "the thread that answers the donor has failed";
 
 /// Held until it is given back, or dropped.
-pub struct HeldTurn {
+pub struct DonorLease {
     connection: TcpStream,
-    copy: Arc<Mutex<Copy>>,
+    copy: Arc<Mutex<CopyUnderWay>>,
     end: watch::Receiver<Option<Over>>,
 }
 
@@ -34,18 +34,18 @@ enum Over {
 }
 
 /// What the donor is told of the copy.
-struct Copy {
+struct CopyUnderWay {
     bytes: u64,
     moved: Instant,
     /// Nothing is said after that.
     is_whole: bool,
 }
 
-impl HeldTurn {
+impl DonorLease {
     /// Answers the donor's heartbeats from now on, whatever else this process does, as long as the copy has moved within
     /// `patience`.
-    pub fn hold(connection: TcpStream, patience: Duration) -> io::Result<HeldTurn> {
-        let copy = Arc::new(Mutex::new(Copy { bytes: 0, moved: Instant::now(), is_whole: false }));
+    pub fn hold(connection: TcpStream, patience: Duration) -> io::Result<DonorLease> {
+        let copy = Arc::new(Mutex::new(CopyUnderWay { bytes: 0, moved: Instant::now(), is_whole: false }));
         let (tell, end) = watch::channel(None);
         let (own, followed) = (connection.try_clone()?, copy.clone());
         std::thread::Builder::new().name("turn".into()).spawn(move || {
@@ -55,7 +55,7 @@ impl HeldTurn {
             }
             tell.send_replace(Some(over));
         })?;
-        Ok(HeldTurn { connection, copy, end })
+        Ok(DonorLease { connection, copy, end })
     }
 
     /// The copy goes on: so many bytes have come.
@@ -111,7 +111,7 @@ impl HeldTurn {
     }
 }
 
-impl Drop for HeldTurn {
+impl Drop for DonorLease {
     fn drop(&mut self) {
         if !lock(&self.copy).is_whole {
             self.let_go();
@@ -119,12 +119,12 @@ impl Drop for HeldTurn {
     }
 }
 
-fn lock(copy: &Mutex<Copy>) -> MutexGuard<'_, Copy> {
+fn lock(copy: &Mutex<CopyUnderWay>) -> MutexGuard<'_, CopyUnderWay> {
     copy.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Until the donor says something else, or nothing any more, or there is nothing good to say.
-fn answer(connection: &TcpStream, copy: &Mutex<Copy>, patience: Duration) -> Over {
+fn answer(connection: &TcpStream, copy: &Mutex<CopyUnderWay>, patience: Duration) -> Over {
     loop {
         let heard = match hear(connection) {
             Ok(heard) => heard,

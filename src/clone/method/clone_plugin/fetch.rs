@@ -7,7 +7,7 @@ use anyhow::Result;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use super::donor_lease::HeldTurn;
+use super::donor_lease::DonorLease;
 use super::donors_settings;
 use crate::model::exit::Reason;
 use crate::model::host::HostPort;
@@ -16,7 +16,7 @@ use crate::protocol::message::PluginOffer;
 use crate::protocol::text::in_one_line;
 use crate::server::Server;
 use crate::server::plugin::{self, Fetching};
-use crate::server::scratch::{Access, Configuration, Grants, LEAST_POOL, OwnServer, Program, Setup};
+use crate::server::scratch::{Access, Configuration, Grants, LEAST_POOL, Program, ScratchServer, Setup};
 use crate::sys::child::is_about_space;
 use crate::sys::disk::disk_error;
 use crate::sys::durable;
@@ -36,7 +36,7 @@ pub struct Fetch<'a> {
     pub server: HostPort,
     pub password: Secret,
     /// The offer lasts as long as this is held.
-    pub turn: &'a HeldTurn,
+    pub turn: &'a DonorLease,
     /// The directory that the copy is to be in. It is there, and empty.
     pub data: &'a Path,
 }
@@ -72,7 +72,7 @@ impl Fetch<'_> {
                 options.push("--loose-innodb-redo-log-capacity=8M".into());
                 options
             },
-            blame: Reason::OwnServer,
+            blame: Reason::ScratchServer,
         };
         let is_wanted = || self.turn.end().is_none();
         setup.initialise(&is_wanted).map_err(|error| self.trouble(error))?;
@@ -94,7 +94,7 @@ impl Fetch<'_> {
         }
     }
 
-    async fn fetch_with(&self, own_server: OwnServer) -> Result<Fetched, Trouble> {
+    async fn fetch_with(&self, own_server: ScratchServer) -> Result<Fetched, Trouble> {
         let mut watching = own_server.connect().await.map_err(Trouble::Fatal)?;
         let mut fetching = own_server.connect().await.map_err(Trouble::Fatal)?;
         for setting in plugin::settings(&self.server, self.offer.rate_limit, self.offer.compressed) {
@@ -128,7 +128,7 @@ impl Fetch<'_> {
     }
 
     /// Tells how far it has come, here and to the donor.
-    async fn follow(&self, own_server: &OwnServer, server: &mut Server, progress: &Progress) {
+    async fn follow(&self, own_server: &ScratchServer, server: &mut Server, progress: &Progress) {
         let mut last = Fetching::default();
         loop {
             sleep(PERIOD).await;

@@ -18,9 +18,9 @@ mod fetch;
 pub mod recipient;
 mod recovered_copy;
 
-pub use donor_lease::HeldTurn;
+pub use donor_lease::DonorLease;
 pub use fetch::{Fetch, Fetched, Trouble};
-pub use recovered_copy::StartedCopy;
+pub use recovered_copy::RecoveredCopy;
 
 use crate::clone::method::backup_tool::BackupTool;
 use crate::server::dialect::Dialect;

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::clone::connection::{Asker, Lease};
-use crate::clone::method::clone_plugin::{Fetch, HeldTurn, Trouble};
+use crate::clone::method::clone_plugin::{DonorLease, Fetch, Trouble};
 use crate::clone::recipient::received::{Means, Received, checked_inventory, inventory_file};
 use crate::clone::recipient::setback::{Setback, check_file_size, setback_of_wire};
 use crate::datadir::journal::PluginCopy;
@@ -51,7 +51,7 @@ pub fn receive(
     check_file_size(offer.largest_file)?;
     memory::ensure("a copy by the CLONE plugin", FETCHING, "have a backup tool in PATH").map_err(Setback::Fatal)?;
     let patience = asker.peering.stall_timeout * STALLS;
-    let turn = HeldTurn::hold(stream, patience).context("the connection to the donor").map_err(Setback::Fatal)?;
+    let turn = DonorLease::hold(stream, patience).context("the connection to the donor").map_err(Setback::Fatal)?;
     info!(
         ReceiveBegun,
         pod = offer.pod,

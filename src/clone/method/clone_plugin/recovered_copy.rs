@@ -9,17 +9,17 @@ use super::donors_settings;
 use crate::datadir::journal::PluginCopy;
 use crate::model::exit::Reason;
 use crate::model::position::Position;
-use crate::server::scratch::{Access, BESIDE_POOL, Configuration, Grants, LEAST_POOL, OwnServer, Program, Setup};
+use crate::server::scratch::{Access, BESIDE_POOL, Configuration, Grants, LEAST_POOL, Program, ScratchServer, Setup};
 use crate::server::{events, plugin};
 
 /// Such a copy. Dropped, its server is killed, and it can be started anew.
-pub struct StartedCopy {
-    own_server: OwnServer,
+pub struct RecoveredCopy {
+    own_server: ScratchServer,
 }
 
-impl StartedCopy {
+impl RecoveredCopy {
     /// Starts a server on it, without looking at its accounts, and waits until it is recovered.
-    pub fn start(program: &Program, data: &Path, copy: &PluginCopy, memory: u64) -> Result<StartedCopy> {
+    pub fn start(program: &Program, data: &Path, copy: &PluginCopy, memory: u64) -> Result<RecoveredCopy> {
         let setup = Setup {
             program,
             stage: data.parent().unwrap_or(data),
@@ -29,10 +29,10 @@ impl StartedCopy {
             access: Access::Writable,
             pool: memory.saturating_sub(BESIDE_POOL).max(LEAST_POOL),
             options: donors_settings::options(&copy.settings, &[]),
-            blame: Reason::OwnServer,
+            blame: Reason::ScratchServer,
         };
         let own_server = Handle::current().block_on(setup.start(&|| true))?;
-        Ok(StartedCopy { own_server })
+        Ok(RecoveredCopy { own_server })
     }
 
     /// What it lacks of the donor's, in words: made while it was copied.
