@@ -20,6 +20,7 @@ pub(in crate::clone) mod method;
 pub(in crate::clone) mod preflight;
 pub(in crate::clone) mod rate_limit;
 pub(in crate::clone) mod relay;
+pub(in crate::clone) mod relay_error;
 mod report;
 pub(in crate::clone) mod slot;
 pub(in crate::clone) mod slowness;

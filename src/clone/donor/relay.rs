@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::compression_probe::Choice;
 use super::rate_limit::RateLimit;
+use super::relay_error::RelayError;
 use super::splice;
 use super::tool_pipe::{Passing, Sending};
 use crate::protocol::data::DataWriter;
@@ -80,13 +81,17 @@ pub fn relay(
     let mut passing = Passing::new(output, writer, sending);
     let passed = match flavour {
         Some(flavour) => pass_chunks(&mut passing, flavour),
-        None => passing.pass_all().map_err(UnpackError::Input),
+        None => passing.pass_all().map_err(|error| UnpackError::Input(error.into())),
     };
-    match (passed, passing.take_gone()) {
-        (_, Some(gone)) => Relayed::RecipientGone(gone),
-        (Ok(()), None) => Relayed::Whole,
-        (Err(error), None) if passing.has_ended() => Relayed::Cut(error.to_string()),
-        (Err(error), None) => Relayed::OutputBroken(error.to_string()),
+    match passed {
+        Ok(()) => Relayed::Whole,
+        Err(UnpackError::Input(error)) => match RelayError::of(error) {
+            RelayError::Recipient(gone) => Relayed::RecipientGone(gone),
+            RelayError::Tool(error) if passing.has_ended() => Relayed::Cut(error.to_string()),
+            RelayError::Tool(error) => Relayed::OutputBroken(error.to_string()),
+        },
+        Err(error) if passing.has_ended() => Relayed::Cut(error.to_string()),
+        Err(error) => Relayed::OutputBroken(error.to_string()),
     }
 }
 
@@ -94,9 +99,11 @@ fn pass_chunks(passing: &mut Passing<'_, '_>, flavour: Flavour) -> Result<(), Un
     let mut chunks = Chunks::new(passing, flavour);
     while let Some(chunk) = chunks.next_chunk()? {
         let length = chunk.body.data_length();
-        chunks.reader.pass(length).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => UnpackError::Malformed(format!("it ends inside {}", chunk.path)),
-            _ => UnpackError::Input(error),
+        chunks.reader.pass(length).map_err(|error| match error {
+            RelayError::Tool(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                UnpackError::Malformed(format!("it ends inside {}", chunk.path))
+            }
+            error => UnpackError::Input(error.into()),
         })?;
         chunks.offset = chunks.offset.saturating_add(length);
     }

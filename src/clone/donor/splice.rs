@@ -1,7 +1,7 @@
 //! Between the backup tool's pipe and the recipient's connection: waiting for both, and moving bytes from the one to the
 //! other without copying them (splice(2)).
 //!
-//! Errors of the pipe come back as they are, those of the connection as [`WireError`].
+//! [`RelayError`] says which of the two an error is of.
 
 use std::io;
 use std::net::TcpStream;
@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::pipe::{SpliceFlags, fcntl_setpipe_size};
 
+use super::relay_error::RelayError;
 use crate::protocol::frame::WireError;
 
 /// Bytes in the pipe between tool and relay: a page more of them is a context switch less. An ordinary user may have
@@ -25,23 +26,19 @@ pub fn enlarge(output: &ChildStdout) {
 
 /// Whether the tool has written something or closed its output, where that is looked at. A recipient has nothing to say
 /// during a clone: whatever comes from it is its end.
-pub fn is_ready(
-    output: Option<&ChildStdout>,
-    recipient: &TcpStream,
-    limit: Duration,
-) -> io::Result<Result<bool, WireError>> {
+pub fn is_ready(output: Option<&ChildStdout>, recipient: &TcpStream, limit: Duration) -> Result<bool, RelayError> {
     let any = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
     let mut descriptors = vec![PollFd::new(recipient, PollFlags::IN | PollFlags::RDHUP)];
     descriptors.extend(output.map(|output| PollFd::new(output, PollFlags::IN)));
     let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
     match poll(&mut descriptors, Some(&limit)) {
         Ok(_) | Err(Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(RelayError::Tool(error.into())),
     }
     if descriptors[0].revents().intersects(any | PollFlags::RDHUP) {
-        return Ok(Err(WireError::Ended("before the backup was done")));
+        return Err(WireError::Ended("before the backup was done").into());
     }
-    Ok(Ok(descriptors.get(1).is_some_and(|output| output.revents().intersects(any))))
+    Ok(descriptors.get(1).is_some_and(|output| output.revents().intersects(any)))
 }
 
 /// How many bytes can be taken out of the pipe right now.
@@ -53,36 +50,26 @@ pub fn there(output: &ChildStdout) -> io::Result<usize> {
 ///
 /// The socket doesn't block meanwhile: a splice(2) that waits for the recipient holds the pipe locked, and a tool that
 /// is killed then can't end.
-pub fn splice(
-    output: &ChildStdout,
-    connection: &TcpStream,
-    count: usize,
-    stall: Duration,
-) -> io::Result<Result<(), WireError>> {
+pub fn splice(output: &ChildStdout, connection: &TcpStream, count: usize, stall: Duration) -> Result<(), RelayError> {
     connection.set_nonblocking(true)?;
     let moved = splice_all(output, connection, count, stall);
     connection.set_nonblocking(false)?;
     moved
 }
 
-fn splice_all(
-    output: &ChildStdout,
-    connection: &TcpStream,
-    count: usize,
-    stall: Duration,
-) -> io::Result<Result<(), WireError>> {
+fn splice_all(output: &ChildStdout, connection: &TcpStream, count: usize, stall: Duration) -> Result<(), RelayError> {
     let mut left = count;
     while left > 0 {
         match rustix::pipe::splice(output, None, connection, None, left, SpliceFlags::empty()) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => return Err(RelayError::Tool(io::ErrorKind::UnexpectedEof.into())),
             Ok(moved) => left -= moved,
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) if has_room(connection, stall)? => {}
-            Err(Errno::AGAIN) => return Ok(Err(WireError::Io(io::ErrorKind::TimedOut.into()))),
-            Err(error) => return Ok(Err(WireError::Io(error.into()))),
+            Err(Errno::AGAIN) => return Err(WireError::Io(io::ErrorKind::TimedOut.into()).into()),
+            Err(error) => return Err(WireError::Io(error.into()).into()),
         }
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Whether the connection takes more within the limit, or is broken, which whoever writes finds out.

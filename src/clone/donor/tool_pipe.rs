@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use super::compression_probe::Choice;
 use super::rate_limit::RateLimit;
+use super::relay_error::RelayError;
 use super::splice;
 use crate::protocol::data::DataWriter;
-use crate::protocol::frame::WireError;
 
 /// What is read at once where a chunk's head is expected: often a small file lies behind it.
 const READ_AHEAD: usize = 8 << 10;
@@ -59,8 +59,6 @@ pub struct Passing<'a, 'w> {
     buffer: Box<[u8]>,
     /// What of the buffer was read and not passed on.
     ahead: Range<usize>,
-    /// Why there is nobody to receive any more.
-    gone: Option<WireError>,
     has_ended: bool,
 }
 
@@ -80,7 +78,6 @@ impl<'a, 'w> Passing<'a, 'w> {
             held: Duration::ZERO,
             buffer: vec![0; COPY_SIZE].into(),
             ahead: 0..0,
-            gone: None,
             has_ended: false,
         }
     }
@@ -90,19 +87,14 @@ impl<'a, 'w> Passing<'a, 'w> {
         self.has_ended
     }
 
-    /// Why there is nobody to receive any more, where that is what an error was about.
-    pub fn take_gone(&mut self) -> Option<WireError> {
-        self.gone.take()
-    }
-
     /// Passes all that comes on, none of which has a checksum.
-    pub fn pass_all(&mut self) -> io::Result<()> {
+    pub fn pass_all(&mut self) -> Result<(), RelayError> {
         while !self.has_ended {
             self.wait()?;
             let mark = self.mark();
             match self.writer.relay_once(&mut self.output)? {
                 Ok(count) => self.has_ended = count == 0,
-                Err(error) => return Err(self.lost(error)),
+                Err(error) => return Err(error.into()),
             }
             self.account(mark)?;
         }
@@ -110,7 +102,7 @@ impl<'a, 'w> Passing<'a, 'w> {
     }
 
     /// Passes so many bytes on that have a checksum of their own.
-    pub fn pass(&mut self, length: u64) -> io::Result<()> {
+    pub fn pass(&mut self, length: u64) -> Result<(), RelayError> {
         let mut left = length;
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX);
@@ -119,7 +111,7 @@ impl<'a, 'w> Passing<'a, 'w> {
                 _ => self.copy(most.min(COPY_SIZE), true)?,
             };
             if passed == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Err(RelayError::Tool(io::ErrorKind::UnexpectedEof.into()));
             }
             left -= passed as u64;
         }
@@ -127,7 +119,7 @@ impl<'a, 'w> Passing<'a, 'w> {
     }
 
     /// How many bytes can be moved out of the pipe right now: none as long as some were read ahead.
-    fn there(&mut self, wanted: u64) -> io::Result<usize> {
+    fn there(&mut self, wanted: u64) -> Result<usize, RelayError> {
         if !self.ahead.is_empty() {
             return Ok(0);
         }
@@ -144,32 +136,32 @@ impl<'a, 'w> Passing<'a, 'w> {
     }
 
     /// Moves bytes that are there.
-    fn splice(&mut self, count: usize) -> io::Result<usize> {
+    fn splice(&mut self, count: usize) -> Result<usize, RelayError> {
         let mark = self.mark();
         let connection = match self.writer.announce(count) {
             Ok(connection) => *connection,
-            Err(error) => return Err(self.lost(error)),
+            Err(error) => return Err(error.into()),
         };
-        splice::splice(&self.output, connection, count, self.stall)?.map_err(|error| self.lost(error))?;
+        splice::splice(&self.output, connection, count, self.stall)?;
         self.account(mark)?;
         Ok(count)
     }
 
     /// Copies at most so many bytes, of those read ahead or of what comes; none at the end.
-    fn copy(&mut self, most: usize, checksummed: bool) -> io::Result<usize> {
+    fn copy(&mut self, most: usize, checksummed: bool) -> Result<usize, RelayError> {
         self.read_ahead(most)?;
         let count = self.ahead.len().min(most);
         let mark = self.mark();
         let piece = &self.buffer[self.ahead.start..][..count];
         self.ahead.start += count;
         if let Err(error) = self.writer.gather(piece, checksummed) {
-            return Err(self.lost(error));
+            return Err(error.into());
         }
         self.account(mark)?;
         Ok(count)
     }
 
-    fn read_ahead(&mut self, most: usize) -> io::Result<()> {
+    fn read_ahead(&mut self, most: usize) -> Result<(), RelayError> {
         if !self.ahead.is_empty() {
             return Ok(());
         }
@@ -187,7 +179,7 @@ impl<'a, 'w> Passing<'a, 'w> {
 
     /// Returns when more may be sent, and the tool has written something or closed its output. What was gathered is sent
     /// before that is waited for, and a heartbeat where nothing was sent for long.
-    fn wait(&mut self) -> io::Result<()> {
+    fn wait(&mut self) -> Result<(), RelayError> {
         self.hold()?;
         let mut patience = Duration::ZERO;
         while !self.look(patience, true)? {
@@ -195,7 +187,7 @@ impl<'a, 'w> Passing<'a, 'w> {
             if self.writer.gathered() > 0
                 && let Err(error) = self.writer.flush()
             {
-                return Err(self.lost(error));
+                return Err(error.into());
             }
             self.account(mark)?;
             patience = self.beat()?;
@@ -204,7 +196,7 @@ impl<'a, 'w> Passing<'a, 'w> {
     }
 
     /// Waits until the pace allows more.
-    fn hold(&mut self) -> io::Result<()> {
+    fn hold(&mut self) -> Result<(), RelayError> {
         loop {
             let wait = self.pace.wait();
             if wait.is_zero() {
@@ -218,11 +210,11 @@ impl<'a, 'w> Passing<'a, 'w> {
     }
 
     /// Sends a heartbeat where one is due, and says how long until the next.
-    fn beat(&mut self) -> io::Result<Duration> {
+    fn beat(&mut self) -> Result<Duration, RelayError> {
         if self.last_word.elapsed() >= self.heartbeat {
             let mark = self.mark();
             if let Err(error) = self.writer.heartbeat() {
-                return Err(self.lost(error));
+                return Err(error.into());
             }
             self.account(mark)?;
             self.last_word = Instant::now();
@@ -240,7 +232,7 @@ impl<'a, 'w> Passing<'a, 'w> {
     }
 
     /// Takes note of what was sent since.
-    fn account(&mut self, mark: Mark) -> io::Result<()> {
+    fn account(&mut self, mark: Mark) -> Result<(), RelayError> {
         let now = self.mark();
         if now.sent == mark.sent {
             return Ok(());
@@ -251,21 +243,15 @@ impl<'a, 'w> Passing<'a, 'w> {
         if self.choice.packs() != self.writer.is_packing()
             && let Err(error) = self.writer.set_packing(self.choice.packs())
         {
-            return Err(self.lost(error));
+            return Err(error.into());
         }
         Ok(())
     }
 
     /// Whether the tool has written something or closed its output, where that is asked for; the recipient must be there.
-    fn look(&mut self, limit: Duration, at_output: bool) -> io::Result<bool> {
+    fn look(&mut self, limit: Duration, at_output: bool) -> Result<bool, RelayError> {
         let output = at_output.then_some(&self.output);
-        splice::is_ready(output, self.recipient, limit)?.map_err(|error| self.lost(error))
-    }
-
-    /// Remembers what an error is about that goes through somebody else's hands.
-    fn lost(&mut self, error: WireError) -> io::Error {
-        self.gone = Some(error);
-        io::ErrorKind::ConnectionAborted.into()
+        splice::is_ready(output, self.recipient, limit)
     }
 }
 
@@ -356,11 +342,11 @@ mod tests {
     #[test]
     fn the_pace_is_kept_whichever_way_the_bytes_go() {
         const LENGTH: usize = 256 << 10;
-        type Pass = fn(&mut Passing<'_, '_>) -> io::Result<()>;
+        type Pass = fn(&mut Passing<'_, '_>) -> Result<(), RelayError>;
         let ways: [(Coverage, Pass); 3] = [
             (Coverage::Whole, |passing| passing.pass_all()),
             (Coverage::Heads, |passing| passing.pass(LENGTH as u64)),
-            (Coverage::Heads, |passing| io::copy(passing, &mut io::sink()).map(drop)),
+            (Coverage::Heads, |passing| io::copy(passing, &mut io::sink()).map(drop).map_err(RelayError::of)),
         ];
         std::thread::scope(|scope| {
             for (number, (coverage, pass)) in ways.into_iter().enumerate() {

@@ -6,7 +6,7 @@
 //! two chunks for whole. So a stream that is worth nothing ends with a line that no chunk begins with: they fail at it, and
 //! the recipient's pod tries again. Where the whole sidecar is killed nobody sends that line.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::process::ChildStdout;
 use std::time::{Duration, Instant};
@@ -18,13 +18,13 @@ use crate::clone::donor::context::{Donor, Slot};
 use crate::clone::donor::method::ChosenMethod;
 use crate::clone::donor::preflight::Survey;
 use crate::clone::donor::rate_limit::RateLimit;
+use crate::clone::donor::relay_error::RelayError;
 use crate::clone::donor::slot;
 use crate::clone::donor::slowness::SlownessWatch;
 use crate::clone::donor::splice;
 use crate::clone::method::backup_tool::BackupTool;
 use crate::clone::method::backup_tool::donor::{self, RunningTool, Served};
 use crate::model::event::{info, warn};
-use crate::protocol::frame::WireError;
 use crate::protocol::message::{Hello, Refusal};
 use crate::unpack::Format;
 
@@ -77,14 +77,14 @@ fn run(donor: &Donor, tool: &BackupTool, stream: &TcpStream, survey: &Survey) ->
     let output = running.take_output()?;
     let mut bytes = 0;
     match relay(donor, output, stream, &mut bytes) {
-        Ok(Ok(())) => {}
-        Ok(Err(gone)) => {
+        Ok(()) => {}
+        Err(RelayError::Recipient(gone)) => {
             running.end_by_force();
             // It may only have been slow, and read on.
             spoil(stream, "the recipient took nothing for too long");
             bail!("the recipient went away after {bytes} bytes: {gone}");
         }
-        Err(error) => {
+        Err(RelayError::Tool(error)) => {
             running.end_by_force();
             let fault = format!("the backup tool's output can't be read: {error}");
             spoil(stream, &fault);
@@ -101,32 +101,20 @@ fn run(donor: &Donor, tool: &BackupTool, stream: &TcpStream, survey: &Survey) ->
 }
 
 /// Moves all of the output on, and counts it.
-fn relay(
-    donor: &Donor,
-    output: ChildStdout,
-    recipient: &TcpStream,
-    bytes: &mut u64,
-) -> io::Result<Result<(), WireError>> {
+fn relay(donor: &Donor, output: ChildStdout, recipient: &TcpStream, bytes: &mut u64) -> Result<(), RelayError> {
     splice::enlarge(&output);
     let mut pace = RateLimit::new(donor.settings.rate_limit);
     loop {
         let pause = pace.wait().min(PERIOD);
-        match splice::is_ready(
-            pause.is_zero().then_some(&output),
-            recipient,
-            if pause.is_zero() { PERIOD } else { pause },
-        )? {
-            Ok(true) => {}
-            Ok(false) => continue,
-            Err(gone) => return Ok(Err(gone)),
+        let patience = if pause.is_zero() { PERIOD } else { pause };
+        if !splice::is_ready(pause.is_zero().then_some(&output), recipient, patience)? {
+            continue;
         }
         let (since, count) = (Instant::now(), splice::there(&output)?.min(pace.frame_limit()));
         if count == 0 {
-            return Ok(Ok(()));
+            return Ok(());
         }
-        if let Err(gone) = splice::splice(&output, recipient, count, donor.settings.peering.stall_timeout)? {
-            return Ok(Err(gone));
-        }
+        splice::splice(&output, recipient, count, donor.settings.peering.stall_timeout)?;
         pace.spent(count as u64, since);
         *bytes += count as u64;
     }

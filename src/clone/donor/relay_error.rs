@@ -1,0 +1,67 @@
+//! Which end of a relay broke: the backup tool's pipe, or the connection to the recipient.
+
+use std::fmt;
+use std::io;
+
+use crate::protocol::frame::WireError;
+
+#[derive(Debug)]
+pub enum RelayError {
+    /// Nobody is there to receive.
+    Recipient(WireError),
+    /// The tool's output cannot be read.
+    Tool(io::Error),
+}
+
+impl fmt::Display for RelayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RelayError::Recipient(error) => error.fmt(f),
+            RelayError::Tool(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RelayError {}
+
+impl From<io::Error> for RelayError {
+    fn from(error: io::Error) -> RelayError {
+        RelayError::Tool(error)
+    }
+}
+
+impl From<WireError> for RelayError {
+    fn from(error: WireError) -> RelayError {
+        RelayError::Recipient(error)
+    }
+}
+
+/// For a reader that knows of input only: [`RelayError::of`] gets it back.
+impl From<RelayError> for io::Error {
+    fn from(error: RelayError) -> io::Error {
+        match error {
+            RelayError::Tool(error) => error,
+            gone @ RelayError::Recipient(_) => io::Error::new(io::ErrorKind::ConnectionAborted, gone),
+        }
+    }
+}
+
+impl RelayError {
+    pub fn of(error: io::Error) -> RelayError {
+        error.downcast::<RelayError>().unwrap_or_else(RelayError::Tool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_that_broke_is_known_after_a_readers_hands() {
+        let through = |error: RelayError| RelayError::of(io::Error::from(error));
+        let gone = through(RelayError::Recipient(WireError::Ended("before the backup was done")));
+        assert!(matches!(gone, RelayError::Recipient(WireError::Ended(_))), "{gone:?}");
+        let broken = through(RelayError::Tool(io::ErrorKind::ConnectionAborted.into()));
+        assert!(matches!(&broken, RelayError::Tool(error) if error.kind() == io::ErrorKind::ConnectionAborted));
+    }
+}
