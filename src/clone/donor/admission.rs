@@ -12,12 +12,9 @@ use tracing::{Span, debug};
 use super::admitted::{Admitted, READING_LIMIT, Said, refuse};
 use super::context::{Donor, Slot};
 use super::greeting::{Ended, greet, refused};
-use super::method::ChosenMethod;
 use super::report;
 use super::slot::{survey, take_slot, tell_refusal};
 use crate::clone::legacy_stream;
-use crate::clone::method::backup_tool;
-use crate::clone::method::clone_plugin;
 use crate::model::event::{Event, info};
 use crate::model::identity::Kinship;
 use crate::observe::metrics::Metrics;
@@ -70,9 +67,9 @@ pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: 
         place.keep(give_report(&donor, &mut stream, &hello, said)).await;
     } else {
         match take_slot(&donor, &hello) {
-            Ok(turn) => {
+            Ok(slot) => {
                 place.place = None;
-                in_thread(stream, move |stream| give(&donor, stream, hello, said, turn)).await;
+                in_thread(stream, move |stream| give(&donor, stream, hello, said, slot)).await;
             }
             Err(refusal) => drop(place.keep(end(&donor, &mut stream, Some(said), Ended::Refused(refusal))).await),
         }
@@ -82,9 +79,9 @@ pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: 
 /// A peer that says nothing has the turn, or hears a line that spoils its stream.
 async fn serve_silent(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, mut place: Held<'_>) {
     match legacy_stream::donor::take_slot(&donor) {
-        Ok(turn) => {
+        Ok(slot) => {
             place.place = None;
-            in_thread(stream, move |stream| legacy_stream::donor::serve(&donor, &stream, turn)).await;
+            in_thread(stream, move |stream| legacy_stream::donor::serve(&donor, &stream, slot)).await;
         }
         Err(refusal) => {
             tell_refusal(&donor, &refusal, false);
@@ -109,19 +106,13 @@ async fn in_thread(stream: tokio::net::TcpStream, work: impl FnOnce(TcpStream) +
 }
 
 /// What a recipient gets that has the turn.
-fn give(donor: &Donor, stream: TcpStream, hello: Hello, said: Said, turn: Slot) {
+fn give(donor: &Donor, stream: TcpStream, hello: Hello, said: Said, slot: Slot) {
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
     match survey(donor, &hello) {
-        Ok((way, survey)) => {
-            let recipient = Admitted { stream, hello, said, turn, survey };
-            match way {
-                ChosenMethod::Tool(tool) => backup_tool::donor::serve(donor, tool, recipient),
-                ChosenMethod::Plugin => clone_plugin::donor::serve(donor, recipient),
-            }
-        }
+        Ok((method, survey)) => method.serve(donor, Admitted { stream, hello, said, slot, survey }),
         Err(refusal) => {
             // First: who is refused may come again at once.
-            drop(turn);
+            drop(slot);
             tell_refusal(donor, &refusal, said.secret.is_some());
             refuse(&stream, said, &refusal);
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::context::Slot;
-use super::preflight::Survey;
+use super::survey::Survey;
 use crate::protocol::auth::{Side, Transcript};
 use crate::protocol::frame::{self, Kind, WireError};
 use crate::protocol::message::{Hello, Proof, Refusal};
@@ -22,7 +22,7 @@ pub struct Admitted {
     pub stream: TcpStream,
     pub hello: Hello,
     pub said: Said,
-    pub turn: Slot,
+    pub slot: Slot,
     pub survey: Survey,
 }
 

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::context::Donor;
 use super::definitions;
-use super::method::ChosenMethod;
+use crate::clone::method::CloneMethod;
 use crate::model::event::{Event, info};
 use crate::protocol::inventory::encoding::{self, NAME};
 use crate::protocol::inventory::look::Look;
@@ -29,17 +29,19 @@ pub fn encoding(asked_for: &[String]) -> Option<String> {
 }
 
 /// Whose account asks, and what of the server is copied.
-fn asking<'a>(donor: &'a Donor, way: ChosenMethod<'_>) -> (&'a Account, Extent) {
-    match way {
-        ChosenMethod::Tool(_) => (&donor.settings.backup, Extent::AllEngines),
-        ChosenMethod::Plugin => (&donor.settings.sql, Extent::InnodbOnly),
-    }
+fn asking<'a>(donor: &'a Donor, method: &dyn CloneMethod) -> (&'a Account, Extent) {
+    (method.account(&donor.settings), method.extent())
 }
 
 /// Whether the account may ask, for a recipient that asks for an inventory.
-pub async fn may_look(donor: &Donor, way: ChosenMethod<'_>, hello: &Hello, server: &mut Server) -> Result<(), Refusal> {
+pub async fn may_look(
+    donor: &Donor,
+    method: &dyn CloneMethod,
+    hello: &Hello,
+    server: &mut Server,
+) -> Result<(), Refusal> {
     match encoding(&hello.inventory) {
-        Some(_) => inventory::may_look(server, &asking(donor, way).0.user).await.map_err(refusal),
+        Some(_) => inventory::may_look(server, &asking(donor, method).0.user).await.map_err(refusal),
         None => Ok(()),
     }
 }
@@ -55,14 +57,14 @@ fn refusal(unknown: Unknown) -> Refusal {
 /// The look before the copy, for a recipient that asks for an inventory.
 pub async fn first_look(
     donor: &Donor,
-    way: ChosenMethod<'_>,
+    method: &dyn CloneMethod,
     hello: &Hello,
     server: &mut Server,
 ) -> Result<Option<Look>, Refusal> {
     if encoding(&hello.inventory).is_none() {
         return Ok(None);
     }
-    let (account, extent) = asking(donor, way);
+    let (account, extent) = asking(donor, method);
     let look = inventory::look(server, &account.user, &donor.settings.data_dir, extent).await;
     let look = look.map_err(refusal)?;
     if let Some(text) = definitions::lost(&look, &donor.settings.data_dir).await {
@@ -80,13 +82,13 @@ pub async fn first_look(
 /// An error says in words why the copy can't be proven.
 pub fn inventory(
     donor: &Donor,
-    way: ChosenMethod<'_>,
+    method: &dyn CloneMethod,
     before: &Look,
     period: Duration,
     mut tell: impl FnMut(),
 ) -> Result<Vec<u8>, String> {
     let began = Instant::now();
-    let looking = second_look(donor, way);
+    let looking = second_look(donor, method);
     let after = Handle::current().block_on(async {
         tokio::pin!(looking);
         loop {
@@ -110,8 +112,8 @@ pub fn inventory(
     Ok(bytes)
 }
 
-async fn second_look(donor: &Donor, way: ChosenMethod<'_>) -> anyhow::Result<Look> {
-    let (account, extent) = asking(donor, way);
+async fn second_look(donor: &Donor, method: &dyn CloneMethod) -> anyhow::Result<Look> {
+    let (account, extent) = asking(donor, method);
     let mut server = Server::connect(&donor.settings.server, account).await?;
     let look = inventory::look(&mut server, &account.user, &donor.settings.data_dir, extent).await?;
     server.close().await;

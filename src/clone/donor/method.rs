@@ -2,22 +2,18 @@
 //! by MySQL's CLONE plugin where the donor has no such tool and both servers have the plugin.
 
 use super::context::Donor;
+use crate::clone::method::CloneMethod;
 use crate::clone::method::backup_tool::BackupTool;
+use crate::clone::method::backup_tool::donor::ByTool;
 use crate::clone::method::clone_plugin;
+use crate::clone::method::clone_plugin::donor::ByPlugin;
 use crate::model::event::Event;
 use crate::protocol::message::{Hello, Refusal, Why};
 use crate::server::dialect::Dialect;
 use crate::settings::Method;
 
-/// A way to copy this pod's server.
-#[derive(Clone, Copy)]
-pub enum ChosenMethod<'a> {
-    Tool(&'a BackupTool),
-    Plugin,
-}
-
 /// Chooses for a recipient, by what it says of itself.
-pub fn choose<'a>(donor: &'a Donor, hello: &Hello) -> Result<ChosenMethod<'a>, Refusal> {
+pub fn choose<'a>(donor: &'a Donor, hello: &Hello) -> Result<Box<dyn CloneMethod + 'a>, Refusal> {
     let server = donor.status.get().server.unwrap_or_default();
     let method = donor.settings.peering.method;
     let by_tool = match method {
@@ -28,12 +24,12 @@ pub fn choose<'a>(donor: &'a Donor, hello: &Hello) -> Result<ChosenMethod<'a>, R
         },
     };
     let no_tool = match by_tool {
-        Ok(tool) => return Ok(ChosenMethod::Tool(tool)),
+        Ok(tool) => return Ok(Box::new(ByTool(tool))),
         Err(why) => why,
     };
     let is_used = clone_plugin::copies_server(method, donor.tool().ok(), &server);
     match why_not_by_plugin(method, is_used, &server, hello.plugin_server.as_deref()) {
-        None => Ok(ChosenMethod::Plugin),
+        None => Ok(Box::new(ByPlugin)),
         Some(no_plugin) => {
             let text = format!("{no_tool}; {no_plugin}");
             Err(Refusal::new(Event::RefusedMethod, Why::Unsupported, text))

@@ -1,7 +1,5 @@
 //! Whether a clone could work at all, before the backup tool is started.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -9,18 +7,16 @@ use anyhow::{Result, ensure};
 use super::context::Donor;
 use super::copied_files::{self, Copier, DataDirectoryScan};
 use super::listing;
-use super::method::ChosenMethod;
+use super::survey::{Survey, not_ready, unsupported};
 use crate::clone::connection::{self, Questions};
+use crate::clone::method::CloneMethod;
 use crate::model::event::Event;
 use crate::model::identity::Kinship;
 use crate::model::ordinal::Role;
-use crate::protocol::inventory::look::Look;
 use crate::protocol::message::{Hello, Refusal, Wants, Why};
 use crate::server::status::Thread;
 use crate::server::storage::Storage;
-use crate::server::{Server, history, left_out, plugin, replication_status};
-use crate::sys::limits::{self, Descriptors, TooFew};
-use crate::unpack::Format;
+use crate::server::{Server, history, left_out, replication_status};
 
 /// One part in so many is added to what the data take: they grow while they are copied, and the log with them.
 const GROWTH: u64 = 10;
@@ -31,91 +27,42 @@ const MOST_GROWTH: u64 = 4 << 30;
 /// What prepare and a server's start need on any volume, in bytes.
 const LEAST_ROOM: u64 = 16 << 20;
 
-/// What the database takes on which a recipient's own server runs, with its log. (69 MB with 9.7)
-const OWN_SERVERS_ROOM: u64 = 128 << 20;
-
-/// A replica that was found unfit now may be fit later, in seconds.
-const RETRY_AFTER: u64 = 5;
-
-/// What is known of a backup before it is made.
-pub struct Survey {
-    /// About how long it will be.
-    pub bytes: u64,
-    /// Of the files that are copied, on average.
-    pub mean_file_bytes: u64,
-    /// How many of them a backup tool has open at once.
-    pub open_files: u64,
-    /// The length of the longest of them.
-    pub largest_file: u64,
-    /// The server's variables, by their names in small letters.
-    pub variables: BTreeMap<String, String>,
-    /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
-    pub plugin: Option<plugin::Facts>,
-    /// What the server holds, where the recipient asks for an inventory.
-    pub look: Option<Box<Look>>,
-}
-
 /// Looks at server, tool, volume and recipient; an error is what the recipient is told.
-pub async fn check(donor: &Donor, way: ChosenMethod<'_>, hello: &Hello) -> Result<Survey, Refusal> {
+pub async fn check(donor: &Donor, method: &dyn CloneMethod, hello: &Hello) -> Result<Survey, Refusal> {
     let unknown = |error: anyhow::Error| not_ready(Event::RefusedServer, format!("{error:#}"));
     // Whoever backs up need not see every table, nor set anything.
-    let account = match way {
-        ChosenMethod::Tool(_) => &donor.settings.backup,
-        ChosenMethod::Plugin => &donor.settings.sql,
-    };
-    let mut server = Server::connect(&donor.settings.server, account).await.map_err(unknown)?;
-    listing::may_look(donor, way, hello, &mut server).await?;
+    let mut server = Server::connect(&donor.settings.server, method.account(&donor.settings)).await.map_err(unknown)?;
+    listing::may_look(donor, method, hello, &mut server).await?;
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
     check_storage(&storage, hello)?;
     check_completeness(donor.settings.member.role(), &mut server, &storage).await?;
-    if let (ChosenMethod::Tool(tool), Role::Replica) = (way, donor.settings.member.role())
-        && let Some(why) = tool.why_without_source(&storage.variables)
+    if donor.settings.member.role() == Role::Replica
+        && let Some(why) = method.why_without_source(&storage)
     {
         return Err(unsupported(Event::RefusedNoSource, why));
     }
-    let copier = match way {
-        ChosenMethod::Tool(tool) => Copier::Tool { fills_holes: tool.format() == Format::XbstreamMariaDb },
-        ChosenMethod::Plugin => Copier::Plugin,
-    };
-    let lying = copied(&donor.settings.data_dir, &storage, copier)?;
-    let bytes = lying.bytes;
-    if matches!(way, ChosenMethod::Tool(_)) {
-        check_descriptors(lying.open_files)?;
-        limits::ensure_room().map_err(|none| unsupported(Event::RefusedLimit, format!("at the donor, {none}")))?;
-    }
-    let own_room = if matches!(way, ChosenMethod::Plugin) { OWN_SERVERS_ROOM } else { 0 };
-    check_room(bytes, own_room, &storage, hello)?;
-    let plugin = match way {
-        ChosenMethod::Tool(_) => None,
-        ChosenMethod::Plugin => Some(ready_plugin(&mut server, &storage).await?),
-    };
+    let found = copied(&donor.settings.data_dir, &storage, method.copier())?;
+    let bytes = found.bytes;
+    method.check_limits(found.open_files)?;
+    check_room(bytes, method.recipients_own_room(), &storage, hello)?;
+    let plugin = method.make_ready(&mut server, &storage).await?;
     match (donor.settings.member.role(), hello.wants) {
         (Role::Replica, Wants::Clone) => check_against_primary(donor, &mut server).await?,
         (Role::Replica, Wants::Recovery) => check_that_all_is_applied(&mut server).await?,
         _ => {}
     }
     // Last: what is made from now on need not be in the copy.
-    let look = listing::first_look(donor, way, hello, &mut server).await?.map(Box::new);
+    let look = listing::first_look(donor, method, hello, &mut server).await?.map(Box::new);
     server.close().await;
     Ok(Survey {
         bytes,
-        mean_file_bytes: bytes / lying.files.max(1),
-        open_files: lying.open_files,
-        largest_file: lying.largest,
+        mean_file_bytes: bytes / found.files.max(1),
+        open_files: found.open_files,
+        largest_file: found.largest,
         variables: storage.variables,
         plugin,
         look,
     })
-}
-
-/// Has the plugin ready, where all that the server holds can be copied by it.
-async fn ready_plugin(server: &mut Server, storage: &Storage) -> Result<plugin::Facts, Refusal> {
-    let unknown = |error: anyhow::Error| not_ready(Event::RefusedServer, format!("{error:#}"));
-    if let Some(why) = plugin::why_not(server, storage).await.map_err(unknown)? {
-        return Err(unsupported(Event::RefusedPlugin, why));
-    }
-    plugin::make_ready(server).await.map_err(unknown)?;
-    plugin::facts(server, storage).await.map_err(unknown)
 }
 
 /// Half of a transaction, which the primary did not finish sending, may stay in the relay logs for ever; by GTID it
@@ -131,14 +78,6 @@ async fn check_that_all_is_applied(server: &mut Server) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
-}
-
-fn not_ready(event: Event, text: impl Display) -> Refusal {
-    Refusal::passing(event, Why::NotReady, text, RETRY_AFTER)
-}
-
-fn unsupported(event: Event, text: impl Display) -> Refusal {
-    Refusal::new(event, Why::Unsupported, text)
 }
 
 fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
@@ -191,12 +130,6 @@ async fn check_completeness(role: Role, server: &mut Server, storage: &Storage) 
         Role::Replica => format!("this replica may lack a part of the primary's data ({setting})"),
     };
     Err(unsupported(Event::RefusedPartial, text))
-}
-
-/// A tool that runs out of descriptors says that pages are corrupted.
-fn check_descriptors(files: u64) -> Result<(), Refusal> {
-    let too_few = |error: TooFew| unsupported(Event::RefusedLimit, format!("at the donor, {error}"));
-    Descriptors::for_files(files).map(drop).map_err(too_few)
 }
 
 /// The files that a backup copies, all of which must lie in the data directory.

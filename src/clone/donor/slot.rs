@@ -7,8 +7,10 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::context::{Donor, Slot};
-use super::method::{self, ChosenMethod};
-use super::preflight::{self, Survey};
+use super::method;
+use super::preflight;
+use super::survey::Survey;
+use crate::clone::method::CloneMethod;
 use crate::model::event::{Event, info};
 use crate::protocol::message::{Hello, Refusal, Wants, Why};
 
@@ -40,14 +42,14 @@ pub fn take_slot(donor: &Donor, hello: &Hello) -> Result<Slot, Refusal> {
 }
 
 /// How a clone is made for a recipient, where it would be of use to it; and what is known of the backup.
-pub fn survey<'a>(donor: &'a Donor, hello: &Hello) -> Result<(ChosenMethod<'a>, Survey), Refusal> {
-    let way = method::choose(donor, hello)?;
-    let checked = Handle::current().block_on(timeout(PREFLIGHT_LIMIT, preflight::check(donor, way, hello)));
+pub fn survey<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Box<dyn CloneMethod + 'a>, Survey), Refusal> {
+    let method = method::choose(donor, hello)?;
+    let checked = Handle::current().block_on(timeout(PREFLIGHT_LIMIT, preflight::check(donor, &*method, hello)));
     let too_slow = |_| {
         let text = format!("this donor's server did not answer all questions in {} seconds", PREFLIGHT_LIMIT.as_secs());
         Refusal::passing(Event::RefusedSlowServer, Why::NotReady, &text, RETRY_AFTER)
     };
-    Ok((way, checked.map_err(too_slow)??))
+    Ok((method, checked.map_err(too_slow)??))
 }
 
 fn passing(event: Event, why: Why, text: &str) -> Refusal {

@@ -15,13 +15,12 @@ use anyhow::{Result, bail};
 
 use crate::clone::donor::admitted;
 use crate::clone::donor::context::{Donor, Slot};
-use crate::clone::donor::method::ChosenMethod;
-use crate::clone::donor::preflight::Survey;
 use crate::clone::donor::rate_limit::RateLimit;
 use crate::clone::donor::relay_error::RelayError;
-use crate::clone::donor::slot;
+use crate::clone::donor::slot as slots;
 use crate::clone::donor::slowness::SlownessWatch;
 use crate::clone::donor::splice;
+use crate::clone::donor::survey::Survey;
 use crate::clone::method::backup_tool::BackupTool;
 use crate::clone::method::backup_tool::donor::{self, RunningTool, Served};
 use crate::model::event::{info, warn};
@@ -36,24 +35,24 @@ const NAME: &str = "a silent one";
 
 /// Whether one may have a clone now.
 pub fn take_slot(donor: &Donor) -> Result<Slot, Refusal> {
-    slot::take_slot(donor, &nobody(donor))
+    slots::take_slot(donor, &nobody(donor))
 }
 
 /// Serves one silent recipient that has the turn.
-pub fn serve(donor: &Donor, stream: &TcpStream, turn: Slot) {
+pub fn serve(donor: &Donor, stream: &TcpStream, slot: Slot) {
     warn!(
         DonorUnprovenStream,
         "the peer says nothing: it gets the data all the same (--donate-unproven-stream-to-anyone)"
     );
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
     let nobody = nobody(donor);
-    match slot::survey(donor, &nobody) {
-        Ok((ChosenMethod::Tool(tool), survey)) => {
-            donor::in_turn(donor, NAME, turn, || run(donor, tool, stream, &survey));
-        }
-        Ok((ChosenMethod::Plugin, _)) => info!(DonorNothingGiven, "nothing was given: it needs a backup tool's stream"),
+    match slots::survey(donor, &nobody) {
+        Ok((method, survey)) => match method.tool() {
+            Some(tool) => donor::in_slot(donor, NAME, slot, || run(donor, tool, stream, &survey)),
+            None => info!(DonorNothingGiven, "nothing was given: it needs a backup tool's stream"),
+        },
         Err(refusal) => {
-            slot::tell_refusal(donor, &refusal, false);
+            slots::tell_refusal(donor, &refusal, false);
             spoil(stream, &refusal.text);
         }
     }

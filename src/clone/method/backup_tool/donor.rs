@@ -12,22 +12,28 @@ use tokio::runtime::Handle;
 use super::{Backup, BackupLines, BackupTool};
 use crate::clone::donor::admitted::{Admitted, Said, answer, refuse};
 use crate::clone::donor::context::{Donor, Slot};
+use crate::clone::donor::copied_files::Copier;
 use crate::clone::donor::listing;
-use crate::clone::donor::method::ChosenMethod;
-use crate::clone::donor::preflight::Survey;
 use crate::clone::donor::relay::{self, Relayed};
 use crate::clone::donor::slowness::SlownessWatch;
+use crate::clone::donor::survey::{Survey, unsupported};
 use crate::clone::donor::tool_sessions::{ToolSessions, Watch};
+use crate::clone::method::{Answer, CloneMethod};
 use crate::model::event::{Event, info, warn};
 use crate::model::ordinal::Role;
 use crate::observe::status::Status;
 use crate::protocol::data::DataWriter;
 use crate::protocol::frame::Kind;
 use crate::protocol::message::{Hello, Offer, Refusal, Why};
-use crate::server::{Server, aria};
+use crate::server::account::Account;
+use crate::server::inventory::Extent;
+use crate::server::storage::Storage;
+use crate::server::{Server, aria, plugin};
+use crate::settings::Sidecar;
 use crate::sys::child::{Ended, Running};
-use crate::sys::limits::Descriptors;
+use crate::sys::limits::{self, Descriptors, TooFew};
 use crate::sys::scratch;
+use crate::unpack::Format;
 
 /// How long a statement may keep an Aria table open before the donor gives up for now.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
@@ -46,18 +52,62 @@ pub struct Served {
     pub sent: u64,
 }
 
-/// Serves one admitted recipient. The turn is given back when this returns, the tool having been reaped.
-pub fn serve(donor: &Donor, tool: &BackupTool, recipient: Admitted) {
-    let Admitted { stream, hello, said, turn, survey } = recipient;
-    in_turn(donor, &hello.pod(), turn, || run(donor, tool, &stream, &hello, said, &survey));
+/// A clone by the backup tool.
+pub struct ByTool<'t>(pub &'t BackupTool);
+
+impl CloneMethod for ByTool<'_> {
+    fn tool(&self) -> Option<&BackupTool> {
+        Some(self.0)
+    }
+
+    fn account<'a>(&self, settings: &'a Sidecar) -> &'a Account {
+        // It need not see every table, nor set anything.
+        &settings.backup
+    }
+
+    fn extent(&self) -> Extent {
+        Extent::AllEngines
+    }
+
+    fn copier(&self) -> Copier {
+        Copier::Tool { fills_holes: self.0.format() == Format::XbstreamMariaDb }
+    }
+
+    fn why_without_source(&self, storage: &Storage) -> Option<String> {
+        self.0.why_without_source(&storage.variables)
+    }
+
+    fn check_limits(&self, open_files: u64) -> Result<(), Refusal> {
+        check_descriptors(open_files)?;
+        limits::ensure_room().map_err(|none| unsupported(Event::RefusedLimit, format!("at the donor, {none}")))
+    }
+
+    fn recipients_own_room(&self) -> u64 {
+        0
+    }
+
+    fn make_ready<'a>(&'a self, _: &'a mut Server, _: &'a Storage) -> Answer<'a, Option<plugin::Facts>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn serve(&self, donor: &Donor, recipient: Admitted) {
+        let Admitted { stream, hello, said, slot, survey } = recipient;
+        in_slot(donor, &hello.pod(), slot, || run(donor, self.0, &stream, &hello, said, &survey));
+    }
+}
+
+/// A tool that runs out of descriptors says that pages are corrupted.
+fn check_descriptors(files: u64) -> Result<(), Refusal> {
+    let too_few = |error: TooFew| unsupported(Event::RefusedLimit, format!("at the donor, {error}"));
+    Descriptors::for_files(files).map(drop).map_err(too_few)
 }
 
 /// Has a clone made, and counts it.
-pub fn in_turn(donor: &Donor, pod: &str, turn: Slot, clone: impl FnOnce() -> Result<Served>) {
+pub fn in_slot(donor: &Donor, pod: &str, slot: Slot, clone: impl FnOnce() -> Result<Served>) {
     let started = Instant::now();
     info!(DonorCloneBegun, recipient = pod, "a clone begins");
     let outcome = clone();
-    drop(turn);
+    drop(slot);
     let seconds = started.elapsed().as_secs_f64();
     match outcome {
         Ok(Served { bytes, sent }) => {
@@ -266,7 +316,7 @@ fn end(
     };
     if let Some(before) = &survey.look {
         let tell = || drop(writer.heartbeat());
-        match listing::inventory(donor, ChosenMethod::Tool(tool), before, heartbeat, tell) {
+        match listing::inventory(donor, &ByTool(tool), before, heartbeat, tell) {
             Ok(inventory) => writer.send_inventory(&inventory)?,
             Err(fault) => {
                 writer.failed(fault.clone())?;

@@ -9,25 +9,84 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clone::donor::admitted::{Admitted, Said, answer};
 use crate::clone::donor::context::Donor;
+use crate::clone::donor::copied_files::Copier;
 use crate::clone::donor::listing;
-use crate::clone::donor::method::ChosenMethod;
-use crate::clone::donor::preflight::Survey;
 use crate::clone::donor::relay;
-use crate::clone::method::backup_tool::donor::{Served, in_turn};
+use crate::clone::donor::survey::{Survey, not_ready, unsupported};
+use crate::clone::method::backup_tool::BackupTool;
+use crate::clone::method::backup_tool::donor::{Served, in_slot};
+use crate::clone::method::{Answer, CloneMethod};
+use crate::model::event::Event;
 use crate::protocol::data::DataWriter;
 use crate::protocol::frame::{self, Kind};
 use crate::protocol::inventory::look::Look;
-use crate::protocol::message::{Copied, Failed, Heartbeat, Hello, PluginOffer};
+use crate::protocol::message::{Copied, Failed, Heartbeat, Hello, PluginOffer, Refusal};
+use crate::server::account::Account;
+use crate::server::inventory::Extent;
+use crate::server::storage::Storage;
+use crate::server::{Server, plugin};
+use crate::settings::Sidecar;
 use crate::settings::WireCompression;
 use crate::sys::deadline::DeadlineReader;
 
 /// A recipient that has begun to say something says all of it in this time.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Lets one admitted recipient copy the server. The turn is given back when this returns.
-pub fn serve(donor: &Donor, recipient: Admitted) {
-    let Admitted { stream, hello, said, turn, survey } = recipient;
-    in_turn(donor, &hello.pod(), turn, || run(donor, &stream, &hello, said, survey));
+/// A clone by MySQL's CLONE plugin.
+pub struct ByPlugin;
+
+impl CloneMethod for ByPlugin {
+    fn tool(&self) -> Option<&BackupTool> {
+        None
+    }
+
+    fn account<'a>(&self, settings: &'a Sidecar) -> &'a Account {
+        &settings.sql
+    }
+
+    fn extent(&self) -> Extent {
+        Extent::InnodbOnly
+    }
+
+    fn copier(&self) -> Copier {
+        Copier::Plugin
+    }
+
+    /// The copy holds the whole server, its source too.
+    fn why_without_source(&self, _: &Storage) -> Option<String> {
+        None
+    }
+
+    /// The donor's server does it, and nothing is started here.
+    fn check_limits(&self, _: u64) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn recipients_own_room(&self) -> u64 {
+        OWN_SERVERS_ROOM
+    }
+
+    fn make_ready<'a>(&'a self, server: &'a mut Server, storage: &'a Storage) -> Answer<'a, Option<plugin::Facts>> {
+        Box::pin(async { ready_plugin(server, storage).await.map(Some) })
+    }
+
+    fn serve(&self, donor: &Donor, recipient: Admitted) {
+        let Admitted { stream, hello, said, slot, survey } = recipient;
+        in_slot(donor, &hello.pod(), slot, || run(donor, &stream, &hello, said, survey));
+    }
+}
+
+/// What the database takes on which a recipient's own server runs, with its log. (69 MB with 9.7)
+const OWN_SERVERS_ROOM: u64 = 128 << 20;
+
+/// Has the plugin ready, where all that the server holds can be copied by it.
+async fn ready_plugin(server: &mut Server, storage: &Storage) -> Result<plugin::Facts, Refusal> {
+    let unknown = |error: anyhow::Error| not_ready(Event::RefusedServer, format!("{error:#}"));
+    if let Some(why) = plugin::why_not(server, storage).await.map_err(unknown)? {
+        return Err(unsupported(Event::RefusedPlugin, why));
+    }
+    plugin::make_ready(server).await.map_err(unknown)?;
+    plugin::facts(server, storage).await.map_err(unknown)
 }
 
 fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, said: Said, mut survey: Survey) -> Result<Served> {
@@ -72,7 +131,7 @@ fn send_inventory(donor: &Donor, stream: &TcpStream, before: &Look, period: Dura
     let mut writer = DataWriter::new(stream);
     // Whether anybody heard it is seen at the end.
     let tell = || drop(writer.heartbeat());
-    match listing::inventory(donor, ChosenMethod::Plugin, before, period, tell) {
+    match listing::inventory(donor, &ByPlugin, before, period, tell) {
         Ok(inventory) => writer.send_inventory(&inventory)?,
         Err(fault) => {
             writer.failed(fault.clone())?;
