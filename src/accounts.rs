@@ -1,8 +1,8 @@
-//! The accounts that the set makes for itself. The primary's sidecar makes them before anybody needs them, and sets a password
-//! anew when its file changes. The replicas get them with the rows.
+//! Keeps the accounts that the set creates for itself. The primary's sidecar creates them before their first use, and
+//! sets a password again when its file changes. The replicas get them with the rows.
 //!
-//! What the server has is found out by trying. An account that is let in with its password, and says that it has its
-//! privileges, is left alone: a restart writes nothing into the binary log.
+//! It checks existing accounts by logging in as each of them. An account that logs in and has its privileges stays as
+//! it is. So a restart leaves the binary log unchanged.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,25 +26,26 @@ use crate::server::{Server, TurnedAway};
 use crate::settings::Sidecar;
 use crate::sys::secret::{Password, Secret};
 
-/// ER_OPTION_PREVENTS_STATEMENT: MariaDB's strict_password_validation takes no hash for a password.
+/// ER_OPTION_PREVENTS_STATEMENT: MariaDB's strict_password_validation refuses a hash as a password.
 const NO_HASHES: u16 = 1290;
 
 /// ER_NOT_VALID_PASSWORD.
 const TOO_WEAK: u16 = 1819;
 
-/// What was seen is looked at again after so long: an account may have been locked, dropped, or expired meanwhile.
+/// Accounts are checked again after this time, since one may have been locked or dropped, or may have expired.
 const SEEN: Duration = Duration::from_secs(60);
 
 /// Between two looks at the passwords.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Why an account is looked at again soon. The pod may be ready meanwhile: replicas could not connect to a primary that waits
-/// for one.
+/// Why an account is checked again soon. The pod may be ready meanwhile: replicas connect only to a ready primary, so
+/// its readiness must not wait for one.
 #[derive(Debug)]
 enum Later {
-    /// MySQL with semi-synchronous replication: a change waits for a replica without end, and nobody is let in meanwhile.
+    /// MySQL with semi-synchronous replication: a change waits for ever for a replica, and blocks every login
+    /// meanwhile.
     NoReplica,
-    /// It was not seen whether the account is as it should be; why.
+    /// Reading the account's state failed; why.
     Unseen(String),
 }
 
@@ -52,24 +53,25 @@ impl fmt::Display for Later {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Later::NoReplica => f.write_str(
-                "replication is semi-synchronous, and no replica is connected that could acknowledge a change: it is made when one is",
+                "replication is semi-synchronous and no replica is connected to acknowledge a change: the change \
+                 follows once one connects",
             ),
-            Later::Unseen(why) => write!(f, "its privileges are not known: {why}"),
+            Later::Unseen(why) => write!(f, "its privileges are unknown: {why}"),
         }
     }
 }
 
 impl std::error::Error for Later {}
 
-/// Keeps them.
+/// Creates the accounts and keeps them at their passwords.
 pub struct Accounts {
     settings: Arc<Sidecar>,
-    /// The passwords that the server was seen to have, by user.
+    /// Passwords that were seen to work, by user.
     seen: BTreeMap<String, Secret>,
-    /// Whether copies are made by the CLONE plugin, which needs an account.
+    /// Whether the CLONE plugin makes the copies. It needs an account.
     has_plugin: bool,
     looked: Option<Instant>,
-    /// When all that was seen was forgotten.
+    /// When `seen` was last emptied.
     forgotten: Instant,
     trouble: Recurring,
 }
@@ -86,19 +88,19 @@ impl Accounts {
         }
     }
 
-    /// At a start of the server, which may be on other data: before the pod is called ready.
+    /// Called at each start of the server, which may be on other data, before the pod is called ready.
     pub async fn begin(&mut self, server: &mut Server) -> Result<()> {
         (self.seen, self.forgotten) = (BTreeMap::new(), Instant::now());
         if let Some(first) = server.dialect.too_old_to_keep_accounts(&server.version)
             && !self.settings.managed.is_empty()
         {
             return Err(Reason::Settings.error(format!(
-                "--manage-accounts needs {first} or later, and this server is {}: create the accounts by hand and take the flag \
-                 away",
+                "--manage-accounts needs {first} or later, and this server is {}: create the accounts by hand and \
+                 remove the flag",
                 server.version
             )));
         }
-        // It takes a moment, and what is installed beside us doesn't change.
+        // The search takes a moment, and the installed tool stays the same.
         let tool = BackupTool::find().ok();
         self.has_plugin = clone_plugin::copies_server(self.settings.peering.method, tool.as_ref(), &server.version);
         self.looked = Some(Instant::now());
@@ -114,8 +116,8 @@ impl Accounts {
         }
     }
 
-    /// Called at each look at the primary's server. That a changed password can't be set takes nothing from those who are
-    /// connected: it is said, once, and tried again.
+    /// Called at each look at the primary's server. Connected clients go on where setting a changed password fails. The
+    /// failure is logged once, and the change is tried again.
     pub async fn tend(&mut self, server: &mut Server) {
         if self.looked.is_some_and(|at| at.elapsed() < PERIOD) {
             return;
@@ -137,13 +139,13 @@ impl Accounts {
         }
     }
 
-    /// One that can't be kept doesn't keep the others from it.
+    /// Continues with the other accounts when one fails.
     async fn keep_all(&mut self, server: &mut Server) -> Result<()> {
         let (mut first, plugin, settings) = (Ok(()), self.plugin_account(), self.settings.clone());
         let is_for_replicas = |managed: &&ManagedAccount| managed.purpose == Purpose::Replication;
         let replication = settings.managed.iter().find(is_for_replicas);
         let mut may_have_replicas: Option<bool> = None;
-        // That one last: as long as it is not there, no replica has ever followed.
+        // The replication account comes last: until it exists, the set has had no replica.
         let others = settings.managed.iter().filter(|managed| !is_for_replicas(managed)).chain(&plugin);
         for managed in others.chain(replication) {
             let (user, password) = (&managed.account.user, managed.account.password.current());
@@ -169,8 +171,8 @@ impl Accounts {
         first
     }
 
-    /// One of an earlier start, under other flags: without a secret its password is no secret. Who may not look for it has
-    /// not made it either.
+    /// Drops the account of an earlier start under other flags. Without a secret its password is public. A sidecar that
+    /// lacks the privilege to look for the account cannot have made it.
     async fn drop_plugin_account(&self, server: &mut Server) {
         let user = &self.settings.plugin_user;
         if !server.dialect.has_clone_plugin() {
@@ -179,27 +181,20 @@ impl Accounts {
         match server.value(&Dialect::knows_user(user)).await {
             Ok(Some(_)) => {}
             Ok(None) => return,
-            Err(error) => return debug!("whether there is an account {user:?} can't be seen: {error:#}"),
+            Err(error) => return debug!("cannot look for the account {user:?}: {error:#}"),
         }
         if server.lacks_acknowledging_replicas().await.unwrap_or(true) {
-            return warn!(
-                AccountNotDropped,
-                "the account {user:?}, which nobody is to use any more, stays for now: {}",
-                Later::NoReplica
-            );
+            return warn!(AccountNotDropped, "the unused account {user:?} stays for now: {}", Later::NoReplica);
         }
         for statement in server.dialect.drop_account(Purpose::Plugin, user) {
             if let Err(error) = server.execute(&statement).await {
-                return warn!(
-                    AccountNotDropped,
-                    "the account {user:?}, which nobody is to use any more, can't be dropped: {error:#}"
-                );
+                return warn!(AccountNotDropped, "cannot drop the unused account {user:?}: {error:#}");
             }
         }
-        info!(AccountDropped, account = user, "the account is gone: no copies are made by the CLONE plugin");
+        info!(AccountDropped, account = user, "account dropped: the CLONE plugin makes no copies");
     }
 
-    /// The account that the CLONE plugin needs; none where nobody is given anything.
+    /// The account that the CLONE plugin needs. Set only where this pod serves recipients.
     fn plugin_account(&self) -> Option<ManagedAccount> {
         let secret = self.settings.peering.secret.as_ref().map(CloneSecret::now);
         if !self.has_plugin || (secret.is_none() && !self.settings.donate_to_anyone) {
@@ -235,7 +230,7 @@ async fn keep(
         Purpose::Root => server.column(server.dialect.hosts_of_root()).await?,
         _ => server.dialect.hosts(*purpose),
     };
-    // With a character of each kind, which a server's rules for passwords may ask for.
+    // One character of each kind, for servers whose password rules ask for them.
     let unknown = Secret::joined(&["Aa1!", Secret::new(auth::nonce()?).reveal()]);
     let statements = server.dialect.keep_account(*purpose, &account.user, &hosts, password, &unknown);
     let unlogged = match server.dialect.log_session(false) {
@@ -244,7 +239,7 @@ async fn keep(
             if !is_new || may_have_replicas {
                 return Err(Later::NoReplica.into());
             }
-            // Each replica that comes has it in its copy.
+            // Later replicas get the account with their copy.
             server.execute(&statement).await?;
             server.dialect.log_session(true)
         }
@@ -264,23 +259,24 @@ async fn keep(
         kept => kept,
     };
     kept.map_err(|error| too_weak_in_words(error, &account.user))?;
-    info!(AccountKept, account = account.user, "the account is there, with the password that it was given");
+    info!(AccountKept, account = account.user, "account created or updated");
     Ok(())
 }
 
-/// Whether a change would wait for a replica that is not there, and nothing could end that. (MariaDB's waits are ended.)
+/// Whether a change would wait for ever for a missing replica. (On MariaDB such a wait can be ended.)
 async fn lacks_acknowledgement(server: &mut Server) -> Result<bool> {
     Ok(server.dialect.log_session(false).is_some() && server.lacks_acknowledging_replicas().await?)
 }
 
-/// The sidecar's own account may not have the privilege to pass on, and most accounts do without.
+/// Tolerates a failure: the sidecar's own account may lack the privilege to pass on, and most accounts can do without
+/// it.
 async fn exempt_if_possible(managed: &ManagedAccount, settings: &Sidecar, server: &mut Server) {
     if let Err(error) = exempt(managed, settings, server).await {
-        debug!("the account {:?} is not exempt from init_connect and max_connections: {error:#}", managed.account.user);
+        debug!("cannot exempt the account {:?} from init_connect and max_connections: {error:#}", managed.account.user);
     }
 }
 
-/// None but an account whose password is a secret: who has the privilege may end other sessions.
+/// The CLONE plugin's account must have a secret as its password, since the privilege allows ending other sessions.
 async fn exempt(managed: &ManagedAccount, settings: &Sidecar, server: &mut Server) -> Result<()> {
     if managed.purpose == Purpose::Plugin && settings.peering.secret.is_none() {
         return Ok(());
@@ -295,7 +291,7 @@ async fn execute_all(server: &mut Server, statements: Vec<Statement>) -> Result<
     Ok(())
 }
 
-/// The account sets its password itself: that needs no privilege, and leaves no password in the binary log.
+/// Lets the account set its own password: that works for every account, and keeps the password out of the binary log.
 async fn keep_strictly(
     managed: &ManagedAccount,
     password: &Secret,
@@ -307,8 +303,8 @@ async fn keep_strictly(
     if *purpose == Purpose::Root {
         return Err(Event::AccountNotKept
             .because(
-                "strict_password_validation lets nobody set root's password by its hash: set it by hand, to what \
-                 --root-password-file has",
+                "strict_password_validation refuses to set root's password by its hash: set it by hand to the content \
+                 of --root-password-file",
             )
             .into());
     }
@@ -321,36 +317,37 @@ async fn keep_strictly(
     let own_host = itself.value("SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', -1)").await;
     itself.close().await;
     set?;
-    let own_host = own_host?.context("the server does not say who we are")?;
-    // The passwords of the others stand in the binary log.
+    let own_host = own_host?.context("the server reports no current user")?;
+    // The other hosts' passwords stand in the binary log.
     for host in dialect.hosts(*purpose).iter().filter(|host| **host != own_host) {
         server.execute_without_replicas(&Dialect::drop_account_at(user, host)).await?;
     }
     execute_all(server, dialect.grants(*purpose, user, &own_host)).await
 }
 
-/// The server's plugins for passwords don't say what they would take.
+/// Adds the remedy, since the server's password plugins leave out what they would accept.
 fn too_weak_in_words(error: anyhow::Error, user: &str) -> anyhow::Error {
     if code_of(&error) != Some(TOO_WEAK) {
         return error;
     }
     let text = format!(
-        "the server's password validation (simple_password_check, validate_password) refuses the password of {user:?} (error \
+        "the server's password validation (simple_password_check, validate_password) refuses the password of {user:?} \
+         (error \
          {TOO_WEAK}): give it a longer one in its Secret, with small and capital letters, digits and other characters"
     );
     Event::AccountNotKept.because(text).into()
 }
 
-/// What an account is found to be.
+/// The state in which an account was found.
 enum Seen {
     AsItShouldBe,
-    /// It is not there, or has another password, has expired, or lacks a privilege.
+    /// It is missing, has another password, has expired, or lacks a privilege.
     ToBeMade,
-    /// It was let in by its password, and nothing more can be seen: init_connect fails for it, in these words.
+    /// Its password works, but init_connect fails with this text, so its privileges stay unknown.
     InitConnectFails(String),
 }
 
-/// Found out by being it. Root may be let in from here only: where there is a socket it is tried there.
+/// Logs in as the account. Root may be allowed from this pod only, so the socket is used where there is one.
 async fn look_at(managed: &ManagedAccount, settings: &Sidecar) -> Result<Seen> {
     let mut account = managed.account.clone();
     if managed.purpose == Purpose::Root {
@@ -362,14 +359,14 @@ async fn look_at(managed: &ManagedAccount, settings: &Sidecar) -> Result<Seen> {
             let created = let_in.column(Dialect::show_own_account()).await;
             let has_all = let_in.dialect.has_privileges(managed.purpose, &grants?);
             let_in.close().await;
-            // Root is also a person's: how long its password lasts is theirs to say.
+            // People use root too, so its expiry is theirs to decide.
             let lasts = managed.purpose == Purpose::Root || created?.iter().any(|text| Dialect::never_expires(text));
             Ok(if has_all && lasts { Seen::AsItShouldBe } else { Seen::ToBeMade })
         }
         Err(error) => match error.downcast_ref::<TurnedAway>().and_then(|away| away.refusal) {
             Some(Refusal::Password | Refusal::Expired) => Ok(Seen::ToBeMade),
             Some(Refusal::InitConnect) => Ok(Seen::InitConnectFails(format!("{error:#}"))),
-            // No statement of ours would mend that.
+            // SQL from the sidecar cannot mend that.
             Some(Refusal::Limit | Refusal::Locked) => Err(Later::Unseen(format!("{error:#}")).into()),
             _ => Err(error),
         },

@@ -1,6 +1,6 @@
-//! `mysqlset` runs MySQL and MariaDB replicas in a Kubernetes StatefulSet. It gives each pod its configuration, fills a new
-//! pod's volume with a clone of another pod's data, starts replication from where the clone ends, and serves clones to the
-//! next pod. It makes no call to the Kubernetes API.
+//! `mysqlset` runs MySQL and MariaDB replicas in a Kubernetes StatefulSet. It gives each pod its configuration. It
+//! fills a new pod's volume with a clone of another pod's data, and starts replication from where the clone ends. Then
+//! it serves clones to the next pod. It makes no call to the Kubernetes API.
 //!
 //! | folder | what it decides |
 //! |---|---|
@@ -13,13 +13,13 @@
 //! | [`settings`] | what the operator decided, checked: one plain struct for each command |
 //! | [`observe`] | status, readiness, metrics, progress |
 //! | [`datadir`] | the states of a data directory, drawn; the journal; publishing |
-//! | [`server`] | SQL to the pod's server in each dialect; its option files; a private server on data that nobody else uses |
-//! | [`protocol`] | what donor and recipient say to each other, drawn, byte by byte |
+//! | [`server`] | SQL to the pod's server in each dialect; its option files; a private scratch server |
+//! | [`protocol`] | the messages between donor and recipient, drawn, byte by byte |
 //! | [`unpack`] | backup streams (xbstream, tar) into files |
 //! | [`sys`] | children, durable files, directories held open, limits, signals, sockets |
 //! | [`model`] | ordinals, set identity, positions, events, exit codes: plain data |
 //!
-//! Imports point down this table, never up. `tests/structure.rs` holds the arrows.
+//! Imports point down this table only. `tests/structure.rs` holds the arrows.
 
 pub mod accounts;
 pub mod cli;

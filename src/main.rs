@@ -1,4 +1,5 @@
-//! `mysqlset`: parse, log, run, and map the outcome to an exit code. See the crate's documentation for the parts.
+//! The program: parses the arguments, starts the log, runs the subcommand and maps its outcome to an exit code. The
+//! crate's documentation lists the parts.
 
 use std::process::ExitCode;
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     let has_names = name_service::use_built_in();
     let cli = Cli::parse();
     let termination_log = cli.process.termination_log.clone();
-    // They run in a container beside its own program.
+    // Probes and drain run inside another program's container.
     let is_visitor = matches!(cli.command, Command::Probe(_) | Command::Drain(_));
     let started = logging::start(&cli.process.log, cli.process.log_format);
     if !has_names {
@@ -26,12 +27,12 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Terminated) => ExitCode::from(exit::TERMINATED),
         Ok(Outcome::No(why)) => {
-            // Kubernetes shows what a probe or a hook prints.
+            // Kubernetes shows the output of a probe or a hook.
             println!("{why}");
             ExitCode::from(exit::NO)
         }
         Err(error) => {
-            // The message is the container's own.
+            // A termination message belongs to the container's own program.
             ending::tell(&error, (!is_visitor).then_some(termination_log.as_path()));
             ExitCode::from(exit::code_of(&error))
         }

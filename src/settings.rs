@@ -19,7 +19,7 @@ pub use choices::{Method, OnBrokenReplica, OnHalfMade, OnLostPrimary, Rehearse, 
 #[derive(Clone, Debug)]
 pub struct Peering {
     pub secret: Option<CloneSecret>,
-    /// Silence after which a peer counts as gone.
+    /// A peer counts as gone after this long a silence.
     pub stall_timeout: Duration,
     pub wire_compression: WireCompression,
     pub method: Method,
@@ -32,7 +32,7 @@ pub struct InitConfig {
     pub server_id: ServerId,
     pub config_map: PathBuf,
     pub conf_dir: PathBuf,
-    /// Where this program is put too.
+    /// A second place for this program's file.
     pub install: Option<PathBuf>,
 }
 
@@ -41,7 +41,7 @@ pub struct InitConfig {
 pub struct CloneSettings {
     pub member: Member,
     pub data_dir: PathBuf,
-    /// Donors in the order in which they are tried; none on ordinal 0, unless the user names some.
+    /// Donors in the order in which they are tried. Ordinal 0 has some only where the user names them.
     pub donors: Vec<HostPort>,
     /// The primary's sidecar.
     pub primary: HostPort,
@@ -54,16 +54,16 @@ pub struct CloneSettings {
     pub on_half_made: OnHalfMade,
     pub on_lost_primary: OnLostPrimary,
     pub on_broken_replica: OnBrokenReplica,
-    /// Whether the set's first start is behind it.
+    /// Whether the set has completed its first start.
     pub set_has_data: bool,
-    /// Where the server's configuration files lie.
+    /// The directory of the server's configuration files.
     pub server_config: PathBuf,
     pub rehearsal: Rehearse,
-    /// Whether the backup tool reaches the keys of encrypted data.
+    /// Whether the backup tool can reach the keys of encrypted data.
     pub keyring: bool,
-    /// Whether a stream is taken about which its donor says nothing.
+    /// Whether to accept a legacy stream, which carries no proof of its end.
     pub take_unproven_stream: bool,
-    /// Bytes of memory for prepare, where the user says so.
+    /// Bytes of memory for prepare, where the user sets them.
     pub prepare_memory: Option<u64>,
     pub writing: Writing,
 }
@@ -77,35 +77,35 @@ pub struct Sidecar {
     pub clone_listen: SocketAddr,
     pub http_listen: SocketAddr,
     pub donate_to_anyone: bool,
-    /// Whether who says nothing gets a bare stream.
+    /// Whether a legacy recipient gets a legacy stream.
     pub donate_unproven_stream: bool,
-    /// Whether a primary is followed that can't say whose data it has.
+    /// Whether to follow a primary that cannot name its set.
     pub follow_unproven_primary: bool,
-    /// Whether a new database has a mark when it is whole.
+    /// Whether a first start leaves a mark once the new database is whole.
     pub first_start_mark: bool,
-    /// Where Kubernetes picks up a container's last words.
+    /// The file from which Kubernetes reads a container's termination message.
     pub termination_log: PathBuf,
-    /// Where `init-config` has left the server id.
+    /// The directory into which `init-config` has written the server id.
     pub server_config: PathBuf,
     /// The server in this pod.
     pub server: HostPort,
     /// The server that replicas replicate from.
     pub source: HostPort,
-    /// The sidecar beside the source; `None` where the source isn't the set's own pod 0.
+    /// The sidecar beside the source. `None` where the source is another server than the set's own pod 0.
     pub primary: Option<HostPort>,
     pub sql: Account,
     pub backup: Account,
     pub replication: Account,
-    /// The account that copies by MySQL's CLONE plugin come as.
+    /// The account with which recipients copy through MySQL's CLONE plugin.
     pub plugin_user: String,
-    /// The accounts that the primary's sidecar makes, and keeps at their passwords.
+    /// The accounts that the primary's sidecar creates, and whose passwords it keeps current.
     pub managed: Vec<ManagedAccount>,
     pub max_donor_lag: Duration,
-    /// How long a replica whose source refuses its account stays ready.
+    /// How long a replica stays ready while its source refuses its account.
     pub max_refusal: Duration,
-    /// How long a replica stays ready whose receiver waits for the primary's word.
+    /// How long a replica stays ready while its receiver waits until the primary reports its set.
     pub max_held_back: Duration,
-    /// What a recipient must take in a second while others wait.
+    /// Bytes a second that a recipient must take while others wait.
     pub least_rate: u64,
     pub lock_wait: Duration,
     /// Threads of the backup tool.
@@ -120,18 +120,18 @@ pub struct Sidecar {
 #[derive(Debug)]
 pub struct Probe {
     pub question: Question,
-    /// Time without an answer that counts as a no.
+    /// A missing answer counts as a no after this long.
     pub timeout: Duration,
-    /// Time for which it is asked again whether what has not come up yet has.
+    /// How long the probe repeats the question while the server or sidecar is still coming up.
     pub while_starting: Duration,
 }
 
-/// What a probe asks, and whom.
+/// The question of a probe, and the address it goes to.
 #[derive(Debug)]
 pub enum Question {
     /// Whether the server answers.
     Alive { server: HostPort, account: Account },
-    /// Whether the sidecar calls this pod ready, and the lag is no more than that.
+    /// Whether the sidecar reports this pod ready, with at most this lag.
     Ready { sidecar: SocketAddr, max_lag: Option<Duration> },
 }
 

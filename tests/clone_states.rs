@@ -167,13 +167,13 @@ fn a_copy_that_was_removed_while_it_was_published_is_no_copy() {
         let volume = Volume::with(&[&kept[..], staged].concat());
         let ended = volume.clone("mysql-1", &[]);
         assert_eq!(ended.code, Some(20), "{}", ended.log);
-        assert!(ended.log.has_with(Event::CopyPartGone, "ibdata1 is gone"), "{}", ended.log);
+        assert!(ended.log.has_with(Event::CopyPartGone, "ibdata1 has disappeared"), "{}", ended.log);
         assert_eq!(volume.names(&volume.data_dir()), ["lost+found"]);
     }
     let volume = Volume::with(&[&kept[..], &[("mysql/user", "x")]].concat());
     let ended = volume.clone("mysql-1", &[]);
     assert_eq!(ended.code, Some(30), "{}", ended.log);
-    assert!(ended.log.has_with(Event::ExitHalfMade, "ibdata1 is gone"), "{}", ended.log);
+    assert!(ended.log.has_with(Event::ExitHalfMade, "ibdata1 has disappeared"), "{}", ended.log);
     // Beside: half of it, and none.
     for staged in ["data/mysql", ""] {
         let volume = Volume::with(&[]);

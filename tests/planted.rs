@@ -288,7 +288,7 @@ const CASES: &[Case] = &[
             lchown(place.data_dir(), Some(USER), Some(USER)).unwrap();
         },
         51,
-        "is a symbolic link that user 999 has made",
+        "is a symbolic link of user 999",
     ),
     case(
         "a fifo at the log of a database that mysqlset did not make",

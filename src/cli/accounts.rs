@@ -10,7 +10,7 @@ use crate::model::exit::Reason;
 use crate::server::account::{Account, ManagedAccount, Purpose};
 use crate::sys::secret::Password;
 
-/// The account that the servers' images make.
+/// The account that the servers' images create.
 const ROOT: &str = "root";
 
 /// The accounts that the set makes for itself.
@@ -35,7 +35,7 @@ pub struct ManagedArgs {
 }
 
 impl ManagedArgs {
-    /// Accounts that can be told from root, each with a password.
+    /// The accounts to create. Each has a password and a user other than root.
     pub fn accounts(self, backup: &Account, replication: &Account, sql: &Account) -> Result<Vec<ManagedAccount>> {
         if !self.manage_accounts {
             return Ok(Vec::new());
@@ -43,7 +43,7 @@ impl ManagedArgs {
         let own = |account: &Account, purpose, flag: &str| {
             if account.user == ROOT || account.password.current().is_empty() {
                 return Err(Reason::Settings.error(format!(
-                    "--manage-accounts makes an account of its own for {flag}: name it with --{flag}-user, and give it a \
+                    "--manage-accounts creates a separate account for {flag}: name it with --{flag}-user, and give it a \
                      password with --{flag}-password-file"
                 )));
             }
@@ -64,11 +64,11 @@ impl ManagedArgs {
             if accounts[..number].iter().any(|earlier| &earlier.account.user == user) {
                 return Err(Reason::Settings.error(format!("--manage-accounts: {user:?} is named for two purposes")));
             }
-            // Nobody could get in any more whose password was changed while nobody was there to change it.
+            // Without the socket, a password changed during the sidecar's absence would lock the sidecar out.
             if &sql.user == user && sql.socket.is_none() {
                 return Err(Reason::Settings.error(format!(
-                    "--manage-accounts changes the password of {user:?}, which the sidecar itself uses: let it in through the \
-                     server's socket (--server-socket), as another account"
+                    "--manage-accounts changes the password of {user:?}, which the sidecar itself uses: have the sidecar \
+                     connect through the server's socket (--server-socket), as another account"
                 )));
             }
         }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn managed_accounts_are_each_their_own_and_none_is_the_sidecars() {
+    fn managed_accounts_are_distinct_from_each_other_and_from_the_sidecars() {
         let account = |user: &str, socket: Option<&str>| Account {
             user: user.into(),
             password: Password::fixed("geheim"),

@@ -18,7 +18,7 @@ use crate::model::ordinal::Ordinal;
 use crate::settings::{self, OnBrokenReplica, OnHalfMade, OnLostPrimary, Rehearse};
 use crate::unpack::Writing;
 
-/// Prepare with less is refused by the tools.
+/// The tools refuse to prepare with less.
 const LEAST_MEMORY: u64 = 1 << 20;
 
 #[derive(Args, Debug)]

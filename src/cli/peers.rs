@@ -46,12 +46,11 @@ impl PeerArgs {
     }
 }
 
-/// Who has a secret has others prove themselves; with one of these flags somebody need not.
+/// With a clone secret every peer must prove itself. These flags exempt peers from that.
 pub fn no_secret_beside(peering: &Peering, is_set: bool, flag: &str) -> Result<()> {
     match &peering.secret {
         Some(_) if is_set => Err(Reason::Settings.error(format!(
-            "{flag} is for peers that can prove nothing, and a clone secret is set, which every peer has to know: keep \
-             one of the two"
+            "{flag} exempts peers from the clone secret, but a clone secret is set: remove the flag or the secret"
         ))),
         _ => Ok(()),
     }
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_unproven_and_a_secret_exclude_each_other() {
+    fn a_clone_secret_excludes_flags_for_unproven_peers() {
         let peering = |secret: Option<&str>| Peering {
             secret: secret.map(CloneSecret::fixed),
             stall_timeout: Duration::from_secs(30),

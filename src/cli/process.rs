@@ -40,7 +40,7 @@ impl ProcessArgs {
         match &self.hostname {
             Some(name) => Member::from_hostname(name),
             None => {
-                let name = hostname::get().context("asking the machine for its hostname")?;
+                let name = hostname::get().context("reading the hostname")?;
                 Member::from_hostname(&name.to_string_lossy())
             }
         }

@@ -19,7 +19,7 @@ use crate::model::host::{HostPort, host};
 use crate::model::ordinal::Ordinal;
 use crate::settings;
 
-/// Slower than this nothing is ever done.
+/// A slower rate would never finish a clone.
 const LEAST_RATE: u64 = 1 << 10;
 
 #[derive(Args, Debug)]
@@ -190,7 +190,7 @@ impl SidecarArgs {
     }
 }
 
-/// Whom a limit of ours holds back is not slow.
+/// Keeps the least rate at or below half of our own rate limit, so that a limited recipient does not count as slow.
 fn least_rate(text: &str, limit: Option<u64>) -> Result<u64> {
     let least = bytes::parse("--least-rate", Some(text), 0)?.unwrap_or(0);
     Ok(limit.map_or(least, |limit| least.min(limit / 2)))

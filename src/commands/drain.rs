@@ -1,8 +1,8 @@
-//! `mysqlset drain`: keeps a server from being stopped while a clone of it is made.
+//! `mysqlset drain`: delays a server's stop until the running clone of it has ended.
 //!
-//! When a pod is deleted, its server and its sidecar are told to stop at the same moment; the sidecar lets a running clone
-//! finish, which is of no use once the server is gone. As the server's preStop hook this waits for it, and has the sidecar
-//! begin no other: it may not have been told to stop yet.
+//! When a pod is deleted, its server and its sidecar are told to stop at the same moment. The sidecar lets a running
+//! clone finish, but the clone needs its server. As the server's preStop hook, drain waits for that clone. It also
+//! keeps the sidecar from starting another one, since the sidecar may get its signal later.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ use crate::settings::Drain;
 /// Between two questions.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// So often in a row nobody listened: the sidecar has ended, and its clone with it.
+/// After this many refused connections in a row, the sidecar has ended, and its clone with it.
 const ENOUGH: u32 = 2;
 
-/// The sidecar answers at once; one that does not may serve a clone all the same.
+/// The sidecar answers at once; a silent one may still be serving a clone.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs the command.
@@ -44,7 +44,7 @@ pub async fn run(settings: &Drain) -> Result<Outcome> {
     })
 }
 
-/// Where the sidecar can't be told to begin no clone, by whatever user or way, it says at least whether it serves one.
+/// Asks the sidecar to hold clones back. If that fails for any reason, asks at least whether it serves one.
 async fn ask(sidecar: SocketAddr) -> Result<Value> {
     match sidecar_client::hold(sidecar).await {
         Err(_) => sidecar_client::status(sidecar).await,

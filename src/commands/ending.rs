@@ -1,4 +1,4 @@
-//! The end of a command that failed: the last log line, and the termination message that `kubectl describe pod` shows.
+//! Ends a failed command: writes the last log line, and the termination message that `kubectl describe pod` shows.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::model::exit::{Reason, reason_of};
 use crate::sys::held;
 use crate::sys::termination_log;
 
-/// Logs the error that ends the process, and leaves it in the termination message, where there is one.
+/// Logs the error that ends the process, and writes it to the termination message, where there is one.
 pub fn tell(error: &anyhow::Error, termination_file: Option<&Path>) {
     let event = reason_of(error).map_or(Event::ExitUnexpected, Reason::event);
     error!(= event, "{error:#}");

@@ -1,7 +1,7 @@
 //! `mysqlset init-config`: gives the server its id and its role's configuration.
 //!
-//! Everything is read and checked before anything is written, the new files are complete under other names before
-//! the first of them is seen, and the other role's file, which an earlier life of the volume may have left, goes.
+//! It reads and checks everything before it writes. The new files are complete under temporary names before the first
+//! one appears. The other role's file, which an earlier life of the volume may have left, is removed.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::sys::durable::{self, Pending};
 const PRIMARY_FILES: [&str; 2] = ["primary.cnf", "master.cnf"];
 const REPLICA_FILES: [&str; 3] = ["replica.cnf", "secondary.cnf", "slave.cnf"];
 
-/// The server runs as another user than `init-config` may do, and refuses files that all may write.
+/// The server may run as another user than `init-config`, and refuses world-writable files.
 const FILE_MODE: u32 = 0o644;
 
 /// Runs the command.
@@ -51,20 +51,21 @@ pub fn run(settings: &InitConfig) -> Result<()> {
     Ok(())
 }
 
-/// The server takes the last word of its files. Two pods with one server id end each other's replication in turns.
+/// Refuses a later file that overrides the id, since the server takes the last value. Two pods with one server id end
+/// each other's replication in turns.
 fn refuse_another_server_id(settings: &InitConfig, role_file: &str) -> Result<()> {
     let own = u64::from(settings.server_id.number());
     let files = files_of_server(settings, role_file)?;
     let other = server_id::overruled_by(&files, own).map_err(|error| Reason::ConfigMap.because(error))?;
     let Some(other) = other else { return Ok(()) };
     Err(Reason::ConfigMap.error(format!(
-        "{} sets server_id to {:?}, and the server reads it after {SERVER_ID_FILE}, which gives {} its own, {own}: two \
-         servers of a set with one id end each other's replication; remove the line from {}",
+        "{} sets server_id to {:?}, and the server reads it after {SERVER_ID_FILE}, which gives {} its own, {own}: \
+         with one id, two servers of a set end each other's replication; remove the line from {}",
         other.file, other.value, settings.member, other.file
     )))
 }
 
-/// What the server will read in its directory, in its order.
+/// The option files that the server will read in its directory, in order.
 fn files_of_server(settings: &InitConfig, role_file: &str) -> Result<Vec<PathBuf>> {
     let stale = stale_files(&settings.conf_dir, role_file);
     let entries = std::fs::read_dir(&settings.conf_dir).map_err(|error| cannot_write(&settings.conf_dir, error))?;
@@ -83,7 +84,7 @@ fn files_of_server(settings: &InitConfig, role_file: &str) -> Result<Vec<PathBuf
     Ok(files)
 }
 
-/// The one file that the config map holds for a role.
+/// The one file in the config map for a role.
 struct RoleFile {
     name: &'static str,
     content: Vec<u8>,
@@ -129,15 +130,15 @@ fn names_for(role: Role) -> &'static [&'static str] {
     }
 }
 
-/// A replica whose own file leaves the event scheduler open has none: MySQL's is on by default since 8.0, and where the
-/// image has no server program beside its backup tool, `clone` can't disable the events that came with a copy.
+/// Turns the event scheduler off on a replica whose own file leaves it open. MySQL's is on by default since 8.0. An
+/// image with a backup tool but no server program gives `clone` no way to disable copied events.
 fn server_id_file(server_id: ServerId, runs_events: bool) -> Vec<u8> {
     let events = if runs_events { "" } else { "event_scheduler=OFF\n" };
     format!("# Written by mysqlset init-config at every start of the pod.\n[mysqld]\nserver-id={server_id}\n{events}")
         .into_bytes()
 }
 
-/// Whether a configuration file sets the event scheduler, in any of the forms that servers take.
+/// Whether a configuration file sets the event scheduler, in any of the forms that servers accept.
 fn says_of_events(file: &str) -> bool {
     let names =
         file.lines().map(|line| line.split(['=', '#', ';']).next().unwrap_or_default().trim().replace('-', "_"));
@@ -162,7 +163,7 @@ fn publish(conf_dir: &Path, role_file: &str, files: [Pending; 2]) -> std::io::Re
     durable::sync_directory(conf_dir)
 }
 
-/// Every role file but the current one, under whichever name an earlier start may have copied it.
+/// Every role file but the current one, under any name that an earlier start may have used.
 fn stale_files(conf_dir: &Path, current: &str) -> Vec<PathBuf> {
     let names = PRIMARY_FILES.iter().chain(&REPLICA_FILES);
     names.filter(|name| **name != current).map(|name| conf_dir.join(name)).collect()
@@ -177,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_sets_the_event_scheduler_is_known_in_every_form() {
+    fn every_form_of_the_event_scheduler_setting_is_recognised() {
         for file in [
             "[mysqld]\nevent_scheduler = ON\n",
             "[mysqld]\nevent-scheduler=OFF",

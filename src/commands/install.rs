@@ -1,4 +1,4 @@
-//! `mysqlset install`: puts this program into a volume from which the containers of unchanged images run it.
+//! `mysqlset install`: copies this program into a volume, from which the containers of unchanged images run it.
 
 use std::path::Path;
 
@@ -8,21 +8,21 @@ use crate::model::event::info;
 use crate::model::exit::Reason;
 use crate::sys::durable;
 
-/// The program as the kernel has it, by whatever name it was started.
+/// The running program in the kernel's view, under any name.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
 const NAME: &str = "mysqlset";
 
-/// Run by other users, changed by none but its owner.
+/// All users may run it, and only its owner may change it.
 const MODE: u32 = 0o755;
 
-/// Runs the command. An older version gives way at once, also while it runs.
+/// Runs the command. Replaces an older version at once, even while that runs.
 pub fn run(directory: &Path) -> Result<()> {
     let program = std::fs::read(OWN_PROGRAM).with_context(|| format!("reading {OWN_PROGRAM}"))?;
     let target = directory.join(NAME);
     durable::replace(&target, &program, MODE).map_err(|error| {
         Reason::InstallTarget.error(format!(
-            "cannot copy mysqlset to {}: {error}; mount a volume there, one that this container's user may write to",
+            "cannot copy mysqlset to {}: {error}; mount a volume there that this container's user may write to",
             directory.display()
         ))
     })?;

@@ -1,4 +1,4 @@
-//! `mysqlset link`: prints a link to all that the sidecar knows, for who looks at it through `kubectl port-forward`.
+//! `mysqlset link`: prints a link to the sidecar's full status, for use through `kubectl port-forward`.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! One file for each subcommand, its body the steps of its story.
+//! The subcommands: one file for each, its body the steps of its story.
 
 mod clone;
 mod drain;

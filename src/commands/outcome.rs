@@ -1,11 +1,11 @@
 //! How a command ended that did not fail.
 
-/// How a command ended that did not fail.
+/// The outcome of a command that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did what it is for.
+    /// The command did its work.
     Done,
-    /// It was told to stop before.
+    /// The command was told to stop before its end.
     Terminated,
     /// The answer is no, and why.
     No(String),

@@ -1,4 +1,4 @@
-//! `mysqlset probe`: what `mysql -e 'SELECT 1'` is for in the tutorial, without a client in the image.
+//! `mysqlset probe`: the counterpart of the tutorial's `mysql -e 'SELECT 1'`, for images that lack a client.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::server::account::Account;
 use crate::server::{Server, ServerError, TurnedAway};
 use crate::settings::{Probe, Question};
 
-/// Between two questions while there is something to come up.
+/// Between two questions while the server or sidecar is starting.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Runs the command.
@@ -42,8 +42,8 @@ async fn answer(settings: &Probe) -> Result<()> {
     answer.unwrap_or_else(|_| bail!("no answer in {} seconds", settings.timeout.as_secs()))
 }
 
-/// A server that is away may be coming up. A sidecar says itself whether its pod was ready before; one that nobody listens
-/// for has not begun. One that hangs has.
+/// An absent server may be starting. A sidecar itself reports whether its pod was ready before; a refused connection
+/// means that it is still to start. A hanging sidecar has started.
 fn may_be_starting(question: &Question, why: &anyhow::Error) -> bool {
     match question {
         Question::Alive { .. } => true,
@@ -55,7 +55,8 @@ fn may_be_starting(question: &Question, why: &anyhow::Error) -> bool {
     }
 }
 
-/// A server that answers lives, whatever it says: for a wrong password, for too many connections, or to our first question.
+/// Counts a server as alive if it answers at all, even with an error: a wrong password, too many connections, or a
+/// failed first query.
 async fn is_alive(server: &HostPort, account: &Account) -> Result<()> {
     match Server::connect(server, account).await {
         Ok(server) => server.close().await,
@@ -74,7 +75,7 @@ async fn is_ready(sidecar: SocketAddr, max_lag: Option<Duration>) -> Result<()> 
     check_lag(&sidecar_client::status(sidecar).await?, max_lag)
 }
 
-/// A primary has none.
+/// A primary passes always.
 fn check_lag(status: &Value, max_lag: Duration) -> Result<()> {
     if status["role"] == "primary" {
         return Ok(());
@@ -82,7 +83,7 @@ fn check_lag(status: &Value, max_lag: Duration) -> Result<()> {
     match status["replication"]["lag_seconds"].as_u64() {
         Some(lag) if lag <= max_lag.as_secs() => Ok(()),
         Some(lag) => bail!("not ready: replication is {lag} seconds behind, more than {}", max_lag.as_secs()),
-        None => bail!("not ready: the server does not say how far replication is behind"),
+        None => bail!("not ready: the server does not report its replication lag"),
     }
 }
 

@@ -14,9 +14,8 @@ use crate::sys::limits;
 use crate::sys::pid1;
 use crate::sys::stop;
 
-/// Runs `work` on a thread of its own until it is done or the process is told to stop. A container's first process
-/// has to ask for SIGTERM: unasked, the kernel keeps it from it, and each deletion of the pod takes its whole grace
-/// period.
+/// Runs `work` on its own thread until it is done or the process is told to stop. A container's first process must ask
+/// for SIGTERM: otherwise the kernel withholds the signal, and each deletion of the pod takes its whole grace period.
 pub fn until_terminated(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Outcome> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
@@ -28,7 +27,7 @@ pub fn until_terminated(work: impl FnOnce() -> Result<()> + Send + 'static) -> R
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        info!(Stopped, "told to stop; the next start goes on from here");
+        info!(Stopped, "told to stop; the next start continues from here");
         stop::end_all().await;
         Ok(Outcome::Terminated)
     });
@@ -36,13 +35,13 @@ pub fn until_terminated(work: impl FnOnce() -> Result<()> + Send + 'static) -> R
     outcome
 }
 
-/// Unlike the runtime, this tells where no thread can be had.
+/// Unlike the runtime, this reports a failure to start a thread.
 fn on_thread(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Receiver<Result<()>>> {
     let (done, is_done) = channel();
     let runtime = Handle::current();
     let run = move || {
         let _runtime = runtime.enter();
-        // Nobody waits where the process was told to stop.
+        // After a signal to stop, the receiver is gone.
         let _ = done.send(work());
     };
     Builder::new()
@@ -53,16 +52,16 @@ fn on_thread(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Recei
     Ok(is_done)
 }
 
-/// Raises what limits of this process may be raised. A file that grows too large is an error of its own then: without a handler
-/// its signal ends the process, without a word. Children have their own way with it.
+/// Raises the soft limits of this process. Also installs a handler for SIGXFSZ, so that an oversized file becomes an
+/// ordinary error instead of a silent end of the process. Children handle it in their own way.
 pub fn bear_limits() -> Result<()> {
     limits::raise_soft_limits();
-    // Dropped, it leaves the handler where it is.
+    // Dropping it leaves the handler installed.
     signal(SignalKind::from_raw(libc::SIGXFSZ)).map(drop).context("waiting for SIGXFSZ")
 }
 
-/// One thread for the control plane; clones and other work that blocks get threads of their own, for as long as they
-/// need them.
+/// One thread for the control plane. Clones and other blocking work get their own threads for as long as they need
+/// them.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

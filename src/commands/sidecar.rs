@@ -1,8 +1,8 @@
-//! `mysqlset sidecar`: keeps the server beside it in its place in the set, and serves clones, health and metrics
-//! until it is told to stop.
+//! `mysqlset sidecar`: keeps the server beside it in its place in the set. It serves clones, health and metrics until
+//! it is told to stop.
 //!
-//! A sidecar that ends takes its whole pod out of the Services. So once the ports are bound nothing but SIGTERM or
-//! SIGINT ends it; a part that fails is started again.
+//! A sidecar that ends takes its whole pod out of the Services. So once the ports are bound, only SIGTERM or SIGINT
+//! ends it. A part that fails is started again.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -28,10 +28,10 @@ use crate::sys::heap;
 use crate::sys::pid1;
 use crate::sys::scratch;
 
-/// Before the way of this pod's own containers is tried for again.
+/// Wait before the socket for this pod's own containers is tried again.
 const DOOR_PAUSE: Duration = Duration::from_secs(2);
 
-/// Before a part that failed is started again.
+/// Wait before a failed part is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the command.
@@ -68,13 +68,19 @@ async fn live(settings: Arc<Sidecar>) -> Result<Outcome> {
         let (settings, status) = (settings.clone(), status.clone());
         move || replication::keep(settings.clone(), status.clone())
     });
-    info!(SidecarStarted, pod = %settings.member, role = %settings.member.role(), http = %settings.http_listen, "the sidecar is up");
+    info!(
+        SidecarStarted,
+        pod = %settings.member,
+        role = %settings.member.role(),
+        http = %settings.http_listen,
+        "the sidecar has started"
+    );
     donor::serve(Donor::new(settings, status, metrics, scratch), clones, stop.wait()).await;
-    info!(SidecarStopped, "the sidecar ends");
+    info!(SidecarStopped, "the sidecar stops");
     Ok(Outcome::Done)
 }
 
-/// Runs a part for ever: one that panics is started again.
+/// Runs a part for ever, and restarts it after a panic.
 fn supervise<F>(name: &'static str, part: impl Fn() -> F + Send + 'static)
 where
     F: Future + Send + 'static,
@@ -90,17 +96,21 @@ where
     });
 }
 
-/// Probes and hooks of this pod come by it. Without it they fall back on the port, where they learn less.
+/// Opens the socket for probes and hooks of this pod. Without it they use the port, where they learn less.
 fn open_door(settings: &Sidecar, door: &OnceLock<Arc<Door>>) {
     match Door::open(settings.http_listen.port(), &settings.data_dir) {
         Ok(open) => drop(door.set(Arc::new(open))),
         Err(error) => {
-            warn!(OwnPodShutOut, %error, "this pod's own containers cannot be told from strangers: drain does not hold clones back");
+            warn!(
+                OwnPodShutOut,
+                %error,
+                "cannot tell this pod's own containers from strangers: drain cannot hold clones back"
+            );
         }
     }
 }
 
-/// Another process may have its name, of an earlier sidecar or of a stranger in the pod: it is tried for as long as that lasts.
+/// Retries for as long as another process holds the socket's name: an earlier sidecar, or a stranger in the pod.
 async fn serve_own_pod(settings: Arc<Sidecar>, door: Arc<OnceLock<Arc<Door>>>, pages: Arc<Pages>) -> Infallible {
     loop {
         if let Some(door) = door.get() {
@@ -109,7 +119,7 @@ async fn serve_own_pod(settings: Arc<Sidecar>, door: Arc<OnceLock<Arc<Door>>>, p
         tokio::time::sleep(DOOR_PAUSE).await;
         if let Ok(open) = Door::open(settings.http_listen.port(), &settings.data_dir) {
             let _ = door.set(Arc::new(open));
-            info!(OwnPodReached, "this pod's own containers have their way to the sidecar");
+            info!(OwnPodReached, "this pod's own containers can reach the sidecar");
         }
     }
 }
@@ -142,7 +152,7 @@ impl Stop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => info!(SidecarHup, "SIGHUP: there is nothing to read anew"),
+                _ = self.hang_up.recv() => info!(SidecarHup, "ignoring SIGHUP: there is nothing to reload"),
             }
         }
     }

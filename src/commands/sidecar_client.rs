@@ -1,4 +1,4 @@
-//! Asks the sidecar beside us.
+//! The client for the sidecar in this pod.
 
 use std::net::SocketAddr;
 
@@ -15,23 +15,23 @@ use tokio::net::TcpStream;
 
 use crate::observe::own_pod;
 
-/// More than the sidecar has to say, in bytes.
+/// More than the sidecar ever sends, in bytes.
 const ANSWER_LIMIT: usize = 1 << 20;
 
-/// All that it knows.
+/// The sidecar's full status.
 pub async fn status(sidecar: SocketAddr) -> Result<Value> {
     let (_, answer) = get(sidecar, "/status").await?;
-    serde_json::from_slice(&answer).context("what the sidecar says is no JSON")
+    serde_json::from_slice(&answer).context("the sidecar's answer is not JSON")
 }
 
-/// The same, and has it begin no clone for some seconds.
+/// The same, and asks it to begin no clone for some seconds.
 pub async fn hold(sidecar: SocketAddr) -> Result<Value> {
     let (status, answer) = ask(Method::POST, sidecar, "/hold").await?;
     ensure!(status == StatusCode::OK, "{}", String::from_utf8_lossy(&answer).trim());
-    serde_json::from_slice(&answer).context("what the sidecar says is no JSON")
+    serde_json::from_slice(&answer).context("the sidecar's answer is not JSON")
 }
 
-/// What stands behind `?token=` in a link to all that it knows.
+/// The `?token=` value of a link to the full status.
 pub async fn token(sidecar: SocketAddr) -> Result<String> {
     let (status, answer) = ask(Method::POST, sidecar, "/link").await?;
     let answer = String::from_utf8_lossy(&answer).trim().to_owned();
@@ -39,12 +39,12 @@ pub async fn token(sidecar: SocketAddr) -> Result<String> {
     Ok(answer)
 }
 
-/// One page.
+/// Gets one page.
 pub async fn get(address: SocketAddr, path: &str) -> Result<(StatusCode, Bytes)> {
     ask(Method::GET, address, path).await
 }
 
-/// By the way that this pod's containers have; an address that is not this pod's own is asked over the network.
+/// Uses the socket of this pod's containers. An address outside this pod is asked over the network.
 async fn ask(method: Method, address: SocketAddr, path: &str) -> Result<(StatusCode, Bytes)> {
     let asking = || format!("asking the sidecar at {address}");
     if !address.ip().to_canonical().is_loopback() {
@@ -55,7 +55,7 @@ async fn ask(method: Method, address: SocketAddr, path: &str) -> Result<(StatusC
         Ok(stream) => converse(stream, method.clone(), address, path).await,
         Err(error) => Err(error.into()),
     };
-    // The sidecar may have been shut out there, or we are; what everyone may know is still to be had.
+    // The socket may be blocked on either side; the public part is still available over the port.
     if answer.is_err() && method == Method::GET {
         let stream = TcpStream::connect(address).await.with_context(asking)?;
         return converse(stream, method, address, path).await.with_context(asking);

@@ -1,7 +1,7 @@
-//! The small files that the backup tools leave beside the data: checkpoints, and the position of replication.
+//! Reads the small files that the backup tools leave beside the data: checkpoints, and the position of replication.
 //!
-//! Their names: `xtrabackup_*` by XtraBackup and by mariadb-backup up to 11.0, `mariadb_backup_*` since 11.1
-//! (MDEV-18931).
+//! XtraBackup, and mariadb-backup up to 11.0, name them `xtrabackup_*`; mariadb-backup since 11.1 names them
+//! `mariadb_backup_*` (MDEV-18931).
 
 use std::io::{ErrorKind, Read};
 
@@ -15,7 +15,7 @@ use crate::sys::held::{Directory, Spot};
 
 const PREFIXES: [&str; 2] = ["mariadb_backup_", "xtrabackup_"];
 
-/// Whether a file of this name at a copy's top would be a tool's own notes.
+/// Whether a name at a copy's top belongs to a tool's own notes.
 pub fn is_tools_own(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -23,7 +23,8 @@ pub fn is_tools_own(name: &str) -> bool {
 /// Far more than any of these files has had; a GTID set of ten thousand servers fits.
 const SIZE_LIMIT: u64 = 1 << 20;
 
-/// Files that a backup stream brings before its checkpoints: without checkpoints they tell of a cut stream.
+/// Files that a backup stream brings before its checkpoints. If the checkpoints are missing, they show that the stream
+/// was cut.
 pub const BEFORE_CHECKPOINTS: [&str; 5] = [
     "xtrabackup_binlog_info",
     "xtrabackup_slave_info",
@@ -32,8 +33,8 @@ pub const BEFORE_CHECKPOINTS: [&str; 5] = [
     "xtrabackup_logfile",
 ];
 
-/// Whether an InnoDB log was written by a backup tool, and no server has started on it since: the header names its
-/// creator, "Backup 10.11.19" or "MariaDB 10.11.19". mariadb-backup streams it from the beginning.
+/// Whether a backup tool wrote this InnoDB log, and a server has yet to start on it. The header names its creator,
+/// "Backup 10.11.19" or "MariaDB 10.11.19". mariadb-backup streams it from the beginning.
 pub fn is_log_of_backup(log: &Spot) -> Result<bool> {
     const CREATOR: usize = 16;
     const BACKUP: &[u8] = b"Backup ";
@@ -45,7 +46,8 @@ pub fn is_log_of_backup(log: &Spot) -> Result<bool> {
     }
 }
 
-/// A file of Aria's log at a backup's top that is shorter than a page of it, which makes mariadb-backup compute for ever. (10.11)
+/// Finds a file of Aria's log at a backup's top that is shorter than one of its pages. On such a file mariadb-backup
+/// computes for ever. (10.11)
 pub fn cut_aria_log(directory: &(impl Directory + ?Sized)) -> Result<Option<String>> {
     const PAGE: i64 = 8192;
     let failed = |error| disk_error(error, format!("listing {}", directory.named().display()));
@@ -67,7 +69,7 @@ pub fn log_bytes(directory: &(impl Directory + ?Sized)) -> u64 {
     ["xtrabackup_logfile", "ib_logfile0"].iter().find_map(length).unwrap_or_default()
 }
 
-/// How far a backup has come, by its own word.
+/// The state of a backup, as the backup records it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checkpoints {
     /// As it was copied: full of half-written pages until it is prepared.
@@ -76,7 +78,7 @@ pub enum Checkpoints {
     Prepared,
 }
 
-/// Reads the checkpoints file of a backup; `None` where there is none.
+/// Reads the checkpoints file of a backup; `None` where it is missing.
 pub fn checkpoints(directory: &(impl Directory + ?Sized)) -> Result<Option<Checkpoints>> {
     let Some(text) = read(directory, "checkpoints")? else { return Ok(None) };
     Ok(Some(match value_of(&text, "backup_type") {
@@ -103,7 +105,8 @@ pub fn binlog_name(directory: &(impl Directory + ?Sized)) -> Result<Option<Strin
     Ok(text.and_then(|text| text.split_whitespace().next().map(str::to_owned)))
 }
 
-/// A value may go on in further lines, which are never asked for: those of `binlog_pos` with two UUIDs do.
+/// Reads the first line of a value. Some values continue in further lines, such as `binlog_pos` with two UUIDs, but
+/// callers need only the first.
 fn value_of<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once('=')?;
@@ -111,34 +114,33 @@ fn value_of<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
     })
 }
 
-/// The primary's own position when it was copied. Where it once was a replica there is a file about its source of then
-/// as well, which says nothing about now.
+/// The primary's own position when it was copied. A former replica also has a file about its source of that time, which
+/// is outdated.
 pub fn position_of_primary(directory: &(impl Directory + ?Sized), writer: Writer) -> Result<Position> {
     match read(directory, "binlog_info")?.filter(|text| !text.trim().is_empty()) {
         Some(text) => position::parse_binlog_info(&text, writer)
-            .context("the backup's position of replication")
+            .context("reading the backup's replication position")
             .map_err(|error| Reason::NoPosition.because(error)),
         None => Err(Reason::NoPosition.error(
-            "the backup has no position of replication: the donor's server has no binary log; \
-             set log_bin in the primary's configuration",
+            "the backup has no replication position, because the donor's server writes no binary log: set log_bin in \
+             the primary's configuration",
         )),
     }
 }
 
-/// The position of the donor's source, from what a replica's backup says about it.
+/// The position of the donor's source, as a replica's backup records it.
 pub fn position_of_source(directory: &(impl Directory + ?Sized)) -> Result<Position> {
     match read(directory, "slave_info")?.filter(|text| !text.trim().is_empty()) {
         Some(text) => position::parse_slave_info(&text)
-            .context("the backup's position of replication")
+            .context("reading the backup's replication position")
             .map_err(|error| Reason::NoPosition.because(error)),
         None => Err(Reason::NoPosition.error(
-            "the donor is a replica, but its backup does not say where its source was: \
-             the donor's server has no source",
+            "the donor is a replica, but its backup has no position of its source: the donor's server has no source",
         )),
     }
 }
 
-/// Whether a backup says where its donor's source was.
+/// Whether a backup records the position of its donor's source.
 pub fn has_source(directory: &(impl Directory + ?Sized)) -> Result<bool> {
     Ok(read(directory, "slave_info")?.is_some_and(|text| !text.trim().is_empty()))
 }
@@ -153,7 +155,7 @@ fn read(directory: &(impl Directory + ?Sized), suffix: &str) -> Result<Option<St
             Ok(Some(bytes)) => return Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             Ok(None) => {
                 return Err(
-                    Reason::HalfMade.error(format!("{path} has more than {SIZE_LIMIT} bytes: not what its name says"))
+                    Reason::HalfMade.error(format!("{path} has more than {SIZE_LIMIT} bytes, too many for its name"))
                 );
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn who_made_a_backup_is_read_from_what_it_records() {
+    fn a_backup_records_its_tool() {
         let of_235 = "uuid = 15c068ba-e75b-11f1-b227-02fc00000001\nname = \ntool_name = xtrabackup\n\
             tool_command = --backup --password=... --stream=xbstream\ntool_version = 2.3.5\nibbackup_version = 2.3.5\n\
             server_version = 5.6.24-log\nbinlog_pos = filename 'b.2', position '7', GTID of the last change 'x:1-10,\n\
@@ -269,12 +271,12 @@ mod tests {
     fn the_log_is_found_by_either_name() {
         assert_eq!(log_bytes(with(&[]).path()), 0);
         assert_eq!(log_bytes(with(&[("ib_logfile0", "12345")]).path()), 5);
-        // An earlier prepare has begun to make the server's own.
+        // An earlier prepare has begun to create the server's own.
         assert_eq!(log_bytes(with(&[("ib_logfile0", "12345"), ("xtrabackup_logfile", "123")]).path()), 3);
     }
 
     #[test]
-    fn a_log_of_arias_has_at_least_a_page() {
+    fn an_aria_log_has_at_least_a_page() {
         let page = "x".repeat(8192);
         assert_eq!(
             cut_aria_log(with(&[("aria_log.00000001", &page), ("aria_log_control", "x")]).path()).unwrap(),
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_without_a_position_says_what_is_missing() {
+    fn a_backup_without_a_position_names_the_missing_setting() {
         for files in [&[][..], &[("xtrabackup_binlog_info", "")], &[("mariadb_backup_binlog_info", "\n")]] {
             let error = position_of_primary(with(files).path(), Writer::XtraBackup).unwrap_err();
             assert!(error.to_string().contains("log_bin"), "{error}");
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_far_too_long_is_not_read() {
+    fn a_file_that_is_far_too_long_is_refused() {
         let long = "x".repeat(SIZE_LIMIT as usize + 1);
         assert!(position_of_primary(with(&[("xtrabackup_binlog_info", &long)]).path(), Writer::XtraBackup).is_err());
     }

@@ -1,8 +1,8 @@
-//! What lies in a directory that no journal speaks for: nothing, a database, or half of one.
+//! Judges a directory that lacks a journal: it is empty, holds a database, or holds half a clone.
 //!
-//! The signs of a half copy are those that the backup tools and the servers leave (XtraBackup 2.3 … 9,
-//! mariadb-backup 10.6 … 11.8; the order in which a backup stream brings its files decides what a cut one lacks). Where a
-//! whole database has its system tablespace and its log, the server's configuration says.
+//! The signs of a half copy are those that the backup tools and the servers leave (XtraBackup 2.3 … 9, mariadb-backup
+//! 10.6 … 11.8). The order in which a backup stream brings its files decides what a cut one lacks. The server's
+//! configuration tells where a whole database has its system tablespace and its log.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,20 +17,20 @@ use crate::sys::held::{Directory, Spot};
 use crate::unpack::path::OUR_PREFIX;
 use crate::unpack::storage::is_storages_own;
 
-/// How many names a message has.
+/// How many names a message lists.
 const NAMED: usize = 5;
 
-/// The names in a directory, and what they say.
+/// The names in a directory, and what they show.
 pub struct Contents {
     names: BTreeSet<String>,
 }
 
-/// What data without a journal are.
+/// The kind of data that lack a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// A database: a server's own, a restored volume, or the tutorial's finished clone.
     Complete,
-    /// Something that no server may be started on, and how that is known.
+    /// Data that are unfit for a server, and the reason.
     HalfMade(String),
 }
 
@@ -43,28 +43,28 @@ impl Contents {
         Ok(Contents { names: entries.iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect() })
     }
 
-    /// Whether there is nothing but what storage and we put there.
+    /// Whether the directory holds only files of the storage and of mysqlset.
     pub fn is_empty(&self) -> bool {
         self.foreign_names().next().is_none()
     }
 
-    /// What storage keeps here: then the directory is a volume's root.
+    /// Names of the storage itself. They mark a volume's root.
     pub fn storages_names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str).filter(|name| is_storages_own(name))
     }
 
-    /// Names that are neither storage's nor ours.
+    /// Names of foreign files: all but those of the storage and of mysqlset.
     pub fn foreign_names(&self) -> impl Iterator<Item = &str> {
         let ours = |name: &str| is_storages_own(name) || name.starts_with(OUR_PREFIX);
         self.names.iter().map(String::as_str).filter(move |name| !ours(name))
     }
 
-    /// Judges data that no journal speaks for, by the configuration that the server would be started with.
+    /// Judges the data by the configuration of the server that would start on them.
     pub fn judge(&self, directory: &Spot, config: &ServerConfig) -> Result<Foreign> {
         let has = |name: &str| self.names.contains(name);
         let half = |why: &str| Ok(Foreign::HalfMade(why.to_owned()));
         let prepared = match backup_metadata::checkpoints(directory)? {
-            Some(Checkpoints::Unprepared) => return half("a backup that was never prepared"),
+            Some(Checkpoints::Unprepared) => return half("an unprepared backup"),
             Some(Checkpoints::Prepared) => true,
             None => false,
         };
@@ -74,25 +74,25 @@ impl Contents {
         }
         if let Some(missing) = missing_data_file(directory, config)? {
             return Ok(Foreign::HalfMade(format!(
-                "no InnoDB system tablespace `{missing}`: a backup that was cut before its end"
+                "no InnoDB system tablespace `{missing}`: a backup that was cut short"
             )));
         }
         let logs = config.place("innodb_log_group_home_dir", &directory.path());
         let logs = seen(directory, &logs, "innodb_log_group_home_dir")?;
         let has_log = |name: &str| is_there(directory, &logs.join(name));
         if !has_log("ib_logfile0")? && !has_log("#innodb_redo")? {
-            return half("no InnoDB log: a backup that was cut before its end");
+            return half("no InnoDB log: a backup that was cut short");
         }
         let of_backup = backup_metadata::BEFORE_CHECKPOINTS.iter().any(|name| has(name))
             || backup_metadata::is_log_of_backup(&logs.join("ib_logfile0"))?;
         if !prepared && of_backup {
-            return half("a backup that was cut before its end");
+            return half("a backup that was cut short");
         }
         Ok(Foreign::Complete)
     }
 }
 
-/// A file of InnoDB's system tablespace that isn't there.
+/// A missing file of InnoDB's system tablespace.
 fn missing_data_file(directory: &Spot, config: &ServerConfig) -> Result<Option<String>> {
     for (file, place) in config.data_file_places(&directory.path()) {
         let setting = format!("innodb_data_file_path, {file}");
@@ -104,18 +104,18 @@ fn missing_data_file(directory: &Spot, config: &ServerConfig) -> Result<Option<S
     Ok(None)
 }
 
-/// What lies behind a link is not looked at, and not missing either.
+/// Counts a link as present and leaves its target unread.
 fn is_there(directory: &Spot, spot: &Spot) -> Result<bool> {
     match spot.look() {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Reason::HalfMade.error(format!(
-            "{directory} holds a database that mysqlset did not make, and whether it is whole can't be seen: {error}"
+            "{directory} holds a database from outside mysqlset, and checking its completeness failed: {error}"
         ))),
     }
 }
 
-/// The directory that a place is here. What lies on a volume that isn't mounted can't be judged.
+/// The directory behind a configured place. A place on an unmounted volume is refused, since it cannot be judged.
 fn seen(directory: &Spot, place: &Place, setting: &str) -> Result<Spot> {
     match place {
         Place::Below(below) => Ok(directory.join(below)),
@@ -123,8 +123,8 @@ fn seen(directory: &Spot, place: &Place, setting: &str) -> Result<Spot> {
             Spot::of(outside).map_err(|error| disk_error(error, format!("opening {}", outside.display())))
         }
         Place::Outside(outside) => Err(Reason::HalfMade.error(format!(
-            "{} holds a database that mysqlset did not make, and whether it is whole can't be seen: {setting} leads to {}, \
-             which is not here; mount it in this container too",
+            "{} holds a database from outside mysqlset, and checking its completeness failed: {setting} leads to {}, \
+             which is missing here; mount it in this container too",
             directory,
             outside.display()
         ))),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_says_where_a_whole_database_has_what() {
+    fn the_configuration_locates_the_parts_of_a_whole_database() {
         let two = "innodb_data_file_path = sys1:12M;sys2:12M:autoextend";
         assert_eq!(judged_by(two, &["mysql/", "sys1", "sys2", "ib_logfile0"], None), Foreign::Complete);
         for (config, names) in [
@@ -180,9 +180,9 @@ mod tests {
         assert!(matches!(judged_by(places, &cut, None), Foreign::HalfMade(_)));
     }
 
-    /// Else a whole primary could be set aside for a new database.
+    /// Otherwise a whole primary could be set aside for a new database.
     #[test]
-    fn what_lies_behind_a_link_is_not_judged_as_missing() {
+    fn a_link_counts_as_present() {
         let elsewhere = directory(&["ib_logfile0", "ibdata1"], None);
         let database = directory(&["mysql/", "ibdata1", "ib_logfile0"], None);
         std::os::unix::fs::symlink(elsewhere.path(), database.path().join("linked")).unwrap();
@@ -190,12 +190,15 @@ mod tests {
             let contents = Contents::of(database.path()).unwrap();
             let judged = contents.judge(&Spot::of(database.path()).unwrap(), &ServerConfig::of_text(setting));
             let error = judged.unwrap_err().to_string();
-            assert!(error.contains("can't be seen") && error.contains("symbolic link"), "{setting}: {error}");
+            assert!(
+                error.contains("checking its completeness failed") && error.contains("symbolic link"),
+                "{setting}: {error}"
+            );
         }
     }
 
     #[test]
-    fn what_lies_on_a_volume_that_is_not_here_is_not_judged() {
+    fn a_place_on_an_unmounted_volume_is_refused() {
         let directory = directory(&["mysql/", "ib_logfile0"], None);
         let config = ServerConfig::of_text("innodb_data_home_dir = /nowhere/at/all");
         let error =
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_means_nothing_but_storages_and_ours() {
+    fn empty_means_only_storages_and_our_files() {
         let storages = ["lost+found/", ".snapshot/", ".Trash-0/", ".zfs/"];
         let directory = directory(&[&storages[..], &[".mysqlset.json", ".mysqlset-stage/"]].concat(), None);
         assert!(Contents::of(directory.path()).unwrap().is_empty());
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_names_what_is_there() {
+    fn a_message_lists_the_names() {
         let Foreign::HalfMade(why) = judged(&[".hidden/", "x.txt", ".snapshot/"], None) else { panic!() };
         assert!(why.contains("(.hidden, x.txt)"), "{why}");
     }
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_a_backup_tool_wrote_tells_of_a_cut_backup() {
+    fn a_log_written_by_a_backup_tool_shows_a_cut_backup() {
         let directory = directory(&["mysql/", "ibdata1"], None);
         for (creator, expected) in [("Backup 10.11.19", true), ("MariaDB 10.11.19", false)] {
             let header = [&[0; 16][..], creator.as_bytes(), &[0; 480]].concat();
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_are_known() {
+    fn half_databases_are_recognised() {
         let halves: [(&[&str], Option<&str>); 7] = [
             (&["mysql/", "ib_logfile0"], None),
             (&["mysql/", "ibdata1", "ib_logfile0", "mariadb_backup_slave_info"], None),

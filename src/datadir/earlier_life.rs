@@ -1,8 +1,9 @@
-//! What an earlier life of the copied server left in a copy, and must not be published: its UUID, its settings in files, its
+//! Removes traces of the copied server's earlier life before a copy is published: its UUID, its settings in files, its
 //! logs.
 //!
-//! A server follows the index of its logs, and purges what it lists, wherever that lies. So an index goes without being read,
-//! and a log by its own name: that of the log in the backup's position or in this server's configuration, with a number.
+//! A server follows the index of its logs, and purges the listed files wherever they lie. So an index is removed
+//! unread. A log is removed by its own name: a number after the log name of the backup's position, or after one of this
+//! server's configuration.
 
 use std::path::Path;
 
@@ -16,21 +17,22 @@ use crate::sys::disk::disk_error;
 use crate::sys::held::Spot;
 use crate::unpack::forbidden::TOOLS_SETTINGS;
 
-/// Directories below a copy's top in which logs may lie: no server has them deeper than its data directory's databases.
+/// Directory levels below a copy's top that are searched for logs. The deepest place of a server's logs is a database
+/// directory.
 const DEPTH: usize = 4;
 
-/// Digits of a log's number, at least.
+/// The least number of digits in a log's number.
 const DIGITS: usize = 6;
 
-/// Numbered files that are no logs of replication.
+/// Numbered files other than replication logs.
 const ARIA: &str = "aria_log";
 
-/// Removes it from a copy that was prepared. Again and again does no harm.
+/// Removes the traces from a prepared copy. Repeating it is harmless.
 pub fn remove(staged: &Spot, config: &ServerConfig) -> Result<()> {
     for name in Contents::of(staged)?.storages_names() {
         let path = staged.join(name);
         remove_whatever_it_is(&path)?;
-        info!(EarlierLifeRemoved, file = %path, "removed what was the donor's storage's own");
+        info!(EarlierLifeRemoved, file = %path, "removed a file of the donor's storage");
     }
     for path in remains(staged, &logs(staged, config)?)? {
         remove_whatever_it_is(&path)?;
@@ -39,12 +41,12 @@ pub fn remove(staged: &Spot, config: &ServerConfig) -> Result<()> {
     Ok(())
 }
 
-/// A stream may bring a directory by a file's name, and the other way round.
+/// A stream may bring a directory under a file's name, and the other way round.
 fn remove_whatever_it_is(path: &Spot) -> Result<()> {
     path.remove_whatever_it_is().map_err(|error| disk_error(error, format!("removing {path}")))
 }
 
-/// What the names of logs begin with.
+/// Base names of logs.
 fn logs(staged: &Spot, config: &ServerConfig) -> Result<Vec<String>> {
     let configured = ["log_bin", "relay_log"].into_iter().filter_map(|name| config.get(name));
     let configured = configured.filter_map(|path| Some(Path::new(path).file_name()?.to_string_lossy().into_owned()));
@@ -53,21 +55,21 @@ fn logs(staged: &Spot, config: &ServerConfig) -> Result<Vec<String>> {
     Ok(names.filter(|name| name != ARIA).collect())
 }
 
-/// What stands before a log's number; `None` where the name is no log's.
+/// The part before a log's number; `None` for any other name.
 fn numbered(name: &str) -> Option<&str> {
     let (base, number) = name.rsplit_once('.')?;
     let is_number = number.len() >= DIGITS && number.bytes().all(|byte| byte.is_ascii_digit());
     (is_number && !base.is_empty()).then_some(base)
 }
 
-/// The copied server's UUID (a replica needs its own), its settings in files, and its binary and relay
-/// logs with their indexes: they describe another server's past.
+/// The copied server's UUID (a replica needs its own), its settings in files, and its binary and relay logs with their
+/// indexes. They describe another server's past.
 fn remains(staged: &Spot, logs: &[String]) -> Result<Vec<Spot>> {
     let mut remains = Vec::new();
     for name in Contents::of(staged)?.foreign_names() {
         let settings = name.ends_with(".info")
             && ["master", "relay-log", "multi-master"].iter().any(|stem| name.starts_with(stem));
-        // The tool's settings may hold what reaches the keys here.
+        // The tool's settings may hold credentials for the keys here.
         if name == "auto.cnf" || name == TOOLS_SETTINGS || settings {
             remains.push(staged.join(name));
         }
@@ -109,7 +111,7 @@ mod tests {
         copy
     }
 
-    /// What is left, twice removed.
+    /// The remaining names after two removals.
     fn left(copy: &tempfile::TempDir, config: &str) -> Vec<String> {
         let config = ServerConfig::of_text(config);
         let spot = Spot::of(copy.path()).unwrap();
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn uuid_settings_and_logs_go() {
+    fn uuid_settings_and_logs_are_removed() {
         let copy = copy(&[
             ("ibdata1", ""),
             ("auto.cnf", ""),
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_tool_sends_for_storages_directories_goes() {
+    fn a_tools_entries_for_storage_directories_are_removed() {
         assert_eq!(
             left(&copy(&[("ibdata1", ""), (".Trash-0/db.opt", ""), ("lost+found/db.opt", "")]), ""),
             ["ibdata1"]
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_index_lists_stays_and_no_index_is_read() {
+    fn files_listed_in_an_index_stay() {
         let copy = copy(&[("ibdata1", ""), ("x.index", "ibdata1\n./aria_log.00000001\n"), ("aria_log.00000001", "")]);
         let boom = std::fs::File::create(copy.path().join("boom.index")).unwrap();
         boom.set_len(3000 << 20).unwrap();

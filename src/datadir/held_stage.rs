@@ -1,8 +1,8 @@
-//! The one stage that a start works in. It is held open from when it is made or found: somebody who puts another directory, or
-//! a link, in its place gets nothing of ours, and nothing of his is taken for ours.
+//! Holds open the one stage that a start works in, from its creation or discovery on. If somebody swaps the directory
+//! for another or for a link, our files stay in the held one, and the swapped one is ignored.
 //!
-//! Only its own user gets into it, so that what lies below cannot be swapped either, while we or our children work there. Run
-//! as root, a stage that is not root's speaks for nothing: any user of the volume may have made it.
+//! Only its own user may enter it, so the entries below are also safe from swaps while we or our children work there.
+//! When we run as root, a stage of another user is ignored: any user of the volume may have made it.
 
 use std::io;
 use std::sync::{MutexGuard, PoisonError};
@@ -15,14 +15,14 @@ use super::layout::Layout;
 use crate::sys::disk::disk_error;
 use crate::sys::held::Spot;
 
-/// For ourselves alone.
+/// Access for our own user only.
 pub(super) const STAGE_MODE: u32 = 0o700;
 
-/// The bit by which what is made in a directory has its group.
+/// The bit that passes a directory's group on to new entries.
 const SET_GROUP: u32 = 0o2000;
 
 impl Layout {
-    /// The directory that holds what is being received, and in the layout "beside" its journal.
+    /// The directory that receives a clone. In the layout "beside" it also holds the clone's journal.
     pub fn stage(&self) -> Spot {
         let mut held = self.held_stage();
         if held.is_none() {
@@ -31,7 +31,7 @@ impl Layout {
         held.clone().unwrap_or_else(|| Spot::nowhere(self.named_stage().path()))
     }
 
-    /// Refuses where nobody can say what an interrupted start has left: it may be a copy, and the set's only one.
+    /// Refuses where the remains of an interrupted start are unreadable: they may be a copy, and the set's only one.
     pub(super) fn ensure_stage_is_seen(&self) -> Result<()> {
         let mut held = self.held_stage();
         if held.is_none() {
@@ -41,16 +41,16 @@ impl Layout {
         Ok(())
     }
 
-    /// Makes an empty one, whose name is free.
+    /// Makes an empty stage under a free name.
     pub(super) fn make_stage(&self) -> io::Result<()> {
         self.named_stage().make_directory(STAGE_MODE)?;
-        let found = self.find_stage()?.ok_or_else(|| io::Error::other("somebody else has taken its name"))?;
+        let found = self.find_stage()?.ok_or_else(|| io::Error::other("another process has taken its name"))?;
         found.ensure_own_and_empty()?;
         *self.held_stage() = Some(found);
         Ok(())
     }
 
-    /// Removes it with all that is in it; says whether there was one.
+    /// Removes the stage with its content. Returns whether there was one.
     pub(super) fn remove_stage(&self) -> io::Result<bool> {
         let stage = self.stage();
         *self.held_stage() = None;
@@ -60,19 +60,19 @@ impl Layout {
         let named = self.named_stage();
         match named.is_dir() {
             true => named.remove_directory()?,
-            // What somebody has put there meanwhile.
+            // Something that was put there meanwhile.
             false => drop(named.remove_if_there()?),
         }
         Ok(true)
     }
 
-    /// Takes one that an earlier version gave to the server's user.
+    /// Takes over a stage that an earlier version gave to the server's user.
     pub(super) fn adopt_stage(&self) -> io::Result<()> {
         let held = self.named_stage().open(OFlags::PATH | OFlags::DIRECTORY)?;
         Ok(chownat(&held, "", Some(geteuid()), Some(getegid()), AtFlags::EMPTY_PATH)?)
     }
 
-    /// `None` where there is none that counts.
+    /// Finds the stage, where one exists and counts.
     fn find_stage(&self) -> io::Result<Option<Spot>> {
         let stage = match self.named_stage().held() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -82,7 +82,7 @@ impl Layout {
         if !counts(&found) {
             return Ok(None);
         }
-        // The volume's group goes on to what is made below.
+        // Entries below inherit the volume's group.
         let mode = STAGE_MODE | (found.st_mode & SET_GROUP);
         if found.st_uid == geteuid().as_raw() && found.st_mode & 0o7777 != mode {
             stage.set_mode(mode)?;
@@ -91,8 +91,7 @@ impl Layout {
             io::ErrorKind::PermissionDenied => io::Error::new(
                 error.kind(),
                 format!(
-                    "an interrupted start of user {} has left it, and no other user may use it: run as that user or as root, or \
-                     remove it",
+                    "it belongs to an interrupted start of user {}: run as that user or as root, or remove it",
                     found.st_uid
                 ),
             ),
@@ -106,7 +105,8 @@ impl Layout {
     }
 }
 
-/// Whether nobody but us can have written into it. A user who is not root has nothing that another could misuse.
+/// Whether we alone can have written into it. For another user than root every stage counts, since only root's rights
+/// are worth misusing.
 pub(super) fn counts(found: &Stat) -> bool {
     let others = Mode::from_raw_mode(found.st_mode).intersects(Mode::WOTH);
     let group = Mode::from_raw_mode(found.st_mode).intersects(Mode::WGRP) && found.st_gid != 0;

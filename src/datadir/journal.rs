@@ -1,4 +1,4 @@
-//! The journal: one small file that says in which state a data directory is, and where its data came from.
+//! The journal: one small file that records the state of a data directory and the origin of its data.
 
 mod clone_record;
 mod fault;
@@ -31,9 +31,9 @@ const VERSION: u32 = 1;
 pub enum State {
     /// Ordinal 0 only: the server's image is about to create, or is creating, a new database.
     Initialising,
-    /// A whole database that is nobody's clone.
+    /// A whole database in its own right, such as the primary's.
     Complete,
-    /// A backup is arriving in the stage; whatever is there is worth nothing.
+    /// A backup is arriving in the stage and is worthless until its end is checked.
     Receiving,
     /// A whole backup is in the stage, checked and synced.
     Received,
@@ -43,11 +43,11 @@ pub enum State {
     Prepared,
     /// A prepared copy is being moved into the data directory.
     Publishing,
-    /// A prepared copy is in the data directory; replication was never started from it.
+    /// A prepared copy is in the data directory; replication has yet to start from it.
     Published,
     /// The server knows its source and position; replication was started, or is about to be.
     Configured,
-    /// Replication ran.
+    /// Replication has run.
     Replicating,
 }
 
@@ -68,18 +68,18 @@ impl fmt::Display for State {
     }
 }
 
-/// Replication that can't go on by itself.
+/// Replication that cannot continue by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokenReplication {
     pub why: Why,
-    /// The server's own words.
+    /// The server's error text.
     pub text: String,
     /// When it was first seen, in seconds since 1970.
     pub since: u64,
-    /// What the data hold, applied and fetched: they are replaced only by a primary's that has all of it.
+    /// What the data hold, applied and fetched. Only a primary's data that include all of it may replace them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reached: Vec<Position>,
-    /// All that the server ever wrote to its binary log.
+    /// Everything that the server has ever written to its binary log.
     #[serde(default)]
     pub history: String,
 }
@@ -93,50 +93,50 @@ pub struct Journal {
     pub since: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
-    /// Whose data these are in their set: the pod's ordinal. Earlier versions named nobody.
+    /// The ordinal of the pod that owns these data. Earlier versions left it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordinal: Option<u32>,
-    /// The latest recovery of the primary that these data are known to have gone along with.
+    /// The latest recovery of the primary that these data are known to include.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clone: Option<CloneRecord>,
-    /// Published only: the source that came with the data was forgotten, so what the server has is ours.
+    /// Published only: the source that came with the data was forgotten, so the server's source is ours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub source_forgotten: bool,
-    /// Replicas: replication can't go on. Gone again when it does.
+    /// Replicas: replication is broken. Cleared once it runs again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<BrokenReplication>,
-    /// Replicas: the applier stopped at an error, and has not applied beyond that place.
+    /// Replicas: the applier stopped with an error, and has yet to apply beyond that place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applier_fault: Option<ApplierFault>,
-    /// When these data took the place of a replica's whose replication was broken, in seconds since 1970.
+    /// When these data replaced those of a replica with broken replication, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloned_again_at: Option<u64>,
-    /// How often it was tried to prepare what is staged.
+    /// How often preparing the staged backup was attempted.
     #[serde(default)]
     pub prepare_attempts: u32,
-    /// How many backups before this one could not be prepared.
+    /// How many earlier backups failed to prepare.
     #[serde(default)]
     pub failed_backups: u32,
-    /// The log that was received with what is staged, as it was before the first prepare.
+    /// The log that was received with the staged backup, as it was before the first prepare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_log: Option<ReceivedLog>,
-    /// How often the memory for a prepare was halved, because one was killed with more. Holds for the next backup too.
+    /// How often the memory for a prepare was halved, because one was killed with more. Also holds for the next backup.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_halvings: u32,
-    /// The latest try to prepare did not begin, or was ended because we were told to stop: neither the backup nor its memory
-    /// was at fault.
+    /// The latest prepare was skipped or ended because we were told to stop, so neither the backup nor its memory was
+    /// at fault.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub told_to_stop: bool,
-    /// A server that may write is changing the copy's events, these among them; which is still to be told. No read-only
-    /// server can start on what that one leaves when it is killed.
+    /// A server that may write is changing the copy's events, these among them; the change is still to be reported. If
+    /// that server is killed, its remains are unfit for a read-only server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changing_events: Option<Vec<String>>,
-    /// Publishing: the names at the copy's top. All of them must be there still, in the stage or in the data directory.
+    /// Publishing: the names at the copy's top. Each of them must still exist, in the stage or in the data directory.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<String>,
-    /// What was put where the server's configuration had it when the copy was proven.
+    /// Files that were moved to their configured places when the copy was proven.
     #[serde(default, skip_serializing_if = "Placed::is_nothing")]
     pub placed: Placed,
 }
@@ -146,7 +146,7 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Journal {
-    /// A journal that has nothing to tell but its state.
+    /// A journal with a state and nothing else.
     pub fn new(state: State) -> Journal {
         Journal {
             version: VERSION,
@@ -171,12 +171,13 @@ impl Journal {
         }
     }
 
-    /// What is said while a backup arrives: of what was learnt from earlier ones, how much memory is too much.
+    /// The journal while a backup arrives. It keeps one lesson from earlier backups: how much memory is too much.
     pub fn receiving(memory_halvings: u32) -> Journal {
         Journal { memory_halvings, ..Journal::new(State::Receiving) }
     }
 
-    /// Takes note that the next prepare is to have half as much memory, where that is so. A file says what was before.
+    /// Records, if `is_so`, that the next prepare gets half as much memory. The file keeps the earlier value until the
+    /// next write.
     pub fn halve_memory(&mut self, is_so: bool) {
         self.memory_halvings = self.memory_halvings.saturating_add(u32::from(is_so));
     }
@@ -186,12 +187,12 @@ impl Journal {
         Journal { state, since: now(), ..self.clone() }
     }
 
-    /// Whether what it speaks for is a whole backup that is not in the data directory yet.
+    /// Whether the journal speaks for a whole backup that is still outside the data directory.
     pub fn has_whole_backup(&self) -> bool {
         matches!(self.state, State::Received | State::Preparing | State::Prepared | State::Publishing)
     }
 
-    /// Whether it tells of a copy that is not published yet.
+    /// Whether the journal describes an unpublished copy.
     pub fn is_of_a_clone(&self) -> bool {
         self.state == State::Receiving || self.has_whole_backup()
     }

@@ -1,4 +1,4 @@
-//! Where the stage of a data directory lies: beside it where one rename can publish it, else inside.
+//! Decides where the stage of a data directory lies: beside it where one rename can publish it, else inside.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -33,7 +33,7 @@ pub enum Place {
 /// A data directory with its places for staging and scratch.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// As it was configured: for messages, and for what the server's configuration says of places.
+    /// As it was configured: for messages, and for places in the server's configuration.
     pub data_dir: PathBuf,
     pub place: Place,
     workplace: Spot,
@@ -41,9 +41,9 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Looks at how the data directory is mounted. It need not exist yet where its parent can hold it.
+    /// Looks at how the data directory is mounted. It may be missing where its parent can hold it.
     pub fn of(data_dir: &Path) -> Result<Layout> {
-        // Who may not even enter the parent can still work inside.
+        // Without access to the parent, work inside is still possible.
         let above = Spot::of(parent(data_dir)).ok();
         let named = above.as_ref().zip(data_dir.file_name()).map(|(above, name)| above.join(name));
         let is_link = named.as_ref().is_some_and(Spot::is_link);
@@ -57,7 +57,7 @@ impl Layout {
         let workplace = match (place, above, named) {
             (Place::Beside, Some(above), _) => Ok(above),
             (_, _, Some(data)) if !is_link => data.held(),
-            // A link of the user's is followed once.
+            // A link made by the user is followed once.
             _ => Spot::of(data_dir),
         };
         let workplace = match workplace {
@@ -68,7 +68,7 @@ impl Layout {
         Ok(Layout { data_dir: data_dir.to_owned(), place, workplace, stage: Arc::default() })
     }
 
-    /// One whose data directory may be a volume's root or not, as a test wants it.
+    /// A layout of the given kind, for tests.
     #[cfg(test)]
     pub(crate) fn at(data_dir: &Path, place: Place) -> Layout {
         let workplace = match place {
@@ -86,19 +86,19 @@ impl Layout {
         }
     }
 
-    /// Refuses, in words that name the cause, a data directory that isn't there and can't be made.
+    /// Refuses a data directory that is missing and cannot be created, and names the cause.
     pub fn ensure_possible(&self) -> Result<()> {
         if self.data().exists() {
             return Ok(());
         }
         let parent = parent(&self.data_dir);
         access(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-            let what = format!("{} is not there, and {} cannot be written", self.data_dir.display(), parent.display());
+            let what = format!("{} is missing, and {} cannot be written", self.data_dir.display(), parent.display());
             disk_error(error.into(), what)
         })
     }
 
-    /// What has the stage's name, whatever it is.
+    /// The entry under the stage's name, of any type.
     pub(super) fn named_stage(&self) -> Spot {
         match self.place {
             Place::Beside => self.workplace.join(self.sibling("stage")),
@@ -111,7 +111,7 @@ impl Layout {
         self.stage().join("data")
     }
 
-    /// What the staged copy must hold, as its donor listed it.
+    /// The donor's list of what the staged copy must hold.
     pub fn staged_inventory(&self) -> Spot {
         self.stage().join("inventory")
     }
@@ -121,13 +121,13 @@ impl Layout {
         Ownership::decide(&self.data_dir, &[self.data(), self.workplace().clone()], owner)
     }
 
-    /// Whether the whole backup that a journal speaks for is staged still: earlier versions removed it first and their journal
-    /// later.
+    /// Whether the whole backup that a journal speaks for is still staged: earlier versions removed the backup first and
+    /// their journal later.
     pub fn has_backup_of(&self, journal: &Journal) -> bool {
         journal.state != State::Publishing && journal.has_whole_backup() && self.staged_data().exists()
     }
 
-    /// The directory whose journal tells how far a clone has come.
+    /// The directory with the journal of a clone's progress.
     pub fn journal_of_clone(&self) -> Spot {
         match self.place {
             Place::Beside => self.stage(),
@@ -135,19 +135,19 @@ impl Layout {
         }
     }
 
-    /// The directory that all work on this data directory happens below; it exists before any of it.
+    /// The directory that holds all work on this data directory. It exists before the work begins.
     pub fn workplace(&self) -> &Spot {
         &self.workplace
     }
 
-    /// Where untrusted data are put instead of being deleted; `None` where that is not safe: a server lists a
-    /// directory inside its data directory as a database, or refuses to start beside it.
+    /// Where untrusted data are kept instead of being deleted; `None` where that is unsafe. A server lists a directory
+    /// inside its data directory as a database, or refuses to start beside it.
     pub fn aside(&self, seconds_since_1970: u64) -> Option<Spot> {
         let name = self.sibling(&format!("aside-{seconds_since_1970}"));
         (self.place == Place::Beside).then(|| self.workplace.join(name))
     }
 
-    /// Where a backup tool's temporary files may lie on the volume; `None` where that is not safe while a server runs.
+    /// Where a backup tool's temporary files may lie on the volume; `None` where that is unsafe while a server runs.
     pub fn scratch(&self) -> Option<PathBuf> {
         (self.place == Place::Beside).then(|| parent(&self.data_dir).join(self.sibling("scratch")))
     }
@@ -161,15 +161,14 @@ impl Layout {
     }
 }
 
-/// Run as root, a link in the data directory's place counts only where it is root's: whoever may write beside it could lead
-/// root anywhere.
+/// Refuses to follow another user's link as root: a user with write access there could lead root anywhere.
 fn ensure_link_counts(link: &Spot) -> Result<()> {
     let found = link.look().map_err(|error| disk_error(error, format!("looking at {link}")))?;
     if !geteuid().is_root() || found.st_uid == 0 {
         return Ok(());
     }
     Err(Reason::Disk.error(format!(
-        "{link} is a symbolic link that user {} has made, and root follows only root's own: give the directory itself to \
+        "{link} is a symbolic link of user {}, and root follows only root's links: pass the directory itself to \
          --data-dir, or run clone as that user",
         found.st_uid
     )))
@@ -183,7 +182,7 @@ fn can_be_renamed(parent: &Spot, data: &Spot) -> Result<bool> {
     if !data.exists() {
         return Ok(true);
     }
-    // A start that was interrupted there is finished there, whatever is mounted where since.
+    // An interrupted start is finished where it began, even if the mounts have changed since.
     let is_under_way = Journal::read(data).is_ok_and(|journal| journal.is_some_and(|journal| journal.is_of_a_clone()));
     if is_under_way || data.join(INSIDE).exists() {
         return Ok(false);
@@ -206,8 +205,8 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Whether something is mounted right on a directory. A `subPath` mount has its parent's device number, so only the
-/// kernel's list of mounts tells.
+/// Whether a directory is itself a mount point. A `subPath` mount has its parent's device number, so only the kernel's
+/// list of mounts tells.
 fn is_mount_point(directory: &Spot) -> Result<bool> {
     let resolved = directory.real_path().map_err(|error| disk_error(error, format!("looking at {directory}")))?;
     let mounts =
@@ -223,7 +222,7 @@ fn mount_points(mountinfo: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
         .map(unescape_octal)
 }
 
-/// Space, tab, line end and backslash stand in mountinfo as `\` and three octal digits.
+/// Mountinfo writes space, tab, line end and backslash as `\` and three octal digits.
 fn unescape_octal(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_where_nothing_can_be_made_is_named() {
+    fn an_unwritable_place_is_named() {
         let layout = Layout::of(Path::new("/proc/nowhere/mysql")).unwrap();
         let error = layout.ensure_possible().unwrap_err();
         assert_eq!(crate::model::exit::reason_of(&error), Some(crate::model::exit::Reason::Disk));

@@ -1,4 +1,5 @@
-//! One worker at a time: a lock that a second start, or a backup tool that outlived a killed `mysqlset`, can't miss.
+//! Ensures one worker at a time, with a lock that also stops a second start while the backup tool of a killed
+//! `mysqlset` lives.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -12,21 +13,21 @@ use crate::model::exit::Reason;
 use crate::sys::disk::disk_error;
 use crate::sys::held::Directory;
 
-/// How long a killed start's children may take to be gone: a private server is told to go with its parent, and has its
-/// memory to give back first.
+/// How long a killed start's children may take to end. A private server ends with its parent, but first has to give
+/// back its memory.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Between two tries.
+/// Between two attempts.
 const PERIOD: Duration = Duration::from_millis(50);
 
-/// Held as long as the value, and as long as any child that was started meanwhile: the descriptor is left open in
-/// them on purpose, so that a tool which goes on writing after its parent was killed keeps the next start away.
+/// Held as long as the value, and as long as any child that was started meanwhile. The descriptor stays open in
+/// children on purpose: a tool that outlives its killed parent still blocks the next start.
 pub struct Lock {
     _directory: OwnedFd,
 }
 
 impl Lock {
-    /// Locks the directory below which all work on a data directory happens. Waits a little for what a killed start left.
+    /// Locks the directory that holds all work on a data directory. Waits briefly for children of a killed start.
     pub fn take(directory: &(impl Directory + ?Sized)) -> Result<Lock> {
         Lock::take_within(PATIENCE, directory)
     }
@@ -39,7 +40,7 @@ impl Lock {
         let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
         while locked == Err(Errno::WOULDBLOCK) && begun.elapsed() < patience {
             if !std::mem::replace(&mut told, true) {
-                info!(LockWaits, directory = %held, "locked by another start, or by what a killed one left: waiting");
+                info!(LockWaits, directory = %held, "locked by another start, or by children of a killed one: waiting");
             }
             std::thread::sleep(PERIOD);
             locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
@@ -48,12 +49,11 @@ impl Lock {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 return Err(Reason::Locked.error(format!(
-                    "{held} is being worked on by another mysqlset, or by a backup tool that it started: \
-                     wait for it or stop it"
+                    "{held} is in use by another mysqlset, or by a backup tool that it started: wait for it or stop it"
                 )));
             }
             Err(error) => {
-                warn!(LocksMissing, directory = %held, %error, "this file system has no locks; going on without")
+                warn!(LocksMissing, directory = %held, %error, "this file system has no locks: continuing without one")
             }
         }
         fcntl_setfd(&file, FdFlags::empty()).map_err(|error| disk_error(error.into(), format!("locking {held}")))?;
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_is_about_to_go_is_waited_for() {
+    fn waits_for_a_child_that_is_about_to_end() {
         let directory = tempfile::tempdir().unwrap();
         let lock = Lock::take(directory.path()).unwrap();
         let mut child = std::process::Command::new("sleep").arg("0.5").spawn().unwrap();

@@ -1,4 +1,4 @@
-//! The data directory: what is in it, what an interrupted run left, and how a clone gets into it.
+//! The data directory: its states, the remains of interrupted runs, and the way of a clone into it.
 //!
 //! ```text
 //!              nothing there              end mark checked      tool says so    proven        moved, synced
@@ -9,20 +9,21 @@
 //!        (the sidecar, when the server first answers)                          (the sidecar, see replication)
 //! ```
 //!
-//! A replica that can't go on is replaced: its clone takes the same way in the stage, and is exchanged with the old data in
-//! one rename. A first start leaves a mark when it is done (see [`first_start`]).
+//! A replica with broken replication is replaced: its clone goes through the same states in the stage, and one rename
+//! exchanges it with the old data. A completed first start leaves a mark (see [`first_start`]).
 //!
-//! The arrows are writes of the [`journal`], each synced before the step that it announces. Two layouts:
+//! Each arrow is a write of the [`journal`], synced before the step that it announces. There are two layouts:
 //!
-//! * **beside**: the data directory is an ordinary directory of a writable volume (the shipped manifests). What is
-//!   received lies in `.mysqlset-NAME-stage/` beside it, with its journal; publishing is one rename of the staged
+//! * **beside**: the data directory is an ordinary directory of a writable volume (the shipped manifests). The received
+//!   copy lies in `.mysqlset-NAME-stage/` beside it, with its journal. Publishing is one rename of the staged
 //!   directory, journal included, over the empty data directory.
-//! * **inside**: the data directory is a mount point (the tutorial's mounts). What is received lies in
-//!   `.mysqlset-stage/` inside it and publishing renames entry by entry, `mysql/` last.
+//! * **inside**: the data directory is a mount point (the tutorial's mounts). The received copy lies in
+//!   `.mysqlset-stage/` inside it. Publishing renames entry by entry, `mysql/` last.
 //!
-//! The volume's directory and the stage are held open ([`crate::sys::held`]): a start works where it began to, whatever gets their names.
+//! The volume's directory and the stage are held open ([`crate::sys::held`]). So a start keeps working where it began,
+//! even if their names move.
 //!
-//! While a server runs, nothing of ours is in its data directory but the journal.
+//! While a server runs, the journal is our only file in its data directory.
 
 pub mod backup_metadata;
 pub mod contents;

@@ -1,9 +1,8 @@
-//! The places that the server's configuration names below its data directory: made with the copy, and filled with what
-//! belongs there.
+//! Makes the places that the server's configuration names below its data directory, and moves the matching files there.
 //!
 //! The backup tools lay InnoDB's system tablespace, undo tablespaces and log, and Aria's log, at the top of a backup,
-//! wherever the donor has them (seen with mariadb-backup 10.11 and 11.8). A server looks for them where it is told to. So
-//! they are moved as the tools' `--copy-back` would move them.
+//! wherever the donor has them (seen with mariadb-backup 10.11 and 11.8). A server looks for them in its configured
+//! places. So they are moved as the tools' `--copy-back` would move them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,7 @@ use crate::server::config_files::{Elsewhere, Place, ServerConfig};
 use crate::sys::disk::disk_error;
 use crate::sys::held::Spot;
 
-/// Refuses a configuration with which no server could start on a copy, by the setting.
+/// Refuses a configuration that would stop every server from starting on a copy, and names the setting.
 pub fn check(config: &ServerConfig, data_dir: &Path) -> Result<()> {
     for named in config.places(data_dir) {
         let Place::Outside(outside) = &named.place else { continue };
@@ -27,13 +26,13 @@ pub fn check(config: &ServerConfig, data_dir: &Path) -> Result<()> {
         match named.elsewhere {
             Elsewhere::Refused => {
                 return refuse(
-                    "the server would look for data outside its data directory, where no clone brings them: name a place \
-                     in the data directory",
+                    "the server would look for data outside its data directory, where a clone brings none: name a \
+                     place in the data directory",
                 );
             }
             Elsewhere::MustBeThere if !outside.is_dir() => {
                 return refuse(
-                    "the server can't start without this directory, and it is not here: name a place in the data \
+                    "the server needs this directory to start, and it is missing here: name a place in the data \
                      directory, or mount it in this container too",
                 );
             }
@@ -43,12 +42,12 @@ pub fn check(config: &ServerConfig, data_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What a start has put at places of a copy. The next one may have another configuration.
+/// What a start has placed in a copy. The next start may have another configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {
     /// Names at the top, and where they were moved to.
     moved: BTreeSet<(String, PathBuf)>,
-    /// Directories that were made, each before those in it.
+    /// Created directories, each before those in it.
     made: BTreeSet<PathBuf>,
 }
 
@@ -57,7 +56,7 @@ impl Placed {
         self.moved.is_empty() && self.made.is_empty()
     }
 
-    /// What [`make`] will do to a copy. It must be on disk before.
+    /// The plan of [`make`] for a copy. It must be on disk first.
     pub fn plan(config: &ServerConfig, data_dir: &Path, staged: &Spot) -> Result<Placed> {
         let mut planned = Placed::default();
         for (name, place) in moves(config, data_dir, &Contents::of(staged)?) {
@@ -73,7 +72,7 @@ impl Placed {
         Ok(planned)
     }
 
-    /// Takes note of more; says whether that was news.
+    /// Adds more; returns whether that was news.
     pub fn add(&mut self, more: Placed) -> bool {
         let known = (self.moved.len(), self.made.len());
         self.moved.extend(more.moved);
@@ -81,8 +80,8 @@ impl Placed {
         known != (self.moved.len(), self.made.len())
     }
 
-    /// Whether a server of this configuration finds all where it looks for it. `copy` is where the names are that were left at
-    /// the top.
+    /// Whether a server of this configuration finds everything in its configured place. `copy` holds the names that
+    /// stayed at the top.
     pub fn fits(&self, config: &ServerConfig, data_dir: &Path, copy: &Spot) -> Result<bool> {
         let looked_for = |(name, place): &(String, PathBuf)| place_of(config, data_dir, name).as_ref() == Some(place);
         let names: BTreeSet<&String> = self.moved.iter().map(|(name, _)| name).collect();
@@ -97,7 +96,7 @@ fn with_parents(directory: &Path) -> impl Iterator<Item = PathBuf> {
     directory.ancestors().filter(|directory| *directory != Path::new("")).map(Path::to_owned)
 }
 
-/// Makes the directories, and moves what belongs in them. Again and again does no harm.
+/// Makes the directories, and moves the matching files into them. Repeating it is harmless.
 pub fn make(config: &ServerConfig, data_dir: &Path, staged: &Spot) -> Result<()> {
     for named in config.places(data_dir) {
         if let Place::Below(below) = &named.place {
@@ -110,8 +109,8 @@ pub fn make(config: &ServerConfig, data_dir: &Path, staged: &Spot) -> Result<()>
     Ok(())
 }
 
-/// Makes the directories alone, in a copy that is being published, and returns all of them. One that is moved into its data
-/// directory name by name gets each where it has come to.
+/// Makes only the directories, in a copy that is being published, and returns all of them. Where a copy moves name by
+/// name, each directory is made in the part that holds its top name.
 pub fn make_directories(
     config: &ServerConfig,
     data_dir: &Path,
@@ -131,8 +130,8 @@ pub fn make_directories(
     Ok(all)
 }
 
-/// Takes all of that back, also what a server has made there: at the top the donor's list of its tables looks for it, and so
-/// does the next configuration. Directories that hold nothing go.
+/// Moves everything back to the top, including files that a server made there. The donor's list of tables looks for
+/// them at the top, and so does the next configuration. Empty directories are removed.
 pub fn gather(placed: &Placed, staged: &Spot) -> Result<()> {
     for (name, place) in &placed.moved {
         take_back(staged, place, name)?;
@@ -145,7 +144,7 @@ pub fn gather(placed: &Placed, staged: &Spot) -> Result<()> {
         for name in Contents::of(&path)?.foreign_names().filter(|name| kind_of(name).is_some()) {
             take_back(staged, &directory.join(name), name)?;
         }
-        // One that holds more stays.
+        // A directory with more content stays.
         let _ = path.remove_directory();
     }
     Ok(())
@@ -174,12 +173,12 @@ fn place_of(config: &ServerConfig, data_dir: &Path, name: &str) -> Option<PathBu
     };
     match place {
         Place::Below(below) if below != Path::new("") => Some(below.join(name)),
-        // One outside is refused before there is a copy.
+        // An outside place was refused before the copy began.
         Place::Below(_) | Place::Outside(_) => None,
     }
 }
 
-/// The setting that says where a file of this name lies, for those with names of their own.
+/// The setting that locates files of this name, for fixed names.
 fn kind_of(name: &str) -> Option<&'static str> {
     let numbered = |start: &str| name.strip_prefix(start).is_some_and(is_number);
     if numbered("ib_logfile") || name == "#innodb_redo" {
@@ -201,7 +200,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Makes one directory, and those above it, as long as nothing else has the name.
+/// Makes one directory, and those above it, as long as the name is free.
 fn make_directory(staged: &Spot, below: &Path, setting: &str) -> Result<()> {
     let mut directory = staged.clone();
     for component in below {
@@ -217,7 +216,7 @@ fn make_directory(staged: &Spot, below: &Path, setting: &str) -> Result<()> {
         directory
             .make_directory(DIRECTORY_MODE)
             .map_err(|error| disk_error(error, format!("making the directory {directory}")))?;
-        info!(PlaceMade, directory = %below.display(), setting, "made a directory that the server's configuration names");
+        info!(PlaceMade, directory = %below.display(), setting, "made a configured directory");
     }
     Ok(())
 }
@@ -227,7 +226,7 @@ fn move_to(staged: &Spot, name: &str, place: &Path) -> Result<()> {
         make_directory(staged, directory, name)?;
     }
     rename_over_nothing(staged, Path::new(name), place)?;
-    info!(PlaceMoved, file = name, place = %place.display(), "moved to where the server's configuration has it");
+    info!(PlaceMoved, file = name, place = %place.display(), "moved to its configured place");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Whose the published files are.
+//! Decides the owner of the published files.
 
 use std::path::Path;
 
@@ -9,24 +9,24 @@ use crate::model::exit::Reason;
 use crate::sys::disk::disk_error;
 use crate::sys::held::{Spot, Taker};
 
-/// Of a data directory: for the server's user and group only.
+/// For the data directory: access for the server's user and group only.
 pub(super) const DIRECTORY_MODE: u32 = 0o770;
 
-/// Who a data directory is given to when run as root.
+/// The user and group that get a data directory when we run as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     pub uid: u32,
-    /// The user's own number where not given.
+    /// The user's own number where no group is given.
     pub gid: u32,
 }
 
-/// The user and group that a data directory's files are given to.
+/// The user and group that get a data directory's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ownership(Taker);
 
 impl Ownership {
-    /// Run as root: `owner`, else whose the data directory is where that isn't root, else refused. Run as anyone
-    /// else: that user, and the directory's group.
+    /// As root: `owner`, else the data directory's owner if that is another user than root, else refused. As another
+    /// user: that user, and the directory's group.
     /// `data_dir` is how messages name the directory, which lies at the first of `spots` that exists.
     pub fn decide(data_dir: &Path, spots: &[Spot], owner: Option<Owner>) -> Result<Ownership> {
         let directory = spots.iter().filter(|spot| spot.is_dir()).find_map(|spot| spot.look().ok());
@@ -40,14 +40,14 @@ impl Ownership {
                 Ok(Ownership(Taker { uid: Some(found.st_uid), gid: found.st_gid }))
             }
             (None, _) => Err(Reason::Owner.error(format!(
-                "running as root, and {} belongs to root: say with --owner UID:GID which user the server runs as, \
-                 or run as that user",
+                "running as root, and {} belongs to root: name the server's user with --owner UID:GID, or run as that \
+                 user",
                 data_dir.display()
             ))),
         }
     }
 
-    /// Whom a new file is given to, before it has its name.
+    /// The owner of a new file, set before the file gets its name.
     pub(super) fn taker(self) -> Taker {
         self.0
     }
@@ -57,7 +57,7 @@ impl Ownership {
         self.outcome(directory.give_directory(self.0), directory)
     }
 
-    /// Gives everything below a directory, and itself, to the owner. What no copy of ours has is refused.
+    /// Gives a directory and everything below it to the owner. Refuses file types that copies of ours never have.
     pub fn give_tree(self, directory: &Spot) -> Result<()> {
         self.outcome(directory.give_tree(self.0), directory)
     }

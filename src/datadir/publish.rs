@@ -1,6 +1,6 @@
 //! Publishing: a prepared copy becomes the data directory, by renames inside one mount.
 //!
-//! Each line here may be the last one that runs. What the next start sees is written beside the steps.
+//! Each line here may be the last one that runs. The comments beside the steps say what the next start finds.
 
 use std::collections::BTreeSet;
 
@@ -16,15 +16,15 @@ use crate::model::exit::Reason;
 use crate::sys::disk::disk_error;
 use crate::sys::held::Spot;
 
-/// What the images' entrypoints and the tutorial's script take as the sign of a complete data directory.
+/// The images' entrypoints and the tutorial's script take it as the sign of a complete data directory.
 const LAST_TO_MOVE: &str = "mysql";
 
-/// Moves the staged copy into the data directory, in the place of what is there where it `replaces` that. May be called
-/// again after any interruption, with the journal that says `publishing`.
+/// Moves the staged copy into the data directory, and exchanges it with the old data if it `replaces` them. May be
+/// called again after any interruption, with the journal in state `publishing`.
 pub fn publish(layout: &Layout, prepared: &Journal, ownership: Ownership, replaces: bool) -> Result<Journal> {
-    // A rehearsal that was killed gave the copy's files second names.
+    // A killed rehearsal gave the copy's files second names.
     stage::keep_copy_only(layout)?;
-    // What was learnt of its prepare is of no more use.
+    // Lessons from its prepare end with it.
     let mut publishing = prepared.entering(State::Publishing);
     (publishing.received_log, publishing.memory_halvings) = (None, 0);
     if prepared.state != State::Publishing {
@@ -39,7 +39,7 @@ pub fn publish(layout: &Layout, prepared: &Journal, ownership: Ownership, replac
     Ok(published)
 }
 
-/// The name of a copy that is being published, and is in no place any more where a start could have left it.
+/// A name of a copy that is being published, and is missing from every place where a start could have left it.
 pub fn missing(layout: &Layout, publishing: &Journal) -> Option<String> {
     let mut places = vec![layout.staged_data()];
     places.extend((layout.place == Place::Inside).then(|| layout.data()));
@@ -47,7 +47,7 @@ pub fn missing(layout: &Layout, publishing: &Journal) -> Option<String> {
     let copy_is_there = places.iter().any(Spot::is_dir);
     match publishing.names.iter().find(|name| !is_there(name)) {
         Some(name) => Some(name.clone()),
-        // Earlier versions wrote no names down.
+        // Earlier versions recorded no names.
         None => (!copy_is_there).then(|| layout.staged_data().to_string()),
     }
 }
@@ -67,7 +67,8 @@ fn publish_beside(
     ownership.give_tree(&staged)?;
     published.write_for(&staged, ownership)?;
     sync_everything(&staged)?;
-    // Exchanged, what was there is staged, and thrown away with the stage: by the next start, if this one ends here.
+    // After the exchange, the old data lie in the stage and are discarded with it: by the next start, if this one ends
+    // here.
     let moved = if replaces { staged.exchange_with(&data) } else { staged.rename(&data) };
     moved.map_err(|error| moving(&staged, &data, error))?;
     sync_directory(&layout.stage())?;
@@ -75,7 +76,7 @@ fn publish_beside(
     stage::discard(layout)
 }
 
-/// Journal "publishing" → moves what is still staged. Nothing staged → journal "published".
+/// Journal "publishing" → moves the entries that are still staged. Empty stage → journal "published".
 fn publish_inside(layout: &Layout, publishing: &Journal, published: &Journal, ownership: Ownership) -> Result<()> {
     let (staged, data) = (layout.staged_data(), layout.data());
     if staged.exists() {
@@ -89,7 +90,7 @@ fn publish_inside(layout: &Layout, publishing: &Journal, published: &Journal, ow
     published.write_for(&data, ownership)
 }
 
-/// Never over something: what is there already isn't from this stage, each name of which moves once.
+/// Refuses to overwrite: each name of this stage moves once, so an existing entry came from elsewhere.
 fn move_entries(from: &Spot, to: &Spot) -> Result<()> {
     let contents = Contents::of(from)?;
     let (last, first): (Vec<&str>, Vec<&str>) = contents.foreign_names().partition(|name| *name == LAST_TO_MOVE);
@@ -115,7 +116,7 @@ fn sync_directory(directory: &Spot) -> Result<()> {
 fn moving(from: &Spot, to: &Spot, error: std::io::Error) -> anyhow::Error {
     match error.kind() {
         std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::DirectoryNotEmpty => Reason::HalfMade
-            .error(format!("publishing {from}: {to} is there already and not ours: move it away and start again")),
+            .error(format!("publishing {from}: {to} already exists and is foreign: move it away and start again")),
         _ => disk_error(error, format!("moving {from} to {to}")),
     }
 }
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_move_inside_and_an_interruption_is_finished() {
+    fn entries_move_inside_and_an_interrupted_move_is_finished() {
         let (_volume, layout, ownership, journal) = staged(Place::Inside);
         Journal::new(State::Publishing).write(&layout.data_dir).unwrap();
         std::fs::rename(layout.staged_data().path().join("ibdata1"), layout.data_dir.join("ibdata1")).unwrap();
@@ -172,9 +173,9 @@ mod tests {
         assert!(!layout.stage().exists());
     }
 
-    /// The next start did not rehearse, and refused the copy for ever: its files had second names.
+    /// The next start skipped the rehearsal, and refused the copy for ever: its files had second names.
     #[test]
-    fn what_a_killed_rehearsal_left_does_not_keep_the_copy_from_being_published() {
+    fn a_copy_is_published_after_a_killed_rehearsal() {
         for place in [Place::Beside, Place::Inside] {
             let (_volume, layout, ownership, journal) = staged(place);
             let (data, shadow) = (layout.staged_data().path(), layout.stage().path().join("shadow"));
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_takes_the_place_of_a_broken_replica_in_one_step() {
+    fn a_copy_replaces_a_broken_replica_in_one_step() {
         let (volume, layout, ownership, journal) = staged(Place::Beside);
         std::fs::create_dir(&layout.data_dir).unwrap();
         std::fs::write(layout.data_dir.join("old"), "").unwrap();

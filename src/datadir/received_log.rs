@@ -1,8 +1,8 @@
-//! The log that came with a backup, and whether it is still as it came: as long as it is, nothing that a killed prepare
-//! did to the other files counts, for all of it is done again.
+//! Identifies the log that came with a backup, and checks that it is untouched. While it is untouched, a prepare can
+//! repeat everything, so changes by a killed prepare are harmless.
 //!
-//! mariadb-backup replaces its log by an empty one only after everything was applied (seen: 40 kills at 5 to 98 % of a
-//! prepare, each followed by a whole one). XtraBackup renames its own at the start.
+//! mariadb-backup replaces its log by an empty one only after everything was applied. (Seen in 40 kills at 5 to 98 % of
+//! a prepare, each followed by a whole one.) XtraBackup renames its own at the start.
 
 use std::io::{ErrorKind, Read};
 
@@ -16,10 +16,10 @@ use crate::sys::held::Directory;
 /// XtraBackup's, and mariadb-backup's. An interrupted prepare of XtraBackup's makes the second one too.
 const NAMES: [&str; 2] = ["xtrabackup_logfile", "ib_logfile0"];
 
-/// Read at a time.
+/// Bytes read at a time.
 const PIECE: usize = 1 << 20;
 
-/// What a received log is known by.
+/// The features that identify a received log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceivedLog {
     pub name: String,
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_is_known_by_its_name_its_length_and_every_byte() {
+    fn a_log_is_identified_by_its_name_length_and_every_byte() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: &[u8]| std::fs::write(directory.path().join(name), bytes).unwrap();
         assert_eq!(ReceivedLog::of(directory.path()).unwrap(), None);

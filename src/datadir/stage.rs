@@ -12,12 +12,12 @@ use crate::model::exit::Reason;
 use crate::sys::disk::disk_error;
 use crate::sys::held::{Spot, kind_of};
 
-/// Throws away what an earlier try left and makes an empty stage. The journal, which says `receiving`, is on disk before
-/// this returns; so the first byte of a backup can't arrive unannounced. Nobody but us gets into it: its files are given to their
+/// Discards the remains of an earlier attempt and makes an empty stage. The journal in state `receiving` is on disk
+/// before this returns, so it precedes the first byte of a backup. Only we may enter the stage: its files get their
 /// owner when they are published.
 ///
-/// The earlier journal goes first, so that nothing speaks for what is being thrown away. Neither needs space: what
-/// is thrown away may be what fills the volume.
+/// The earlier journal is removed first, so that it stops vouching for data that are being discarded. Both steps work
+/// on a full volume, since the discarded data may be what fills it.
 pub fn open(layout: &Layout, ownership: Ownership, receiving: &Journal) -> Result<Spot> {
     Journal::remove(&layout.journal_of_clone())?;
     discard(layout)?;
@@ -32,7 +32,7 @@ pub fn open(layout: &Layout, ownership: Ownership, receiving: &Journal) -> Resul
     Ok(data)
 }
 
-/// Takes away what has the stage's name and is none: what is not a directory, and as root what another user may have made.
+/// Removes impostors of the stage: anything but a directory, and, as root, a directory that another user may have made.
 pub fn remove_impostor(layout: &Layout) -> Result<()> {
     let named = layout.named_stage();
     let removing = |spot: &Spot| {
@@ -41,7 +41,7 @@ pub fn remove_impostor(layout: &Layout) -> Result<()> {
     };
     if let Ok(found) = named.look() {
         if !named.is_dir() {
-            warn!(StageImpostor, path = %named, "something else has the name of a stage: it is removed");
+            warn!(StageImpostor, path = %named, "removing an entry of the wrong type under the stage's name");
             named.remove_if_there().map_err(removing(&named))?;
         } else if !super::held_stage::counts(&found) && is_being_published_inside(layout) {
             layout.adopt_stage().map_err(|error| disk_error(error, format!("taking {named}")))?;
@@ -50,7 +50,7 @@ pub fn remove_impostor(layout: &Layout) -> Result<()> {
                 StageOfAnother,
                 path = %named,
                 user = found.st_uid,
-                "another user than root has made the stage, or may write there, so nothing in it can be trusted: it is removed"
+                "removing a stage that another user than root made or may write to: its content is untrusted"
             );
             named.remove_tree().map_err(removing(&named))?;
         }
@@ -61,24 +61,25 @@ pub fn remove_impostor(layout: &Layout) -> Result<()> {
             kind_of(&found) != wanted
         });
         if is_impostor {
-            warn!(StageImpostor, path = %spot, "something else has the name of a stage's part: it is removed");
+            warn!(StageImpostor, path = %spot, "removing an entry of the wrong type in the stage");
             spot.remove_whatever_it_is().map_err(removing(&spot))?;
         }
     }
     Ok(())
 }
 
-/// Then part of the copy may be in the data directory, and the rest only here. Earlier versions gave the stage to the server's user.
+/// While a copy is being published inside, part of it may be in the data directory, and the rest only here. Earlier
+/// versions gave the stage to the server's user.
 fn is_being_published_inside(layout: &Layout) -> bool {
     let data = layout.data();
     let is_publishing =
         || Journal::read(&data).is_ok_and(|journal| journal.is_some_and(|journal| journal.state == State::Publishing));
-    // No server is started on such a copy any more: it is moved, or refused.
+    // Servers no longer start on such a copy: it is moved, or refused.
     layout.place == Place::Inside && is_publishing() && Contents::of(&data).is_ok_and(|contents| !contents.is_empty())
 }
 
-/// Removes the stage and all that is in it, in the layout "beside" its journal first: half of what it vouched for is worth
-/// nothing. In the layout "inside" the journal is the data directory's, and no longer vouches for what is staged.
+/// Removes the stage with its content. In the layout "beside" its journal goes first, since half of a backup is
+/// worthless. In the layout "inside" the journal belongs to the data directory, and has stopped vouching for the stage.
 pub fn discard(layout: &Layout) -> Result<()> {
     layout.ensure_stage_is_seen()?;
     let stage = layout.stage();
@@ -92,8 +93,8 @@ pub fn discard(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Removes all that is staged, also what private servers left, and leaves the journal of the clone: what it says, the next
-/// start needs.
+/// Removes everything that is staged, including remains of private servers, but keeps the clone's journal for the next
+/// start.
 pub fn clear(layout: &Layout) -> Result<()> {
     let stage = layout.stage();
     let failed = |error| disk_error(error, format!("clearing {stage}"));
@@ -109,7 +110,7 @@ pub fn clear(layout: &Layout) -> Result<()> {
     sync(&stage)
 }
 
-/// Removes what programs and private servers have left beside the copy.
+/// Removes files that programs and private servers left beside the copy.
 pub fn keep_copy_only(layout: &Layout) -> Result<()> {
     let stage = layout.stage();
     let failed = |error| disk_error(error, format!("clearing {stage}"));
@@ -127,12 +128,12 @@ pub fn keep_copy_only(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Makes an empty data directory for a server to initialise, and says so in its journal.
+/// Makes an empty data directory for a server to initialise, and announces it in its journal.
 pub fn announce_first_start(layout: &Layout, ownership: Ownership) -> Result<()> {
     let data = layout.data();
     if !data.exists() {
         make_directory(&data)?;
-        // Held: what is given is what was made, or another directory of ours that is as empty.
+        // Held open: the owner is given to the directory just made, or to another of ours that is as empty.
         let made = data.held().map_err(|error| disk_error(error, format!("opening {data}")))?;
         made.ensure_own_and_empty().map_err(|error| disk_error(error, "making the data directory"))?;
         ownership.give(&made)?;
@@ -141,18 +142,18 @@ pub fn announce_first_start(layout: &Layout, ownership: Ownership) -> Result<()>
     Journal::new(State::Initialising).write_for(&data, ownership)
 }
 
-/// Puts untrusted data where they harm nobody, and returns where; refused where no such place is.
+/// Moves untrusted data to a harmless place and returns it. Refuses where there is no such place.
 pub fn set_aside(layout: &Layout) -> Result<Spot> {
     let data = layout.data();
     let Some(aside) = layout.aside(super::journal::now()) else {
         return Err(Reason::HalfMade.error(format!(
-            "{data} is a volume's root or a mount point, so nothing in it can be set aside where a server would not see it: \
-             move the files off the volume by hand, or mount the volume one level up as the shipped manifests do"
+            "{data} is a volume's root or a mount point, so a server would see any data set aside in it: move the \
+             files off the volume by hand, or mount the volume one level up as the shipped manifests do"
         )));
     };
     data.rename_over_nothing(&aside).map_err(|error| disk_error(error, format!("renaming {data} to {aside}")))?;
     sync(layout.workplace())?;
-    info!(DataMovedAside, from = %data, to = %aside, "set aside data that cannot be trusted");
+    info!(DataMovedAside, from = %data, to = %aside, "set aside untrusted data");
     Ok(aside)
 }
 
@@ -171,9 +172,9 @@ mod tests {
     use super::*;
     use crate::datadir::ownership::Owner;
 
-    /// As with fsGroup: what is made in the volume has its group, and so on.
+    /// As with fsGroup: entries in the volume inherit its group.
     #[test]
-    fn the_volumes_group_goes_on_to_the_stage() {
+    fn the_stage_inherits_the_volumes_group() {
         use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
         let volume = tempfile::tempdir().unwrap();
         chown(volume.path(), None, Some(4321)).unwrap();
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_stage_holds_nothing_of_the_old_one() {
+    fn a_new_stage_is_free_of_the_old_ones_files() {
         for place in [Place::Beside, Place::Inside] {
             let volume = tempfile::tempdir().unwrap();
             let data_dir = if place == Place::Beside { volume.path().join("mysql") } else { volume.path().to_owned() };

@@ -1,4 +1,5 @@
-//! Which state a data directory is in: the journal's word where there is one, else what lies there.
+//! Decides the state of a data directory: empty, whole, an interrupted clone, or half a database. It reads the journal
+//! where there is one, else judges the content.
 
 use anyhow::Result;
 
@@ -9,29 +10,30 @@ use super::layout::{Layout, Place};
 use crate::model::exit::Reason;
 use crate::server::config_files::ServerConfig;
 
-/// What a start finds.
+/// The state that a start finds.
 #[derive(Debug)]
 pub enum Found {
-    /// Nothing at all.
+    /// An empty directory.
     Empty,
-    /// Ordinal 0's first start was announced, and nothing came of it yet.
+    /// Ordinal 0's first start was announced, and has yet to write anything.
     Announced,
-    /// The journal of the data directory itself speaks: a server may own it, or is about to.
+    /// The data directory's own journal decides: a server owns it, or is about to.
     Settled(Journal),
-    /// A clone was interrupted; its journal says how far it had come.
+    /// A clone was interrupted; its journal records its progress.
     Interrupted(Journal),
     /// Ordinal 0's first start was interrupted after it had begun to write.
     HalfInitialised,
     /// Data without a journal, a whole database.
     ForeignComplete,
-    /// Data without a journal that no server may be started on, and why.
+    /// Data without a journal that are unfit for a server, and why.
     ForeignHalfMade(String),
 }
 
-/// Looks at a data directory and its stage. The server's configuration is asked for where only that can tell what lies there.
+/// Looks at a data directory and its stage. Asks for the server's configuration only where that is needed to judge the
+/// content.
 pub fn look(layout: &Layout, config: impl FnOnce() -> Result<ServerConfig>) -> Result<Found> {
     let found = look_at_both(layout, config)?;
-    // Beside data that are whole it is of no more use.
+    // Beside whole data the stage is obsolete.
     if !matches!(found, Found::Settled(_) | Found::ForeignComplete) {
         layout.ensure_stage_is_seen()?;
     }
@@ -72,8 +74,8 @@ fn journalled(layout: &Layout, journal: Journal, contents: &Contents) -> Result<
             match contents.foreign_names().next() {
                 None => Ok(Found::Interrupted(journal)),
                 Some(name) => Err(Reason::HalfMade.error(format!(
-                    "{} holds {name:?}, which nobody may write while a clone is {} there: \
-                     move it away, or empty the directory to clone again",
+                    "{} holds the foreign entry {name:?} while a clone is {} there: move it away, or empty the \
+                     directory to clone again",
                     layout.data_dir.display(),
                     journal.state
                 ))),
@@ -84,8 +86,8 @@ fn journalled(layout: &Layout, journal: Journal, contents: &Contents) -> Result<
             match contents.foreign_names().next() {
                 Some(_) => Ok(Found::Settled(journal)),
                 None => Err(Reason::HalfMade.error(format!(
-                    "{} is empty but for a journal that says {}: the data were removed; \
-                     remove the journal as well to clone again",
+                    "{} holds only a journal in state {}: the data were removed; remove the journal as well to clone \
+                     again",
                     layout.data_dir.display(),
                     journal.state
                 ))),
@@ -103,9 +105,9 @@ mod tests {
         super::look(layout, || Ok(ServerConfig::default()))
     }
 
-    /// It counted as none, so that ordinal 0 could have begun a new database.
+    /// It counted as absent, so that ordinal 0 could have begun a new database.
     #[test]
-    fn a_stage_that_cannot_be_looked_at_is_not_taken_for_none() {
+    fn an_unreadable_stage_is_refused() {
         let (volume, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let layout = Layout::at(&volume.path().join("mysql"), Place::Beside);
         std::os::unix::fs::symlink(elsewhere.path(), layout.named_stage().path()).unwrap();
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_was_never_finished_is_nothing() {
+    fn an_unfinished_journal_is_ignored() {
         for state in [None, Some(State::Receiving)] {
             let volume = tempfile::tempdir().unwrap();
             let layout = Layout::at(volume.path(), Place::Inside);
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_beside_an_empty_directory_speaks() {
+    fn a_stage_beside_an_empty_directory_counts() {
         let (_volume, layout) = volume();
         std::fs::create_dir(layout.named_stage().path()).unwrap();
         Journal::new(State::Received).write(&layout.stage()).unwrap();
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_data_directorys_own_journal_goes_first() {
+    fn the_data_directorys_own_journal_takes_precedence() {
         let (_volume, layout) = volume();
         std::fs::create_dir_all(layout.data_dir.join("mysql")).unwrap();
         std::fs::create_dir(layout.named_stage().path()).unwrap();
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_start_that_wrote_something_is_half() {
+    fn a_first_start_that_wrote_files_is_half_made() {
         let (_volume, layout) = volume();
         std::fs::create_dir(&layout.data_dir).unwrap();
         Journal::new(State::Initialising).write(&layout.data_dir).unwrap();
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_files_in_an_unfinished_clone_are_refused() {
+    fn foreign_files_in_an_unfinished_clone_are_refused() {
         let volume = tempfile::tempdir().unwrap();
         let layout = Layout::at(volume.path(), Place::Inside);
         Journal::new(State::Receiving).write(volume.path()).unwrap();

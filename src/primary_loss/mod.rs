@@ -1,9 +1,9 @@
-//! The primary-loss guard: before ordinal 0 begins a new database, it asks whether the set has data already.
+//! Decides whether ordinal 0 may begin a new database: asks first whether the set already has data.
 //!
-//! A peer that holds data, one that exists and does not answer, and a resolver that can't say who exists: each of them
-//! stops it. With a clone secret only a peer that has proven itself is believed: a report, or that it belongs to another
-//! set. That no peer has a name proves nothing, for after a full outage they are started one by one; then it is
-//! they who notice, by comparing identities (see [`crate::replication`]).
+//! Three findings stop it: a peer that holds data, a peer that exists and stays silent, and a resolver that fails. With
+//! a clone secret a peer is believed only once it has proven itself. That holds for its report, and for an answer that
+//! it belongs to another set. An empty list of peers proves nothing, since after a full outage the pods start one by
+//! one. The replicas detect that case later by comparing identities (see [`crate::replication`]).
 
 mod names;
 
@@ -21,10 +21,10 @@ use crate::settings::Peering;
 use crate::sys::limits;
 use crate::sys::own_address;
 
-/// More pods than a set has: a name server may know an address of its own for every name.
+/// More pods than a set has. It bounds the search where a name server has an address for every name.
 const MOST_PEERS: u32 = 1000;
 
-/// The pod that asks, and where the others are.
+/// The pod that asks, and where its peers are.
 pub struct Guard<'a> {
     pub member: &'a Member,
     pub peering: &'a Peering,
@@ -34,14 +34,14 @@ pub struct Guard<'a> {
     pub port: u16,
 }
 
-/// What was found around an empty primary.
+/// The findings around an empty primary.
 #[derive(Debug, Default)]
 pub struct Surroundings {
     /// Peers that hold data.
     with_data: Vec<Peer>,
-    /// Peers that exist and give no answer that can be used, and why.
+    /// Peers that exist but gave an unusable answer, and why.
     silent: Vec<(IpAddr, Silence)>,
-    /// Names about which the resolver gives no answer, and why.
+    /// Names that failed to resolve, and why.
     unresolved: Vec<(String, String)>,
 }
 
@@ -49,18 +49,18 @@ pub struct Surroundings {
 #[derive(Debug)]
 struct Peer {
     address: IpAddr,
-    /// Its name, where that leads to it; else its address.
+    /// Its name, where that resolves to this address; otherwise the address.
     host: String,
     report: Report,
 }
 
 impl Peer {
-    /// What makes it no source of a recovery, however far it has come.
+    /// Why this peer is excluded as the source of a recovery, however far its data reach.
     fn why_no_source(&self) -> Option<String> {
         match (&self.report.applier_fault, &self.report.left_out) {
             (Some(fault), _) => Some(format!(
-                "its applier stopped with {fault}, so that its data differ from the lost primary's: mend it, or have it \
-                 skip that place"
+                "its applier stopped with {fault}, so its data differ from the lost primary's: repair it, or skip that \
+                 transaction"
             )),
             (None, Some(setting)) => {
                 Some(format!("may lack a part of the data ({setting}): name another with --donor"))
@@ -71,7 +71,7 @@ impl Peer {
 }
 
 impl Guard<'_> {
-    /// Asks every peer that has a name. Takes no time worth speaking of where there is none.
+    /// Asks every peer that has a name. Takes almost no time for a set of one pod.
     pub fn look_around(&self) -> Surroundings {
         let mut surroundings = Surroundings::default();
         let addresses = self.addresses_of_peers(&mut surroundings.unresolved);
@@ -82,16 +82,16 @@ impl Guard<'_> {
         });
         let unasked = |why: String| Err(Silence::Unreachable(why));
         let answers = answers.into_iter().map(|answer| match answer {
-            Ok(answer) => answer.unwrap_or_else(|_| unasked("asking it failed".to_owned())),
-            Err(error) => unasked(format!("asking it failed: {error}")),
+            Ok(answer) => answer.unwrap_or_else(|_| unasked("the request failed".to_owned())),
+            Err(error) => unasked(format!("the request failed: {error}")),
         });
         let look_up = |name: &str| names::addresses(name).unwrap_or_default();
         self.sort(addresses.into_iter().zip(answers), look_up, &mut surroundings);
         surroundings
     }
 
-    /// Takes note of what each address said. A pod may have an address of each kind and be reached by one of them only: it has
-    /// said what it is all the same.
+    /// Sorts the answers by what they prove. A pod may have an IPv4 and an IPv6 address and be reachable by one of them
+    /// only: one report speaks for both.
     fn sort(
         &self,
         answers: impl Iterator<Item = (IpAddr, Result<Report, Silence>)>,
@@ -127,8 +127,8 @@ impl Guard<'_> {
         connection::ask_for_report(self.member, self.peering, &place, &Questions::default())
     }
 
-    /// All pods behind the service; and by their own names, as long as there is one of the next ordinal, those that the
-    /// service doesn't list.
+    /// The addresses of all pods behind the service. Adds pods that the service leaves out, by their own names, up to
+    /// the first ordinal that lacks one.
     fn addresses_of_peers(&self, unresolved: &mut Vec<(String, String)>) -> Vec<IpAddr> {
         let mut peers = match names::addresses(self.service) {
             Ok(addresses) => addresses,
@@ -140,7 +140,8 @@ impl Guard<'_> {
         let mut by_name: Vec<IpAddr> = Vec::new();
         for name in (1..=MOST_PEERS).map(|ordinal| self.member.peer(Ordinal(ordinal), self.service)) {
             match names::addresses(&name) {
-                // None; or one that another has already, as where a name server answers every name.
+                // Either the name is unknown, or all its addresses are known already, as where a name server answers
+                // every name.
                 Ok(addresses) if addresses.iter().all(|address| by_name.contains(address)) => break,
                 Ok(addresses) => by_name.extend(addresses),
                 Err(why) => {
@@ -157,8 +158,8 @@ impl Guard<'_> {
     }
 }
 
-/// Whether this is another address of a peer, by its name. A pod has one of each kind at most: a second of the same kind is
-/// another pod's.
+/// Whether `address` is this peer's other address, by its name. A pod has at most one of each kind: a second of the
+/// same kind belongs to another pod.
 fn is_also_at(peer: &Peer, by_name: &[IpAddr], address: IpAddr) -> bool {
     by_name.contains(&address) && peer.address.is_ipv4() != address.is_ipv4()
 }
@@ -167,13 +168,13 @@ fn is_told_already(reported: &[(Peer, Vec<IpAddr>)], address: IpAddr, report: &R
     reported.iter().any(|(peer, all)| peer.report.pod == report.pod && is_also_at(peer, all, address))
 }
 
-/// What a peer's silence says about the set; `None` where the peer belongs to another set behind the same service, which
-/// it says itself. Where a secret is set, only a peer that knows it is believed that: a stranger could open the way to
-/// a new database beside the old one.
+/// What a silent or refusing peer says about the set. `None` where it reports that it belongs to another set behind the
+/// same service. Where a secret is set, the peer must prove that it knows it. A stranger could otherwise allow a new
+/// database beside the old one.
 fn believed(silence: Silence, has_secret: bool) -> Option<Silence> {
     match silence {
         Silence::Refused(Refused { refusal, is_proven }) if refusal.why == Why::WrongSet => {
-            let unproven = || format!("it says {refusal}, but does not prove that it knows the clone secret");
+            let unproven = || format!("it answers {refusal}, without proof of the clone secret");
             (has_secret && !is_proven).then(|| Silence::Unacceptable(unproven()))
         }
         other => Some(other),
@@ -181,18 +182,18 @@ fn believed(silence: Silence, has_secret: bool) -> Option<Silence> {
 }
 
 impl Surroundings {
-    /// Whether nothing speaks against a new database.
+    /// Whether all findings allow a new database.
     pub fn are_empty(&self) -> bool {
         self.with_data.is_empty() && self.silent.is_empty() && self.unresolved.is_empty()
     }
 
-    /// What was found, in one line.
+    /// The findings, in one line.
     pub fn in_words(&self) -> String {
         let mut words = Vec::new();
         for Peer { address, report, .. } in &self.with_data {
             let mut text = format!("{} ({address}) holds data", report.pod);
             if let Some(set_id) = &report.set_id {
-                let _ = write!(text, " of set identity {set_id}");
+                let _ = write!(text, " of set id {set_id}");
             }
             if let Some(position) = &report.applied {
                 let _ = write!(text, ", up to {position}");
@@ -206,29 +207,29 @@ impl Surroundings {
             words.push(text);
         }
         for (address, silence) in &self.silent {
-            words.push(format!("a pod at {address} exists and does not say what it holds ({silence})"));
+            words.push(format!("a pod at {address} exists but gives no report ({silence})"));
         }
         for (name, why) in &self.unresolved {
-            words.push(format!("whether {name} exists cannot be found out ({why})"));
+            words.push(format!("cannot resolve {name} ({why})"));
         }
         words.join("; ")
     }
 
-    /// The replica to recover from: the one that has all that any other has. An error says why there is none.
+    /// The replica to recover from: the one that has everything the others have. The error says why there is none.
     pub fn most_advanced(&self, port: u16) -> Result<(HostPort, Position), String> {
         if !self.silent.is_empty() || !self.unresolved.is_empty() {
-            return Err(format!("not all replicas could be asked: {}", self.in_words()));
+            return Err(format!("some replicas gave no report: {}", self.in_words()));
         }
         let mut candidates = Vec::new();
         for peer in &self.with_data {
             let first = &self.with_data[0].report;
             let kinship = Kinship::of(first.set_id.as_ref(), peer.report.set_id.as_ref());
             if !matches!(kinship, Kinship::Same | Kinship::BothUnknown) {
-                return Err(format!("the replicas are of different sets: {}", self.in_words()));
+                return Err(format!("the replicas belong to different sets: {}", self.in_words()));
             }
             match peer.report.fetched.as_ref().or(peer.report.applied.as_ref()) {
                 Some(position) => candidates.push((peer, position)),
-                None => return Err(format!("the server of {} does not say how far it has come", peer.report.pod)),
+                None => return Err(format!("the server of {} reports no position", peer.report.pod)),
             }
         }
         let has_all = |position: &Position| candidates.iter().all(|(_, other)| position.covers(other) == Some(true));
@@ -236,12 +237,12 @@ impl Surroundings {
         match (furthest.iter().find(|(peer, _)| peer.why_no_source().is_none()), furthest.first()) {
             (Some((peer, position)), _) => Ok((HostPort { host: peer.host.clone(), port }, (*position).clone())),
             (None, Some((peer, _))) => Err(format!(
-                "{} has come furthest, but {}; found: {}",
+                "{} is the most advanced, but {}; found: {}",
                 peer.report.pod,
                 peer.why_no_source().unwrap_or_default(),
                 self.in_words()
             )),
-            (None, None) => Err(format!("no replica has all that the others have: {}", self.in_words())),
+            (None, None) => Err(format!("no replica has everything that the others have: {}", self.in_words())),
         }
     }
 }
@@ -276,7 +277,7 @@ mod tests {
         Surroundings { with_data, ..Surroundings::default() }
     }
 
-    /// What a pod finds where each peer has an address of each kind, `10.0.0.N` and `fd00::N`.
+    /// The findings where each peer has an IPv4 and an IPv6 address, `10.0.0.N` and `fd00::N`.
     fn sorted(answers: Vec<(&str, Result<Report, Silence>)>) -> Surroundings {
         let peering = Peering {
             secret: None,
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_with_two_addresses_is_one_pod_whichever_of_them_answers() {
+    fn a_pod_with_two_addresses_counts_once() {
         let report = |ordinal| Ok(replica(ordinal, "0-100-9", None).report);
         let silent = || Err(Silence::Unreachable("nobody listens".into()));
         let found = sorted(vec![
@@ -308,26 +309,26 @@ mod tests {
         ]);
         assert_eq!((found.with_data.len(), found.silent.len()), (2, 0), "{}", found.in_words());
         assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "mysql-1.mysql:3307");
-        // Another pod's address is not answered for; nor is one that has something to say.
+        // Another pod's address still counts by itself, and so does one that has given an answer.
         let found = sorted(vec![("10.0.0.1", report(1)), ("fd00::2", silent())]);
         assert_eq!(found.silent.len(), 1);
         let found = sorted(vec![("10.0.0.1", report(1)), ("fd00::1", Err(Silence::Unacceptable("x".into())))]);
         assert_eq!(found.silent.len(), 1);
-        // A name that leads elsewhere is not used.
+        // A name that resolves elsewhere is ignored.
         let found = sorted(vec![("10.0.0.7", report(1))]);
         assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.7:3307");
     }
 
     #[test]
-    fn the_most_advanced_has_all_that_the_others_have_even_if_not_applied() {
+    fn the_most_advanced_replica_has_everything_fetched_or_applied() {
         let found = surroundings(vec![replica(1, "0-100-9", None), replica(2, "0-100-7", Some("0-100-10"))]);
         assert_eq!(found.most_advanced(3307).unwrap().0.to_string(), "10.0.0.2:3307");
         let apart = surroundings(vec![replica(1, "0-100-9", None), replica(2, "0-100-7,1-1-1", None)]);
-        assert!(apart.most_advanced(3307).unwrap_err().contains("no replica has all"));
+        assert!(apart.most_advanced(3307).unwrap_err().contains("no replica has everything"));
     }
 
     #[test]
-    fn a_replica_whose_applier_stopped_is_no_source_of_recovery() {
+    fn a_replica_with_a_stopped_applier_is_refused_as_source_of_recovery() {
         let mut faulty = replica(1, "0-100-7", Some("0-100-9"));
         faulty.report.applier_fault = Some("error 1062 after GTID 0-100-7".into());
         let found = surroundings(vec![faulty, replica(2, "0-100-9", None)]);
@@ -336,11 +337,11 @@ mod tests {
         further.report.applier_fault = Some("error 1062 after GTID 0-100-7".into());
         let found = surroundings(vec![further, replica(2, "0-100-9", None)]);
         let why = found.most_advanced(3307).unwrap_err();
-        assert!(why.contains("mysql-1 has come furthest, but its applier stopped with error 1062"), "{why}");
+        assert!(why.contains("mysql-1 is the most advanced, but its applier stopped with error 1062"), "{why}");
     }
 
     #[test]
-    fn a_peer_of_another_set_is_believed_where_it_has_proven_itself_or_nobody_can() {
+    fn a_peer_of_another_set_is_believed_if_proven_or_without_a_secret() {
         let refused = |why: Why, is_proven: bool| {
             Silence::Refused(Refused { refusal: Refusal::new(Event::RefusedOtherSet, why, "x"), is_proven })
         };
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_lacks_a_part_is_not_chosen_however_far_it_has_come() {
+    fn a_replica_that_lacks_tables_is_refused_even_if_most_advanced() {
         let partial = |ordinal, applied| {
             let mut peer = replica(ordinal, applied, None);
             peer.report.left_out = Some("replicate_ignore_db = app".to_owned());
@@ -370,13 +371,14 @@ mod tests {
         let found = surroundings(vec![partial(2, "0-100-9"), replica(1, "0-100-7", None)]);
         let why = found.most_advanced(3307).unwrap_err();
         assert!(
-            why.contains("mysql-2 has come furthest, but may lack a part") && why.contains("replicate_ignore_db = app"),
+            why.contains("mysql-2 is the most advanced, but may lack a part")
+                && why.contains("replicate_ignore_db = app"),
             "{why}"
         );
     }
 
     #[test]
-    fn nobody_is_chosen_while_somebody_is_silent() {
+    fn a_silent_peer_prevents_any_choice() {
         let mut found = surroundings(vec![replica(1, "0-100-9", None)]);
         found.silent.push(([10, 0, 0, 2].into(), Silence::Unreachable("nobody listens".into())));
         assert!(found.most_advanced(3307).unwrap_err().contains("10.0.0.2"));

@@ -1,4 +1,4 @@
-//! Which addresses a name has: "none" and "nobody knows" are different answers.
+//! Looks up the addresses of a name. "No such name" and "lookup failed" are different answers.
 
 use std::net::IpAddr;
 use std::sync::mpsc;
@@ -9,16 +9,15 @@ use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 
 use crate::sys::limits;
 
-/// A resolver that is silent for so long counts as one that fails. A name that isn't there is asked for in each search domain,
-/// four as a rule, and a name server may take five seconds for each. The C library's own patience is longer where there are
-/// several name servers.
+/// The resolver counts as failed after this long. An unknown name is tried in each search domain, four as a rule, and a
+/// name server may take five seconds for each. The C library itself waits longer where there are several name servers.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The addresses of a name, none where there is no such name; an error where that can't be found out.
+/// The addresses of a name; empty for an unknown name; an error for a failed lookup.
 pub fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
     let (answer, answered) = mpsc::channel();
     let asked = name.to_owned();
-    // The lookup can't be broken off; it ends by itself some time later.
+    // A lookup cannot be cancelled: its thread ends by itself some time later.
     let asking = Builder::new().name("names".into()).spawn(move || answer.send(look_up(&asked)));
     asking.map_err(|error| limits::explain(error).to_string())?;
     answered.recv_timeout(LIMIT).unwrap_or_else(|_| Err(format!("no answer in {} seconds", LIMIT.as_secs())))

@@ -1,4 +1,4 @@
-//! Replication that can't go on by itself, however long one waits.
+//! Recognises broken replication: replication that waiting cannot mend.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::server::history::{self, Progress};
 use crate::server::status::{ReplicationStatus, Thread};
 use crate::settings::Sidecar;
 
-/// How long the server is not looked at while the primary is asked.
+/// The primary's sidecar must answer within this time, since the server goes unwatched meanwhile.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// ER_MASTER_INFO, ER_SLAVE_RELAY_LOG_READ_FAILURE, ER_SLAVE_MI_INIT_REPOSITORY, ER_SLAVE_RLI_INIT_REPOSITORY, and as MySQL's
-/// log has them since 8.0: ER_REPLICA_RELAY_LOG_READ_FAILURE, ER_SERVER_REPLICA_CM_INIT_REPOSITORY and …_AM_INIT_REPOSITORY.
-/// (`perror` of 9.7)
+/// ER_MASTER_INFO, ER_SLAVE_RELAY_LOG_READ_FAILURE, ER_SLAVE_MI_INIT_REPOSITORY and ER_SLAVE_RLI_INIT_REPOSITORY.
+/// MySQL's log has these since 8.0: ER_REPLICA_RELAY_LOG_READ_FAILURE, ER_SERVER_REPLICA_CM_INIT_REPOSITORY and
+/// …_AM_INIT_REPOSITORY. (`perror` of 9.7)
 pub const RELAY_LOGS_LOST: [u32; 7] = [1201, 1594, 1871, 1872, 13121, 13123, 13124];
 
-/// Why replication can't go on, where it can't.
+/// Why replication is broken, where it is.
 pub fn why_it_cannot_go_on(status: &ReplicationStatus) -> Option<Why> {
     if status.receiver == Thread::Stopped
         && let Some(why) = fatal_error::cause(status.receiver_error, &status.receiver_error_text)
@@ -37,8 +37,9 @@ pub fn why_it_cannot_go_on(status: &ReplicationStatus) -> Option<Why> {
     None
 }
 
-/// All that the journal keeps of it. What the data hold is part of it: the source also says "purged" to a replica that
-/// is further than itself, whose data may be all that is left of what it has lost. So the primary's sidecar is asked too.
+/// Collects what the journal keeps about broken replication. That includes what the data hold: the source also says
+/// "purged" to a replica that is ahead of it. The data of such a replica may be all that is left of what the source has
+/// lost. So the primary's sidecar is asked too.
 pub async fn describe(
     why: Why,
     server: &mut Server,
@@ -58,7 +59,7 @@ pub async fn describe(
     Ok(BrokenReplication { why, text: status.error.clone().unwrap_or_default(), since: now(), reached, history })
 }
 
-/// The primary's own word, where it has one, goes before its server's text.
+/// The report of the primary's sidecar takes precedence over the text of its server.
 fn refined(why: Why, reached: &[Position], primary: Option<&Report>) -> Why {
     let Some(primary) = primary else { return why };
     let covers = |position: &Position| primary.applied.as_ref().and_then(|there| there.covers(position));
@@ -72,7 +73,7 @@ fn refined(why: Why, reached: &[Position], primary: Option<&Report>) -> Why {
     }
 }
 
-/// Asks the primary's sidecar; `None` where it gives no answer in time.
+/// Asks the primary's sidecar; `None` after a missing or late answer.
 pub async fn ask_primary(settings: &Arc<Sidecar>, questions: Questions) -> Option<Report> {
     let primary = settings.primary.clone()?;
     let settings = settings.clone();
@@ -87,18 +88,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_purged_source_is_told_from_one_that_is_away() {
+    fn a_purged_source_differs_from_an_absent_one() {
         let mut status = ReplicationStatus { applier: Thread::Running, receiver_error: 1236, ..Default::default() };
         status.receiver_error_text = "… 'Could not find first log file name in binary log index file'".into();
         assert_eq!(why_it_cannot_go_on(&status), Some(Why::SourcePurged));
         status.receiver_error = 2003;
         assert_eq!(why_it_cannot_go_on(&status), None);
-        // The number stays until the receiver has got further.
+        // The number stays until the receiver has made progress.
         (status.receiver, status.receiver_error) = (Thread::Running, 1236);
         assert_eq!(why_it_cannot_go_on(&status), None);
         (status.applier, status.applier_error) = (Thread::Stopped, 1594);
         assert_eq!(why_it_cannot_go_on(&status), Some(Why::RelayLogsLost));
-        // That a row is missing is another matter: what was read could be read.
+        // A missing row is another fault: the relay log itself was readable.
         status.applier_error = 1032;
         assert_eq!(why_it_cannot_go_on(&status), None);
     }

@@ -1,5 +1,4 @@
-//! What a source means by the fatal error with which it ends a replica's connection: one number has many causes, and only the
-//! text tells them apart.
+//! Finds the cause behind a source's fatal error. One error number has many causes, and only the text tells them apart.
 //!
 //! | text | place |
 //! |---|---|
@@ -13,15 +12,15 @@ use crate::datadir::journal::Why;
 /// ER_MASTER_FATAL_ERROR_READING_BINLOG, and MySQL's ER_SERVER_MASTER_FATAL_ERROR_READING_BINLOG as its log has it.
 const CANNOT_READ_LOG: [u32; 2] = [1236, 13114];
 
-/// ER_SLAVE_FATAL_ERROR, and MySQL's as its log has it: the receiver ends by itself.
+/// ER_SLAVE_FATAL_ERROR, and MySQL's number for it in its log: the receiver ends by itself.
 const RECEIVER_ENDS: [u32; 2] = [1593, 13117];
 
-/// ER_NET_PACKET_TOO_LARGE, and MySQL's as its log has it.
+/// ER_NET_PACKET_TOO_LARGE, and MySQL's number for it in its log.
 const PACKET_TOO_LARGE: [u32; 2] = [1153, 13125];
 
-/// Parts of texts, in small letters, and the cause.
+/// Parts of texts, in lower case, and the cause.
 const TEXTS: [(&str, Why); 23] = [
-    // An index that names no such file: purged, or the log begins anew under another name.
+    // The index lacks the file: it was purged, or the log was restarted under another name.
     ("could not find first log file name in binary log index file", Why::SourcePurged),
     ("could not find gtid state requested by slave", Why::SourcePurged),
     ("purged required binary logs", Why::SourcePurged),
@@ -48,7 +47,8 @@ const TEXTS: [(&str, Why); 23] = [
     ("unknown error reading log event", Why::SourceLogDamaged),
 ];
 
-/// Why a receiver that stopped with this error can't go on by itself; `None` where it can, or where it is another matter.
+/// Why a receiver that stopped with this error cannot continue by itself. `None` for an error that passes, and for
+/// other errors.
 pub fn cause(number: u32, text: &str) -> Option<Why> {
     let text = text.to_lowercase();
     let told = TEXTS.iter().find_map(|(part, why)| text.contains(part).then_some(*why));
@@ -65,24 +65,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_causes_of_one_number_are_told_apart() {
+    fn the_text_distinguishes_causes_of_one_number() {
         let fatal = |from: &str, text: &str| {
             format!("Got fatal error 1236 from {from} when reading data from binary log: '{text}'")
         };
         for (text, why) in [
             ("Could not find first log file name in binary log index file", Why::SourcePurged),
             (
-                "Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and required \
+                "Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old \
+                 and required \
                  binlog files have been purged.",
                 Why::SourcePurged,
             ),
             (
-                "Cannot replicate because the source purged required binary logs. Replicate the missing transactions from \
+                "Cannot replicate because the source purged required binary logs. Replicate the missing transactions \
+                 from \
                  elsewhere, or provision a new replica from backup.",
                 Why::SourcePurged,
             ),
             (
-                "The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the master has purged binary logs \
+                "The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the master has purged \
+                 binary logs \
                  containing GTIDs that the slave requires.",
                 Why::SourcePurged,
             ),
@@ -95,17 +98,20 @@ mod tests {
                 Why::AheadOfSource,
             ),
             (
-                "Requested slave GTID state not found in binlog. The slave has probably diverged due to executing erroneous \
+                "Requested slave GTID state not found in binlog. The slave has probably diverged due to executing \
+                 erroneous \
                  transactions",
                 Why::AheadOfSource,
             ),
             (
-                "The binlog on the master is missing the GTID 0-1-9 requested by the slave (even though a subsequent sequence \
+                "The binlog on the master is missing the GTID 0-1-9 requested by the slave (even though a subsequent \
+                 sequence \
                  number does exist), and GTID strict mode is enabled",
                 Why::AheadOfSource,
             ),
             (
-                "A slave with the same server_uuid/server_id as this slave has connected to the master; the first event 'b.000001' \
+                "A slave with the same server_uuid/server_id as this slave has connected to the master; the first \
+                 event 'b.000001' \
                  at 4, the last event read from 'b.000001' at 4711, the last byte read from 'b.000001' at 4711.",
                 Why::SameServerId,
             ),
@@ -114,7 +120,8 @@ mod tests {
                 Why::SameServerId,
             ),
             (
-                "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on source; the first event 'b.000001' at \
+                "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on source; the first event \
+                 'b.000001' at \
                  4",
                 Why::PacketTooLarge,
             ),
@@ -138,10 +145,11 @@ mod tests {
     }
 
     #[test]
-    fn errors_by_which_the_receiver_ends_itself() {
+    fn errors_that_end_the_receiver() {
         let packet = "Log entry on master is longer than slave_max_allowed_packet (1073741824) on slave.";
         assert_eq!(cause(1153, packet), Some(Why::PacketTooLarge));
-        let ids = "Fatal error: The slave I/O thread stops because master and slave have equal MySQL server ids; these ids must \
+        let ids = "Fatal error: The slave I/O thread stops because master and slave have equal MySQL server ids; these \
+                   ids must \
                    be different for replication to work";
         assert_eq!(cause(1593, ids), Some(Why::SameServerId));
         assert_eq!(

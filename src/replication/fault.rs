@@ -1,7 +1,8 @@
-//! An applier that stopped at an error, followed until it has applied beyond that place.
+//! Follows an applier that stopped with an error until it has applied beyond that place.
 //!
-//! For a moment after a restart both threads of a replica run that will stop again: its readiness, and its clones, must
-//! not rest on one good look. A retry within the server (`slave_transaction_retries`) is no error: the applier goes on.
+//! For a moment after a restart, both threads of a faulty replica run before the applier stops again. So its readiness
+//! and its clones must rest on more than one good look. A retry within the server (`slave_transaction_retries`) is no
+//! fault: the applier goes on.
 
 use anyhow::Result;
 
@@ -12,16 +13,16 @@ use crate::server::Server;
 use crate::server::history;
 use crate::server::status::{ReplicationStatus, Thread};
 
-/// What a look at replication changes in what is known of a fault.
+/// What a look at replication changes in a known fault.
 #[derive(Debug, PartialEq)]
 pub enum Change {
-    /// The applier stopped at an error; at this place for the first time, or more is known of it.
+    /// The applier stopped with an error, at a new place or with more details than before.
     Stopped(ApplierFault),
-    /// It has applied beyond the place.
+    /// The applier has gone beyond the place.
     Passed,
 }
 
-/// Compares what is known with what the server says.
+/// Compares the known fault with the server's status.
 pub async fn look(
     known: Option<&ApplierFault>,
     server: &mut Server,
@@ -35,14 +36,14 @@ pub async fn look(
 }
 
 fn has_stopped(status: &ReplicationStatus) -> bool {
-    // That relay logs are lost says nothing against the data.
+    // Lost relay logs leave the data intact.
     let is_about_data = status.applier_error != 0 && !RELAY_LOGS_LOST.contains(&status.applier_error);
     status.applier == Thread::Stopped && is_about_data
 }
 
 fn judge(known: Option<&ApplierFault>, status: &ReplicationStatus, applied: &Position) -> Option<Change> {
     let fetched = &status.fetched_gtid;
-    // A replica that begins by file and offset may go on by GTID; the server knows both.
+    // A replica that starts by file and offset may continue by GTID; the server knows both.
     let by_file = Position::BinlogFile { file: status.applied_file.clone(), offset: status.applied_offset };
     let is_passed = known.is_some_and(|fault| match fault.stopped_at {
         Position::BinlogFile { .. } => fault.is_passed(&by_file, fetched),
@@ -53,15 +54,16 @@ fn judge(known: Option<&ApplierFault>, status: &ReplicationStatus, applied: &Pos
     }
     let (number, text) = (status.applier_error, status.applier_error_text.clone());
     if known.is_some_and(|known| is_passed && (known.number, &known.text) == (number, &text)) {
-        // Skipped by hand: the server shows the error until the applier is started again.
+        // The transaction was skipped by hand: the server shows the error until the applier starts again.
         return None;
     }
-    // A MariaDB server that replicates by file and offset has no GTID by which it would be seen to go on.
+    // A MariaDB server that replicates by file and offset has no GTID that would show its progress.
     let goes_by_file = !status.by_gtid && matches!(applied, Position::MariadbGtid { .. });
     let place = if goes_by_file { by_file } else { applied.clone() };
     let mut fault = ApplierFault::new(number, text, place, fetched.clone());
     if let Some(known) = known.filter(|_| !is_passed) {
-        // The same place: what is said of it may have changed, and more may have been fetched of what failed.
+        // The place is the same, but the error text may have changed, and the receiver may have fetched more of the
+        // failed transaction.
         (fault.since, fault.stopped_at) = (known.since, known.stopped_at.clone());
         fault.fetched_gtid = known.fetched_gtid.clone();
         fault.transaction = fault.transaction.or_else(|| known.transaction.clone());
@@ -90,23 +92,23 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_lasts_until_it_is_passed_whatever_the_threads_say() {
+    fn a_fault_lasts_until_the_applier_passes_it() {
         let stopped = status(Thread::Stopped, 1062, "0-100-9");
         let Some(Change::Stopped(first)) = judge(None, &stopped, &at("0-100-7")) else { panic!() };
         assert_eq!((first.number, &first.stopped_at), (1062, &at("0-100-7")));
-        assert_eq!(judge(Some(&first), &stopped, &at("0-100-7")), None, "nothing is written again and again");
+        assert_eq!(judge(Some(&first), &stopped, &at("0-100-7")), None, "the fault is written once");
         // Started again, by hand or with the server: both threads run, and the error is forgotten.
         let running = status(Thread::Running, 0, "0-100-9");
         assert_eq!(judge(Some(&first), &running, &at("0-100-7")), None);
         assert_eq!(judge(Some(&first), &running, &at("0-100-8")), Some(Change::Passed));
-        // Stopped without an error, by hand, before and beyond the place.
+        // Stopped by hand without an error, before and beyond the place.
         let by_hand = status(Thread::Stopped, 0, "0-100-9");
         assert_eq!(judge(Some(&first), &by_hand, &at("0-100-7")), None);
         assert_eq!(judge(Some(&first), &by_hand, &at("0-100-8")), Some(Change::Passed));
     }
 
     #[test]
-    fn another_error_at_the_same_place_is_no_other_place_and_one_beyond_it_is() {
+    fn another_error_is_a_new_place_only_beyond_the_first() {
         let Some(Change::Stopped(mut first)) = judge(None, &status(Thread::Stopped, 1205, "0-100-9"), &at("0-100-7"))
         else {
             panic!()
@@ -124,7 +126,7 @@ mod tests {
 
     /// The server shows its last error until the applier is started again.
     #[test]
-    fn a_place_that_was_skipped_by_hand_is_no_new_one_while_the_applier_stands() {
+    fn a_place_skipped_by_hand_stays_known_while_the_applier_is_stopped() {
         let stopped = status(Thread::Stopped, 1062, "0-100-9");
         let Some(Change::Stopped(first)) = judge(None, &stopped, &at("0-100-7")) else { panic!() };
         assert_eq!(judge(Some(&first), &stopped, &at("0-100-8")), None);
@@ -143,12 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn lost_relay_logs_say_nothing_against_the_data() {
+    fn lost_relay_logs_are_no_fault_of_the_data() {
         assert_eq!(judge(None, &status(Thread::Stopped, 1594, "0-100-9"), &at("0-100-7")), None);
     }
 
     #[test]
-    fn what_the_server_retries_by_itself_is_no_fault() {
+    fn a_retry_by_the_server_is_no_fault() {
         for number in [1205, 1213] {
             assert_eq!(judge(None, &status(Thread::Running, number, "0-100-9"), &at("0-100-7")), None);
         }

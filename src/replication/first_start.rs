@@ -1,9 +1,10 @@
-//! A first start that was interrupted, and whose server does not start again: all that a connection tells of it is that
-//! nobody listens, as in a first start that takes long.
+//! Recognises an interrupted first start whose server stays down. A connection attempt alone cannot tell it from a slow
+//! first start: in both cases the port is closed.
 //!
-//! In one that goes on, a server has files of the data directory open and locked nearly all the time: the one that makes the
-//! database, then the temporary one of the image's entrypoint. InnoDB locks its tablespaces (`os_file_lock` in both families'
-//! `os0file.cc`), wherever they are configured to be; Aria locks `aria_log_control`, and MySQL from 8.0 on `mysql.ibd`.
+//! A first start that goes on has files of the data directory open and locked nearly all the time. First the program
+//! that makes the database holds them, then the temporary server of the image's entrypoint. InnoDB locks its
+//! tablespaces wherever they are configured to be (`os_file_lock` in both families' `os0file.cc`). Aria locks
+//! `aria_log_control`, and MySQL from 8.0 on locks `mysql.ibd`.
 
 use std::fs::File;
 use std::path::Path;
@@ -25,17 +26,17 @@ use crate::sys::termination_log;
 /// Longer than an entrypoint takes between two servers.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Watches over a first start while the server can't be reached.
+/// Watches a first start while the server is unreachable.
 #[derive(Debug, Default)]
 pub struct FirstStart {
-    /// Since when no server has had what is there open.
+    /// Since when every server file has been closed.
     idle_since: Option<Instant>,
     /// Whether the termination message is ours.
     has_left_message: bool,
 }
 
 impl FirstStart {
-    /// What stands in the way of a server that does not answer: this first start, or `error` itself.
+    /// The reason for a server's silence: this interrupted first start, or `error` itself.
     pub fn of_a_silent_server(&mut self, error: anyhow::Error, settings: &Sidecar) -> anyhow::Error {
         if error.is::<TurnedAway>() || !settings.first_start_mark || settings.member.role() != Role::Primary {
             return error;
@@ -45,9 +46,10 @@ impl FirstStart {
             return error;
         }
         Reason::FirstStartInterrupted.error(format!(
-            "{} holds a part of a new database, and no server has had it open for {} seconds: the first start was interrupted \
-             or failed. Look at the log of the server's container; then delete the pod: its clone refuses what is left (31), or \
-             with --on-half-made set-aside renames it and begins anew. (Connecting: {error:#})",
+            "{} holds part of a new database, and no server has opened it for {} seconds: the first start was \
+             interrupted or failed. Read the log of the server's container, then delete the pod: its clone refuses the \
+             remains (exit code 31), or renames them and starts over with --on-half-made set-aside. (Connecting: \
+             {error:#})",
             settings.data_dir.display(),
             IDLE.as_secs()
         ))
@@ -61,7 +63,7 @@ impl FirstStart {
         now.duration_since(*self.idle_since.get_or_insert(now)) >= IDLE
     }
 
-    /// What `kubectl describe pod` shows when the container has ended.
+    /// Writes the message that `kubectl describe pod` shows once the container has ended.
     pub fn leave_message(&mut self, cause: &Cause, settings: &Sidecar) {
         if cause.event == Event::ExitFirstStart {
             termination_log::leave(&settings.termination_log, &format!("{}: {cause}", cause.event));
@@ -69,7 +71,7 @@ impl FirstStart {
         }
     }
 
-    /// The database is whole.
+    /// Clears the message: the database is whole.
     pub fn is_over(&mut self, settings: &Sidecar) {
         if std::mem::take(&mut self.has_left_message) {
             termination_log::leave(&settings.termination_log, "");
@@ -77,7 +79,7 @@ impl FirstStart {
     }
 }
 
-/// Whether a first start has begun to write and not come to its end; `None` where that can't be read.
+/// Whether a first start has begun to write and is still unfinished. `None` where reading fails.
 fn is_half_made(data_dir: &Path) -> Option<bool> {
     let look = || -> Result<bool> {
         let is_begun = Journal::read(data_dir)?.is_some_and(|journal| journal.state == State::Initialising);
@@ -86,13 +88,13 @@ fn is_half_made(data_dir: &Path) -> Option<bool> {
     look().ok()
 }
 
-/// Whether a server has a file of the data directory locked. Where that can't be seen it counts so.
+/// Whether a server has a file of the data directory locked. An unreadable directory counts as locked.
 fn is_open(data_dir: &Path) -> bool {
     let look = || -> std::io::Result<bool> {
         let (mut is_seen, mut is_hidden) = (false, false);
         for entry in std::fs::read_dir(data_dir)? {
             let entry = entry?;
-            // Our own, which no server locks, tells nothing.
+            // Servers leave our own files unlocked, so those say nothing.
             let is_own = entry.file_name().to_string_lossy().starts_with(".mysqlset");
             if is_own || !entry.file_type()?.is_file() {
                 continue;
@@ -100,9 +102,9 @@ fn is_open(data_dir: &Path) -> bool {
             match File::open(entry.path()) {
                 Ok(file) if fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?.is_some() => return Ok(true),
                 Ok(_) => is_seen = true,
-                // It went away meanwhile.
+                // The file was removed meanwhile.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                // A key that only the server reads.
+                // A key that only the server may read.
                 Err(_) => is_hidden = true,
             }
         }
@@ -116,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_nobody_has_open_for_long_is_given_up() {
+    fn a_first_start_counts_as_interrupted_after_a_long_idle_time() {
         let mut watch = FirstStart::default();
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_start_without_its_mark_is_half_made_once_something_is_there() {
+    fn a_first_start_without_its_mark_is_half_made_once_files_exist() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(is_half_made(directory.path()), Some(false));
         Journal::new(State::Initialising).write(directory.path()).unwrap();
@@ -142,7 +144,7 @@ mod tests {
 
     const LOCKS: &str = "FIRST_START_LOCKS";
 
-    /// Is another process for the test below: a process sees no locks of its own.
+    /// Acts as another process for the test below, since a process cannot see its own locks.
     #[test]
     fn holds_a_lock_for_another_process() {
         let Some(path) = std::env::var_os(LOCKS) else { return };
@@ -168,7 +170,7 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // Kept: the other process still has its result to say.
+        // Kept, because the other process still has to print its result.
         let mut said = BufReader::new(server.stdout.take().unwrap()).lines();
         assert!(said.any(|line| line.unwrap().contains("locked")));
         assert!(is_open(directory.path()));

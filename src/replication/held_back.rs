@@ -1,21 +1,22 @@
-//! How long a replica's receiver has waited until the primary says which set its data are of, and whether that is too long.
+//! Measures how long a replica's receiver has waited for the primary to report its set, and whether that is too long.
 
 use std::time::{Duration, Instant};
 
 use crate::datadir::journal::now;
 use crate::observe::snapshot::Snapshot;
 
-/// Since when it waits.
+/// Since when the receiver has waited.
 #[derive(Default)]
 pub struct HeldBack {
-    /// In seconds since 1970 too.
+    /// Also in seconds since 1970.
     since: Option<(Instant, u64)>,
-    /// Since when somebody was there all the same.
+    /// Since when the primary has been reachable but gave no report.
     beside_somebody: Option<Instant>,
 }
 
 impl HeldBack {
-    /// Notes whether it waits, and whether somebody is there. A primary that is away keeps nobody from reading.
+    /// Records whether the receiver waits and whether the primary is reachable. An absent primary leaves the replica
+    /// ready for reads.
     pub fn note(&mut self, waits: bool, is_somebody_there: bool) {
         let since = self.since.take().filter(|_| waits);
         self.since = since.or_else(|| waits.then(|| (Instant::now(), now())));
@@ -23,7 +24,7 @@ impl HeldBack {
         self.beside_somebody = beside.or_else(|| (waits && is_somebody_there).then(Instant::now));
     }
 
-    /// Says so. Longer than `most` is too long.
+    /// Writes both into the snapshot. A wait longer than `most` is too long.
     pub fn tell(&self, snapshot: &mut Snapshot, most: Duration) {
         snapshot.held_back_since = self.since.map(|(_, at)| at);
         snapshot.held_back_too_long = self.beside_somebody.is_some_and(|since| since.elapsed() > most);
@@ -37,7 +38,7 @@ mod tests {
     use crate::observe::status::Status;
 
     #[test]
-    fn only_a_primary_that_is_there_makes_it_too_long() {
+    fn only_a_reachable_primary_makes_the_wait_too_long() {
         let status = Status::new("mysql-1".into(), Role::Replica);
         let told = |held_back: &HeldBack| {
             status.update(|snapshot| held_back.tell(snapshot, Duration::ZERO));

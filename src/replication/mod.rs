@@ -1,8 +1,8 @@
-//! Keeping the local server in its place: at each of its starts the journal is compared with what the server says,
-//! what differs is set right, replication is started; then it is watched until it goes away.
+//! Keeps the local server's replication set up. At each start of the server it compares the journal with the server,
+//! corrects the differences and starts replication. Then it watches the server until the connection is lost.
 //!
-//! Nothing is assumed to have happened because it was asked for: a sidecar that was killed anywhere in between starts
-//! here again, and so does one whose server restarted.
+//! Every step is checked by looking at its result. So a sidecar that was killed anywhere in between starts here again,
+//! and so does one whose server restarted.
 
 mod broken;
 mod fatal_error;
@@ -43,13 +43,13 @@ use refused::Refused;
 use source::SourceWatch;
 use unacknowledged::Unacknowledged;
 
-/// Between two looks at a server that answers, or that has not for long.
+/// Between two looks at a server that answers, or at one that has been silent for long.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// The same while it may be starting: others wait for it.
+/// The same while the server may be starting, since others wait for it.
 const EAGER_PERIOD: Duration = Duration::from_millis(100);
 
-/// How long after it went away, or we came.
+/// How long the eager period lasts after the server was lost or the sidecar started.
 const EAGER_FOR: Duration = Duration::from_secs(60);
 
 /// How long after its first answer a server may still be starting its replication.
@@ -58,7 +58,7 @@ const STARTING: Duration = Duration::from_secs(5);
 /// A server's uptime is the difference of two whole seconds of its clock.
 const UPTIME_TOLERANCE: Duration = Duration::from_secs(2);
 
-/// Watches over the local server for ever.
+/// Watches the local server for ever.
 pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
     let mut keeper = Keeper {
         source: SourceWatch::new(settings.clone()),
@@ -83,8 +83,8 @@ pub async fn keep(settings: Arc<Sidecar>, status: Arc<Status>) -> Infallible {
         if has_answered {
             away_since = Instant::now();
         }
-        // One that turns us away writes a line about it each time, and what keeps one that answers from being settled is
-        // not its start.
+        // A server that denies access logs a line for each attempt. One that answers but stays unsettled has already
+        // finished its start.
         let is_up = error.is::<TurnedAway>() || (has_answered && !keeper.status.get().settled);
         let may_be_starting = away_since.elapsed() < EAGER_FOR && !is_up;
         sleep(if may_be_starting { EAGER_PERIOD } else { PERIOD }).await;
@@ -107,14 +107,14 @@ struct Keeper {
     unacknowledged: Unacknowledged,
 }
 
-/// Whether a server that has run for `uptime` may have started since it was last heard of. Where that can't be told
-/// it counts as started: comparing once too often changes nothing.
+/// Whether a server with this `uptime` may have restarted since its last answer. In doubt it counts as restarted: one
+/// comparison too many is harmless.
 fn may_have_started_since(silence: Duration, uptime: Duration) -> bool {
     uptime < silence + UPTIME_TOLERANCE
 }
 
 impl Keeper {
-    /// From a new connection to its loss.
+    /// Watches one connection from its start to its loss.
     async fn watch(&mut self) -> Result<Infallible> {
         let mut server = match Server::connect(&self.settings.server, &self.settings.sql).await {
             Err(error) if error.is::<TurnedAway>() => {
@@ -141,7 +141,7 @@ impl Keeper {
         }
     }
 
-    /// A server that turns us away has a whole database all the same: the temporary one of a first start has no TCP.
+    /// A server that denies access still runs on a whole database: the temporary one of a first start has no TCP.
     fn notice_stranger(&self) -> Result<()> {
         let journal = Journal::read(&self.settings.data_dir)?;
         if journal.as_ref().is_some_and(|journal| journal.state == State::Initialising) {
@@ -152,7 +152,7 @@ impl Keeper {
 
     async fn notice_start(&mut self, server: &mut Server) -> Result<()> {
         let uptime = Duration::from_secs(server.uptime().await?);
-        // The clock may have been set meanwhile; that both threads stand still says it too.
+        // The clock may have been set meanwhile. A restart also shows in both threads being stopped.
         let stands_still = replication_status(server).await?.is_some_and(|status| status.stands_still());
         let is_new = self.last_answer.is_none_or(|answer| may_have_started_since(answer.elapsed(), uptime))
             || (self.replicated && stands_still);
@@ -163,7 +163,7 @@ impl Keeper {
                     ServerVersionBeyond,
                     version = server.version,
                     known,
-                    "the server is of a later version than those that were tried: it is spoken to as to the latest known one"
+                    "the server is newer than all tested versions: using the dialect of the latest known version"
                 );
             }
             info!(ServerAnswers, version = server.version, uptime_seconds = uptime.as_secs(), "the server answers");
@@ -174,7 +174,7 @@ impl Keeper {
             snapshot.server = Some(server.version.clone());
             snapshot.settled &= !is_new;
             if snapshot.settled {
-                // Only the connection was lost, and is there again.
+                // Only the connection was lost, and it is back.
                 snapshot.trouble = None;
             }
             snapshot.server_starts += u64::from(is_new);
@@ -182,7 +182,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Compares and sets right, once for each start of the server; again after an error.
+    /// Compares and corrects, once for each start of the server and again after an error.
     async fn settle(&mut self, server: &mut Server) -> Result<()> {
         server_id::check(server, &self.settings).await?;
         let journal = Journal::read(&self.settings.data_dir)?;
@@ -219,7 +219,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Looks at replication, and records in the journal when it first runs, and when it can't go on.
+    /// Looks at replication. Records in the journal when it first runs and when it breaks.
     async fn observe(&mut self, server: &mut Server) -> Result<()> {
         let mut replication = replication_status(server).await?;
         let runs = replication.as_ref().is_some_and(ReplicationStatus::runs);
@@ -269,9 +269,9 @@ impl Keeper {
         }
         let mut journal = match Journal::read(&self.settings.data_dir)? {
             Some(journal) => journal,
-            // Data that mysqlset did not make, whose server has started replication by itself.
+            // Data from elsewhere, whose server has started replication by itself.
             None if snapshot.set_id.is_none() && snapshot.clone.is_none() => Journal::new(State::Configured),
-            None => bail!("the journal went away"),
+            None => bail!("the journal has disappeared"),
         };
         if journal.state == State::Configured {
             journal = journal.entering(State::Replicating);
@@ -283,7 +283,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// In the journal, where the next start of `clone` finds it.
+    /// Records the fault in the journal, where the next start of `clone` finds it.
     async fn note_that_it_is_broken(
         &mut self,
         why: Why,
@@ -299,7 +299,7 @@ impl Keeper {
         error!(
             ReplicationBroken,
             why = broken.why.name(),
-            "replication can't go on ({}): {}",
+            "replication is broken ({}): {}",
             broken.text,
             broken.why.remedy()
         );
@@ -311,10 +311,10 @@ impl Keeper {
         Ok(())
     }
 
-    /// In the journal first: a sidecar that is killed here finds the fault again, or still knows it.
+    /// Writes the journal first, so that a sidecar killed here finds or still knows the fault.
     fn note_fault(&self, known: Option<&ApplierFault>, fault: Option<ApplierFault>) -> Result<()> {
         let journal = Journal::read(&self.settings.data_dir)?;
-        // Data that mysqlset did not make have none before their replication first ran.
+        // Data from elsewhere have no journal before replication first runs on them.
         let mut journal = journal.unwrap_or_else(|| Journal::new(State::Configured));
         journal.applier_fault = fault.clone();
         journal.write(&self.settings.data_dir)?;
@@ -323,12 +323,17 @@ impl Keeper {
                 ApplierFault,
                 number = fault.number,
                 position = %fault.stopped_at,
-                "the applier stopped with an error ({}): this pod is not ready, and donates to nobody, until the applier \
-                 has gone beyond that place; mend the data and start it again, or delete the volume to have it cloned",
+                "the applier stopped with an error ({}): this pod is unready and donates no clones until the applier \
+                 has passed that place; repair the data and start the applier, or delete the volume to clone again",
                 fault.text
             ),
             (None, Some(known)) => {
-                info!(ApplierFaultPassed, number = known.number, position = %known.stopped_at, "the applier has gone beyond its last error");
+                info!(
+                    ApplierFaultPassed,
+                    number = known.number,
+                    position = %known.stopped_at,
+                    "the applier has passed its last error"
+                );
             }
             _ => {}
         }
@@ -336,7 +341,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Says once what stands in the way, not at each try.
+    /// Logs a new obstacle once, and later attempts in silence.
     fn report(&mut self, error: &anyhow::Error) {
         let trouble = Trouble::of(error);
         self.status.update(|snapshot| {
@@ -357,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_restart_is_known_by_the_uptime() {
+    fn the_uptime_shows_a_restart() {
         let seconds = Duration::from_secs;
         assert!(may_have_started_since(seconds(60), seconds(0)));
         assert!(may_have_started_since(seconds(60), seconds(60)));

@@ -1,5 +1,6 @@
-//! Whether `init_connect` fails for the account of replication: MariaDB's receiver does not say so. It is let in, ends at its
-//! first statement, and tries again, with "error reconnecting" and no number. So the sidecar logs in as the same account.
+//! Finds out whether `init_connect` fails for the replication account, by logging in as that account. MariaDB's
+//! receiver hides the cause: it logs in, ends at its first statement and tries again, with "error reconnecting" and no
+//! number.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,27 +12,27 @@ use crate::server::status::{ReplicationStatus, Thread};
 use crate::server::{Server, TurnedAway};
 use crate::settings::Sidecar;
 
-/// A receiver that is not connected after so long may have been turned away.
+/// A receiver that is unconnected for this long may have been denied access.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Between two tries.
+/// Between two attempts.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// What the receiver's status has then: no number, or ER_SLAVE_MASTER_COM_FAILURE.
+/// The receiver's error number in this case: zero, or ER_SLAVE_MASTER_COM_FAILURE.
 const NUMBERS: [u32; 2] = [0, 1597];
 
-/// The latest try.
+/// The latest attempt.
 #[derive(Default)]
 pub struct OwnLogin {
     unconnected: Option<Instant>,
     trying: Option<JoinHandle<Option<(u32, String)>>>,
     tried: Option<Instant>,
-    /// The error's number and words, and when it came.
+    /// The error's number and text, and when it came.
     found: Option<(u32, String, Instant)>,
 }
 
 impl OwnLogin {
-    /// Puts the reason into the receiver's status, where the receiver has none and the source does.
+    /// Puts the source's reason into the receiver's status where the receiver shows none.
     pub async fn explain(&mut self, replication: &mut ReplicationStatus, settings: &Arc<Sidecar>) {
         let is_ours = replication.follows(&settings.source, &settings.replication.user);
         let says_nothing = NUMBERS.contains(&replication.receiver_error) && replication.refusal().is_none();
@@ -58,7 +59,7 @@ impl OwnLogin {
     }
 }
 
-/// How init_connect fails; `None` where it does not, or nobody answers.
+/// How init_connect fails; `None` where it succeeds or the source is unreachable.
 async fn log_in(settings: Arc<Sidecar>) -> Option<(u32, String)> {
     match Server::connect(&settings.source, &settings.replication).await {
         Ok(source) => {
@@ -67,7 +68,7 @@ async fn log_in(settings: Arc<Sidecar>) -> Option<(u32, String)> {
         }
         Err(error) => {
             let away = error.downcast_ref::<TurnedAway>()?;
-            // The remedy is said with every refusal.
+            // The remedy is added to every refusal later.
             let refusal = away.refusal.filter(|refusal| *refusal == Refusal::InitConnect)?;
             let (text, remedy) = (away.to_string(), format!(": {}", refusal.remedy()));
             Some((away.code?.into(), text.strip_suffix(&remedy).unwrap_or(&text).to_owned()))

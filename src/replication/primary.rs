@@ -1,4 +1,4 @@
-//! The primary's part: when its server first answers, its data are a whole database and get the set's identity.
+//! Settles the primary's data: when its server first answers, the data are a whole database and get the set's identity.
 
 use std::path::Path;
 
@@ -15,25 +15,25 @@ use crate::model::position::history::{mariadb_covers, mysql_covers};
 use crate::server::{Server, history, replication_status};
 use crate::sys::random;
 
-/// Brings the primary's journal up to what its server shows. Data without a journal are taken for the set's own: the
-/// server runs on them. Where first starts leave a mark, data without it are not taken for a database.
+/// Brings the primary's journal up to the state of its server. Data without a journal count as the set's own, since the
+/// server runs on them. Where first starts leave a mark, unmarked data are refused.
 pub fn settle(journal: Option<Journal>, data_dir: &Path, first_starts_are_marked: bool) -> Result<Journal> {
     let is_new = journal.as_ref().is_some_and(|journal| journal.state == State::Initialising);
     if is_new && first_starts_are_marked && !first_start::is_done(data_dir) {
         return Err(Reason::FirstStartInterrupted.error(
-            "the server runs on what an interrupted first start left, which may be half a database: delete the pod; its \
-             clone then refuses it, or sets it aside with --on-half-made set-aside",
+            "the server runs on the remains of an interrupted first start, which may be half a database: delete the \
+             pod; its clone then refuses the remains, or sets them aside with --on-half-made set-aside",
         ));
     }
     let journal = journal.unwrap_or_else(|| Journal::new(State::Initialising));
     match journal.state {
         State::Receiving | State::Received | State::Preparing | State::Prepared | State::Publishing => {
             return Err(Reason::Journal.error(format!(
-                "the server runs on data whose journal says {}: stop it, and let `mysqlset clone` finish",
+                "the server runs on data in state {} of the journal: stop it, and let `mysqlset clone` finish",
                 journal.state
             )));
         }
-        // A volume that once was a replica's stays what it is; it is complete all the same.
+        // A volume that was once a replica's stays what it is, and is just as complete.
         State::Complete | State::Published | State::Configured | State::Replicating if journal.set_id.is_some() => {
             return Ok(journal);
         }
@@ -49,16 +49,16 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path, first_starts_are_marked
     Ok(complete)
 }
 
-/// Published → complete: makes a primary of a copy of one of its replicas, which it was recovered from. Killed anywhere
-/// in here, it runs again and does the same.
+/// Published → complete: makes a primary of a copy of one of its replicas, from which it was recovered. After a kill it
+/// runs again from the start, with the same result.
 ///
-/// The copy's source is forgotten, and the log begins where the copy ends: so a replica that is as far as the copy can
-/// follow, and one that is behind is told so. One that is further has transactions whose numbers are now given out again,
-/// and would be followed by the server without a word: the new lineage is how it is known. File and offset of the lost
-/// primary mean nothing in the new one's log; replicas that know no more have to be cloned again, so the data get a new
-/// identity.
+/// It forgets the copy's source, and begins the log where the copy ends. So a replica that is as far as the copy can
+/// follow, and one that is behind gets an error. A replica that is ahead has transactions whose numbers are now given
+/// out again. The server would follow silently, so the new lineage marks the difference. File and offset of the lost
+/// primary mean nothing in the new primary's log. Replicas that have only those must be cloned again, so the data get a
+/// new identity.
 pub async fn take_over(journal: Journal, server: &mut Server, data_dir: &Path) -> Result<Journal> {
-    let clone = journal.clone.as_ref().context("the journal says published, but not what")?;
+    let clone = journal.clone.as_ref().context("the journal is in state published but names no clone")?;
     if replication_status(server).await?.is_some() {
         server.execute(&server.dialect.stop()).await?;
         server.execute(&server.dialect.forget_source()).await?;
@@ -78,12 +78,17 @@ pub async fn take_over(journal: Journal, server: &mut Server, data_dir: &Path) -
             PrimaryRecovered,
             %position,
             from = clone.donor_pod,
-            "the primary is recovered, without GTIDs: no replica can follow it; delete each replica's volume and pod, one after \
-             the other, to have them cloned from it"
+            "the primary is recovered, but without GTIDs no replica can follow it: delete each replica's volume and \
+             pod, one after the other, to clone them again"
         );
         return Ok(complete);
     }
-    warn!(PrimaryRecovered, %position, from = clone.donor_pod, "the primary is recovered; its history goes on from there");
+    warn!(
+        PrimaryRecovered,
+        %position,
+        from = clone.donor_pod,
+        "the primary is recovered; its history continues from this position"
+    );
     Ok(complete)
 }
 
@@ -103,8 +108,13 @@ async fn begin_log_at(position: &Position, server: &mut Server) -> Result<()> {
         return Ok(());
     }
     if written {
-        warn!(PrimaryWrittenEarly, %position, own, "the recovered primary was written to before its log was set to begin where the copy ends: \
-              a replica that is behind is told so only where gtid_strict_mode is on");
+        warn!(
+            PrimaryWrittenEarly,
+            %position,
+            own,
+            "the recovered primary was written to before its log began at the end of the copy: a replica that is \
+             behind gets an error only with gtid_strict_mode"
+        );
         return Ok(());
     }
     for statement in server.dialect.begin_log_at(position) {
@@ -117,10 +127,10 @@ async fn writes_log(server: &mut Server) -> Result<bool> {
     Ok(server.value("SELECT @@GLOBAL.log_bin").await?.as_deref() != Some("0"))
 }
 
-/// What keeps a primary from being copied to replicas, whatever else; `None` where nothing does.
+/// Why this primary must not be copied to replicas at all, where there is a reason.
 pub async fn why_unfit_to_donate(server: &mut Server) -> Result<Option<String>> {
     let writes_log = writes_log(server).await?;
-    let why = "the primary writes no binary log, which replicas would follow: set log_bin in its configuration";
+    let why = "the primary writes no binary log for replicas to follow: set log_bin in its configuration";
     Ok((!writes_log).then(|| why.to_owned()))
 }
 
@@ -129,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_answer_makes_the_data_complete_and_gives_them_an_identity_once() {
+    fn the_first_answer_completes_the_data_with_one_identity() {
         for before in [Some(Journal::new(State::Initialising)), None, Some(Journal::new(State::Complete))] {
             let directory = tempfile::tempdir().unwrap();
             let first = settle(before, directory.path(), false).unwrap();
@@ -140,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_start_without_its_mark_is_not_complete() {
+    fn a_first_start_without_its_mark_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let begun = || Some(Journal::new(State::Initialising));
         assert!(settle(begun(), directory.path(), true).is_err());
@@ -151,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_on_an_unfinished_clone_is_trouble() {
+    fn a_server_on_an_unfinished_clone_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         assert!(settle(Some(Journal::new(State::Receiving)), directory.path(), false).is_err());
     }

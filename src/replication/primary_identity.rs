@@ -22,21 +22,21 @@ use crate::server::history::{self, Progress};
 use crate::server::status::ReplicationStatus;
 use crate::settings::Sidecar;
 
-/// What is said where the primary is the tutorial's and may not be followed.
-const UNPROVEN_PRIMARY: &str = "with --follow-unproven-primary it is followed, without knowing whether its data are of this \
-    set; or have it run mysqlset first";
+/// The advice while a tutorial primary is still refused.
+const UNPROVEN_PRIMARY: &str =
+    "move it to mysqlset first, or follow it without a check of its set with --follow-unproven-primary";
 
-/// How long the server is not looked at while the primary is asked.
+/// The primary's sidecar must answer within this time, since the server goes unwatched meanwhile.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What is known about the primary's identity.
+/// The result of comparing identities.
 pub enum Identity {
     Same,
-    /// The primary is the tutorial's, and the operator has said that it is followed all the same.
+    /// The primary is the tutorial's, and the operator has allowed following it.
     Trusted,
-    /// The primary's data are another set's; in words.
+    /// The primary's data belong to another set; in words.
     Different(String),
-    /// The primary does not say; why.
+    /// The primary gives no answer; why.
     Unknown(String),
 }
 
@@ -48,19 +48,18 @@ enum Unheard {
     Other(String),
 }
 
-/// The primary, as its sidecar tells of it.
+/// The primary, as its sidecar reports it.
 pub struct Primary {
     pub settings: Arc<Sidecar>,
-    /// A question that is on its way. A name server that is slow or silent can hold it up for long, and it can't be broken
-    /// off.
+    /// A pending question. It cannot be cancelled, and a slow or silent name server can hold it up for long.
     pub asking: Option<JoinHandle<Answered>>,
-    /// Whether somebody was there at the last question and did not say what it is.
+    /// Whether the last question reached a peer that gave no report.
     pub is_mute: bool,
-    /// That it is the tutorial's, where that was its last answer.
+    /// Remembers an answer that the primary is the tutorial's.
     pub trust: Trust,
 }
 
-/// What the primary's sidecar said, and when.
+/// The answer of the primary's sidecar, and when it came.
 pub type Answered = (Instant, Result<Report, Silence>);
 
 impl Primary {
@@ -68,8 +67,9 @@ impl Primary {
         Primary { settings, asking: None, is_mute: false, trust: Trust::default() }
     }
 
-    /// Asks the primary's sidecar, and compares. Data without an identity take the primary's: they are older than
-    /// identities, or the tutorial's. A primary that was recovered from a copy is followed by who is not further than that.
+    /// Asks the primary's sidecar, and compares. Data without an identity adopt the primary's: they are older than
+    /// identities, or the tutorial's. A primary that was recovered from a copy is followed by replicas that are at most
+    /// as far as that copy.
     pub async fn identity(
         &mut self,
         server: &mut Server,
@@ -88,7 +88,7 @@ impl Primary {
             Err(Unheard::Other(why)) => return Ok(Identity::Unknown(format!("{primary}: {why}"))),
         };
         let Some(theirs) = report.set_id else {
-            return Ok(Identity::Unknown(format!("{primary}: its database is not complete yet")));
+            return Ok(Identity::Unknown(format!("{primary}: its database is still incomplete")));
         };
         let data_dir = &self.settings.data_dir;
         let mut journal = Journal::read(data_dir)?.unwrap_or_else(|| Journal::new(State::Configured));
@@ -101,7 +101,7 @@ impl Primary {
             return Ok(Identity::Different(further(&report.pod, &lineage.began_at, &extra)));
         }
         if journal.set_id.is_none() || journal.lineage != report.lineage {
-            info!(DataFollow, set_id = %theirs, recovered = report.lineage.is_some(), "these data go with the primary's");
+            info!(DataFollow, set_id = %theirs, recovered = report.lineage.is_some(), "adopted the primary's set id");
             (journal.set_id, journal.lineage) = (Some(theirs), report.lineage);
             journal.write(data_dir)?;
             status.update(|snapshot| (snapshot.set_id, snapshot.lineage) = (journal.set_id, journal.lineage));
@@ -109,8 +109,8 @@ impl Primary {
         Ok(Identity::Same)
     }
 
-    /// A primary that isn't moved over yet is followed where the operator has said so, by data that have no identity
-    /// either: those that have one were seen to go with a primary that has it.
+    /// Follows a primary that still runs the tutorial, where the operator has allowed it and the data have no identity
+    /// either. Data with an identity once belonged to a primary that has it.
     fn of_the_tutorials(&mut self, primary: &HostPort) -> Result<Identity> {
         let has_identity = Journal::read(&self.settings.data_dir)?.is_some_and(|journal| journal.set_id.is_some());
         if self.settings.follow_unproven_primary && !has_identity {
@@ -121,14 +121,15 @@ impl Primary {
             warn!(
                 SourceUnproven,
                 %primary,
-                "the primary's sidecar is no mysqlset: it is followed without knowing whether its data are of this set \
-                 (--follow-unproven-primary)"
+                "the primary does not run mysqlset: following it without a check of its set (--follow-unproven-primary)"
             );
             return Ok(Identity::Trusted);
         }
         let why =
-            if has_identity { "these data have an identity, and the primary says none" } else { UNPROVEN_PRIMARY };
-        Ok(Identity::Unknown(format!("{primary} is no mysqlset, but sends a backup to whoever connects: {why}")))
+            if has_identity { "these data have a set id, and the primary reports none" } else { UNPROVEN_PRIMARY };
+        Ok(Identity::Unknown(format!(
+            "{primary} does not run mysqlset, but sends an unauthenticated backup to every client: {why}"
+        )))
     }
 
     async fn ask(&mut self, primary: &HostPort) -> Result<Result<Report, Unheard>> {
@@ -145,9 +146,9 @@ impl Primary {
                 return Ok(Err(Unheard::Other(format!("no answer in {} seconds", PATIENCE.as_secs()))));
             };
             self.asking = None;
-            let (at, answer) = answered.context("asking the primary")?;
-            // One that came while nobody listened is an old one, unless that was a moment ago: answers that take longer than
-            // our patience are answers too.
+            let (at, answer) = answered.context("waiting for the primary's answer")?;
+            // Skips an answer that arrived long before anyone listened. A recent one counts even if it took longer than
+            // our patience.
             if at.elapsed() <= PATIENCE {
                 break answer;
             }
@@ -160,8 +161,8 @@ impl Primary {
     }
 }
 
-/// What these data have, applied or fetched, that lies beyond the beginning of a recovered primary's history. A clone
-/// that was never started from has its own position, by file and offset one in the logs of the lost primary.
+/// Finds what these data hold, applied or fetched, beyond the beginning of a recovered primary's history. An unstarted
+/// clone has its own position: by file and offset, one in the logs of the lost primary.
 async fn beyond(
     began_at: &Position,
     journal: &Journal,
@@ -173,7 +174,7 @@ async fn beyond(
         return Ok((began_at.covers(&position) != Some(true)).then_some(position));
     }
     let Progress { applied, fetched } = history::progress(server, replication).await?;
-    // One by GTID and one by file and offset can't be compared.
+    // A GTID cannot be compared with a file and offset.
     let is_another_kind = |position: &Position| discriminant(began_at) != discriminant(position);
     let is_beyond =
         |position: &Position| began_at.covers(position).map_or_else(|| is_another_kind(position), |covers| !covers);
@@ -182,9 +183,9 @@ async fn beyond(
 
 fn further(primary: &str, began_at: &Position, own: &Position) -> String {
     format!(
-        "{primary} was recovered from a copy that held all up to {began_at}, and this pod has more ({own}), which the set \
-         has lost: these data are kept and follow nobody. To have the set go on with them, delete the primary's volume \
-         and recover it from this pod (--donor); to give them up, delete this pod's volume"
+        "{primary} was recovered from a copy that ends at {began_at}, and this pod has more ({own}), which the set has \
+         lost: these data are kept, and replication stays stopped. To keep these data, delete the primary's volume and \
+         recover it from this pod (--donor); to give them up, delete this pod's volume"
     )
 }
 
@@ -195,20 +196,20 @@ fn why_different(primary: &str, lineage: Option<&Lineage>, theirs: &SetId, own: 
     }
 }
 
-/// The one case of two identities in which nothing is wrong with the primary.
+/// The one case of two identities in which the primary is sound.
 fn recovered_without_gtids(primary: &str) -> String {
     format!(
-        "{primary} was recovered from a replica without GTIDs, after which no replica can follow it: to have this pod cloned \
-         from it, delete this pod's volume and the pod. These data are kept until then"
+        "{primary} was recovered from a replica without GTIDs, so no replica can follow it: to clone this pod again, \
+         delete this pod's volume and the pod. These data are kept until then"
     )
 }
 
 fn different(primary: &str, theirs: &SetId, own: &SetId) -> String {
     format!(
-        "{primary} holds a database of set identity {theirs}, this pod of {own}: the primary has lost its data, or this \
-         volume belongs to another set. These data are kept and follow nobody. To recover the primary from a replica, \
-         delete its volume while replicas run and have its clone run with --on-lost-primary recover; to give these data \
-         up, delete this pod's volume"
+        "{primary} holds a database of set id {theirs}, this pod of {own}: the primary has lost its data, or this \
+         volume belongs to another set. These data are kept, and replication stays stopped. To recover the primary \
+         from a replica, delete its volume while replicas run, and run its clone with --on-lost-primary recover; to \
+         give these data up, delete this pod's volume"
     )
 }
 
@@ -217,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replicas_of_a_primary_that_was_recovered_without_gtids_are_told_one_thing() {
+    fn replicas_of_a_primary_recovered_without_gtids_get_one_advice() {
         let (old, new) = (SetId::of_random([1; 16]), SetId::of_random([2; 16]));
         let lineage = |replaces: Option<&SetId>| Lineage {
             id: new.clone(),

@@ -1,5 +1,5 @@
-//! A source that refuses the replica's account: said once with the remedy. After a time the replica is not ready, for its data
-//! are as old as the refusal.
+//! Handles a source that denies access to the replication account: logs it once with the remedy. After a time limit the
+//! replica is unready, since its data are as old as the refusal.
 
 use std::time::{Duration, Instant};
 
@@ -7,23 +7,23 @@ use crate::model::event::{Cause, Event, warn};
 use crate::server::status::{ReplicationStatus, Thread};
 use crate::server::trouble::{Recurring, Trouble};
 
-/// A refusal that was not seen for so long is over.
+/// A refusal is over when it has been absent for this long.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// The refusal that lasts.
+/// The current refusal.
 #[derive(Debug, Default)]
 pub struct Refused {
     since: Option<Instant>,
-    /// When it was last seen.
+    /// When the refusal was last seen.
     seen: Option<Instant>,
     said: Recurring,
 }
 
 impl Refused {
-    /// Looks at the receiver; returns why the replica is not ready, where it has been refused for longer than `limit`.
+    /// Looks at the receiver. Returns why the replica is unready, once the refusal has lasted longer than `limit`.
     pub fn look(&mut self, replication: Option<&ReplicationStatus>, limit: Duration) -> Option<Cause> {
         let Some((replication, refusal)) = replication.and_then(|status| Some((status, status.refusal()?))) else {
-            // A receiver that is started again, or whose source is away for a moment, has no number for a while.
+            // A restarted receiver, and one whose source is briefly away, shows no number for a while.
             let runs = replication.is_none_or(|status| status.receiver == Thread::Running);
             if runs || self.seen.is_none_or(|at| at.elapsed() > FORGOTTEN) {
                 *self = Refused::default();
@@ -33,7 +33,7 @@ impl Refused {
         self.seen = Some(Instant::now());
         let since = *self.since.get_or_insert_with(Instant::now);
         let cause = Event::ReplicationRefused.because(format!(
-            "{} refuses the account {:?} of replication ({}): {}",
+            "{} denies access to the replication account {:?} ({}): {}",
             replication.source_host,
             replication.source_user,
             replication.receiver_error_text,

@@ -1,24 +1,24 @@
-//! A replica's part: from what the journal says and what the server says to replication that runs.
+//! Sets up a replica: leads from the journal and the server's status to running replication.
 //!
 //! ```text
 //!  journal        server has                       done
 //!  published                                       forget the source that was copied, once (the journal says so)
 //!  published      not reached the clone's          GTID: declare the position; set the source (file and offset: with
-//!                 position by its own word         the position)
+//!                 position, as it reports          the position)
 //!  published      reached it or gone beyond        set the source without moving anything
 //!     ── then the journal says configured ──
 //!  configured,    the right source                 where nothing runs: set its password; on MariaDB, go over to GTID
 //!  replicating    another host, port or user       set the source where it stands
 //!                 no source, position by GTID      set the source: the server itself knows its GTID position
-//!                 no source, file and offset       refuse: nobody knows how far it had come
+//!                 no source, file and offset       refuse: its position is unknown
 //!  no journal     a source                         as configured
 //!  complete       GTIDs                            the primary's data in a replica's pod: set the source by GTID
-//!     ── then the applier is started; the receiver when the primary is known to be the right one (see [`super::source`]);
+//!     ── then the applier is started; the receiver once the primary's set is confirmed (see [`super::source`]);
 //!        and the watcher records replicating when both run ──
 //! ```
 //!
-//! The position of a clone is declared in state `published` only, in which replication was never started; and even
-//! there never below what the server has reached.
+//! The position of a clone is declared only in state `published`, before replication first starts. Even there it never
+//! falls below the position that the server has reached.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ use crate::server::status::{ReplicationStatus, Thread};
 use crate::server::{Server, history, replication_status};
 use crate::settings::Sidecar;
 
-/// Sets the server's replication right and starts the applier; returns the journal as it is then.
+/// Corrects the server's replication and starts the applier. Returns the resulting journal.
 pub async fn settle(
     journal: Option<Journal>,
     server: &mut Server,
@@ -52,8 +52,8 @@ pub async fn settle(
         (None, Some(_)) => Journal::new(State::Configured),
         (None, None) => {
             return Err(Reason::Journal.error(
-                "the data directory has no journal and the server no source: nobody knows where replication would \
-                 start; set it up by hand once, or empty the volume to clone again",
+                "the data directory has no journal and the server has no source, so the start of replication is \
+                 unknown: set it up by hand once, or empty the volume to clone again",
             ));
         }
     };
@@ -66,7 +66,7 @@ pub async fn settle(
         }
         other => {
             return Err(Reason::Journal.error(format!(
-                "a replica's server runs on data whose journal says {other}: no clone of the primary is in them"
+                "a replica's server runs on data in state {other} of the journal, which hold no clone of the primary"
             )));
         }
     };
@@ -74,7 +74,7 @@ pub async fn settle(
     Ok(configured)
 }
 
-/// Published → configured. Killed anywhere in here, it runs again and does the same.
+/// Published → configured. After a kill it runs again from the start, with the same result.
 async fn start_from_clone(
     journal: Journal,
     server: &mut Server,
@@ -82,15 +82,19 @@ async fn start_from_clone(
     primary: &mut Primary,
     known: &Status,
 ) -> Result<Journal> {
-    let clone = journal.clone.clone().context("the journal says published, but not what")?;
+    let clone = journal.clone.clone().context("the journal is in state published but names no clone")?;
     let position = by_gtid_where_it_can_be(clone.position()?, server, settings, primary, known).await?;
-    // What the primary says of itself may have been noted in it.
+    // The journal may hold a new note about the primary's identity.
     let journal = Journal::read(&settings.data_dir)?.unwrap_or(journal);
     let journal = forget_copied_source(journal, server, settings).await?;
     let status = stopped(server).await?;
     match (has_reached(&position, status.as_ref(), server).await?, &position) {
         (true, Position::BinlogFile { .. }) => {
-            warn!(ReplicationBeyond, %position, "replication has gone beyond the clone's position already; it goes on from there");
+            warn!(
+                ReplicationBeyond,
+                %position,
+                "replication is already beyond the clone's position; it continues from there"
+            );
             keep_source(&journal, status.as_ref(), server, settings, primary, known).await?;
         }
         (true, _) => set_source(&position, server, settings).await?,
@@ -104,12 +108,19 @@ async fn start_from_clone(
     let mut configured = journal.entering(State::Configured);
     configured.source_forgotten = false;
     configured.write(&settings.data_dir)?;
-    info!(ReplicationSet, source = %settings.source, %position, donor = clone.donor_pod, "replication starts where the clone ends");
+    info!(
+        ReplicationSet,
+        source = %settings.source,
+        %position,
+        donor = clone.donor_pod,
+        "replication starts where the clone ends"
+    );
     Ok(configured)
 }
 
-/// Complete → configured: these data were the primary's, and `clone` has seen that they are of its set. They go on by
-/// GTID, where the primary of today has all that they hold. Killed anywhere in here, it runs again and does the same.
+/// Complete → configured: these data were the primary's, and `clone` has seen that they belong to its set. They
+/// continue by GTID where today's primary has everything in them. After a kill it runs again from the start, with the
+/// same result.
 async fn follow_with_primarys_data(
     journal: Journal,
     server: &mut Server,
@@ -119,26 +130,28 @@ async fn follow_with_primarys_data(
 ) -> Result<Journal> {
     let refuse = |why: &str| {
         Reason::OtherPod.error(format!(
-            "these data were the primary's, and this replica can't go on with them: {why}; the data are kept: give the \
-             volume back to the primary, or delete it to have a clone"
+            "these data were the primary's, and this replica cannot continue with them: {why}; the data are kept: \
+             return the volume to the primary, or delete it to clone again"
         ))
     };
     let position = history::own_position(server).await?;
-    let position = position.ok_or_else(|| refuse("only GTIDs tell where they end, and the server has none"))?;
+    let position = position.ok_or_else(|| refuse("their end is known by GTID only, and the server has none"))?;
     match primary.identity(server, None, known).await? {
         Identity::Same => {}
-        Identity::Trusted => return Err(refuse("the primary does not say which set its data are of")),
-        Identity::Different(why) | Identity::Unknown(why) => bail!("whether these data go with the primary's: {why}"),
+        Identity::Trusted => return Err(refuse("the primary does not name its set")),
+        Identity::Different(why) | Identity::Unknown(why) => {
+            bail!("cannot compare these data with the primary's: {why}")
+        }
     }
     let questions = Questions { about: Some(position.clone()), history: Some(history::own_history(server).await?) };
     let report = ask_primary(settings, questions).await.context("the primary's sidecar does not answer")?;
     match (report.cannot_follow.as_deref(), report.unknown_history.as_deref()) {
         (Some(""), Some("")) => {}
-        (Some(""), Some(extra)) => return Err(refuse(&format!("{} does not have {extra}", report.pod))),
+        (Some(""), Some(extra)) => return Err(refuse(&format!("{} lacks {extra}", report.pod))),
         (Some(why), _) => return Err(refuse(why)),
-        (None, _) => bail!("{} does not say whether replication can start from {position}", report.pod),
+        (None, _) => bail!("{} does not report whether replication can start from {position}", report.pod),
     }
-    // What identity noted is in it.
+    // The identity check may have written the journal.
     let journal = Journal::read(&settings.data_dir)?.unwrap_or(journal);
     if !has_reached(&position, None, server).await? {
         for statement in server.dialect.set_reached_gtid(&position) {
@@ -149,12 +162,12 @@ async fn follow_with_primarys_data(
     set_source(&position, server, settings).await?;
     let configured = journal.entering(State::Configured);
     configured.write(&settings.data_dir)?;
-    info!(PrimarysDataFollow, source = %settings.source, %position, "what was the primary's data follows the primary");
+    info!(PrimarysDataFollow, source = %settings.source, %position, "the former primary's data follow the primary");
     Ok(configured)
 }
 
-/// A source that came with the data is another server's, and so is how far it says that it was applied. Once it is
-/// forgotten, which the journal says, what the server has of a source is our own word.
+/// Forgets a source that came with the data: it belongs to another server, and so does its applied position. Once the
+/// journal records this, the server's source is one that we set.
 async fn forget_copied_source(journal: Journal, server: &mut Server, settings: &Sidecar) -> Result<Journal> {
     if journal.source_forgotten {
         return Ok(journal);
@@ -168,7 +181,7 @@ async fn forget_copied_source(journal: Journal, server: &mut Server, settings: &
     Ok(forgotten)
 }
 
-/// The state of replication, which doesn't move any more.
+/// Stops replication and returns its final state.
 async fn stopped(server: &mut Server) -> Result<Option<ReplicationStatus>> {
     if replication_status(server).await?.is_some() {
         server.execute(&server.dialect.stop()).await?;
@@ -176,7 +189,7 @@ async fn stopped(server: &mut Server) -> Result<Option<ReplicationStatus>> {
     replication_status(server).await
 }
 
-/// Leaves a right source alone but for its password, and corrects a wrong one without moving the position.
+/// Leaves a right source alone except for its password. Corrects a wrong source without moving the position.
 async fn keep_source(
     journal: &Journal,
     status: Option<&ReplicationStatus>,
@@ -185,7 +198,7 @@ async fn keep_source(
     primary: &mut Primary,
     known: &Status,
 ) -> Result<()> {
-    // "Go on where you are".
+    // An empty position means "continue where you are".
     let by_own_gtid = server.dialect.position_by_gtid(String::new());
     match status {
         Some(status) if status.follows(&settings.source, &settings.replication.user) => {
@@ -193,8 +206,8 @@ async fn keep_source(
                 let (file, offset) = (status.applied_file.clone(), status.applied_offset);
                 let here = Position::BinlogFile { file, offset };
                 let position = by_gtid_where_it_can_be(&here, server, settings, primary, known).await?;
-                info!(ReplicationByGtid, %here, %position, "replication was by file and offset, and is by GTID from here on");
-                // The server keeps it by file and offset too, safer than those.
+                info!(ReplicationByGtid, %here, %position, "replication switches from file and offset to GTID");
+                // The server also keeps its position by file and offset, more safely than those files.
                 if !has_reached(&position, None, server).await? {
                     for statement in server.dialect.set_reached_gtid(&position) {
                         server.execute(&statement).await?;
@@ -202,15 +215,19 @@ async fn keep_source(
                 }
                 set_source(&position, server, settings).await?;
             } else if status.stands_still() {
-                // The server doesn't show the password that it has.
+                // The server hides its current password, so it is set again.
                 check_password(server.dialect, settings)?;
                 server.execute(&server.dialect.change_password(&settings.replication)).await?;
             }
             Ok(())
         }
         Some(_) => {
-            warn!(ReplicationOtherSource, source = %settings.source, "the server has another source: setting it");
-            let status = stopped(server).await?.context("the source went away")?;
+            warn!(
+                ReplicationOtherSource,
+                source = %settings.source,
+                "the server follows another source: correcting it"
+            );
+            let status = stopped(server).await?.context("the source has disappeared")?;
             let position = match status.by_gtid {
                 true => by_own_gtid,
                 false => Position::BinlogFile { file: status.applied_file, offset: status.applied_offset },
@@ -223,12 +240,11 @@ async fn keep_source(
             .and_then(|clone| clone.position.as_ref())
             .is_some_and(|position| is_by_gtid(position, server.dialect)) =>
         {
-            warn!(ReplicationLostSource, source = %settings.source, "the server has lost its source: setting it");
+            warn!(ReplicationLostSource, source = %settings.source, "the server has lost its source: setting it again");
             set_source(&by_own_gtid, server, settings).await
         }
         None => Err(Reason::NoPosition.error(
-            "the server has lost its source, and with it how far it had come in the source's log: empty the volume to \
-             clone again",
+            "the server has lost its source and its position in the source's log: empty the volume to clone again",
         )),
     }
 }
@@ -247,7 +263,7 @@ async fn set_source(position: &Position, server: &mut Server, settings: &Sidecar
     server.execute(&statement).await
 }
 
-/// Whether the server's own word is at or beyond a clone's position, so that declaring it could only go back.
+/// Whether the server reports a position at or beyond the clone's, so that declaring the clone's could only go back.
 async fn has_reached(position: &Position, status: Option<&ReplicationStatus>, server: &mut Server) -> Result<bool> {
     Ok(match position {
         Position::BinlogFile { file, offset } => status.is_some_and(|status| status.is_beyond(file, *offset)),
@@ -262,8 +278,8 @@ async fn has_reached(position: &Position, status: Option<&ReplicationStatus>, se
     })
 }
 
-/// MariaDB keeps a GTID position in a table, safe against power loss, but a file and offset in files that are not;
-/// so there a file and offset is looked up at the source, which knows the GTID position that belongs to it.
+/// Looks up the GTID of a file and offset at the source, for MariaDB. MariaDB keeps a GTID position in a table, safe
+/// against power loss, but a file and offset in plain files.
 async fn by_gtid_where_it_can_be(
     position: &Position,
     server: &mut Server,
@@ -276,14 +292,14 @@ async fn by_gtid_where_it_can_be(
     // Another database has another history under the same names.
     match primary.identity(server, None, known).await? {
         Identity::Same | Identity::Trusted => {}
-        Identity::Different(why) | Identity::Unknown(why) => bail!("where the clone ends can't be looked up: {why}"),
+        Identity::Different(why) | Identity::Unknown(why) => bail!("cannot look up the end of the clone: {why}"),
     }
     let mut source = Server::connect(&settings.source, &settings.replication).await?;
     let gtid = source.value(&query).await?;
     source.close().await;
     let gtid = gtid.ok_or_else(|| {
         Reason::NoPosition.error(format!(
-            "the source {} no longer has {file}:{offset}, where the clone ends: empty the volume to clone again",
+            "the source {} has lost {file}:{offset}, where the clone ends: empty the volume to clone again",
             settings.source
         ))
     })?;

@@ -1,10 +1,10 @@
-//! Whom a replica follows: only a primary whose data are of the replica's own set.
+//! Decides which primary a replica follows: only one whose data belong to the replica's own set.
 //!
-//! A primary that has lost its volume and started anew has the same name and the same accounts, and its log would be
-//! followed if nobody looked. So the receiver runs only while the primary's identity has been seen to be the replica's
-//! own: it is asked at each start of the sidecar and of the server, and whenever the receiver has lost its connection;
-//! then the receiver is stopped until the answer is there, before it tries again by itself. Only while no sidecar runs
-//! is nobody there to stop it; the next one asks at its start.
+//! A primary that has lost its volume and started over has the same name and the same accounts, so a receiver would
+//! follow its log. The receiver therefore runs only after the primary's identity was checked. The check runs at each
+//! start of the sidecar and of the server, and whenever the receiver has lost its connection. Then the receiver is
+//! stopped until the answer arrives, before it reconnects by itself. A gap remains while no sidecar runs; the next one
+//! checks at its start.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,30 +22,30 @@ use crate::server::status::{ReplicationStatus, Thread};
 use crate::server::trouble::Recurring;
 use crate::settings::Sidecar;
 
-/// How long a receiver may take to connect after the primary was found to be the right one: a name server may lose a question,
+/// How long a receiver may take to connect after the primary's identity was confirmed. A name server may lose a query,
 /// which costs the server five seconds, and us as many.
 const CONNECTING: Duration = Duration::from_secs(12);
 
-/// Between two tries to mend a receiver that the primary turns away.
+/// Between two attempts to mend a receiver that the primary denies access.
 const RENEWAL: Duration = Duration::from_secs(30);
 
-/// A connection that stands is asked about again after so long: it may have been lost and made anew between two looks.
+/// A standing connection is checked again after this time: it may have been lost and remade between two looks.
 const CONFIRMED: Duration = Duration::from_secs(60);
 
-/// Watches over the receiver.
+/// Watches the receiver.
 pub struct SourceWatch {
     pub primary: Primary,
-    /// The receiver stands still because of us.
+    /// Whether we stopped the receiver.
     held_back: bool,
-    /// When the receiver was started, for the primary was the right one; until it is seen to run.
+    /// When we started the receiver with a confirmed primary; cleared once it runs.
     started: Option<Instant>,
-    /// When the source was last seen to be the right one, since the receiver connected.
+    /// When the source was last confirmed, since the receiver connected.
     confirmed: Option<Instant>,
     password_renewed: Option<Instant>,
-    /// What was said of the primary: its words hold positions, addresses and times that change from look to look.
+    /// The last logged cause. Its text holds positions, addresses and times that change from look to look.
     foreign: Recurring,
     silent: Recurring,
-    /// When a receiver was started again that an expired account had ended.
+    /// When we last restarted a receiver that an expired account had ended.
     started_again: Option<Instant>,
     waiting: HeldBack,
 }
@@ -66,7 +66,7 @@ impl SourceWatch {
         }
     }
 
-    /// After a start of the server or of the sidecar: a receiver that stands still waits for us.
+    /// After a start of the server or of the sidecar, a stopped receiver waits for us.
     pub fn begin(&mut self) {
         (self.held_back, self.started, self.confirmed) = (true, None, None);
     }
@@ -74,7 +74,7 @@ impl SourceWatch {
     /// Called at each look at the server.
     pub async fn tend(&mut self, server: &mut Server, replication: &ReplicationStatus, status: &Status) -> Result<()> {
         self.primary.trust.notice(replication.receiver);
-        // MariaDB's receiver ends where its account has expired, and nobody stopped it knowingly.
+        // MariaDB's receiver ends by itself where its account has expired, so this stop was not an operator's decision.
         if replication.receiver == Thread::Stopped
             && replication.refusal() == Some(Refusal::Expired)
             && self.started_again.is_none_or(|at| at.elapsed() > RENEWAL)
@@ -87,7 +87,7 @@ impl SourceWatch {
             || self.is_connecting_on_trust(replication)
             || (replication.receiver == Thread::Stopped && !self.held_back)
         {
-            // Whoever stopped it did so knowingly: it waits for nobody.
+            // An operator stopped the receiver on purpose.
             self.tell_waiting(None, status);
             return Ok(());
         }
@@ -95,7 +95,7 @@ impl SourceWatch {
         match &identity {
             Identity::Same | Identity::Trusted => self.let_go(server, replication).await?,
             Identity::Different(_) => self.hold_back(server, replication).await?,
-            // A connection that stands was made to the right primary, or will be found out when it says who it is.
+            // A standing connection was made to the right primary, or will be checked once the primary answers.
             Identity::Unknown(_) if replication.receiver == Thread::Running => {}
             Identity::Unknown(_) if self.is_on_its_way(replication) => {}
             Identity::Unknown(_) => self.hold_back(server, replication).await?,
@@ -108,7 +108,7 @@ impl SourceWatch {
         self.primary.trust.holds(Instant::now()) || confirmed.elapsed() < CONFIRMED
     }
 
-    /// Whether it was started a moment ago, has not been connected since, and is still looking for the primary, as we are.
+    /// Whether the receiver was started a moment ago and is still looking for the primary, as we are.
     fn is_on_its_way(&self, replication: &ReplicationStatus) -> bool {
         replication.receiver == Thread::Connecting
             && self.primary.asking.is_some()
@@ -124,8 +124,11 @@ impl SourceWatch {
             && self.password_renewed.is_none_or(|at| at.elapsed() > RENEWAL)
         {
             self.password_renewed = Some(Instant::now());
-            info!(ReplicationTurnedAway, "the primary turns replication away: giving the server the password anew");
-            // Should a step of it fail, both threads are ours to start again.
+            info!(
+                ReplicationTurnedAway,
+                "the primary denies access to the replication account: setting its password again"
+            );
+            // Should a step fail, both threads are ours to start again.
             self.held_back = true;
             renew_password(server, &self.primary.settings).await?;
         } else if replication.receiver == Thread::Stopped {
@@ -142,7 +145,7 @@ impl SourceWatch {
     }
 
     async fn hold_back(&mut self, server: &mut Server, replication: &ReplicationStatus) -> Result<()> {
-        // Said before: where the answer is lost, the server stops it all the same.
+        // Set first: if the answer is lost, the server stops the receiver all the same.
         self.held_back = true;
         if replication.receiver != Thread::Stopped {
             server.execute(&server.dialect.stop_receiver()).await?;
@@ -164,7 +167,7 @@ impl SourceWatch {
         }
         match &silent {
             Some(why) if self.silent.is_news_of(&Event::SourceSilent.because(why)) => {
-                info!(SourceSilent, "replication waits until the primary says which set its data are of: {why}")
+                info!(SourceSilent, "replication waits until the primary reports its set id: {why}")
             }
             Some(_) => {}
             None => self.silent.clear(),

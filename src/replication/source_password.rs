@@ -7,7 +7,7 @@ use crate::server::Server;
 use crate::server::dialect::Dialect;
 use crate::settings::Sidecar;
 
-/// A receiver that the source turns away is given the password anew: it may have been changed on both ends since.
+/// Sets the receiver's password again after the source denied access: it may have changed on both ends since.
 pub async fn renew_password(server: &mut Server, settings: &Sidecar) -> Result<()> {
     check_password(server.dialect, settings)?;
     server.execute(&server.dialect.stop()).await?;
@@ -16,14 +16,14 @@ pub async fn renew_password(server: &mut Server, settings: &Sidecar) -> Result<(
     server.execute(&server.dialect.start_receiver()).await
 }
 
-/// A server refuses one that is too long, and quotes it.
+/// Checked first, because a server quotes a password that is too long in its error.
 pub fn check_password(dialect: Dialect, settings: &Sidecar) -> Result<()> {
     let length = settings.replication.password.current().reveal().chars().count();
     let longest = dialect.longest_source_password();
     if length > longest {
         let text = format!(
-            "the replication password has {length} characters, and this server takes {longest} for its source: give it a \
-             shorter one"
+            "the replication password has {length} characters, and this server accepts at most {longest} for its \
+             source: choose a shorter one"
         );
         return Err(Event::ReplicationPasswordTooLong.because(text).into());
     }

@@ -1,28 +1,28 @@
-//! A primary that was found to be the tutorial's, and is followed all the same. Each question ends its container, by its
-//! `ncat`, and Kubernetes waits longer before each next start; so the answer is remembered.
+//! Remembers that the primary is the tutorial's and is followed all the same. Each question ends its container, because
+//! of its `ncat`, and Kubernetes waits longer before each next start. So one answer has to last.
 
 use std::time::{Duration, Instant};
 
 use crate::server::status::Thread;
 
-/// How long a primary that can't be connected to counts as what it was.
+/// How long the answer counts while the receiver fails to connect.
 const UNCONNECTED: Duration = Duration::from_secs(300);
 
-/// What is remembered of the answer.
+/// The remembered answer.
 #[derive(Debug, Default)]
 pub struct Trust {
     since: Option<Instant>,
-    /// Whether the receiver has had a connection since. While that stands the primary can't have been replaced.
+    /// Whether the receiver has had a connection since. While that connection stands, the primary is still the same.
     has_connected: bool,
 }
 
 impl Trust {
-    /// The primary was asked: whether it is trusted.
+    /// Records an answer: whether the primary is trusted.
     pub fn answered(&mut self, is_trusted: bool, now: Instant) {
         *self = Trust { since: is_trusted.then_some(now), has_connected: false };
     }
 
-    /// The receiver was looked at: a connection that was lost may be made anew to another.
+    /// Records a look at the receiver: after a lost connection the next one may lead to another primary.
     pub fn notice(&mut self, receiver: Thread) {
         match receiver {
             Thread::Running => self.has_connected = true,
@@ -31,7 +31,7 @@ impl Trust {
         }
     }
 
-    /// Whether the primary needn't be asked.
+    /// Whether the answer still counts, which saves a question.
     pub fn holds(&self, now: Instant) -> bool {
         self.since.is_some_and(|since| self.has_connected || now.duration_since(since) < UNCONNECTED)
     }

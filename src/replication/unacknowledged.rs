@@ -1,6 +1,6 @@
-//! An applier that waits for a replica of this replica to acknowledge what it applied. There is none, so with the source's
-//! side of semi-synchronous replication switched on here nothing is applied until the server's own timeout, and replication
-//! says all the while that it runs.
+//! Recognises an applier that waits for a replica of this replica to acknowledge its transactions. There is no such
+//! replica. With the source's side of semi-synchronous replication on here, the applier waits until the server's own
+//! timeout. Meanwhile replication still reports that it runs.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,15 @@ use crate::model::event::{Cause, Event, warn};
 use crate::server::Server;
 use crate::server::status::{ReplicationStatus, Thread};
 
-/// The applier that waits.
+/// The waiting applier.
 #[derive(Debug, Default)]
 pub struct Unacknowledged {
     since: Option<Instant>,
 }
 
 impl Unacknowledged {
-    /// Looks at the applier, where it has something to apply. Returns why it waits, where it does, and whether for longer than `limit`.
+    /// Looks at an applier that has something to apply. Returns why it waits, and whether it has waited longer than
+    /// `limit`.
     pub async fn look(
         &mut self,
         server: &mut Server,
@@ -33,8 +34,9 @@ impl Unacknowledged {
             return Ok(None);
         }
         let cause = Event::ReplicationUnacknowledged.because(
-            "the applier waits for a replica of this replica to acknowledge a transaction: semi-synchronous replication is on \
-             here for a source. Switch it off in replica.cnf and at once, with SET GLOBAL rpl_semi_sync_source_enabled = OFF \
+            "the applier waits for a replica of this replica to acknowledge a transaction: the source's side of \
+             semi-synchronous replication is on here. Switch it off in replica.cnf and at once, with SET GLOBAL \
+             rpl_semi_sync_source_enabled = OFF \
              (rpl_semi_sync_master_enabled on MariaDB, and on MySQL before 8.0.26)",
         );
         if self.since.is_none() {

@@ -4,13 +4,13 @@ use super::client::{Error, ServerError};
 use super::refusal::Refusal;
 use crate::model::event::Event;
 
-/// Whether an error is the server's word, and not the want of one.
+/// Whether an error is the server's answer, as opposed to a missing one.
 pub(super) fn is_answer(error: &Error) -> bool {
     !matches!(error, Error::Io(_))
 }
 
-/// MySQL asks an account that it does not know for a proof by any plugin, so that nobody learns which accounts exist. So a
-/// plugin that the client does not have says as much as an access that is denied.
+/// Describes a denied access. MySQL asks an unknown account for a proof by any plugin, to hide which accounts exist. So
+/// an unsupported plugin means as much as a denied access.
 pub(super) fn turned_away(error: Error) -> anyhow::Error {
     match error {
         Error::Server(error) => {
@@ -25,8 +25,9 @@ pub(super) fn turned_away(error: Error) -> anyhow::Error {
     }
 }
 
-/// MariaDB lets an account in whose password has expired, and refuses each of its statements. Both servers run
-/// `init_connect` before the first one, and answer that one with its failure.
+/// Recognises a refusal that comes with the first statement. MariaDB accepts the login of an account with an expired
+/// password, and refuses each of its statements. Both servers run `init_connect` before the first one, and report its
+/// failure there.
 pub(super) fn refused_at_first_statement(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<ServerError>() {
         Some(answered) => match Refusal::of(answered.code.into()) {
@@ -37,12 +38,12 @@ pub(super) fn refused_at_first_statement(error: anyhow::Error) -> anyhow::Error 
     }
 }
 
-/// The entrypoint's server of a first start or an upgrade.
+/// The error for the entrypoint's server of a first start or an upgrade.
 pub(super) fn temporary() -> anyhow::Error {
     Event::ServerTemporary.because("networking is disabled: this is the entrypoint's temporary server").into()
 }
 
-/// The server is there, and does not let us in.
+/// The server answers but denies access.
 #[derive(Debug)]
 pub struct TurnedAway {
     text: String,
@@ -52,7 +53,7 @@ pub struct TurnedAway {
 }
 
 impl TurnedAway {
-    /// For the account or its password, not for want of room.
+    /// Whether the account or its password is at fault, as opposed to a connection limit.
     pub fn is_stranger(&self) -> bool {
         self.refusal == Some(Refusal::Password)
     }
@@ -66,7 +67,7 @@ impl std::fmt::Display for TurnedAway {
 
 impl std::error::Error for TurnedAway {}
 
-/// An error by its cause.
+/// The innermost cause of an error.
 pub(super) fn innermost(error: Error) -> anyhow::Error {
     match error {
         Error::Server(error) => error.into(),

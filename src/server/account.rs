@@ -1,4 +1,4 @@
-//! An account on a server: who `mysqlset` is there, and whom it makes there.
+//! An account on a server: one that `mysqlset` logs in with, or one that it creates.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use crate::sys::secret::Password;
 pub struct Account {
     pub user: String,
     pub password: Password,
-    /// The server's socket, where that is how this account is let in instead of over TCP.
+    /// The server's socket, where this account connects through it instead of TCP.
     pub socket: Option<PathBuf>,
 }
 
-/// What an account is for, from which follow its privileges and where it may come from.
+/// The purpose of an account. It determines the privileges and the hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Root,
@@ -24,7 +24,7 @@ pub enum Purpose {
     Plugin,
 }
 
-/// An account that the set makes for itself.
+/// An account that the set creates for itself.
 #[derive(Clone, Debug)]
 pub struct ManagedAccount {
     pub purpose: Purpose,

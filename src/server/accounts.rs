@@ -1,8 +1,8 @@
-//! Accounts and their privileges, in each server's words.
+//! The SQL for accounts and their privileges, in each server's dialect.
 //!
-//! Privileges are the least that each needs: of the backup tools by their documentation (MariaDB knowledge base,
-//! "mariadb-backup overview"; Percona XtraBackup, "Connection and privileges needed"), of replication and monitoring by
-//! the servers'.
+//! Each account gets the least privileges that it needs. The sources are the documentation of the backup tools (MariaDB
+//! knowledge base, "mariadb-backup overview"; Percona XtraBackup, "Connection and privileges needed") and, for
+//! replication and monitoring, of the servers.
 
 use std::fmt::Write;
 
@@ -14,22 +14,23 @@ use super::{literal, secret_literal};
 use crate::server::account::Purpose;
 use crate::sys::secret::Secret;
 
-/// The local server's own addresses: what needs to come from nowhere else.
+/// The local server's own addresses, for accounts that are used here only.
 const HERE: [&str; 2] = ["127.0.0.1", "::1"];
 
-/// All databases' all tables.
+/// All tables of all databases.
 const EVERYTHING: &str = "*.*";
 
-/// Of accounts whose passwords are changed by their Secret alone; a server's default_password_lifetime would have them expire.
+/// For accounts whose passwords change with their Secret only. Otherwise a server's default_password_lifetime would let
+/// them expire.
 const NEVER_EXPIRES: &str = "PASSWORD EXPIRE NEVER";
 
 /// Any host.
 const ANYWHERE: &str = "%";
 
 impl Dialect {
-    /// Makes an account where there is none, with the privileges that it needs, and gives it this password. Of root, which is
-    /// there, only the password is set. The password comes last, for all hosts at once: an account that has it has all,
-    /// whatever was killed when. Until then a new one has one that nobody knows.
+    /// Makes a missing account with the privileges that it needs, and sets its password. Root already exists, so only
+    /// its password is set. The password comes last, for all hosts at once: an account that has it also has everything
+    /// else, even after a kill. Until then a new account has a secret random password.
     pub fn keep_account(
         self,
         purpose: Purpose,
@@ -56,10 +57,10 @@ impl Dialect {
         statements
     }
 
-    /// The same on a server that wants to see each password (MariaDB's `strict_password_validation`), in steps. First the
-    /// account gets a password that is good for nothing: the binary log has it in clear text. Then the account itself, with
-    /// [`Self::set_own_password`], sets the right one, which is logged as its hash only, and gets its [`Self::grants`]. One
-    /// of the same name from another host can't do so, and goes.
+    /// The same in steps, for a server that must see each password (MariaDB's `strict_password_validation`). First the
+    /// account gets a useless password, since the binary log shows it in clear text. Then the account itself sets the
+    /// right one with [`Self::set_own_password`], which is logged as a hash only, and gets its [`Self::grants`].
+    /// Accounts of the same name from other hosts cannot do so, and are dropped.
     pub fn open_account_strictly(self, purpose: Purpose, user: &str, unknown: &Secret) -> Vec<Statement> {
         let by_password = identified_by_text(unknown);
         let open = |host: String| {
@@ -77,15 +78,16 @@ impl Dialect {
         self.privileges(purpose).into_iter().map(|privilege| Statement::new(grant(privilege), "GRANT")).collect()
     }
 
-    /// Takes one account away.
+    /// Drops one account.
     pub fn drop_account_at(user: &str, host: &str) -> Statement {
         Statement::new(format!("DROP USER IF EXISTS {}", account(user, host)), "DROP USER")
     }
 
-    /// Has `init_connect` not run for an account, and gives it a place where `max_connections` are used up. The privilege also
-    /// allows to end other accounts' sessions, and MariaDB's to set `init_connect`, which others run as themselves: of the
-    /// accounts that come from elsewhere only the CLONE plugin's gets it, as MySQL's manual has it for one that clones.
-    /// (MariaDB knowledge base, "GRANT"; MySQL reference manual, "User Credentials For Distributed Recovery".)
+    /// Exempts an account from `init_connect`, and gives it a place where `max_connections` are used up. The privilege
+    /// also allows ending other accounts' sessions. MariaDB's also allows setting `init_connect`, which others then run
+    /// as themselves. Of the accounts from other hosts, only the CLONE plugin's gets it, as MySQL's manual advises for
+    /// an account that clones. (MariaDB knowledge base, "GRANT"; MySQL reference manual, "User Credentials For
+    /// Distributed Recovery".)
     pub fn exempt_account(self, purpose: Purpose, user: &str) -> Vec<Statement> {
         let privilege = match (self, purpose) {
             (Dialect::Mariadb, Purpose::Backup) => "CONNECTION ADMIN",
@@ -98,23 +100,23 @@ impl Dialect {
         self.hosts(purpose).into_iter().map(|host| Statement::new(grant(host), "GRANT")).collect()
     }
 
-    /// Sets the password of the account that says it. (MariaDB only.)
+    /// Sets the password of the account that runs it. (MariaDB only.)
     pub fn set_own_password(password: &Secret) -> Statement {
         let password = secret_literal(password);
         Statement::with_password(Secret::joined(&["SET PASSWORD = PASSWORD(", password.reveal(), ")"]), "SET PASSWORD")
     }
 
-    /// Asks an account what it was created as, itself included in what it may see.
+    /// Asks an account how it was created. Every account may see itself.
     pub fn show_own_account() -> &'static str {
         "SHOW CREATE USER CURRENT_USER()"
     }
 
-    /// Whether the answer says that the password lasts.
+    /// Whether the answer says that the password never expires.
     pub fn never_expires(created_as: &str) -> bool {
         created_as.contains(NEVER_EXPIRES)
     }
 
-    /// The first version whose statements for accounts are those used here, where a server's is older.
+    /// The first version with the account statements used here, where the server is older.
     pub fn too_old_to_keep_accounts(self, version: &str) -> Option<&'static str> {
         match self {
             Dialect::Mysql { version } => (version < (5, 7, 6)).then_some("MySQL 5.7.6"),
@@ -127,17 +129,17 @@ impl Dialect {
         }
     }
 
-    /// Asks whether there is an account of this name, from wherever.
+    /// Asks whether there is an account of this name, from any host.
     pub fn knows_user(user: &str) -> String {
         format!("SELECT 1 FROM mysql.user WHERE User = {} LIMIT 1", literal(user))
     }
 
-    /// Takes an account away.
+    /// Drops an account.
     pub fn drop_account(self, purpose: Purpose, user: &str) -> Vec<Statement> {
         self.hosts(purpose).iter().map(|host| Self::drop_account_at(user, host)).collect()
     }
 
-    /// Whether an account has the privileges that it needs, by what it says of itself in `SHOW GRANTS`.
+    /// Whether an account has the privileges that it needs, by its own `SHOW GRANTS`.
     pub fn has_privileges(self, purpose: Purpose, grants: &[String]) -> bool {
         self.privileges(purpose).iter().all(|(privileges, on)| {
             let granted: Vec<&str> = grants
@@ -151,7 +153,7 @@ impl Dialect {
         })
     }
 
-    /// Where an account that we make comes from; root's places are asked for, by [`Self::hosts_of_root`].
+    /// The hosts from which an account of ours may connect. For root, [`Self::hosts_of_root`] asks the server.
     pub fn hosts(self, purpose: Purpose) -> Vec<String> {
         match purpose {
             Purpose::Backup => HERE.map(str::to_owned).to_vec(),
@@ -160,12 +162,12 @@ impl Dialect {
         }
     }
 
-    /// Asks where root may come from.
+    /// Asks from which hosts root may connect.
     pub fn hosts_of_root(self) -> &'static str {
         "SELECT Host FROM mysql.user WHERE User = 'root' ORDER BY Host"
     }
 
-    /// Lists of privileges, each with what it is on.
+    /// Lists of privileges, each with its object.
     fn privileges(self, purpose: Purpose) -> Vec<(&'static str, &'static str)> {
         let privileges: &[(&str, &str)] = match (self, purpose) {
             (_, Purpose::Root) => &[],
@@ -193,8 +195,8 @@ impl Dialect {
         privileges.to_vec()
     }
 
-    /// MariaDB writes such statements into its binary log as they are, MySQL without the password (reference manual,
-    /// "Passwords and Logging"): MariaDB gets what it keeps of a password, and never sees the password itself.
+    /// Hides the password from MariaDB, which writes such statements into its binary log as they are. So MariaDB gets
+    /// the hash that it keeps. MySQL logs them with the password removed (reference manual, "Passwords and Logging").
     fn identified_by(self, password: &Secret) -> Secret {
         match self {
             Dialect::Mariadb => {
@@ -218,7 +220,7 @@ fn alter_user(changes: &Secret, lasts: &str) -> Statement {
     Statement::with_password(Secret::joined(&["ALTER USER ", changes.reveal(), lasts]), "ALTER USER")
 }
 
-/// The list of a grant that is on something; servers quote names.
+/// The privileges of a grant on a given object; servers quote names.
 fn granted_on<'a>(grant: &'a str, on: &str) -> Option<&'a str> {
     let (list, rest) = grant.strip_prefix("GRANT ")?.split_once(" ON ")?;
     let there = rest.split(" TO ").next()?.replace('`', "");
@@ -229,7 +231,7 @@ fn account(user: &str, host: &str) -> String {
     format!("{}@{}", literal(user), literal(host))
 }
 
-/// What `PASSWORD()` makes of it: an asterisk and the hexadecimal SHA-1 of its SHA-1.
+/// The result of `PASSWORD()`: an asterisk and the hexadecimal SHA-1 of the SHA-1.
 fn native_hash(password: &Secret) -> Secret {
     let mut once = Sha1::digest(password.reveal());
     let mut text = String::with_capacity(1 + 2 * once.len());
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn roots_password_is_set_and_nothing_else() {
+    fn only_roots_password_is_set() {
         let hosts = ["%".to_owned(), "localhost".to_owned()];
         let statements =
             Dialect::Mariadb.keep_account(Purpose::Root, "root", &hosts, &Secret::new("x"), &Secret::new("y"));
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_without_the_statements_are_known() {
+    fn servers_without_the_statements_are_recognised() {
         let mysql = |version| Dialect::Mysql { version }.too_old_to_keep_accounts("");
         assert_eq!(mysql((5, 6, 51)), Some("MySQL 5.7.6"));
         assert_eq!(mysql((5, 7, 44)), None);
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strict_server_logs_no_password_that_is_good_for_anything() {
+    fn a_strict_server_logs_only_useless_passwords() {
         let open = Dialect::Mariadb.open_account_strictly(Purpose::Backup, "backup", &Secret::new("unknown"));
         let grant = Dialect::Mariadb.grants(Purpose::Backup, "backup", "127.0.0.1");
         assert!(open.iter().all(|statement| statement.text().contains("'unknown'")), "{open:?}");
@@ -333,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_account_says_of_itself_is_compared() {
+    fn an_accounts_own_grants_are_compared() {
         let monitoring = |grants: &[&str]| {
             let grants: Vec<String> = grants.iter().map(|grant| (*grant).to_owned()).collect();
             Dialect::Mariadb.has_privileges(Purpose::Monitoring, &grants)

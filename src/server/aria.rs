@@ -1,5 +1,5 @@
-//! Which Aria tables a MariaDB server has, by its files: an account needs no privilege on a table to flush it, but
-//! it would need one to see it in `information_schema`.
+//! Lists the Aria tables of a MariaDB server, by its files. An account may flush every table, but sees in
+//! `information_schema` only those that it has a privilege on.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,20 +13,20 @@ const INDEX_FILE: &str = ".MAI";
 /// Separates a table's name from those of its partitions in file names.
 const PARTITION: &str = "#P#";
 
-/// What `FLUSH TABLES` is to name.
+/// The tables that `FLUSH TABLES` must name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tables {
-    /// These, as quoted `schema`.`table`; there may be none.
+    /// These, as quoted `schema`.`table`; the set may be empty.
     Named(BTreeSet<String>),
-    /// All of the server's: one has a name that we can't read from its file's.
+    /// All of the server's, because one file name hides its table's name.
     All,
 }
 
-/// Lists the Aria tables below a data directory. Temporary ones, and a rebuild's that is under way, don't count.
+/// Lists the Aria tables below a data directory, except temporary ones and those of a running rebuild.
 pub fn tables(data_dir: &Path) -> io::Result<Tables> {
     let mut found = BTreeSet::new();
     for schema in std::fs::read_dir(data_dir)?.flatten().filter(|entry| entry.path().is_dir()) {
-        // Directories that aren't schemas, as lost+found, may be closed to us; a schema may be dropped meanwhile.
+        // Other directories, such as lost+found, may be closed to us; a schema may be dropped meanwhile.
         for file in std::fs::read_dir(schema.path()).into_iter().flatten().flatten() {
             let (schema, file) = (schema.file_name(), file.file_name());
             let (schema, file) = (schema.to_string_lossy(), file.to_string_lossy());
@@ -43,8 +43,8 @@ pub fn tables(data_dir: &Path) -> io::Result<Tables> {
     Ok(Tables::Named(found))
 }
 
-/// A name from a file's: what isn't a letter, a digit or `_` is `@` and four hexadecimal digits. `None` for the
-/// shorter codes of some letters beyond ASCII. (MySQL reference manual, "Mapping of Identifiers to File Names")
+/// Decodes a name from a file's: any character but letters, digits and `_` is `@` and four hexadecimal digits. `None`
+/// for the shorter codes of some letters beyond ASCII. (MySQL reference manual, "Mapping of Identifiers to File Names")
 fn name_of(file: &str) -> Option<String> {
     let mut pieces = file.split('@');
     let mut name = pieces.next()?.to_owned();
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_aria_tables_and_nothing_else() {
+    fn lists_only_aria_tables() {
         let directory = data_dir(&[
             "aria_log_control",
             "mysql/db.MAI",
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_cannot_be_read_means_all() {
+    fn an_unreadable_name_means_all_tables() {
         assert_eq!(tables(data_dir(&["app/caf@0u.MAI"]).path()).unwrap(), Tables::All);
     }
 }

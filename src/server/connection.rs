@@ -18,7 +18,7 @@ use crate::model::event::warn;
 use crate::model::host::HostPort;
 use crate::sys::secret::Password;
 
-/// The longest that a statement of ours may take. `CHANGE MASTER TO` on a loaded server is the slowest.
+/// The time limit of a statement. `CHANGE MASTER TO` on a loaded server is the slowest.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
 
 /// ER_PARSE_ERROR.
@@ -33,8 +33,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Connects over TCP, or through the account's socket. The temporary servers that images' entrypoints start listen on
-    /// theirs only: one that has no TCP counts as not there, whatever it answers.
+    /// Connects over TCP, or through the account's socket. The temporary servers of images' entrypoints listen on the
+    /// same socket only. So a server that lacks TCP counts as absent, regardless of its answer.
     pub async fn connect(address: &HostPort, account: &Account) -> Result<Server> {
         let through = || match &account.socket {
             Some(socket) => format!("connecting to the server through {} as {:?}", socket.display(), account.user),
@@ -43,7 +43,7 @@ impl Server {
         let connection = match first_that_answers(address, account).await.with_context(through)? {
             Ok(connection) => connection,
             Err(error) if !is_answer(&error) => return Err(innermost(error)).with_context(through),
-            // Whatever it answered: the image's first server knows no account of ours yet, and may answer anything.
+            // The image's first server lacks our accounts and may answer anything.
             Err(_) if account.socket.is_some() && !has_tcp(address).await => return Err(temporary()),
             Err(error) => return Err(turned_away(error)).with_context(through),
         };
@@ -52,7 +52,7 @@ impl Server {
         if account.socket.is_some() {
             match server.value("SELECT @@GLOBAL.skip_networking").await {
                 Ok(Some(answer)) if answer == "0" => {}
-                // One that lets us in and does not say so is judged by what it does.
+                // A server that accepts the login but hides this value is judged by its TCP port.
                 Err(error) if has_tcp(address).await => {
                     return Err(refused_at_first_statement(error)).with_context(through);
                 }
@@ -65,11 +65,11 @@ impl Server {
         server.known().await.map_err(refused_at_first_statement).with_context(through)
     }
 
-    /// Connects to a server of our own, which listens on its socket only and asks nobody for a password.
+    /// Connects to a private server of ours, which listens on its socket only and accepts an empty password.
     pub async fn connect_to_own(socket: &Path) -> Result<Server> {
         let login = Login { user: "root", password: "" };
         let connecting = timeout(CONNECT_LIMIT, Client::connect(Address::Socket(socket), &login)).await;
-        let connection = connecting.context("it does not answer")?.map_err(innermost)?;
+        let connection = connecting.context("no answer")?.map_err(innermost)?;
         let account = Account { user: "root".into(), password: Password::fixed(""), socket: Some(socket.to_owned()) };
         let address = HostPort { host: String::new(), port: 0 };
         Server::on(connection, Place { address, account }).known().await
@@ -82,7 +82,7 @@ impl Server {
         Server { connection, place, dialect: Dialect::Mariadb, version: String::new() }
     }
 
-    /// Asks it what it is.
+    /// Reads its version, and from it the dialect.
     async fn known(self) -> Result<Server> {
         let mut server = self;
         server.version = server.value("SELECT VERSION()").await?.unwrap_or_default();
@@ -93,21 +93,21 @@ impl Server {
         Ok(server)
     }
 
-    /// Runs a statement. It may hold a password, so errors have its short form only; and a server that doesn't
-    /// understand it quotes it.
+    /// Runs a statement. Errors show its short form, since it may hold a password, and a server that fails to parse a
+    /// statement quotes it.
     pub async fn execute(&mut self, statement: &Statement) -> Result<()> {
         let answer = timeout(STATEMENT_LIMIT, self.execute_at_length(statement)).await;
         answer.map_err(|_| self.given_up(statement.what))?
     }
 
-    /// Has the server end what nobody waits for any more.
+    /// Ends the abandoned statement in the server.
     fn given_up(&mut self, what: &str) -> anyhow::Error {
         self.connection.give_up();
         anyhow::Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut))
             .context(format!("{what}: no answer in {} seconds", STATEMENT_LIMIT.as_secs()))
     }
 
-    /// The same for one that may take as long as it likes.
+    /// The same without a time limit.
     pub async fn execute_at_length(&mut self, statement: &Statement) -> Result<()> {
         if statement.holds_password {
             self.log_statements("OFF").await;
@@ -119,10 +119,10 @@ impl Server {
         answer
             .map_err(|error| match error {
                 Error::Server(error) if error.code == PARSE_ERROR => {
-                    anyhow::anyhow!("the server does not understand the statement (error {PARSE_ERROR})")
+                    anyhow::anyhow!("the server cannot parse the statement (error {PARSE_ERROR})")
                 }
                 Error::Server(error) if statement.holds_password => {
-                    let message = "what the server says is not shown, for the statement holds a password".to_owned();
+                    let message = "the server's message is hidden because the statement holds a password".to_owned();
                     ServerError { message, ..error }.into()
                 }
                 other => innermost(other),
@@ -130,8 +130,8 @@ impl Server {
             .context(statement.what)
     }
 
-    /// MariaDB writes passwords into its slow log and its general log, where these are on, as they are in the statement; MySQL
-    /// leaves them out itself. An account without SUPER may keep its statements out of the first alone.
+    /// Keeps passwords out of MariaDB's slow log and general log, which show statements as they are; MySQL removes
+    /// passwords itself. An account without SUPER can keep its statements out of the slow log only.
     async fn log_statements(&mut self, value: &str) {
         if self.dialect != Dialect::Mariadb {
             return;
@@ -139,7 +139,7 @@ impl Server {
         for setting in ["slow_query_log", "sql_log_off"] {
             let value = if setting == "sql_log_off" && value == "OFF" { "ON" } else { value };
             if let Err(error) = self.connection.run(&format!("SET SESSION {setting} = {value}")).await {
-                debug!("{setting} cannot be set: {error}");
+                debug!("cannot set {setting}: {error}");
             }
         }
     }
@@ -161,17 +161,17 @@ impl Server {
         answer.map_err(|_| self.given_up(query))?.map_err(innermost).with_context(|| query.to_owned())
     }
 
-    /// The first column of a query's first row; `None` for NULL and for no row.
+    /// The first column of a query's first row; `None` for NULL and for an empty result.
     pub async fn value(&mut self, query: &str) -> Result<Option<String>> {
         Ok(self.query(query).await?.rows.into_iter().next().and_then(first_value))
     }
 
-    /// Takes leave: a connection that is only dropped leaves a warning in the server's log.
+    /// Closes the session properly: a dropped connection leaves a warning in the server's log.
     pub async fn close(self) {
         let _ = timeout(CONNECT_LIMIT, self.connection.quit()).await;
     }
 
-    /// Has the server stop. It may be gone before it has answered.
+    /// Stops the server, which may end before it answers.
     pub async fn shut_down(&mut self) -> Result<()> {
         match self.execute_at_length(&Statement::new("SHUTDOWN", "SHUTDOWN")).await {
             Err(error) if self.value("SELECT 1").await.is_ok() => Err(error),
@@ -183,11 +183,11 @@ impl Server {
     pub async fn uptime(&mut self) -> Result<u64> {
         let rows = self.rows("SHOW GLOBAL STATUS LIKE 'Uptime'").await?;
         let uptime = rows.first().and_then(|row| row.get("Value")?.as_ref()?.parse().ok());
-        uptime.context("the server does not say for how long it has run")
+        uptime.context("the server does not report its uptime")
     }
 }
 
-/// Where a server is, and as whom.
+/// Where a server is, and the account to use there.
 #[derive(Clone)]
 pub(super) struct Place {
     address: HostPort,
@@ -195,13 +195,13 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Ends a connection on which a statement is left running: it may hold locks for as long as the server runs.
+    /// Ends a connection with a statement still running, which may hold locks for as long as the server runs.
     fn kill_soon(self, id: u32) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             match timeout(CONNECT_LIMIT, self.kill(id)).await {
                 Ok(Ok(())) => {
-                    warn!(StatementKilled, session = id, "a statement that took too long was ended in the server")
+                    warn!(StatementKilled, session = id, "ended a statement in the server that took too long")
                 }
                 Ok(Err(error)) => debug!("ending session {id}: {error}"),
                 Err(_) => debug!("ending session {id}: no answer"),
@@ -209,7 +209,7 @@ impl Place {
         });
     }
 
-    /// Boxed: else the compiler cannot see that a task may hold it.
+    /// Boxed, since the compiler otherwise fails to see that a task may hold it.
     pub(super) fn connect(self) -> Pin<Box<dyn Future<Output = Result<Client, Error>> + Send>> {
         Box::pin(async move { log_in(&self.address, &self.account).await })
     }
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
     use crate::model::event::{Event, event_of};
 
-    /// What MySQL and MariaDB may ask an account for that they do not know.
+    /// The plugins that MySQL and MariaDB may request from an unknown account.
     const PLUGINS: [&str; 9] = [
         "mysql_native_password",
         "caching_sha2_password",
@@ -245,7 +245,7 @@ mod tests {
 
     /// MySQL draws the plugin at random for each name.
     #[tokio::test]
-    async fn a_server_without_tcp_is_the_entrypoints_whatever_it_answers() {
+    async fn a_server_without_tcp_is_the_entrypoints_for_any_answer() {
         for plugin in PLUGINS {
             let fake = Fake::start(&[fake::switch(plugin), fake::error(1045, "Access denied")]);
             let account =

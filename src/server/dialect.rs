@@ -1,4 +1,4 @@
-//! What each server of the family calls things.
+//! The SQL dialects: each server's own statements, columns and variables.
 //!
 //! | server | statements | columns | GTID |
 //! |---|---|---|---|
@@ -6,7 +6,7 @@
 //! | MySQL up to 8.0.22 | the same | the same | `gtid_purged` |
 //! | MySQL from 8.0.23 | `CHANGE REPLICATION SOURCE TO`, `START REPLICA`, `SHOW REPLICA STATUS` | `Source_Host` … | `gtid_purged` |
 //!
-//! MySQL 8.4 dropped the old words. (MySQL reference manual, "CHANGE REPLICATION SOURCE TO"; MariaDB knowledge base,
+//! MySQL 8.4 dropped the old keywords. (MySQL reference manual, "CHANGE REPLICATION SOURCE TO"; MariaDB knowledge base,
 //! "CHANGE MASTER TO".)
 
 mod replication;
@@ -19,11 +19,11 @@ use anyhow::{Context, Result};
 use super::aria::Tables;
 pub use super::statement::Statement;
 
-/// The latest series whose statements and words were tried here. MySQL counts by years from 26.1 on.
+/// The latest series whose statements were tested here. MySQL numbers its versions by years from 26.1 on.
 const LATEST_MYSQL: (u16, u16) = (9, 7);
 const LATEST_MARIADB: (u16, u16) = (11, 8);
 
-/// Before the version of MariaDB, so that clients of old take it for a MySQL that they know.
+/// A prefix of MariaDB's version, with which old clients take it for a MySQL that they know.
 const REPLICATION_PREFIX: &str = "5.5.5-";
 
 /// 8.0.23 as (8, 0, 23); 26.1 as (26, 1, 0).
@@ -35,7 +35,7 @@ fn numbers(version: &str) -> Option<(u16, u16, u16)> {
     Some((major, minor, patch))
 }
 
-/// How to talk to a server.
+/// The dialect of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Mariadb,
@@ -46,7 +46,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Recognises a program that needn't be asked: MariaDB's server, to which its packages link `mysqld`.
+    /// Recognises a program by its file: MariaDB's packages link `mysqld` to its server.
     pub fn of_program(program: &Path) -> Option<Dialect> {
         let leads_to = program.canonicalize().ok()?;
         (leads_to.file_name()? == "mariadbd").then_some(Dialect::Mariadb)
@@ -59,12 +59,12 @@ impl Dialect {
         }
         let version = numbers(version)
             .ok_or_else(|| anyhow::anyhow!("{version:?}"))
-            .context("the server's version makes no sense")?;
+            .context("cannot parse the server's version")?;
         Ok(Dialect::Mysql { version })
     }
 
-    /// The latest series that is known here of this server's kind, where `version` is a later one: `26.1.0`,
-    /// `12.3.2-MariaDB`. It is spoken to as the latest one that is known.
+    /// The latest known series of this server's kind, where `version` is later: `26.1.0`, `12.3.2-MariaDB`. The server
+    /// is treated as that series.
     pub fn known_before(self, version: &str) -> Option<String> {
         let version = version.strip_prefix(REPLICATION_PREFIX).unwrap_or(version);
         let (major, minor, _) = numbers(version)?;
@@ -75,7 +75,7 @@ impl Dialect {
         ((major, minor) > known).then(|| format!("{}.{}", known.0, known.1))
     }
 
-    /// How many rows a statement must ask a table for to have its file opened: MySQL opens it when it reads the first.
+    /// How many rows a statement must read from a table to open its file. MySQL opens it with the first row.
     pub fn rows_to_open_a_file(self) -> u8 {
         match self {
             Dialect::Mariadb => 0,
@@ -83,7 +83,7 @@ impl Dialect {
         }
     }
 
-    /// Whether it lists tables with their engines without reading each definition.
+    /// Whether the server lists tables with their engines without reading each definition.
     pub fn has_engines_in_dictionary(self) -> bool {
         matches!(self, Dialect::Mysql { version } if version >= (8, 0, 0))
     }
@@ -92,8 +92,8 @@ impl Dialect {
         matches!(self, Dialect::Mysql { version } if version >= (8, 0, 23))
     }
 
-    /// Run once on each connection, so that literals mean what they say, and no setting of the server's cuts an answer short or
-    /// refuses a statement.
+    /// Settings for each new connection. They give literals their plain meaning, and lift the server's limits on
+    /// answers and statements.
     pub fn session_settings(self) -> [Statement; 2] {
         let time = match self {
             Dialect::Mariadb => ", max_statement_time = 0",
@@ -108,8 +108,8 @@ impl Dialect {
         [Statement::new(text, what), Statement::new("SET SESSION TRANSACTION READ WRITE", what)]
     }
 
-    /// Has Aria's tables written out, here only. Gives up after `limit` where a statement keeps one open: whoever
-    /// wants the table meanwhile waits too. (MariaDB only.)
+    /// Flushes Aria's tables, on this server only. Gives up after `limit` where a statement keeps one open, since every
+    /// later statement on that table waits too. (MariaDB only.)
     pub fn flush_aria(self, tables: &Tables, limit: Duration) -> Vec<Statement> {
         let tables = match tables {
             Tables::Named(names) if names.is_empty() => return Vec::new(),
@@ -122,8 +122,8 @@ impl Dialect {
         ]
     }
 
-    /// Keeps what a session changes out of the binary log, and in it again; `None` where a session need not. MySQL ends no waiting
-    /// for a replica's acknowledgement when it is told to.
+    /// Keeps a session's changes out of the binary log, or puts them in again. `None` for MariaDB. MySQL needs it,
+    /// because it ignores requests to end a wait for a replica's acknowledgement.
     pub fn log_session(self, logged: bool) -> Option<Statement> {
         let text = format!("SET SESSION sql_log_bin = {}", u8::from(logged));
         matches!(self, Dialect::Mysql { .. }).then(|| Statement::new(text, "SET sql_log_bin"))
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn mariadbs_server_is_known_by_what_a_link_leads_to() {
+    fn mariadbs_server_is_recognised_by_the_target_of_a_link() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         std::fs::write(path("mariadbd"), "").unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_known_by_their_version() {
+    fn servers_are_recognised_by_their_version() {
         assert_eq!(Dialect::of("10.11.19-MariaDB-0+deb12u1-log").unwrap(), Dialect::Mariadb);
         assert_eq!(Dialect::of("5.5.5-10.6.12-MariaDB").unwrap(), Dialect::Mariadb);
         assert_eq!(Dialect::of("8.0.36-28").unwrap(), mysql(8, 0, 36));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_beyond_the_known_ones_are_told_from_those_that_are_known() {
+    fn later_versions_are_distinguished_from_known_ones() {
         for (version, known) in [
             ("26.1.0", Some("9.7")),
             ("9.8.0", Some("9.7")),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn no_setting_of_the_servers_cuts_an_answer_short() {
+    fn session_settings_lift_the_servers_limits() {
         for (dialect, time) in [
             (Dialect::Mariadb, Some("max_statement_time = 0")),
             (mysql(8, 0, 36), Some("max_execution_time = 0")),

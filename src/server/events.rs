@@ -1,10 +1,11 @@
-//! Events of the event scheduler in a copy, as replication would have them: on a replica the primary's events are there and
-//! don't run.
+//! Changes events of the event scheduler in a copy to the state that replication gives them. On a replica the primary's
+//! events exist but are disabled.
 //!
-//! For a server that nobody else uses: it writes no binary log, and its scheduler is off. MariaDB, and MySQL before 8.0,
-//! keep events in an ordinary table. From 8.0 on they are in MySQL's dictionary, which `ALTER EVENT` alone changes: under
-//! the event's own `sql_mode`, time zone, character sets and definer, and with the server id of who made it, for all of
-//! these are taken from the session and stored anew. (Seen with 9.7: `--skip-grant-tables` lets `ALTER EVENT` through.)
+//! Works on a private server, which writes no binary log and has its scheduler off. MariaDB, and MySQL before 8.0, keep
+//! events in an ordinary table. From 8.0 on they are in MySQL's dictionary, which only `ALTER EVENT` can change. That
+//! statement takes `sql_mode`, time zone, character sets, definer and server id from the session and stores them again.
+//! So the session first takes on the event's own values. (Seen with 9.7: `--skip-grant-tables` lets `ALTER EVENT`
+//! through.)
 
 use anyhow::{Context, Result};
 
@@ -12,20 +13,20 @@ use super::dialect::{Dialect, Statement};
 use super::{NamedRow, Server, identifier, literal};
 use crate::model::exit::Reason;
 
-/// MySQL's and MariaDB's word for an event that replication disabled, and MySQL's since 8.4.
+/// The status of an event that replication disabled, in MySQL and MariaDB, and in MySQL since 8.4.
 const BY_REPLICATION: &str = "'SLAVESIDE_DISABLED', 'REPLICA_SIDE_DISABLED'";
 
-/// What becomes of events.
+/// The change to events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Those that are enabled become as replication has them.
+    /// Disables enabled events in the way of replication.
     Disable,
-    /// Those that replication disabled are enabled.
+    /// Enables the events that replication disabled.
     Enable,
 }
 
 impl Change {
-    /// The statuses that it concerns, as a list of literals.
+    /// The affected statuses, as a list of literals.
     fn from(self) -> &'static str {
         match self {
             Change::Disable => "'ENABLED'",
@@ -33,7 +34,7 @@ impl Change {
         }
     }
 
-    /// The rows of an ordinary table that it concerns.
+    /// The affected rows of an ordinary table.
     fn rows(self) -> String {
         format!("WHERE status IN ({})", self.from())
     }
@@ -63,13 +64,13 @@ struct Event {
     definer: String,
     sql_mode: String,
     time_zone: String,
-    /// Of the client that made it, by which its body is read.
+    /// The character set of the client that made it, which its body is read in.
     charset: String,
     collation: String,
     originator: u64,
 }
 
-/// The names of all events that it concerns.
+/// The names of all affected events.
 pub async fn concerned(server: &mut Server, change: Change) -> Result<Vec<String>> {
     match server.dialect {
         Dialect::Mysql { version: (8.., _, _) } => {
@@ -79,7 +80,7 @@ pub async fn concerned(server: &mut Server, change: Change) -> Result<Vec<String
     }
 }
 
-/// Changes them.
+/// Makes the change.
 pub async fn change(server: &mut Server, change: Change) -> Result<()> {
     let Dialect::Mysql { version: version @ (8.., _, _) } = server.dialect else {
         return change_in_table(server, change).await;
@@ -88,7 +89,7 @@ pub async fn change(server: &mut Server, change: Change) -> Result<()> {
     for event in &events {
         if !event.can_be_named() {
             return Err(Reason::Refused.error(format!(
-                "the event {} was made by a client with the character set {}, in which its name can't be said here: \
+                "the event {} was made by a client with the character set {}, which cannot express its name here: \
                  rename it on the primary (ALTER EVENT … RENAME TO …)",
                 event.title(),
                 event.charset
@@ -105,7 +106,7 @@ pub async fn change(server: &mut Server, change: Change) -> Result<()> {
     Ok(())
 }
 
-/// `created` would take the time of the change.
+/// Sets `created` to itself, since it would otherwise take the time of the change.
 async fn change_in_table(server: &mut Server, change: Change) -> Result<()> {
     let (status, which) = (change.in_table(), change.rows());
     let text = format!("UPDATE mysql.event SET status = {status}, created = created {which}");
@@ -152,14 +153,14 @@ impl Event {
         format!("{}.{}", self.schema, self.name)
     }
 
-    /// Whether a statement with its name means the same in its own character set. Ours come in UTF-8.
+    /// Whether a statement with its name means the same in the event's character set. Our statements arrive in UTF-8.
     fn can_be_named(&self) -> bool {
         let is_ascii = [&self.schema, &self.name, &self.definer].iter().all(|name| name.is_ascii());
         is_ascii || self.charset.starts_with("utf8")
     }
 
-    /// The statement, behind what gives the session the event's own settings. Names are quoted by backticks, which mean
-    /// the same in every mode.
+    /// The statements: first the event's own settings for the session, then the change. Names are quoted by backticks,
+    /// which mean the same in every mode.
     fn altered(&self, change: Change, version: (u16, u16, u16)) -> Vec<Statement> {
         let (user, host) = self.definer.rsplit_once('@').unwrap_or((&self.definer, "%"));
         let alter = format!(
@@ -192,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_of_the_dictionary_keeps_what_the_session_would_give_it() {
+    fn an_event_of_the_dictionary_keeps_its_own_settings() {
         let row = [
             ("EVENT_SCHEMA", "a`b"),
             ("EVENT_NAME", "it's"),
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_concerns_what_the_other_leaves() {
+    fn each_change_affects_the_result_of_the_other() {
         assert!(of_dictionary(Change::Disable).contains("STATUS IN ('ENABLED')"));
         assert!(of_dictionary(Change::Enable).contains("STATUS IN ('SLAVESIDE_DISABLED', 'REPLICA_SIDE_DISABLED')"));
     }

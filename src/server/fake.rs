@@ -1,17 +1,17 @@
-//! A server that says what it is told to, for tests: packets to each connection in turn, whatever the client sends.
+//! A scripted server for tests: it sends packets to each connection in turn, and ignores the client's.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
-/// It listens on a socket of its own until the test ends.
+/// Listens on its own socket until the test ends.
 pub struct Fake {
     pub socket: PathBuf,
     _directory: tempfile::TempDir,
 }
 
 impl Fake {
-    /// Says to each connection what `talk` gives for its number, all at once, and then no more.
+    /// Sends each connection the bytes of `talk` for its number, all at once, and then closes its side.
     pub fn saying(talk: impl Fn(usize) -> Vec<u8> + Send + 'static) -> Fake {
         Fake::listen(move |number, mut stream| {
             stream.write_all(&talk(number))?;
@@ -53,7 +53,7 @@ fn serve(mut stream: UnixStream, answers: &[Vec<u8>]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A packet as it is sent.
+/// A packet in wire format.
 pub fn packet(sequence: u8, content: &[u8]) -> Vec<u8> {
     let mut packet = u32::try_from(content.len()).unwrap().to_le_bytes().to_vec();
     packet[3] = sequence;

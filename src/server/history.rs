@@ -1,4 +1,4 @@
-//! What a server's binary log still holds, and what it has applied of its source's.
+//! Reads which transactions a server has: the content of its binary log, and its progress in its source's.
 
 use anyhow::{Context, Result};
 
@@ -7,14 +7,14 @@ use super::status::ReplicationStatus;
 use super::{Server, literal};
 use crate::model::position::{Position, history};
 
-/// What a server has applied and fetched of the set's history.
+/// A server's applied and fetched part of the set's history.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     pub applied: Option<Position>,
     pub fetched: Option<Position>,
 }
 
-/// How far a server has come: by GTID where it has any, a replica else by its source's file and offset.
+/// A server's progress: by GTID where it has any, otherwise for a replica by its source's file and offset.
 pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -> Result<Progress> {
     let dialect = server.dialect;
     let reached = match goes_by_gtid(server, status).await? {
@@ -30,7 +30,7 @@ pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -
             Progress { applied: Some(by_gtid(reached)), fetched }
         }
         (Dialect::Mysql { .. }, _) if !reached.is_empty() => {
-            // A union of sets is their texts in one.
+            // Joining the texts of two sets makes their union.
             let fetched = (!fetched_gtid.is_empty()).then(|| by_gtid(format!("{reached},{fetched_gtid}")));
             Progress { applied: Some(by_gtid(reached)), fetched }
         }
@@ -38,7 +38,7 @@ pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -
             applied: Some(in_log(&status.applied_file, status.applied_offset)),
             fetched: Some(in_log(&status.fetched_file, status.fetched_offset)),
         },
-        // A primary's, or a replica's that has lost its source: what it wrote itself counts too.
+        // For a primary, or a replica that has lost its source, its own writes count too.
         (Dialect::Mariadb, None) => {
             let current = server.value("SELECT @@GLOBAL.gtid_current_pos").await?.unwrap_or_default();
             Progress { applied: Some(Position::MariadbGtid { slave_pos: current }), fetched: None }
@@ -47,8 +47,8 @@ pub async fn progress(server: &mut Server, status: Option<&ReplicationStatus>) -
     })
 }
 
-/// Where a server's data end that were a primary's, by GTID: all that it wrote itself, whatever its server id was, and all
-/// that it once applied. `None` where it has no GTIDs.
+/// Where a former primary's data end, by GTID: everything that it wrote under any server id, and everything that it
+/// once applied. `None` where it lacks GTIDs.
 pub async fn own_position(server: &mut Server) -> Result<Option<Position>> {
     let dialect = server.dialect;
     if !goes_by_gtid(server, None).await? {
@@ -65,7 +65,7 @@ pub async fn own_position(server: &mut Server) -> Result<Option<Position>> {
     Ok((!gtid.is_empty()).then(|| dialect.position_by_gtid(gtid)))
 }
 
-/// Whether GTIDs say how far a server has come. One that once had them keeps those that it knew.
+/// Whether GTIDs show a server's progress. A server that once had GTIDs still keeps the old ones.
 async fn goes_by_gtid(server: &mut Server, status: Option<&ReplicationStatus>) -> Result<bool> {
     let dialect = server.dialect;
     if dialect == Dialect::Mariadb || status.is_some_and(|status| status.by_gtid) {
@@ -74,7 +74,7 @@ async fn goes_by_gtid(server: &mut Server, status: Option<&ReplicationStatus>) -
     Ok(server.value("SELECT @@GLOBAL.gtid_mode").await?.is_some_and(|mode| mode == "ON"))
 }
 
-/// Why no replica can start from `position` on this server; `None` where one can.
+/// Why a replica cannot start from `position` on this server; `None` where it can.
 pub async fn why_cannot_follow(server: &mut Server, position: &Position) -> Result<Option<String>> {
     match position {
         Position::BinlogFile { file, offset } => {
@@ -96,7 +96,7 @@ pub async fn why_cannot_follow(server: &mut Server, position: &Position) -> Resu
             Ok(if !history::mariadb_covers(&format!("{written},{logged}"), slave_pos) {
                 Some(format!("its log ends at {written}, before {slave_pos}"))
             } else if !history::mariadb_covers(slave_pos, &begins_after) {
-                Some(format!("its log begins after {begins_after}; what comes after {slave_pos} was purged"))
+                Some(format!("its log begins after {begins_after}; transactions after {slave_pos} were purged"))
             } else {
                 None
             })
@@ -105,9 +105,9 @@ pub async fn why_cannot_follow(server: &mut Server, position: &Position) -> Resu
             let has = server.value("SELECT @@GLOBAL.gtid_executed").await?.unwrap_or_default();
             let purged = server.value("SELECT @@GLOBAL.gtid_purged").await?.unwrap_or_default();
             Ok(if !history::mysql_covers(&has, executed) {
-                Some(format!("it has executed {has}, which {executed} goes beyond"))
+                Some(format!("it has executed {has}, and {executed} goes beyond that"))
             } else if !history::mysql_covers(executed, &purged) {
-                Some(format!("it has purged {purged}, of which {executed} lacks some"))
+                Some(format!("it has purged {purged}, and {executed} lacks some of that"))
             } else {
                 None
             })
@@ -121,12 +121,12 @@ pub async fn beginning_of_logs(server: &mut Server) -> Result<String> {
     let Some(first) = logs.first().and_then(|log| log.get("Log_name").cloned().flatten()) else {
         return Ok(String::new());
     };
-    // NULL is no position. MariaDB 12.3 may keep its logs in InnoDB, with other names and places.
+    // NULL means an unknown position. MariaDB 12.3 may keep its logs in InnoDB, with other names and places.
     let position = server.value(&format!("SELECT BINLOG_GTID_POS({}, 4)", literal(&first))).await?;
-    position.with_context(|| format!("the server does not say which GTIDs lie before its first binary log, {first}"))
+    position.with_context(|| format!("the server does not report which GTIDs lie before its first binary log, {first}"))
 }
 
-/// All that a server ever wrote to its binary log, in the form that [`what_is_unknown`] takes.
+/// Everything that a server has ever written to its binary log, in the form that [`what_is_unknown`] takes.
 pub async fn own_history(server: &mut Server) -> Result<String> {
     let query = match server.dialect {
         Dialect::Mariadb => "SELECT @@GLOBAL.gtid_binlog_state",
@@ -135,7 +135,7 @@ pub async fn own_history(server: &mut Server) -> Result<String> {
     Ok(server.value(query).await?.unwrap_or_default())
 }
 
-/// What this server doesn't have of another's history; empty where it has all of it.
+/// The part of another server's history that this server lacks; empty where it has all of it.
 pub async fn what_is_unknown(server: &mut Server, other: &str) -> Result<String> {
     let own = own_history(server).await?;
     Ok(match server.dialect {
@@ -144,6 +144,6 @@ pub async fn what_is_unknown(server: &mut Server, other: &str) -> Result<String>
             history::mariadb_unknown(other, &own, &position).join(",")
         }
         Dialect::Mysql { .. } if history::mysql_covers(&own, other) => String::new(),
-        Dialect::Mysql { .. } => format!("something of {other}"),
+        Dialect::Mysql { .. } => format!("part of {other}"),
     })
 }

@@ -1,4 +1,5 @@
-//! A server that says anything: whole conversations with bytes changed, cut out, doubled and swapped, at random.
+//! Tests the client against a hostile server: whole conversations with bytes changed, cut out, doubled and swapped at
+//! random.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -17,10 +18,10 @@ use crate::sys::secret::Password;
 
 const CONVERSATIONS: usize = 12_000;
 
-/// No hang: all that a conversation takes where its end is heard.
+/// A conversation must end within this time.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Packets of one conversation after another, as real servers have them: connecting by each plugin, then questions.
+/// The packets of a series of conversations, as real servers send them: connecting by each plugin, then queries.
 fn conversation(number: usize) -> Vec<Vec<u8>> {
     let plugins = ["mysql_native_password", "caching_sha2_password", "sha256_password", "client_ed25519", "dialog", ""];
     let mut packets = vec![fake::greeting(["8.4.0", "5.5.5-10.11.19-MariaDB", ""][number % 3], plugins[number % 6])];
@@ -47,7 +48,7 @@ fn conversation(number: usize) -> Vec<Vec<u8>> {
     packets
 }
 
-/// A generator that always gives the same.
+/// A generator with a fixed sequence.
 struct Dice(u64);
 
 impl Dice {
@@ -58,7 +59,7 @@ impl Dice {
         usize::try_from(self.0 % limit as u64).unwrap()
     }
 
-    /// Bytes that mean something, and any.
+    /// Half the bytes are significant in the protocol, the others are random.
     fn byte(&mut self) -> u8 {
         let telling = [0, 1, 2, 3, 4, 0x7f, 0x80, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0xff];
         if self.below(2) == 0 { telling[self.below(telling.len())] } else { u8::try_from(self.below(256)).unwrap() }
@@ -81,7 +82,7 @@ impl Dice {
     }
 }
 
-/// A conversation with changes: in packets, whose lengths are right then, or in the stream.
+/// A conversation with changes: in packets, whose lengths stay right, or in the stream.
 fn changed(number: usize) -> Vec<u8> {
     let mut dice = Dice((number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut packets = conversation(number);
@@ -118,7 +119,7 @@ async fn talk(address: &HostPort, account: &Account) -> Result<()> {
 }
 
 #[tokio::test]
-async fn no_word_of_a_server_ends_or_holds_up_its_client() {
+async fn a_hostile_server_cannot_end_or_hold_up_its_client() {
     let fake = Fake::saying(|number| if number == 0 { stream_of(&whole()) } else { changed(number) });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = HostPort { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
@@ -129,17 +130,17 @@ async fn no_word_of_a_server_ends_or_holds_up_its_client() {
         let socket = Some(fake.socket.clone());
         let account = Account { user: "mysql".into(), password: Password::fixed(password), socket };
         let talked = timeout(LIMIT, talk(&address, &account)).await;
-        let talked = talked.unwrap_or_else(|_| panic!("conversation {number} is held up"));
+        let talked = talked.unwrap_or_else(|_| panic!("conversation {number} hangs"));
         connected += usize::from(talked.is_ok());
         if number == 0 {
             talked.unwrap();
         }
     }
-    // Changes that leave nothing to try would prove nothing.
+    // Changes that break every conversation would prove nothing.
     assert!((CONVERSATIONS / 10..CONVERSATIONS).contains(&connected), "{connected}");
 }
 
-/// One that a client follows to its end.
+/// A conversation that a client follows to its end.
 fn whole() -> Vec<Vec<u8>> {
     conversation(9)
 }
@@ -152,7 +153,7 @@ fn stream_of(packets: &[Vec<u8>]) -> Vec<u8> {
         .collect()
 }
 
-/// What made the earlier driver panic or abort, one by one.
+/// Packets that made the earlier driver panic or abort, one by one.
 #[tokio::test]
 async fn known_traps() {
     let switch = |plugin: &str, nonce: &[u8]| [b"\xfe", plugin.as_bytes(), b"\0", nonce].concat();

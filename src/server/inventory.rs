@@ -1,8 +1,8 @@
-//! What a server holds: its tablespaces by its own dictionary ([`dictionary`]), and what other engines have by their files
-//! ([`files`]).
+//! Takes the inventory of a server: its tablespaces from its own dictionary ([`dictionary`]), and other engines' tables
+//! by their files ([`files`]).
 //!
-//! Names are as the files have them. All of it takes PROCESS: `information_schema.TABLES` would list what the account may
-//! see, without a word about the rest.
+//! Names are file names. The queries need PROCESS: `information_schema.TABLES` would silently list only the tables that
+//! the account may see.
 
 mod dictionary;
 mod files;
@@ -24,7 +24,8 @@ use crate::protocol::inventory::look::Look;
 use crate::unpack::path::MemberPath;
 use dictionary::Tablespace;
 
-/// The longest that the server may take for all of it. 20,000 tables take MariaDB a tenth of a second, MySQL a few.
+/// The longest that the server may take for all queries. For 20,000 tables MariaDB takes a tenth of a second, MySQL a
+/// few.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// ER_SPECIFIC_ACCESS_DENIED_ERROR.
@@ -33,7 +34,7 @@ const NO_PRIVILEGE: u16 = 1227;
 /// The dictionary's own tablespace since MySQL 8.0.
 const DICTIONARY: (u32, &str) = (4_294_967_294, "mysql.ibd");
 
-/// What of a server is copied.
+/// The part of a server that is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// All, as a backup tool does.
@@ -42,12 +43,12 @@ pub enum Extent {
     InnodbOnly,
 }
 
-/// Why it can't be said what a server holds.
+/// Why a server's inventory is unknown.
 #[derive(Debug)]
 pub enum Unknown {
     /// The account may not ask.
     NoPrivilege { user: String },
-    /// It holds something that no copy would have.
+    /// The server holds something that a copy would lack.
     Uncopied(String),
     /// The server, or its disk, gave no answer.
     NoAnswer(anyhow::Error),
@@ -58,11 +59,11 @@ impl fmt::Display for Unknown {
         match self {
             Unknown::NoPrivilege { user } => write!(
                 f,
-                "the account {user:?} may not ask the server which tablespaces it has, and no copy can be proven without \
-                 that: GRANT PROCESS ON *.* to it"
+                "the account {user:?} may not list the server's tablespaces, and the proof of a copy needs that list: \
+                 GRANT PROCESS ON *.* to it"
             ),
             Unknown::Uncopied(what) => f.write_str(what),
-            Unknown::NoAnswer(error) => write!(f, "the server does not say which tables it has: {error:#}"),
+            Unknown::NoAnswer(error) => write!(f, "the server does not report its tables: {error:#}"),
         }
     }
 }
@@ -75,7 +76,7 @@ impl From<anyhow::Error> for Unknown {
     }
 }
 
-/// Looks at a server, and at the data directory that it has. `user` is the account by which it was connected to.
+/// Looks at a server and its data directory. `user` is the account of the connection.
 pub async fn look(server: &mut Server, user: &str, data_dir: &Path, extent: Extent) -> Result<Look, Unknown> {
     let variables = variables(server).await?;
     let mut looking = Looking { variables, look: Look::default() };
@@ -86,7 +87,7 @@ pub async fn look(server: &mut Server, user: &str, data_dir: &Path, extent: Exte
     if extent == Extent::AllEngines {
         let on_disk =
             |error: io::Error| anyhow::Error::new(error).context(format!("looking at {}", data_dir.display()));
-        // A walk that may take long on a slow volume: heartbeats go on meanwhile.
+        // The walk may take long on a slow volume, so it leaves heartbeats running.
         let directory = data_dir.to_owned();
         let walked = tokio::task::spawn_blocking(move || files::files(&directory)).await;
         looking.look.files = walked.map_err(|error| anyhow::anyhow!("listing files: {error}"))?.map_err(on_disk)?;
@@ -94,7 +95,7 @@ pub async fn look(server: &mut Server, user: &str, data_dir: &Path, extent: Exte
     Ok(looking.look)
 }
 
-/// Whether the account may ask, before it has to.
+/// Checks early whether the account may ask.
 pub async fn may_look(server: &mut Server, user: &str) -> Result<(), Unknown> {
     let asked = server.connection.run("SELECT 1 FROM information_schema.INNODB_METRICS LIMIT 1");
     let answer = timeout(LIMIT, asked).await.map_err(|_| no_answer())?;
@@ -145,7 +146,7 @@ impl Looking {
     }
 
     fn take(&mut self, tablespace: Tablespace) -> Result<(), Unknown> {
-        // A rebuild's that is under way, and what it left.
+        // Tablespaces of a running rebuild, and its remains.
         if tablespace.path.contains("/#sql") {
             return Ok(());
         }
@@ -177,8 +178,8 @@ impl Looking {
         member(below)
     }
 
-    /// The system tablespace's files by the server's configuration, and tablespaces of undo logs by their names; MySQL's
-    /// dictionary has told of the latter.
+    /// Lists the system tablespace's files by the server's configuration, and undo tablespaces by their names. MySQL's
+    /// dictionary has already listed the latter.
     fn list_system_files(&mut self, data_dir: &Path) -> Result<(), Unknown> {
         let home = self.variable("innodb_data_home_dir").trim_end_matches('/').to_owned();
         let files = self.variable("innodb_data_file_path").to_owned();
@@ -196,7 +197,7 @@ impl Looking {
         };
         let directory = data_dir.join(&undo);
         let unread = |error: std::io::Error| {
-            let what = format!("listing tablespaces of undo logs in {}", directory.display());
+            let what = format!("listing undo tablespaces in {}", directory.display());
             Unknown::NoAnswer(anyhow::Error::new(error).context(what))
         };
         for entry in std::fs::read_dir(&directory).map_err(unread)? {
@@ -213,15 +214,15 @@ impl Looking {
     }
 }
 
-/// `undo001`, as MariaDB and MySQL before 8.0 call them.
+/// `undo001`, as MariaDB and MySQL before 8.0 name them.
 fn is_undo(name: &str) -> bool {
     name.strip_prefix("undo")
         .is_some_and(|number| number.len() == 3 && number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-/// What a recipient would not take must not be listed, and not left out without a word.
+/// Refuses a path that a recipient would reject, since leaving it out must never be silent.
 fn member(path: &str) -> Result<MemberPath, Unknown> {
-    MemberPath::new(path.as_bytes()).map_err(|error| Unknown::Uncopied(format!("no copy can have {path:?}: {error}")))
+    MemberPath::new(path.as_bytes()).map_err(|error| Unknown::Uncopied(format!("a copy cannot hold {path:?}: {error}")))
 }
 
 #[cfg(test)]
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_below_the_data_directory_however_they_are_said() {
+    fn every_form_of_a_path_is_below_the_data_directory() {
         let relative =
             |path: &str| looking(&[]).relative(path).map(|path| path.to_string()).map_err(|why| why.to_string());
         for path in ["./app/t.ibd", "app/t.ibd", "/var/lib/mysql/app/t.ibd"] {
@@ -248,11 +249,11 @@ mod tests {
         for path in ["/elsewhere/app/t.ibd", "/var/lib/mysql-data/t.ibd"] {
             assert!(relative(path).unwrap_err().contains("outside its data directory"), "{path}");
         }
-        assert!(relative("../t.ibd").unwrap_err().contains("no copy can have"));
+        assert!(relative("../t.ibd").unwrap_err().contains("a copy cannot hold"));
     }
 
     #[test]
-    fn the_system_tablespace_is_where_the_configuration_has_it() {
+    fn the_configuration_locates_the_system_tablespace() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("undo")).unwrap();
         for name in ["undo/undo001", "undo/undo002", "undo/other", "undo003"] {
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_may_not_ask_is_told_what_it_needs() {
+    fn an_account_without_process_gets_the_remedy() {
         let text = Unknown::NoPrivilege { user: "backup".into() }.to_string();
         assert!(text.contains("\"backup\"") && text.contains("GRANT PROCESS"), "{text}");
     }

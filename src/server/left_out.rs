@@ -1,10 +1,10 @@
-//! Settings by which a server lacks a part of what the set has, or keeps a part of it from the others.
+//! Finds filters: settings by which a server lacks a part of the set's data, or withholds a part from the others.
 //!
-//! A copy of such a replica would lack the same, and so would the primary that is recovered from it. A primary whose binary
-//! log leaves databases out has them, but each replica made of it soon has old rows.
+//! A copy of such a replica would lack the same data, and so would a primary that is recovered from it. A primary whose
+//! binary log omits databases has them itself, but each replica made of it soon has old rows.
 //!
-//! What leaves no trace is not noticed: `sql_slave_skip_counter` once it has been used up, `SET gtid_slave_pos` or an empty
-//! transaction in the place of one that failed, and filters of an earlier start. (`verify` compares rows.)
+//! Traceless filters stay undetected: a used-up `sql_slave_skip_counter`, `SET gtid_slave_pos` or an empty transaction
+//! in the place of a failed one, and filters of an earlier start. (`verify` compares rows.)
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use anyhow::Result;
 use super::{NamedRow, Server};
 use crate::model::ordinal::Role;
 
-/// Filters of an applier or a receiver, as a server has them in its variables (MariaDB), or in its replication status.
+/// Filters of an applier or a receiver, from a server's variables (MariaDB) or its replication status.
 const FILTERS: [&str; 10] = [
     "replicate_do_db",
     "replicate_ignore_db",
@@ -27,11 +27,11 @@ const FILTERS: [&str; 10] = [
     "replicate_ignore_domain_ids",
 ];
 
-/// Filters of a binary log: variables of MariaDB's newer series, columns of its state in all.
+/// Filters of a binary log: variables of MariaDB's newer series, and columns of the log's state in all.
 const LOG_FILTERS: [&str; 2] = ["binlog_do_db", "binlog_ignore_db"];
 
-/// Settings with which an applier goes on past what it could not apply, and the values with which it does not. MySQL has some
-/// by two names: the newer is told.
+/// Settings with which an applier skips what it fails to apply, and their harmless values. MySQL has some under two
+/// names; the newer one is reported.
 const LENIENT: [(&str, &[&str]); 7] = [
     ("replica_skip_errors", &["", "OFF"]),
     ("slave_skip_errors", &["", "OFF"]),
@@ -42,7 +42,7 @@ const LENIENT: [(&str, &[&str]); 7] = [
     ("sql_slave_skip_counter", &["", "0"]),
 ];
 
-/// What the server leaves out, by a setting's name; `None` where it leaves out nothing.
+/// The name of a setting that leaves data out, where there is one.
 pub async fn what(server: &mut Server, role: Role) -> Result<Option<String>> {
     let rows = server.rows("SHOW GLOBAL VARIABLES").await?;
     let text = |row: &NamedRow, name: &str| row.get(name).cloned().flatten();
@@ -53,7 +53,7 @@ pub async fn what(server: &mut Server, role: Role) -> Result<Option<String>> {
     what_by(server, role, &variables).await
 }
 
-/// The same where the server's variables are known, by their names in small letters.
+/// The same, with the server's variables already known, by their names in lower case.
 pub async fn what_by(server: &mut Server, role: Role, variables: &BTreeMap<String, String>) -> Result<Option<String>> {
     let query = match role {
         Role::Primary => server.dialect.show_log_state(),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_applies_all_leaves_out_nothing() {
+    fn a_replica_that_applies_everything_passes() {
         let usual = [
             ("replicate_do_db", ""),
             ("replicate_events_marked_for_skip", "REPLICATE"),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn each_setting_that_leaves_something_out_is_named() {
+    fn each_filter_is_named() {
         for (name, value) in [
             ("replicate_ignore_db", "app"),
             ("replicate_wild_do_table", "app.%"),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_primary_must_log_all_that_it_has() {
+    fn a_primary_must_log_everything() {
         let state = |value| row(&[("File", "mysql-bin.000001"), ("Binlog_Do_DB", ""), ("Binlog_Ignore_DB", value)]);
         assert_eq!(found(Role::Primary, &variables(&[]), &[state("")]), None);
         let named = found(Role::Primary, &variables(&[]), &[state("app,other")]);

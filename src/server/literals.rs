@@ -1,14 +1,14 @@
-//! Texts and names inside statements.
+//! Quotes texts and names inside statements.
 
 use crate::sys::secret::Secret;
 
-/// A text as a literal of SQL, for statements that take no parameters. Right in every `sql_mode` for texts without a
-/// backslash; with one, for all modes but NO_BACKSLASH_ESCAPES, which [`super::dialect::Dialect::session_settings`] turns off.
+/// A text as a SQL literal, for statements sent as plain text. It is right in every `sql_mode`, except that backslashes
+/// fail in NO_BACKSLASH_ESCAPES, which [`super::dialect::Dialect::session_settings`] turns off.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// The same of a text that is secret.
+/// The same for a secret text.
 pub fn secret_literal(secret: &Secret) -> Secret {
     let doubled = secret.escaped(|character| match character {
         '\\' => Some("\\"),
@@ -18,7 +18,7 @@ pub fn secret_literal(secret: &Secret) -> Secret {
     Secret::joined(&["'", doubled.reveal(), "'"])
 }
 
-/// A name as SQL has it.
+/// A quoted SQL name.
 pub fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn literals_hold_what_would_end_them() {
+    fn literals_escape_quotes() {
         for text in ["it's \\ok", "", "'", "\\'", "plain"] {
             assert_eq!(literal(text), secret_literal(&Secret::new(text)).reveal(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! SQL to a server of the family: connect, ask, tell. What each server calls things is [`dialect`]'s.
+//! SQL connections to a server of the family: connecting, queries and statements. The dialects are in [`dialect`].
 
 mod access_denied;
 pub mod account;

@@ -1,4 +1,4 @@
-//! Tables of a server: which there are, and whether they can be opened. Names here are the server's own, not files'.
+//! Lists a server's tables, and tests whether they can be opened. Names here are SQL names, as opposed to file names.
 
 use std::time::Duration;
 
@@ -16,33 +16,33 @@ use super::rows::{first_value, text};
 pub struct Table {
     pub schema: String,
     pub name: String,
-    /// `None` where it was not asked for, or the server does not know it.
+    /// `None` where it was left out of the query, or is unknown to the server.
     pub engine: Option<String>,
 }
 
 impl Table {
-    /// Its name as SQL has it.
+    /// Its quoted SQL name.
     pub fn quoted(&self) -> String {
         format!("{}.{}", identifier(&self.schema), identifier(&self.name))
     }
 }
 
-/// What a server answers to a statement about a table.
+/// A server's answer to a statement about a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It was done.
+    /// Success.
     Done,
-    /// `CHECK TABLE` was done, and has this to say: kinds and texts.
+    /// `CHECK TABLE` was done, with this result: kinds and texts.
     Checked(Vec<(String, String)>),
-    /// An error of the server's, by number.
+    /// An error from the server, with its number.
     Error { code: u16, text: String },
-    /// Nothing came in time.
+    /// The time limit passed.
     Silence,
     /// The connection broke: the server died.
     Gone(String),
 }
 
-/// Kinds of what is listed that hold no rows of their own.
+/// Kinds of tables that hold no rows of their own.
 const WITHOUT_ROWS: [&str; 3] = ["VIEW", "SYSTEM VIEW", "TEMPORARY"];
 
 impl Server {
@@ -53,7 +53,7 @@ impl Server {
         self.listed(query, limit).await
     }
 
-    /// The engines that run.
+    /// The running engines.
     pub async fn engines(&mut self, limit: Duration) -> Result<Vec<String>> {
         self.listed("SELECT engine FROM information_schema.engines WHERE support IN ('YES', 'DEFAULT')", limit).await
     }
@@ -64,8 +64,8 @@ impl Server {
         Ok(table.rows.into_iter().filter_map(first_value).collect())
     }
 
-    /// The tables of a schema, but for views. With `engines` MariaDB reads the definition of each, which takes ten times as
-    /// long: 20,000 names took 0.08 s, with their engines 0.6 to 1.8 s. (10.11)
+    /// The tables of a schema, except views. With `engines` MariaDB reads the definition of each, which takes ten times
+    /// as long: 20,000 names took 0.08 s, with their engines 0.6 to 1.8 s. (10.11)
     pub async fn tables(&mut self, schema: &str, engines: bool, limit: Duration) -> Result<Vec<Table>> {
         let engine = if engines { "engine" } else { "NULL" };
         let query = format!(
@@ -80,7 +80,7 @@ impl Server {
             let mut values = row.into_iter().map(text);
             let mut value = || values.next().flatten();
             let (name, kind, engine) = (value(), value(), value());
-            // A table without a name would be one that nobody looks at.
+            // A nameless table would escape every check.
             let name = name.with_context(|| format!("{query}: a table without a name"))?;
             if has_rows(&kind) {
                 tables.push(Table { schema: schema.to_owned(), name, engine });
@@ -89,7 +89,7 @@ impl Server {
         Ok(tables)
     }
 
-    /// What the files of a table are called, without their ends: `app/a@002db`.
+    /// The base name of a table's files: `app/a@002db`.
     pub async fn file_name(&mut self, table: &Table, limit: Duration) -> Result<Vec<u8>> {
         let hex = |text: &str| format!("HEX(CONVERT({} USING filename))", literal(text));
         let query = format!("SELECT CONCAT({}, '2F', {})", hex(&table.schema), hex(&table.name));
@@ -97,13 +97,13 @@ impl Server {
         names.first().and_then(|name| bytes_of_hex(name)).with_context(|| format!("{query}: {names:?}"))
     }
 
-    /// What InnoDB's dictionary calls its tables, a partition being one: `app/t#P#p0`. (MariaDB, and MySQL before 8.0.)
+    /// InnoDB's names for its tables, each partition being one: `app/t#P#p0`. (MariaDB, and MySQL before 8.0.)
     pub async fn innodb_names(&mut self, limit: Duration) -> Result<Vec<Vec<u8>>> {
         let names = self.listed("SELECT HEX(name) FROM information_schema.innodb_sys_tables", limit).await?;
         Ok(names.iter().filter_map(|name| bytes_of_hex(name)).collect())
     }
 
-    /// Says a statement about a table, and takes whatever comes.
+    /// Runs a statement about a table, and returns any answer.
     pub async fn ask(&mut self, statement: &str, limit: Duration) -> Answer {
         match timeout(limit, self.connection.run(statement)).await {
             Err(_) => Answer::Silence,
@@ -111,12 +111,12 @@ impl Server {
         }
     }
 
-    /// Has a table checked.
+    /// Checks a table.
     pub async fn check(&mut self, statement: &str, limit: Duration) -> Answer {
         match timeout(limit, self.connection.ask(statement)).await {
             Err(_) => Answer::Silence,
             Ok(Err(error)) => answer_of(error),
-            // After the table and the operation.
+            // Skips the columns of the table and the operation.
             Ok(Ok(table)) => Answer::Checked(
                 table
                     .rows
@@ -131,7 +131,7 @@ impl Server {
     }
 }
 
-/// `HEX()` undone.
+/// Decodes `HEX()`.
 fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
 }

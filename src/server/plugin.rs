@@ -25,7 +25,7 @@ const LEAST_PACKET: u64 = 2 << 20;
 /// From here on servers of one series copy each other; before only those of one version.
 const BY_SERIES: (u16, u16, u16) = (8, 0, 37);
 
-/// Settings in which both servers must agree: the plugin compares them, or the copy can't be opened without.
+/// Settings that must be equal on both servers: the plugin compares them, or the copy needs them to open.
 pub const SHARED_SETTINGS: [&str; 6] = [
     "character_set_filesystem",
     "character_set_server",
@@ -35,10 +35,10 @@ pub const SHARED_SETTINGS: [&str; 6] = [
     "lower_case_table_names",
 ];
 
-/// Schemas of the server's own, whose tables that aren't InnoDB's hold logs and views of its state.
+/// Schemas of the server itself. Their tables outside InnoDB hold logs and views of its state.
 const OWN_SCHEMAS: &str = "'mysql', 'sys', 'information_schema', 'performance_schema'";
 
-/// Engines whose rows are lost with the server's memory anyway.
+/// Engines whose rows are lost with the server's memory anyway, and InnoDB itself.
 const FLEETING: &str = "'InnoDB', 'MEMORY', 'PERFORMANCE_SCHEMA', 'BLACKHOLE'";
 
 impl Dialect {
@@ -47,7 +47,7 @@ impl Dialect {
         matches!(self, Dialect::Mysql { version } if version >= FIRST)
     }
 
-    /// Whether a server of this version can fetch a copy of one of that.
+    /// Whether a server of this version can fetch a copy from `donor`.
     pub fn can_copy(self, donor: Dialect) -> bool {
         let (Dialect::Mysql { version: own }, Dialect::Mysql { version: theirs }) = (self, donor) else { return false };
         let same_series = (own.0, own.1) == (theirs.0, theirs.1) && own.min(theirs) >= BY_SERIES;
@@ -55,7 +55,7 @@ impl Dialect {
     }
 }
 
-/// What a recipient needs to know of a donor's server.
+/// The facts about a donor's server that a recipient needs.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     pub port: u16,
@@ -64,35 +64,34 @@ pub struct Facts {
     pub libraries: Vec<String>,
 }
 
-/// What a server holds that the plugin doesn't copy, or copies to elsewhere, in words. Asked of the donor before, and of
-/// the copy after: tables may have been made meanwhile.
+/// Describes data that the plugin fails to copy, or copies to another place. The donor is asked before, and the copy
+/// after: tables may have been created meanwhile.
 pub async fn what_is_not_copied(server: &mut Server) -> Result<Option<String>> {
     let query = format!(
         "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME, ' is of ', ENGINE) FROM information_schema.TABLES \
          WHERE TABLE_TYPE = 'BASE TABLE' AND ENGINE NOT IN ({FLEETING}) AND TABLE_SCHEMA NOT IN ({OWN_SCHEMAS}) LIMIT 1"
     );
     if let Some(table) = server.value(&query).await? {
-        return Ok(Some(format!("the CLONE plugin copies InnoDB's tables only, and {table}: change it to InnoDB")));
+        return Ok(Some(format!("the CLONE plugin copies InnoDB tables only, and {table}: change it to InnoDB")));
     }
     let outside = "SELECT PATH FROM information_schema.INNODB_DATAFILES WHERE PATH LIKE '/%' LIMIT 1";
     let path = server.value(outside).await?;
     Ok(path.map(|path| format!("the donor keeps data outside its data directory ({path})")))
 }
 
-/// Why a server can't be copied by the plugin, in words; `None` where it can.
+/// Why the plugin cannot copy a server; `None` where it can.
 pub async fn why_not(server: &mut Server, storage: &Storage) -> Result<Option<String>> {
     if let Some(what) = what_is_not_copied(server).await? {
         return Ok(Some(what));
     }
     if let Some(bytes) = storage.max_allowed_packet().filter(|bytes| *bytes < LEAST_PACKET) {
         return Ok(Some(format!(
-            "the CLONE plugin needs max_allowed_packet = 2M or more at the donor, which has {bytes} bytes: raise it there"
+            "the CLONE plugin needs max_allowed_packet = 2M or more on the donor, which has {bytes} bytes: raise it \
+             there"
         )));
     }
     if let Some(what) = &storage.encrypted {
-        return Ok(Some(format!(
-            "the donor's data are encrypted ({what}): such data are copied by a backup tool only"
-        )));
+        return Ok(Some(format!("the donor's data are encrypted ({what}): only a backup tool can copy them")));
     }
     let setting = |names: [&str; 2]| names.iter().find_map(|name| storage.variables.get(*name)).map(String::as_str);
     let is_parallel = setting(["replica_parallel_workers", "slave_parallel_workers"])
@@ -106,7 +105,8 @@ pub async fn why_not(server: &mut Server, storage: &Storage) -> Result<Option<St
     }
     if is_parallel && !keeps_order {
         return Ok(Some(
-            "the donor is a replica that applies in parallel and out of order, without GTID: set replica_preserve_commit_order"
+            "the donor is a replica that applies in parallel and out of order, without GTID: set \
+             replica_preserve_commit_order on it"
                 .to_owned(),
         ));
     }
@@ -121,7 +121,7 @@ fn has_gtid(storage: &Storage) -> bool {
     storage.variables.get("gtid_mode").is_some_and(|mode| mode == "ON")
 }
 
-/// What the donor's server says of itself.
+/// Reads the facts from the donor's server.
 pub async fn facts(server: &mut Server, storage: &Storage) -> Result<Facts> {
     let shared =
         SHARED_SETTINGS.into_iter().filter_map(|name| Some((name.to_owned(), storage.variables.get(name)?.clone())));
@@ -136,7 +136,8 @@ pub async fn facts(server: &mut Server, storage: &Storage) -> Result<Facts> {
     })
 }
 
-/// Has the plugin active on a donor. One whose recipient is gone need not wait for it: the next one comes anew.
+/// Activates the plugin on a donor. Also lets it drop a lost recipient at once, since a returning one starts a new
+/// copy.
 pub async fn make_ready(server: &mut Server) -> Result<()> {
     let active = "SELECT 1 FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone' AND PLUGIN_STATUS = 'ACTIVE'";
     if server.value(active).await?.is_none() {
@@ -154,20 +155,20 @@ pub async fn make_ready(server: &mut Server) -> Result<()> {
     Ok(())
 }
 
-/// What a recipient's own server is told before it copies.
+/// Settings for a recipient's own server before it copies.
 pub fn settings(donor: &HostPort, rate_limit: Option<u64>, compressed: bool) -> Vec<Statement> {
     let mut settings = vec![
         format!("SET GLOBAL clone_valid_donor_list = {}", literal(&donor.to_string())),
         format!("SET GLOBAL clone_enable_compression = {}", u8::from(compressed)),
     ];
     if let Some(bytes) = rate_limit {
-        // In MiB a second; 0 would be none.
+        // In MiB a second; 0 would mean unlimited.
         settings.push(format!("SET GLOBAL clone_max_network_bandwidth = {}", (bytes >> 20).max(1)));
     }
     settings.into_iter().map(|text| Statement::new(text.clone(), "setting up the CLONE plugin")).collect()
 }
 
-/// Fetches a copy into a directory that must not exist.
+/// Fetches a copy into a new directory.
 pub fn copy(donor: &HostPort, user: &str, password: &Secret, directory: &str) -> Statement {
     let from = format!("CLONE INSTANCE FROM {}@{}:{} IDENTIFIED BY ", literal(user), literal(&donor.host), donor.port);
     let to = format!(" DATA DIRECTORY = {}", literal(directory));
@@ -175,7 +176,7 @@ pub fn copy(donor: &HostPort, user: &str, password: &Secret, directory: &str) ->
     Statement::with_password_that_is_not_quoted(text, "CLONE INSTANCE")
 }
 
-/// How far a copy has come that a server fetches.
+/// The progress of a server that fetches a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fetching {
     /// Over the network.
@@ -183,17 +184,17 @@ pub struct Fetching {
     pub stages_done: u64,
 }
 
-/// Asks how far it has come.
+/// Asks for the progress.
 pub async fn fetching(server: &mut Server) -> Result<Fetching> {
     let query = "SELECT CAST(SUM(NETWORK) AS UNSIGNED) AS bytes, \
                  CAST(SUM(STATE = 'Completed') AS UNSIGNED) AS stages_done FROM performance_schema.clone_progress";
     let rows = server.rows(query).await?;
     let number = |name| rows.first()?.get(name)?.as_deref()?.parse().ok();
     let fetching = || Some(Fetching { bytes: number("bytes")?, stages_done: number("stages_done")? });
-    fetching().context("the server says nothing of a copy")
+    fetching().context("the server reports no copy in progress")
 }
 
-/// Where the position of a copy stands in it.
+/// Where a copy holds its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PositionIn {
@@ -216,15 +217,16 @@ pub async fn position(server: &mut Server, place: PositionIn) -> Result<Position
         PositionIn::CloneStatus => {
             let rows = server.rows("SELECT BINLOG_FILE, BINLOG_POSITION FROM performance_schema.clone_status").await?;
             let found = rows.iter().filter_map(|row| in_log(row, "BINLOG_FILE", "BINLOG_POSITION"));
-            furthest(found).context("the copy has no position: the donor's server has no binary log; set log_bin there")
+            furthest(found)
+                .context("the copy has no position, because the donor's server writes no binary log: set log_bin there")
         }
         PositionIn::ReplicationTables => {
             let named = "SELECT Channel_name FROM mysql.slave_relay_log_info WHERE Channel_name <> '' LIMIT 1";
             if let Some(channel) = server.value(named).await? {
                 bail!("the donor has a source besides its primary (channel {channel:?}): only one is supported");
             }
-            // With several appliers the first table lags, and each of them keeps its own place in the second; they commit
-            // in order, so the furthest of all is how far all has come.
+            // With several appliers the first table lags, and each applier keeps its own place in the second. They
+            // commit in order, so the furthest place is the common progress.
             let rows = server
                 .rows(
                     "SELECT Master_log_name, Master_log_pos FROM mysql.slave_relay_log_info \
@@ -232,7 +234,7 @@ pub async fn position(server: &mut Server, place: PositionIn) -> Result<Position
                 )
                 .await?;
             let found = rows.iter().filter_map(|row| in_log(row, "Master_log_name", "Master_log_pos"));
-            furthest(found).context("the donor is a replica, but its copy does not say where its source was")
+            furthest(found).context("the donor is a replica, but its copy has no position of its source")
         }
     }
 }
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn who_copies_whom() {
+    fn versions_that_can_copy_each_other() {
         let can = |own: &str, theirs: &str| dialect(own).can_copy(dialect(theirs));
         assert!(
             can("8.0.17", "8.0.17") && can("8.0.36-28", "8.0.36") && can("8.4.3", "8.4.0") && can("8.0.40", "8.0.37")
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_stands_in_no_statements_short_form() {
+    fn short_forms_of_statements_hide_passwords() {
         let donor = HostPort { host: "mysql-0.mysql".into(), port: 3306 };
         let statement = copy(&donor, "it's", &Secret::new("geheim"), "/volume/stage");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The way to a server: its name may have several addresses, and not every one of them answers.
+//! Reaches a server by name: the name may have several addresses, of which only some answer.
 
 use std::time::Duration;
 
@@ -10,20 +10,21 @@ use super::client::{Address, Client, Error, Login};
 use crate::model::host::HostPort;
 use crate::server::account::Account;
 
-/// The longest that connecting may take.
+/// The time limit for connecting.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// The longest that connecting to one address may take where there are others.
+/// The time limit for connecting to one address where there are others.
 const ONE_OF_SEVERAL: Duration = Duration::from_secs(2);
 
-/// Of one name that are tried: a name server may make up any number, each of which is silent for as long as it may be.
+/// The most addresses of one name that are tried. A name server may return any number, and each may stay silent until
+/// its time limit.
 const MOST_ADDRESSES: usize = 4;
 
-/// The longest that a name server may take: five seconds are lost where it loses a question.
+/// The time limit for a name server. A lost query costs five seconds.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(15);
 
-/// Connects to the first address of a host that answers. One that is silent doesn't take the time of those behind it, nor does a
-/// name server.
+/// Connects to the first address of a host that answers. A silent address or name server leaves the others their own
+/// time.
 pub async fn first_that_answers(address: &HostPort, account: &Account) -> Result<Result<Client, Error>> {
     let mut addresses = if account.socket.is_some() { vec![address.clone()] } else { look_up(address).await? };
     let last = addresses.pop().context("the name has no address")?;
@@ -33,10 +34,10 @@ pub async fn first_that_answers(address: &HostPort, account: &Account) -> Result
             Ok(answer) => return Ok(answer),
         }
     }
-    timeout(CONNECT_LIMIT, log_in(&last, account)).await.context("it does not answer")
+    timeout(CONNECT_LIMIT, log_in(&last, account)).await.context("no answer")
 }
 
-/// The addresses of a host, none of them twice.
+/// The distinct addresses of a host.
 async fn look_up(address: &HostPort) -> Result<Vec<HostPort>> {
     if address.address().is_some() {
         return Ok(vec![address.clone()]);
@@ -53,7 +54,7 @@ async fn look_up(address: &HostPort) -> Result<Vec<HostPort>> {
     Ok(addresses)
 }
 
-/// Whether anybody listens there.
+/// Whether the address accepts TCP connections.
 pub async fn has_tcp(address: &HostPort) -> bool {
     let connecting = TcpStream::connect((address.host.as_str(), address.port));
     matches!(timeout(CONNECT_LIMIT, connecting).await, Ok(Ok(_)))

@@ -1,21 +1,21 @@
-//! Errors by which a server lasts in refusing an account: a wait alone mends none of them. From the tables of MySQL 9.7 and
-//! MariaDB 10.11 (`perror`).
+//! Lasting refusals of an account: errors that waiting cannot mend. From the tables of MySQL 9.7 and MariaDB 10.11
+//! (`perror`).
 
-/// What is wrong, as far as the remedies differ.
+/// The fault, as far as the remedies differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No such account, or another password.
+    /// The account is unknown, or has another password.
     Password,
     Expired,
     Locked,
-    /// The account may not come from this host, or too many have failed from there.
+    /// The host is refused for this account, or is blocked after too many failed attempts.
     Host,
     /// A limit of connections is used up.
     Limit,
     Privilege,
-    /// The account's plugin is not loaded, or not known to the replica.
+    /// The account's plugin is missing on the server, or unknown to the replica.
     Plugin,
-    /// TLS is demanded.
+    /// The server demands TLS.
     Transport,
     Offline,
     /// The statements of `init_connect` fail when this account runs them.
@@ -38,10 +38,10 @@ impl Refusal {
             1040 | 1203 | 1226 => Refusal::Limit,
             // ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR.
             1044 | 1142 | 1227 => Refusal::Privilege,
-            // ER_NOT_SUPPORTED_AUTH_MODE, ER_SERVER_IS_IN_SECURE_AUTH_MODE, ER_PLUGIN_IS_NOT_LOADED; of the client's:
+            // ER_NOT_SUPPORTED_AUTH_MODE, ER_SERVER_IS_IN_SECURE_AUTH_MODE, ER_PLUGIN_IS_NOT_LOADED; client errors:
             // CR_SECURE_AUTH, CR_AUTH_PLUGIN_CANNOT_LOAD, CR_AUTH_PLUGIN_ERR.
             1251 | 1275 | 1524 | 2049 | 2059 | 2061 => Refusal::Plugin,
-            // ER_SECURE_TRANSPORT_REQUIRED; of the client's: CR_SSL_CONNECTION_ERROR.
+            // ER_SECURE_TRANSPORT_REQUIRED; client error: CR_SSL_CONNECTION_ERROR.
             3159 | 2026 => Refusal::Transport,
             // ER_SERVER_OFFLINE_MODE.
             3032 => Refusal::Offline,
@@ -51,20 +51,22 @@ impl Refusal {
         })
     }
 
-    /// What to do on the server that refuses.
+    /// The remedy, on the server that refuses.
     pub fn remedy(self) -> &'static str {
         match self {
-            Refusal::Password => "give the account this password there, or this pod the account's",
+            Refusal::Password => "set this password for the account there, or give this pod the account's password",
             Refusal::Expired => "run ALTER USER … PASSWORD EXPIRE NEVER there, as --manage-accounts does",
             Refusal::Locked => "run ALTER USER … ACCOUNT UNLOCK there",
-            Refusal::Host => "let the account come from this host, or run FLUSH HOSTS there",
+            Refusal::Host => "allow the account from this host, or run FLUSH HOSTS there",
             Refusal::Limit => "raise max_connections there, or the account's own limits",
             Refusal::Privilege => "grant the account REPLICATION SLAVE there",
             Refusal::Plugin => "give the account a plugin that both servers have",
-            Refusal::Transport => "the account, or require_secure_transport, demands TLS there: take that off",
+            Refusal::Transport => {
+                "the account, or require_secure_transport, demands TLS there: remove that requirement"
+            }
             Refusal::Offline => "switch offline_mode off there",
             Refusal::InitConnect => {
-                "mend init_connect there, or grant the account CONNECTION ADMIN (CONNECTION_ADMIN on MySQL): it is not run then"
+                "repair init_connect there, or exempt the account with CONNECTION ADMIN (CONNECTION_ADMIN on MySQL)"
             }
         }
     }
@@ -75,8 +77,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_that_is_away_refuses_nobody() {
-        // CR_CONNECTION_ERROR, CR_CONN_HOST_ERROR, CR_SERVER_GONE_ERROR, CR_SERVER_LOST, and none.
+    fn an_absent_source_is_no_refusal() {
+        // CR_CONNECTION_ERROR, CR_CONN_HOST_ERROR, CR_SERVER_GONE_ERROR, CR_SERVER_LOST, and zero.
         for code in [2002, 2003, 2006, 2013, 0] {
             assert_eq!(Refusal::of(code), None);
         }

@@ -12,31 +12,31 @@ use super::dialect::Statement;
 use super::reaching::CONNECT_LIMIT;
 use super::trouble::code_of;
 
-/// A statement that has no answer after so long is looked at.
+/// A statement that is unanswered after this time is checked.
 const SOON: Duration = Duration::from_millis(200);
 
-/// How the state of a session begins that waits for a replica to acknowledge what it wrote.
+/// The start of the state of a session that waits for a replica's acknowledgement.
 const SEMI_SYNC_WAIT: &str = "Waiting for semi-sync ACK";
 
 /// ER_QUERY_INTERRUPTED.
 const INTERRUPTED: u16 = 1317;
 
-/// Semi-synchronous replication, of a server as a source.
+/// The state of semi-synchronous replication on a server as a source.
 struct SemiSync {
     is_on: bool,
     /// Replicas that acknowledge.
     replicas: Option<u64>,
-    /// Sessions that wait for one.
+    /// Sessions that wait for an acknowledgement.
     waiting: Option<u64>,
 }
 
-/// Whether a row of the list of sessions, whose first column is the number, is such a one.
+/// Whether a row of the session list belongs to `id` and waits for a replica. The first column is the session's number.
 fn waits_for_replicas(session: &client::Values, id: u32) -> bool {
     let is_it = session.first().and_then(Option::as_deref) == Some(id.to_string().as_bytes());
     is_it && session.iter().flatten().any(|value| value.starts_with(SEMI_SYNC_WAIT.as_bytes()))
 }
 
-/// Ends a session's waiting for replicas, whenever it is that, until it is stopped itself.
+/// Ends every wait of a session for replicas, until this task itself is stopped.
 async fn end_semi_sync_waits(mut watcher: Client, id: u32) -> Result<(), Error> {
     loop {
         sleep(SOON).await;
@@ -47,7 +47,7 @@ async fn end_semi_sync_waits(mut watcher: Client, id: u32) -> Result<(), Error> 
     }
 }
 
-/// A task that ends with whoever holds this.
+/// A task that ends with its holder.
 struct Watching(tokio::task::JoinHandle<Result<(), Error>>);
 
 impl Drop for Watching {
@@ -57,12 +57,12 @@ impl Drop for Watching {
 }
 
 impl Server {
-    /// The same for one that changes data. Where semi-synchronous replication has no replica to wait for, it is done and
-    /// logged, and only its answer is held back: then the waiting is ended, and nothing else.
+    /// The same for a statement that changes data. Where semi-synchronous replication lacks a replica to wait for, the
+    /// change is made and logged, and only the answer is held back. Then this ends only the wait.
     pub async fn execute_without_replicas(&mut self, statement: &Statement) -> Result<()> {
-        // Connected before: while MySQL waits in a statement about accounts it lets nobody in.
+        // Connects first: while MySQL waits in a statement about accounts it blocks logins.
         let connecting = timeout(CONNECT_LIMIT, self.place.clone().connect()).await;
-        let watcher = connecting.context("it does not answer")?.map_err(innermost)?;
+        let watcher = connecting.context("no answer")?.map_err(innermost)?;
         let watching = Watching(tokio::spawn(end_semi_sync_waits(watcher, self.connection.id)));
         let answer = self.execute(statement).await;
         drop(watching);
@@ -72,13 +72,13 @@ impl Server {
         }
     }
 
-    /// Whether each transaction waits for a replica to acknowledge it, and there is none.
+    /// Whether each transaction waits for the acknowledgement of a missing replica.
     pub async fn lacks_acknowledging_replicas(&mut self) -> Result<bool> {
         let semi_sync = self.semi_sync().await?;
         Ok(semi_sync.is_on && semi_sync.replicas == Some(0))
     }
 
-    /// Whether one waits so at this moment.
+    /// Whether a transaction is in such a wait now.
     pub async fn waits_for_missing_replicas(&mut self) -> Result<bool> {
         let semi_sync = self.semi_sync().await?;
         Ok(semi_sync.is_on && semi_sync.replicas == Some(0) && semi_sync.waiting.is_some_and(|count| count > 0))

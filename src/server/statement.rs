@@ -2,12 +2,12 @@
 
 use crate::sys::secret::Secret;
 
-/// A statement, and what stands for it in errors and logs.
+/// A statement, and its short form for errors and logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     text: Secret,
     pub what: &'static str,
-    /// Then a server's error text is not passed on: servers quote what they refuse.
+    /// Suppresses the server's error text, since servers quote what they refuse.
     pub holds_password: bool,
 }
 
@@ -20,12 +20,12 @@ impl Statement {
         Statement { text, what, holds_password: true }
     }
 
-    /// For one that holds a password of which the server's errors say nothing.
+    /// For a statement whose password the server's errors leave out.
     pub fn with_password_that_is_not_quoted(text: Secret, what: &'static str) -> Statement {
         Statement { text, what, holds_password: false }
     }
 
-    /// For the server.
+    /// The full text for the server.
     pub fn text(&self) -> &str {
         self.text.reveal()
     }

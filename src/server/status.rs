@@ -1,4 +1,4 @@
-//! The state of replication as a server reports it, in either vocabulary.
+//! The replication status as a server reports it, in either vocabulary.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -28,26 +28,26 @@ pub struct ReplicationStatus {
     pub source_user: String,
     /// Fetches the source's binary log.
     pub receiver: Thread,
-    /// Applies what was fetched.
+    /// Applies the fetched log.
     pub applier: Thread,
-    /// How far the applier is behind, in seconds, where the server knows.
+    /// The applier's lag in seconds, where the server knows it.
     pub lag_seconds: Option<u64>,
     pub by_gtid: bool,
-    /// How far the source's binary log was applied.
+    /// The applied position in the source's binary log.
     pub applied_file: String,
     pub applied_offset: u64,
-    /// How far it was fetched.
+    /// The fetched position.
     pub fetched_file: String,
     pub fetched_offset: u64,
     /// The same by GTID, where replication is by GTID.
     pub fetched_gtid: String,
-    /// The number of the receiver's latest error; 0 where there is none.
+    /// The number of the receiver's latest error, or 0.
     pub receiver_error: u32,
-    /// The receiver's latest error in the server's words.
+    /// The text of the receiver's latest error.
     pub receiver_error_text: String,
-    /// The number of the applier's latest error; 0 where there is none.
+    /// The number of the applier's latest error, or 0.
     pub applier_error: u32,
-    /// The applier's latest error in the server's words, without the statement.
+    /// The text of the applier's latest error, with the statement removed.
     pub applier_error_text: String,
     /// The latest error of either thread.
     pub error: Option<String>,
@@ -94,12 +94,12 @@ impl ReplicationStatus {
         self.receiver == Thread::Running && self.applier == Thread::Running
     }
 
-    /// Whether neither thread does anything.
+    /// Whether both threads are stopped.
     pub fn stands_still(&self) -> bool {
         self.receiver == Thread::Stopped && self.applier == Thread::Stopped
     }
 
-    /// Why the source lasts in refusing this server, where it is there and does.
+    /// Why the source keeps denying access to this server, where it does.
     pub fn refusal(&self) -> Option<Refusal> {
         match self.receiver {
             Thread::Running => None,
@@ -107,15 +107,15 @@ impl ReplicationStatus {
         }
     }
 
-    /// A source lets an account in and refuses its first command: the number is in the text. (ER_SLAVE_MASTER_COM_FAILURE,
-    /// and MySQL's as its log has it)
+    /// A source that accepts the login but refuses the first command: the number is in the text.
+    /// (ER_SLAVE_MASTER_COM_FAILURE, and MySQL's number for it in its log)
     fn refused_command(&self) -> Option<Refusal> {
         if ![1597, 13120].contains(&self.receiver_error) {
             return None;
         }
         let (_, rest) = self.receiver_error_text.split_once("(Errno: ")?;
         let code = rest.split(')').next()?.trim().parse().ok()?;
-        // The password was right, or the account would not have come so far.
+        // The login succeeded, so the password was right.
         Refusal::of(code).map(|refusal| if refusal == Refusal::Password { Refusal::Privilege } else { refusal })
     }
 
@@ -147,10 +147,10 @@ fn thread(text: &str) -> Thread {
     }
 }
 
-/// What a server says about replication; `None` where it has no source.
+/// A server's replication status; `None` where it has no source.
 pub async fn replication_status(server: &mut Server) -> Result<Option<ReplicationStatus>> {
     let rows = server.rows(server.dialect.show_status()).await?;
-    // MySQL lists named channels too, which are none of ours.
+    // MySQL also lists named channels, which are foreign to us.
     let named = |row: &&NamedRow| row.get("Channel_Name").cloned().flatten().is_some_and(|name| !name.is_empty());
     Ok(rows.iter().find(|row| !named(row)).map(ReplicationStatus::from_row))
 }
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_privilege_that_is_missing_is_told_behind_another_number() {
+    fn a_missing_privilege_is_found_behind_another_number() {
         let of = |receiver_error, text: &str| {
             let receiver_error_text = text.to_owned();
             let receiver = Thread::Connecting;
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_that_failed_is_shown_nowhere() {
+    fn a_failed_statement_is_never_shown() {
         let status = ReplicationStatus::from_row(&row(&[
             ("Slave_SQL_Running", "No"),
             ("Last_SQL_Errno", "1396"),

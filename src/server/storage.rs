@@ -1,4 +1,4 @@
-//! How a server stores its data, as far as a copy of them depends on it.
+//! How a server stores its data, as far as a copy depends on it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Server;
 use super::dialect::Dialect;
 
-/// Variables that name a place where data lie; relative to the data directory where they don't begin with a slash.
+/// Variables that name a directory with data. A path without a leading slash is relative to the data directory.
 const PLACES: [&str; 7] = [
     "innodb_data_home_dir",
     "innodb_log_group_home_dir",
@@ -18,11 +18,11 @@ const PLACES: [&str; 7] = [
     "rocksdb_datadir",
 ];
 
-/// Variables of logs that a backup doesn't copy.
+/// Variables of logs that a backup leaves out.
 const LOGS: [&str; 2] = ["log_bin_basename", "relay_log_basename"];
 
-/// Variables that say that what a backup copies is encrypted beside tables. Encrypted binary and relay logs, and temporary
-/// files, are in no copy.
+/// Variables that show encryption besides tables. Encrypted binary and relay logs, and temporary files, are outside
+/// every copy.
 const ENCRYPTING: [&str; 5] = [
     "innodb_encrypt_log",
     "aria_encrypt_tables",
@@ -31,12 +31,12 @@ const ENCRYPTING: [&str; 5] = [
     "innodb_sys_tablespace_encrypt",
 ];
 
-/// What was found.
+/// The findings.
 #[derive(Debug)]
 pub struct Storage {
-    /// All of the server's, by their names in small letters.
+    /// All of the server's variables, by their names in lower case.
     pub variables: BTreeMap<String, String>,
-    /// Whether tables or logs are encrypted, and which.
+    /// An encrypted table, or the setting that encrypts logs or tables.
     pub encrypted: Option<String>,
 }
 
@@ -59,7 +59,7 @@ impl Storage {
         self.get("innodb_page_size")?.parse().ok()
     }
 
-    /// The longest message that the server takes or sends, in bytes.
+    /// The longest message that the server accepts or sends, in bytes.
     pub fn max_allowed_packet(&self) -> Option<u64> {
         self.get("max_allowed_packet")?.parse().ok()
     }
@@ -69,7 +69,7 @@ impl Storage {
         self.get("lower_case_table_names")?.parse().ok()
     }
 
-    /// Bytes that the redo log takes: a server makes it anew on a copy.
+    /// The size of the redo log in bytes: a server makes a new one on a copy.
     pub fn redo_log_bytes(&self) -> u64 {
         let number = |name: &str| self.get(name).and_then(|value| value.parse::<u64>().ok());
         let files = number("innodb_log_files_in_group").unwrap_or(1);
@@ -91,7 +91,7 @@ impl Storage {
         all.find(|(_, place)| is_outside(place)).map(|(name, place)| format!("{name} = {place}"))
     }
 
-    /// What the names of files begin with that a backup doesn't copy.
+    /// Prefixes of file names that a backup leaves out.
     pub fn uncopied_logs(&self) -> Vec<String> {
         let base = |name: &str| Some(self.get(name)?.rsplit('/').next()?.to_owned());
         LOGS.into_iter().filter_map(base).filter(|base| !base.is_empty()).map(|base| format!("{base}.")).collect()
@@ -106,7 +106,7 @@ impl Storage {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// A setting by which logs or system tablespaces are encrypted. Percona Server's have more values than ON and OFF.
+    /// A setting that encrypts logs or system tablespaces. Percona Server's have more values than ON and OFF.
     fn encrypting_setting(&self) -> Option<String> {
         let is_on = |name: &&str| self.get(name).is_some_and(|value| !matches!(value, "OFF" | "0" | "NO" | ""));
         ENCRYPTING.iter().find(|name| is_on(name)).map(|name| (*name).to_owned())
@@ -121,8 +121,8 @@ impl Storage {
     }
 }
 
-/// Asks for an encrypted table, of servers that may have one. A column says so since 8.0.13; before, InnoDB's own flag of a
-/// tablespace does. (`FSP_FLAGS_POS_ENCRYPTION` in fsp0types.h; seen with 5.7.18: 8225 against 33)
+/// The query for an encrypted table, for servers that may have one. A column shows it since 8.0.13; before, InnoDB's
+/// own flag of a tablespace does. (`FSP_FLAGS_POS_ENCRYPTION` in fsp0types.h; seen with 5.7.18: 8225 against 33)
 fn query_for_encrypted(dialect: Dialect) -> Option<&'static str> {
     match dialect {
         Dialect::Mariadb => Some(
@@ -137,7 +137,7 @@ fn query_for_encrypted(dialect: Dialect) -> Option<&'static str> {
         Dialect::Mysql { version } if version >= (5, 7, 0) => {
             Some("SELECT NAME FROM information_schema.INNODB_SYS_TABLESPACES WHERE FLAG & 8192 LIMIT 1")
         }
-        // No table is encrypted before 5.7.11.
+        // Encryption of tables begins with 5.7.11.
         Dialect::Mysql { .. } => None,
     }
 }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_elsewhere_is_named() {
+    fn data_elsewhere_is_named() {
         for (name, place) in [
             ("innodb_log_group_home_dir", "/redo"),
             ("innodb_undo_directory", "/var/lib/mysql-undo/"),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn each_series_is_asked_for_encrypted_tables_in_its_words() {
+    fn each_series_has_its_query_for_encrypted_tables() {
         for (version, words) in [
             ((5, 6, 51), None),
             ((5, 7, 11), Some("INNODB_SYS_TABLESPACES WHERE FLAG & 8192")),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_logs_are_known_by_the_servers_variables() {
+    fn variables_show_encrypted_logs() {
         let found = |name, value| storage(&[(name, value)]).encrypting_setting();
         for (name, value) in [
             ("innodb_encrypt_log", "ON"),

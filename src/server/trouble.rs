@@ -1,5 +1,5 @@
-//! What stands in the way again and again, said once. It is recognised by its event and the server's error number: texts
-//! hold addresses, positions and other things that change.
+//! Logs a lasting obstacle once. An obstacle is identified by its event and the server's error number, since texts hold
+//! addresses, positions and other changing parts.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use super::client::ServerError;
 use crate::model::event::{Cause, Event, event_of};
 use crate::model::exit::reason_of;
 
-/// After so long the same trouble is said again: a log that was rotated has it too.
+/// The same obstacle is logged again after this time, so that a rotated log shows it too.
 const REMINDER: Duration = Duration::from_secs(600);
 
-/// What an error of a look at a server is.
+/// An error from a look at a server, with its event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     pub cause: Cause,
@@ -35,22 +35,22 @@ impl Trouble {
     }
 }
 
-/// The server's number of an error that it answered.
+/// The error number of a server's answer.
 pub fn code_of(error: &anyhow::Error) -> Option<u16> {
     let away = || error.downcast_ref::<TurnedAway>().and_then(|away| away.code);
     error.chain().find_map(|cause| cause.downcast_ref::<ServerError>()).map(|error| error.code).or_else(away)
 }
 
-/// The latest trouble that was said.
+/// The obstacle that was logged last.
 #[derive(Debug, Default)]
 pub struct Recurring {
     said: Option<(Event, Option<u16>, String, Instant)>,
 }
 
 impl Recurring {
-    /// Whether it is to be said: it is another than the last, or that was long ago.
+    /// Whether to log it: it differs from the last one, or that was long ago.
     pub fn is_news(&mut self, trouble: &Trouble) -> bool {
-        // What has no name yet is told apart by its words, without numbers.
+        // An unnamed obstacle is identified by its text, with digits removed.
         let words = match trouble.cause.event {
             Event::SidecarTrouble => trouble.cause.text.chars().filter(|c| !c.is_ascii_digit()).collect(),
             _ => String::new(),
@@ -65,12 +65,12 @@ impl Recurring {
         !is_known
     }
 
-    /// The same for what has no number: each event once, whatever its words are just now.
+    /// The same for causes that lack a number: each event once, with any text.
     pub fn is_news_of(&mut self, cause: &Cause) -> bool {
         self.is_news(&Trouble { cause: cause.clone(), code: None })
     }
 
-    /// It is over.
+    /// The obstacle is gone.
     pub fn clear(&mut self) {
         self.said = None;
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_changes_is_no_news() {
+    fn a_changed_number_is_no_news() {
         let mut recurring = Recurring::default();
         let is_news = |recurring: &mut Recurring, error: &anyhow::Error| recurring.is_news(&Trouble::of(error));
         assert!(is_news(&mut recurring, &refused(1236, "at 4711")));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_said_once_whatever_its_words_are() {
+    fn an_event_is_logged_once_with_any_text() {
         let mut recurring = Recurring::default();
         let silent = |text: &str| Event::SourceSilent.because(text);
         assert!(recurring.is_news_of(&silent("no answer in 3 seconds")));

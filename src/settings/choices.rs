@@ -41,7 +41,7 @@ pub enum OnHalfMade {
     /// Stop, touch nothing.
     Refuse,
     /// Rename it to a dot-directory beside the data directory and start with an empty one.
-    CongestionOverride,
+    SetAside,
 }
 
 /// What `clone` does on ordinal 0 about a volume that is empty and should not be.

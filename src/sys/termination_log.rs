@@ -7,8 +7,8 @@ use std::path::Path;
 /// The longest termination message that Kubernetes keeps, in bytes.
 const TERMINATION_MESSAGE_LIMIT: usize = 4096;
 
-/// Leaves `message` where Kubernetes picks it up. The file exists in every container; where it doesn't, or can't be
-/// written, the log has said the same thing already.
+/// Writes `message` to the file that Kubernetes reads. The file exists in every container. If it is missing or
+/// read-only, the log still has the message.
 pub fn leave(path: &Path, message: &str) {
     let mut end = message.len().min(TERMINATION_MESSAGE_LIMIT);
     while !message.is_char_boundary(end) {

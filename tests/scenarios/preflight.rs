@@ -156,7 +156,7 @@ fn a_position_that_is_purged_while_the_copy_is_made_is_not_published() -> Result
     cluster.wait_ready(2)?;
     let log = cluster.logs("mysql-1", "clone");
     // No event tells this reason for another backup from others.
-    let purged = "replication can't start from the clone's position any more";
+    let purged = "replication can no longer start from the clone's position";
     assert!(log.has_with(Event::CloneAnotherBackup, purged), "{log}");
     assert_eq!(set::clones(&cluster, "mysql-1"), 1);
     set::assert_same_rows(&cluster, &["mysql-1"])

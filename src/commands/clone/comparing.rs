@@ -1,4 +1,4 @@
-//! Whether a prepared copy holds all that its donor held.
+//! Checks that a prepared copy holds everything that its donor held.
 
 use std::io::{BufReader, Read};
 use std::time::Instant;
@@ -17,8 +17,7 @@ use crate::protocol::message::InventoryEnd;
 use crate::sys::disk::disk_error;
 
 impl CloneJob<'_> {
-    /// The copy must hold all that its donor held before and after it.
-    /// `None` where there is no list of what it held.
+    /// Compares the copy with the donor's inventories from before and after it. `None` for lack of an inventory.
     pub(super) fn compare_inventory(&self, journal: &Journal) -> Result<Option<Prepared>> {
         let failed = |why: String| Ok(Some(Prepared::Failed(Reason::Prepare.error(why))));
         let sent = match journal.clone.as_ref().map(|clone| &clone.inventory) {
@@ -26,20 +25,18 @@ impl CloneJob<'_> {
             Some(ListedBy::LegacyStream) => {
                 warn!(
                     InventoryMissing,
-                    "no donor has said which tables it holds (--take-unproven-stream): that none is missing is not checked"
+                    "the donor sent no inventory (--take-unproven-stream): missing tables stay undetected"
                 );
                 return Ok(None);
             }
             Some(ListedBy::Nobody) | None => {
-                return failed(
-                    "an earlier version of mysqlset received the copy, without a list of what it must hold".to_owned(),
-                );
+                return failed("an earlier version of mysqlset received the copy, without an inventory".to_owned());
             }
         };
         let began = Instant::now();
         let inventory = match self.inventory(sent) {
             Ok(inventory) => inventory,
-            Err(error) => return failed(format!("what the copy must hold is not known any more: {error:#}")),
+            Err(error) => return failed(format!("cannot read the copy's inventory: {error:#}")),
         };
         let data = self.layout.staged_data();
         let copy = PreparedFiles::of(&data.way(), &inventory)
@@ -51,7 +48,7 @@ impl CloneJob<'_> {
                     InventoryWhole,
                     entries = inventory.entries.len(),
                     seconds,
-                    "the copy holds all that the donor held before and after it"
+                    "the copy holds everything that the donor held before and after it"
                 );
                 Ok(Some(Prepared::Whole))
             }
@@ -59,19 +56,19 @@ impl CloneJob<'_> {
         }
     }
 
-    /// As it came, to the last bit.
+    /// Reads the inventory and checks that it is exactly as received.
     fn inventory(&self, sent: &InventoryEnd) -> Result<Inventory> {
         let path = self.layout.staged_inventory();
         let file = path.open_file().with_context(|| format!("opening {path}"))?;
         let mut read = Tallied { input: BufReader::new(file), tally: Tally::default() };
         let inventory = encoding::decode(&mut read).with_context(|| path.to_string())?;
         let found = InventoryEnd { bytes: read.tally.bytes(), digest: read.tally.digest() };
-        ensure!(found == *sent, "{path} is not what came");
+        ensure!(found == *sent, "{path} has changed since it was received");
         Ok(inventory)
     }
 }
 
-/// What is read, and digested on its way.
+/// Input that is digested as it is read.
 struct Tallied<R> {
     input: R,
     tally: Tally,

@@ -1,15 +1,15 @@
-//! Events of the event scheduler in a prepared copy: on a replica those that came with it never run, not even between its
-//! server's start and our first statement; on a recovered primary they run again.
+//! Disables or enables the event scheduler's events in a prepared copy. On a replica, copied events must never run, not
+//! even between its server's start and our first statement. On a recovered primary they run again.
 //!
 //! ```text
 //!  look      on a shadow of the copy, with InnoDB read-only     no event to change: the copy stays as it is
 //!  announce  the journal names the events
 //!  change    a private server on the copy itself, then a sync
-//!  tell      the journal names none any more, and the proof comes
+//!  tell      the journal stops naming them, and the proof comes
 //! ```
 //!
-//! A killed server that wrote leaves a copy on which no read-only one can start. So a start that finds events named in the
-//! journal does not look: its server writes too, and recovers what the killed one left.
+//! A killed server that wrote leaves a copy that a read-only server rejects. So a start skips the look if its journal
+//! names events. Its server writes at once, and recovers the remains of the killed one.
 
 use std::path::Path;
 
@@ -30,20 +30,20 @@ use crate::settings::Rehearse;
 use crate::sys::disk::disk_error;
 use crate::sys::held::Spot;
 
-/// The files that hold events where they are an ordinary table, each with its length while no event was ever in it: Aria's
+/// The files that hold events where they are an ordinary table, each with its length before any event was added: Aria's
 /// (MariaDB 10.4 and later) and MyISAM's.
 const TABLES: [(&str, i64); 2] = [("mysql/event.MAD", 8192), ("mysql/event.MYD", 0)];
 
-/// As long as a recovery from a killed server's writes takes, and no more than it needs.
+/// The server lives as long as a recovery from a killed server's writes takes, and should use little memory.
 const OPTIONS: [&str; 1] = ["--performance-schema=OFF"];
 
-/// What a copy's files say of its events.
+/// What a copy's files reveal about its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
     None,
     /// In a table of their own.
     Some,
-    /// In MySQL's dictionary: its files don't tell.
+    /// In MySQL's dictionary, which its files hide.
     Unknown,
 }
 
@@ -61,10 +61,10 @@ impl Held {
 
 const LOOKING: &str = "looking for the copy's events";
 
-const THEY_RUN: &str = "those that were enabled run on this pod wherever its event_scheduler is ON";
+const THEY_RUN: &str = "enabled events run on this pod if its event_scheduler is ON";
 
 impl CloneJob<'_> {
-    /// What this pod's role makes of events.
+    /// The change that this pod's role requires.
     pub(super) fn change_of_events(&self) -> Change {
         match self.from.wants {
             Wants::Recovery => Change::Enable,
@@ -72,7 +72,7 @@ impl CloneJob<'_> {
         }
     }
 
-    /// Changes the events of a backup tool's copy. One by the plugin has a server on it earlier, which does it.
+    /// Changes the events of a backup tool's copy. For a copy by the plugin, an earlier server has done so.
     pub(super) fn settle_events(&self, journal: &mut Journal) -> Result<Prepared> {
         let held = Held::by(&self.layout.staged_data());
         let is_interrupted = journal.changing_events.is_some();
@@ -83,19 +83,22 @@ impl CloneJob<'_> {
         if self.settings.rehearsal == Rehearse::Off {
             warn!(
                 EventsUnchangedByFlag,
-                "--rehearsal off: the copy may hold events, and no server changes them: {THEY_RUN}"
+                "--rehearsal off: the copy may hold events, and they stay unchanged: {THEY_RUN}"
             );
             return Ok(Prepared::Whole);
         }
         let fits = |program: &Program| self.ways.misfit(&program.version).is_none() && program.can_be_isolated();
         let program = Program::find()?.filter(fits);
         let Some(program) = program else {
-            warn!(EventsUnchanged, "the copy may hold events, and no server program here can change them: {THEY_RUN}");
+            warn!(
+                EventsUnchanged,
+                "the copy may hold events, and this image has no server program to change them: {THEY_RUN}"
+            );
             return Ok(Prepared::Whole);
         };
         match Handle::current().block_on(self.settle_events_by(&program, journal)) {
             Ok(()) => Ok(Prepared::Whole),
-            // The server can't start on this copy, or can't change its events: another one may be better.
+            // The server fails to start on this copy, or to change its events: another copy may be better.
             Err(error) if reason_of(&error) == Some(Reason::Rehearsal) => Ok(Prepared::Failed(error)),
             Err(error) => Err(error),
         }
@@ -117,7 +120,7 @@ impl CloneJob<'_> {
             blame: Reason::Rehearsal,
         };
         if journal.changing_events.is_none() {
-            // A server that can't start without writing can't look either.
+            // A server that must write in order to start cannot look either.
             let can_look = !program.lacks_log(&data);
             let names = if can_look { self.look_for_events(&data, on).await? } else { Vec::new() };
             if names.is_empty() && can_look {
@@ -136,16 +139,16 @@ impl CloneJob<'_> {
             return Err(own_server.explain(error.context("changing the copy's events")).await);
         }
         own_server.stop().await?;
-        // It has made itself a UUID.
+        // The server has made itself a UUID.
         earlier_life::remove(&copy, &self.config)?;
-        // What the server wrote lasts before the journal says so.
+        // The server's writes must be durable before the journal relies on them.
         copy.sync_file_system().map_err(|error| disk_error(error, format!("syncing {copy}")))?;
         self.tell_of_events(journal);
         self.write(journal)
     }
 
-    /// Has the journal name events before they are changed: after a kill the next start finds them changed, and must tell
-    /// all the same.
+    /// Has the journal name events before they are changed. After a kill the next start finds them changed, and must
+    /// still report them.
     pub(super) fn announce_events(&self, journal: &mut Journal, names: Vec<String>) -> Result<()> {
         let mut all = journal.changing_events.clone().unwrap_or_default();
         all.extend(names);
@@ -158,12 +161,12 @@ impl CloneJob<'_> {
         self.write(journal)
     }
 
-    /// Says which events were changed, by this start or a killed one. The journal that is written next names none.
+    /// Logs which events were changed, by this start or a killed one. The next journal omits them.
     pub(super) fn tell_of_events(&self, journal: &mut Journal) {
         tell(self.change_of_events(), &journal.changing_events.take().unwrap_or_default());
     }
 
-    /// The events that must be changed. They are looked at on a shadow of the copy, as in the rehearsal, where there is one.
+    /// The events that must be changed. Looks at a shadow of the copy if the rehearsal uses one.
     async fn look_for_events<'a>(&self, data: &Path, on: impl Fn(&Path, Access) -> Setup<'a>) -> Result<Vec<String>> {
         let shadow = match &self.rehearsal {
             Some(_) => {
@@ -182,19 +185,19 @@ impl CloneJob<'_> {
     }
 }
 
-/// Says what was changed. Replication disables an event on a replica whether its primary has it enabled or not.
+/// Logs the change. Replication disables an event on a replica even if its primary has it disabled too.
 fn tell(change: Change, names: &[String]) {
     let (count, list) = (names.len(), names.join(", "));
     match change {
         _ if names.is_empty() => {}
         Change::Disable => {
-            info!(EventsDisabled, count, "events that came with the copy do not run on this replica: {list}")
+            info!(EventsDisabled, count, "disabled the copied events on this replica: {list}")
         }
         Change::Enable => warn!(
             EventsEnabled,
             count,
-            "events that replication had disabled run on this primary again; a replica can't tell which of them had been \
-             disabled on the lost primary by ALTER EVENT … DISABLE, so disable those again: {list}"
+            "enabled events on this primary that replication had disabled; some may have been disabled on the lost \
+             primary by ALTER EVENT … DISABLE, so disable those again: {list}"
         ),
     }
 }
@@ -204,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_that_never_held_an_event_is_known_by_its_length() {
+    fn an_event_table_without_any_event_is_recognised_by_its_length() {
         for (files, held) in [
             (&[][..], Held::Unknown),
             (&[("event.MAD", 8192)][..], Held::None),

@@ -1,4 +1,4 @@
-//! CopySource an empty data directory, or an interrupted clone, to a published one.
+//! The clone job: leads from an empty data directory, or an interrupted clone, to a published one.
 
 use std::path::PathBuf;
 
@@ -26,25 +26,25 @@ use crate::sys::disk::disk_error;
 use crate::sys::limits;
 use crate::sys::stop::Noted;
 
-/// Backups that may turn out not to be whole before the clone is given up.
+/// How many incomplete backups the job accepts before it gives up.
 const BACKUPS: u32 = 2;
 
-/// Getting a copy of another pod's data.
+/// The job of getting a copy of another pod's data.
 pub struct CloneJob<'a> {
     pub settings: &'a CloneSettings,
     pub layout: &'a Layout,
     pub ownership: Ownership,
     pub ways: Methods,
-    /// What the server will be started with.
+    /// The configuration of the server that will start on the copy.
     pub config: ServerConfig,
     /// Where a copy is rehearsed.
     pub rehearsal: Option<Rehearsal>,
     pub from: CopySource,
-    /// The journal of the data whose place the copy takes, where there are some.
+    /// The journal of the data that the copy replaces, where there are some.
     pub replacing: Option<Journal>,
 }
 
-/// Who is asked for a copy, in order, and as what.
+/// The donors in order, and the purpose of the copy.
 pub struct CopySource {
     pub donors: Vec<HostPort>,
     pub wants: Wants,
@@ -53,7 +53,7 @@ pub struct CopySource {
 }
 
 impl CopySource {
-    /// CopySource the pods before this one.
+    /// From the pods before this one.
     pub fn for_replica(settings: &CloneSettings) -> CopySource {
         CopySource { donors: settings.donors.clone(), wants: Wants::Clone, primary: Some(settings.primary.clone()) }
     }
@@ -68,7 +68,7 @@ impl CloneJob<'_> {
     pub fn run(&self, interrupted: Option<Journal>) -> Result<()> {
         let mut journal = match interrupted {
             Some(journal) if self.is_to_be_published(Some(&journal))? => {
-                // An older version removed that only now.
+                // Earlier versions removed these traces only here.
                 if self.layout.staged_data().exists() {
                     earlier_life::remove(&self.layout.staged_data(), &self.config)?;
                 }
@@ -79,8 +79,7 @@ impl CloneJob<'_> {
             Some(journal) if journal.state == State::Publishing => {
                 warn!(
                     CloneProvenAgain,
-                    "the copy was proven with other places in the server's configuration, or by an earlier version: proving it \
-                     again"
+                    "the copy was proven with other configured places, or by an earlier version: proving it again"
                 );
                 let journal = journal.entering(State::Prepared);
                 self.write(&journal)?;
@@ -90,17 +89,18 @@ impl CloneJob<'_> {
         };
         while let Prepared::Failed(failure) = self.make_whole(&mut journal)? {
             if child::are_ended() && journal.state == State::Prepared {
-                // A private server was killed by us, perhaps: that says nothing of the copy.
+                // We may have killed a private server ourselves, so the copy may still be good.
                 return Err(failure);
             }
             let (failed, halvings) = (journal.failed_backups.saturating_add(1), journal.memory_halvings);
             let reason = reason_of(&failure);
-            // The CLONE plugin's copies have had theirs halved after each try.
+            // The CLONE plugin's copies had their memory halved after each attempt.
             let is_by_tool = journal.clone.as_ref().is_some_and(|clone| clone.plugin.is_none());
             let is_about_memory = is_by_tool && reason == Some(Reason::Limit) && limits::memory().is_some();
-            // With less for its pages there may be enough for the rest.
+            // Less memory for its pages may leave enough for the rest.
             let halvings = halvings.saturating_add(u32::from(is_about_memory));
-            // Another backup of the same size finds no more room; and where nobody is to be asked, the next start asks.
+            // Another backup of the same size would run out of space again. With an empty list of donors, the next
+            // start asks.
             let is_in_vain = reason == Some(Reason::DiskFull) || self.from.donors.is_empty();
             if failed >= BACKUPS || is_in_vain {
                 self.clear_stage(halvings)?;
@@ -112,8 +112,8 @@ impl CloneJob<'_> {
         self.publish(&journal)
     }
 
-    /// Whether nothing but that is left to do: the copy was proven, and with the places that this configuration names. One that
-    /// is in the data directory in part can't be proven again.
+    /// Whether publishing is all that remains: the copy was proven, with the places that this configuration names. A
+    /// copy that is partly in the data directory can no longer be proven.
     pub(super) fn is_to_be_published(&self, interrupted: Option<&Journal>) -> Result<bool> {
         let Some(journal) = interrupted.filter(|journal| journal.state == State::Publishing) else { return Ok(false) };
         let (staged, data, data_dir) = (self.layout.staged_data(), self.layout.data(), &self.layout.data_dir);
@@ -130,18 +130,18 @@ impl CloneJob<'_> {
             (true, ..) => Ok(true),
             (false, false, _) => Ok(false),
             (false, true, true) => Err(Reason::Refused.error(
-                "an earlier start began to publish the copy, and since then places in the server's configuration have been \
-                 changed (innodb_*_dir, innodb_undo_directory, aria_log_dir_path): give them back, and change them once the \
-                 server runs, as its manual says",
+                "an earlier start began to publish the copy, and since then the server's configuration has changed \
+                 places (innodb_*_dir, innodb_undo_directory, aria_log_dir_path): restore them, and change them once \
+                 the server runs, as its manual says",
             )),
             (false, true, false) => Err(Reason::HalfMade.error(
-                "an earlier version of mysqlset began to publish a copy that it had not proven: empty the data directory to \
-                 clone again",
+                "an earlier version of mysqlset began to publish an unproven copy: empty the data directory to clone \
+                 again",
             )),
         }
     }
 
-    /// Those that the configuration has named since the copy was proven. They hold nothing yet.
+    /// Makes the directories that the configuration has named since the copy was proven. They are still empty.
     fn make_directories(&self) -> Result<()> {
         let (data, staged) = (self.layout.data(), self.layout.staged_data());
         let is_moved_by_names = self.layout.place == Place::Inside;
@@ -150,15 +150,15 @@ impl CloneJob<'_> {
         made.iter().try_for_each(|directory| self.ownership.give(directory))
     }
 
-    /// Throws away what is staged: the next start begins again, not where this one gave up. The journal says so before
-    /// anything goes, or says nothing where a full volume has no room for it. What was learnt of the memory stays.
+    /// Discards the stage, so that the next start begins afresh. The journal records this before anything is removed,
+    /// or is removed where a full volume has no room for it. The memory lesson stays.
     fn clear_stage(&self, memory_halvings: u32) -> Result<()> {
         let journals = self.layout.journal_of_clone();
         if !self.layout.stage().exists() && Journal::read(&journals)?.is_none() {
             return Ok(());
         }
         let noted = self.write(&Journal::receiving(memory_halvings)).inspect_err(|error| {
-            warn!(CloneDiscarded, "the copy is thrown away without a note in the journal: {error:#}");
+            warn!(CloneDiscarded, "discarding the copy without a note in the journal: {error:#}");
         });
         if noted.is_ok() && memory_halvings > 0 {
             return stage::clear(self.layout);
@@ -167,7 +167,7 @@ impl CloneJob<'_> {
             Journal::remove(&journals)?;
         }
         stage::discard(self.layout)?;
-        // Nothing is left that it could speak for.
+        // The stage is empty, so the journal has lost its subject.
         Journal::remove(&journals)
     }
 
@@ -178,7 +178,7 @@ impl CloneJob<'_> {
             if let Prepared::Failed(error) = self.prepare(journal, &mut noted)? {
                 return Ok(Prepared::Failed(error));
             }
-            // The tool's writes last before the journal relies on them.
+            // The tool's writes must be durable before the journal relies on them.
             let data = self.layout.staged_data();
             data.sync_file_system().map_err(|error| disk_error(error, format!("syncing {data}")))?;
             *journal = journal.entering(State::Prepared);
@@ -187,18 +187,18 @@ impl CloneJob<'_> {
         self.prove(journal)
     }
 
-    /// Empty or interrupted → received, after so many backups that could not be prepared.
+    /// Empty or interrupted → received, after `failed_backups` backups that failed to prepare.
     fn receive(&self, failed_backups: u32, memory_halvings: u32) -> Result<Journal> {
         self.keys().map_or(Ok(()), server_options::check_key_files)?;
         let doubt = self.ways.doubt();
         if doubt == Some(Unproven::PrepareWords) && self.rehearsal.is_none() && self.ways.server().is_none() {
             return Err(Reason::Refused.error(format!(
-                "{}, and no copy of it is published without a rehearsal: use a version that is known (README, \"Servers and \
-                 tools\"), or an image with the server's program",
+                "{}, and its copies need a rehearsal before they are published: use a known version (README, \"Servers \
+                 and tools\"), or an image with the server's program",
                 Unproven::PrepareWords
             )));
         }
-        // What an earlier start left is worth nothing, and takes room that is asked for now.
+        // Remains of an earlier start are worthless, and take up space that is needed now.
         self.clear_stage(memory_halvings)?;
         let asker = Asker {
             member: &self.settings.member,
@@ -211,7 +211,7 @@ impl CloneJob<'_> {
         };
         let stage = || -> Result<PathBuf> {
             if let Some(old) = &self.replacing {
-                // Before the first byte: a try that fails counts too.
+                // Before the first byte, so that a failed attempt counts too.
                 let mut tried = old.clone();
                 tried.cloned_again_at = Some(now());
                 tried.write_for(&self.layout.data(), self.ownership)?;
@@ -224,7 +224,7 @@ impl CloneJob<'_> {
         let service = &self.settings.service;
         let means = Means { stage: &stage, inventory: &inventory, writing, server, service, keys };
         let received = receive_from_any(&asker, &self.from.donors, patience, &means)
-            // Part of a backup is worth nothing, and may be what fills the volume.
+            // Part of a backup is worthless, and may be what fills the volume.
             .inspect_err(|_| drop(self.clear_stage(memory_halvings)))?;
 
         let data = self.layout.staged_data();
@@ -241,14 +241,15 @@ impl CloneJob<'_> {
         Ok(journal)
     }
 
-    /// Neither a lost primary nor data that are there give way to what nobody has vouched for. A tool whose own words leave
-    /// something open needs the donor's list of its tables, which a legacy stream does not bring.
+    /// Whether to accept a legacy stream. A lost primary and existing data must never be replaced by an unproven copy.
+    /// A tool whose output leaves gaps needs the donor's inventory, which a legacy stream lacks.
     fn takes_unproven(&self, doubt: Option<Unproven>) -> bool {
         let may = self.settings.take_unproven_stream && self.from.wants == Wants::Clone && self.replacing.is_none();
         if let (true, Some(doubt)) = (may, doubt) {
             warn!(
                 UnprovenNotTaken,
-                "--take-unproven-stream does not count here: {doubt}, so a donor must list its tables, and a tutorial's pod does not"
+                "ignoring --take-unproven-stream: {doubt}, so the copy needs the donor's inventory, and a tutorial's \
+                 pod sends none"
             );
         }
         may && doubt.is_none()

@@ -1,5 +1,5 @@
-//! Binary logs that are named after their pod, as servers do where `log_bin` has no value: `mysql-0-bin.000001`,
-//! `mysql-0-bin.index`, and on MariaDB `mysql-0-bin.state`.
+//! Renames binary logs that carry their pod's name. Servers use that name where `log_bin` has no value:
+//! `mysql-0-bin.000001`, `mysql-0-bin.index`, and on MariaDB `mysql-0-bin.state`.
 
 use anyhow::Result;
 
@@ -11,15 +11,16 @@ use crate::sys::held::{Spot, Taker};
 const END: &str = "-bin";
 const INDEX: &str = ".index";
 
-/// As servers make an index.
+/// The mode that servers give an index.
 const INDEX_MODE: u32 = 0o660;
 
 /// An index of a million logs is shorter, in bytes.
 const LARGEST_INDEX: u64 = 64 << 20;
 
-/// Gives the logs of the pod with that ordinal this pod's name, in whatever set it was. `server_base` is the name that this
-/// pod's server will look for: with `log_bin = NAME`, or in its node's network, it is another, and nothing is renamed. Nor is
-/// anything written over. Ended anywhere, it goes on from there: the old index goes last.
+/// Renames the logs of the pod with ordinal `former`, of any set, after this pod. `server_base` is the name that this
+/// pod's server will look for. It differs with `log_bin = NAME` or in the node's network, and then the logs keep their
+/// names. Existing files are never overwritten. An interrupted rename continues at the next start: the old index is
+/// removed last.
 pub fn rename(
     data_dir: &Spot,
     former: Ordinal,
@@ -33,7 +34,7 @@ pub fn rename(
     let bases: Vec<&str> = bases.filter(|base| base.ends_with(&of_former) && *base != ours).collect();
     match bases[..] {
         [base] if server_base()? == ours => rename_logs(data_dir, &names, base, &ours),
-        // Which of several is the latest is not known.
+        // The latest of several is unknown.
         _ => Ok(()),
     }
 }
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logs_of_the_former_pod_get_the_new_ones_name_wherever_it_was_interrupted() {
+    fn logs_of_the_former_pod_get_the_new_name_after_any_interruption() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
         // The first log was renamed before.
@@ -118,9 +119,9 @@ mod tests {
         assert!(directory.path().join("db-0-bin.000001").exists() && directory.path().join("db-0-bin.index").exists());
     }
 
-    /// A node's name before, as with the nodes' network: the logs of today are not written over.
+    /// The logs had a node's name before, as with the nodes' network: today's logs are kept.
     #[test]
-    fn logs_that_are_there_already_are_not_written_over() {
+    fn existing_logs_are_not_overwritten() {
         let directory = tempfile::tempdir().unwrap();
         for base in ["db-0-bin", "worker-0-bin"] {
             std::fs::write(directory.path().join(format!("{base}.000001")), base).unwrap();

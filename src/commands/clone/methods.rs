@@ -1,4 +1,4 @@
-//! By what a clone can be made here: a backup tool, a server with the CLONE plugin, or either.
+//! Finds the clone methods that this image offers: a backup tool, a server with the CLONE plugin, or either.
 
 use std::thread::Builder;
 
@@ -13,21 +13,21 @@ use crate::server::scratch::Program;
 use crate::settings::Method;
 use crate::unpack::Format;
 
-/// What is installed, and may be used.
+/// The installed programs that may be used.
 pub struct Methods {
     tool: Option<BackupTool>,
     server: Option<Program>,
 }
 
 impl Methods {
-    /// Looks around. A tool that doesn't fit the server beside it counts as none where that server can do without.
+    /// Looks for both. Drops a tool that misfits the server beside it, where that server has the plugin.
     pub fn find(method: Method) -> Result<Methods> {
         match method {
             Method::BackupTool => Ok(Methods { tool: Some(BackupTool::find()?), server: None }),
             Method::ClonePlugin => {
                 let server = Program::find_with_clone_plugin()?.ok_or_else(|| {
                     Reason::NoBackupTool.error(
-                        "no mysqld in PATH that has the CLONE plugin (MySQL 8.0.17 or later): use the server's own image \
+                        "PATH has no mysqld with the CLONE plugin (MySQL 8.0.17 or later): use the server's own image \
                          for --method clone-plugin",
                     )
                 })?;
@@ -42,7 +42,7 @@ impl Methods {
                 });
                 Methods::either(
                     tool,
-                    server.unwrap_or_else(|_| Err(anyhow!("the thread that looked for it has panicked"))),
+                    server.unwrap_or_else(|_| Err(anyhow!("the thread that searched for it panicked"))),
                 )
             }
         }
@@ -50,19 +50,24 @@ impl Methods {
 
     fn either(tool: Result<BackupTool>, server: Result<Option<Program>>) -> Result<Methods> {
         let server = server.unwrap_or_else(|error| {
-            warn!(ServerVersionUnknown, "the server here can't be asked for its version: {error:#}");
+            warn!(ServerVersionUnknown, "cannot read the version of the server program: {error:#}");
             None
         });
         match (tool, server) {
             (Ok(tool), Some(server)) if tool.misfit(&server.version).is_some() => {
-                info!(MethodPlugin, %tool, server = server.version, "the backup tool does not fit the server: the CLONE plugin does it");
+                info!(
+                    MethodPlugin,
+                    %tool,
+                    server = server.version,
+                    "the backup tool does not fit the server: using the CLONE plugin"
+                );
                 Ok(Methods { tool: None, server: Some(server) })
             }
             (Ok(tool), server) => Ok(Methods { tool: Some(tool), server }),
             (Err(error), _) if reason_of(&error) == Some(Reason::Limit) => Err(error),
             (Err(_), Some(server)) => Ok(Methods { tool: None, server: Some(server) }),
             (Err(error), None) => {
-                Err(error.context("no mysqld with the CLONE plugin (MySQL 8.0.17 or later) is in PATH either"))
+                Err(error.context("PATH has no mysqld with the CLONE plugin (MySQL 8.0.17 or later) either"))
             }
         }
     }
@@ -72,7 +77,7 @@ impl Methods {
         self.tool.as_ref().map_or(&[], BackupTool::formats)
     }
 
-    /// What every prepare by the tool here leaves open, by its version.
+    /// The gap that every prepare by this version of the tool leaves.
     pub fn doubt(&self) -> Option<Unproven> {
         match self.tool.as_ref()?.words() {
             Words::Known => None,
@@ -86,7 +91,7 @@ impl Methods {
         self.tool.as_ref().map(BackupTool::series)
     }
 
-    /// The series of the server that the data are for, as far as what is here tells.
+    /// The series of the server that will run on the data, as far as it is known here.
     pub fn series(&self) -> Option<String> {
         // XtraBackup 2 copies servers of several series.
         let of_tool = self.tool_series().filter(|series| !series.starts_with("2."));
@@ -98,25 +103,25 @@ impl Methods {
         self.server.as_ref()
     }
 
-    /// Why the tool's copies are not for a server of this version; `None` where they are, or there is no tool.
+    /// Why the tool's copies are unfit for a server of this version; `None` where they fit, or for lack of a tool.
     pub fn misfit(&self, server: &str) -> Option<String> {
         self.tool.as_ref().and_then(|tool| tool.misfit(server))
     }
 
-    /// The tool, for a backup that is there already.
+    /// The tool, for a backup that is already staged.
     pub fn needed_tool(&self) -> Result<&BackupTool> {
         let missing = || {
             Reason::NoBackupTool
-                .error("what is staged was made by a backup tool, and needs it to be prepared: it is not here")
+                .error("the staged copy comes from a backup tool, which is needed to prepare it and is missing here")
         };
         self.tool.as_ref().ok_or_else(missing)
     }
 
-    /// The server, for a copy that is there already.
+    /// The server, for a copy that is already staged.
     pub fn needed_server(&self) -> Result<&Program> {
         let missing = || {
             Reason::NoBackupTool.error(
-                "what is staged was made by the CLONE plugin, and needs its server to be prepared: it is not here",
+                "the staged copy comes from the CLONE plugin, whose server is needed to prepare it and is missing here",
             )
         };
         self.server.as_ref().ok_or_else(missing)

@@ -1,8 +1,8 @@
-//! `mysqlset clone`: looks at what is in the data directory, and leaves either a whole copy of another pod's data in
-//! it, or what was there.
+//! `mysqlset clone`: inspects the data directory, and leaves either a whole copy of another pod's data in it, or the
+//! data that were there.
 //!
-//! inspect → find a donor → receive → prepare → publish; each step is announced in the journal before it is taken, so
-//! that a start after any interruption goes on from there.
+//! The steps are: inspect → find a donor → receive → prepare → publish. The journal announces each step before it is
+//! taken, so that a start after any interruption continues from there.
 
 mod comparing;
 mod events;
@@ -48,24 +48,24 @@ pub fn run(settings: &CloneSettings) -> Result<()> {
     layout.ensure_possible()?;
     let _lock = Lock::take(layout.workplace())?;
     stage::remove_impostor(&layout)?;
-    // By what is there before anything is moved; that it can't be decided matters only where something is to be made.
+    // Decided by what is there before anything is moved. A failure matters only once something is to be made.
     let ownership = layout.ownership(settings.owner);
     name_storages_entries(&layout)?;
     let found = look(&layout, || ServerConfig::read(&settings.server_config, None))?;
     let interrupted = match judge(settings, &layout, found)? {
         Next::LeaveAlone(journal) => {
             if let (Some(journal), Ok(ownership)) = (journal, &ownership) {
-                // Earlier versions gave it after it had its name, and may have been killed in between.
-                // A full volume keeps no server from its start.
+                // Earlier versions set the owner after the name, and may have been killed in between. On a full volume
+                // the server must still start, so a failure is only logged.
                 if let Err(error) = journal.ensure_given(&layout.data(), *ownership) {
-                    warn!(JournalNotGiven, "the journal stays another user's: {error:#}");
+                    warn!(JournalNotGiven, "the journal stays with another user: {error:#}");
                 }
             }
             return Ok(());
         }
         Next::Make(interrupted) => interrupted,
         Next::Replace(old) => return replace(settings, &layout, ownership?, *old),
-        Next::CongestionOverride(problem) => {
+        Next::SetAside(problem) => {
             ownership.as_ref().map_err(|error| Reason::Owner.error(format!("{error:#}")))?;
             warn!(DataSetAside, "{problem}");
             stage::set_aside(&layout)?;
@@ -79,7 +79,11 @@ pub fn run(settings: &CloneSettings) -> Result<()> {
         Role::Primary => match plan_for_primary(settings)? {
             Plan::NewDatabase => {
                 stage::announce_first_start(&layout, ownership)?;
-                info!(DataNew, data_dir = %layout.data_dir.display(), "empty, and this is the primary: the server starts a new database");
+                info!(
+                    DataNew,
+                    data_dir = %layout.data_dir.display(),
+                    "the data directory is empty and this is the primary: the server starts a new database"
+                );
                 return Ok(());
             }
             Plan::Recover(donors) => CopySource { donors, wants: Wants::Recovery, primary: None },
@@ -88,7 +92,7 @@ pub fn run(settings: &CloneSettings) -> Result<()> {
     limits::ensure_room().map_err(|none| Reason::Limit.because(none))?;
     let ways = Methods::find(settings.peering.method)?;
     let config = config(settings, &ways)?;
-    // Before anything that is there is touched: with the setting mended, a good copy is still of use.
+    // Checked before existing files are touched: once the setting is corrected, a good copy is still useful.
     named_places::check(&config, &layout.data_dir)?;
     let rehearsal = None;
     let mut copying = CloneJob { settings, layout: &layout, ownership, ways, config, rehearsal, from, replacing: None };
@@ -98,7 +102,7 @@ pub fn run(settings: &CloneSettings) -> Result<()> {
     copying.run(interrupted)
 }
 
-/// Says what is no data, and stays whatever is done.
+/// Logs entries that belong to the storage and are never touched.
 fn name_storages_entries(layout: &Layout) -> Result<()> {
     let data = layout.data();
     if !data.exists() {
@@ -108,18 +112,23 @@ fn name_storages_entries(layout: &Layout) -> Result<()> {
     let names: Vec<&str> = contents.storages_names().collect();
     if !names.is_empty() {
         let names = names.join(", ");
-        info!(StoragesEntries, data_dir = %layout.data_dir.display(), %names, "left alone what the storage keeps in the data directory");
+        info!(
+            StoragesEntries,
+            data_dir = %layout.data_dir.display(),
+            %names,
+            "ignoring the storage's own entries in the data directory"
+        );
     }
     Ok(())
 }
 
-/// Puts a clone in the place of a replica that can't go on. Where that doesn't work its data stay as they are, and the
-/// pod starts with them and tells what is wrong.
+/// Replaces a broken replica's data by a clone. If that fails, its data stay as they are, and the pod starts with them
+/// and reports the fault.
 fn replace(settings: &CloneSettings, layout: &Layout, ownership: Ownership, old: Journal) -> Result<()> {
     let interrupted = Journal::read(&layout.stage())?
         .filter(|journal| journal.state != State::Publishing || publish::missing(layout, journal).is_none());
     if let Some(why) = why_to_keep_now(settings, &old) {
-        warn!(CloneAgainNotNeeded, "the broken replica is not cloned again: {why}");
+        warn!(CloneAgainNotNeeded, "keeping the broken replica's data: {why}");
         return stage::discard(layout);
     }
     let replace = || -> Result<()> {
@@ -133,17 +142,17 @@ fn replace(settings: &CloneSettings, layout: &Layout, ownership: Ownership, old:
     };
     replace().or_else(|error| {
         if child::are_ended() {
-            // Told to stop: the next start goes on with what is staged.
+            // Told to stop: the next start continues with the staged copy.
             return Err(error);
         }
-        warn!(CloneAgainFailed, "the broken replica is not cloned again this time: {error:#}");
+        warn!(CloneAgainFailed, "cannot clone the broken replica again this time: {error:#}");
         let keeps = exit::reason_of(&error) == Some(Reason::Limit)
             && Journal::read(&layout.stage())?.is_some_and(|journal| layout.has_backup_of(&journal));
         if keeps { Ok(()) } else { stage::discard(layout) }
     })
 }
 
-/// The configuration that the server will use, as the programs here would.
+/// The configuration that the server will use, as read by the programs here.
 fn config(settings: &CloneSettings, ways: &Methods) -> Result<ServerConfig> {
     ServerConfig::read(&settings.server_config, ways.series().as_deref())
 }
@@ -152,14 +161,14 @@ fn why_to_keep_now(settings: &CloneSettings, old: &Journal) -> Option<String> {
     let questions = Questions { about: None, history: old.broken.as_ref().map(|broken| broken.history.clone()) };
     match connection::ask_primary(&settings.member, &settings.peering, &settings.primary, &questions) {
         Ok(report) => usefulness::why_to_keep(old, &report),
-        Err(silence) => Some(format!("the primary does not say whether it has all that it holds: {silence}")),
+        Err(silence) => Some(format!("the primary does not report whether it has everything in these data: {silence}")),
     }
 }
 
-/// What becomes of an empty primary.
+/// The plan for an empty primary.
 enum Plan {
     NewDatabase,
-    /// A clone, from these.
+    /// A clone from one of these.
     Recover(Vec<HostPort>),
 }
 
@@ -174,25 +183,25 @@ fn plan_for_primary(settings: &CloneSettings) -> Result<Plan> {
     let found = guard.look_around();
     let words = match (found.are_empty(), settings.set_has_data) {
         (true, false) => return Ok(Plan::NewDatabase),
-        (true, true) => "the set has data (--set-has-data), and no other pod is there to be asked".to_owned(),
+        (true, true) => "the set has data (--set-has-data), and no other pod exists".to_owned(),
         (false, _) => found.in_words(),
     };
     let lost = |why: String| Err(Reason::PrimaryLost.error(why));
     match settings.on_lost_primary {
         OnLostPrimary::Refuse => lost(format!(
-            "the volume of {} is empty, but {words}. A new database beside the old one would split the set. Give the \
-             volume back; or start a replica and say --on-lost-primary recover to clone from the replica that has come furthest (from \
-             another with --donor); or --on-lost-primary start-anew to begin without these data",
+            "the volume of {} is empty, but {words}. A new database beside the old one would split the set. Return the \
+             volume; or start a replica and set --on-lost-primary recover to clone from the most advanced replica \
+             (from another with --donor); or set --on-lost-primary start-anew to begin without these data",
             settings.member
         )),
         OnLostPrimary::StartAnew => {
-            warn!(PrimaryStartedAnew, "--on-lost-primary start-anew: a new database is made, although {words}");
+            warn!(PrimaryStartedAnew, "--on-lost-primary start-anew: making a new database, although {words}");
             Ok(Plan::NewDatabase)
         }
         OnLostPrimary::Recover if !settings.donors.is_empty() => {
             warn!(
                 PrimaryRecoveredFromDonor,
-                "the primary has lost its data and is recovered from where --donor says; found: {words}"
+                "the primary has lost its data: recovering it from --donor; found: {words}"
             );
             Ok(Plan::Recover(settings.donors.clone()))
         }
@@ -201,13 +210,13 @@ fn plan_for_primary(settings: &CloneSettings) -> Result<Plan> {
                 warn!(
                     PrimaryRecoveredFromBest,
                     %donor, %position,
-                    "the primary has lost its data and is recovered from the replica that has come furthest; what the \
-                     primary committed after that and sent to no replica is lost, and cannot be known; found: {words}"
+                    "the primary has lost its data: recovering it from the most advanced replica; later commits that \
+                     reached no replica are lost, and their number is unknown; found: {words}"
                 );
                 Ok(Plan::Recover(vec![donor]))
             }
             Err(why) => lost(format!(
-                "the volume of {} is empty, and no replica can be chosen to recover from: {why}. Wait for them, or \
+                "the volume of {} is empty, and there is no replica to recover from: {why}. Wait for the replicas, or \
                  name one with --donor",
                 settings.member
             )),

@@ -1,18 +1,19 @@
-//! Whose data lie here: a snapshot that was restored, or a claim that was renamed, may bring another pod's.
+//! Decides whether this pod may use the data on its volume. A restored snapshot or a renamed claim may bring another
+//! pod's.
 //!
 //! ```text
 //!  here         data of              done
-//!  a pod        the same pod's       nothing, whatever the set is called; a journal that names none gets this pod's
-//!  a replica    another replica's    taken, unless the primary says that it is of another set; where it says nothing, the
+//!  a pod        the same pod's       nothing, under any set name; a journal that names none gets this pod's ordinal
+//!  a replica    another replica's    taken, unless the primary reports another set; without a report, the
 //!                                    sidecar compares before it follows
 //!  a replica    the primary's        taken where the primary is of the same set; the sidecar starts replication by GTID
-//!  ordinal 0    a replica's          refused: what it lacks nobody would miss
+//!  ordinal 0    a replica's          refused: its missing rows would go unnoticed
 //!  ordinal 0    the primary's, which a replica's pod took and never followed with: taken back
 //! ```
 //!
-//! Logs that are named after the former pod get this one's name: a server that does not find its log does not know which
-//! transactions it wrote. Data that are taken lose the UUID of the server that they come from: two servers with one UUID end each other's
-//! replication.
+//! Logs that carry the former pod's name get this pod's: a server that misses its log forgets which transactions it
+//! wrote. Data that are taken lose the UUID of the server that they come from, since two servers with one UUID end each
+//! other's replication.
 
 use anyhow::Result;
 
@@ -29,8 +30,8 @@ use crate::sys::disk::disk_error;
 /// Where MySQL keeps a server's UUID.
 const UUID_FILE: &str = "auto.cnf";
 
-/// Makes the data this pod's, or refuses them. `ask_primary` is asked only where its word is needed, and for
-/// the name of the server's logs only where there are some of another pod's name.
+/// Makes the data this pod's, or refuses them. Calls `ask_primary` only where its report is needed. Asks for the name
+/// of the server's logs only where some carry another pod's name.
 pub fn claim(
     member: &Member,
     layout: &Layout,
@@ -43,13 +44,13 @@ pub fn claim(
     if former != own {
         let refuse = |why: String| Err(refused(member, layout, former, &why));
         match (own.role(), former.role()) {
-            // A primary's that a replica's pod has taken, and has never followed with: it comes back as it was.
+            // A replica's pod took the primary's data and never followed with them: they come back unchanged.
             (Role::Primary, _) if journal.state == State::Complete => {}
             (Role::Primary, _) => {
                 return refuse(
-                    "a replica may lack what others of the set have, and replicas can't follow it; to make a primary of \
-                     it give it back to its pod, and recover an empty mysql-0 from there (--on-lost-primary recover, \
-                     --donor)"
+                    "a replica may lack data that others of the set have, and replicas cannot follow it; to make a \
+                     primary of it, return it to its pod, and recover an empty mysql-0 from there (--on-lost-primary \
+                     recover, --donor)"
                         .to_owned(),
                 );
             }
@@ -58,10 +59,10 @@ pub fn claim(
                 (Compared::Different(why), _) | (Compared::Unknown(why), Role::Primary) => return refuse(why),
             },
         }
-        // First: a start that ends here finds the former owner, and does it again.
+        // First: a start that ends here finds the former owner, and repeats it.
         logs_of_pod::rename(&layout.data(), former, member, server_base)?;
         renew_identity(layout)?;
-        info!(DataTaken, former = %former, own = %own, "the data are another pod's of this set: taken");
+        info!(DataTaken, former = %former, own = %own, "taking over the data of another pod of this set");
     } else {
         // A set of another name may have had them.
         logs_of_pod::rename(&layout.data(), own, member, server_base)?;
@@ -75,13 +76,13 @@ pub fn claim(
     Ok(journal)
 }
 
-/// A journal of an earlier version names nobody: only a primary's data are complete without a clone's story.
+/// The journal of an earlier version names no owner. Only a primary's data are complete without a clone record.
 fn former_owner(journal: &Journal) -> Option<Ordinal> {
     let by_state = (journal.state == State::Complete).then_some(Ordinal::PRIMARY);
     journal.ordinal.map(Ordinal).or(by_state)
 }
 
-/// Whether data are of the primary's set.
+/// Whether data belong to the primary's set.
 enum Compared {
     Same,
     Different(String),
@@ -91,14 +92,14 @@ enum Compared {
 fn is_of_same_set(journal: &Journal, ask_primary: impl FnOnce() -> Result<Report, String>) -> Compared {
     let Some(own) = &journal.set_id else { return Compared::Unknown("their journal names no set".to_owned()) };
     match ask_primary() {
-        Err(why) => Compared::Unknown(format!("the primary can't be asked whether they are of its set: {why}")),
+        Err(why) => Compared::Unknown(format!("cannot ask the primary for its set id: {why}")),
         Ok(report) => match Kinship::of(Some(own), report.set_id.as_ref()) {
             Kinship::Same => Compared::Same,
             Kinship::Different { own, theirs } => {
-                Compared::Different(format!("they are of set identity {own}, and {} of {theirs}", report.pod))
+                Compared::Different(format!("they have set id {own}, and {} has {theirs}", report.pod))
             }
             Kinship::OneUnknown | Kinship::BothUnknown => {
-                Compared::Unknown(format!("{} says no set identity yet", report.pod))
+                Compared::Unknown(format!("{} reports no set id yet", report.pod))
             }
         },
     }
@@ -106,8 +107,8 @@ fn is_of_same_set(journal: &Journal, ask_primary: impl FnOnce() -> Result<Report
 
 fn refused(member: &Member, layout: &Layout, former: Ordinal, why: &str) -> anyhow::Error {
     Reason::OtherPod.error(format!(
-        "{} holds the data of ordinal {former}, and this is {member}: {why}. Give the volume back to its pod; or empty it, \
-         or delete it, to have {member} made anew",
+        "{} holds the data of ordinal {former}, and this is {member}: {why}. Return the volume to its pod; or empty or \
+         delete it to build {member} again",
         layout.data_dir.display()
     ))
 }
@@ -154,7 +155,7 @@ mod tests {
             ("other-0", Complete, Some(0), None, Some(false)),
             ("mysql-1", Replicating, None, None, Some(false)),
             ("mysql-1", Replicating, Some(1), None, Some(false)),
-            // A primary's volume that once was a replica's, of a version that named nobody.
+            // A primary's volume that was once a replica's, of a version that recorded no owner.
             ("mysql-0", Replicating, None, None, Some(false)),
             // Another pod's.
             ("mysql-1", Replicating, Some(2), None, Some(true)),

@@ -1,4 +1,4 @@
-//! From a received copy to a prepared one.
+//! Prepares a received copy: counts the attempts, sets the memory, and decides whether a killed prepare is repeated.
 
 use std::time::Instant;
 
@@ -17,12 +17,12 @@ use crate::sys::child;
 use crate::sys::memory;
 use crate::sys::stop::Noted;
 
-/// Tries to prepare one received copy.
+/// How often one received copy is prepared at most.
 const PREPARE_TRIES: u32 = 2;
 
 impl CloneJob<'_> {
-    /// Received, or interrupted while preparing → prepared. An attempt is counted before it is made: one that takes
-    /// the whole container down with it counts too.
+    /// Received, or interrupted while preparing → prepared. An attempt is counted before it is made, so that one that
+    /// ends the whole container counts too.
     pub(super) fn prepare(&self, journal: &mut Journal, noted: &mut Noted) -> Result<Prepared> {
         match journal.clone.as_ref().and_then(|clone| clone.plugin.clone()) {
             Some(copy) => self.recover_copy(journal, &copy, noted),
@@ -38,7 +38,7 @@ impl CloneJob<'_> {
         self.write(journal)
     }
 
-    /// One that we ended ourselves, because we were told to stop, was no try, and nothing is learnt from it.
+    /// Takes back an attempt that we ended because we were told to stop. The next one starts from the same state.
     fn note_stop(&self, journal: &mut Journal) -> Result<()> {
         if !child::are_ended() {
             return Ok(());
@@ -47,30 +47,30 @@ impl CloneJob<'_> {
         bail!("told to stop while preparing")
     }
 
-    /// The attempt that was announced says nothing of the backup, nor of the memory.
+    /// Takes back the announced attempt: the backup and its memory were not its cause.
     fn take_back(&self, journal: &mut Journal) -> Result<()> {
         journal.prepare_attempts = journal.prepare_attempts.saturating_sub(1);
         journal.told_to_stop = true;
         self.write(journal)
     }
 
-    /// Wrong keys look like damage: no tool tells the one from the other.
+    /// Adds a hint: every tool reports wrong keys as damage.
     fn with_keys_in_mind(&self, error: anyhow::Error) -> anyhow::Error {
         match (self.keys(), reason_of(&error)) {
             (Some(_), Some(Reason::Prepare)) => {
-                Reason::Prepare.error(format!("{error:#}; with --keyring: are the keys here those of the donor?"))
+                Reason::Prepare.error(format!("{error:#}; with --keyring, check that the keys here are the donor's"))
             }
             _ => error,
         }
     }
 
-    /// Once: what a failed prepare leaves is worth nothing, and another one on it may report success. One that was killed
-    /// is repeated while the log is as it was received: then all of it is done again.
+    /// Prepares once. The files of a failed prepare are worthless, and a repeat on them may report success. A killed
+    /// prepare is repeated only while the log is as received, since then all of it is done again.
     fn prepare_backup(&self, journal: &mut Journal, noted: &mut Noted) -> Result<Prepared> {
-        // A tool that isn't here is no try.
+        // Checked first, so that a missing tool leaves the attempts uncounted.
         let (tool, data) = (self.ways.needed_tool()?, self.layout.staged_data());
         if journal.state == State::Preparing {
-            // Perhaps for its memory: where a container is killed as a whole, nobody is left to say so.
+            // Memory may be the cause: a container that is killed as a whole ends silently.
             journal.halve_memory(!journal.told_to_stop);
             if let Some(why) = self.why_not_again(journal)? {
                 let why = format!("an earlier start was killed while it prepared the backup, and {why}");
@@ -80,10 +80,10 @@ impl CloneJob<'_> {
             journal.received_log = ReceivedLog::of(&data)?;
         }
         if let Some(log) = backup_metadata::cut_aria_log(&data)? {
-            let why = format!("the backup's {log} is shorter than one page: a prepare would never end");
+            let why = format!("the backup's {log} is shorter than one page, so a prepare would run for ever");
             return Ok(Prepared::Failed(Reason::Prepare.error(why)));
         }
-        // An older version may have received it.
+        // An earlier version may have received it.
         match server_options::rebuild(&data.way(), self.keys()) {
             Err(error) if reason_of(&error) == Some(Reason::Refused) => return Ok(Prepared::Failed(error)),
             rebuilt => rebuilt?,
@@ -98,7 +98,7 @@ impl CloneJob<'_> {
                 self.note_stop(journal)?;
             }
             if attempt.is_err() {
-                // The tool did not start.
+                // The tool failed to start.
                 self.take_back(journal)?;
             }
             match attempt? {
@@ -118,25 +118,25 @@ impl CloneJob<'_> {
         }
     }
 
-    /// What a prepare may use that nobody has halved.
+    /// The memory for a prepare before any halving.
     fn full_memory(&self) -> u64 {
         let by_log = || memory::for_prepare(backup_metadata::log_bytes(&self.layout.staged_data()));
         self.settings.prepare_memory.unwrap_or_else(by_log)
     }
 
-    /// What keeps a backup from being prepared again whose prepare was killed.
+    /// Why a killed prepare must not be repeated, where there is a reason.
     fn why_not_again(&self, journal: &Journal) -> Result<Option<&'static str>> {
         let Some(received) = &journal.received_log else {
-            return Ok(Some("nothing tells whether its log is still as it was received"));
+            return Ok(Some("the state of its log when received is unknown"));
         };
         if journal.prepare_attempts >= PREPARE_TRIES {
-            return Ok(Some("so was the one before it"));
+            return Ok(Some("so was the attempt before it"));
         }
         let is_untouched = received.is_in(&self.layout.staged_data())?;
-        Ok((!is_untouched).then_some("the received log is no longer as it was received"))
+        Ok((!is_untouched).then_some("the received log has changed since"))
     }
 
-    /// A copy by the plugin: the server's own recovery, which may be repeated.
+    /// Prepares a copy by the plugin, through the server's own recovery. That may be repeated.
     fn recover_copy(&self, journal: &mut Journal, copy: &PluginCopy, noted: &mut Noted) -> Result<Prepared> {
         self.ways.needed_server()?;
         let full = self.full_memory();
@@ -144,7 +144,7 @@ impl CloneJob<'_> {
             Reason::Prepare.error("earlier starts tried to recover the copy, and failed or were killed"),
         );
         if journal.state == State::Preparing {
-            // Perhaps for its memory, as in `prepare_backup`.
+            // Memory may be the cause, as in `prepare_backup`.
             journal.halve_memory(!journal.told_to_stop);
         }
         while journal.prepare_attempts < PREPARE_TRIES {
@@ -157,7 +157,7 @@ impl CloneJob<'_> {
             outcome = tried?;
             match &outcome {
                 Prepared::Whole => break,
-                // Another try finds no more room, and the copy is thrown away to make some.
+                // Another attempt would run out of space too; discarding the copy frees some.
                 Prepared::Failed(error) if reason_of(error) == Some(Reason::DiskFull) => break,
                 Prepared::Failed(error) => {
                     journal.halve_memory(reason_of(error) == Some(Reason::Limit));
@@ -168,8 +168,8 @@ impl CloneJob<'_> {
         Ok(outcome)
     }
 
-    /// One try of that. Its position is told by the tables that are emptied then: it is in the journal
-    /// before.
+    /// One attempt at that. It records the position in the journal first, since it then empties the tables that hold
+    /// it.
     fn prepare_copy(&self, journal: &mut Journal, copy: &PluginCopy, memory: u64) -> Result<Prepared> {
         let server = self.ways.needed_server()?;
         info!(PrepareBegun, server = server.version, memory_bytes = memory, "preparing");
@@ -179,11 +179,11 @@ impl CloneJob<'_> {
             Err(error) => return Ok(Prepared::Failed(error)),
         };
         if let Some(what) = running.what_it_lacks()? {
-            // No other try changes that.
+            // Every other attempt would end the same way.
             journal.prepare_attempts = PREPARE_TRIES;
-            return Ok(Prepared::Failed(Reason::Refused.error(format!("made while the copy was made: {what}"))));
+            return Ok(Prepared::Failed(Reason::Refused.error(format!("created while the copy was made: {what}"))));
         }
-        let clone = journal.clone.as_mut().context("the journal says preparing, but not what")?;
+        let clone = journal.clone.as_mut().context("the journal is in state preparing but names no clone")?;
         if clone.position.is_none() {
             match running.position(copy) {
                 Ok(position) => clone.position = Some(position),
@@ -207,7 +207,7 @@ impl CloneJob<'_> {
     }
 }
 
-/// What the tool's output leaves open goes with the copy: into its journal, its metrics, and to the checks to come.
+/// Records gaps in the tool's output with the copy: in its journal and metrics, and for the checks to come.
 fn take_note(journal: &mut Journal, proof: Proof) {
     let unproven = match proof {
         Proof::Complete => None,
@@ -215,7 +215,7 @@ fn take_note(journal: &mut Journal, proof: Proof) {
         Proof::UnknownEnd => Some(Unproven::PrepareEnd),
     };
     let (Some(unproven), Some(clone)) = (unproven, &mut journal.clone) else { return };
-    warn!(CopyUnproven, tool = clone.tool, "the prepare proves less than it should: {unproven}");
+    warn!(CopyUnproven, tool = clone.tool, "the prepare leaves a gap in the proof: {unproven}");
     if !clone.unproven.contains(&unproven) {
         clone.unproven.push(unproven);
     }

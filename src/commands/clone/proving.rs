@@ -1,5 +1,5 @@
-//! From a prepared copy to one that is proven whole and fit to be published. Each check may be made again by the next
-//! start: what it changes is changed before, and named in the journal.
+//! Proves that a prepared copy is whole and fit to be published. The next start may repeat each check: changes are made
+//! before the check, and are named in the journal.
 
 use anyhow::Result;
 
@@ -12,37 +12,37 @@ use crate::model::exit::{self, Reason};
 use crate::protocol::inventory::engines;
 use crate::sys::disk::disk_error;
 
-/// The checks that a copy has passed, beside its prepare.
+/// The checks that a copy has passed, besides its prepare.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Proofs {
-    /// Every table that the donor had is in the copy.
+    /// Every table of the donor is in the copy.
     pub inventory: bool,
     /// A server of this image opened every table.
     pub rehearsal: bool,
 }
 
 impl Proofs {
-    /// What is missing of a copy whose prepare proves less than it should: such a one needs all of them.
+    /// Which check is missing for a copy with a gap in its prepare's proof. Such a copy needs all checks.
     fn what_is_missing(self, clone: Option<&CloneRecord>) -> Option<String> {
         let all = &clone?.unproven;
         let unproven = all.iter().find(|unproven| **unproven == Unproven::PrepareWords).or(all.first())?;
-        // A tool that does not tell how far it came compares it itself; one of unknown words may do anything.
+        // For a tool that hides how far it came, the rehearsal is optional: the tool compares the end itself. A tool
+        // with unknown output may do anything.
         let rehearsal = self.rehearsal || *unproven == Unproven::PrepareEnd;
         let missing = match (self.inventory, rehearsal) {
             (true, true) => return None,
-            (true, false) => "the rehearsal was not made",
-            (false, true) => "the donor sent no list of its tables",
-            (false, false) => "neither was the donor's list of its tables compared, nor the rehearsal made",
+            (true, false) => "the rehearsal is missing",
+            (false, true) => "the donor sent no inventory",
+            (false, false) => "both the donor's inventory and the rehearsal are missing",
         };
-        Some(format!(
-            "{unproven}, and {missing}: use a version of the tool that is known (README, \"Servers and tools\")"
-        ))
+        Some(format!("{unproven}, and {missing}: use a known version of the tool (README, \"Servers and tools\")"))
     }
 }
 
 impl CloneJob<'_> {
-    /// Changes what must be changed, then proves. A server knows a copy by its configuration's names, the donor's list by the
-    /// tools': between the two checks only names change, and after both names and owners.
+    /// Makes the required changes, then proves the copy. A server finds files by the names in its configuration, and
+    /// the donor's inventory by the tools' names. Between the two checks only names change, and after both only names
+    /// and owners.
     pub(super) fn prove(&self, journal: &mut Journal) -> Result<Prepared> {
         let staged = self.layout.staged_data();
         // An interrupted start may have had another configuration.
@@ -89,7 +89,7 @@ impl CloneJob<'_> {
         })
     }
 
-    /// Two files for one place are that donor's fault: another backup may have one.
+    /// Two files for one place are the donor's fault: another backup may have one.
     fn make_places(&self, journal: &mut Journal) -> Result<Prepared> {
         let (data_dir, staged) = (&self.layout.data_dir, self.layout.staged_data());
         if journal.placed.add(Placed::plan(&self.config, data_dir, &staged)?) {

@@ -1,4 +1,4 @@
-//! Whether a copy is rehearsed, and with what.
+//! Decides whether a copy is rehearsed, and with which server program.
 
 use anyhow::Result;
 
@@ -15,10 +15,11 @@ use crate::settings::Rehearse;
 use crate::sys::disk::disk_error;
 use crate::sys::held::Spot;
 
-/// Looks for a server program. Called before the first byte comes: what no copy would change is refused then.
+/// Looks for a server program. Called before the first byte arrives, so that faults of the image and the configuration
+/// are refused early.
 pub fn plan(settings: &CloneSettings, layout: &Layout, ways: &Methods) -> Result<Option<Rehearsal>> {
     if settings.rehearsal == Rehearse::Off {
-        info!(RehearsalOff, "--rehearsal off: no server is started on the copy before it is published");
+        info!(RehearsalOff, "--rehearsal off: publishing the copy without starting a server on it");
         return Ok(None);
     }
     let program = Program::find().map_err(|error| {
@@ -26,18 +27,15 @@ pub fn plan(settings: &CloneSettings, layout: &Layout, ways: &Methods) -> Result
             return error;
         }
         Reason::Rehearsal.error(format!(
-            "the server here does not tell its version ({error:#}): repair the image, or say --rehearsal off"
+            "the server program does not report its version ({error:#}): repair the image, or set --rehearsal off"
         ))
     })?;
     let Some(program) = program else {
-        info!(
-            RehearsalNoProgram,
-            "no server program in PATH: the copy is proven by prepare and by the inventory alone"
-        );
+        info!(RehearsalNoProgram, "no server program in PATH: prepare and the inventory alone prove the copy");
         return Ok(None);
     };
     if let Some(misfit) = ways.misfit(&program.version) {
-        warn!(RehearsalOtherServer, "no rehearsal, for the server here is not the one that the copy is for: {misfit}");
+        warn!(RehearsalOtherServer, "no rehearsal: the copy is for another server than the one here: {misfit}");
         return Ok(None);
     }
     if !program.can_be_isolated() {
@@ -57,10 +55,10 @@ pub fn plan(settings: &CloneSettings, layout: &Layout, ways: &Methods) -> Result
     Ok(Some(rehearsal))
 }
 
-/// Of a directory for ourselves.
+/// The mode of a directory for us alone.
 const MODE: u32 = 0o700;
 
-/// A directory on the volume, for a moment. What a killed start left goes first.
+/// A short-lived directory on the volume. Making it first removes the remains of a killed start.
 struct Scratch {
     named: Spot,
     held: Spot,
@@ -69,7 +67,7 @@ struct Scratch {
 impl Scratch {
     fn make(layout: &Layout) -> Result<Scratch> {
         let named = layout.workplace().join(".mysqlset-check");
-        // Whatever a umask has made of it.
+        // A umask may have changed the mode.
         let _ = named.held().and_then(|left| left.set_mode(MODE));
         let made = named
             .remove_whatever_it_is()
@@ -96,7 +94,7 @@ impl Drop for Scratch {
 }
 
 impl CloneJob<'_> {
-    /// `None` where there is no rehearsal.
+    /// Rehearses the copy; `None` where the rehearsal is left out.
     pub(super) fn rehearse(&self) -> Result<Option<Prepared>> {
         let (Some(rehearsal), data) = (&self.rehearsal, self.layout.staged_data().way()) else { return Ok(None) };
         if rehearsal.lacks_log(&data) {

@@ -1,4 +1,4 @@
-//! Whether a copy is still of use when it is whole: its set may have moved on while it was made.
+//! Decides whether a whole copy is still useful: its set may have moved on while the copy was made.
 
 use std::time::{Duration, Instant};
 
@@ -14,16 +14,16 @@ use crate::model::identity::Kinship;
 use crate::model::position::Position;
 use crate::protocol::message::Report;
 
-/// Between two questions to a primary that does not answer.
+/// Between two questions to a silent primary.
 const PAUSE: Duration = Duration::from_secs(2);
 
 impl CloneJob<'_> {
-    /// Asks the primary once more before a copy is published for a replica: its log may have been purged, and itself
-    /// replaced, while the copy was made.
+    /// Asks the primary once more before a copy is published for a replica. While the copy was made, its log may have
+    /// been purged, and the primary itself replaced.
     pub(super) fn why_useless(&self, journal: &Journal) -> Result<Option<String>> {
         let (Some(primary), Some(clone)) = (&self.from.primary, &journal.clone) else { return Ok(None) };
-        // The primary of a legacy donor is one too: pods are moved over from the last to the first, and a question would end its
-        // container.
+        // A legacy donor's primary is a legacy one too, since pods move over from the last to the first. A question
+        // would end its container.
         if clone.inventory == ListedBy::LegacyStream {
             return Ok(None);
         }
@@ -35,7 +35,7 @@ impl CloneJob<'_> {
         };
         if let Kinship::Different { own, theirs } = Kinship::of(journal.set_id.as_ref(), report.set_id.as_ref()) {
             return Err(Reason::Refused.error(format!(
-                "{} gave data of set identity {own}, but the primary's are of {theirs}: it has lost its data, or the \
+                "{} gave data of set id {own}, but the primary has {theirs}: the primary has lost its data, or the \
                  donor belongs to another set",
                 clone.donor_pod
             )));
@@ -44,11 +44,11 @@ impl CloneJob<'_> {
             return Err(Reason::Refused.error(why));
         }
         let cannot = report.cannot_follow.filter(|why| !why.is_empty());
-        Ok(cannot.map(|why| format!("replication can't start from the clone's position any more: {why}")))
+        Ok(cannot.map(|why| format!("replication can no longer start from the clone's position: {why}")))
     }
 
-    /// What the primary says. One that is there is asked until it answers: its copy is kept meanwhile, and not published.
-    /// `None` of the tutorial's primary, whose data have no identity, and of one that is away.
+    /// Gets the primary's report. A primary that is reachable is asked until it answers; meanwhile the copy is kept
+    /// unpublished. Empty for the tutorial's primary, whose data lack an identity, and for an absent one.
     fn ask_until_it_answers(
         &self,
         primary: &HostPort,
@@ -65,61 +65,73 @@ impl CloneJob<'_> {
             };
             if self.replacing.is_some() {
                 let why =
-                    format!("the primary can't be asked whether it has all that the broken replica has: {silence}");
+                    format!("cannot ask the primary whether it has everything in the broken replica's data: {silence}");
                 return Err(Reason::Refused.error(why));
             }
-            // One question after the other would end the tutorial's containers. And a primary that is away says nothing against
-            // the copy: replication compares before it starts, and a primary that has lost its data may need this one.
+            // Repeated questions would end the tutorial's containers. An absent primary leaves the copy good:
+            // replication compares before it starts, and a primary that has lost its data may need this copy.
             if matches!(silence, Silence::Legacy | Silence::Unreachable(_)) {
-                warn!(PrimaryNotAsked, %primary, "the primary can't be asked whether its log still begins before the clone: {silence}");
+                warn!(
+                    PrimaryNotAsked,
+                    %primary,
+                    "cannot ask the primary whether its log still begins before the clone: {silence}"
+                );
                 return Ok(None);
             }
             if begun.elapsed() >= patience {
                 return Err(Reason::NoDonor.error(format!(
-                    "{primary} does not say whether replication can start from the copy, which is whole and kept: {silence}. The \
-                     next start asks again"
+                    "{primary} does not report whether replication can start from the copy: {silence}. The copy is \
+                     whole and kept, and the next start asks again"
                 )));
             }
             if !said {
                 said = true;
-                warn!(PrimaryNotAsked, %primary, "the primary is waited for, which can't be asked whether its log still begins before the clone: {silence}");
+                warn!(
+                    PrimaryNotAsked,
+                    %primary,
+                    "waiting for the primary to report whether its log still begins before the clone: {silence}"
+                );
             }
             std::thread::sleep(PAUSE);
         }
     }
 }
 
-/// A report that answers what was asked. A report without its server's part does not: "unknown" is not fine.
+/// Accepts a report only if it answers the questions. A report that lacks its server's part leaves them open, and
+/// "unknown" is not fine.
 fn understood(report: Report, questions: &Questions, journal: &Journal) -> Result<Report, Silence> {
     if questions.about.is_some() && report.cannot_follow.is_none() {
-        return Err(Silence::Mute("its server does not say whether replication can start there".to_owned()));
+        return Err(Silence::Mute("its server does not report whether replication can start there".to_owned()));
     }
     if journal.set_id.is_some() && report.set_id.is_none() {
-        return Err(Silence::Mute("its database is not complete yet".to_owned()));
+        return Err(Silence::Mute("its database is still incomplete".to_owned()));
     }
     Ok(report)
 }
 
-/// Why a broken replica's data must stay: nobody else may have what they hold.
+/// Why a broken replica's data must stay: they may be the only copy of their transactions.
 pub fn why_to_keep(old: &Journal, primary: &Report) -> Option<String> {
     let broken = old.broken.as_ref()?;
     let has = |position: &Position| primary.applied.as_ref().and_then(|there| there.covers(position)) == Some(true);
     let kinship = Kinship::of(old.set_id.as_ref(), primary.set_id.as_ref());
     if !matches!(kinship, Kinship::Same | Kinship::BothUnknown) {
-        Some(format!("the data of {} are another set's", primary.pod))
+        Some(format!("the data of {} belong to another set", primary.pod))
     } else if let Some(place) = broken.reached.iter().find(|position| matches!(position, Position::BinlogFile { .. })) {
-        // A source that was restored and wrote on has a log of that name too, with other transactions.
+        // A restored source that wrote on has a log of that name too, with other transactions.
         Some(format!(
-            "only GTIDs tell whether {} has all of {place}, which the broken replica holds; if it has, delete this volume",
+            "without GTIDs it is unknown whether {} has everything up to {place}, as the broken replica does; if it \
+             has, delete this volume",
             primary.pod
         ))
     } else if let Some(missing) = broken.reached.iter().find(|position| !has(position)) {
-        Some(format!("{} does not have all of {missing}, which the broken replica holds", primary.pod))
+        Some(format!("{} lacks part of {missing}, which the broken replica holds", primary.pod))
     } else {
         match primary.unknown_history.as_deref() {
             Some("") => None,
-            Some(extra) => Some(format!("{} does not have {extra}, which the broken replica holds", primary.pod)),
-            None => Some(format!("{} does not say whether it has all that the broken replica holds", primary.pod)),
+            Some(extra) => Some(format!("{} lacks {extra}, which the broken replica holds", primary.pod)),
+            None => {
+                Some(format!("{} does not report whether it has everything in the broken replica's data", primary.pod))
+            }
         }
     }
 }
@@ -133,7 +145,7 @@ mod tests {
     use crate::model::identity::SetId;
 
     #[test]
-    fn a_report_that_leaves_open_what_was_asked_is_no_answer() {
+    fn a_report_must_answer_the_questions() {
         let set_id = SetId::of_random([1; 16]);
         let mut journal = Journal::new(State::Prepared);
         journal.set_id = Some(set_id.clone());

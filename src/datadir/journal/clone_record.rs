@@ -1,4 +1,4 @@
-//! What the journal says of a clone: where it came from, what came with it, and what is not proven of it.
+//! The journal's record of a clone: its origin, its contents, and the gaps in its proof.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,40 +10,41 @@ use crate::model::position::Position;
 use crate::protocol::message::InventoryEnd;
 use crate::server::plugin::PositionIn;
 
-/// Where a clone came from and what came with it.
+/// The origin and contents of a clone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CloneRecord {
     /// The donor's address.
     pub donor: String,
-    /// The donor's name in the set, as it gave it.
+    /// The donor's name in the set, as the donor reported it.
     pub donor_pod: String,
-    /// What made the copy, with its version: a backup tool, or MySQL's CLONE plugin.
+    /// The maker of the copy, with its version: a backup tool, or MySQL's CLONE plugin.
     pub tool: String,
-    /// Bytes that came.
+    /// Bytes received.
     pub bytes: u64,
     /// Seconds from the donor's offer to the copy's end.
     pub seconds: f64,
-    /// When it was known to be whole, in seconds since 1970.
+    /// When its completeness was confirmed, in seconds since 1970.
     pub received_at: u64,
-    /// Where replication starts. A copy by the plugin does not say it before a server was started on it.
+    /// Where replication starts. A copy by the plugin reveals it only after a server was started on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
-    /// Where the copy was made by MySQL's CLONE plugin: what a server needs to be started on it.
+    /// For copies by MySQL's CLONE plugin: what a server needs to start on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<PluginCopy>,
-    /// What the backup tool's own output does not prove. Such a copy is published only when every other check has passed.
+    /// Gaps in the proof by the backup tool's own output. Such a copy is published only when every other check has
+    /// passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unproven: Vec<Unproven>,
-    /// By what list of the donor's it is proven whole.
+    /// The inventory that proves the copy whole.
     #[serde(default)]
     pub inventory: ListedBy,
 }
 
-/// What came of the donor's inventory.
+/// What became of the donor's inventory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ListedBy {
-    /// A version of mysqlset received the copy that did not ask for one.
+    /// The copy was received by a version of mysqlset before inventories.
     #[default]
     Nobody,
     /// A legacy stream brings none.
@@ -52,37 +53,39 @@ pub enum ListedBy {
     Donor(InventoryEnd),
 }
 
-/// What a prepare's output can leave open.
+/// The gaps that a prepare's output can leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unproven {
-    /// That no line speaks against the copy: this tool's words are not known.
+    /// Whether any line reports damage: the output lines of this tool are unknown.
     PrepareWords,
-    /// That all of the backup's log was applied: this tool does not say how far it came.
+    /// Whether all of the backup's log was applied: this tool leaves out how far it came.
     PrepareEnd,
 }
 
 impl fmt::Display for Unproven {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Unproven::PrepareWords => "this version of the backup tool has words of its own, which are not known",
-            Unproven::PrepareEnd => "this version of the backup tool does not say how far it applied the backup's log",
+            Unproven::PrepareWords => "the output lines of this version of the backup tool are unknown",
+            Unproven::PrepareEnd => {
+                "this version of the backup tool does not report how far it applied the backup's log"
+            }
         })
     }
 }
 
 impl CloneRecord {
-    /// Where replication starts, of a copy that was prepared.
+    /// Where replication starts, for a prepared copy.
     pub fn position(&self) -> Result<&Position> {
-        self.position.as_ref().context("the journal does not say where the clone's replication starts")
+        self.position.as_ref().context("the journal lacks the position where the clone's replication starts")
     }
 }
 
 /// A copy by MySQL's CLONE plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PluginCopy {
-    /// Where its position stands.
+    /// Where its position is stored.
     pub position_in: PositionIn,
-    /// The donor's settings without which no server can be started on it, by name.
+    /// The donor's settings that a server needs to start on it, by name.
     pub settings: BTreeMap<String, String>,
 }

@@ -1,4 +1,4 @@
-//! The place at which a replica's applier stopped with an error.
+//! Records where a replica's applier stopped with an error, and decides whether replication has passed that place.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,13 +6,14 @@ use super::now;
 use crate::model::position::Position;
 use crate::model::position::history::{mysql_covers, streams_ahead};
 
-/// An applier that stopped at an error. Until it has applied beyond that place, the replica's data differ from the
-/// source's, or may. A restart of the server or of the applier forgets the error, and not what it was about.
+/// An applier that stopped with an error. Until it has applied beyond that place, the replica's data differ from the
+/// source's, or may. After a restart of the server or of the applier the server forgets the error, but the difference
+/// remains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplierFault {
-    /// The server's number of the error.
+    /// The server's error number.
     pub number: u32,
-    /// The server's own words, without the statement.
+    /// The server's error text, with the statement removed.
     pub text: String,
     /// When it was first seen, in seconds since 1970.
     pub since: u64,
@@ -21,22 +22,23 @@ pub struct ApplierFault {
     /// What had been fetched by then, by GTID, where that is known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fetched_gtid: String,
-    /// The transaction that failed, where the server names it (MySQL's GTID).
+    /// The failed transaction, where the server names it (MySQL's GTID).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<String>,
 }
 
 impl ApplierFault {
-    /// An error that is seen now for the first time.
+    /// An error that is seen for the first time.
     pub fn new(number: u32, text: String, stopped_at: Position, fetched_gtid: String) -> ApplierFault {
         let transaction = transaction_in(&text);
         ApplierFault { number, text, since: now(), stopped_at, fetched_gtid, transaction }
     }
 
-    /// Whether replication has gone beyond the place: by applying what failed, or because somebody had it skipped.
+    /// Whether replication has gone beyond the place, either by applying the failed transaction or by skipping it.
     ///
-    /// By GTID: what failed belongs to a stream (MariaDB's domain, MySQL's source) of which more had been fetched than
-    /// applied. Each of those must have gone on; one that goes on alone may be another's, or this server's own writes.
+    /// By GTID, the failed transaction belongs to a stream (MariaDB's domain, MySQL's source) that was fetched further
+    /// than applied. Each such stream must have advanced. One that advances alone may be another's, or this server's
+    /// own writes.
     pub fn is_passed(&self, applied: &Position, fetched_gtid: &str) -> bool {
         if let (Some(transaction), Position::MysqlGtid { executed }) = (&self.transaction, applied) {
             return mysql_covers(executed, transaction);
@@ -84,18 +86,18 @@ mod tests {
     }
 
     #[test]
-    fn mariadb_by_the_domains_of_which_more_was_fetched() {
+    fn mariadb_by_the_domains_fetched_beyond_the_place() {
         for (fetched_then, applied, fetched_now, passed) in [
-            // At the place, whatever is fetched meanwhile; and one transaction on.
+            // At the place, while more is fetched; and one transaction further.
             ("0-100-9", "0-100-7", "0-100-20", false),
             ("0-100-9", "0-100-8", "0-100-20", true),
             // By another primary's number in the same domain.
             ("0-100-9", "0-101-8", "0-101-8", true),
-            // What failed had not been fetched to its end: it is what was fetched since.
+            // The failed transaction had been fetched in part, so what was fetched since counts.
             ("0-100-7", "0-100-7", "0-100-8", false),
             ("0-100-7", "0-100-8", "0-100-8", true),
             ("", "0-100-8", "", false),
-            // Another domain goes on alone.
+            // Another domain advances alone.
             ("0-100-9,1-1-3", "0-100-7,1-1-3", "0-100-9,1-1-3", false),
             ("0-100-9,1-1-3", "0-100-8,1-1-3", "0-100-9,1-1-3", true),
             ("0-100-9", "0-100-7,1-1-3", "0-100-9,1-1-3", false),
@@ -109,14 +111,14 @@ mod tests {
     }
 
     #[test]
-    fn mysql_by_the_transaction_that_failed_or_the_sources_of_which_more_was_fetched() {
+    fn mysql_by_the_failed_transaction_or_the_sources_fetched_beyond_the_place() {
         let words = format!("Worker 1 failed executing transaction '{A}:8' at source log b.000002, end_log_pos 9");
         let named = fault(&words, mysql("A:1-7"), "A:8-9");
         assert_eq!(named.transaction.as_deref(), Some(format!("{A}:8").as_str()));
         for (applied, passed) in [("A:1-7", false), ("A:1-7:9", false), ("A:1-7,B:1-5", false), ("A:1-8,B:1", true)] {
             assert_eq!(named.is_passed(&mysql(applied), ""), passed, "{applied}");
         }
-        // This server's own writes, by which a user mends it, are no progress.
+        // This server's own writes, with which a user repairs it, are no progress.
         let unnamed = fault("Could not execute Write_rows", mysql("A:1-7"), "A:8-9");
         for (applied, passed) in [("A:1-7,B:1-5", false), ("A:1-8", true), ("A:1-8,B:1", true)] {
             assert_eq!(unnamed.is_passed(&mysql(applied), ""), passed, "{applied}");
@@ -135,7 +137,7 @@ mod tests {
             (at("mysql-bin.000001", 900), false),
             (at("mysql-bin.000002", 501), true),
             (at("mysql-bin.000003", 4), true),
-            // What can't be compared proves nothing.
+            // A comparison that fails proves nothing.
             (mysql("A:1-9"), false),
             (at("", 0), false),
         ] {

@@ -10,13 +10,13 @@ use crate::protocol::text::in_one_line;
 use crate::sys::disk::disk_error;
 use crate::sys::held::{self, Directory, Spot, Taker};
 
-/// A journal has a name for each database while its copy is published: this is enough for a million.
+/// A journal lists each database while its copy is published: this is enough for a million.
 const LARGEST: u64 = 64 << 20;
 
-/// Nobody but the server's user and group needs to read it.
+/// Readable for the server's user and group only.
 const FILE_MODE: u32 = 0o660;
 
-/// What every version of the journal has.
+/// The part that every version of the journal has.
 #[derive(Deserialize)]
 struct AnyVersion {
     version: u32,
@@ -33,19 +33,19 @@ impl Journal {
         let text = match path.read_bounded(LARGEST) {
             Ok(Some(text)) => text,
             Ok(None) => {
-                return Err(Reason::Journal.error(format!("the journal {path} is too long to be one of ours")));
+                return Err(Reason::Journal.error(format!("the journal {path} is too long")));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) if held::is_strange(&error) => {
-                return Err(Reason::Journal.error(format!("the journal is no file: {error}")));
+                return Err(Reason::Journal.error(format!("the journal is not a regular file: {error}")));
             }
             Err(error) => return Err(disk_error(error, format!("reading {path}"))),
         };
         let unreadable = |error: serde_json::Error| {
-            // Its words quote the file's.
+            // The parser's text quotes the file.
             let error = in_one_line(&error.to_string());
             Reason::Journal.error(format!(
-                "the journal {} cannot be understood ({error}): the data are left alone; \
+                "cannot read the journal {} ({error}): the data stay untouched; \
                  see \"the journal\" in the README",
                 path
             ))
@@ -60,17 +60,18 @@ impl Journal {
         serde_json::from_slice(&text).map(Some).map_err(unreadable)
     }
 
-    /// Replaces the journal of a directory; lasting when it returns.
+    /// Replaces the journal of a directory. The change is durable on return.
     pub fn write(&self, directory: &(impl Directory + ?Sized)) -> Result<()> {
         self.replace(directory, None)
     }
 
-    /// The same; it is the owner's before it has its name.
+    /// The same, but the file gets its owner before its name.
     pub fn write_for(&self, directory: &Spot, ownership: Ownership) -> Result<()> {
         self.replace(directory, Some(ownership.taker()))
     }
 
-    /// Writes it once more where the file is not the owner's. A file that is there is never given away: it may be another's.
+    /// Rewrites the journal where the file has another owner. An existing file keeps its owner, since it may belong to
+    /// another program.
     pub fn ensure_given(&self, directory: &Spot, ownership: Ownership) -> Result<()> {
         let path = directory.join(FILE_NAME);
         let found = path.look().map_err(|error| disk_error(error, format!("looking at {path}")))?;
@@ -86,7 +87,7 @@ impl Journal {
         path.replace(&text, FILE_MODE, taker).map_err(|error| disk_error(error, format!("writing the journal {path}")))
     }
 
-    /// Removes the journal of a directory, where there is one, lastingly. Takes no space.
+    /// Removes the journal of a directory durably, where there is one. Needs no disk space.
     pub fn remove(directory: &Spot) -> Result<()> {
         let path = directory.join(FILE_NAME);
         let removed = path.remove_if_there().and_then(|was_there| match was_there {
@@ -135,7 +136,7 @@ mod tests {
 
     /// Version 0.1.0, in the middle of a prepare.
     #[test]
-    fn a_journal_of_an_older_version_says_nothing_of_the_received_log() {
+    fn a_journal_of_an_older_version_lacks_the_received_log() {
         let directory = tempfile::tempdir().unwrap();
         let text = r#"{"version":1,"state":"preparing","since":1,"clone":{"donor":"x","donor_pod":"mysql-0","tool":"x",
             "bytes":1,"seconds":1.0,"received_at":1},"prepare_attempts":1,"failed_backups":0}"#;
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_somebody_wrote_from_the_readme_is_understood() {
+    fn a_journal_written_by_hand_from_the_readme_is_accepted() {
         let directory = tempfile::tempdir().unwrap();
         let text = r#"{"version": 1, "state": "complete", "since": 0, "set_id": "0123456789abcdef0123456789abcdef"}"#;
         assert!(
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_cannot_understand() {
+    fn refuses_an_unreadable_journal() {
         let directory = tempfile::tempdir().unwrap();
         for text in ["", "{", "[]", r#"{"version":1}"#, r#"{"version":1,"state":"wonderful","since":0}"#] {
             std::fs::write(directory.path().join(FILE_NAME), text).unwrap();
@@ -167,7 +168,7 @@ mod tests {
         }
     }
 
-    /// A volume comes from somewhere.
+    /// A volume may come from an untrusted place.
     #[test]
     fn a_hostile_journal_is_refused_in_one_short_line() {
         let directory = tempfile::tempdir().unwrap();
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_newer_form_by_name() {
+    fn refuses_a_newer_form() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(FILE_NAME), r#"{"version":2,"state":"levitating"}"#).unwrap();
         let error = Journal::read(directory.path()).unwrap_err();

@@ -34,7 +34,7 @@ fn directories_that_the_configuration_names_are_made() {
 }
 
 #[test]
-fn what_the_tools_lay_at_the_top_goes_where_the_server_looks_for_it() {
+fn files_at_the_top_move_to_their_configured_places() {
     let text = "innodb_data_home_dir=home\ninnodb_data_file_path=sys1:12M;sub/sys2:12M:autoextend\n\
                 innodb_log_group_home_dir=redo\ninnodb_undo_directory=undo\naria_log_dir_path=aria";
     let names = ["sys1", "sys2", "ib_logfile0", "undo001", "undo_002", "aria_log.00000001", "aria_log_control"];
@@ -66,7 +66,7 @@ fn place(text: &str, copy: &Spot, placed: &mut Placed) -> Result<()> {
 }
 
 #[test]
-fn another_configuration_finds_all_where_it_looks_for_it() {
+fn another_configuration_gets_its_own_places() {
     let names = ["ibdata1", "ib_logfile0", "undo001"];
     let configurations = [
         (
@@ -92,7 +92,7 @@ fn another_configuration_finds_all_where_it_looks_for_it() {
             place(second, &spot(&copy), &mut placed).unwrap();
             assert!(is_there(after), "{first}, then {second}");
             gather(&placed, &spot(&copy)).unwrap();
-            // Nothing else is left, no directory either.
+            // Everything else is gone, directories included.
             let left = std::fs::read_dir(copy.path()).unwrap().count();
             assert!(left == names.len() && is_there(&names.join(" ")), "{first}, then {second}");
         }
@@ -100,7 +100,7 @@ fn another_configuration_finds_all_where_it_looks_for_it() {
 }
 
 #[test]
-fn what_a_server_made_at_a_place_is_gathered_or_told() {
+fn files_that_a_server_made_at_a_place_are_gathered_or_refused() {
     let (copy, mut placed) = (copy(&["undo001"]), Placed::default());
     place("innodb_undo_directory=undo\ninnodb_log_group_home_dir=redo", &spot(&copy), &mut placed).unwrap();
     for name in ["undo/undo002", "redo/ib_logfile0", "undo/other"] {
@@ -115,7 +115,7 @@ fn what_a_server_made_at_a_place_is_gathered_or_told() {
 }
 
 #[test]
-fn a_copy_that_is_published_in_part_gets_directories_where_it_has_come_to() {
+fn a_partly_published_copy_gets_directories_in_the_right_part() {
     let (data_dir, staged) = (copy(&[]), copy(&[]));
     std::fs::create_dir(data_dir.path().join("logs")).unwrap();
     let config = ServerConfig::of_text("log_bin=logs/binary/b\nrelay_log=relay/r");
@@ -125,10 +125,10 @@ fn a_copy_that_is_published_in_part_gets_directories_where_it_has_come_to() {
     let (logs, binary) = (data_dir.path().join("logs"), data_dir.path().join("logs/binary"));
     assert_eq!(make(&spot(&staged)), [binary.clone(), logs.clone(), staged.path().join("relay")]);
     assert!(binary.is_dir() && staged.path().join("relay").is_dir());
-    // What is in its place is not the copy.
+    // A file in its place is outside the copy.
     let beside = paths(make_directories(&config, data_dir.path(), &data, &spot(&staged), false));
     assert!(beside.iter().all(|directory| directory.starts_with(staged.path())), "{beside:?}");
-    // All is published.
+    // The whole copy is published.
     std::fs::rename(staged.path().join("relay"), data_dir.path().join("relay")).unwrap();
     assert_eq!(make(&Spot::nowhere("/nowhere/at/all".into())), [binary, logs, data_dir.path().join("relay")]);
 }
@@ -143,7 +143,7 @@ fn usual_places_change_nothing() {
 }
 
 #[test]
-fn a_file_in_the_way_is_told() {
+fn a_file_in_the_way_is_named() {
     let (_copy, made) = made("log_bin=binlogs/b", &["binlogs"]);
     let error = made.unwrap_err();
     assert!(error.to_string().contains("log_bin = binlogs/b"), "{error}");
@@ -151,7 +151,7 @@ fn a_file_in_the_way_is_told() {
 }
 
 #[test]
-fn places_elsewhere_are_refused_by_their_settings() {
+fn outside_places_are_refused_with_their_settings() {
     let there = tempfile::tempdir().unwrap();
     let checked = |text: &str| check(&ServerConfig::of_text(text), Path::new("/volume/mysql"));
     for text in ["innodb_undo_directory=/undo", "log_bin=/nowhere/at/all/b", "innodb_data_home_dir=/data"] {

@@ -19,14 +19,14 @@ impl fmt::Display for ServerError {
 
 impl std::error::Error for ServerError {}
 
-/// Why there is no answer.
+/// Why an answer is missing.
 #[derive(Debug)]
 pub enum Error {
     Server(ServerError),
     Io(io::Error),
-    /// The server asks for a proof that this client cannot give.
+    /// The server asks for a proof that this client does not support.
     UnknownPlugin(String),
-    /// What came is no word of the protocol.
+    /// The packet violates the protocol.
     Protocol(&'static str),
 }
 

@@ -1,6 +1,6 @@
-//! Numbers and texts in a packet. Whatever is missing is `None`.
+//! Reads numbers and texts from a packet. Missing fields give `None`.
 
-/// What of a packet has not been read yet.
+/// The unread part of a packet.
 pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_is_not_believed() {
+    fn a_false_length_is_refused() {
         assert_eq!(Fields(&[3, b'a', b'b', b'c']).value(), Some(Some(b"abc".to_vec())));
         assert_eq!(Fields(&[0xfb]).value(), Some(None));
         for bytes in

@@ -1,4 +1,4 @@
-//! The first packet in each direction.
+//! The first packet in each direction: the server's greeting and our response.
 
 use zeroize::Zeroizing;
 
@@ -13,10 +13,10 @@ const VERSION: u8 = 10;
 /// CLIENT_SECURE_CONNECTION.
 const CAPABILITIES: u32 = 0x1 | 0x200 | 0x2000 | 0x8000;
 
-/// CLIENT_PLUGIN_AUTH, which servers before 5.5.7 have not.
+/// CLIENT_PLUGIN_AUTH, which servers before 5.5.7 lack.
 const PLUGINS: u32 = 0x8_0000;
 
-/// What the server has to be able to.
+/// The capabilities that a server must have.
 const NEEDED: u32 = 0x200 | 0x8000;
 
 /// utf8mb4_general_ci, which all servers know.
@@ -29,7 +29,7 @@ pub struct Greeting {
     /// The server's number for the connection.
     pub id: u32,
     pub nonce: Vec<u8>,
-    /// The plugin that the server would like best.
+    /// The plugin that the server prefers.
     pub plugin: String,
     capabilities: u32,
 }
@@ -52,10 +52,10 @@ impl Greeting {
         // Character set and status.
         fields.take(3)?;
         let capabilities = u32::from(low) | u32::from(fields.u16()?) << 16;
-        // The nonce's length, which is always the same, and what is reserved.
+        // The nonce's length, which is always the same, and a reserved part.
         fields.take(11)?;
         nonce.extend_from_slice(fields.take(NONCE - nonce.len())?);
-        // A zero.
+        // A zero byte.
         fields.take(1)?;
         let plugin = String::from_utf8_lossy(fields.text()).into_owned();
         Some(Greeting { id, nonce, plugin, capabilities })
@@ -68,7 +68,7 @@ impl Greeting {
 
 pub fn response(greeting: &Greeting, user: &str, plugin: Plugin, proof: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     let plugins = greeting.capabilities & PLUGINS;
-    // At its full length: one that grows leaves its beginning behind.
+    // Allocated at its full length, since a growing buffer leaves its old content in memory.
     let mut packet = Zeroizing::new(Vec::with_capacity(64 + user.len() + proof.len() + plugin.name().len()));
     packet.extend_from_slice(&(CAPABILITIES | plugins).to_le_bytes());
     packet.extend_from_slice(&LONGEST_PACKET.to_le_bytes());

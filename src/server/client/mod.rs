@@ -1,8 +1,8 @@
-//! The client's half of the servers' protocol, as far as this program needs it: one statement at a time, answers as text.
+//! The client side of the servers' protocol, limited to this program's needs: one statement at a time, answers as text.
 //!
-//! A server is a peer like any other. Its words may be wrong or hostile: no length in them is believed before the bytes are
-//! there, and nothing that it says ends this process. (MySQL internals, "Client/Server Protocol"; MariaDB knowledge base,
-//! "Clientserver protocol".)
+//! A server is a peer like any other, so its packets may be wrong or hostile. A length is trusted only once its bytes
+//! have arrived, and no packet can end this process. (MySQL internals, "Client/Server Protocol"; MariaDB knowledge
+//! base, "Clientserver protocol".)
 
 mod error;
 mod fields;
@@ -55,7 +55,7 @@ pub enum Address<'a> {
     Socket(&'a Path),
 }
 
-/// Who connects.
+/// The user of a connection.
 pub struct Login<'a> {
     pub user: &'a str,
     pub password: &'a str,
@@ -79,11 +79,11 @@ pub struct Client {
     packets: Packets<Box<dyn Wire>>,
     /// The server's number for it.
     pub id: u32,
-    /// Called where an answer is given up on that the server still works at.
+    /// Called where an answer is abandoned while the server still works on it.
     pub on_giving_up: Option<Box<dyn FnOnce(u32) + Send + Sync>>,
-    /// How many columns the rows have that are still to come.
+    /// The number of columns of the rows still to come.
     columns: usize,
-    /// An answer has not been read to its end. Where somebody stopped waiting for it, it never will be.
+    /// An answer is still unread. It stays so where its reader has stopped waiting.
     busy: bool,
 }
 
@@ -126,16 +126,16 @@ impl Client {
                         packets.write(&answer).await?;
                     }
                 }
-                _ => return Err(Error::Protocol("an unknown packet while the password was proven")),
+                _ => return Err(Error::Protocol("an unknown packet during authentication")),
             }
         }
-        Err(Error::Protocol("it asks for one proof after another"))
+        Err(Error::Protocol("too many requests for a proof"))
     }
 
-    /// Says a statement. Its rows, where it has any, are then to be read by [`Client::next`].
+    /// Sends a statement. [`Client::next`] then reads its rows, where it has any.
     pub async fn begin(&mut self, statement: &str) -> Result<Option<Vec<String>>> {
         if self.busy {
-            return Err(Error::Protocol("an earlier answer was not waited for"));
+            return Err(Error::Protocol("an earlier answer is still unread"));
         }
         self.busy = true;
         let answer = self.begin_answer(statement).await;
@@ -201,7 +201,7 @@ impl Client {
         values.filter(|_| fields.0.is_empty()).map(Some).ok_or(Error::Protocol("a row with a wrong number of values"))
     }
 
-    /// A connection that is lost is none that the server works for.
+    /// Drops the callback after a lost connection, since the server has stopped working for it.
     fn note<T>(&mut self, answer: Result<T>) -> Result<T> {
         if matches!(answer, Err(Error::Io(_) | Error::Protocol(_))) {
             self.on_giving_up = None;
@@ -209,7 +209,7 @@ impl Client {
         answer
     }
 
-    /// Has nobody wait for the answer any more.
+    /// Abandons the pending answer.
     pub fn give_up(&mut self) {
         if self.busy
             && let Some(on_giving_up) = self.on_giving_up.take()
@@ -218,7 +218,7 @@ impl Client {
         }
     }
 
-    /// Says a statement, and keeps its whole answer.
+    /// Sends a statement, and keeps its whole answer.
     pub async fn ask(&mut self, statement: &str) -> Result<Table> {
         let Some(columns) = self.begin(statement).await? else { return Ok(Table::default()) };
         let mut table = Table { columns, rows: Vec::new() };
@@ -236,7 +236,7 @@ impl Client {
         Ok(table)
     }
 
-    /// Says a statement, and reads its answer without keeping it.
+    /// Sends a statement, and discards its answer while reading it.
     pub async fn run(&mut self, statement: &str) -> Result<()> {
         if self.begin(statement).await?.is_some() {
             while self.next().await?.is_some() {}
@@ -244,7 +244,7 @@ impl Client {
         Ok(())
     }
 
-    /// Takes leave.
+    /// Closes the connection properly.
     pub async fn quit(mut self) -> Result<()> {
         if self.busy {
             return Ok(());
@@ -264,7 +264,7 @@ fn is_end(packet: &[u8]) -> bool {
     packet.first() == Some(&END) && packet.len() < END_BELOW
 }
 
-/// The text of an error is for people: no more of it is kept than a server writes.
+/// Keeps at most as much of an error text as a server writes, since the text is for people.
 fn error_in(packet: &[u8]) -> Error {
     const LONGEST: usize = 2048;
     let mut fields = Fields(packet);

@@ -1,5 +1,5 @@
-//! Packets: three bytes of length, one of a running number, then so many bytes. One of the greatest length goes on in the
-//! next.
+//! Packets: three bytes of length, one byte of a running number, then the content. A packet of the greatest length
+//! continues in the next.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
@@ -7,13 +7,13 @@ use zeroize::Zeroizing;
 
 use super::error::{Error, Result};
 
-/// A packet of this length has another one behind it.
+/// A packet of this length is followed by another part.
 const FULL: usize = 0xff_ffff;
 
-/// The most bytes that are taken for one packet: what the servers themselves send at most by default.
+/// The most bytes accepted for one packet: the servers' own default limit for sending.
 const LONGEST: usize = 16 << 20;
 
-/// So many bytes are made room for at once, whatever length a packet claims.
+/// Bytes that are allocated at once, regardless of a packet's claimed length.
 const PIECE: usize = 64 << 10;
 
 pub struct Packets<S> {
@@ -26,7 +26,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
         Packets { stream: BufReader::new(stream), sequence: 0 }
     }
 
-    /// A command begins: numbers run from 0 again.
+    /// Begins a command: numbers run from 0 again.
     pub fn begin(&mut self) {
         self.sequence = 0;
     }
@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
         }
     }
 
-    /// Ours are never so long that they go on in another.
+    /// Writes a packet. Ours always fit in one part.
     pub async fn write(&mut self, packet: &[u8]) -> Result<()> {
         if packet.len() >= FULL {
             return Err(Error::Protocol("a statement that is too long"));

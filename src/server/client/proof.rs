@@ -1,14 +1,14 @@
-//! Proofs of a password, by the plugins that servers ask with.
+//! Proves a password, by the authentication plugins that servers request.
 //!
-//! | plugin | servers | what is sent |
+//! | plugin | servers | sent |
 //! |---|---|---|
 //! | `mysql_native_password` | all before MySQL 9.0 | SHA-1 values that need the password's |
-//! | `caching_sha2_password` | MySQL from 8.0 | SHA-2 values; where the server has none cached, the password itself: on its socket as it is, else encrypted with the server's key |
+//! | `caching_sha2_password` | MySQL from 8.0 | SHA-2 values; where the server has none cached, the password itself: in clear text on its socket, else encrypted with the server's key |
 //! | `sha256_password` | MySQL from 5.6 | the password itself, in the same ways |
 //! | `ed25519` | MariaDB from 10.1.22 | a signature of the nonce |
 //!
-//! The plugins for the socket (`unix_socket`, `auth_socket`) ask for nothing: the kernel tells the server who connects.
-//! A password in clear text is never sent over TCP.
+//! The plugins for the socket (`unix_socket`, `auth_socket`) need no proof: the kernel tells the server which user
+//! connects. A password in clear text is never sent over TCP.
 
 use curve25519_dalek::scalar::clamp_integer;
 use curve25519_dalek::{EdwardsPoint, Scalar};
@@ -30,7 +30,7 @@ const LONG_NONCE: usize = 32;
 const WANT_KEY_CACHING: u8 = 2;
 const WANT_KEY: u8 = 1;
 
-/// What `caching_sha2_password` answers: it has the password cached, or wants all of it.
+/// Answers of `caching_sha2_password`: it has the password cached, or needs the whole password.
 const KNOWN: u8 = 3;
 const WANTS_PASSWORD: u8 = 4;
 
@@ -59,7 +59,7 @@ impl Plugin {
     }
 }
 
-/// What to do next.
+/// The next step of a proof.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     Answer(Zeroizing<Vec<u8>>),
@@ -70,7 +70,7 @@ pub struct Prover<'a> {
     plugin: Plugin,
     nonce: Vec<u8>,
     password: &'a str,
-    /// Nobody else can read what is sent.
+    /// The connection is safe from eavesdroppers.
     is_private: bool,
     /// The next packet is the server's key.
     wants_key: bool,
@@ -81,16 +81,16 @@ impl<'a> Prover<'a> {
         Prover { plugin, nonce, password, is_private, wants_key: false }
     }
 
-    /// What is sent without having been asked.
+    /// The proof in the first response, before any request.
     pub fn first(&mut self) -> Result<Zeroizing<Vec<u8>>> {
         match self.plugin {
-            // A greeting's nonce is not long enough for it.
+            // A greeting's nonce is too short for this plugin.
             Plugin::Ed25519 if self.nonce.len() != LONG_NONCE => Ok(Zeroizing::default()),
             _ => self.proof(),
         }
     }
 
-    /// The server asks with another plugin.
+    /// Answers a request for another plugin.
     pub fn switch(&mut self, request: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
         if request.is_empty() {
             return Err(Error::UnknownPlugin("mysql_old_password".to_owned()));
@@ -104,7 +104,7 @@ impl<'a> Prover<'a> {
         self.proof()
     }
 
-    /// The plugin has more to say.
+    /// Answers further data of the plugin.
     pub fn more(&mut self, data: &[u8]) -> Result<Step> {
         if self.wants_key {
             self.wants_key = false;
@@ -123,7 +123,7 @@ impl<'a> Prover<'a> {
         let password = self.password.as_bytes();
         Ok(Zeroizing::new(match self.plugin {
             Plugin::Ed25519 => signature(password, &self.nonce).to_vec(),
-            // No password is no text; to this plugin it is an empty one.
+            // An empty password is an empty proof, except for this plugin, which expects an empty text.
             Plugin::Sha256 if password.is_empty() => vec![0],
             _ if password.is_empty() => Vec::new(),
             Plugin::Native => by_sha1(password, &self.nonce),
@@ -164,7 +164,7 @@ fn by_sha256(password: &[u8], nonce: &[u8]) -> Vec<u8> {
     proof
 }
 
-/// A signature as RFC 8032 has it, with the password for the private key, whatever its length.
+/// A signature by RFC 8032, with the password of any length as the private key.
 fn signature(password: &[u8], nonce: &[u8]) -> [u8; 64] {
     let scalar_of = |hash: Sha512| Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
     let mut digest = Sha512::digest(password);
@@ -193,7 +193,7 @@ mod tests {
     const NONCE: &[u8] = b"NR3HP:qIYa_9=db?Sd{`";
 
     #[test]
-    fn proofs_are_those_of_other_clients() {
+    fn proofs_equal_those_of_other_clients() {
         assert_eq!(
             by_sha1(b"G!ider27", NONCE),
             [
@@ -212,7 +212,7 @@ mod tests {
 
     /// By the public key that MariaDB keeps: `SELECT ed25519_password('secret')`.
     #[test]
-    fn a_signature_holds_by_what_mariadb_keeps() {
+    fn a_signature_matches_the_public_key_that_mariadb_keeps() {
         let kept = STANDARD_NO_PAD.decode("ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY").unwrap();
         let point = |bytes: &[u8]| CompressedEdwardsY::from_slice(bytes).unwrap().decompress().unwrap();
         let nonce = [7; LONG_NONCE];
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_sent_as_it_is_on_a_socket_only() {
+    fn a_password_in_clear_text_is_sent_on_a_socket_only() {
         for (plugin, want_key) in [("caching_sha2_password", WANT_KEY_CACHING), ("sha256_password", WANT_KEY)] {
             let request = [plugin.as_bytes(), b"\0", NONCE, b"\0"].concat();
             let ask = |is_private| {

@@ -1,5 +1,5 @@
-//! A password for the server alone: encrypted with its RSA key, as `caching_sha2_password` and `sha256_password` take it
-//! on a connection without TLS. The key is the server's word, and anything may be in it.
+//! Encrypts a password with the server's RSA key, for `caching_sha2_password` and `sha256_password` on a connection
+//! that lacks TLS. The server sends the key, so its content is untrusted.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,7 +29,7 @@ const SEQUENCE: u8 = 0x30;
 
 /// Encrypts with RSA and OAEP padding by SHA-1 (RFC 8017, 7.1.1).
 pub fn encrypt(pem: &[u8], text: &[u8]) -> Result<Vec<u8>> {
-    let (modulus, exponent) = parse(pem).ok_or(Error::Protocol("a public key that is none"))?;
+    let (modulus, exponent) = parse(pem).ok_or(Error::Protocol("an invalid public key"))?;
     let length = modulus.len();
     let seed: [u8; HASH] = random::bytes().map_err(|error| std::io::Error::other(error.to_string()))?;
     let padded = pad(text, length, &seed).ok_or(Error::Protocol("a public key that is too short for the password"))?;
@@ -40,7 +40,7 @@ pub fn encrypt(pem: &[u8], text: &[u8]) -> Result<Vec<u8>> {
     Ok(encrypted)
 }
 
-/// Modulus and exponent, without leading zeros.
+/// Modulus and exponent, with leading zeros removed.
 fn parse(pem: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let text = std::str::from_utf8(pem).ok()?;
     let (_, rest) = text.split_once(BEGIN)?;
@@ -48,9 +48,9 @@ fn parse(pem: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let body: String = body.chars().filter(|character| !character.is_ascii_whitespace()).collect();
     let der = STANDARD.decode(body).ok()?;
     let mut outer = Fields(element(&mut Fields(&der), SEQUENCE)?);
-    // The algorithm: whatever else it were, the server could not decrypt what it gets.
+    // The algorithm is skipped: for any other than RSA, the server itself fails to decrypt.
     element(&mut outer, SEQUENCE)?;
-    // The number of bits that the last byte has too many, then the key itself.
+    // The number of unused bits in the last byte, then the key itself.
     let bits = element(&mut outer, BIT_STRING)?.strip_prefix(&[0])?;
     let mut key = Fields(element(&mut Fields(bits), SEQUENCE)?);
     let mut number = || Some(without_zeros(element(&mut key, INTEGER)?).to_vec());
@@ -79,7 +79,7 @@ fn without_zeros(number: &[u8]) -> &[u8] {
     &number[begin..]
 }
 
-/// OAEP with SHA-1 and no label; `None` where the text is too long.
+/// OAEP with SHA-1 and an empty label; `None` where the text is too long.
 fn pad(text: &[u8], length: usize, seed: &[u8; HASH]) -> Option<Zeroizing<Vec<u8>>> {
     let zeros = length.checked_sub(text.len() + 2 * HASH + 2)?;
     let mut data = Zeroizing::new([&Sha1::digest([])[..], &vec![0; zeros], &[1], text].concat());
@@ -89,7 +89,7 @@ fn pad(text: &[u8], length: usize, seed: &[u8; HASH]) -> Option<Zeroizing<Vec<u8
     Some([&[0], &seed[..], &data].concat().into())
 }
 
-/// Covers bytes with those that MGF1 makes of a seed.
+/// Masks bytes with the output of MGF1 for a seed.
 fn mask(bytes: &mut [u8], seed: &[u8]) {
     for (number, piece) in (0_u32..).zip(bytes.chunks_mut(HASH)) {
         let hash = Sha1::new().chain_update(seed).chain_update(number.to_be_bytes()).finalize();
@@ -114,7 +114,7 @@ pub mod tests {
     const PRIVATE: &str = "71b1e3acdf7376078b52c9eaadeff028c8a01b278a4e49fcb11f8b7b5a9f16c3a78eb5db5e7efaea5208e9c47043293a49abdec3465de2d9269b1b30daa07bbf766638b00ee526cc523b2eb4b0e6bf3fabd6a8d0ca3840da75430d909291078103821ba58cee99d9e9094c2e346375e6429401dfad3f9a066ab2d5dd553b6c01";
 
     #[test]
-    fn who_has_the_key_can_read_it() {
+    fn the_private_key_decrypts_it() {
         let private = BigUint::parse_bytes(PRIVATE.as_bytes(), 16).unwrap();
         let (modulus, exponent) = parse(KEY.as_bytes()).unwrap();
         assert_eq!((modulus.len(), &exponent[..]), (128, &[1, 0, 1][..]));
@@ -132,14 +132,14 @@ pub mod tests {
     }
 
     #[test]
-    fn a_key_that_is_none_is_refused() {
+    fn an_invalid_key_is_refused() {
         let long = "x".repeat(128 - 2 * HASH - 1);
         assert!(encrypt(KEY.as_bytes(), long.as_bytes()).is_err());
         assert!(encrypt(KEY.as_bytes(), &long.as_bytes()[1..]).is_ok());
         for cut in 0..KEY.trim_end().len() {
             assert!(parse(&KEY.as_bytes()[..cut]).is_none(), "{cut}");
         }
-        // Each byte changed in turn: whatever comes of it, it is no panic.
+        // Each byte is changed in turn, and none of the changes may panic.
         for at in 0..KEY.len() {
             for byte in [0, b'A', b'/', 0xff] {
                 let mut key = KEY.as_bytes().to_vec();

@@ -1,8 +1,8 @@
-//! What the server's configuration files say, where a clone depends on it.
+//! Reads the server's option files, for settings that a clone depends on.
 //!
-//! The files are those that the server reads: `/etc/my.cnf` and `/etc/mysql/my.cnf` with what they include, and the directory
-//! of `--server-config`, in which the pod's own settings lie. What stands only in the arguments of the server's container
-//! is not seen.
+//! These are the files that the server reads: `/etc/my.cnf` and `/etc/mysql/my.cnf` with their includes, and the
+//! directory of `--server-config`, which holds the pod's own settings. Settings that only the server container's
+//! arguments hold stay unknown.
 
 mod option_file;
 mod places;
@@ -16,7 +16,7 @@ use crate::model::exit::Reason;
 pub use option_file::{Setting, lines, setting};
 pub use places::{Elsewhere, Named, Place};
 
-/// Where both families' servers look first.
+/// The first files of both families' servers.
 const MAIN_FILES: [&str; 2] = ["/etc/my.cnf", "/etc/mysql/my.cnf"];
 
 /// Groups that servers read.
@@ -28,7 +28,7 @@ const GROUPS_OF_SERIES: [&str; 3] = ["mysqld-", "mariadb-", "mariadbd-"];
 /// The data directory of the packages and images.
 const DEFAULT_DATA_DIR: &str = "/var/lib/mysql";
 
-/// Where InnoDB's system tablespace lies, where nothing else is said.
+/// The default file of InnoDB's system tablespace.
 const DEFAULT_DATA_FILE: &str = "ibdata1";
 
 /// The settings of the server's groups.
@@ -38,10 +38,10 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// Reads the configuration of a server of this series (`10.11`); where none is known, of any.
+    /// Reads the configuration of a server of this series (`10.11`); for an unknown series, of any.
     pub fn read(directory: &Path, series: Option<&str>) -> Result<ServerConfig> {
         ServerConfig::of_files(&MAIN_FILES.map(Path::new), directory, series).map_err(|error| {
-            Reason::Refused.because(error.context("the server's configuration can't be read (--server-config)"))
+            Reason::Refused.because(error.context("cannot read the server's configuration (--server-config)"))
         })
     }
 
@@ -55,19 +55,19 @@ impl ServerConfig {
         Ok(ServerConfig { settings: reader.settings() })
     }
 
-    /// What a text in the form of an option file says.
+    /// The settings in a text with an option file's format.
     #[cfg(test)]
     pub fn of_text(text: &str) -> ServerConfig {
         ServerConfig { settings: text.lines().filter_map(setting).collect() }
     }
 
-    /// All settings, the last of one name counts.
+    /// All settings. Of several with one name, the last counts.
     pub fn settings(&self) -> &[Setting] {
         &self.settings
     }
 
-    /// The value that counts: `None` where nothing is said or it is taken back (`skip-log-bin`), empty where none is
-    /// given.
+    /// The effective value: `None` for a missing or disabled setting (`skip-log-bin`), empty for one that lacks a
+    /// value.
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut found = None;
         for setting in &self.settings {
@@ -86,16 +86,16 @@ impl ServerConfig {
         bytes(self.get("innodb_page_size")?)
     }
 
-    /// How the server writes and compares the names of tables: 0 as they are said, 1 and 2 without regard to case.
+    /// How the server writes and compares the names of tables: 0 exactly as written, 1 and 2 case-insensitively.
     pub fn lower_case_table_names(&self) -> Option<u8> {
         match self.get("lower_case_table_names")? {
-            // Named without a value. Servers take it for 1.
+            // Servers take a bare name for 1.
             "" => Some(1),
             value => value.parse().ok(),
         }
     }
 
-    /// The names of the files of InnoDB's system tablespace, as they are said.
+    /// The file names of InnoDB's system tablespace, as configured.
     pub fn data_files(&self) -> Vec<String> {
         match self.get("innodb_data_file_path").filter(|path| !path.is_empty()) {
             Some(path) => data_files(path),
@@ -103,7 +103,7 @@ impl ServerConfig {
         }
     }
 
-    /// The data directory, as the server calls it.
+    /// The data directory, by the server's name for it.
     pub fn data_dir(&self) -> &str {
         self.get("datadir").filter(|path| !path.is_empty()).unwrap_or(DEFAULT_DATA_DIR)
     }
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_word_for_the_server_counts() {
+    fn the_last_setting_for_the_server_counts() {
         let directory = tempfile::tempdir().unwrap();
         let read = || ServerConfig::of_files(&[], directory.path(), None).unwrap();
         assert_eq!(read().page_size(), None);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_another_series_do_not_count() {
+    fn groups_of_another_series_are_ignored() {
         for (group, series, counts) in [
             ("mysqld", Some("8.0"), true),
             ("server", None, true),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_may_be_taken_back_and_given_in_many_words() {
+    fn a_setting_may_be_disabled_and_has_many_forms() {
         let get = |text: &str| ServerConfig::of_text(text).get("log_bin").map(str::to_owned);
         assert_eq!(get("log-bin = binlogs/b"), Some("binlogs/b".into()));
         assert_eq!(get("log_bin=a\nloose-log-bin=b"), Some("b".into()));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn system_tablespaces_are_what_the_server_is_told() {
+    fn system_tablespaces_follow_the_configuration() {
         let files = |text: &str| ServerConfig::of_text(text).data_files();
         assert_eq!(files(""), ["ibdata1"]);
         assert_eq!(files("innodb_data_file_path = sys1:12M;sys2:12M:autoextend"), ["sys1", "sys2"]);

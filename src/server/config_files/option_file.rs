@@ -1,7 +1,7 @@
-//! Option files, read as the servers read them (mysys/my_default.c of both families; `handle_options` in my_getopt).
+//! Reads option files as the servers read them (mysys/my_default.c of both families; `handle_options` in my_getopt).
 //!
-//! A file that everybody may write is ignored, as the servers do. A group or a line that a server would refuse is none here:
-//! the server says it better.
+//! World-writable files are ignored, as servers do. Groups and lines that a server would refuse are skipped here, since
+//! the server's own error is clearer.
 
 use std::fs::File;
 use std::io::Read;
@@ -22,18 +22,18 @@ const FILES: usize = 1000;
 /// A line of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// With `_` for `-`, and without `loose-`.
+    /// With `_` for `-`, and with `loose-` removed.
     pub name: String,
-    /// `None` where there is no `=`.
+    /// `None` for a line that lacks `=`.
     pub value: Option<String>,
 }
 
-/// Reads files one after the other; what comes later counts.
+/// Reads files one after the other; later settings count.
 pub struct Reader<'a> {
     /// Whether the settings of a group count.
     is_wanted: &'a dyn Fn(&str) -> bool,
     settings: Vec<Setting>,
-    /// What was read, by real names.
+    /// Files already read, by real names.
     seen: Vec<PathBuf>,
 }
 
@@ -42,17 +42,17 @@ impl<'a> Reader<'a> {
         Reader { is_wanted, settings: Vec::new(), seen: Vec::new() }
     }
 
-    /// What was found, in order.
+    /// The settings found, in order.
     pub fn settings(self) -> Vec<Setting> {
         self.settings
     }
 
-    /// Reads a file, and what it includes; nothing where there is none.
+    /// Reads a file, and its includes. A missing file is skipped.
     pub fn file(&mut self, path: &Path) -> Result<()> {
         self.file_below(path, 0)
     }
 
-    /// Reads all `.cnf` files of a directory, by the order of their names, but for what was read already: servers come to a
+    /// Reads all `.cnf` files of a directory, in the order of their names, except files already read: servers read a
     /// directory once.
     pub fn directory(&mut self, path: &Path) -> Result<()> {
         self.directory_below(path, 0, true)
@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// One line of a group; `None` where it says nothing.
+/// One line of a group; `None` for a comment or an empty line.
 pub fn setting(line: &str) -> Option<Setting> {
     let line = without_comment(line).trim();
     if line.is_empty() || line.starts_with([';', '#']) {
@@ -128,7 +128,7 @@ pub fn setting(line: &str) -> Option<Setting> {
     (!name.is_empty()).then_some(Setting { name, value })
 }
 
-/// The groups that a text has, and the lines of each that say something; `!` lines are under the name `!`.
+/// The groups of a text, and their effective lines; `!` lines are under the name `!`.
 pub fn lines(text: &str) -> Vec<(String, String)> {
     let mut group = String::new();
     let mut found = Vec::new();
@@ -145,7 +145,7 @@ pub fn lines(text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// A `#` begins a comment where it is in no quotes.
+/// A `#` outside quotes begins a comment.
 fn without_comment(line: &str) -> &str {
     let (mut quote, mut is_escaped) = (None, false);
     for (at, character) in line.char_indices() {
@@ -160,7 +160,7 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// Without the quotes around it, and with what backslashes stand for.
+/// Removes the quotes around a value, and resolves its backslashes.
 fn unquoted(value: &str) -> String {
     let inner = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
     let mut plain = String::new();
@@ -183,7 +183,7 @@ fn unquoted(value: &str) -> String {
     plain
 }
 
-/// A file's text; `None` where there is none, or one that servers ignore.
+/// A file's text; `None` for a missing file, and for one that servers ignore.
 fn read(path: &Path) -> Result<Option<String>> {
     let reading = || format!("reading {}", path.display());
     let metadata = match std::fs::metadata(path) {
@@ -193,7 +193,7 @@ fn read(path: &Path) -> Result<Option<String>> {
     };
     let kind = metadata.file_type();
     if kind.is_fifo() || kind.is_socket() || kind.is_block_device() {
-        bail!("{} is no file: a server that reads it may wait for ever; remove it", path.display());
+        bail!("{} is not a regular file: a server that reads it may wait for ever; remove it", path.display());
     }
     if !metadata.is_file() || metadata.permissions().mode() & 0o002 != 0 {
         return Ok(None);
@@ -201,10 +201,7 @@ fn read(path: &Path) -> Result<Option<String>> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)).with_context(reading)?;
     if bytes.len() as u64 > LARGEST {
-        bail!(
-            "{} has more than {LARGEST} bytes: make it shorter, or move parts of it to a file beside it",
-            path.display()
-        );
+        bail!("{} has more than {LARGEST} bytes: shorten it, or move parts of it to a file beside it", path.display());
     }
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
@@ -226,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_as_servers_take_them() {
+    fn reads_lines_as_servers_do() {
         let value = |line: &str| setting(line).map(|setting| (setting.name, setting.value));
         assert_eq!(value("innodb-page-size = 8k # small"), Some(pair("innodb_page_size", "8k")));
         assert_eq!(value("loose-log_bin=\"binlogs/a b#c\" # not yet"), Some(pair("log_bin", "binlogs/a b#c")));
@@ -240,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn includes_are_followed_by_the_order_of_names_and_once() {
+    fn includes_are_read_in_the_order_of_names_and_once() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = directory.path().join(name);
@@ -263,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_may_write_is_ignored_and_what_is_far_too_long_refused() {
+    fn world_writable_files_are_ignored_and_long_ones_refused() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("my.cnf");
         std::fs::write(&file, "[mysqld]\nx=1\n").unwrap();
@@ -277,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_of_options_ends_no_start_without_a_word() {
+    fn special_files_and_endless_includes_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let conf_d = directory.path().join("conf.d");
         std::fs::create_dir_all(conf_d.join("directory.cnf")).unwrap();
@@ -286,7 +283,7 @@ mod tests {
         std::fs::write(conf_d.join("garbage.cnf"), [0, 255, 91, 10, 128]).unwrap();
         std::fs::write(conf_d.join("loop.cnf"), "!include loop.cnf\n!includedir ../conf.d\n[mysqld]\nx=1\n").unwrap();
         let is_wanted = |_: &str| true;
-        // Each file of the directory reads the whole of it again, ten deep.
+        // Each file of the directory reads the whole directory again, ten deep.
         let read = || Reader::of(&is_wanted).directory(&conf_d);
         let error = read().unwrap_err().to_string();
         assert!(error.contains("more than 1000 files"), "{error}");
@@ -295,6 +292,6 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(conf_d.join("pipe.cnf")).status().unwrap();
         assert!(made.success());
         let error = read().unwrap_err().to_string();
-        assert!(error.contains("pipe.cnf is no file"), "{error}");
+        assert!(error.contains("pipe.cnf is not a regular file"), "{error}");
     }
 }

@@ -1,15 +1,15 @@
-//! The places that a server's settings name, and where they lie: below its data directory or elsewhere.
+//! Lists the places that a server's settings name, and whether they lie below its data directory or outside.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::ServerConfig;
 
-/// What a setting names.
+/// The kind of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     /// A directory.
     Directory,
-    /// A file, or the beginning of files' names, whose directory must be there.
+    /// A file, or a prefix of file names, whose directory must exist.
     File,
     /// Several directories, with colons between them.
     Directories,
@@ -18,11 +18,11 @@ enum What {
 /// What a place outside the data directory means for a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Elsewhere {
-    /// Data of the copy would have to lie there, and no copy brings them there.
+    /// Refused: the copy's data would have to lie there, but copies bring data to the data directory only.
     Refused,
-    /// A server does not start without it: another volume, which the copy needs nothing of.
+    /// The server needs it to start. It lies on another volume, and the copy puts nothing there.
     MustBeThere,
-    /// A server starts without it, or its image has it.
+    /// The server starts even if it is missing, or the image has it.
     Fine,
 }
 
@@ -63,23 +63,23 @@ const SETTINGS: [(&str, What, Elsewhere); 30] = [
 /// A directory that a setting names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Below the data directory, by its name in it; empty where it is that itself.
+    /// Below the data directory, by its relative path; empty for the data directory itself.
     Below(PathBuf),
     Outside(PathBuf),
 }
 
-/// A place, and who names it.
+/// A place, and the setting that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// The setting, as `name = value`.
     pub setting: String,
     pub place: Place,
-    /// What it means where the place is outside.
+    /// The meaning where the place is outside.
     pub elsewhere: Elsewhere,
 }
 
 impl ServerConfig {
-    /// All places that the configuration names; `data_dir` is how the data directory is called here.
+    /// All places that the configuration names; `data_dir` is the data directory's name here.
     pub fn places(&self, data_dir: &Path) -> Vec<Named> {
         let mut found = Vec::new();
         for (name, what, elsewhere) in SETTINGS {
@@ -100,12 +100,12 @@ impl ServerConfig {
     /// The files of InnoDB's system tablespace, and the directory of each.
     pub fn data_file_places(&self, data_dir: &Path) -> Vec<(String, Place)> {
         let home = Path::new(self.get("innodb_data_home_dir").unwrap_or_default());
-        // Absolute names take the home's place.
+        // Absolute names override the home.
         let place = |file: &String| self.place_of(&home.join(file), What::File, data_dir);
         self.data_files().into_iter().map(|file| (file.clone(), place(&file))).collect()
     }
 
-    /// The directory of a setting, which is the data directory where nothing is said.
+    /// The directory of a setting; by default the data directory.
     pub fn place(&self, setting: &str, data_dir: &Path) -> Place {
         self.place_of(Path::new(self.get(setting).unwrap_or_default()), What::Directory, data_dir)
     }
@@ -127,7 +127,7 @@ impl ServerConfig {
     }
 }
 
-/// Without `.`; `None` where it goes up.
+/// Removes `.`; `None` for a path with `..`.
 fn plain(path: &Path) -> Option<PathBuf> {
     let mut plain = PathBuf::new();
     for component in path.components() {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn below_the_data_directory_by_whatever_name() {
+    fn below_the_data_directory_by_any_name() {
         for (text, below) in [
             ("log_bin = binlogs/mysql-bin", "binlogs"),
             ("log-bin = ./binlogs/deep/mysql-bin", "binlogs/deep"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_is_told_by_what_it_means() {
+    fn outside_places_have_a_meaning() {
         for (text, outside, elsewhere) in [
             ("innodb_undo_directory = /undo", "/undo", Elsewhere::Refused),
             ("innodb_log_group_home_dir = ../redo", "../redo", Elsewhere::Refused),

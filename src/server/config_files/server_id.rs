@@ -1,4 +1,4 @@
-//! The server id that `init-config` writes, and the files by which the server would have another.
+//! The server id that `init-config` writes, and option files that override it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::option_file::{Reader, Setting};
 use super::{bytes, is_servers};
 
-/// What `init-config` writes it to.
+/// The file that `init-config` writes.
 pub const FILE: &str = "server-id.cnf";
 
 const NAME: &str = "server_id";
@@ -16,19 +16,19 @@ const NAME: &str = "server_id";
 #[derive(Debug, PartialEq, Eq)]
 pub struct Other {
     pub file: String,
-    /// As it is written there; empty where there is no value.
+    /// The value as written there; empty for a bare name.
     pub value: String,
 }
 
-/// The id that `init-config` wrote to a directory; `None` where it did not.
+/// The id that `init-config` wrote to a directory, where it did.
 pub fn written(directory: &Path) -> Result<Option<u64>> {
     let mut reader = Reader::of(&is_any_servers);
     reader.file(&directory.join(FILE))?;
     Ok(value(&reader.settings()).and_then(|value| bytes(&value)))
 }
 
-/// Of files in the order in which the server reads them, the last that counts against `server_id`. Those that are read before
-/// `server-id.cnf` are overruled by it.
+/// The last file that overrides `server_id`, of files in the server's order. `server-id.cnf` itself overrides those
+/// that are read before it.
 pub fn overruled_by(files: &[PathBuf], server_id: u64) -> Result<Option<Other>> {
     let mut last = None;
     let later = files.iter().filter(|file| file.file_name().is_some_and(|name| name > FILE));
@@ -43,13 +43,13 @@ pub fn overruled_by(files: &[PathBuf], server_id: u64) -> Result<Option<Other>> 
     Ok(last.filter(|other| bytes(&other.value) != Some(server_id)))
 }
 
-/// Which series the server will be is not known yet.
+/// Accepts the groups of every series, since the server's is still unknown.
 fn is_any_servers(group: &str) -> bool {
     is_servers(group, None)
 }
 
 fn value(settings: &[Setting]) -> Option<String> {
-    // Servers take an unambiguous beginning of a name too (`findopt` in mysys/my_getopt of both families).
+    // Servers also accept an unambiguous prefix of a name (`findopt` in mysys/my_getopt of both families).
     let is_it = |setting: &&Setting| setting.name == NAME || setting.name == "server_i";
     settings.iter().rfind(is_it).map(|setting| setting.value.clone().unwrap_or_default())
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read() {
+    fn reads_the_id_that_was_written() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(written(directory.path()).unwrap(), None);
         std::fs::write(directory.path().join(FILE), "# ours\n[mysqld]\nserver-id=102\nevent_scheduler=OFF\n").unwrap();
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_counts() {
+    fn the_last_value_counts() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = directory.path().join(name);

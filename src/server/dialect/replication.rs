@@ -14,7 +14,7 @@ impl Dialect {
         if self.says_replica() { "SHOW REPLICA STATUS" } else { "SHOW SLAVE STATUS" }
     }
 
-    /// Asks for the end of the binary log, and what it leaves out.
+    /// Asks for the end of the binary log, and for its filters.
     pub fn show_log_state(self) -> &'static str {
         match self {
             Dialect::Mysql { version } if version >= (8, 2, 0) => "SHOW BINARY LOG STATUS",
@@ -27,24 +27,23 @@ impl Dialect {
         self.of_thread("START", "IO_THREAD")
     }
 
-    /// Stops it; no error where it doesn't run.
+    /// Stops it; harmless where it is stopped already.
     pub fn stop_receiver(self) -> Statement {
         self.of_thread("STOP", "IO_THREAD")
     }
 
-    /// Starts the thread that applies what was fetched.
+    /// Starts the thread that applies the fetched events.
     pub fn start_applier(self) -> Statement {
         self.of_thread("START", "SQL_THREAD")
     }
 
     fn of_thread(self, verb: &'static str, thread: &'static str) -> Statement {
-        let what =
-            if verb == "START" { "starting a thread of replication" } else { "stopping a thread of replication" };
+        let what = if verb == "START" { "starting a replication thread" } else { "stopping a replication thread" };
         let noun = if self.says_replica() { "REPLICA" } else { "SLAVE" };
         Statement::new(format!("{verb} {noun} {thread}"), what)
     }
 
-    /// Stops both threads; no error where none runs.
+    /// Stops both threads; harmless where they are stopped already.
     pub fn stop(self) -> Statement {
         if self.says_replica() {
             Statement::new("STOP REPLICA", "STOP REPLICA")
@@ -62,7 +61,7 @@ impl Dialect {
         }
     }
 
-    /// The query for the GTID position that the server has reached, in the form that [`Position`] carries.
+    /// The query for the GTID position that the server has reached, in the form of [`Position`].
     pub fn reached_gtid(self) -> &'static str {
         match self {
             Dialect::Mariadb => "SELECT @@GLOBAL.gtid_slave_pos",
@@ -78,12 +77,12 @@ impl Dialect {
         }
     }
 
-    /// Whether its replicas can always go by GTID, whatever a backup of it says. MySQL's can where it is turned on.
+    /// Whether its replicas can always use GTID, even where a backup lacks one. MySQL's can where it is turned on.
     pub fn is_always_by_gtid(self) -> bool {
         self == Dialect::Mariadb
     }
 
-    /// The query by which a source tells the GTID position of a place in its log; `None` where none does.
+    /// The query with which a source looks up the GTID position of a place in its log, for servers that have one.
     pub fn gtid_at(self, file: &str, offset: u64) -> Option<String> {
         (self == Dialect::Mariadb).then(|| format!("SELECT BINLOG_GTID_POS({}, {offset})", literal(file)))
     }
@@ -103,7 +102,7 @@ impl Dialect {
         }
     }
 
-    /// Makes a position the beginning of an empty binary log, as if what lies before it had been purged.
+    /// Makes a position the beginning of an empty binary log, as if everything before it had been purged.
     pub fn begin_log_at(self, position: &Position) -> Vec<Statement> {
         match position {
             Position::MariadbGtid { slave_pos } => {
@@ -116,7 +115,7 @@ impl Dialect {
         }
     }
 
-    /// `gtid_purged` can only be set while nothing was executed.
+    /// Clears the executed set, since `gtid_purged` can be set only then.
     fn forget_own_history(self) -> Statement {
         match self {
             Dialect::Mysql { version } if version >= (8, 4, 0) => {
@@ -136,7 +135,7 @@ impl Dialect {
             source.port,
             literal(&account.user)
         );
-        // The servers' default is a minute, in which a restarted primary's replicas would stand still.
+        // The servers' default is a minute, during which a restarted primary's replicas would wait.
         let mut settings = vec![format!("{word}_CONNECT_RETRY = 5")];
         settings.extend(self.retries(word));
         settings.extend(self.public_key(word));
@@ -158,8 +157,8 @@ impl Dialect {
         }
     }
 
-    /// The longest password that the server takes for its source, in characters. (MariaDB, "MASTER_PASSWORD"; MySQL reference
-    /// manual, "CHANGE REPLICATION SOURCE TO Statement")
+    /// The longest password that the server accepts for its source, in characters. (MariaDB, "MASTER_PASSWORD"; MySQL
+    /// reference manual, "CHANGE REPLICATION SOURCE TO Statement")
     pub fn longest_source_password(self) -> usize {
         match self {
             Dialect::Mariadb => 96,
@@ -167,7 +166,7 @@ impl Dialect {
         }
     }
 
-    /// Sets the password for the source and what hangs on it, and nothing else: the position stays.
+    /// Sets only the password for the source and the settings that depend on it. The position stays.
     pub fn change_password(self, account: &Account) -> Statement {
         let password = secret_literal(&account.password.current());
         if self.says_replica() {
@@ -188,18 +187,19 @@ impl Dialect {
         }
     }
 
-    /// MySQL gives up after so many tries (10 since 8.4); 0 is never. MariaDB has it as a server setting only.
+    /// MySQL gives up after this many attempts (10 since 8.4); 0 is unlimited. MariaDB has it as a server setting only.
     fn retries(self, word: &str) -> Option<String> {
         matches!(self, Dialect::Mysql { .. }).then(|| format!("{word}_RETRY_COUNT = 0"))
     }
 
-    /// Accounts by caching_sha2_password, MySQL's default since 8.0, need it on a connection without TLS.
+    /// Accounts with caching_sha2_password, MySQL's default since 8.0, need it on a connection without TLS.
     fn public_key(self, word: &str) -> Option<String> {
         matches!(self, Dialect::Mysql { version } if version >= (8, 0, 4)).then(|| format!("GET_{word}_PUBLIC_KEY = 1"))
     }
 
-    /// MariaDB's replicas ask for TLS from 11.4 on, and know their source's own certificate by the password that both have;
-    /// without one they would never connect. Older ones ask for none. (MariaDB knowledge base, "Zero-configuration TLS")
+    /// MariaDB's replicas require TLS from 11.4 on, and verify their source's own certificate by the shared password.
+    /// So with an empty password they could never connect. Older replicas connect in clear text. (MariaDB knowledge
+    /// base, "Zero-configuration TLS")
     fn certificate(self, account: &Account) -> Option<String> {
         let is_unknown = self == Dialect::Mariadb && account.password.current().is_empty();
         is_unknown.then(|| "MASTER_SSL_VERIFY_SERVER_CERT = 0".to_owned())
@@ -232,7 +232,7 @@ mod tests {
         );
     }
 
-    /// A replica of MariaDB 11.4 or later would turn away from it ("SSL certificate is self-signed").
+    /// A replica of MariaDB 11.4 or later would otherwise fail with "SSL certificate is self-signed".
     #[test]
     fn mariadbs_source_without_a_password_needs_no_certificate() {
         let nobody = Account { user: "root".into(), password: Password::fixed(""), socket: None };
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_never_stands_in_what_is_logged() {
+    fn a_password_never_appears_in_the_log() {
         let (host, account) = source();
         let statement =
             Dialect::Mariadb.change_source(&host, &account, &Position::MariadbGtid { slave_pos: String::new() });

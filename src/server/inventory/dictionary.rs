@@ -1,21 +1,21 @@
-//! The tablespaces that a server's own dictionary has.
+//! Lists the tablespaces in a server's own dictionary.
 //!
 //! | server | asked | |
 //! |---|---|---|
-//! | MariaDB | `INNODB_SYS_TABLES`, which is read from the dictionary | never `INNODB_SYS_TABLESPACES`: it has only what was opened since the start, and crashes 11.8 where that is read-only |
-//! | MySQL from 8.0 on | `INNODB_DATAFILES` and `INNODB_TABLESPACES` | `mysql.ibd` is not among the former |
+//! | MariaDB | `INNODB_SYS_TABLES`, which is read from the dictionary | never `INNODB_SYS_TABLESPACES`: it lists only what was opened since the start, and crashes 11.8 where that is read-only |
+//! | MySQL from 8.0 on | `INNODB_DATAFILES` and `INNODB_TABLESPACES` | `mysql.ibd` is missing from the former |
 //! | MySQL 5.6, 5.7 | `INNODB_SYS_DATAFILES` and `INNODB_SYS_TABLES` | |
 //!
-//! A table whose tablespace was discarded has no file. The state of a tablespace tells that since MySQL 8.0.14. MariaDB and
-//! MySQL before 8.0 tell it by the root page of the table's clustered index, of which there is none then.
+//! A table with a discarded tablespace lacks a file. Since MySQL 8.0.14 the tablespace's state shows that. In MariaDB,
+//! and in MySQL before 8.0, the root page of the table's clustered index is missing then.
 //!
-//! Each view is read by itself, and what belongs together is found here. A server fills a view for each statement and has no
-//! index of it. Some compare each row of one with each of another. A discard between two statements does no harm: a
+//! Each view is read by itself, and joined here. A server fills a view for each statement and lacks an index on it, so
+//! some servers compare each row of one with each of another. A discard between two statements is harmless: a
 //! tablespace counts where both looks have it, and the second look begins after the copy has ended.
 //!
-//! From MySQL 8.0.0 to 8.0.13 discarded tablespaces are listed. The `FILE_SIZE` of a discarded one is 0, and so is that of one
-//! whose file was lost. `INNODB_INDEXES` lacks the former, fails as a whole for the latter, and opens each table. (Seen with
-//! 9.7; none of these old servers was there to be tried.)
+//! MySQL 8.0.0 to 8.0.13 list discarded tablespaces. The `FILE_SIZE` of a discarded one is 0, and so is that of one
+//! whose file was lost. `INNODB_INDEXES` lacks the former, fails as a whole for the latter, and opens each table. (Seen
+//! with 9.7; those old servers are untested.)
 
 use std::collections::HashSet;
 
@@ -25,13 +25,13 @@ use crate::server::client::Error;
 use crate::server::dialect::Dialect;
 use crate::server::rows::text;
 
-/// From here on tablespaces are known by the new dictionary.
+/// From here on the new dictionary lists tablespaces.
 pub(super) const NEW: (u16, u16, u16) = (8, 0, 0);
 
 /// The first version whose INNODB_TABLESPACES has a column STATE.
 const WITH_STATE: (u16, u16, u16) = (8, 0, 14);
 
-/// Clustered indexes without a root page. MySQL's column is signed, and shows such a root as -1.
+/// Clustered indexes that lack a root page. MySQL's column is signed, and shows such a root as -1.
 const ROOTLESS: &str = "SELECT TABLE_ID FROM information_schema.INNODB_SYS_INDEXES \
                         WHERE TYPE & 1 AND (PAGE_NO IS NULL OR PAGE_NO < 0 OR PAGE_NO = 4294967295)";
 
@@ -46,7 +46,7 @@ const UNDO: &str = "SELECT SPACE FROM information_schema.INNODB_TABLESPACES WHER
 
 const DISCARDED: &str = "SELECT SPACE FROM information_schema.INNODB_TABLESPACES WHERE STATE = 'discarded'";
 
-/// One with a file, as the server says it.
+/// A tablespace with a file, as the server names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tablespace {
     pub id: String,
@@ -54,8 +54,8 @@ pub(super) struct Tablespace {
     pub is_undo: bool,
 }
 
-/// All that a dictionary has, but for the system tablespace and what was discarded. Of more than an inventory has room for,
-/// no more is kept than tells that.
+/// All tablespaces of a dictionary, except the system tablespace and discarded ones. Keeps at most one more than an
+/// inventory may hold, to show that there are too many.
 pub(super) async fn tablespaces(server: &mut Server) -> Result<Vec<Tablespace>, Error> {
     let mut found = Vec::new();
     let mut keep = |tablespace: Option<Tablespace>| {
@@ -71,7 +71,7 @@ pub(super) async fn tablespaces(server: &mut Server) -> Result<Vec<Tablespace>, 
         Dialect::Mysql { version } if version < NEW => {
             let rootless = ids(server, ROOTLESS).await?;
             let mut discarded = HashSet::new();
-            // A tablespace of several tables has no root of its own that could be gone.
+            // A tablespace of several tables has no root of its own to lose.
             each(server, TABLES, |[table, id, _]| discarded.extend(rootless.contains(&table).then_some(id))).await?;
             each(server, OLD_FILES, |[id, path]| keep(of_file(&discarded, &HashSet::new(), id, path))).await?;
         }
@@ -100,7 +100,7 @@ async fn ids(server: &mut Server, statement: &str) -> Result<HashSet<String>, Er
     Ok(ids)
 }
 
-/// Row by row: there may be very many.
+/// Reads row by row, since there may be very many.
 async fn each<const COLUMNS: usize>(
     server: &mut Server,
     statement: &str,
@@ -122,7 +122,7 @@ mod tests {
         ids.iter().map(|id| (*id).to_owned()).collect()
     }
 
-    /// The views of MySQL 5.6 and 5.7 are as long as there are tables, and so is each look into one of them.
+    /// In MySQL 5.6 and 5.7 the views grow with the tables, and each look at one reads all of it.
     #[test]
     fn each_statement_reads_one_view() {
         for statement in [ROOTLESS, TABLES, OLD_FILES, FILES, UNDO, DISCARDED] {
@@ -131,21 +131,21 @@ mod tests {
     }
 
     #[test]
-    fn what_only_lists_opened_tablespaces_is_never_asked() {
+    fn the_view_of_opened_tablespaces_is_never_read() {
         for statement in [ROOTLESS, TABLES] {
             assert!(!statement.contains("SYS_TABLESPACES"), "{statement}");
         }
     }
 
     #[test]
-    fn mariadbs_tables_are_their_files_unless_they_have_no_root() {
+    fn mariadbs_tables_are_their_files_if_they_have_a_root() {
         let table = |number: &str| of_table(&set(&["21"]), number, "7".to_owned(), "app/t#P#p0");
         let whole = Tablespace { id: "7".to_owned(), path: "app/t#P#p0.ibd".to_owned(), is_undo: false };
         assert_eq!([table("20"), table("21")], [Some(whole), None]);
     }
 
     #[test]
-    fn files_of_discarded_tablespaces_are_none_and_undo_logs_are_told_apart() {
+    fn discarded_tablespaces_are_skipped_and_undo_logs_marked() {
         let file = |id: &str| of_file(&set(&["8"]), &set(&["9"]), id.to_owned(), "./x".to_owned());
         assert_eq!(file("7").map(|found| found.is_undo), Some(false));
         assert_eq!(file("9").map(|found| found.is_undo), Some(true));

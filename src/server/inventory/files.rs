@@ -1,4 +1,4 @@
-//! What other engines than InnoDB have, and what defines tables: files in a data directory.
+//! Lists the files of engines other than InnoDB, and of table definitions, in a data directory.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -11,19 +11,19 @@ use crate::protocol::inventory::MOST_ENTRIES;
 use crate::protocol::inventory::look::Mark;
 use crate::unpack::path::MemberPath;
 
-/// Ends of the names of files that a backup tool copies beside InnoDB's: data of MyISAM, MERGE, Aria, ARCHIVE and CSV, and
-/// what defines tables, partitions, triggers and databases. (XtraBackup's backup_copy.cc and mariadb-backup's have the
-/// same list.) `.ARM` is there only while a table is optimised.
+/// Suffixes of files that a backup tool copies beside InnoDB's. They hold data of MyISAM, MERGE, Aria, ARCHIVE and CSV,
+/// and definitions of tables, partitions, triggers and databases. (XtraBackup's backup_copy.cc and mariadb-backup's
+/// have the same list.) `.ARM` exists only while a table is optimised.
 const COPIED: [&str; 14] =
     [".frm", ".par", ".TRG", ".TRN", ".opt", ".MYD", ".MYI", ".MRG", ".MAD", ".MAI", ".ARZ", ".CSM", ".CSV", ".sdi"];
 
 /// Files at the top of a data directory: Aria's control file and logs.
 const ARIA_LOG: &str = "aria_log";
 
-/// A schema of the server's own, which has no rows and is made again.
+/// A schema of the server itself. It holds no rows and is created again.
 const PERFORMANCE_SCHEMA: &str = "performance_schema";
 
-/// What lies in the databases' directories. Files come and go while a server runs.
+/// The files in the databases' directories. Files come and go while a server runs.
 pub(super) fn files(data_dir: &Path) -> io::Result<BTreeMap<MemberPath, Mark>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(data_dir)? {
@@ -31,7 +31,7 @@ pub(super) fn files(data_dir: &Path) -> io::Result<BTreeMap<MemberPath, Mark>> {
         let name = entry.file_name();
         let text = name.to_string_lossy();
         let kind = entry.file_type()?;
-        // Neither ours, nor lost+found, nor a server's own for temporary tables or caches.
+        // Skips our own entries, lost+found, and the server's directories for temporary tables or caches.
         let is_database = kind.is_dir() && !text.starts_with(['.', '#']) && text != "lost+found";
         if kind.is_file() && text.starts_with(ARIA_LOG) {
             add(&mut found, &entry.path(), name.as_bytes())?;
@@ -51,7 +51,7 @@ fn add_database(found: &mut BTreeMap<MemberPath, Mark>, directory: &Path, databa
         let entry = entry?;
         let name = entry.file_name();
         let text = name.to_string_lossy();
-        // `#sql…` is a statement's that runs, or was killed.
+        // `#sql…` belongs to a running or killed statement.
         if !text.starts_with('#') && COPIED.iter().any(|end| text.ends_with(end)) {
             add(found, &entry.path(), &[database, b"/", name.as_bytes()].concat())?;
         }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_other_engines_and_definitions_are_listed_and_nothing_else() {
+    fn only_files_of_other_engines_and_definitions_are_listed() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str| {
             let path = directory.path().join(name);

@@ -1,11 +1,12 @@
-//! What the pod's server will read: the option files of the image, and those of the directory that the pod mounts.
+//! Finds the configuration that the pod's server will read: the option files of the image, and those of the directory
+//! that the pod mounts.
 //!
-//! The server program itself is asked, and reads the same files when it is started: nothing here imitates how it looks for
-//! them. Settings that stand only in the server container's arguments are not known here.
+//! The server program itself is asked, and reads the same files when it is started. So its search for files is the real
+//! one. Settings that only the server container's arguments hold stay unknown.
 //!
-//! [`crate::server::config_files`] reads files by itself, and neither can do the other's work. An image of a backup tool alone has no
-//! server to ask, and places are judged there all the same, before any program runs; a private server has to read what the
-//! pod's own will, by the names that are built into its program.
+//! [`crate::server::config_files`] reads files by itself, and each has its own task. An image with only a backup tool
+//! lacks a server to ask, and there places are judged before any program runs. A private server must read the same
+//! files as the pod's server, by the names built into its program.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use crate::sys::child::path_option;
 use crate::sys::disk::disk_error;
 use crate::sys::environment;
 
-/// Where the servers keep their data where nothing says otherwise.
+/// The servers' default data directory.
 const USUAL_DATA_DIR: &str = "/var/lib/mysql";
 
 /// Settings with places that hold parts of the data. Below the data directory, they lie in the copy.
@@ -33,20 +34,20 @@ const PLACES: [&str; 6] = [
     "aria_log_dir_path",
 ];
 
-/// What a server program finds in its files.
+/// The configuration that a server program finds in its files.
 #[derive(Clone, Debug, Default)]
 pub struct PodConfiguration {
-    /// The pod's directory, where the image's files do not include it.
+    /// The pod's directory, where the image's files leave it out.
     directory: Option<PathBuf>,
-    /// Files of the image, where what they say has to be headed.
+    /// Files of the image, where a setting of ours must come before theirs.
     headed: Option<Vec<PathBuf>>,
-    /// All that is found, by names with underscores, in the order in which it counts.
+    /// All settings found, by names with underscores, in their order of precedence.
     settings: Vec<(String, String)>,
 }
 
 impl PodConfiguration {
-    /// Asks the program. `directory` is where the pod's own files lie, `scratch` an existing directory of ours. Files that it
-    /// can't read end `clone` with `blame`.
+    /// Asks the program. `directory` holds the pod's own files, and `scratch` is an existing directory of ours.
+    /// Unreadable files end `clone` with `blame`.
     pub fn read(program: &Program, directory: &Path, scratch: &Path, blame: Reason) -> Result<PodConfiguration> {
         let settings_by = |first| settings_by(program, first, blame);
         let of_image = settings_by(None)?;
@@ -71,11 +72,12 @@ impl PodConfiguration {
         whole(Some(directory.to_owned()), settings)
     }
 
-    /// The options that have the server read the same. They come first.
+    /// The options that make the server read the same. They come first.
     pub(super) fn options(&self, scratch: &Path) -> Result<Vec<OsString>> {
         let including = scratch.join("pod.cnf");
         if let Some(files) = &self.headed {
-            // The first user counts, and an image names its own: as that one the server could not read what is ours.
+            // The first `user` counts, and an image may name its own. As that user the server would fail to read our
+            // files.
             let files = files.iter().map(|file| format!("!include {}\n", file.display()));
             let directory = self.directory.iter().map(|directory| format!("!includedir {}\n", directory.display()));
             let text: String =
@@ -88,12 +90,12 @@ impl PodConfiguration {
         Ok(vec![path_option("--defaults-extra-file=", &including)])
     }
 
-    /// What is set, the last word of each.
+    /// The settings, in order.
     pub(super) fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
         self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Options for what lies below the data directory and is set by its whole path: for data that lie elsewhere now.
+    /// Options that relocate places set by an absolute path below the data directory, for data that lie elsewhere now.
     pub(super) fn relocated(&self, data_dir: &Path) -> Vec<String> {
         let own = self.settings.iter().rev().find(|(name, _)| name == "datadir").map(|(_, value)| value.as_str());
         let from = own.unwrap_or(USUAL_DATA_DIR).trim_end_matches('/');
@@ -103,7 +105,7 @@ impl PodConfiguration {
     }
 }
 
-/// A value whose paths below a directory lead below another; `None` where none does.
+/// A value with its paths below one directory moved below another; `None` for a value that stays the same.
 fn moved(value: &str, from: &str, to: &str) -> Option<String> {
     let is_below =
         |part: &str| part.strip_prefix(from).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']));
@@ -122,7 +124,7 @@ fn write_including(file: &Path, directory: &Path) -> Result<()> {
     write(file, &text)
 }
 
-/// On the volume: it may be full.
+/// The file is on the volume, which may be full.
 fn write(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).map_err(|error| disk_error(error, format!("writing {}", file.display())))
 }
@@ -136,7 +138,7 @@ fn settings_by(program: &Program, first: Option<OsString>, blame: Reason) -> Res
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
         return Err(blame.error(format!(
-            "{} can't read its configuration: {}",
+            "{} cannot read its configuration: {}",
             program.path.display(),
             words::errors(complaint.lines()).unwrap_or_else(|| complaint.trim().replace('\n', "; "))
         )));
@@ -156,7 +158,7 @@ fn files_of(program: &Program, scratch: &Path, blame: Reason) -> Result<Vec<Path
     let output = program::answer(&mut command, &asking, blame)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let listed = listed_in(&String::from_utf8_lossy(&output.stdout), home.as_deref());
-    ensure!(!listed.is_empty(), "{} does not tell which files it reads", program.path.display());
+    ensure!(!listed.is_empty(), "{} does not report which files it reads", program.path.display());
     Ok(listed.into_iter().filter(|file| file.is_file()).collect())
 }
 
@@ -170,7 +172,7 @@ fn listed_in(help: &str, home: Option<&Path>) -> Vec<PathBuf> {
     names.filter_map(whole).collect()
 }
 
-/// The program repeats what it found as arguments, on a line of its own.
+/// The program prints the settings as arguments, on one line.
 fn settings_in(printed: &str) -> Vec<(String, String)> {
     let arguments = printed.lines().find(|line| line.starts_with("--")).unwrap_or_default();
     let arguments = format!(" {arguments}");
@@ -187,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_read_from_what_the_program_prints() {
+    fn settings_are_read_from_the_programs_output() {
         let printed = "/usr/sbin/mysqld would have been started with the following arguments:\n\
                        --plugin-load-add=a.so --log_bin --sql_mode=A B --innodb_data_home_dir=/var/lib/mysql \n";
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_below_the_data_directory_is_one_in_the_copy() {
+    fn a_place_below_the_data_directory_moves_into_the_copy() {
         for (value, expected) in [
             ("/var/lib/mysql", Some("/stage/data")),
             ("/var/lib/mysql/redo", Some("/stage/data/redo")),
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_data_directory_is_the_one_that_the_server_is_told() {
+    fn the_data_directory_comes_from_the_configuration() {
         let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let configuration = PodConfiguration {
             directory: None,

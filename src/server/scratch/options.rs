@@ -1,16 +1,16 @@
-//! Options that keep a private server to itself: they come after its files', and count.
+//! The options that isolate a private server. They come after those of its files, so they take precedence.
 //!
-//! Each stands for something that a server does by its configuration and a private one must not: write logs, listen,
-//! replicate, run events or an init file, repair tables, take much memory, or talk to other servers. What the list hides of
-//! a configuration that the pod's server can't start with is the directories of logs and of temporary files.
+//! Each turns off something that a configuration may ask for and a private server must avoid. Such are logs, network
+//! ports, replication, events, init files, repairs of tables, large buffers and talk with other servers. The list also
+//! hides faulty directories of logs and of temporary files, on which the pod's server would fail to start.
 
 use crate::server::dialect::Dialect;
 
 /// For both families.
 const BOTH: [&str; 19] = [
-    // What it has a server pass over is damage.
+    // A forced recovery would skip damage.
     "--innodb-force-recovery=0",
-    // Events are changed in a copy whose server may be told to refuse that.
+    // Events are changed in a copy whose server may be configured to refuse changes.
     "--read-only=OFF",
     "--skip-networking",
     // To the standard error instead.
@@ -27,7 +27,7 @@ const BOTH: [&str; 19] = [
     "--innodb-log-buffer-size=8M",
     "--innodb-buffer-pool-load-at-startup=OFF",
     "--innodb-buffer-pool-dump-at-shutdown=OFF",
-    // With 2 a server that wrote leaves a copy on which no read-only one starts; with 0 it purges for as long as it takes.
+    // With 2 a server that wrote leaves a copy that read-only servers reject; with 0 it purges for as long as it takes.
     "--innodb-fast-shutdown=1",
     "--key-buffer-size=1M",
     "--skip-large-pages",
@@ -36,7 +36,7 @@ const BOTH: [&str; 19] = [
 ];
 
 const MARIADB: [&str; 13] = [
-    // Where another engine is the default, a server starts without an InnoDB that can't.
+    // Where another engine is the default, a server would start even if InnoDB failed.
     "--innodb=FORCE",
     "--skip-slave-start",
     "--skip-log-slave-updates",
@@ -68,13 +68,13 @@ const MYSQL: [&str; 16] = [
     "--loose-persisted-globals-load=OFF",
     "--loose-daemonize=OFF",
     "--loose-audit-log-policy=NONE",
-    // 5.6 does not know it.
+    // Unknown to 5.6.
     "--loose-log-error-verbosity=2",
-    // Other sinks are components, which are not loaded here, and write in other words.
+    // Other sinks are components, which are kept out here, and they write in another format.
     "--loose-log-error-services=log_filter_internal;log_sink_internal",
 ];
 
-/// All of a family.
+/// All options for a family.
 pub fn isolating(dialect: Dialect) -> impl Iterator<Item = &'static str> {
     let own: &[&str] = match dialect {
         Dialect::Mariadb => &MARIADB,
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_family_is_told_of_the_others_options() {
+    fn each_family_gets_its_own_options() {
         let of = |dialect| isolating(dialect).collect::<Vec<_>>();
         let (mariadb, mysql) = (of(Dialect::Mariadb), of(Dialect::Mysql { version: (9, 7, 4) }));
         assert!(mariadb.contains(&"--skip-ssl") && !mysql.contains(&"--skip-ssl"));

@@ -1,9 +1,9 @@
-//! How long a private server may take to start, by what it has to do: recovery reads the log, and MySQL looks at each file.
+//! How long a private server may take to start, by its work: recovery reads the log, and MySQL looks at each file.
 
 use std::path::Path;
 use std::time::Duration;
 
-/// What a start takes without either, on a slow node.
+/// The time for a start that needs neither, on a slow node.
 const LEAST: Duration = Duration::from_secs(180);
 
 /// The slowest recovery that counts as one, in bytes of log a second.
@@ -12,7 +12,7 @@ const LOG_PER_SECOND: u64 = 1 << 20;
 /// The slowest look at files, in files a second.
 const FILES_PER_SECOND: u64 = 50;
 
-/// What a server finds in a data directory.
+/// A server's work in a data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     pub files: u64,
@@ -20,7 +20,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Counts. What can't be read counts as nothing here: the server will say so.
+    /// Counts the work. Unreadable entries count as zero here: the server will report them.
     pub fn of(data_dir: &Path) -> Load {
         let mut load = Load::default();
         let mut directories = vec![data_dir.to_owned()];
@@ -44,7 +44,7 @@ impl Load {
         load
     }
 
-    /// How long a start on it may take.
+    /// How long a start may take.
     pub fn time_to_start(self) -> Duration {
         LEAST + Duration::from_secs(self.log_bytes / LOG_PER_SECOND + self.files / FILES_PER_SECOND)
     }
@@ -63,8 +63,8 @@ mod tests {
     }
 
     #[test]
-    fn logs_longer_than_can_be_counted_are_no_panic() {
-        // In memory files may be as long as an offset can say.
+    fn huge_logs_cause_no_overflow() {
+        // In memory files may be as long as an offset allows.
         let data = tempfile::tempdir_in("/dev/shm").unwrap();
         for name in ["ib_logfile0", "ib_logfile1", "ib_logfile2"] {
             std::fs::File::create(data.path().join(name)).unwrap().set_len(i64::MAX as u64).unwrap();
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_of_either_family_are_weighed() {
+    fn logs_of_either_family_count() {
         let data = tempfile::tempdir().unwrap();
         for directory in ["#innodb_redo", "app"] {
             std::fs::create_dir(data.path().join(directory)).unwrap();

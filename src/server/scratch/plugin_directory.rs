@@ -1,20 +1,23 @@
-//! The directory that a private server loads libraries from: links to those that its own configuration names.
+//! Makes the directory that a private server loads libraries from, with links to those that its own configuration
+//! names.
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
 
-/// For us and the server, which runs as we do.
+/// Access for us and the server, which runs as our user.
 pub(super) const DIRECTORY_MODE: u32 = 0o700;
 
-/// What MySQL 9.7 loads by itself, and the key components with their settings, which only its own manifest names.
+/// A library that MySQL 9.7 loads by itself, and the key components with their settings, which only its own manifest
+/// names.
 const ALWAYS: [&str; 2] = ["component_reference_cache", "component_keyring_"];
 
 /// Options whose values name libraries.
 const LOADING: [&str; 3] = ["plugin_load", "plugin_load_add", "early_plugin_load"];
 
-/// The libraries in an option's value: `auth_socket.so`, or `name=library.so;other.so`. No name leads out of the directory.
+/// The libraries in an option's value: `auth_socket.so`, or `name=library.so;other.so`. Names with a slash are dropped,
+/// so every name stays in the directory.
 pub fn libraries(name: &str, value: &str) -> Vec<String> {
     if !LOADING.contains(&name.replace('-', "_").as_str()) {
         return Vec::new();
@@ -23,13 +26,13 @@ pub fn libraries(name: &str, value: &str) -> Vec<String> {
     parts.filter(|library| !library.is_empty() && !library.contains('/')).map(str::to_owned).collect()
 }
 
-/// Makes it. A library that isn't there is none: the server says so, as the pod's will.
+/// Makes the directory. A missing library is skipped: the server reports it, as the pod's will.
 pub fn make(directory: &Path, installed: &Path, libraries: &[String]) -> io::Result<()> {
     DirBuilder::new().mode(DIRECTORY_MODE).create(directory)?;
     let Ok(entries) = std::fs::read_dir(installed) else { return Ok(()) };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // MariaDB takes a name without its ending too.
+        // MariaDB also accepts a name that lacks its suffix.
         let is_named = libraries.iter().any(|library| *library == name || format!("{library}.so") == name);
         if is_named || ALWAYS.iter().any(|start| name.starts_with(start)) {
             symlink(entry.path(), directory.join(name))?;
@@ -56,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_named_can_be_loaded() {
+    fn only_named_libraries_can_be_loaded() {
         let there = tempfile::tempdir().unwrap();
         for name in ["a.so", "b.so", "named.so", "component_keyring_file.so", "component_keyring_file.cnf"] {
             std::fs::write(there.path().join(name), "").unwrap();

@@ -1,4 +1,4 @@
-//! The server program that is installed here.
+//! Finds the installed server program and its version.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -13,10 +13,11 @@ use crate::server::dialect::Dialect;
 use crate::sys::child;
 use crate::sys::limits::Descriptors;
 
-/// The names of the program, the preferred first. MariaDB's packages link `mysqld` to `mariadbd`, its images may not.
+/// The names of the program, the preferred first. MariaDB's packages link `mysqld` to `mariadbd`, but its images may
+/// lack the link.
 const NAMES: [&str; 2] = ["mariadbd", "mysqld"];
 
-/// The name of MySQL's, which alone has the CLONE plugin.
+/// The name of MySQL's program, the only one with the CLONE plugin.
 const MYSQLS_NAME: &str = "mysqld";
 
 /// An installed server.
@@ -28,12 +29,12 @@ pub struct Program {
 }
 
 impl Program {
-    /// Looks for one in `PATH`.
+    /// Looks for a server in `PATH`.
     pub fn find() -> Result<Option<Program>> {
         Program::find_in(&path())
     }
 
-    /// Looks for one in `PATH` that has the CLONE plugin.
+    /// Looks for a server with the CLONE plugin in `PATH`.
     pub fn find_with_clone_plugin() -> Result<Option<Program>> {
         Program::find_with_clone_plugin_in(&path())
     }
@@ -45,7 +46,7 @@ impl Program {
 
     fn find_with_clone_plugin_in(path: &OsStr) -> Result<Option<Program>> {
         let Some(path) = child::in_path(path, MYSQLS_NAME) else { return Ok(None) };
-        // MariaDB's takes its time to tell its version.
+        // MariaDB's program takes long to print its version.
         if Dialect::of_program(&path).is_some_and(|dialect| !dialect.has_clone_plugin()) {
             return Ok(None);
         }
@@ -63,13 +64,14 @@ impl Program {
         Ok(Program { path: path.to_owned(), dialect: Dialect::of(&version)?, version })
     }
 
-    /// The name that it is installed under.
+    /// Its file name.
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
-/// The program, to be asked something: with few descriptors, for MySQL 5.7 clears memory for each that its limit allows.
+/// The program, set up for a question. It gets few descriptors, since MySQL 5.7 clears memory for each one that its
+/// limit allows.
 pub(super) fn question(path: &Path) -> Command {
     let mut command = Command::new(path);
     if let Ok(descriptors) = Descriptors::for_server() {
@@ -78,7 +80,7 @@ pub(super) fn question(path: &Path) -> Command {
     command
 }
 
-/// The answer to such a question. A program that gives none in time is no server that could be started either.
+/// The answer to such a question. A program that stays silent would also fail to start as a server.
 pub(super) fn answer(command: &mut Command, asking: &str, blame: Reason) -> Result<Output> {
     match child::output(command) {
         Err(error) if error.kind() == ErrorKind::TimedOut => Err(blame.error(format!("{asking}: {error}"))),
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_mariadbs_by_its_name_is_not_run_for_the_clone_plugin() {
+    fn mariadbs_server_is_recognised_by_its_name_and_not_run() {
         let directory = tempfile::tempdir().unwrap();
         let [linked, link] = NAMES.map(|name| directory.path().join(name));
         install(&linked, "exit 1");
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_as_the_servers_say_them() {
+    fn versions_as_the_servers_print_them() {
         for (text, version) in [
             ("/usr/sbin/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))", "9.7.4-2"),
             (

@@ -1,4 +1,4 @@
-//! A private server that runs.
+//! A running private server: its end, its errors, and its orderly stop.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use crate::sys::child::{Ended, Running};
 use crate::sys::disk::disk_error;
 use crate::sys::durable;
 
-/// Between two tries to reach a server that is starting.
+/// Between two attempts to reach a starting server.
 pub(super) const PERIOD: Duration = Duration::from_millis(50);
 
-/// How long a server may take to stop, which flushes what little it has.
+/// How long a server may take to stop. It has little to flush.
 const TIME_TO_STOP: Duration = Duration::from_secs(120);
 
-/// A connection may break this long before its server's end can be seen.
+/// A connection may break this long before its server's end becomes visible.
 pub const TIME_TO_DIE: Duration = Duration::from_secs(10);
 
-/// A private server. Dropped, it is killed.
+/// A private server. Dropping it kills the server.
 pub struct ScratchServer {
     pub(super) running: Running,
     /// Its directory, with its socket.
@@ -37,7 +37,7 @@ pub struct End {
 }
 
 impl ScratchServer {
-    /// How it ended, where it has.
+    /// How the server ended, where it has.
     pub fn end(mut self) -> Option<End> {
         if !self.running.has_ended().ok()? {
             return None;
@@ -46,7 +46,7 @@ impl ScratchServer {
         Some(End { words: words::of(&ended), reason: words::reason_of(&ended, self.blame) })
     }
 
-    /// How it ends within a moment, where it does: a connection breaks before the process is gone.
+    /// How the server ends within `limit`, where it does: a connection breaks before the process is gone.
     pub async fn end_within(mut self, limit: Duration) -> Option<End> {
         let deadline = Instant::now() + limit;
         while !self.running.has_ended().ok()? {
@@ -58,7 +58,7 @@ impl ScratchServer {
         self.end()
     }
 
-    /// What an error in a talk with it comes from: its own end, where it has come to one, else what it is blamed for.
+    /// Explains an error in the connection: by the server's own end, where it has ended, else with `blame`.
     pub async fn explain(self, error: anyhow::Error) -> anyhow::Error {
         let blame = self.blame;
         match self.end_within(TIME_TO_DIE).await {
@@ -72,12 +72,12 @@ impl ScratchServer {
         Server::connect_to_own(&socket_in(&self.run)).await
     }
 
-    /// Its process.
+    /// The id of its process.
     pub fn id(&self) -> u32 {
         self.running.id()
     }
 
-    /// Has it stop as it should, which leaves nothing to be recovered.
+    /// Stops the server properly, so that the data need no recovery.
     pub async fn stop(self) -> Result<()> {
         let ScratchServer { running, run, blame, mut server } = self;
         let deadline = Instant::now() + TIME_TO_STOP;
@@ -91,7 +91,7 @@ impl ScratchServer {
         }
         if !ended.status.success() {
             return Err(words::reason_of(&ended, blame)
-                .error(format!("a private server did not stop well: it {}", words::of(&ended))));
+                .error(format!("a private server did not stop cleanly: it {}", words::of(&ended))));
         }
         remove(&run)
     }
@@ -106,7 +106,7 @@ pub(super) fn socket_in(run: &Path) -> PathBuf {
     run.join("sock")
 }
 
-/// What a start that failed, or the server itself, ended with.
+/// The error for a failed start, or for the server's own end.
 pub(super) fn failure(what: &str, ended: &Ended, blame: Reason) -> anyhow::Error {
     words::reason_of(ended, blame).error(format!("{what} {}", words::of(ended)))
 }

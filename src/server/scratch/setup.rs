@@ -1,4 +1,4 @@
-//! What a private server runs on and with: initialised and started.
+//! Sets up a private server: initialises and starts it.
 
 use std::ffi::OsString;
 use std::os::unix::fs::DirBuilderExt;
@@ -23,22 +23,23 @@ use crate::sys::environment;
 use crate::sys::limits::Descriptors;
 use crate::sys::memory;
 
-/// How long a new database may take to be made.
+/// How long the creation of a new database may take.
 const TIME_TO_INITIALISE: Duration = Duration::from_secs(900);
 
-/// Sockets have no longer names. (unix(7))
+/// The longest name of a socket. (unix(7))
 const LONGEST_SOCKET: usize = 107;
 
-/// Where a private server's options come from.
+/// The source of a private server's options.
 #[derive(Clone, Copy, Debug)]
 pub enum Configuration<'a> {
-    /// From here alone.
+    /// Only this code.
     None,
-    /// From the files that the pod's server will read; what isolates it counts more.
+    /// The files that the pod's server will read. Options that isolate the server take precedence.
     OfPod(&'a PodConfiguration),
 }
 
-/// Whether accounts are looked at. Where they are not, nothing that `mysql.plugin` or `mysql.func` lists is loaded.
+/// Whether grant tables are used. If they are skipped, the libraries that `mysql.plugin` or `mysql.func` list stay
+/// unloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grants {
     Asked,
@@ -52,11 +53,11 @@ pub enum Access {
     Writable,
 }
 
-/// What a private server runs on, and with.
+/// The program, data and options of a private server.
 #[derive(Clone, Debug)]
 pub struct Setup<'a> {
     pub program: &'a Program,
-    /// The stage: its socket and its temporary files lie in a directory below.
+    /// The stage: a directory below it holds the socket and temporary files.
     pub stage: &'a Path,
     pub data_dir: PathBuf,
     pub configuration: Configuration<'a>,
@@ -64,14 +65,14 @@ pub struct Setup<'a> {
     pub access: Access,
     /// Bytes of InnoDB's buffer pool.
     pub pool: u64,
-    /// More options. They count most.
+    /// More options. They take precedence over all others.
     pub options: Vec<OsString>,
-    /// What a server that fails ends `clone` with.
+    /// The reason with which a failing server ends `clone`.
     pub blame: Reason,
 }
 
 impl Setup<'_> {
-    /// Makes a new database, unless that isn't wanted any more before it is done.
+    /// Makes a new database. Stops early once `is_wanted` says no.
     pub fn initialise(&self, is_wanted: &dyn Fn() -> bool) -> Result<()> {
         self.make_directory()?;
         let mut command = self.command()?;
@@ -99,12 +100,12 @@ impl Setup<'_> {
         Ok(())
     }
 
-    /// Starts it, and waits until it answers: as long as the data let expect, and as it is wanted.
+    /// Starts the server, and waits until it answers. The limit depends on the data, and `is_wanted` may end the wait.
     pub async fn start(&self, is_wanted: &dyn Fn() -> bool) -> Result<ScratchServer> {
         let socket = socket_in(&self.run());
         if socket.as_os_str().len() > LONGEST_SOCKET {
             return Err(self.blame.error(format!(
-                "{}: too long a name for a private server's socket; mount the volume at a shorter path",
+                "{}: the name is too long for a private server's socket; mount the volume at a shorter path",
                 socket.display()
             )));
         }
@@ -134,7 +135,7 @@ impl Setup<'_> {
         }
     }
 
-    /// Whether the program takes its configuration. The stage need not hold a copy.
+    /// Whether the program accepts its configuration. The stage may still lack a copy.
     pub fn check_configuration(&self) -> Result<()> {
         self.make_directory()?;
         let checked = self.command().map(drop);
@@ -154,7 +155,7 @@ impl Setup<'_> {
         self.run().join("tmp")
     }
 
-    /// Makes the server's directory. What a killed one left goes first: that nobody uses it is known by our own lock.
+    /// Makes the server's directory. Removes the remains of a killed server first: our lock shows that they are unused.
     fn make_directory(&self) -> Result<()> {
         let run = self.run();
         remove(&run)?;
@@ -167,7 +168,7 @@ impl Setup<'_> {
         made.map_err(|error| disk_error(error, format!("making {}", run.display())))
     }
 
-    /// The command; its directory must be there.
+    /// The command; its directory must exist.
     fn command(&self) -> Result<Command> {
         let run = self.run();
         let mut command = Command::new(&self.program.path);
@@ -220,7 +221,7 @@ impl Setup<'_> {
             command.arg("--user=root");
         }
         environment::withhold_from(&mut command);
-        // It looks into its data directory: into one where nothing is.
+        // The program looks into its data directory, so it gets an empty one.
         command.arg(path_option("--datadir=", &self.tmp())).args(["--verbose", "--help"]).current_dir(self.run());
         let asking = format!("asking {} for its settings", self.program.path.display());
         let output = program::answer(&mut command, &asking, self.blame)?;
@@ -231,7 +232,7 @@ impl Setup<'_> {
         let complaint = String::from_utf8_lossy(&output.stderr);
         match words::errors(complaint.lines()) {
             Some(errors) => Err(self.blame.error(format!("{} refuses its configuration: {errors}", self.named()))),
-            None => bail!("{} --verbose --help does not tell its plugin_dir", self.program.path.display()),
+            None => bail!("{} --verbose --help does not report its plugin_dir", self.program.path.display()),
         }
     }
 }

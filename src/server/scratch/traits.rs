@@ -1,4 +1,4 @@
-//! What a server program can do for us, by its family and version: those who run one ask here, and know neither.
+//! The abilities of a server program, by its family and version. Callers ask here, so that they need to know neither.
 
 use std::path::Path;
 
@@ -6,22 +6,23 @@ use super::program::Program;
 use super::setup::Access;
 use crate::server::dialect::Dialect;
 
-/// The first MySQL that takes the options which isolate it.
+/// The first MySQL that accepts the isolating options.
 const FIRST_MYSQL: (u16, u16, u16) = (5, 7, 0);
 
 /// The first MariaDB whose prepare leaves a log. (MDEV-14425)
 const FIRST_WITH_LOG: (u32, u32) = (10, 8);
 
-/// For a backup tool's copy. With this server id MySQL opens no relay log, and it upgrades tables when it starts in earnest.
+/// For a backup tool's copy. With this server id MySQL leaves relay logs closed, and it postpones the upgrade of tables
+/// to its first real start.
 const OF_MYSQLS_COPY: [&str; 2] = ["--server-id=0", "--loose-upgrade=MINIMAL"];
 
 impl Program {
-    /// Whether it takes the options that keep a private server to itself.
+    /// Whether it accepts the options that isolate a private server.
     pub fn can_be_isolated(&self) -> bool {
         !matches!(self.dialect, Dialect::Mysql { version } if version < FIRST_MYSQL)
     }
 
-    /// Whether a copy lacks the log without which it can't start read-only: until MariaDB 10.8 a prepare leaves an empty one,
+    /// Whether a copy lacks the log that a read-only start needs. Before MariaDB 10.8 a prepare leaves an empty log,
     /// which a server that may write replaces at its first start.
     pub fn lacks_log(&self, data: &Path) -> bool {
         let mut numbers = self.version.split('.').map(|number| number.parse().unwrap_or_default());
@@ -30,7 +31,7 @@ impl Program {
         self.dialect == Dialect::Mariadb && version < FIRST_WITH_LOG && is_empty()
     }
 
-    /// What it must be allowed for its events to be changed: MariaDB's table of them is Aria's, which is written in spite of
+    /// The access needed to change events. MariaDB keeps them in an Aria table, which stays writable despite
     /// `--innodb-read-only`.
     pub fn access_to_events(&self, data: &Path) -> Access {
         match self.dialect {
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn old_servers_are_known() {
+    fn old_servers_are_recognised() {
         for (version, expected) in [("5.6.51", false), ("5.7.44-log", true), ("9.7.4", true), ("10.6.16-MariaDB", true)]
         {
             assert_eq!(program(version).can_be_isolated(), expected, "{version}");

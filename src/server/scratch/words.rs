@@ -1,12 +1,12 @@
-//! What a private server says when it fails: the lines that the server itself marks as errors.
+//! Explains a private server's failure, by the log lines that the server itself marks as errors.
 
 use crate::model::exit::Reason;
 use crate::sys::child::{Ended, Examine};
 
-/// The mark of a line of a server's log that tells of an error, in both families.
+/// The mark of an error in a server's log, in both families.
 const MARK: &str = "[ERROR]";
 
-/// The longest that one line is quoted, in characters.
+/// The longest quote of one line, in characters.
 const LONGEST: usize = 600;
 
 /// The end of a server in words, with its errors.
@@ -18,7 +18,7 @@ pub fn of(ended: &Ended) -> String {
     }
 }
 
-/// The first and the last error of a log: the first is the cause, the last is what the server gave up for.
+/// The first and the last error of a log: the first is the cause, the last is why the server gave up.
 pub fn errors<'a>(lines: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut errors = lines.filter_map(|line| line.split_once(MARK)).map(|(_, text)| shortened(text.trim()));
     let first = errors.next()?;
@@ -28,7 +28,7 @@ pub fn errors<'a>(lines: impl Iterator<Item = &'a str>) -> Option<String> {
     }
 }
 
-/// The servers' last error says no more than that there was one.
+/// The servers' last error only announces the end.
 fn is_farewell(error: &str) -> bool {
     error.ends_with("Aborting")
 }
@@ -37,13 +37,13 @@ fn shortened(text: &str) -> String {
     text.chars().take(LONGEST).collect()
 }
 
-/// A line without what stands before its mark.
+/// The part of a line after its mark.
 fn unmarked(line: &str) -> &str {
     line.split_once(MARK).map_or(line, |(_, text)| text.trim())
 }
 
-/// A full volume is not the server's fault, nor is a limit, nor what killed it from outside: the kernel for its memory, most
-/// likely.
+/// The reason for an end. A full volume, a limit and a kill from outside clear the server of blame. A kill from outside
+/// most likely comes from the kernel, for its memory.
 pub fn reason_of(ended: &Ended, otherwise: Reason) -> Reason {
     let is_from_outside = ended.met_limit() || ended.may_have_outgrown() || ended.was_interrupted();
     match ended.lines.is_about_space() {
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_and_the_last_error_are_told_and_no_other_line() {
+    fn only_the_first_and_the_last_error_are_quoted() {
         let log = [
             "2026-11-29  5:33:02 0 [Note] InnoDB: an error that is none",
             "2026-11-29  5:33:02 0 [ERROR] InnoDB: The Auto-extending data file './ibdata1' is of a different size",
