@@ -1,71 +1,72 @@
-//! Outcome → exit code, and the reason where `kubectl describe pod` shows it.
+//! Maps errors to exit codes, and keeps the reason for `kubectl describe pod`.
 //!
-//! Every way in which `mysqlset` gives up on purpose is one [`Reason`]; its number is the exit code and part of the
-//! interface (the README lists them). Whatever carries no reason ends with [`UNEXPECTED`].
+//! Each intended failure of `mysqlset` has one [`Reason`]. Its number is the exit code and part of the interface,
+//! as the README lists them. An error without a reason ends with [`UNEXPECTED`].
 
 use std::fmt;
 use std::io;
 
 use crate::model::event::Event;
 
-/// Exit code of an error that nobody gave a reason to: a fault in `mysqlset` or in the machine.
+/// Exit code of an error without a reason: a fault in `mysqlset` or in the machine.
 pub const UNEXPECTED: u8 = 1;
 
-/// Exit code of a probe whose answer is no.
+/// Exit code of a probe that answers no.
 pub const NO: u8 = 1;
 
-/// Exit code of a process that was told to stop (128 + SIGTERM), as shells report it.
+/// Exit code after SIGTERM (128 + SIGTERM), as shells report it.
 pub const TERMINATED: u8 = 143;
 
-/// Why a command gave up. The discriminant is the exit code.
+/// The reason for a command's failure. The discriminant is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Reason {
-    /// A flag or variable has a value that cannot be used.
+    /// A flag or variable has an invalid value.
     Settings = 2,
-    /// The hostname has no ordinal, or the ordinal gives no valid server id.
+    /// The hostname lacks an ordinal, or the ordinal gives an invalid server id.
     Identity = 10,
-    /// The config map is missing, or it holds no file, or two files, for this pod's role.
+    /// The ConfigMap is missing, or has no file or two files for this pod's role.
     ConfigMap = 11,
-    /// The directory for the server's configuration cannot be written.
+    /// Writing the directory for the server's configuration failed.
     ConfigTarget = 12,
-    /// The directory that the program shall be copied to cannot be written.
+    /// Writing the target directory for the program failed.
     InstallTarget = 13,
-    /// No donor gave a whole backup before `--give-up-after` ran out, or stream after stream broke.
+    /// All donors failed to serve a complete backup before `--give-up-after`, or stream after stream broke.
     NoDonor = 20,
-    /// Every donor that could be asked refused for a reason that waiting does not mend.
+    /// Every donor that answered refused, for a lasting reason.
     Refused = 21,
-    /// The data directory holds a half-made copy that `mysqlset` did not make, or one that the primary may not finish.
+    /// The data directory holds a half-made copy from outside `mysqlset`, or one that the primary must not
+    /// finish.
     HalfMade = 30,
-    /// The primary's first start was interrupted; what it left cannot be trusted.
+    /// The primary's first start was interrupted, so its leftovers are untrusted.
     FirstStartInterrupted = 31,
-    /// The journal in the data directory cannot be understood, or is no plain file.
+    /// The journal in the data directory is unreadable, or something other than a plain file.
     Journal = 32,
     /// Another `mysqlset`, or a backup tool that outlived one, works on the same data directory.
     Locked = 33,
-    /// `mysqlset` runs as root and cannot tell whose the data directory should be.
+    /// `mysqlset` runs as root and failed to determine the owner of the data directory.
     Owner = 34,
     /// The primary's volume is empty, and the set has data elsewhere or may have.
     PrimaryLost = 35,
-    /// The volume holds another pod's data, which this one can't go on with.
+    /// The volume holds another pod's data, which this pod cannot use.
     OtherPod = 36,
-    /// No backup tool is installed where it is needed.
+    /// The backup tool is missing here.
     NoBackupTool = 40,
-    /// The backup tool could not prepare what was received.
+    /// The backup tool failed to prepare the received backup.
     Prepare = 41,
-    /// The backup carries no position that replication could start from.
+    /// The backup lacks a position to start replication from.
     NoPosition = 42,
-    /// The server that `clone` itself runs for MySQL's CLONE plugin could not be started, or not be stopped.
+    /// The private server for MySQL's CLONE plugin failed to start or to stop.
     ScratchServer = 43,
-    /// The server here can't start on the copy, or can't open all of its tables.
+    /// The server here fails to start on the copy, or to open all its tables.
     Rehearsal = 44,
     /// The volume is full.
     DiskFull = 50,
-    /// The volume cannot be read or written, or something strange has the place of a plain file or directory.
+    /// Reading or writing the volume failed, or a strange file has the place of a plain file or directory.
     Disk = 51,
     /// A limit of the container is too low for the data, such as the number of open files.
     Limit = 52,
-    /// A port that the sidecar listens on cannot be had.
+    /// A port of the sidecar is unavailable.
     Listen = 60,
 }
 
@@ -75,7 +76,7 @@ impl Reason {
         self.because(anyhow::Error::msg(message.to_string()))
     }
 
-    /// The event by which a command that gave up for it ends.
+    /// The event that reports a failure for this reason.
     pub fn event(self) -> Event {
         match self {
             Reason::Settings => Event::ExitSettings,
@@ -104,7 +105,7 @@ impl Reason {
         }
     }
 
-    /// Gives an error that already exists this reason's exit code, unless a limit is the reason.
+    /// Gives an existing error this reason's exit code. A limit named in the error takes precedence.
     pub fn because(self, source: impl Into<anyhow::Error>) -> anyhow::Error {
         let source = source.into();
         let is_limit = reason_of(&source) == Some(Reason::Limit);
@@ -112,7 +113,7 @@ impl Reason {
     }
 }
 
-/// An error whose exit code is known.
+/// An error with a known exit code.
 struct Failure {
     reason: Reason,
     source: anyhow::Error,
@@ -132,7 +133,7 @@ impl fmt::Debug for Failure {
 
 impl std::error::Error for Failure {}
 
-/// In an error of a system call: the limit that it failed by.
+/// The limit behind the error of a system call.
 #[derive(Debug)]
 pub struct Reached(String);
 
@@ -145,7 +146,7 @@ impl fmt::Display for Reached {
 impl std::error::Error for Reached {}
 
 impl Reached {
-    /// The limit, in words that say what raises it.
+    /// The limit, described with its remedy.
     pub fn limit(words: String) -> Reached {
         Reached(words)
     }
@@ -156,7 +157,7 @@ impl Reached {
     }
 }
 
-/// The reason that an error carries, if any. A limit that it names is one, whoever met it.
+/// The reason of an error, if it has one. A limit that the error names counts as a reason.
 pub fn reason_of(error: &anyhow::Error) -> Option<Reason> {
     error.chain().find_map(|cause| {
         let limit = || cause.downcast_ref().filter(|error| Reached::is_in(error)).map(|_| Reason::Limit);
@@ -164,7 +165,7 @@ pub fn reason_of(error: &anyhow::Error) -> Option<Reason> {
     })
 }
 
-/// The exit code that an error ends the process with.
+/// The exit code for an error.
 pub fn code_of(error: &anyhow::Error) -> u8 {
     reason_of(error).map_or(UNEXPECTED, |reason| reason as u8)
 }

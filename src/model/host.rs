@@ -1,4 +1,4 @@
-//! Hosts: names and addresses, with a port and without.
+//! Parses hosts: names and addresses, with or without a port.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,7 +20,7 @@ impl HostPort {
     pub fn parse(text: &str, default_port: u16) -> Result<HostPort> {
         let wrong = |why: &str| {
             Reason::Settings.error(format!(
-                "donor {text:?} is not HOST or HOST:PORT{why}; an IPv6 address with a port is [ADDRESS]:PORT"
+                "donor {text:?} must be HOST or HOST:PORT{why}; an IPv6 address with a port is [ADDRESS]:PORT"
             ))
         };
         let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -40,7 +40,7 @@ impl HostPort {
         if host.is_empty() { Err(wrong("")) } else { Ok(HostPort { host: host.to_owned(), port }) }
     }
 
-    /// The address, where it is one and no name.
+    /// The address, if the host is one.
     pub fn address(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
@@ -56,17 +56,17 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// Reads a host that has its port in another flag. Brackets around an IPv6 address are taken off.
+/// Parses a host whose port has a flag of its own. Removes the brackets around an IPv6 address.
 pub fn host(flag: &str, text: &str) -> Result<String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|inner| is_ipv6(inner));
     let name = bare.unwrap_or(text);
     if name.is_empty() || (name.contains([':', '[', ']']) && !is_ipv6(name)) {
-        return Err(Reason::Settings.error(format!("{flag} {text:?} is not a name or an address without a port")));
+        return Err(Reason::Settings.error(format!("{flag} {text:?} must be a name or an address without a port")));
     }
     Ok(name.to_owned())
 }
 
-/// Whether it is one, be it with the name of an interface behind it, as in `fe80::1%eth0`.
+/// Whether the text is an IPv6 address. A zone may follow, as in `fe80::1%eth0`.
 fn is_ipv6(text: &str) -> bool {
     text.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }

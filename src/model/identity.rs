@@ -1,4 +1,5 @@
-//! Set identity: which set data belong to, and which recovery of its primary they went along with.
+//! Set identity and lineage: the set that data belong to, and the latest recovery of its primary that they
+//! include.
 
 use std::fmt;
 
@@ -6,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::position::Position;
 
-/// Which set data belong to: made once by ordinal 0, carried by every clone.
+/// Identifies a set. Ordinal 0 creates it once, and every clone carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SetId(String);
 
-/// One that a person wrote into a journal need not be of the form that we make.
+/// The longest accepted id. A person may write one into a journal by hand.
 const LONGEST_ID: usize = 64;
 
 impl TryFrom<String> for SetId {
     type Error = &'static str;
 
-    /// Peers name theirs, and it is shown in log lines.
+    /// Peers send theirs, and log lines show it.
     fn try_from(text: String) -> Result<SetId, Self::Error> {
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
         if is_plain && (1..=LONGEST_ID).contains(&text.len()) {
@@ -40,14 +41,15 @@ impl fmt::Display for SetId {
     }
 }
 
-/// A history that was begun anew on a copy, when the primary was recovered. Whoever is further than the copy has
-/// transactions that the set no longer has, under numbers that it gives out again.
+/// The history since a recovery of the primary, which restarted from a copy. Servers that were ahead of the copy
+/// hold transactions that the set has lost, and the set will use their numbers again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lineage {
     pub id: SetId,
-    /// Where it begins: all that the copy held.
+    /// Its start: the position of the copy.
     pub began_at: Position,
-    /// The set's identity until then, where the recovery gave it another: by file and offset no replica can follow.
+    /// The previous set id, if the recovery changed it. With positions by file and offset the old replicas cannot
+    /// follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<SetId>,
 }

@@ -1,5 +1,5 @@
-//! Plain data that every other folder speaks of: who a pod is, which set data belong to, where replication stands, what
-//! happened and why a command gave up. No I/O and no async.
+//! Plain data shared by all other folders: ordinals, set identity, positions, events and exit codes. Free of I/O
+//! and async.
 
 pub mod event;
 pub mod exit;

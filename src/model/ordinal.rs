@@ -1,4 +1,4 @@
-//! Who this pod is: hostname → set and ordinal, and what follows from them (role, server id, peers' names).
+//! Derives this pod's place from its hostname: set, ordinal, role, server id and names of peers.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ impl Ordinal {
     /// The ordinal whose pod is the primary.
     pub const PRIMARY: Ordinal = Ordinal(0);
 
-    /// What this ordinal's server is in the set.
+    /// The role of this ordinal's server in the set.
     pub fn role(self) -> Role {
         if self == Ordinal::PRIMARY { Role::Primary } else { Role::Replica }
     }
@@ -32,7 +32,7 @@ impl fmt::Display for Ordinal {
     }
 }
 
-/// What a server is in its set.
+/// The role of a server in its set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -56,7 +56,7 @@ impl fmt::Display for Role {
 pub struct ServerId(u32);
 
 impl ServerId {
-    /// `offset` + ordinal, refused where MySQL would not take it.
+    /// `offset` + ordinal. Fails if MySQL forbids the result.
     pub fn new(offset: u32, ordinal: Ordinal) -> Result<ServerId> {
         match offset.checked_add(ordinal.0) {
             Some(0) => Err(Reason::Identity
@@ -82,7 +82,7 @@ impl fmt::Display for ServerId {
     }
 }
 
-/// A pod's place: which set, which ordinal.
+/// A pod's place: its set and its ordinal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The StatefulSet's name.
@@ -97,7 +97,7 @@ impl Member {
         let name = hostname.split('.').next().unwrap_or_default();
         let no_ordinal = || {
             Reason::Identity.error(format!(
-                "hostname {hostname:?} does not end in an ordinal like mysql-0: run this in a StatefulSet's pod, \
+                "hostname {hostname:?} must end in an ordinal like mysql-0: run this in a StatefulSet's pod, \
                  or set MYSQLSET_HOSTNAME"
             ))
         };
@@ -114,7 +114,7 @@ impl Member {
         Ok(Member { set: set.to_owned(), ordinal: Ordinal(ordinal) })
     }
 
-    /// What this pod's server is in the set.
+    /// The role of this pod's server in the set.
     pub fn role(&self) -> Role {
         self.ordinal.role()
     }

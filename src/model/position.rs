@@ -16,9 +16,9 @@ pub use tool_file::{Writer, parse_binlog_info, parse_slave_info};
 pub enum Position {
     /// A place in one of the source's binary logs.
     BinlogFile { file: String, offset: u64 },
-    /// The transactions that the data hold, as a MySQL GTID set: `uuid:1-9,uuid:tag:1-3`.
+    /// The transactions in the data, as a MySQL GTID set: `uuid:1-9,uuid:tag:1-3`.
     MysqlGtid { executed: String },
-    /// The last transaction of each domain that the data hold: `0-100-7,1-2-9`. Empty before the first.
+    /// The last transaction of each domain in the data: `0-100-7,1-2-9`. Empty before the first.
     MariadbGtid { slave_pos: String },
 }
 
@@ -33,12 +33,12 @@ impl fmt::Display for Position {
     }
 }
 
-/// MySQL breaks the lines of its GTID sets, and a peer may put anything there.
+/// Shows a position on one line. MySQL breaks the lines of its GTID sets, and a peer may send any text.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Positions are numbers, and names of files.
+        // Positions consist of numbers and file names.
         let is_plain = |character: char| character.is_ascii_graphic() || character.is_alphanumeric();
         let plain = |character: char| if is_plain(character) { character } else { ' ' };
         self.0.chars().map(plain).try_for_each(|character| fmt::Write::write_char(f, character))

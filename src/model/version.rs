@@ -1,4 +1,4 @@
-//! Versions of servers and tools, as they write them.
+//! Version numbers of servers and tools, in their own spelling.
 
 pub fn leading_numbers(text: &str) -> &str {
     let end = text.find(|character: char| !character.is_ascii_digit() && character != '.');

@@ -1,4 +1,4 @@
-//! Log lines on standard error: text for people, or JSON.
+//! Sets up logging on standard error, as text for people or as JSON.
 
 use std::io::IsTerminal;
 
@@ -18,7 +18,7 @@ pub enum Format {
     Json,
 }
 
-/// Starts logging for the process. With a filter that makes no sense the error is logged by the default filter.
+/// Starts logging for the process. An invalid filter is reported through the default filter.
 pub fn start(filter: &str, format: Format) -> Result<()> {
     let parsed = EnvFilter::try_new(filter);
     let wrong = parsed.as_ref().err().map(|error| format!("log filter {filter:?}: {error}"));

@@ -1,4 +1,4 @@
-//! What `/metrics` tells, in Prometheus' text format (OpenMetrics).
+//! Collects the metrics and writes `/metrics` in Prometheus' text format (OpenMetrics).
 
 use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
@@ -57,19 +57,19 @@ impl Metrics {
         registry.register_with_unit("donor_busy", "Time taken by clones served", Unit::Seconds, seconds.clone());
         registry.register("donor_refusals", "Requests for a clone that were refused, by reason", refusals.clone());
         registry.register("donor_broken_handshakes", "Connections that brought no request for a clone", broken.clone());
-        registry.register("donor_crowded_out", "Connections that were cut for newer ones", crowded_out.clone());
+        registry.register("donor_crowded_out", "Connections closed in favour of newer ones", crowded_out.clone());
         registry.register_collector(Box::new(StatusCollector(status)));
         Metrics { registry, clones, bytes, seconds, refusals, broken, crowded_out }
     }
 
-    /// Counts a clone that was served to its end.
+    /// Counts a completed clone.
     pub fn donated(&self, bytes: u64, seconds: f64) {
         self.clones.get_or_create(&Outcome { outcome: "served" }).inc();
         self.bytes.inc_by(bytes);
         self.seconds.inc_by(seconds);
     }
 
-    /// Counts a clone that broke.
+    /// Counts a failed clone.
     pub fn donation_failed(&self) {
         self.clones.get_or_create(&Outcome { outcome: "failed" }).inc();
     }
@@ -79,7 +79,7 @@ impl Metrics {
         self.refusals.get_or_create(&Reason { reason: why.name() }).inc();
     }
 
-    /// Counts a peer that could not be talked with.
+    /// Counts a connection without a valid request.
     pub fn broken_handshake(&self) {
         self.broken.inc();
     }
@@ -89,18 +89,18 @@ impl Metrics {
         self.crowded_out.inc();
     }
 
-    /// The page.
+    /// The text of `/metrics`.
     pub fn page(&self) -> String {
         let mut page = String::new();
         if text::encode(&mut page, &self.registry).is_err() {
             page.clear();
-            let _ = writeln!(page, "# the metrics cannot be written");
+            let _ = writeln!(page, "# cannot write the metrics");
         }
         page
     }
 }
 
-/// Turns the snapshot into gauges when it is asked for them, so that none is ever stale.
+/// Derives gauges from the snapshot at each scrape, so that they are always current.
 #[derive(Debug)]
 struct StatusCollector(std::sync::Arc<Status>);
 
@@ -123,19 +123,19 @@ impl Collector for StatusCollector {
         gauge("donor_slot", "Age of the clone that is being served", Some(&Unit::Seconds), slot as f64)?;
         replication(&snapshot, &mut gauge)?;
         if let Some(clone) = &snapshot.clone {
-            gauge(
-                "clone_received",
-                "Backup stream that this pod's data came from",
-                Some(&Unit::Bytes),
-                clone.bytes as f64,
-            )?;
-            gauge("clone_duration", "Time that receiving it took", Some(&Unit::Seconds), clone.seconds)?;
+            gauge("clone_received", "Backup stream behind this pod's data", Some(&Unit::Bytes), clone.bytes as f64)?;
+            gauge("clone_duration", "How long receiving the clone took", Some(&Unit::Seconds), clone.seconds)?;
             let at = clone.received_at as f64;
-            gauge("clone_received_timestamp", "When it was received, since 1970", Some(&Unit::Seconds), at)?;
+            gauge("clone_received_timestamp", "When the clone was received, since 1970", Some(&Unit::Seconds), at)?;
             let unproven = flag(!clone.unproven.is_empty());
-            gauge("clone_unproven", "Whether its prepare proved less than it should", None, unproven)?;
+            gauge("clone_unproven", "Whether the clone's prepare proved less than it should", None, unproven)?;
             let checked = flag(matches!(clone.inventory, ListedBy::Donor(_)));
-            gauge("clone_inventory_checked", "Whether it was compared with what its donor held", None, checked)?;
+            gauge(
+                "clone_inventory_checked",
+                "Whether the clone was compared with its donor's inventory",
+                None,
+                checked,
+            )?;
         }
         let starts = ConstCounter::new(snapshot.server_starts);
         let help = "Starts of the server seen since the sidecar's own";
@@ -150,27 +150,32 @@ fn replication(
     if snapshot.role == Role::Replica {
         gauge(
             "replication_broken",
-            "Whether replication can't go on by itself",
+            "Whether replication is broken and needs help",
             None,
             flag(snapshot.broken.is_some()),
         )?;
         let fault = flag(snapshot.applier_fault.is_some());
         gauge(
             "replication_applier_fault",
-            "Whether the applier stopped and did not get beyond that place",
+            "Whether the applier stopped with an error and is still at that place",
             None,
             fault,
         )?;
         let foreign = flag(snapshot.foreign_source.is_some());
-        gauge("replication_foreign_source", "Whether the primary's data are another set's", None, foreign)?;
+        gauge("replication_foreign_source", "Whether the primary has data of another set", None, foreign)?;
         let held_back = snapshot.held_back_since.map_or(0, |since| now().saturating_sub(since));
-        let help = "For how long the receiver waits until the primary says which set its data are of";
+        let help = "How long the receiver has waited for the primary's set id";
         gauge("replication_held_back", help, Some(&Unit::Seconds), held_back as f64)?;
     }
     let Some(status) = &snapshot.replication else { return Ok(()) };
     let running = |thread: Thread| flag(thread == Thread::Running);
-    gauge("replication_receiver_running", "Whether the source's log is being fetched", None, running(status.receiver))?;
-    gauge("replication_applier_running", "Whether what was fetched is being applied", None, running(status.applier))?;
+    gauge(
+        "replication_receiver_running",
+        "Whether the source's binary log is being fetched",
+        None,
+        running(status.receiver),
+    )?;
+    gauge("replication_applier_running", "Whether the relay log is being applied", None, running(status.applier))?;
     match status.lag_seconds {
         Some(lag) => gauge("replication_lag", "How far the applier is behind", Some(&Unit::Seconds), lag as f64),
         None => Ok(()),

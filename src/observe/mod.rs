@@ -1,5 +1,5 @@
-//! What people and probes see: status and readiness, metrics, the HTTP pages, the socket of the pod's own containers, and
-//! the progress of a clone.
+//! Reports to people and probes: status and readiness, metrics, the HTTP pages, the socket of the pod's own
+//! containers, and the progress of a clone.
 
 pub mod http;
 pub mod logging;

@@ -1,6 +1,7 @@
-//! The way to the sidecar that only the containers of its own pod have: an abstract Unix socket, which lies in no file and can
-//! be reached from within the pod's network alone (unix(7)). Addresses prove less: a mesh's proxy delivers what comes from
-//! outside from 127.0.0.6.
+//! Opens a private socket between the sidecar and the containers of its own pod.
+//!
+//! It is an abstract Unix socket: it has no file, and only processes in the pod's network can reach it (unix(7)).
+//! IP addresses prove less, because a mesh's proxy delivers connections from outside as 127.0.0.6.
 
 use std::io::{self, ErrorKind};
 use std::os::linux::net::SocketAddrExt as _;
@@ -12,27 +13,28 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 
-/// Named by the sidecar's HTTP port: with the node's network several pods share theirs.
+/// The name has the sidecar's HTTP port, because several pods share a namespace when they use the node's network.
 fn name(port: u16) -> String {
     format!("mysqlset/{port}")
 }
 
-/// Where the sidecar is reached.
+/// The listening socket.
 pub struct Door {
     listener: UnixListener,
-    /// Whose owner may come beside our own user and root.
+    /// Its owner may connect, beside our own user and root.
     data_dir: PathBuf,
 }
 
 impl Door {
-    /// Opens it, for our own user, root, and the data's owner: a sidecar that runs as root keeps a server that does not.
+    /// Opens the socket for our own user, root and the owner of the data: a sidecar run as root may serve a
+    /// server run as another user.
     pub fn open(port: u16, data_dir: &Path) -> io::Result<Door> {
         let listener = StdListener::bind_addr(&SocketAddr::from_abstract_name(name(port))?)?;
         listener.set_nonblocking(true)?;
         Ok(Door { listener: UnixListener::from_std(listener)?, data_dir: data_dir.to_owned() })
     }
 
-    /// The next connection of somebody who may come.
+    /// The next connection of a permitted user.
     pub async fn accept(&self) -> io::Result<UnixStream> {
         loop {
             let (stream, _) = self.listener.accept().await?;
@@ -44,14 +46,14 @@ impl Door {
     }
 }
 
-/// Connects to the sidecar beside us. Another program that took its name is not asked anything.
+/// Connects to the pod's sidecar. Fails if another user's program has taken its name.
 pub async fn connect(port: u16) -> io::Result<UnixStream> {
-    // A name that begins with a zero is an abstract one.
+    // A leading zero byte makes the name abstract.
     let stream = UnixStream::connect(format!("\0{}", name(port))).await?;
     if is_one_of_us(&stream, None)? {
         return Ok(stream);
     }
-    Err(io::Error::new(ErrorKind::PermissionDenied, "another user's program has the sidecar's name"))
+    Err(io::Error::new(ErrorKind::PermissionDenied, "a program of another user listens on the sidecar's socket"))
 }
 
 fn is_one_of_us(stream: &UnixStream, other: Option<u32>) -> io::Result<bool> {
@@ -64,8 +66,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_is_in_the_pod_comes_in_and_nobody_listens_where_nobody_is() {
-        // Tests of two trees may run side by side in one network.
+    async fn the_pods_own_processes_can_connect() {
+        // Two test runs may share one network.
         let port = std::process::id() as u16;
         assert_eq!(connect(port).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
         let door = Door::open(port, Path::new("/")).unwrap();

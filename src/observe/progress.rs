@@ -1,4 +1,4 @@
-//! What a phase of a clone tells while it lasts: a line every ten seconds, or on a terminal one that is redrawn.
+//! Reports the progress of a clone's phase: a log line every ten seconds, or a redrawn line on a terminal.
 
 use std::io;
 use std::io::Read;
@@ -12,16 +12,16 @@ use crate::model::event::info;
 use crate::sys::terminal;
 use crate::unpack::Source;
 
-/// Between two lines of a log.
+/// The pause between two log lines.
 const CALM: Duration = Duration::from_secs(10);
 
-/// Between two looks of a line on a terminal.
+/// The pause between two updates on a terminal.
 const LIVELY: Duration = Duration::from_millis(500);
 
-/// How much the latest piece of time counts in a rate.
+/// The weight of the latest interval in a rate.
 const FRESHNESS: f64 = 0.3;
 
-/// A phase that is under way. Dropped, it tells no more.
+/// A running phase. Dropping it ends its reports.
 pub struct Progress {
     done: Arc<Done>,
     stop: Option<Sender<()>>,
@@ -29,19 +29,19 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A phase of which nothing but its time is known.
+    /// A phase that reports only its time.
     pub fn of(phase: &'static str) -> Progress {
         Progress::of_bytes(phase, None)
     }
 
-    /// A phase that moves bytes, about so many where that is known.
+    /// A phase that moves bytes, with the expected number if it is known.
     pub fn of_bytes(phase: &'static str, expected: Option<u64>) -> Progress {
         let done = Arc::<Done>::default();
         let (stop, stopped) = channel();
         let mut pace = Pace::new(phase, expected);
         let period = if terminal::is_drawn_on() { LIVELY } else { CALM };
         let counted = done.clone();
-        // Without a thread the phase goes on all the same.
+        // If the thread cannot be started, the phase continues in silence.
         let thread = std::thread::Builder::new().name("progress".into()).spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(period) {
                 pace.tell(counted.bytes(), counted.first.get().copied(), Instant::now());
@@ -51,7 +51,7 @@ impl Progress {
         Progress { done, stop: Some(stop), thread: thread.ok() }
     }
 
-    /// Takes note of how many bytes have been moved in all, where somebody else moves them.
+    /// Sets the total of moved bytes, for a phase whose bytes are moved elsewhere.
     pub fn set(&self, bytes: u64) {
         self.done.set(bytes);
     }
@@ -61,7 +61,7 @@ impl Progress {
         self.done.bytes()
     }
 
-    /// Counts what is read from a source.
+    /// Counts the bytes read from a source.
     pub fn watch<S: Source>(&self, source: S) -> Watched<S> {
         Watched { source, done: self.done.clone() }
     }
@@ -76,7 +76,7 @@ impl Drop for Progress {
     }
 }
 
-/// Bytes so far, and when the first of them was there.
+/// Bytes so far, and the time of the first.
 #[derive(Default)]
 struct Done {
     bytes: AtomicU64,
@@ -92,7 +92,7 @@ impl Done {
         self.set(self.bytes() + count as u64);
     }
 
-    /// One thread does it.
+    /// Called by a single thread.
     fn set(&self, bytes: u64) {
         if bytes > 0 {
             self.first.get_or_init(Instant::now);
@@ -123,7 +123,7 @@ impl<S: Source> Source for Watched<S> {
     }
 }
 
-/// How fast it goes.
+/// The speed of a phase.
 struct Pace {
     phase: &'static str,
     expected: Option<u64>,
@@ -142,7 +142,7 @@ impl Pace {
 
     fn tell(&mut self, done: u64, first: Option<Instant>, now: Instant) {
         if let (None, Some(first)) = (self.rate, first) {
-            // The time before the first byte says nothing of how fast they come.
+            // The rate starts at the first byte.
             self.last = first;
         }
         let line = self.line(done, now);
@@ -158,13 +158,13 @@ impl Pace {
         }
     }
 
-    /// Takes note of how far it has come, and says it in words.
+    /// Records the progress and describes it in a line.
     fn line(&mut self, done: u64, now: Instant) -> String {
         if done == 0 {
             return format!("{}, for {}", self.phase, in_words(now - self.began));
         }
         let seconds = (now - self.last).as_secs_f64().max(0.001);
-        // A private server says by itself how far it is, and may take something back.
+        // A private server reports its own progress, and its number may decrease.
         let latest = done.saturating_sub(self.done) as f64 / seconds;
         let rate = self.rate.map_or(latest, |rate| rate + FRESHNESS * (latest - rate));
         (self.done, self.last, self.rate) = (done, now, Some(rate));
@@ -183,7 +183,7 @@ impl Pace {
         line
     }
 
-    /// What is expected may be too little: the data grow meanwhile, and the log comes on top.
+    /// Below 100, because the expected number may be too small: the data grow meanwhile, and the log is added.
     fn percent(&self) -> Option<u64> {
         let expected = self.expected.filter(|expected| *expected > 0 && self.done > 0)?;
         Some((self.done.saturating_mul(100) / expected).min(99))
@@ -195,7 +195,7 @@ impl Pace {
     }
 }
 
-/// `1.24 GB`, in powers of ten as disks are sold.
+/// `1.24 GB`, in powers of ten as for disks.
 fn size(bytes: u64) -> String {
     let bytes = bytes as f64;
     match bytes {
@@ -218,13 +218,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_how_much_how_fast_and_how_long_still() {
+    fn shows_the_amount_the_rate_and_the_time_left() {
         let mut pace = Pace::new("receiving", Some(4_000_000_000));
         let began = pace.began;
         let at = |seconds| began + Duration::from_secs(seconds);
         pace.tell(0, None, at(4));
         assert_eq!(pace.line(0, at(5)), "receiving, for 5 s");
-        // The first byte comes; its time is what counts from here on.
+        // From the first byte on its time counts.
         pace.tell(0, Some(at(5)), at(5));
         for (bytes, seconds, says) in [
             (1_000_000_000, 15, "1.00 GB of about 4.00 GB, 25 %, 100 MB/s, 30 s left"),
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_back_is_no_progress() {
+    fn a_decrease_counts_as_zero() {
         let mut pace = Pace::new("copying", Some(4_000_000_000));
         let began = pace.began;
         pace.line(2_000_000_000, began + Duration::from_secs(20));
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_it_knows_where_little_is_known() {
+    fn unknown_parts_are_left_out() {
         let mut pace = Pace::new("receiving", None);
         let began = pace.began;
         let line = pace.line(512_000_000, began + Duration::from_secs(1));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_what_goes_through_it() {
+    fn counts_the_bytes_of_a_source() {
         struct Plain(&'static [u8]);
         impl Read for Plain {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -8,12 +8,13 @@ use crate::model::event::{Cause, Event};
 use crate::model::ordinal::Role;
 use crate::server::status::{ReplicationStatus, Thread};
 
-/// A snapshot that is older than this says nothing about the present. Longer than a statement may take: a server that
-/// hangs is noticed by that; stopping a receiver whose name server is silent takes 18 seconds.
+/// The age from which a snapshot is stale. It exceeds the time limit of a statement, because that limit already
+/// detects a hanging server. Stopping a receiver takes 18 seconds while its name server is silent.
 const FRESH: Duration = Duration::from_secs(40);
 
 impl Snapshot {
-    /// Whether clients may be sent here; else why not. A replica whose source is away keeps serving what it has.
+    /// Whether clients may be sent here, or the reason against it. A replica whose source is away keeps serving
+    /// its data.
     pub fn ready(&self) -> Result<(), Cause> {
         self.settled_server()?;
         if self.role == Role::Primary {
@@ -26,7 +27,8 @@ impl Snapshot {
         let receiver_lives = match replication.receiver {
             Thread::Running => true,
             Thread::Connecting => self.state == Some(State::Replicating) && self.refused.is_none(),
-            // Held back by us: else its error would be looked at, or somebody stopped it by hand.
+            // Stopped counts as alive only if we held the receiver back. Otherwise it failed, or an operator
+            // stopped it.
             Thread::Stopped => {
                 self.state == Some(State::Replicating) && self.silent_source.is_some() && !self.held_back_too_long
             }
@@ -43,7 +45,7 @@ impl Snapshot {
         Err(self.replication_trouble(replication))
     }
 
-    /// Whether a copy of this server may be given away; else why not.
+    /// Whether a copy of this server may be served, or the reason against it.
     pub fn fit_to_donate(&self, max_lag: Duration) -> Result<(), Cause> {
         self.settled_server()?;
         if let Some(why) = &self.unfit_to_donate {
@@ -65,26 +67,26 @@ impl Snapshot {
         match replication.lag_seconds {
             Some(lag) if lag > max_lag.as_secs() => {
                 let text =
-                    format!("replication is {lag} seconds behind, more than {} are not passed on", max_lag.as_secs());
+                    format!("replication is {lag} seconds behind; the limit for donating is {}", max_lag.as_secs());
                 Err(Event::ReplicationLag.because(text))
             }
             Some(_) => Ok(()),
-            None => Err(Event::ReplicationLagUnknown.because("the server does not say how far replication is behind")),
+            None => Err(Event::ReplicationLagUnknown.because("the server does not report the replication lag")),
         }
     }
 
-    /// Whether a primary that has lost its data may have a copy of this replica. That it follows nobody is why it is
-    /// asked. Where its applier stopped at an error, its data are not what the primary's were: a user who knows better has
-    /// the place skipped first.
+    /// Whether a primary that has lost its data may be recovered from this replica. It may have lost its source,
+    /// which is the very reason for the request. If its applier stopped with an error, its data differ from the
+    /// primary's. An operator has to skip that place first.
     pub fn fit_for_recovery(&self) -> Result<(), Cause> {
         self.living_server()?;
         self.beyond_fault()?;
         if self.state.is_none() {
-            return Err(Event::ServerUnsettled.because("the server's start is being looked at"));
+            return Err(Event::ServerUnsettled.because("the server is still being checked after its start"));
         }
         match &self.replication {
             Some(_) => Ok(()),
-            None => Err(Event::ReplicationNone.because("it is no replica: it has no source")),
+            None => Err(Event::ReplicationNone.because("this pod is not a replica: it has no source")),
         }
     }
 
@@ -105,21 +107,25 @@ impl Snapshot {
         }
         if let Some(broken) = &self.broken {
             return Err(Event::ReplicationBroken.because(format!(
-                "replication can't go on ({}): {}: {}",
+                "replication is broken ({}): {}: {}",
                 broken.why.name(),
                 broken.text,
                 broken.why.remedy()
             )));
         }
-        if self.settled { Ok(()) } else { Err(Event::ServerUnsettled.because("the server's start is being looked at")) }
+        if self.settled {
+            Ok(())
+        } else {
+            Err(Event::ServerUnsettled.because("the server is still being checked after its start"))
+        }
     }
 
-    /// Whether the applier has gone on since its last error. One good look is not enough: it runs for a moment after each
-    /// start.
+    /// Whether the applier has progressed since its last error. One good check is too little, because it runs for
+    /// a moment after each start.
     pub fn beyond_fault(&self) -> Result<(), Cause> {
         let Some(fault) = &self.applier_fault else { return Ok(()) };
         Err(Event::ApplierFault.because(format!(
-            "the applier stopped with error {} after {}, and has not applied beyond that yet: {}",
+            "the applier stopped with error {} after {}; it is still at that place: {}",
             fault.number, fault.stopped_at, fault.text
         )))
     }
@@ -131,9 +137,9 @@ impl Snapshot {
                 Event::ReplicationWaits.because(format!("replication waits for the primary ({threads}): {why}"))
             }
             (Some(error), None) => {
-                Event::ReplicationStopped.because(format!("replication does not run ({threads}): {error}"))
+                Event::ReplicationStopped.because(format!("replication is stopped ({threads}): {error}"))
             }
-            (None, None) => Event::ReplicationStopped.because(format!("replication does not run ({threads})")),
+            (None, None) => Event::ReplicationStopped.because(format!("replication is stopped ({threads})")),
         }
     }
 }
@@ -166,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_was_refused_for_too_long_says_so() {
+    fn a_replica_refused_for_too_long_is_not_ready() {
         let mut snapshot = replica(Thread::Connecting, Thread::Running, None);
         let cause = Event::ReplicationRefused.because("refused");
         snapshot.refused = Some(cause.clone());
@@ -187,13 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_stands_still_does_neither() {
+    fn a_stopped_replica_neither_serves_nor_donates() {
         let snapshot = replica(Thread::Running, Thread::Stopped, None);
         assert!(snapshot.ready().is_err() && snapshot.fit_to_donate(Duration::from_secs(60)).is_err());
     }
 
     #[test]
-    fn both_threads_of_a_replica_that_stopped_at_an_error_prove_nothing() {
+    fn running_threads_do_not_clear_an_applier_error() {
         let mut snapshot = replica(Thread::Running, Thread::Running, Some(0));
         let max = Duration::from_secs(60);
         assert!(snapshot.ready().is_ok() && snapshot.fit_to_donate(max).is_ok() && snapshot.fit_for_recovery().is_ok());
@@ -206,14 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn lag_is_not_passed_on() {
+    fn a_lagging_replica_does_not_donate() {
         let max = Duration::from_secs(60);
         assert!(replica(Thread::Running, Thread::Running, Some(60)).fit_to_donate(max).is_ok());
         assert!(replica(Thread::Running, Thread::Running, Some(61)).fit_to_donate(max).is_err());
     }
 
     #[test]
-    fn nobody_is_ready_before_the_server_answered() {
+    fn a_pod_is_ready_only_after_the_servers_first_answer() {
         assert!(Status::new("mysql-0".into(), Role::Primary).get().ready().is_err());
     }
 }

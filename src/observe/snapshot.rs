@@ -10,50 +10,50 @@ use crate::model::identity::{Lineage, SetId};
 use crate::model::ordinal::Role;
 use crate::server::status::ReplicationStatus;
 
-/// What is known. The form of `/status` too.
+/// All that is known. Also the format of `/status`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
     pub pod: String,
     pub role: Role,
     /// The server's version, while it answers.
     pub server: Option<String>,
-    /// Whether this start of the server was looked at and set right.
+    /// Whether the sidecar has checked and corrected the server since its latest start.
     pub settled: bool,
     pub state: Option<State>,
     pub set_id: Option<SetId>,
-    /// The latest recovery of the primary that the data went along with.
+    /// The latest recovery of the primary that the data include.
     pub lineage: Option<Lineage>,
     pub clone: Option<CloneRecord>,
     pub replication: Option<ReplicationStatus>,
-    /// Why replication can't go on, where it can't.
+    /// Why replication is broken, if it is.
     pub broken: Option<BrokenReplication>,
-    /// Where the applier stopped at an error, until it has applied beyond that place.
+    /// Where the applier stopped with an error, until it has applied beyond that place.
     pub applier_fault: Option<ApplierFault>,
-    /// Why the primary may not be followed: its data are another set's.
+    /// Why the primary must not be followed: it has data of another set.
     pub foreign_source: Option<String>,
-    /// Why it isn't known whether the primary may be followed, while it isn't.
+    /// Why it is still unknown whether the primary may be followed.
     pub silent_source: Option<String>,
-    /// Since when its receiver is held back for that, in seconds since 1970.
+    /// When its receiver was first held back for that, in seconds since 1970.
     pub held_back_since: Option<u64>,
-    /// Whether that is longer than clients may be sent here.
+    /// Whether that exceeds the limit for readiness.
     #[serde(skip)]
     pub held_back_too_long: bool,
-    /// Why the applier waits for an acknowledgement that nobody gives, where it does.
+    /// Why the applier waits for an acknowledgement from a replica, if it does.
     pub unacknowledged: Option<Cause>,
-    /// Whether that is longer than clients may be sent here.
+    /// Whether that exceeds the limit for readiness.
     #[serde(skip)]
     pub unacknowledged_too_long: bool,
-    /// Why the source refuses this replica, where it has for too long.
+    /// Why the source has refused this replica for too long, if it has.
     pub refused: Option<Cause>,
-    /// What keeps this server from being copied, where something lasting does.
+    /// The lasting obstacle to copying this server, if there is one.
     pub unfit_to_donate: Option<String>,
     /// Whether a clone is being served.
     pub donating: bool,
-    /// Since when, in seconds since 1970.
+    /// When it began, in seconds since 1970.
     pub donating_since: Option<u64>,
-    /// What stands in the way, for people.
+    /// The present trouble, described for people.
     pub trouble: Option<Cause>,
-    /// Starts of the server seen since the sidecar's own.
+    /// Starts of the server since the sidecar's own start.
     pub server_starts: u64,
     #[serde(skip)]
     pub(super) observed: Option<Instant>,
@@ -84,7 +84,7 @@ impl Snapshot {
             unfit_to_donate: None,
             donating: false,
             donating_since: None,
-            trouble: Some(Event::ServerSilent.because("the server has not answered yet")),
+            trouble: Some(Event::ServerSilent.because("waiting for the server's first answer")),
             server_starts: 0,
             observed: None,
         }

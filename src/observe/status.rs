@@ -8,12 +8,12 @@ use super::snapshot::Snapshot;
 use crate::datadir::journal::now;
 use crate::model::ordinal::Role;
 
-/// The snapshot, shared.
+/// The shared snapshot.
 pub struct Status {
     snapshot: RwLock<Snapshot>,
-    /// Until when no clone is begun.
+    /// Clones start only after this time.
     held: Mutex<Option<Instant>>,
-    /// Whether clients could be sent here at some time since the sidecar's start.
+    /// Whether the pod was ready at any time since the sidecar's start.
     was_ready: AtomicBool,
 }
 
@@ -23,28 +23,28 @@ impl Status {
         Status { snapshot, held: Mutex::new(None), was_ready: AtomicBool::new(false) }
     }
 
-    /// A copy of what is known.
+    /// A copy of the snapshot.
     pub fn get(&self) -> Snapshot {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes that a clone is served, or no more: nothing is seen of the server by that.
+    /// Records whether a clone is being served. This leaves the age of the snapshot unchanged.
     pub fn donates(&self, donating: bool) {
         let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         (snapshot.donating, snapshot.donating_since) = (donating, donating.then(now));
     }
 
-    /// Has no clone begun for so long: the server is about to stop.
+    /// Delays new clones for this time, because the server is about to stop.
     pub fn hold(&self, time: Duration) {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
     }
 
-    /// Whether no clone is to be begun.
+    /// Whether new clones are delayed.
     pub fn is_held(&self) -> bool {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| Instant::now() < until)
     }
 
-    /// Changes what is known, just now seen.
+    /// Changes the snapshot and marks it as fresh.
     pub fn update(&self, change: impl FnOnce(&mut Snapshot)) {
         let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut snapshot);
@@ -54,7 +54,7 @@ impl Status {
         }
     }
 
-    /// Whether the pod was ready at some time since the sidecar's start.
+    /// Whether the pod was ready at any time since the sidecar's start.
     pub fn was_ready(&self) -> bool {
         self.was_ready.load(Ordering::Relaxed)
     }

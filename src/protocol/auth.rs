@@ -1,4 +1,4 @@
-//! Proofs that both ends know the clone secret, bound to everything said so far.
+//! Proves that both ends know the clone secret, by an HMAC over the whole handshake so far.
 
 use anyhow::Result;
 use hmac::{Hmac, Mac};
@@ -8,7 +8,7 @@ use zeroize::Zeroize as _;
 use super::preface::Versions;
 use crate::sys::secret::Secret;
 
-/// Who proves; a proof of one side is no proof of the other.
+/// The proving side. A proof of one side is invalid for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Recipient,
@@ -29,7 +29,7 @@ impl Side {
 pub struct Transcript(Sha256);
 
 impl Transcript {
-    /// What was said first by both sides.
+    /// Starts with the prefaces of both sides.
     pub fn begin(recipient: Versions, donor: Versions) -> Transcript {
         Transcript(Sha256::new().chain_update(recipient.bytes()).chain_update(donor.bytes()))
     }
@@ -39,12 +39,12 @@ impl Transcript {
         self.0.update(frame);
     }
 
-    /// What `side` sends to show that it knows the secret.
+    /// The proof that `side` sends.
     pub fn prove(&self, secret: &Secret, side: Side) -> String {
         hexadecimal(&self.mac(secret, side).finalize().into_bytes())
     }
 
-    /// Whether the other side's proof is right; takes the same time for any wrong one.
+    /// Whether the other side's proof is right. All wrong proofs take the same time.
     pub fn verify(&self, secret: &Secret, side: Side, proof: &str) -> bool {
         from_hexadecimal(proof).is_some_and(|proof| self.mac(secret, side).verify_slice(&proof).is_ok())
     }
@@ -57,10 +57,10 @@ impl Transcript {
     }
 }
 
-/// The password of the account that copies by MySQL's CLONE plugin come as: whoever knows the set's clone secret knows it,
-/// and the secret itself never crosses the wire. (What the plugin does with it is MySQL's: it sends it to the donor's server,
-/// inside TLS, whose certificate nobody proves.) Without a secret anybody may have a copy, and this is no secret either. It has a
-/// character of each kind, which a server's rules for passwords may ask for.
+/// The password of the account for MySQL's CLONE plugin. It follows from the clone secret, so both ends derive it
+/// and the secret itself stays off the wire. MySQL sends the password to the donor's server inside TLS, with an
+/// unverified certificate. Without a clone secret anyone may have a copy, and the password is public too. It has
+/// a character of each kind, as password rules of servers may require.
 pub fn password_of_plugin(secret: Option<&Secret>, set: &str) -> Secret {
     let mut mac = keyed(secret.map_or(&[][..], |secret| secret.reveal().as_bytes()));
     mac.update(b"mysqlset clone plugin 1");
@@ -71,12 +71,12 @@ pub fn password_of_plugin(secret: Option<&Secret>, set: &str) -> Secret {
     Secret::joined(&["Aa1!", digits.reveal()])
 }
 
-/// What makes a link good until then, in seconds of its sidecar ([`crate::observe::http`]).
+/// The proof in a link that is valid until `end`, in seconds of its sidecar ([`crate::observe::http`]).
 pub fn link(key: &Secret, end: u64) -> String {
     hexadecimal(&mac_of_link(key, end).finalize().into_bytes())
 }
 
-/// Whether that is it; takes the same time for any that is not.
+/// Whether `proof` is that proof. All wrong proofs take the same time.
 pub fn is_link(key: &Secret, end: u64, proof: &str) -> bool {
     from_hexadecimal(proof).is_some_and(|proof| mac_of_link(key, end).verify_slice(&proof).is_ok())
 }
@@ -88,7 +88,7 @@ fn mac_of_link(key: &Secret, end: u64) -> Hmac<Sha256> {
     mac
 }
 
-/// A key longer than a block is hashed first (RFC 2104), as `new_from_slice` does; no length is refused.
+/// A key longer than a block is hashed first (RFC 2104), as `new_from_slice` does. All lengths are accepted.
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
     <Hmac<Sha256> as Mac>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"))
 }
@@ -98,7 +98,7 @@ pub fn nonce() -> Result<String> {
     Ok(hexadecimal(&crate::sys::random::bytes::<32>()?))
 }
 
-/// In memory that is taken once, for it may be a secret.
+/// Allocates the text once, because it may be a secret.
 fn hexadecimal(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
@@ -111,7 +111,7 @@ fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) || digits.len() > 128 {
         return None;
     }
-    // As we write it, and in no other way: a proof that can be changed and stays right is not what was said.
+    // Accepts lower case only, as we write it: a proof has exactly one spelling.
     let value = |digit: u8| (digit as char).to_digit(16).filter(|_| !digit.is_ascii_uppercase());
     digits.chunks_exact(2).map(|pair| Some((value(pair[0])? * 16 + value(pair[1])?) as u8)).collect()
 }
@@ -128,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_holds_for_one_secret_one_side_and_one_conversation() {
+    fn a_proof_holds_for_one_secret_one_side_and_one_handshake() {
         let secret = Secret::new("geheim");
         let said = transcript(&["hello", "challenge"]);
         let proof = said.prove(&secret, Side::Recipient);
         assert!(said.verify(&secret, Side::Recipient, &proof));
         assert!(!said.verify(&secret, Side::Donor, &proof));
-        assert!(!said.verify(&secret, Side::Recipient, &proof.to_uppercase()), "the same number, said otherwise");
+        assert!(!said.verify(&secret, Side::Recipient, &proof.to_uppercase()), "the same number in another spelling");
         assert!(!said.verify(&Secret::new("other"), Side::Recipient, &proof));
         assert!(!transcript(&["hello", "other challenge"]).verify(&secret, Side::Recipient, &proof));
         let lowered = preface::receive(&mut &b"MYSQLSET\x01\0\0\0"[..]).unwrap();
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_no_proof() {
+    fn malformed_proofs_are_refused() {
         let said = transcript(&["hello"]);
         let long = "00".repeat(100_000);
         for proof in ["", "0", "zz", "é", &"0".repeat(64), long.as_str()] {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plugins_password_is_one_secrets_and_one_sets() {
+    fn the_plugins_password_depends_on_the_secret_and_the_set() {
         let of = |secret: &str, set: &str| password_of_plugin(Some(&Secret::new(secret)), set);
         assert_eq!(of("geheim", "mysql"), of("geheim", "mysql"));
         assert_ne!(of("geheim", "mysql"), of("geheim", "other"));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_nonces_are_alike() {
+    fn nonces_differ() {
         assert_ne!(nonce().unwrap(), nonce().unwrap());
         assert_eq!(nonce().unwrap().len(), 64);
     }

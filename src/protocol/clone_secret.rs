@@ -1,7 +1,7 @@
-//! The secret that donors and recipients prove to each other that they know; two of them while it is being changed.
+//! Reads the clone secret, which donors and recipients prove to each other. During a change there are two.
 //!
-//! Pods hear of a changed Secret at different times, within a minute or two. So a change has two steps: the new secret
-//! becomes the second line everywhere, which is accepted and not used; then the lines change places.
+//! Pods see a changed Secret at different times, within a minute or two. So a change has two steps. First the new
+//! secret becomes the second line everywhere: it is accepted but unused. Then the lines change places.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,13 +12,13 @@ use crate::model::event::warn;
 use crate::model::exit::Reason;
 use crate::sys::secret::Secret;
 
-/// In characters. A proof lets who hears it guess on a machine of his own, as fast as that computes.
+/// In characters. An eavesdropper on a proof can guess offline, at the speed of its own machine.
 const SHORTEST: usize = 16;
 
 /// More lines are a mistake.
 const MOST: usize = 2;
 
-/// The secrets that are valid at one moment.
+/// The secrets that are valid at present.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
     own: Secret,
@@ -26,39 +26,39 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// What this pod proves with.
+    /// The secret for this pod's own proofs.
     pub fn own(&self) -> &Secret {
         &self.own
     }
 
-    /// What peers may prove with.
+    /// The secrets that peers may prove.
     pub fn all(&self) -> impl Iterator<Item = &Secret> {
         std::iter::once(&self.own).chain(&self.second)
     }
 
-    /// A secret a line; the error is for people, and holds nothing of them.
+    /// Parses one secret per line. The error is for people and reveals no part of a secret.
     fn parse(text: &str) -> Result<Keys, String> {
         let lines: Vec<&str> =
             text.lines().map(|line| line.trim_end_matches('\r')).filter(|line| !line.is_empty()).collect();
         if let Some(short) = lines.iter().map(|line| line.chars().count()).find(|characters| *characters < SHORTEST) {
             return Err(format!(
-                "the clone secret has {short} characters, and one below {SHORTEST} can be guessed: make one with \
+                "the clone secret has {short} characters, but fewer than {SHORTEST} can be guessed: make one with \
                  `openssl rand -hex 16`"
             ));
         }
         match lines.as_slice() {
-            [] => Err("the clone secret is empty: make one with `openssl rand -hex 16`, or don't set it at all".into()),
+            [] => Err("the clone secret is empty: make one with `openssl rand -hex 16`, or leave it unset".into()),
             [own] => Ok(Keys { own: Secret::new(*own), second: None }),
             [own, second] => Ok(Keys { own: Secret::new(*own), second: Some(Secret::new(*second)) }),
             more => Err(format!(
-                "the clone secret has {} lines: give it one, or {MOST} while it is being changed, the one in use first",
+                "the clone secret has {} lines: keep one, or {MOST} during a change, with the one in use first",
                 more.len()
             )),
         }
     }
 }
 
-/// The clone secret, which may change while we run: Kubernetes writes a changed Secret into its volume's files.
+/// The clone secret, which may change at run time: Kubernetes writes a changed Secret into its volume's files.
 #[derive(Clone)]
 pub struct CloneSecret {
     file: Option<PathBuf>,
@@ -67,12 +67,13 @@ pub struct CloneSecret {
 
 struct Last {
     keys: Keys,
-    /// What is wrong with the file, where that was said.
+    /// The error of the file, once it was logged.
     said: Option<String>,
 }
 
 impl CloneSecret {
-    /// From the file that a flag names, or the environment's `variable`; `None` where there is neither.
+    /// Reads the secret from the file that a flag names, or from the environment's `variable`. `None` if both are
+    /// unset.
     pub fn read(file: Option<&Path>, variable: &str) -> Result<Option<CloneSecret>> {
         let Some(text) = Secret::read(file, variable)? else { return Ok(None) };
         let keys = Keys::parse(text.reveal()).map_err(|wrong| Reason::Settings.error(wrong))?;
@@ -83,7 +84,8 @@ impl CloneSecret {
         CloneSecret { file, last: Arc::new(Mutex::new(Last { keys, said: None })) }
     }
 
-    /// As it is now; as it was where its file cannot be used: a secret that was taken away by mistake opens nothing.
+    /// The present secrets. If the file is unusable, the last ones apply, so that a Secret removed by mistake
+    /// grants no access.
     pub fn now(&self) -> Keys {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(file) = &self.file else { return last.keys.clone() };
@@ -92,7 +94,7 @@ impl CloneSecret {
             Ok(keys) => *last = Last { keys, said: None },
             Err(wrong) if last.said.as_ref() == Some(&wrong) => {}
             Err(wrong) => {
-                warn!(SecretUnusable, file = %file.display(), "the clone secret in use stays the one that was read before: {wrong}");
+                warn!(SecretUnusable, file = %file.display(), "keeping the previous clone secret: {wrong}");
                 last.said = Some(wrong);
             }
         }
@@ -108,7 +110,7 @@ impl std::fmt::Debug for CloneSecret {
 
 #[cfg(test)]
 impl CloneSecret {
-    /// One that stays.
+    /// A secret that stays the same.
     pub fn fixed(text: &str) -> CloneSecret {
         CloneSecret::of(None, Keys::parse(text).expect("a clone secret"))
     }
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_is_a_secret_and_two_are_two() {
+    fn each_line_is_a_secret() {
         for end in ["", "\n", "\r\n", "\n\n"] {
             assert_eq!(all(&Keys::parse(&format!("{ONE}{end}")).unwrap()), [ONE], "{end:?}");
         }
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_empty_or_too_much_is_refused_without_a_word_of_it() {
+    fn short_empty_and_too_many_secrets_are_refused_and_stay_hidden() {
         for (text, says) in [
             ("", "is empty"),
             ("\n", "is empty"),
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_what_its_file_says_now_as_long_as_that_is_one() {
+    fn it_follows_its_file_while_that_is_valid() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("clone");
         let read = || CloneSecret::read(Some(&file), "MYSQLSET_TEST_UNSET");

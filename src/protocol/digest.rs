@@ -1,23 +1,23 @@
-//! The digest of a backup stream, and what of the stream it covers.
+//! Computes the digest of a backup stream, and defines the part of the stream that it covers.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-/// What of a stream goes into its digest.
+/// The part of a stream that its digest covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Coverage {
     /// Every byte.
     #[default]
     Whole,
-    /// Every byte but the data of an xbstream's payload and sparse chunks: those have a checksum in their chunk's head,
-    /// which the digest covers, and the recipient compares it. So neither end looks at them for the digest's sake, and
-    /// the donor need not look at them at all.
+    /// Every byte except the data of an xbstream's payload and sparse chunks. Those have a checksum in their
+    /// chunk's head, which the digest covers, and the recipient compares it. This saves both ends the digest of
+    /// the data, and the donor can relay them unread.
     Heads,
 }
 
 impl Coverage {
-    /// Those that a recipient can be asked to check beside [`Coverage::Whole`], which everyone can.
+    /// Coverages that a hello may name. Every recipient can check [`Coverage::Whole`].
     pub const BESIDE_WHOLE: [Coverage; 1] = [Coverage::Heads];
 
     /// The name in a hello.
@@ -42,13 +42,13 @@ impl Tally {
         Tally { coverage, ..Tally::default() }
     }
 
-    /// Takes bytes into account that have no checksum of their own.
+    /// Adds bytes without a checksum of their own.
     pub fn add(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         self.digest.update(bytes);
     }
 
-    /// The same for bytes that have one.
+    /// Adds bytes with a checksum of their own.
     pub fn add_checksummed(&mut self, bytes: &[u8]) {
         match self.coverage {
             Coverage::Whole => self.add(bytes),
@@ -56,7 +56,7 @@ impl Tally {
         }
     }
 
-    /// Takes so many bytes into account that have a checksum and were not looked at.
+    /// Adds this many bytes that have a checksum and were relayed unread.
     pub fn add_unseen(&mut self, count: u64) {
         debug_assert_eq!(self.coverage, Coverage::Heads);
         self.bytes += count;

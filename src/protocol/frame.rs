@@ -1,4 +1,4 @@
-//! Frames: a kind, a bounded length, a body.
+//! Reads and writes frames: a kind, a bounded length, a body.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -17,7 +17,7 @@ pub const DATA_LIMIT: usize = 1 << 20;
 /// Longest body of any other frame in bytes.
 pub const CONTROL_LIMIT: usize = 64 << 10;
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -69,18 +69,18 @@ impl Kind {
     }
 }
 
-/// Why nothing more can be had from a connection.
+/// Why a connection failed.
 #[derive(Debug)]
 pub enum WireError {
     /// The connection broke, or the peer was silent for too long.
     Io(std::io::Error),
-    /// The peer hung up; inside what.
+    /// The peer hung up at this place.
     Ended(&'static str),
-    /// The peer said something that the protocol doesn't allow.
+    /// The peer violated the protocol.
     Malformed(String),
-    /// The peer sends a backup without a word about it, as the tutorial's `ncat` does.
+    /// The peer sends a legacy stream at once, as the tutorial's `ncat` does.
     Legacy,
-    /// The inventory can't be written here.
+    /// Writing the inventory failed on this side.
     Inventory(std::io::Error),
 }
 
@@ -93,8 +93,8 @@ impl fmt::Display for WireError {
             WireError::Io(error) => write!(f, "the connection broke: {error}"),
             WireError::Ended(place) => write!(f, "the peer hung up {place}"),
             WireError::Malformed(what) => f.write_str(what),
-            WireError::Inventory(error) => write!(f, "writing the inventory: {error}"),
-            WireError::Legacy => f.write_str("the peer is not a mysqlset: it sends a backup without a word about it"),
+            WireError::Inventory(error) => write!(f, "cannot write the inventory: {error}"),
+            WireError::Legacy => f.write_str("the peer is not mysqlset: it sends a legacy stream"),
         }
     }
 }
@@ -110,7 +110,7 @@ pub struct Header {
 
 /// The eight bytes before a body.
 pub fn header_bytes(kind: Kind, length: usize) -> [u8; HEADER_LENGTH] {
-    // Bodies are bounded far below 4 GiB by everyone who makes them.
+    // All callers bound bodies far below 4 GiB.
     let [a, b, c, d] = (length as u32).to_le_bytes();
     [kind as u8, 0, 0, 0, a, b, c, d]
 }
@@ -125,11 +125,11 @@ pub fn read_header(input: &mut impl Read) -> Result<Header, WireError> {
         return Err(WireError::Malformed(format!("unknown frame kind 0x{kind:02x}")));
     };
     if zero != [0; 3] {
-        return Err(WireError::Malformed(format!("a {kind:?} frame with a damaged header")));
+        return Err(WireError::Malformed(format!("a {kind:?} frame has a damaged header")));
     }
     if length > kind.limit() || length == 0 {
         return Err(WireError::Malformed(format!(
-            "a {kind:?} frame of {length} bytes; 1 to {} are allowed",
+            "a {kind:?} frame has {length} bytes; 1 to {} are allowed",
             kind.limit()
         )));
     }
@@ -139,7 +139,7 @@ pub fn read_header(input: &mut impl Read) -> Result<Header, WireError> {
 /// Reads the body of a control frame.
 pub fn read_body(input: &mut impl Read, header: Header) -> Result<Vec<u8>, WireError> {
     if header.kind.is_data() {
-        return Err(WireError::Malformed("data where none was expected".into()));
+        return Err(WireError::Malformed("unexpected data".into()));
     }
     let mut body = vec![0; header.length];
     read_exactly(input, &mut body)?;
@@ -158,16 +158,16 @@ pub fn write_control(output: &mut impl Write, kind: Kind, message: &impl Seriali
     Ok(frame)
 }
 
-/// Understands a control frame's body.
+/// Parses a control frame's body.
 pub fn parse<T: DeserializeOwned>(kind: Kind, body: &[u8]) -> Result<T, WireError> {
     serde_json::from_slice(body)
-        // Its words quote the peer's.
+        // The error quotes text of the peer.
         .map_err(|error| {
             WireError::Malformed(format!("a {kind:?} message that makes no sense: {}", in_one_line(&error.to_string())))
         })
 }
 
-/// Fills a buffer, telling an end before the first byte from one in between.
+/// Fills a buffer. An end before the first byte and one in between give different errors.
 pub fn read_exactly(input: &mut impl Read, buffer: &mut [u8]) -> Result<(), WireError> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_bounded_before_memory_is_taken() {
+    fn lengths_are_checked_before_memory_is_allocated() {
         for (kind, length) in [(b'D', DATA_LIMIT + 1), (b'H', CONTROL_LIMIT + 1), (b'D', 0), (b'D', u32::MAX as usize)]
         {
             let mut bytes = header_bytes(Kind::Data, length);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_in_between_is_told_from_one_before() {
+    fn an_end_inside_a_header_differs_from_one_before_it() {
         let bytes = header_bytes(Kind::Hello, 10);
         assert!(matches!(read_header(&mut &bytes[..0]), Err(WireError::Ended("before it was done"))));
         for cut in 1..bytes.len() {

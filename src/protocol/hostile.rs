@@ -1,4 +1,4 @@
-//! Messages of a peer that means harm: what it says is refused, or is as short and plain as it must be.
+//! Messages of a malicious peer: they are refused, or their texts are cut to one short line.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, from_str};
@@ -6,7 +6,8 @@ use serde_json::{Value, from_str};
 use super::frame::{self, CONTROL_LIMIT, Kind};
 use super::message::{Challenge, Copied, End, Failed, Heartbeat, Hello, Offer, PluginOffer, Proof, Refusal, Report};
 
-/// JSON that no honest peer writes, each as long as a message may be at most; `\u{1}` is where a member of the message may be.
+/// JSON that only a malicious peer writes, each up to the longest message. `\u{1}` marks the place of the
+/// message's member.
 fn nonsense() -> Vec<Vec<u8>> {
     let deep = |open: &str, close: &str| {
         let depth = CONTROL_LIMIT / (open.len() + close.len()) - 8;
@@ -44,7 +45,7 @@ fn nonsense() -> Vec<Vec<u8>> {
     all
 }
 
-/// An error is one line, and short, whatever it is about.
+/// Every error is one short line.
 fn refuse<T: DeserializeOwned + std::fmt::Debug>(kind: Kind, json: &[u8]) {
     let shown = String::from_utf8_lossy(&json[..json.len().min(60)]).into_owned();
     match frame::parse::<T>(kind, json) {
@@ -57,7 +58,7 @@ fn refuse<T: DeserializeOwned + std::fmt::Debug>(kind: Kind, json: &[u8]) {
 }
 
 #[test]
-fn nonsense_is_no_message_and_what_is_said_of_it_is_short() {
+fn invalid_messages_are_refused_with_a_short_error() {
     for json in nonsense() {
         refuse::<Hello>(Kind::Hello, &json);
         refuse::<Challenge>(Kind::Challenge, &json);
@@ -73,7 +74,7 @@ fn nonsense_is_no_message_and_what_is_said_of_it_is_short() {
     }
 }
 
-/// A member of a hello, and what makes no sense in its place.
+/// Members of a hello, each with an invalid value.
 #[test]
 fn members_of_a_hello_are_of_their_kind_and_come_once() {
     let whole = r#"{"set":"mysql","ordinal":1,"nonce":"00","formats":[]"#;
@@ -104,7 +105,7 @@ fn members_of_a_hello_are_of_their_kind_and_come_once() {
     ] {
         refuse::<Hello>(Kind::Hello, format!("{whole},{member}}}").as_bytes());
     }
-    // What is not known is passed over, however deep and long it is.
+    // Unknown members are ignored, however deep and long they are.
     let unknown = format!(r#"{whole},"later":{}{}}}"#, "[".repeat(20_000), "]".repeat(20_000));
     match frame::parse::<Hello>(Kind::Hello, unknown.as_bytes()) {
         Ok(hello) => assert_eq!(hello.set, "mysql"),
@@ -112,10 +113,9 @@ fn members_of_a_hello_are_of_their_kind_and_come_once() {
     }
 }
 
-/// Whatever a message's members are called, and however deep they lie: what is shown of them, and what is said of a message that
-/// is not understood, is one line.
+/// Texts at any depth and under any name are shown as one line. So are errors about invalid messages.
 #[test]
-fn no_text_of_any_message_begins_a_line_of_its_own() {
+fn texts_of_messages_cannot_start_a_new_line() {
     const HOSTILE: &str = "x\nFORGED\r\u{1b}[2J\u{2028}\u{202e}\u{85}";
     fn texts_of(value: &mut Value, visit: &mut dyn FnMut(&mut Value)) {
         match value {
@@ -125,7 +125,7 @@ fn no_text_of_any_message_begins_a_line_of_its_own() {
             _ => {}
         }
     }
-    /// Each text in turn is hostile; each that is read is shown.
+    /// Makes each text hostile in turn, and shows each that is accepted.
     fn check<T: DeserializeOwned>(json: &str, kind: Kind, shown: impl Fn(&T) -> String) {
         let whole: Value = from_str(json).unwrap();
         let mut count = 0;
@@ -211,9 +211,9 @@ fn no_text_of_any_message_begins_a_line_of_its_own() {
     );
 }
 
-/// 128 hellos with 20,000 empty names each, which nobody has to prove anything for, took a sidecar 72 MB.
+/// An unauthenticated peer may send hellos: 128 with 20,000 empty names each took a sidecar 72 MB.
 #[test]
-fn a_list_of_names_without_end_takes_little_memory() {
+fn an_endless_list_of_names_takes_little_memory() {
     let many = vec![r#""""#; 20_000].join(",");
     let lists =
         ["formats", "members", "digests", "packing", "inventory"].map(|name| format!(r#""{name}":["known",{many}]"#));

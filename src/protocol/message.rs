@@ -1,4 +1,4 @@
-//! What donor and recipient say to each other, as JSON.
+//! The JSON messages between donor and recipient.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::model::position::Position;
 use crate::unpack::Format;
 use crate::unpack::compressed::Compression;
 
-/// Recipient → donor: who asks, and what it can take.
+/// Recipient → donor: the identity and the abilities of the recipient.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hello {
     /// The StatefulSet's name.
@@ -23,49 +23,49 @@ pub struct Hello {
     pub ordinal: u32,
     /// 32 random bytes in hexadecimal.
     pub nonce: String,
-    /// Formats that the recipient can unpack, by name: a newer recipient may know more than this donor.
+    /// Formats that the recipient can unpack, by name. A newer recipient may list names unknown to this donor.
     #[serde(deserialize_with = "one_line_each")]
     pub formats: Vec<String>,
-    /// Compressions of members that the recipient can undo, by name: none where it doesn't say.
+    /// Compressions of members that the recipient can undo, by name. (Absent: none)
     #[serde(default, deserialize_with = "one_line_each")]
     pub members: Vec<String>,
-    /// The identity of the data that the recipient had, where it had any.
+    /// The set id of the recipient's earlier data, if it had any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
-    /// The series of the tool that the recipient would prepare with: `10.11`.
+    /// The series of the tool for the recipient's prepare: `10.11`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub tool_series: Option<String>,
-    /// Bytes that the recipient's volume has room for.
+    /// Free bytes on the recipient's volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_bytes: Option<u64>,
-    /// The version of the server with which the recipient can copy the donor's by MySQL's CLONE plugin, where it can.
+    /// The version of the recipient's own server, if it can copy the donor's by MySQL's CLONE plugin.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub plugin_server: Option<String>,
-    /// InnoDB's page size that the recipient's server is configured for, where its configuration says one.
+    /// InnoDB's page size in the configuration of the recipient's server, if it sets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_size: Option<u64>,
-    /// `lower_case_table_names` of the recipient's server, where its configuration says one.
+    /// `lower_case_table_names` in the configuration of the recipient's server, if it sets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lower_case_table_names: Option<u8>,
-    /// Whether the recipient reaches the keys of encrypted data.
+    /// Whether the recipient has access to the keys of encrypted data.
     #[serde(default)]
     pub keyring: bool,
-    /// What digests it can check beside one of the whole stream, by name. (Absent: no other)
+    /// Digests that it can check beside one of the whole stream, by name. (Absent: none)
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_line_each")]
     pub digests: Vec<String>,
-    /// Whether it takes packed frames, and packed how. (Absent: no)
+    /// Packings of frames that it accepts, by name. (Absent: none)
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_line_each")]
     pub packing: Vec<String>,
-    /// How an inventory may be encoded that it asks for. (Absent: it asks for none)
+    /// Encodings of an inventory that it accepts. (Absent: it wants no inventory)
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_line_each")]
     pub inventory: Vec<String>,
     #[serde(default)]
     pub wants: Wants,
-    /// With [`Wants::Report`]: can replication start from here?
+    /// With [`Wants::Report`]: asks whether replication can start from this position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<Position>,
-    /// With [`Wants::Report`]: is there something in this history that you don't have? (MariaDB's binary log state, or a
-    /// MySQL GTID set.)
+    /// With [`Wants::Report`]: asks for the transactions in this history that the peer lacks. (MariaDB's binary
+    /// log state, or a MySQL GTID set.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<String>,
 }
@@ -77,7 +77,7 @@ impl Hello {
     }
 }
 
-/// What a peer asks for.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wants {
@@ -86,53 +86,54 @@ pub enum Wants {
     Clone,
     /// A clone for a primary that lost its data, from a replica whose source is gone.
     Recovery,
-    /// Only to be told what the other is: a [`Report`] and no clone.
+    /// A [`Report`] only, without a clone.
     Report,
-    /// Something that this version doesn't know. It is refused.
+    /// A request of a newer version. It is refused.
     #[serde(other)]
     Unknown,
 }
 
-/// What a sidecar says about its pod.
+/// The state of a sidecar's pod.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     #[serde(deserialize_with = "one_line")]
     pub pod: String,
     pub ordinal: u32,
-    /// The identity of its data, where they have one.
+    /// The set id of its data, if they have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
-    /// The latest recovery of the primary that its data went along with.
+    /// The latest recovery of the primary that its data include.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
-    /// Whether its volume holds a database, whatever its server does.
+    /// Whether its volume holds a database, regardless of its server.
     pub has_data: bool,
     /// The server's version, while it answers.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub server: Option<String>,
-    /// What its data hold, as a position in the source's history.
+    /// The position of its data in the source's history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Position>,
-    /// What it has fetched of the source's log, applied or not.
+    /// The position up to which it has fetched the source's log, applied or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetched: Option<Position>,
-    /// Why replication can't start from the position asked about; empty where it can, absent where nothing was asked
-    /// or the answer isn't known.
+    /// Why replication cannot start from the position in question. Empty if it can. Absent if the hello asked for
+    /// none, or the answer is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub cannot_follow: Option<String>,
-    /// Of the history asked about, what isn't known here; empty where all is, absent as above.
+    /// The transactions of the history in question that are unknown here. Empty if all are known, absent as
+    /// above.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub unknown_history: Option<String>,
-    /// Where its applier stopped at an error, until it has applied beyond that place.
+    /// Where its applier stopped with an error, until it has applied beyond that place.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub applier_fault: Option<String>,
-    /// A setting by which it lacks a part of what the set has, or keeps one from the others; absent where there is none, or
-    /// where the server doesn't answer.
+    /// A setting by which it lacks a part of the set's data, or hides one from the others. Absent if there is
+    /// none, or if the server is silent.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub left_out: Option<String>,
 }
 
-/// Donor → recipient: what must be proven before anything is given.
+/// Donor → recipient: whether a proof is required before the donor serves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Challenge {
     /// 32 random bytes in hexadecimal.
@@ -147,7 +148,7 @@ pub struct Proof {
     pub hmac: String,
 }
 
-/// Donor → recipient: a backup is on its way.
+/// Donor → recipient: a backup follows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Offer {
     /// The donor's pod: `mysql-1`.
@@ -155,42 +156,42 @@ pub struct Offer {
     pub pod: String,
     pub ordinal: u32,
     pub format: Format,
-    /// What the digest at the end will cover; one of those that the hello names.
+    /// The coverage of the digest at the end. One of those in the hello.
     #[serde(default)]
     pub digest: Coverage,
-    /// How the members are compressed, where they are: as the hello allows.
+    /// The compression of the members, if any. One of those in the hello.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Compression>,
-    /// Whether frames may come packed; as the hello allows.
+    /// The packing of frames, if any. One of those in the hello.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub packing: Option<String>,
-    /// About how many bytes the backup will have: what lies in the data directory.
+    /// Roughly how many bytes the backup will have: the size of the data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_bytes: Option<u64>,
-    /// How many of InnoDB's files there are: prepare keeps all of them open.
+    /// The number of InnoDB files. Prepare keeps all of them open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
     /// The length of the longest file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub largest_file: Option<u64>,
-    /// How the inventory is encoded that comes behind the backup; one of those that the hello names. (Absent: none comes)
+    /// The encoding of the inventory after the backup. One of those in the hello. (Absent: no inventory follows)
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub inventory: Option<String>,
     /// The backup tool's name and version.
     #[serde(deserialize_with = "one_line")]
     pub tool: String,
-    /// The server's version, as it says it.
+    /// The server's version, in its own spelling.
     #[serde(deserialize_with = "one_line")]
     pub server: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
-    /// The longest that the donor will be silent, in seconds.
+    /// The donor's longest silence, in seconds.
     pub heartbeat_seconds: u64,
 }
 
-/// Donor → recipient: a copy may be taken from the server itself, by MySQL's CLONE plugin, while this connection lasts.
+/// Donor → recipient: MySQL's CLONE plugin may copy the server while this connection lasts.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PluginOffer {
     /// The donor's pod: `mysql-1`.
@@ -199,30 +200,31 @@ pub struct PluginOffer {
     pub ordinal: u32,
     /// The port of the donor's server, at the donor's address.
     pub server_port: u16,
-    /// The account to come as. Its password follows from the clone secret ([`crate::protocol::auth::password_of_plugin`]).
+    /// The account to log in as. Its password follows from the clone secret
+    /// ([`crate::protocol::auth::password_of_plugin`]).
     #[serde(deserialize_with = "one_line")]
     pub user: String,
-    /// The server's version, as it says it.
+    /// The server's version, in its own spelling.
     #[serde(deserialize_with = "one_line")]
     pub server: String,
-    /// Whether the donor's server has GTID on: then the set that the copy holds is its position.
+    /// Whether the donor's server has GTIDs on. The position of the copy is then its GTID set.
     pub by_gtid: bool,
     /// Settings that the recipient's own server must share, by name.
     #[serde(default, deserialize_with = "one_line_by_name")]
     pub settings: BTreeMap<String, String>,
-    /// Libraries of the plugins that are active there: those must be active on the recipient's own server too.
+    /// Libraries of the plugins that are active there. The recipient's own server needs them too.
     #[serde(default)]
     pub libraries: Vec<String>,
-    /// The most that the copy may take, in bytes a second.
+    /// The rate limit of the copy, in bytes a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<u64>,
-    /// Whether the copy is to be compressed on its way.
+    /// Whether the copy is compressed on the wire.
     #[serde(default)]
     pub compressed: bool,
-    /// How the inventory is encoded that comes once the copy is there; as in an [`Offer`].
+    /// The encoding of the inventory after the copy, as in an [`Offer`].
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub inventory: Option<String>,
-    /// About how many bytes the copy will have: what lies in the data directory.
+    /// Roughly how many bytes the copy will have: the size of the data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_bytes: Option<u64>,
     /// The length of the longest file.
@@ -232,42 +234,42 @@ pub struct PluginOffer {
     pub set_id: Option<SetId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
-    /// The longest that the donor will be silent, in seconds.
+    /// The donor's longest silence, in seconds.
     pub heartbeat_seconds: u64,
 }
 
-/// Recipient → donor: the copy that was offered is there, whole.
+/// Recipient → donor: the offered copy has arrived completely.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Copied {
-    /// Bytes that came over the network.
+    /// Bytes received over the network.
     pub bytes: u64,
 }
 
-/// Why a donor gives nothing.
+/// Why a donor refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
     /// Another clone is running.
     Busy,
-    /// The server is not up, or not fit to be copied just now.
+    /// The server is down, or unfit to be copied at present.
     NotReady,
     /// The sidecar is about to stop.
     Stopping,
     /// The recipient belongs to another set.
     WrongSet,
-    /// The recipient has not proven that it knows the secret, or the donor gives to nobody.
+    /// The recipient's proof is missing or wrong, or the donor serves no clones.
     Unauthorised,
     /// The two have no version or format in common.
     Unsupported,
     /// The recipient's volume is too small for a copy.
     NoRoom,
-    /// A reason that this version doesn't know.
+    /// A reason of a newer version.
     #[serde(other)]
     Other,
 }
 
 impl Why {
-    /// Whether asking again later can help.
+    /// Whether a later attempt may succeed.
     pub fn may_pass(self) -> bool {
         matches!(self, Why::Busy | Why::NotReady | Why::Stopping)
     }
@@ -287,7 +289,7 @@ impl Why {
     }
 }
 
-/// Donor → recipient: no.
+/// Donor → recipient: the request is refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Refusal {
     pub why: Why,
@@ -297,18 +299,18 @@ pub struct Refusal {
     /// For people.
     #[serde(deserialize_with = "one_line")]
     pub text: String,
-    /// When to come back, in seconds.
+    /// When to try again, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
 }
 
 impl Refusal {
-    /// One that lasts.
+    /// A lasting refusal.
     pub fn new(event: Event, why: Why, text: impl fmt::Display) -> Refusal {
         Refusal { why, event: event.name().to_owned(), text: text.to_string(), retry_after: None }
     }
 
-    /// One that may be over in so many seconds.
+    /// A refusal that may be over after this many seconds.
     pub fn passing(event: Event, why: Why, text: impl fmt::Display, retry_after: u64) -> Refusal {
         Refusal { retry_after: Some(retry_after), ..Refusal::new(event, why, text) }
     }
@@ -321,32 +323,33 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Donor → recipient: still there. And back, while a copy is fetched by the plugin.
+/// Donor → recipient: the donor is alive. The recipient sends it too, while the plugin fetches a copy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// Bytes of the backup stream sent so far, or of the copy that have come; 0 from a donor that doesn't see it.
+    /// Bytes of the backup stream sent so far, or bytes of the copy received. 0 from a donor that cannot see
+    /// them.
     pub bytes: u64,
 }
 
-/// Donor → recipient: that was all of it, and it is good.
+/// Donor → recipient: the stream is complete and good.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct End {
     /// Bytes of the backup stream.
     pub bytes: u64,
-    /// XXH3-128 of what the offer's `digest` says, in hexadecimal.
+    /// XXH3-128 over the coverage in the offer's `digest`, in hexadecimal.
     #[serde(deserialize_with = "one_line")]
     pub digest: String,
     /// The backup tool's exit status: always 0.
     pub tool_status: i32,
-    /// The binary log position as the tool reported it, for people.
+    /// The binary log position from the tool's output, for people.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub position: Option<String>,
-    /// What the inventory's frames held, where it was offered.
+    /// Size and digest of the inventory, if one was offered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inventory: Option<InventoryEnd>,
 }
 
-/// All of an inventory's frames.
+/// Sums over all frames of an inventory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InventoryEnd {
     pub bytes: u64,
@@ -355,7 +358,7 @@ pub struct InventoryEnd {
     pub digest: String,
 }
 
-/// Donor → recipient: what was sent is worth nothing.
+/// Donor → recipient: the stream is worthless.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failed {
     #[serde(deserialize_with = "one_line")]
@@ -377,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_members_and_reasons_of_a_newer_peer_are_borne() {
+    fn unknown_members_and_reasons_of_a_newer_peer_are_accepted() {
         let refusal: Refusal = serde_json::from_str(r#"{"why":"full-moon","text":"x","colour":"blue"}"#).unwrap();
         assert_eq!(refusal.why, Why::Other);
         assert!(!refusal.why.may_pass());

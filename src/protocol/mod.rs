@@ -24,10 +24,10 @@
 //!     │◀──────────────────────────────────────────────────│
 //! ```
 //!
-//! **By the CLONE plugin.** Where the donor has no backup tool that fits its server, and both servers have MySQL's
-//! CLONE plugin, a plugin offer comes in the offer's place, and no data after it: the recipient's own server fetches
-//! the copy from the donor's, under an account whose password both know by the secret, while this connection says that
-//! both ends are still there.
+//! **By the CLONE plugin.** This method serves a donor without a backup tool that fits its server, if both
+//! servers have MySQL's CLONE plugin. A plugin offer replaces the offer, and no data follow it. The recipient's
+//! own server fetches the copy from the donor's server, under an account whose password both ends derive from the
+//! secret. Meanwhile this connection shows that both ends are alive.
 //!
 //! ```text
 //!     │    plugin offer: server's port, account, settings │   or  refusal, proof, and the end
@@ -46,14 +46,14 @@
 //!     │◀──────────────────────────────────────────────────│
 //! ```
 //!
-//! **The inventory** ([`crate::protocol::inventory`]) lists what the donor's server held both before the copy was begun and after it
-//! had ended: before the tool is started or the plugin offer is sent, and after the tool has ended or `copied` has come. A
-//! recipient that was offered one must get it, or there is no copy: it comes behind all data, and no data come behind it.
-//! A donor whose server does not answer then says `failed`.
+//! **The inventory** ([`crate::protocol::inventory`]) lists what the donor's server held both before and after
+//! the copy. The first look comes before the tool starts or the plugin offer is sent. The second comes after the
+//! tool has ended or `copied` has arrived. The inventory follows all data, and is the last thing before the end.
+//! If it was offered, a copy is void without it. A donor that cannot look at its server then sends `failed`.
 //!
-//! A recipient whose hello asks for a report gets that in the offer's place, and nothing after it but the donor's proof.
-//! Once it has proven itself the recipient says nothing more, but for a copy by the plugin that it is there, and that it
-//! has all: what else comes from it, its end included, ends the clone.
+//! A recipient whose hello asks for a report gets that instead of an offer, followed only by the donor's proof.
+//! After its proof the recipient stays silent. The exceptions are heartbeats and `copied` for a copy by the
+//! plugin. Anything else from it, even the end of its connection, ends the clone.
 //!
 //! # Bytes
 //!
@@ -92,70 +92,80 @@
 //! | `Z` 5a | packed data | donor | u32 n, then a zstd frame of n bytes of the stream, n = 1 … 1 MiB; 5 bytes … 1 MiB in all |
 //! | `I` 49 | inventory | donor | bytes of the encoded inventory ([`crate::protocol::inventory::encoding`]), 1 byte … 64 KiB; 32 MiB in all frames |
 //!
-//! Another kind, another byte than 0 in the header's middle, a length of 0 or beyond the kind's limit, a message where
-//! it doesn't belong: the connection is of no use any more. Lengths are looked at before memory is taken. What the
-//! messages hold is written at their types ([`message`]).
+//! Any violation ends the connection: an unknown kind, a byte other than 0 in the header's middle, a length of 0
+//! or beyond the kind's limit, or a message in the wrong place. Lengths are checked before memory is allocated.
+//! The types in [`message`] describe the messages.
 //!
-//! **The end.** A connection that ends without an end frame, at whatever point, brought nothing. The end frame says how
-//! many bytes the stream had, plain, and the XXH3-128 of what the digest covers of them (32 hexadecimal digits, the
-//! canonical form of the hash); what came must be so long and have that digest. It is sent only after the backup tool has ended with success.
+//! **The end.** A connection that ends before an end frame brought nothing. The end frame has the unpacked length
+//! of the stream in bytes. It also has the XXH3-128 of the covered part (32 hexadecimal digits, the canonical
+//! form of the hash). The received stream must match both. The donor sends the end frame only after the backup
+//! tool has succeeded.
 //!
-//! The inventory is no part of the stream. The end frame has its length and its XXH3-128 beside the stream's, in a member
-//! of their own: `"inventory": {"bytes": …, "digest": …}`. The recipient keeps both in its journal, and so knows what it
-//! stored again after a restart.
+//! The inventory is separate from the stream. The end frame has its length and its XXH3-128 in a member of their
+//! own: `"inventory": {"bytes": …, "digest": …}`. The recipient keeps both in its journal, so that it can check
+//! the stored inventory after a restart.
 //!
-//! **What the digest covers** ([`digest`]). `whole`: every byte of the stream, in order. `heads`, of an xbstream only:
-//! every byte but the data of its payload and sparse chunks (`P`, and Percona's `S`; see [`crate::unpack::xbstream`]). Their
-//! CRC-32 is in the chunk's head, which is covered, and the recipient compares it: so each byte is covered by the
-//! digest, or by a checksum that is.
+//! **Coverage of the digest** ([`digest`]). `whole`: every byte of the stream, in order. `heads`, for an xbstream
+//! only: every byte except the data of its payload and sparse chunks (`P`, and Percona's `S`; see
+//! [`crate::unpack::xbstream`]). The CRC-32 of the data is in the chunk's head, which the digest covers, and the
+//! recipient compares it. So each byte is covered by the digest, or by a checksum that the digest covers.
 //!
-//! **Heartbeats** come when nothing else was sent for `heartbeat_seconds` of the offer, until the end; from a plugin
-//! offer on the recipient answers each, as long as its copy moves. Neither side has a limit on how long a clone takes,
-//! both on how long the other may be silent: a recipient's is at least twice what the offer says, of which up to a minute
-//! counts. The handshake has limits: 5 seconds for the recipient's hello, and as long for its proof; 20 for the donor's
-//! challenge, 80 for all; for a report 5, and 5 for connecting.
+//! **Heartbeats** follow after each silence of `heartbeat_seconds` of the offer, until the end. After a plugin
+//! offer the recipient answers each one, as long as its copy makes progress. Both sides limit the other's
+//! silence, and neither limits the duration of a clone. A recipient's limit is at least twice the offer's number,
+//! of which up to a minute counts.
 //!
-//! **Proof** ([`auth`]). Where the donor has a secret, the recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1
-//! recipient" ‖ T), T being the SHA-256 of both prefaces, the recipient's first, and of the frames before it (hello,
-//! challenge; headers and bodies), and the donor's is HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′), T′ being the same with the recipient's proof and the offer,
-//! report or refusal. A refusal before the recipient's proof, or of it, comes without one: the primary-loss guard
-//! believes no "wrong set" of those. The nonces of both sides are in hello and challenge, so no proof is good for a second connection; the secret
-//! never crosses the wire. A recipient that has a secret takes nothing from a donor that doesn't ask for proof. What
-//! follows is neither encrypted nor authenticated. The password of the plugin offer's account is "Aa1!" and, in
-//! hexadecimal, HMAC-SHA-256(secret, "mysqlset clone plugin 1" ‖ set), the secret being empty where there is none.
+//! The handshake has time limits: 5 seconds for the recipient's hello, and 5 for its proof; 20 for the donor's
+//! challenge, and 80 for all; 5 for a report, and 5 for connecting.
+//!
+//! **Proof** ([`auth`]). It is required if the donor has a secret. Both proofs depend on a transcript T: the
+//! SHA-256 of both prefaces, the recipient's first, and of all frames so far, headers and bodies.
+//!
+//! - The recipient's proof is HMAC-SHA-256(secret, "mysqlset clone 1 recipient" ‖ T). T has the hello and the
+//!   challenge.
+//! - The donor's proof is HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′). T′ adds the recipient's proof and
+//!   the offer, report or refusal.
+//!
+//! A refusal sent before the recipient's proof, or because of it, has no proof. The primary-loss guard ignores a
+//! "wrong set" in such a refusal. Hello and challenge contain nonces of both sides, so a proof is valid for one
+//! connection only. The secret stays off the wire. A recipient with a secret accepts nothing from a donor that
+//! asks for no proof.
+//!
+//! The data that follow are neither encrypted nor authenticated. The password of the plugin offer's account is
+//! "Aa1!" and, in hexadecimal, HMAC-SHA-256(secret, "mysqlset clone plugin 1" ‖ set). The secret is empty if
+//! there is none.
 //!
 //! # An older and a newer peer
 //!
-//! Both use the lower of the two highest versions; where that is below one's lowest, there is no clone. The donor sends
-//! its preface as soon as it has the recipient's, whatever that says, and the recipient sees by it that trying again is of
-//! no use. A hello comes before the recipient knows which versions the donor speaks: it begins as it does here in all of
-//! them.
+//! Both use the lower of the two highest versions. A clone fails if that is below the lowest of either. The donor
+//! always answers the recipient's preface with its own, so that the recipient learns when retries are pointless.
+//! The hello precedes the donor's preface, so its beginning is the same in all versions.
 //!
-//! Within a version, messages grow: whoever reads a JSON object ignores members that it doesn't know, and takes one that
-//! is missing as the table says. A donor does only what the hello has named; a recipient takes no offer of what it did
-//! not name, and a donor refuses, as `unsupported`, a hello that `wants` what it doesn't know. So a member or a name can
-//! be added without a new version, and a change of what is there can't.
+//! Within a version, messages grow. A reader ignores unknown members of a JSON object, and treats a missing one
+//! as in the table. A donor uses only abilities named in the hello. A recipient refuses an offer of anything
+//! else. A donor refuses a hello with an unknown `wants` as `unsupported`. So members and names can be added
+//! within a version, while changes of existing ones need a new version.
 //!
-//! **The tutorial's peers** know nothing of this. Its donor answers the preface with the first chunk of a backup,
-//! "XBSTCK01" in place of "MYSQLSET": a recipient that may take such a stream connects anew and says nothing. Its
-//! recipient says nothing: a donor that may give to such a one sends the bare stream once it has waited for 3 seconds,
-//! and a line that is no chunk behind it where it failed.
+//! **Legacy peers** are those of the tutorial, without this protocol. A legacy donor answers the preface with the
+//! first chunk of a backup: "XBSTCK01" in place of "MYSQLSET". A recipient that may accept a legacy stream then
+//! connects again and stays silent. A legacy recipient is silent from the start. A donor that may serve it waits
+//! for 3 seconds and sends the legacy stream. After a failure it adds a line that is invalid as a chunk.
 //!
 //! | in the hello | in the offer | missing means | |
 //! |---|---|---|---|
 //! | `formats` | `format` | – | container formats, by name |
-//! | `members` | `members` | none is compressed | how the tool itself compresses members: `zstd`, `lz4` |
-//! | `digests` | `digest` | `whole` | what a digest may cover beside the whole: `heads` |
-//! | `packing` | `packing` | no `Z` frame | how frames may be packed: `zstd`; with any, the plugin may compress |
-//! | `inventory` | `inventory` | none comes | how an inventory is encoded: `tables-1`. A recipient takes no offer without one |
+//! | `members` | `members` | none is compressed | the tool's own compression of members: `zstd`, `lz4` |
+//! | `digests` | `digest` | `whole` | coverages of a digest beside the whole: `heads` |
+//! | `packing` | `packing` | no `Z` frame | packings of frames: `zstd`; with any, the plugin may compress |
+//! | `inventory` | `inventory` | no inventory | encodings of an inventory: `tables-1`. A recipient accepts only offers that have one |
 //! | `plugin_server` | a plugin offer | no plugin | the version of the recipient's own server |
-//! | – | `expected_bytes` | not known | about how long the stream will be; for people only |
-//! | – | `files` | not known | how many files prepare will keep open; a recipient whose limit is too low ends before the first byte |
-//! | `wants` | – | a clone | what is asked for: `clone`, `recovery`, `report` |
-//! | `free_bytes`, `tool_series`, `page_size` | – | not compared | what the recipient has: room, a tool, a page size |
-//! | `keyring` | – | no | whether it reaches the keys of encrypted data |
-//! | `set_id` | `set_id`, `lineage` | no identity | whose data the recipient had, and whose these are |
-//! | `about`, `history` | – | nothing to say of it | of a report: a position, and transactions, to be compared |
+//! | – | `expected_bytes` | unknown | the rough length of the stream, for people only |
+//! | – | `files` | unknown | how many files prepare will keep open; a recipient whose limit is too low ends before the first byte |
+//! | `wants` | – | a clone | the kind of request: `clone`, `recovery`, `report` |
+//! | `free_bytes`, `tool_series`, `page_size` | – | not compared | the recipient's free space, tool and page size |
+//! | `keyring` | – | no | whether it has access to the keys of encrypted data |
+//! | `set_id` | `set_id`, `lineage` | no identity | the set of the recipient's earlier data, and of these |
+//! | `about`, `history` | – | no comparison | for a report: a position and transactions to be compared |
 
 pub mod auth;
 pub mod clone_secret;

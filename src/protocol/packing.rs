@@ -1,5 +1,5 @@
-//! Frames of the backup stream packed with zstd, for links that are slower than a processor. Each frame is packed by
-//! itself and says how long it was, so that nothing but this length decides how much memory it takes.
+//! Packs frames of the backup stream with zstd, for links that are slower than a processor. Each frame is packed
+//! separately and states its unpacked length, which alone decides how much memory it takes.
 
 use std::io;
 
@@ -8,10 +8,10 @@ use super::frame::{DATA_LIMIT, WireError};
 /// The name in a hello.
 pub const ZSTD: &str = "zstd";
 
-/// Bytes before the packed data: how long the data are without packing, u32.
+/// Bytes before the packed data: the unpacked length as u32.
 pub const PREFIX: usize = 4;
 
-/// The quickest of zstd's usual levels: the next ones take much more time for little less.
+/// The fastest of zstd's usual levels. The next ones take much more time and save little.
 const LEVEL: i32 = 1;
 
 /// The donor's side.
@@ -25,12 +25,12 @@ impl Packer {
         Ok(Packer { context: zstd::bulk::Compressor::new(LEVEL)?, packed: Vec::new() })
     }
 
-    /// The body of a packed frame; `None` where that would be no shorter.
+    /// The body of a packed frame. `None` if packing saves no bytes.
     pub fn pack(&mut self, data: &[u8]) -> Option<&[u8]> {
         if data.len() <= PREFIX {
             return None;
         }
-        // Where it gets no shorter the buffer is too small, which is an error that says just that.
+        // The buffer has the unpacked length, so that packing fails if it saves no bytes.
         self.packed.resize(data.len(), 0);
         self.packed[..PREFIX].copy_from_slice(&(data.len() as u32).to_le_bytes());
         let length = self.context.compress_to_buffer(data, &mut self.packed[PREFIX..]).ok()?;
@@ -50,7 +50,7 @@ impl Unpacker {
         Ok(Unpacker { context: zstd::bulk::Decompressor::new()?, data: Vec::new(), read: 0 })
     }
 
-    /// Takes the body of a packed frame in the place of what was there.
+    /// Replaces the current frame by the one in this body.
     pub fn unpack(&mut self, body: &[u8]) -> Result<(), WireError> {
         let malformed = |what: String| Err(WireError::Malformed(format!("a packed frame {what}")));
         let Some((length, packed)) = body.split_first_chunk::<PREFIX>() else {
@@ -58,18 +58,18 @@ impl Unpacker {
         };
         let length = u32::from_le_bytes(*length) as usize;
         if length == 0 || length > DATA_LIMIT {
-            return malformed(format!("that holds {length} bytes; 1 to {DATA_LIMIT} are allowed"));
+            return malformed(format!("has {length} bytes; 1 to {DATA_LIMIT} are allowed"));
         }
         self.read = 0;
         self.data.resize(length, 0);
         match self.context.decompress_to_buffer(packed, &mut self.data[..]) {
             Ok(unpacked) if unpacked == length => Ok(()),
-            Ok(unpacked) => malformed(format!("that says {length} bytes and holds {unpacked}")),
-            Err(error) => malformed(format!("that can't be unpacked: {error}")),
+            Ok(unpacked) => malformed(format!("claims {length} bytes and holds {unpacked}")),
+            Err(error) => malformed(format!("cannot be unpacked: {error}")),
         }
     }
 
-    /// How much is left of the frame.
+    /// Bytes left in the frame.
     pub fn left(&self) -> usize {
         self.data.len() - self.read
     }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_packed_comes_back_in_pieces() {
+    fn packed_data_are_unpacked_in_pieces() {
         let data = b"a page of a table, ".repeat(1000);
         let mut unpacker = Unpacker::new().unwrap();
         unpacker.unpack(&packed(&data)).unwrap();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gets_no_shorter_is_not_packed() {
+    fn incompressible_data_stay_plain() {
         let noise: Vec<u8> =
             (0..64u64).flat_map(|n| xxhash_rust::xxh3::xxh3_64(&n.to_le_bytes()).to_le_bytes()).collect();
         assert!(Packer::new().unwrap().pack(&noise).is_none());
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie_are_refused_before_memory_is_taken() {
+    fn wrong_lengths_are_refused_before_memory_is_allocated() {
         let good = packed(&[7; 5000]);
         let mut unpacker = Unpacker::new().unwrap();
         for length in [0, 4999, 5001, DATA_LIMIT as u32 + 1, u32::MAX] {

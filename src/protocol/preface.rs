@@ -1,4 +1,4 @@
-//! The first bytes of a connection: who speaks, and which versions.
+//! The first bytes of a connection: a signature and the protocol versions of the sender.
 
 use std::io::{Read, Write};
 
@@ -10,10 +10,10 @@ const MAGIC: &[u8; 8] = b"MYSQLSET";
 /// In bytes.
 pub const LENGTH: usize = 12;
 
-/// What this program speaks.
+/// The versions of this program.
 pub const OWN: Versions = Versions { highest: 1, lowest: 1 };
 
-/// The versions that one side speaks.
+/// The versions of one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Versions {
     highest: u16,
@@ -33,7 +33,7 @@ pub fn receive(input: &mut impl Read) -> Result<Versions, WireError> {
         return Err(WireError::Legacy);
     }
     if &bytes[..8] != MAGIC {
-        return Err(WireError::Malformed("the peer is not a mysqlset: its first bytes are others".into()));
+        return Err(WireError::Malformed("the peer is not mysqlset: its first bytes are wrong".into()));
     }
     let highest = u16::from_le_bytes([bytes[8], bytes[9]]);
     let lowest = u16::from_le_bytes([bytes[10], bytes[11]]);
@@ -41,7 +41,7 @@ pub fn receive(input: &mut impl Read) -> Result<Versions, WireError> {
 }
 
 impl Versions {
-    /// The preface that says so.
+    /// The preface with these versions.
     pub fn bytes(self) -> [u8; LENGTH] {
         let mut bytes = [0; LENGTH];
         bytes[..8].copy_from_slice(MAGIC);
@@ -50,14 +50,14 @@ impl Versions {
         bytes
     }
 
-    /// The version that a peer with these speaks with us.
+    /// The highest version that the peer and this program share.
     pub fn common_version(self) -> Result<u16, WireError> {
         let Versions { highest, lowest } = self;
         let common = highest.min(OWN.highest);
         if common < lowest || common < OWN.lowest {
             return Err(WireError::Malformed(format!(
-                "the peer speaks versions {lowest} to {highest} of the clone protocol, this mysqlset {} to {}: \
-                 bring both to versions that meet",
+                "the peer speaks versions {lowest} to {highest} of the clone protocol, and this mysqlset {} to {}: \
+                 upgrade the older one",
                 OWN.lowest, OWN.highest
             )));
         }
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn meets_itself_and_newer_ones_that_still_speak_version_1() {
+    fn agrees_with_itself_and_with_newer_peers_that_speak_version_1() {
         let mut own = Vec::new();
         send(&mut own).unwrap();
         assert_eq!(receive(&mut own.as_slice()).unwrap().common_version().unwrap(), 1);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_strangers_and_versions_that_do_not_meet() {
+    fn refuses_strangers_and_incompatible_versions() {
         for bytes in [peer(7, 2), peer(0, 0), b"SSH-2.0-OpenSSH_9.2".to_vec()] {
             let version = receive(&mut bytes.as_slice()).and_then(Versions::common_version);
             assert!(matches!(version, Err(WireError::Malformed(_))));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_donor_that_sends_a_backup_without_a_word_is_told_from_strangers() {
+    fn a_legacy_donor_differs_from_strangers() {
         assert!(matches!(receive(&mut &b"XBSTCK01\0P\x07\0\0\0ibdata1"[..]), Err(WireError::Legacy)));
     }
 }

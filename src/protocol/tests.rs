@@ -1,5 +1,5 @@
-//! What version 1 puts on the wire, byte by byte. Where one of these fails, a peer of an earlier release is not
-//! understood any more: what is here may be added to, not changed.
+//! Version 1 on the wire, byte by byte. A failure here means that a peer of an earlier release would be
+//! misunderstood. Extend these tests, and leave the existing ones unchanged.
 
 use std::io::Read;
 
@@ -17,14 +17,14 @@ use super::message::{
 use super::preface;
 use crate::sys::secret::Secret;
 
-/// A message with all that it can have is read, and written as it came.
+/// Parses a message with all its members, and writes it back unchanged.
 fn is_kept<T: Serialize + DeserializeOwned>(json: &str) {
     let read: T = from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
     assert_eq!(to_value(&read).unwrap(), from_str::<Value>(json).unwrap());
 }
 
 #[test]
-fn messages_have_the_members_that_they_had() {
+fn messages_keep_their_members() {
     is_kept::<Hello>(
         r#"{"set":"mysql","ordinal":1,"nonce":"00ff","formats":["xbstream-percona","xbstream-mariadb","tar"],
         "members":["zstd","lz4"],"set_id":"00112233445566778899aabbccddeeff","tool_series":"10.11","free_bytes":1,
@@ -68,9 +68,9 @@ fn messages_have_the_members_that_they_had() {
     }
 }
 
-/// As the first release of this version would have had them, that knew of nothing which came later.
+/// Messages of the first release of this version, before any later member existed.
 #[test]
-fn messages_with_no_more_than_they_must_have_are_read() {
+fn messages_with_required_members_only_are_read() {
     let hello: Hello = from_str(r#"{"set":"mysql","ordinal":1,"nonce":"00","formats":["tar"]}"#).unwrap();
     assert_eq!((hello.wants, hello.keyring, hello.digests.len(), hello.packing.len()), (Wants::Clone, false, 0, 0));
     assert_eq!(hello.inventory.len(), 0);
@@ -81,20 +81,20 @@ fn messages_with_no_more_than_they_must_have_are_read() {
     let end: End = from_str(r#"{"bytes":7,"digest":"00ff","tool_status":0}"#).unwrap();
     assert_eq!(end.inventory, None);
     assert_eq!(from_str::<Refusal>(r#"{"why":"busy","text":""}"#).unwrap().retry_after, None);
-    // What a later one may want.
+    // A request of a later release.
     assert_eq!(from_str::<Wants>("\"something-new\"").unwrap(), Wants::Unknown);
 }
 
 /// They are quoted in log lines and refusals.
 #[test]
-fn no_text_of_a_hello_begins_a_line_of_its_own() {
+fn texts_of_a_hello_cannot_start_a_new_line() {
     let texts = ["set", "tool_series", "plugin_server"].map(|name| format!(r#""{name}":"a\nb\u001b[2Jc""#)).join(",");
     let lists =
         ["formats", "members", "digests", "packing", "inventory"].map(|name| format!(r#""{name}":["a\nb"]"#)).join(",");
     let hello: Hello = from_str(&format!(r#"{{"ordinal":1,"nonce":"","wants":"clone",{texts},{lists}}}"#)).unwrap();
     let shown = format!("{} {:?} {:?}", hello.set, hello.tool_series, hello.plugin_server);
     assert!(!shown.contains("\\n") && !shown.contains(char::is_control), "{shown:?}");
-    // Nor does what serde says of one that it does not understand.
+    // Errors of serde about an invalid message are one line, too.
     let about = br#"{"set":"a","ordinal":1,"nonce":"","formats":[],"wants":"report","about":{"by":"x\nFORGED"}}"#;
     let error = frame::parse::<Hello>(Kind::Hello, about).unwrap_err().to_string();
     assert!(error.contains("FORGED") && !error.contains('\n'), "{error:?}");
@@ -105,7 +105,7 @@ fn no_text_of_a_hello_begins_a_line_of_its_own() {
 
 /// HMACs and hash from Python's `hmac` and from `xxhsum`.
 #[test]
-fn the_bytes_are_what_they_were() {
+fn the_bytes_are_stable() {
     let mut sent = Vec::new();
     preface::send(&mut sent).unwrap();
     assert_eq!(sent, b"MYSQLSET\x01\0\x01\0");
@@ -137,7 +137,7 @@ fn the_bytes_are_what_they_were() {
 
 /// The digest from `xxhsum -H2` of the heads, the packed frame from `zstd -1`.
 #[test]
-fn digests_of_heads_and_packed_frames_are_what_they_were() {
+fn digests_of_heads_and_packed_frames_are_stable() {
     let mut stream = Vec::new();
     let mut writer = DataWriter::covering(Coverage::Heads, &mut stream);
     for (bytes, has_checksum) in [(b"head", false), (b"data", true), (b"HEAD", false), (b"DATA", true)] {
@@ -173,7 +173,7 @@ fn an_inventory_is_in_frames_of_its_own_and_in_the_end_mark() {
 }
 
 #[test]
-fn frames_may_be_as_long_as_they_might_be() {
+fn frames_keep_their_size_limits() {
     for (kinds, limit) in [(&b"DZ"[..], 1_048_576u32), (b"HCPOQKRABEFI", 65_536)] {
         for kind in kinds {
             let header = |length: u32| [&[*kind, 0, 0, 0], &length.to_le_bytes()[..]].concat();
@@ -185,7 +185,7 @@ fn frames_may_be_as_long_as_they_might_be() {
 }
 
 #[test]
-fn kinds_have_the_letters_that_they_had() {
+fn kinds_keep_their_letters() {
     for (kind, letter) in [
         (Kind::Hello, b'H'),
         (Kind::Challenge, b'C'),

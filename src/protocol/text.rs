@@ -1,4 +1,4 @@
-//! Texts of peers, made fit for log lines, refusals and termination messages.
+//! Makes texts of peers safe for log lines, refusals and termination messages: short and on one line.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,28 +9,28 @@ use serde::{Deserialize as _, Deserializer};
 /// The longest text of a peer that is kept, in characters.
 pub const TEXT_LIMIT: usize = 1000;
 
-/// The most names that are kept of a list. A message holds thousands of empty ones, each of which takes more memory than it
-/// had bytes, and comes from strangers in any number.
+/// The most names that are kept of a list. Strangers can send any number of messages, each with thousands of
+/// empty names. Each name takes more memory than bytes in the message.
 const MOST_NAMES: usize = 32;
 
-/// A text of a peer, made fit for a log line and a termination message: a refusal may come from anybody.
+/// A text of a peer on one short line, since any stranger can send a refusal.
 pub fn one_line<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     Ok(in_one_line(&String::deserialize(input)?))
 }
 
-/// The same of a text that comes in no message: a peer's server may be quoted in what our own says.
+/// The same for text outside a message: our own texts may quote a peer's server.
 pub fn in_one_line(text: &str) -> String {
     let plain = |character: char| if is_plain(character) { character } else { ' ' };
     text.chars().take(TEXT_LIMIT).map(plain).collect()
 }
 
-/// Neither a control character, nor one that separates lines, or turns the direction in which a terminal shows the rest.
+/// Excludes control characters, line separators, and characters that change a terminal's text direction.
 fn is_plain(character: char) -> bool {
     let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !character.is_control() && !turns && !matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
-/// The same of texts by their names.
+/// The same for texts by name.
 pub fn one_line_by_name<'de, D: Deserializer<'de>>(input: D) -> Result<BTreeMap<String, String>, D::Error> {
     let texts = BTreeMap::<String, String>::deserialize(input)?;
     Ok(texts.into_iter().map(|(name, text)| (in_one_line(&name), in_one_line(&text))).collect())

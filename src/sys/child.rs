@@ -1,4 +1,5 @@
-//! Child processes: each has an owner, is killed with all that it started, and is reaped, on every path.
+//! Child processes: each has an owner, runs in a process group of its own, and is killed and reaped on every
+//! path.
 
 mod ended;
 mod examiner;
@@ -36,25 +37,25 @@ pub use short::{output, outputs};
 use standstill::Standstill;
 use telling::Teller;
 
-/// How long after a child's end its last lines are waited for.
+/// How long to wait for a child's last lines after it has ended.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// Between two looks at whether a child moves.
+/// The longest pause between two checks for progress.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
-/// Children that somebody waits for. Whoever reaps strangers ([`crate::sys::pid1`]) leaves these alone.
+/// Children that an owner waits for. The orphan reaper ([`crate::sys::pid1`]) leaves these alone.
 static OWNED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
-/// Whether all of them were killed, for this process is about to end: no other is started.
+/// True once [`kill_all`] has run: this process is about to end and starts no more children.
 static ARE_ENDED: AtomicBool = AtomicBool::new(false);
 
-/// A child with a process group of its own. Dropped while it runs, it is killed and reaped.
+/// A child with a process group of its own. Dropping it kills and reaps the child.
 pub struct Running<E = Marked> {
     name: String,
     child: Child,
     narrator: Option<JoinHandle<Narrated<E>>>,
     watch: Option<Watch>,
-    /// How long it may do nothing while nobody waits for its end.
+    /// How long the child may stay idle before it is killed. Unset while a caller waits for its end.
     patience: Option<Duration>,
     life: Arc<Life>,
     reaped: bool,
@@ -65,26 +66,27 @@ struct Narrated<E> {
     was_stopped: bool,
 }
 
-/// A child that was not reaped yet: as long as that holds, its number is its own.
+/// A child before it is reaped. Until then its process id still belongs to it.
 struct Life {
     pid: u32,
     goes_on: Mutex<bool>,
     /// Lines of its standard error so far.
     lines: AtomicU64,
-    /// Whether it was killed because it did nothing.
+    /// Whether it was killed for being idle.
     hung: AtomicBool,
 }
 
 impl Life {
     fn kill(&self) {
-        // Held meanwhile: a child that is reaped between the two gives its number to another.
+        // The lock is held until the kill is done. A child reaped in between would free its process id for
+        // another process.
         let goes_on = self.lock();
         if *goes_on {
             kill_group(self.pid);
         }
     }
 
-    /// Returns when the child was reaped, or was killed for doing nothing.
+    /// Returns once the child is reaped or is killed for being idle.
     fn kill_at_standstill(&self, mut standstill: Standstill, patience: Duration) {
         let period = LONGEST_LOOK.min(patience / 4);
         while *self.lock() {
@@ -102,15 +104,15 @@ impl Life {
 }
 
 impl Running {
-    /// Starts `command` with its standard output in a pipe or not, nothing on its standard input, and without what
-    /// of our environment is not for it. Its standard error is logged under `name`.
+    /// Starts `command` with an empty standard input and the given standard output. Our private environment
+    /// variables are removed. Its standard error is logged under `name`.
     pub fn start(command: &mut Command, name: &str, stdout: Stdio) -> io::Result<Running> {
         Running::examined(command, name, stdout, Marked::default())
     }
 }
 
 impl<E: Examine> Running<E> {
-    /// The same, and every line of its standard error is examined as it passes.
+    /// Like [`Running::start`], and `examiner` sees every line of standard error as it passes.
     pub fn examined(command: &mut Command, name: &str, stdout: Stdio, examiner: E) -> io::Result<Running<E>> {
         environment::withhold_from(command);
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
@@ -122,7 +124,7 @@ impl<E: Examine> Running<E> {
             hung: AtomicBool::new(false),
         });
         let lines = child.stderr.take();
-        // From here on it is killed where something fails.
+        // From here on a failure kills the child.
         let mut running =
             Running { name: name.to_owned(), child, narrator: None, watch: None, patience: None, life, reaped: false };
         if let Some(lines) = lines {
@@ -143,7 +145,7 @@ impl<E: Examine> Running<E> {
         }
     }
 
-    /// Waits for the child's end as long as it is wanted; then kills it, which is seen in the status.
+    /// Waits for the child's end while `is_wanted` holds, then kills it. The status shows the kill.
     pub fn wait_while(mut self, mut is_wanted: impl FnMut() -> bool) -> io::Result<Ended<E>> {
         while is_wanted() {
             if let Some(status) = self.reap(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)? {
@@ -155,7 +157,7 @@ impl<E: Examine> Running<E> {
         self.wait()
     }
 
-    /// Waits for the child's end as long as it moves; one that does nothing for `patience` is killed.
+    /// Waits for the child's end while it makes progress. A child that is idle for `patience` is killed.
     pub fn wait_while_moving(self, patience: Duration) -> io::Result<Ended<E>> {
         let mut standstill = Standstill::of(self.child.id(), patience);
         let (life, mut hung) = (self.life.clone(), false);
@@ -167,7 +169,7 @@ impl<E: Examine> Running<E> {
         Ok(ended)
     }
 
-    /// Kills the child from now on when it has done nothing for `patience`: for one whose output is read, not its end waited for.
+    /// Kills the child once it is idle for `patience`. For a child whose output is read while it runs.
     pub fn killed_at_standstill(mut self, patience: Duration) -> io::Result<Running<E>> {
         let life = self.life.clone();
         let watch = move || life.kill_at_standstill(Standstill::of(life.pid, patience), patience);
@@ -179,12 +181,12 @@ impl<E: Examine> Running<E> {
     fn ended(mut self, status: ExitStatus) -> io::Result<Ended<E>> {
         self.reaped = true;
         disown(self.child.id());
-        // What the child started, and left behind, would keep its standard error open.
+        // A process that the child left behind would keep standard error open.
         self.kill();
         let narrated = self.narrator.take().and_then(join_soon);
         let Narrated { lines, was_stopped } = narrated.ok_or_else(|| {
             io::Error::other(format!(
-                "the lines of {} were not examined to the end: a process that it left behind keeps its standard error",
+                "cannot read the output of {} to its end: a process that it left behind holds its standard error",
                 self.name
             ))
         })?;
@@ -195,12 +197,12 @@ impl<E: Examine> Running<E> {
 }
 
 impl<E> Running<E> {
-    /// Kills the child from now on where it uses more memory. Without a ceiling, or where the kernel can't have it
-    /// watched, that is left to the kernel.
+    /// Kills the child once it exceeds the memory ceiling. Without a ceiling, or if the watch cannot start, the
+    /// kernel's own limit applies.
     pub fn below(mut self, ceiling: Option<Ceiling>) -> Running<E> {
         self.watch = ceiling.and_then(|ceiling| {
             let watch = Watch::begin(self.child.id(), ceiling);
-            watch.inspect_err(|error| debug!(tool = %self.name, "its memory is not watched: {error}")).ok()
+            watch.inspect_err(|error| debug!(tool = %self.name, "cannot watch the child's memory: {error}")).ok()
         });
         self
     }
@@ -210,22 +212,22 @@ impl<E> Running<E> {
         self.child.id()
     }
 
-    /// The pipe from the child's standard output; once.
+    /// Takes the pipe from the child's standard output. Works once.
     pub fn take_stdout(&mut self) -> io::Result<ChildStdout> {
         self.child.stdout.take().ok_or_else(|| io::Error::other(format!("{} has no pipe for its output", self.name)))
     }
 
-    /// Whether the child has come to its end; how, [`Self::wait`] says.
+    /// Whether the child has ended. [`Self::wait`] returns how.
     pub fn has_ended(&mut self) -> io::Result<bool> {
         Ok(self.reap(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?.is_some())
     }
 
-    /// Kills the child and all that it started.
+    /// Kills the child's whole process group.
     pub fn kill(&self) {
         kill_group(self.child.id());
     }
 
-    /// Nobody kills it by its number once it has been reaped.
+    /// Reaps under the lock, so that the process id is killed only while it belongs to this child.
     fn reap(&mut self, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
         if *self.life.lock() {
             let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
@@ -254,8 +256,8 @@ impl<E> Drop for Running<E> {
     }
 }
 
-/// What the thread found, where it ends within a moment of the child. Else a process that the child started, and that is in
-/// no group of ours, keeps its standard error open.
+/// The thread's result, if it ends shortly after the child. A process that the child started outside our group
+/// can keep standard error open for longer.
 fn join_soon<T>(thread: JoinHandle<T>) -> Option<T> {
     let deadline = Instant::now() + LAST_WORDS;
     while !thread.is_finished() {
@@ -267,46 +269,46 @@ fn join_soon<T>(thread: JoinHandle<T>) -> Option<T> {
     thread.join().ok()
 }
 
-/// Has a child killed when the thread that starts it ends, however that comes. A backup tool notices by its pipe that
-/// nobody wants what it makes; a server goes on for ever, and keeps the data directory locked.
+/// Kills a child when the thread that started it ends for any reason. A backup tool would notice its closed pipe.
+/// A server would run on and keep the data directory locked.
 #[allow(unsafe_code, reason = "the child itself has to ask for it, between fork and exec")]
 pub fn end_with_this_thread(command: &mut Command) {
     let parent = getpid();
     let ask = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may have ended in between.
+        // The parent may have ended in between.
         if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };
     // SAFETY: it makes two system calls, takes no memory and no lock (fork(2), signal-safety(7)).
     unsafe { command.pre_exec(ask) };
 }
 
-/// Whether somebody waits for this child.
+/// Whether an owner waits for this child.
 pub fn is_owned(pid: u32) -> bool {
     owned().contains(&pid)
 }
 
-/// Kills every child that somebody waits for, with all that it started: for a process that is about to end. None is started
-/// from then on.
+/// Kills every owned child with its process group, for a process that is about to end. From then on no child
+/// starts.
 pub fn kill_all() {
     let owned = owned();
     ARE_ENDED.store(true, Ordering::SeqCst);
     owned.iter().copied().for_each(kill_group);
 }
 
-/// Whether they were: what is seen of a child's end then says nothing about it.
+/// Whether [`kill_all`] has run. A child's end then says nothing about the child.
 pub fn are_ended() -> bool {
     ARE_ENDED.load(Ordering::SeqCst)
 }
 
 fn kill_group(leader: u32) {
     if let Some(group) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
-        // The group is gone already where the child ended by itself.
+        // The group may be gone already if the child ended by itself.
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
 
-/// The lock is held until the child is known as ours: however soon it ends, nobody else reaps it.
+/// Holds the lock until the child is registered as ours, so that the orphan reaper cannot take it first.
 fn spawn(command: &mut Command) -> io::Result<Child> {
     let mut owned = owned();
     if are_ended() {
@@ -325,7 +327,7 @@ fn disown(pid: u32) {
     owned().remove(&pid);
 }
 
-/// Has every line examined, logs those that matter, and ends the child where one says that it must be.
+/// Has every line examined, logs those that matter, and ends the child at a fatal line.
 fn narrate<E: Examine>(name: &str, input: ChildStderr, mut lines: E, life: &Life) -> Narrated<E> {
     let (mut input, mut teller, mut was_stopped) = (Lines::of(BufReader::new(input)), Teller::of(name), false);
     while let Some(line) = input.next() {

@@ -1,12 +1,13 @@
-//! Places for connections, and never a queue for one.
+//! Decides which connections keep a place when all places are taken. New connections never queue.
 //!
-//! A stranger holds a connection open for nothing, or opens new ones as fast as it can. Whoever comes gets a place at once:
-//! where all are taken somebody else loses his. That is the oldest connection of the address that has the most: an honest
-//! peer speaks at once and has one, so it loses its place only to a flood from its own address, and then only if it takes
-//! longer than it takes the flood to fill all places.
+//! A stranger may hold idle connections or open new ones as fast as it can. A new connection gets a place at
+//! once. If all are taken, another connection loses its place: the oldest one of the address that has the most.
 //!
-//! Peers that have proven themselves have places of their own, and no stranger takes one of those. They are told apart by the
-//! names of their pods: behind a mesh or NAT all have one address.
+//! An honest peer has one connection and speaks at once. It loses its place only to a flood from its own address.
+//! Even then the flood has to fill all places before the peer has spoken.
+//!
+//! Authenticated peers have places of their own that strangers cannot take. Those are counted by pod name,
+//! because behind a mesh or NAT all pods share one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// So many places.
+/// A fixed number of places.
 pub struct Places {
     most: usize,
     held: Mutex<Held>,
@@ -27,10 +28,10 @@ struct Held {
     all: Vec<Entry>,
 }
 
-/// Where a connection comes from, as far as that is known.
+/// The origin of a connection, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// Who has one IPv6 address has all of its network.
+    /// An IPv6 network counts as one origin, because a host can use all its addresses.
     Network(IpAddr),
     Pod(String),
 }
@@ -38,11 +39,11 @@ pub enum Origin {
 struct Entry {
     number: u64,
     origin: Origin,
-    /// Dropped when the place is another's.
+    /// Dropped when another connection takes the place.
     _kept: oneshot::Sender<()>,
 }
 
-/// One of them, for as long as this lives or until it is lost.
+/// One place, held until it is dropped or lost.
 pub struct Place {
     places: Arc<Places>,
     number: u64,
@@ -54,7 +55,7 @@ impl Places {
         Arc::new(Places { most, held: Mutex::default() })
     }
 
-    /// A place for a connection from there, if need be another's.
+    /// Takes a place for a connection from this origin, from another connection if need be.
     pub fn take(self: &Arc<Places>, origin: Origin) -> Place {
         let mut held = self.held();
         if held.all.len() >= self.most
@@ -76,7 +77,7 @@ impl Places {
 }
 
 impl Held {
-    /// Who has to go.
+    /// The connection that has to give up its place.
     fn victim(&self) -> Option<usize> {
         let mut counts: HashMap<&Origin, usize> = HashMap::new();
         self.all.iter().for_each(|entry| *counts.entry(&entry.origin).or_default() += 1);
@@ -95,7 +96,7 @@ impl From<IpAddr> for Origin {
 }
 
 impl Place {
-    /// Completes when the place is another's.
+    /// Completes when another connection has taken the place.
     pub async fn lost(&mut self) {
         let _ = (&mut self.kept).await;
     }
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_from_one_address_takes_places_from_itself() {
+    fn a_flood_from_one_address_evicts_its_own_connections() {
         let places = Places::new(4);
         let mut honest = [places.take(address(1)), places.take(address(2))];
         let mut flood: Vec<Place> = (0..100).map(|_| places.take(address(9))).collect();
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_origin() {
+    fn an_ipv6_network_is_one_origin() {
         let places = Places::new(4);
         let mut honest = [places.take(address(1)), places.take(address(2))];
         let all: Vec<Place> =
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_floods_takes_places_from_itself() {
+    fn a_flooding_pod_evicts_its_own_connections() {
         let places = Places::new(4);
         let pod = |ordinal: u32| Origin::Pod(format!("mysql-{ordinal}"));
         let mut honest = [places.take(pod(1)), places.take(pod(2))];
@@ -150,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn among_equals_the_oldest_goes() {
+    fn among_equal_origins_the_oldest_connection_goes() {
         let places = Places::new(3);
         let mut all: Vec<Place> = (0..4).map(|last| places.take(address(last))).collect();
         assert_eq!(all.iter_mut().map(is_lost).collect::<Vec<_>>(), [true, false, false, false]);
     }
 
     #[test]
-    fn who_leaves_gives_his_place_back() {
+    fn a_dropped_place_is_free_again() {
         let places = Places::new(2);
         let mut first = places.take(address(1));
         for _ in 0..10 {

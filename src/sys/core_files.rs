@@ -1,12 +1,13 @@
-//! No core files of us or of what we start: passwords and clone secrets are in our memory, and a core file stays where it lies.
+//! Turns off core files for this process and its children: our memory holds passwords and clone secrets, and core
+//! files stay on disk.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Less than the kernel writes; and this length has it start no program that takes cores either, which none at all does not.
-/// (`do_coredump` in fs/coredump.c)
+/// Too small for the kernel to write a core file. A limit of 1 also disables programs that collect cores, while 0
+/// leaves them enabled. (`do_coredump` in fs/coredump.c)
 const NONE: u64 = 1;
 
-/// For this process and its children. Where even that may not be set, there is no more to be done.
+/// Applies to this process and its children. A kernel that refuses the limit leaves core files as they were.
 pub fn leave_none() {
     let hard = getrlimit(Resource::Core).maximum;
     let most = hard.map_or(NONE, |hard| hard.min(NONE));

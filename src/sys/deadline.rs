@@ -1,10 +1,10 @@
-//! Reading from a peer under a deadline for the whole, so that one byte now and then doesn't hold a place for ever.
+//! Reads from a peer under one deadline for the whole message, so that a slow peer cannot hold a place forever.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// A socket whose reads all together end at a deadline.
+/// A socket whose reads share one deadline.
 pub struct DeadlineReader<'a> {
     stream: &'a TcpStream,
     deadline: Instant,

@@ -1,11 +1,11 @@
-//! Errors of the volume.
+//! Turns I/O errors of the volume into errors with an exit code.
 
 use std::fmt;
 
 use super::limits;
 use crate::model::exit::{Reached, Reason};
 
-/// An I/O error on the volume: a full disk has a code of its own, and so has a limit.
+/// An I/O error on the volume. A full disk and a container limit have exit codes of their own.
 pub fn disk_error(error: std::io::Error, what: impl fmt::Display) -> anyhow::Error {
     let error = limits::explain(error);
     let full = matches!(

@@ -1,4 +1,4 @@
-//! Files that are either wholly there or not at all, whatever happens in between.
+//! Replaces files atomically: after a crash a file has either its old or its new content.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// A file written beside its final name and synced, that takes the name on [`Pending::commit`]; dropped before, it
-/// leaves nothing behind.
+/// A synced file beside its final name, which it takes at [`Pending::commit`]. Dropping it earlier removes the
+/// file.
 pub struct Pending {
     temporary: PathBuf,
     target: PathBuf,
@@ -15,8 +15,8 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Writes and syncs `content` beside `target`, in the same directory. A leftover of an interrupted run is
-    /// replaced.
+    /// Writes and syncs `content` beside `target`, in the same directory. Replaces the leftover of an interrupted
+    /// run.
     pub fn write(target: &Path, content: &[u8], mode: u32) -> io::Result<Pending> {
         let temporary = temporary_name(target)?;
         let pending = Pending { temporary, target: target.to_owned(), committed: false };
@@ -28,7 +28,8 @@ impl Pending {
         Ok(pending)
     }
 
-    /// Gives the file its name, replacing what had it. Lasting once the directory is synced.
+    /// Renames the file to its final name and replaces its predecessor. Sync the directory to make that survive a
+    /// power cut.
     pub fn commit(mut self) -> io::Result<()> {
         std::fs::rename(&self.temporary, &self.target)?;
         self.committed = true;
@@ -44,24 +45,25 @@ impl Drop for Pending {
     }
 }
 
-/// Replaces `target` by a file with `content`, and returns when that would outlast a power cut.
+/// Replaces `target` by a file with `content`. Returns once that would survive a power cut.
 pub fn replace(target: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     Pending::write(target, content, mode)?.commit()?;
     sync_directory(parent_of(target)?)
 }
 
-/// Makes the names in a directory outlast a power cut.
+/// Makes the names in a directory survive a power cut.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Makes everything written to the file system that holds `directory` outlast a power cut: one call instead of one
-/// for each of a backup's files. Linux reports write errors through it since 5.8.
+/// Makes everything written to the file system of `directory` survive a power cut, in one call instead of one per
+/// file of a backup. Linux reports write errors through it since 5.8.
 pub fn sync_file_system(directory: &Path) -> io::Result<()> {
     rustix::fs::syncfs(File::open(directory)?).map_err(io::Error::from)
 }
 
-/// Reads a file of at most so many bytes; `None` where it has more, or is no file at all. Who wrote it need not be trusted.
+/// Reads a plain file of at most `most` bytes. Returns `None` for a longer file or another file type. Safe for
+/// untrusted files.
 pub fn read_bounded(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     if !std::fs::symlink_metadata(path)?.is_file() {
         return Ok(None);
@@ -71,13 +73,13 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     Ok((bytes.len() as u64 <= most).then_some(bytes))
 }
 
-/// Bytes that an ordinary user can still write to the file system that holds `path`.
+/// Bytes that an ordinary user can still write to the file system of `path`.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(path)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Removes a file; that there is none is fine. Says whether there was one.
+/// Removes a file, if there is one. Returns whether there was one.
 pub fn remove_if_there(path: &Path) -> io::Result<bool> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -86,14 +88,14 @@ pub fn remove_if_there(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Hidden, and with the target's own beginning where that is hidden already: whoever knows our names by how they begin
-/// knows this one too.
+/// A hidden name that keeps the start of a hidden target, so that code that finds our files by prefix finds this
+/// one too.
 fn temporary_name(target: &Path) -> io::Result<PathBuf> {
-    let name = target.file_name().ok_or_else(|| io::Error::other("not the name of a file"))?;
+    let name = target.file_name().ok_or_else(|| io::Error::other("the path has no file name"))?;
     Ok(parent_of(target)?.join(temporary_of(name)))
 }
 
-/// The same, of the name alone.
+/// Like [`temporary_name`], for a bare name.
 pub fn temporary_of(name: &OsStr) -> OsString {
     let is_hidden = name.as_encoded_bytes().starts_with(b".");
     let mut temporary = OsString::from(if is_hidden { "" } else { "." });
@@ -103,7 +105,7 @@ pub fn temporary_of(name: &OsStr) -> OsString {
 }
 
 fn parent_of(path: &Path) -> io::Result<&Path> {
-    path.parent().ok_or_else(|| io::Error::other("a path without a directory"))
+    path.parent().ok_or_else(|| io::Error::other("the path has no directory"))
 }
 
 #[cfg(test)]
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kill_leaves_of_a_hidden_file_begins_like_it() {
+    fn a_leftover_of_a_hidden_file_keeps_its_prefix() {
         let name = temporary_name(Path::new("/data/.mysqlset.json")).unwrap();
         assert_eq!(name, Path::new("/data/.mysqlset.json.new"));
     }

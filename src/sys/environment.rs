@@ -1,17 +1,18 @@
-//! What a tool or server of ours gets of our environment.
+//! Decides which of our environment variables a tool or server inherits.
 //!
 //! | variable | why |
 //! |---|---|
-//! | `MYSQL…`, `MARIADB…`, `XTRABACKUP…`, `PERCONA…` | left out: they name options files (`MYSQL_HOME`), groups of them (`MYSQL_GROUP_SUFFIX`, `MARIADB_GROUP_SUFFIX`), accounts and servers (`MYSQL_PWD`, `MYSQL_HOST`, `MYSQL_UNIX_PORT`), and hold our secrets and those of images |
-//! | `MYSQL_TEST_LOGIN_FILE` | set to a file that cannot exist: XtraBackup takes user and password from `~/.mylogin.cnf` whatever options file it is given, and 8.0 has no `--no-login-paths` (MySQL's `my_default_get_login_file`) |
-//! | `UMASK`, `UMASK_DIR` | left out: servers and tools give their files modes by them (`my_init`) |
-//! | `TMPDIR` | left out: each child has a `--tmpdir` of ours |
-//! | `HOME` | stays: plugins for keys find credentials below it; options files are not read there where one of ours is named |
-//! | `LD_PRELOAD`, `LD_LIBRARY_PATH`, `PATH` | stay: an image sets them for its programs to work |
-//! | `TZ`, `LANG`, proxies and all others | stay: no tool copies anything else because of them |
+//! | `MYSQL…`, `MARIADB…`, `XTRABACKUP…`, `PERCONA…` | removed: they name options files (`MYSQL_HOME`), groups of them (`MYSQL_GROUP_SUFFIX`, `MARIADB_GROUP_SUFFIX`), accounts and servers (`MYSQL_PWD`, `MYSQL_HOST`, `MYSQL_UNIX_PORT`), and hold our secrets and those of images |
+//! | `MYSQL_TEST_LOGIN_FILE` | set to a file that cannot exist: XtraBackup takes user and password from `~/.mylogin.cnf` even with an explicit options file, and 8.0 has no `--no-login-paths` (MySQL's `my_default_get_login_file`) |
+//! | `UMASK`, `UMASK_DIR` | removed: servers and tools derive file modes from them (`my_init`) |
+//! | `TMPDIR` | removed: each child has a `--tmpdir` of ours |
+//! | `HOME` | kept: key plugins find credentials below it; an explicit options file turns off options files there |
+//! | `LD_PRELOAD`, `LD_LIBRARY_PATH`, `PATH` | kept: an image sets them for its programs to work |
+//! | `TZ`, `LANG`, proxies and all others | kept: they leave the tools' copies unchanged |
 //!
-//! A program that is only asked what it is, or what its options are, gets all but secrets: none with `PASSWORD`, `SECRET`,
-//! `TOKEN` or `CREDENTIAL` in its name, nor `MYSQL_PWD`. Others need those of plugins for keys.
+//! A program that is only asked for its version or its options gets everything except secrets: variables with
+//! `PASSWORD`, `SECRET`, `TOKEN` or `CREDENTIAL` in the name, and `MYSQL_PWD`. Other programs need such variables
+//! for key plugins.
 
 use std::ffi::OsStr;
 use std::process::Command;
@@ -19,15 +20,15 @@ use std::process::Command;
 const WITHHELD: [&str; 3] = ["UMASK", "UMASK_DIR", "TMPDIR"];
 const WITHHELD_STARTS: [&str; 4] = ["MYSQL", "MARIADB", "XTRABACKUP", "PERCONA"];
 
-/// Our own, which may hold secrets.
+/// The prefix of our own variables, which may hold secrets.
 const OURS: &str = "MYSQLSET_";
 
-/// What is in the names of variables that hold secrets.
+/// Parts of variable names that mark secrets.
 const SECRETS: [&str; 5] = ["PASSWORD", "SECRET", "TOKEN", "CREDENTIAL", "MYSQL_PWD"];
 
 const LOGIN_FILE: (&str, &str) = ("MYSQL_TEST_LOGIN_FILE", "/dev/null/no-login-file");
 
-/// Leaves out of a child's environment what would change what it does, or tell it our secrets.
+/// Removes variables from a child's environment that would change its behaviour or reveal our secrets.
 pub fn withhold_from(command: &mut Command) {
     for (variable, _) in std::env::vars_os().filter(|(variable, _)| is_withheld(variable)) {
         command.env_remove(variable);
@@ -35,8 +36,8 @@ pub fn withhold_from(command: &mut Command) {
     command.env(LOGIN_FILE.0, LOGIN_FILE.1);
 }
 
-/// Leaves out what is ours alone, and all that is secret: of a question to a program whose answer is to be what it would be
-/// without us.
+/// Removes our own variables and all secrets. For a query whose answer has to be the same as when the program
+/// runs by itself.
 pub fn withhold_secrets_from(command: &mut Command) {
     for (variable, _) in std::env::vars_os().filter(|(variable, _)| is_secret(variable)) {
         command.env_remove(variable);
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_names_options_accounts_and_secrets_stays_here() {
+    fn options_accounts_and_secrets_are_withheld() {
         for (name, expected) in [
             ("MYSQLSET_CLONE_SECRET", true),
             ("MYSQL_HOME", true),
@@ -78,9 +79,9 @@ mod tests {
         }
     }
 
-    /// Options of the image's own may matter to what a program answers.
+    /// The image's own options may change a program's answer.
     #[test]
-    fn a_program_that_is_only_asked_gets_no_secrets() {
+    fn a_queried_program_gets_no_secrets() {
         for (name, expected) in [
             ("MYSQLSET_CLONE_SECRET", true),
             ("MYSQLSET_DATA_DIR", true),

@@ -1,8 +1,10 @@
-//! Memory that is free goes back to the kernel. glibc keeps what it once had: a clone's buffers leave holes between what
-//! connections take meanwhile, and a sidecar that serves clones in a flood of connections grows to three times its size.
+//! Returns free memory to the kernel, which glibc keeps by default. A clone's buffers leave holes between
+//! allocations of connections, and a sidecar that serves clones in a flood of connections grows to three times
+//! its size.
 
-/// For the life of this process: one heap for all threads, and buffers that are given back when they are dropped. Unless told,
-/// glibc takes them from the heap as soon as one was given back. (mallopt(3), `M_MMAP_THRESHOLD`)
+/// Sets one heap for all threads, and has large buffers returned as soon as they are dropped. By default glibc
+/// serves such buffers from the heap after the first is freed. Lasts for the life of this process. (mallopt(3),
+/// `M_MMAP_THRESHOLD`)
 #[cfg(target_env = "gnu")]
 #[allow(unsafe_code, reason = "an allocator is told by a call of its library")]
 pub fn keep_small() {
@@ -14,7 +16,7 @@ pub fn keep_small() {
     }
 }
 
-/// Whole pages that are free, wherever they lie. (malloc_trim(3))
+/// Returns whole free pages anywhere in the heap. (malloc_trim(3))
 #[cfg(target_env = "gnu")]
 #[allow(unsafe_code, reason = "an allocator is told by a call of its library")]
 pub fn give_back() {
@@ -24,7 +26,7 @@ pub fn give_back() {
     }
 }
 
-/// Other allocators give back by themselves.
+/// Other allocators return memory by themselves.
 #[cfg(not(target_env = "gnu"))]
 pub fn keep_small() {}
 

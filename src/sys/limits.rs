@@ -1,19 +1,20 @@
-//! Limits that the kernel puts on a process, and what a tool or server of ours gets of them.
+//! Decides which resource limits (rlimits) a child of ours gets, and refuses a clone that they cannot fit.
 //!
-//! A container starts with a soft limit of 1024 descriptors and a higher hard one, or with a billion of both; neither says
-//! what a program needs. The backup tools keep every InnoDB file open: 1,504 files took 1,524 descriptors for a backup by
-//! four threads, 1,511 for its prepare (mariadb-backup 10.11). With fewer, prepare leaves tables out. With a billion, MySQL
-//! 5.7 takes 16 GB for its table of descriptors. So each child gets a number of its own.
+//! A container starts with a soft limit of 1024 descriptors and a higher hard one, or with a billion of both. A
+//! program's need differs from both. The backup tools keep every InnoDB file open: 1,504 files took 1,524
+//! descriptors for a backup by four threads, 1,511 for its prepare (mariadb-backup 10.11). With fewer, prepare
+//! leaves tables out. With a billion, MySQL 5.7 takes 16 GB for its table of descriptors. So each child gets a
+//! number of its own.
 //!
-//! | limit | what is done |
+//! | limit | action |
 //! |---|---|
-//! | `RLIMIT_NOFILE` | set for each child by what it opens ([`Descriptors`]) |
+//! | `RLIMIT_NOFILE` | set for each child to what it opens ([`Descriptors`]) |
 //! | `pids.max`, `RLIMIT_NPROC`, `RLIMIT_AS`, `RLIMIT_DATA` | a clone that needs more is refused before its first byte ([`ensure_room`]) |
 //! | `RLIMIT_FSIZE` | the same, by the donor's largest file ([`check_file_size`]) |
-//! | `RLIMIT_FSIZE`, `AS`, `DATA`, `CPU`, `NPROC` | the soft limit is raised to the hard one ([`raise_soft_limits`]); a hard one is the administrator's, is logged at the start, and is named where we fail by it ([`explain`]) or a child does ([`of_signal`], [`told_by`]) |
-//! | `RLIMIT_STACK` | left alone: the tools choose their threads' stacks themselves |
-//! | `RLIMIT_MEMLOCK` | left alone: io_uring needs it on old kernels, and the tools go on without io_uring |
-//! | `RLIMIT_CORE`, `NICE`, `RTPRIO` and others | left alone: no tool needs more of them |
+//! | `RLIMIT_FSIZE`, `AS`, `DATA`, `CPU`, `NPROC` | the soft limit is raised to the hard one ([`raise_soft_limits`]). The hard limit belongs to the administrator. It is logged at the start, and named when it stops us ([`explain`]) or a child ([`of_signal`], [`told_by`]) |
+//! | `RLIMIT_STACK` | kept: the tools choose their threads' stacks themselves |
+//! | `RLIMIT_MEMLOCK` | kept: io_uring needs it on old kernels, and the tools also work without io_uring |
+//! | `RLIMIT_CORE`, `NICE`, `RTPRIO` and others | kept: they suffice for the tools |
 
 mod reached;
 mod room;
@@ -32,32 +33,33 @@ use crate::model::event::warn;
 pub use reached::{explain, of_signal, told_by};
 pub use room::{check_file_size, ensure_room};
 
-/// What a backup tool has open beside InnoDB's files: its log, streams, connections, and two for each thread.
+/// Descriptors of a backup tool beside InnoDB's files: its log, streams, connections, and two for each thread.
 const BESIDE_FILES: u64 = 160;
 
-/// Room for tables that are made meanwhile, beside one part in [`GROWTH`].
+/// Room for tables created meanwhile, in addition to a fraction of the files ([`GROWTH`]).
 const MARGIN: u64 = 1024;
 const GROWTH: u64 = 8;
 
-/// A private server closes tables to stay below its limit. (10.11 opened 6,000 tables one by one with 1,024, and had 442.)
+/// A private server closes tables to stay below its limit. (10.11 opened 6,000 tables one by one with a limit of
+/// 1,024, and had 442 descriptors open.)
 const SERVER_LEAST: u64 = 256;
 const SERVER_WANTS: u64 = 4096;
 
-/// A soft limit up to this costs no program much memory, and stays where it is enough.
+/// A soft limit up to this costs every program little memory, so a sufficient one is kept.
 const HARMLESS: u64 = 16_384;
 
 /// The descriptors that one child may have open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptors {
     soft: u64,
-    /// As inherited. `None`: no limit.
+    /// The inherited hard limit. `None`: unlimited.
     hard: Option<u64>,
 }
 
-/// The hard limit does not suffice.
+/// The hard limit is too low.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooFew {
-    /// InnoDB's, of a backup; `None` where a private server needs them.
+    /// The number of InnoDB files in a backup. `None` for a private server.
     pub files: Option<u64>,
     pub needed: u64,
     pub hard: u64,
@@ -67,12 +69,12 @@ impl fmt::Display for TooFew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TooFew { files, needed, hard } = self;
         match files {
-            None => f.write_str("a private server of the pod's program needs")?,
+            None => f.write_str("a private server needs")?,
             Some(files) => write!(f, "{files} InnoDB files need")?,
         }
         write!(
             f,
-            " {needed} file descriptors, and the container's hard limit (RLIMIT_NOFILE) is {hard}: \
+            " {needed} file descriptors, but the container's hard limit (RLIMIT_NOFILE) is {hard}: \
              raise it in the container runtime's configuration (LimitNOFILE, ulimits)"
         )
     }
@@ -81,7 +83,7 @@ impl fmt::Display for TooFew {
 impl std::error::Error for TooFew {}
 
 impl Descriptors {
-    /// For a backup tool that opens so many of InnoDB's files at once.
+    /// For a backup tool that opens this many InnoDB files at once.
     pub fn for_files(files: u64) -> Result<Descriptors, TooFew> {
         let needed = files.saturating_add(BESIDE_FILES);
         let wanted = needed.saturating_add(files / GROWTH).saturating_add(MARGIN);
@@ -92,7 +94,7 @@ impl Descriptors {
         }
     }
 
-    /// For a backup that was unpacked to this directory.
+    /// For a backup unpacked to this directory.
     pub fn for_backup(directory: &Path) -> io::Result<Result<Descriptors, TooFew>> {
         Ok(Descriptors::for_files(files_below(directory)?))
     }
@@ -106,7 +108,7 @@ impl Descriptors {
         }
     }
 
-    /// Has a child start with them.
+    /// Applies the limit to a child at its start.
     #[allow(unsafe_code, reason = "the child itself has to set its limit, between fork and exec")]
     pub fn give_to(self, command: &mut Command) {
         let limit = Rlimit { current: Some(self.soft), maximum: self.hard };
@@ -117,7 +119,7 @@ impl Descriptors {
     }
 }
 
-/// The soft limit for a child, or `None` where the hard one is below what it needs.
+/// The soft limit for a child. `None` if the hard one is below the need.
 fn decide(needed: u64, wanted: u64, soft: u64, hard: u64) -> Option<u64> {
     (hard >= needed).then(|| soft.clamp(wanted, wanted.max(HARMLESS)).min(hard))
 }
@@ -126,8 +128,8 @@ fn unlimited(limit: Option<u64>) -> u64 {
     limit.unwrap_or(u64::MAX)
 }
 
-/// Whether the backup tools keep a file of this name open: each InnoDB tablespace, also one that is still to be renamed
-/// by prepare (`t1.new`). The few of the system tablespace are among [`BESIDE_FILES`].
+/// Whether the backup tools keep a file of this name open. That holds for each InnoDB tablespace, also before
+/// prepare has renamed it (`t1.new`). [`BESIDE_FILES`] covers the few files of the system tablespace.
 pub fn is_kept_open(name: &str) -> bool {
     let ends = [".ibd", ".ibu", ".new"];
     ends.iter().any(|end| name.ends_with(end)) || name.starts_with("undo") || name.contains(".ibd.")
@@ -146,7 +148,7 @@ fn files_below(directory: &Path) -> io::Result<u64> {
     Ok(files)
 }
 
-/// Limits that a tool inherits, all of which may be raised without any cost.
+/// Limits that a tool inherits and that can be raised at no cost.
 const RAISED: [(Resource, &str); 5] = [
     (Resource::Fsize, "RLIMIT_FSIZE"),
     (Resource::As, "RLIMIT_AS"),
@@ -155,8 +157,8 @@ const RAISED: [(Resource, &str); 5] = [
     (Resource::Nproc, "RLIMIT_NPROC"),
 ];
 
-/// Raises soft limits of this process, and so of its children, to the hard ones. Hard limits are logged: what fails later may
-/// fail by one of them.
+/// Raises soft limits of this process, and so of its children, to the hard ones. Logs finite hard limits, because
+/// a later failure may be due to one of them.
 pub fn raise_soft_limits() {
     for (resource, name) in RAISED {
         let limit = getrlimit(resource);
@@ -165,26 +167,26 @@ pub fn raise_soft_limits() {
             match setrlimit(resource, raised) {
                 Ok(()) => debug!(soft = limit.current, hard = limit.maximum, "raised the soft limit {name}"),
                 Err(error) => {
-                    warn!(LimitNotRaised, soft = limit.current, "the soft limit {name} can't be raised: {error}")
+                    warn!(LimitNotRaised, soft = limit.current, "cannot raise the soft limit {name}: {error}")
                 }
             }
         }
-        // Kernels give NPROC by the machine's memory; there is always one.
+        // Kernels always set NPROC, depending on the machine's memory.
         match limit.maximum {
             Some(hard) if resource != Resource::Nproc => {
-                warn!(LimitHard, hard, "the container has a hard limit {name}; what is beyond it fails");
+                warn!(LimitHard, hard, "the container has a hard limit {name}; clones that exceed it will fail");
             }
             _ => {}
         }
     }
 }
 
-/// The least of the limits of a child's memory, in bytes, where there is one.
+/// The lower of the limits on a child's memory, in bytes, if there is one.
 pub fn memory() -> Option<u64> {
     [Resource::As, Resource::Data].into_iter().filter_map(|resource| getrlimit(resource).maximum).min()
 }
 
-/// The longest that a file may get, in bytes, where there is a limit.
+/// The largest file size in bytes, if it is limited.
 pub fn file_size() -> Option<u64> {
     getrlimit(Resource::Fsize).maximum
 }
@@ -200,7 +202,7 @@ mod tests {
         for (needed, wanted, soft, hard, expected) in [
             // containerd 2: raised to the need.
             (1_660, 2_871, 1_024, 524_288, Some(2_871)),
-            // Enough, and harmless: stays.
+            // Sufficient and harmless: kept.
             (1_660, 2_871, 10_000, 20_000, Some(10_000)),
             (1_660, 2_871, 16_384, 65_536, Some(16_384)),
             // Older runtimes: lowered.
@@ -208,7 +210,7 @@ mod tests {
             (1_660, 2_871, 1_024, BILLION, Some(2_871)),
             (1_660, 2_871, u64::MAX, u64::MAX, Some(16_384)),
             (100_000, 113_000, BILLION, BILLION, Some(113_000)),
-            // Without all of the margin, but with what is needed.
+            // Covers the need, with a part of the margin.
             (1_660, 2_871, 1_024, 2_000, Some(2_000)),
             (1_660, 2_871, 1_024, 1_660, Some(1_660)),
             (1_660, 2_871, 1_024, 1_659, None),
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_starts_with_what_it_was_given() {
+    fn a_child_starts_with_its_limit() {
         let given = Descriptors { soft: 321, hard: getrlimit(Resource::Nofile).maximum };
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -Sn"]);
@@ -230,7 +232,7 @@ mod tests {
     #[test]
     fn both_numbers_are_named() {
         let error = Descriptors::for_files(u64::MAX / 2);
-        // Where there is no limit, there is none to run into.
+        // A machine without a limit cannot run into it.
         if let Some(hard) = getrlimit(Resource::Nofile).maximum {
             let text = error.unwrap_err().to_string();
             assert!(

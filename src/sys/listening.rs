@@ -1,7 +1,7 @@
-//! Ports that are listened on.
+//! Opens listening ports for IPv4 and IPv6 in one socket.
 //!
-//! One socket at `[::]` takes both kinds of addresses: a connection by IPv4 comes from `::ffff:10.0.0.1` there. Everything
-//! behind this module sees `10.0.0.1`.
+//! A socket at `[::]` accepts both kinds of addresses and reports IPv4 peers as `::ffff:10.0.0.1`. This module
+//! translates them, so that its callers see `10.0.0.1`.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,16 +12,17 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::event::info;
 
-/// Connections that the kernel keeps until they are accepted; it may keep fewer.
+/// Connections that the kernel queues until they are accepted. The kernel may cap it.
 const BACKLOG: i32 = 1024;
 
-/// A port that was bound.
+/// A bound port.
 pub struct Listener {
     pub socket: TcpListener,
 }
 
 impl Listener {
-    /// Binds a port. `[::]` means every address of both kinds, and every IPv4 address where the kernel has no IPv6.
+    /// Binds a port. `[::]` means every address of both kinds. On a kernel without IPv6 it means every IPv4
+    /// address.
     pub fn open(address: SocketAddr) -> io::Result<Listener> {
         Listener::open_by(bound, address)
     }
@@ -33,7 +34,7 @@ impl Listener {
         let socket = match bound(address) {
             Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && has_no_ipv6(&error) => {
                 let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-                info!(ListenSingleStack, %address, "the kernel has no IPv6: listening on IPv4 alone");
+                info!(ListenSingleStack, %address, "the kernel has no IPv6: listening on IPv4 only");
                 bound(address)?
             }
             bound => bound?,
@@ -41,14 +42,14 @@ impl Listener {
         Ok(Listener { socket: TcpListener::from_std(socket)? })
     }
 
-    /// The next connection, and where it comes from.
+    /// The next connection and its remote address.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = self.socket.accept().await?;
         Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
     }
 }
 
-/// Said by a kernel that was built or started without it.
+/// The errors of a kernel built or started without IPv6.
 fn has_no_ipv6(error: &io::Error) -> bool {
     let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
     is(Errno::AFNOSUPPORT) || error.kind() == ErrorKind::AddrNotAvailable
@@ -60,7 +61,7 @@ fn bound(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {
-        // Whatever net.ipv6.bindv6only says.
+        // Overrides net.ipv6.bindv6only.
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
     bind(&socket, &address)?;
@@ -74,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// Where connections to these addresses come from, by a listener that is opened so.
+    /// The remote addresses that a listener reports for connections to these addresses.
     fn peers(open: impl FnOnce() -> io::Result<Listener>, to: &[IpAddr]) -> Vec<IpAddr> {
         let runtime = Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async {
@@ -105,7 +106,7 @@ mod tests {
         for errno in [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL] {
             let without = |address: SocketAddr| if address.is_ipv6() { Err(errno.into()) } else { bound(address) };
             assert_eq!(peers(|| Listener::open_by(without, ANY), &[BY_V4]), [BY_V4]);
-            // Whoever names an address means that one.
+            // An explicit address has no fallback.
             assert!(Listener::open_by(without, SocketAddr::new(BY_V6, 0)).is_err());
         }
         let taken = |_: SocketAddr| Err(Errno::ADDRINUSE.into());

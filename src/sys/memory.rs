@@ -1,4 +1,4 @@
-//! How much memory the tool may take.
+//! Decides how much memory the backup tool may use for prepare.
 
 use anyhow::Result;
 use tracing::debug;
@@ -10,25 +10,27 @@ use crate::sys::limits;
 /// Enough for a short log.
 const ENOUGH: u64 = 1 << 30;
 
-/// Enough for a long one, per byte of it. InnoDB applies a log in one go as long as the records that it has read fill no
-/// more than a third of its buffer pool (MariaDB's `recv_sys_t::is_memory_exhausted`); else it reads the pages again for
-/// each part. A log of 750 MB was prepared with 96 MiB in 7.3 s, with 512 MiB in 5.0, with 1 GiB, just too little, in 5.6,
-/// with 1.25 to 1.75 GiB in 3.8, and with 2 or 4 GiB in 4.0 (mariadb-backup 10.11). Where the machine's memory is slow to
-/// be touched for the first time, as in some virtual machines, more costs more: with 2.1 GiB it took 5 to 7 s there.
+/// Enough for a long log, per byte of it. InnoDB applies a log in one pass if the parsed records fill at most a
+/// third of its buffer pool (MariaDB's `recv_sys_t::is_memory_exhausted`). Otherwise it reads the pages again for
+/// each part.
+///
+/// Measured with mariadb-backup 10.11 and a log of 750 MB: 7.3 s with 96 MiB, 5.0 with 512 MiB, 5.6 with 1 GiB
+/// (just too little), 3.8 with 1.25 to 1.75 GiB, and 4.0 with 2 or 4 GiB. Some virtual machines are slow at the
+/// first touch of memory, so that more memory takes longer: with 2.1 GiB it took 5 to 7 s there.
 const PER_BYTE_OF_LOG: u64 = 2;
 
-/// What is more gains little, even where a log takes several parts then.
+/// More gains little, even if a log then takes several parts.
 const MOST: u64 = 8 << 30;
 
-/// Less makes the tools slow or refuse.
+/// Less makes the tools slow, or they refuse to start.
 const LEAST: u64 = 64 << 20;
 
-/// What is more stands for no limit: the first version of control groups has no word for that.
+/// A higher number means unlimited: version 1 of control groups has only numbers.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// Bytes for the first try to prepare a backup whose log is this long: at most half of what the container may use, for
-/// the tool needs more than its buffer pool. Where a limit counts what is mapped (`ulimit -v`) it gets a quarter: the stacks and
-/// arenas of threads count there too.
+/// Bytes for the first attempt to prepare a backup with a log of this length. It is at most half of the
+/// container's memory, because the tool needs more than its buffer pool. A limit on mapped memory (`ulimit -v`)
+/// counts the stacks and arenas of threads too, so there it is a quarter.
 pub fn for_prepare(log_bytes: u64) -> u64 {
     let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
     let limit = [container_limit(), free, limits::memory().map(|limit| limit / 2)]
@@ -44,19 +46,19 @@ fn within(limit: u64, log_bytes: u64) -> u64 {
     wanted.min(limit / 2).max(LEAST)
 }
 
-/// What is left of the memory for a prepare after it was halved so often.
+/// The memory for prepare after this many halvings.
 pub fn halved(memory: u64, halvings: u32) -> u64 {
     memory.checked_shr(halvings).unwrap_or(0).max(memory.min(LEAST))
 }
 
-/// What the tool may use before it is killed, where the container has a limit.
+/// How much memory a tool may use before it is killed, if the container has a limit.
 pub fn ceiling() -> Option<Ceiling> {
     let limit = container_limit();
     debug!(limit, "the container's memory");
     limit.map(Ceiling::below)
 }
 
-/// Refuses what needs more than the container's limit leaves, with both numbers.
+/// Fails if the container's limit leaves less than `needed` bytes. The error has both numbers.
 pub fn ensure(what: &str, needed: u64, remedy: &str) -> Result<()> {
     ceiling().map_or(Ok(()), |ceiling| enough(what, needed, remedy, ceiling))
 }
@@ -68,20 +70,20 @@ fn enough(what: &str, needed: u64, remedy: &str, ceiling: Ceiling) -> Result<()>
     }
     let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
     Err(Reason::Limit.error(format!(
-        "{what} needs {} MiB of memory beside a reserve of {} MiB, and the container's limit is {} MiB: raise it, or {remedy}",
+        "{what} needs {} MiB of memory and a reserve of {} MiB, but the container's limit is {} MiB: raise it, or {remedy}",
         mebibytes(needed),
         mebibytes(limit.saturating_sub(usable)),
         mebibytes(limit)
     )))
 }
 
-/// By either version of control groups.
+/// Reads version 2 or version 1 of control groups.
 fn container_limit() -> Option<u64> {
     let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     files.into_iter().filter_map(|file| limit(&std::fs::read_to_string(file).ok()?)).min()
 }
 
-/// The second version says `max` where there is no limit.
+/// Version 2 has `max` for unlimited.
 fn limit(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|limit| *limit < NO_LIMIT)
 }

@@ -1,5 +1,5 @@
-//! The kernel's side: children, durable files, directories held open, limits, signals, sockets. Nothing here knows about
-//! servers, clones or replication.
+//! Wraps the kernel: children, durable files, held directories, limits, signals and sockets. This folder is
+//! independent of servers, clones and replication.
 
 pub mod child;
 pub mod connection_limit;

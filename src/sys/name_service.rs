@@ -1,15 +1,15 @@
-//! How names of hosts are looked up: by `/etc/hosts` and DNS, whatever an image's `/etc/nsswitch.conf` says.
+//! Looks up host names by `/etc/hosts` and DNS, and overrides an image's `/etc/nsswitch.conf`.
 //!
-//! A program that is linked statically has these two services of glibc's built in. For any other that the file names, such
-//! as `myhostname` in images of the Red Hat family, glibc loads the image's library, which belongs to another glibc: at the
-//! first name that neither service knew the program died by SIGFPE (seen with glibc 2.36 in a root of 2.41). In a pod
-//! nothing but these two knows anything.
+//! A statically linked program contains these two services of glibc. For any other service in that file, such as
+//! `myhostname` in images of the Red Hat family, glibc loads the image's library, which belongs to another glibc.
+//! Then the first name unknown to both services killed the program by SIGFPE (seen with glibc 2.36 in a root of
+//! 2.41). In a pod these two services suffice.
 
 use std::ffi::{CStr, c_char, c_int};
 
 use crate::model::event::warn;
 
-/// As `/etc/nsswitch.conf` would have it.
+/// In the syntax of `/etc/nsswitch.conf`.
 const SERVICES: &CStr = c"files dns";
 
 #[cfg(target_env = "gnu")]
@@ -28,8 +28,8 @@ mod glibc {
     }
 }
 
-/// Called once, before the first lookup and the first thread. Whether it could be done; where another libc than glibc is
-/// linked, nothing has to be.
+/// Call it once, before the first lookup and the first thread. Returns whether it worked. Other libcs than glibc
+/// need no override.
 pub fn use_built_in() -> bool {
     #[cfg(target_env = "gnu")]
     return glibc::configure(c"hosts", SERVICES);
@@ -37,7 +37,7 @@ pub fn use_built_in() -> bool {
     true
 }
 
-/// Where it could not be done: once there is a log.
+/// Logs that the override failed. Call it once logging is set up.
 pub fn tell_of_glibc() {
-    warn!(NamesByGlibc, "names are looked up as /etc/nsswitch.conf says: glibc takes no other word for it");
+    warn!(NamesByGlibc, "cannot override glibc's NSS order; using /etc/nsswitch.conf");
 }

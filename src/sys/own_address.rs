@@ -1,12 +1,12 @@
-//! Which addresses are this pod's own.
+//! Tells whether an address belongs to this pod.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-/// Whether an address is this machine's: then what is sent there would come from there.
+/// Whether an address is this machine's. Packets to it would then come from it, too.
 pub fn is_own(address: IpAddr) -> bool {
     let address = address.to_canonical();
     let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
-    // Nothing is sent by connecting a datagram socket.
+    // Connecting a datagram socket only sets addresses: it sends no packet.
     let source = UdpSocket::bind(any).and_then(|socket| {
         socket.connect(SocketAddr::new(address, 9))?;
         socket.local_addr()

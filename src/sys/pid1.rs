@@ -1,4 +1,4 @@
-//! What a container's first process owes the others: orphans are handed to it, and stay as zombies until it reaps.
+//! Reaps orphans when this process is the container's init (PID 1): the kernel hands them to it.
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
@@ -7,8 +7,8 @@ use tracing::debug;
 use crate::model::event::warn;
 use crate::sys::child;
 
-/// Reaps orphans for ever, where this process is its container's first. Children that somebody waits for are left
-/// to him.
+/// Reaps orphans forever if this process is its container's first. Children with an owner in this process are
+/// left to it.
 pub async fn reap_orphans() {
     if std::process::id() != 1 {
         return std::future::pending().await;
@@ -16,7 +16,7 @@ pub async fn reap_orphans() {
     let mut child_ended = match signal(SignalKind::child()) {
         Ok(stream) => stream,
         Err(error) => {
-            warn!(OrphansNotReaped, %error, "orphans will not be reaped");
+            warn!(OrphansNotReaped, %error, "cannot reap orphans");
             return std::future::pending().await;
         }
     };
@@ -33,14 +33,14 @@ fn reap(pid: u32) {
     }
 }
 
-/// Dead children of this process that nobody has waited for yet.
+/// Dead children of this process that still need a wait.
 fn zombies() -> Vec<u32> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| is_zombie_of(*pid, std::process::id())).collect()
 }
 
-/// `pid (command) state parent …`; the command may hold anything. (proc_pid_stat(5))
+/// Parses `pid (command) state parent …`. The command may contain any character. (proc_pid_stat(5))
 fn is_zombie_of(pid: u32, parent: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');

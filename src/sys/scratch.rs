@@ -1,4 +1,4 @@
-//! The backup tool's temporary files: a directory for each run, that goes with it.
+//! Temporary directories for the backup tool: one for each run, removed after it.
 
 use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -12,13 +12,13 @@ use crate::sys::held::Directory as _;
 
 const PREFIX: &str = "mysqlset-backup-";
 
-/// Makes a directory for one run below `parent`. Both are for our own user's eyes.
+/// Makes a directory for one run below `parent`. Only our own user can read both.
 pub fn directory_in(parent: &Path) -> Result<TempDir> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(parent)
-        // Not through another user's link.
+        // Refuses another user's link.
         .and_then(|()| parent.spot())
         .and_then(|_| {
             tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)
@@ -26,13 +26,13 @@ pub fn directory_in(parent: &Path) -> Result<TempDir> {
         .with_context(|| format!("making a directory for the backup tool's temporary files in {}", parent.display()))
 }
 
-/// Removes what a killed sidecar's runs left.
+/// Removes directories left by a killed sidecar.
 pub fn clean(parent: &Path) {
     let Ok(held) = parent.spot() else { return };
     for entry in held.entries().into_iter().flatten() {
         let (ours, left) = (entry.name.to_string_lossy().starts_with(PREFIX), held.join(&entry.name));
         if ours && let Err(error) = left.remove_whatever_it_is() {
-            warn!(LeftoverStays, directory = %left, %error, "a leftover cannot be removed");
+            warn!(LeftoverStays, directory = %left, %error, "cannot remove a leftover directory");
         }
     }
 }

@@ -1,10 +1,12 @@
-//! Passwords: read from a file or the environment, never printed, and wiped from memory when they are dropped.
+//! Passwords and secrets: read from a file or the environment, hidden from logs and errors, and wiped from memory
+//! when dropped.
 //!
-//! A text that grows moves, and leaves its shorter copies in memory that nobody wipes. So every text that holds a secret is
-//! made at its full length ([`Secret::joined`]).
+//! A growing text moves and leaves copies of its beginning in memory unwiped. So every text that holds a secret
+//! is allocated at its full length ([`Secret::joined`]).
 //!
-//! Out of reach: a variable's copy in the process's environment block, buffers of the kernel, the states of hash functions on
-//! the stack, the digits of one RSA encryption, and what the server and the backup tool keep.
+//! Some copies are out of reach: a variable's copy in the process's environment block, buffers of the kernel,
+//! states of hash functions on the stack, the digits of one RSA encryption, and those in the server and the
+//! backup tool.
 
 use std::fmt;
 use std::fs::File;
@@ -17,33 +19,33 @@ use zeroize::Zeroizing;
 
 use crate::model::exit::Reason;
 
-/// Bytes of a secret's file. A file without end, such as a device, is none.
+/// The longest secret file in bytes. It rejects endless files, such as devices.
 const LONGEST_FILE: usize = 4096;
 
-/// Text that must not appear in an argument list, a log or an error. Each copy is wiped when it is dropped.
+/// Text that must stay out of argument lists, logs and errors. Each copy is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Wraps a text that is secret from here on.
+    /// Wraps a text as a secret.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(Zeroizing::new(text.into()))
     }
 
-    /// The pieces, one behind the other, in memory that is taken once.
+    /// Joins the pieces in one allocation.
     pub fn joined(pieces: &[&str]) -> Secret {
         let mut text = Zeroizing::new(String::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
         pieces.iter().for_each(|piece| text.push_str(piece));
         Secret(text)
     }
 
-    /// The same, with a separator between them.
+    /// Joins the parts with a separator between them.
     pub fn separated(parts: &[Secret], separator: &str) -> Secret {
         let pieces: Vec<&str> = parts.iter().flat_map(|part| [separator, part.reveal()]).skip(1).collect();
         Secret::joined(&pieces)
     }
 
-    /// With something before each of these characters.
+    /// Inserts an escape before each character for which `by` returns one.
     pub fn escaped(&self, by: impl Fn(char) -> Option<&'static str>) -> Secret {
         let mut pieces = Vec::new();
         for piece in self.0.split_inclusive(|character| by(character).is_some()) {
@@ -55,18 +57,18 @@ impl Secret {
         Secret::joined(&pieces)
     }
 
-    /// The text itself, for the one place that has to send it.
+    /// The text itself, for the code that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is no text.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Reads a secret from the file that a flag names or from the environment's `variable`; neither is `None`, both
-    /// are an error. Line ends at the file's end, however many, are not part of the secret.
+    /// Reads a secret from the file that a flag names, or from the environment's `variable`. Returns `None` if
+    /// both are unset, and fails if both are set. All line ends at the end of the file are dropped.
     pub fn read(file: Option<&Path>, variable: &str) -> Result<Option<Secret>> {
         let from_environment = match std::env::var(variable) {
             Ok(text) => Some(text),
@@ -77,7 +79,7 @@ impl Secret {
         };
         match (file, from_environment) {
             (Some(_), Some(_)) => {
-                Err(Reason::Settings.error(format!("both {variable} and {variable}_FILE are set: keep one of them")))
+                Err(Reason::Settings.error(format!("both {variable} and {variable}_FILE are set: remove one of them")))
             }
             (Some(path), None) => Secret::from_file(path, variable).map(Some),
             (None, text) => Ok(text.map(Secret::new)),
@@ -95,14 +97,15 @@ impl Secret {
         let mut bytes = Zeroizing::new([0; LONGEST_FILE + 1]);
         let length = fill(&mut bytes[..], &mut File::open(path)?)?;
         if length > LONGEST_FILE {
-            return Err(invalid(format!("it has more than {LONGEST_FILE} bytes")));
+            return Err(invalid(format!("the file has more than {LONGEST_FILE} bytes")));
         }
-        let text = std::str::from_utf8(&bytes[..length]).map_err(|_| invalid("it is not valid UTF-8".to_owned()))?;
+        let text =
+            std::str::from_utf8(&bytes[..length]).map_err(|_| invalid("the file is not valid UTF-8".to_owned()))?;
         Ok(Secret::joined(&[text.trim_end_matches(['\r', '\n'])]))
     }
 }
 
-/// Reads up to the end or until the buffer is full; returns how much.
+/// Reads until the end of input or a full buffer. Returns the length.
 fn fill(buffer: &mut [u8], input: &mut impl Read) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {
@@ -116,27 +119,28 @@ fn fill(buffer: &mut [u8], input: &mut impl Read) -> io::Result<usize> {
     Ok(length)
 }
 
-/// A secret that may change while we run: Kubernetes writes a changed Secret into its volume's files.
+/// A secret that may change at run time: Kubernetes writes a changed Secret into its volume's files.
 #[derive(Clone, Default)]
 pub struct Password {
     file: Option<PathBuf>,
-    /// As it was last read.
+    /// The last value read.
     last: Arc<Mutex<Secret>>,
 }
 
 impl Password {
-    /// One that stays.
+    /// A password that stays the same.
     pub fn fixed(text: impl Into<String>) -> Password {
         Password { file: None, last: Arc::new(Mutex::new(Secret::new(text))) }
     }
 
-    /// As [`Secret::read`] does, for now; a file is read again whenever the password is needed.
+    /// Reads a password like [`Secret::read`]. A file is read again at every use.
     pub fn read(file: Option<&Path>, variable: &str) -> Result<Option<Password>> {
         let read = Secret::read(file, variable)?;
         Ok(read.map(|secret| Password { file: file.map(Path::to_owned), last: Arc::new(Mutex::new(secret)) }))
     }
 
-    /// As it is now; as it was where its file is gone or empty: a secret that was taken away by mistake opens nothing.
+    /// The present value. If its file is gone or empty, the last value applies, so that a Secret removed by
+    /// mistake grants no access.
     pub fn current(&self) -> Secret {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = &self.file
@@ -174,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_loses_its_line_ends_and_nothing_else() {
+    fn a_file_loses_only_its_line_ends() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for end in ["", "\n", "\r\n", "\n\n", "\r\n\n\r\n"] {
             std::fs::write(file.path(), format!("pass\nword {end}")).unwrap();
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_what_its_file_says_now() {
+    fn a_password_follows_its_file() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("password");
         std::fs::write(&file, "old\n").unwrap();
@@ -199,7 +203,7 @@ mod tests {
         assert!(!format!("{password:?}").contains("new"), "{password:?}");
     }
 
-    /// A device has no end.
+    /// A device is endless.
     #[test]
     fn a_file_is_read_within_a_bound_and_must_be_text() {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -226,8 +230,8 @@ mod tests {
 
     const LONG: usize = 512;
 
-    /// How often the word is in what lies at an address of this process. The kernel says so, whoever owns that memory now;
-    /// none is taken meanwhile, which could be the same.
+    /// Counts the word in memory at an address of this process. The kernel reads it, so it may be freed already.
+    /// The test allocates nothing meanwhile, since that could reuse the memory.
     fn words_at(memory: &File, address: usize) -> usize {
         use std::os::unix::fs::FileExt as _;
         let mut bytes = [0; LONG];
@@ -235,9 +239,9 @@ mod tests {
         bytes.windows(6).filter(|window| window == b"geheim").count()
     }
 
-    /// The allocator keeps what is so long mapped, and writes to its first bytes alone.
+    /// The allocator keeps such a large block mapped, and overwrites only its first bytes.
     #[test]
-    fn what_is_dropped_is_wiped() {
+    fn dropped_secrets_are_wiped() {
         let memory = File::open("/proc/self/mem").unwrap();
         let text = "geheim! ".repeat(LONG / 8);
         let left_of = |secret: Secret| {

@@ -1,5 +1,5 @@
-//! The end that we were told to come to, by SIGTERM: children are killed, and who has to note in the journal that it was us
-//! gets a moment for that.
+//! Ends the process after SIGTERM: kills the children, then waits briefly for work that still records its end in
+//! the journal.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -8,35 +8,35 @@ use anyhow::{Result, bail};
 
 use crate::sys::child;
 
-/// How long a note may take: the journal is written and synced, and a prepare that has just ended is synced before.
+/// How long such a record may take: a finished prepare is synced first, then the journal is written and synced.
 const MOMENT: Duration = Duration::from_secs(3);
 
 const PERIOD: Duration = Duration::from_millis(5);
 
 static NOTING: Mutex<()> = Mutex::new(());
 
-/// Held by work whose end has to be noted, from the note of its beginning on.
+/// Held by work from the journal entry of its start to that of its end.
 pub struct Noted(Option<MutexGuard<'static, ()>>);
 
 impl Noted {
-    /// Of work that has not begun.
+    /// For work before its start.
     pub fn not_yet() -> Noted {
         Noted(None)
     }
 
-    /// It begins; an error where we are about to end.
+    /// Starts the work. Fails if this process is about to end.
     pub fn begin(&mut self) -> Result<()> {
         if self.0.is_none() {
             self.0 = Some(NOTING.lock().unwrap_or_else(PoisonError::into_inner));
         }
         if child::are_ended() {
-            bail!("told to stop");
+            bail!("mysqlset is shutting down");
         }
         Ok(())
     }
 }
 
-/// Kills all children, waits for the note of what they did, and has no other work begin.
+/// Kills all children, waits for the record of running work, and keeps other work from starting.
 pub async fn end_all() {
     child::kill_all();
     let deadline = Instant::now() + MOMENT;

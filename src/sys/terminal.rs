@@ -1,4 +1,4 @@
-//! A line at the bottom of a terminal that is drawn anew, and the log lines above it.
+//! Draws a progress line at the bottom of a terminal, and prints log lines above it.
 
 use std::io::{self, Stderr, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,30 +6,30 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::sys::held;
 
-/// Back to the line's beginning, and wipe it. (ECMA-48)
+/// Moves to the start of the line and clears it. (ECMA-48)
 const WIPE: &[u8] = b"\r\x1b[K";
 
-/// Whether standard error is a terminal on which people read.
+/// Whether standard error is a terminal that people read.
 static IS_DRAWN_ON: AtomicBool = AtomicBool::new(false);
 
 static SCREEN: LazyLock<Mutex<Screen<Stderr>>> = LazyLock::new(|| Mutex::new(Screen::new(io::stderr())));
 
-/// From now on lines may be drawn.
+/// Allows progress lines from now on.
 pub fn allow_drawing() {
     IS_DRAWN_ON.store(true, Ordering::Relaxed);
 }
 
-/// Whether lines are drawn; else whoever has something to say logs it.
+/// Whether progress lines are drawn. Otherwise progress belongs in the log.
 pub fn is_drawn_on() -> bool {
     IS_DRAWN_ON.load(Ordering::Relaxed)
 }
 
-/// Draws a line in the place of the one before. A terminal that can't be written changes nothing.
+/// Draws a line in place of the previous one. Errors of the terminal are ignored.
 pub fn draw(line: &str) {
     let _ = screen().draw(line);
 }
 
-/// Takes the line away.
+/// Removes the line.
 pub fn clear() {
     let _ = screen().draw("");
 }
@@ -38,13 +38,13 @@ fn screen() -> MutexGuard<'static, Screen<Stderr>> {
     SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where log lines are written: above the line that is drawn.
+/// A writer for log lines, above the progress line.
 pub struct Above;
 
 impl Write for Above {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         match std::str::from_utf8(text) {
-            // A directory that is held open is called by its name.
+            // Shows the name of a held directory instead of its descriptor.
             Ok(words) => screen().write_above(held::in_words(words).as_bytes())?,
             Err(_) => screen().write_above(text)?,
         }
@@ -86,7 +86,7 @@ impl<W: Write> Screen<W> {
 mod tests {
     use super::*;
 
-    /// What a terminal shows in the end.
+    /// The final content of a terminal.
     fn shown(written: &[u8]) -> Vec<String> {
         let text = String::from_utf8(written.to_vec()).unwrap();
         text.split('\n').map(|line| line.rsplit("\r\x1b[K").next().unwrap_or_default().to_owned()).collect()
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_drawn_line_nothing_but_text_is_written() {
+    fn without_a_drawn_line_only_text_is_written() {
         let mut screen = Screen::new(Vec::new());
         screen.draw("").unwrap();
         screen.write_above(b"text\n").unwrap();

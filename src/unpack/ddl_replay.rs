@@ -1,20 +1,26 @@
-//! What mariadb-backup has lost.
+//! Detects tables that mariadb-backup has lost to DDL during the backup.
 //!
-//! When it has copied all tables it goes through the server's log of those that were made, renamed and dropped meanwhile, as
-//! if all of that had happened after its copies (ddl_log.cc; seen with 10.11.19). It ends with success, whatever comes of
-//! it: a table that was dropped and made again before it was copied is removed; one that was made and renamed has no copy by
-//! either name; and where the name of one that was renamed has been taken by another before that was copied, the other is
-//! renamed instead. InnoDB's tables are lost so, too, with a database that was dropped and made again.
+//! The tool copies all tables first. Then it replays the server's log of tables that were created, renamed or
+//! dropped meanwhile, as if all of that had happened after the copies (ddl_log.cc; seen with 10.11.19). It ends
+//! with success even if that removes the wrong tables:
 //!
-//! The stream shows it, for definitions (`.frm`) are copied when no table can be made or dropped any more: there is a
-//! table for each that comes. So
+//! - A table that was dropped and created again before its copy is removed.
+//! - A table that was created and renamed is copied under neither name.
+//! - A table is renamed, and another table takes its name before the copy. Then the other table is renamed
+//!   instead.
 //!
-//! - a definition that is removed has to come again;
-//! - data that are removed while their definition stays have to come again, or by a rename;
-//! - data that are renamed from a name that had another table too, later or in the end, may be that one's. They are right
-//!   where the other's come again, for then what was there was too old; else nobody knows.
+//! InnoDB's tables are lost in the same way when their database is dropped and created again.
 //!
-//! A good backup of tables that have one name in turns may look like that, and is refused with the bad ones.
+//! The stream reveals the loss. Definitions (`.frm`) are copied after the last possible DDL, so each definition
+//! in the stream belongs to an existing table. This gives three rules:
+//!
+//! - A removed definition has to come again.
+//! - Data removed beside a remaining definition have to come again, or by a rename.
+//! - Data renamed from a name that another table had too, later or in the end, may belong to that table. They are
+//!   right if that table's data come again, because the earlier ones were then too old. Otherwise they are in
+//!   doubt.
+//!
+//! A good backup of tables that take turns with one name may look the same, and is refused as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -23,44 +29,44 @@ use std::os::unix::ffi::OsStrExt;
 use super::path::MemberPath;
 use super::{UnpackError, malformed};
 
-/// A server that changes more tables in the time of a backup has to wait for a quieter one.
+/// A server with more changed tables during a backup has to wait for a quieter time.
 pub const MOST: usize = 1024;
 
-/// What is renamed and never need be there: ARCHIVE has it only while it optimises a table.
+/// A renamed file that may be missing: ARCHIVE has it only while it optimises a table.
 const PASSING: &[u8] = b".ARM";
 
 const DEFINITION: &[u8] = b".frm";
 
-/// What is copied with the definitions, and not once more when a table is.
+/// Files copied together with the definitions, and only then.
 const WITH_DEFINITIONS: [&[u8]; 4] = [DEFINITION, b".par", b".TRG", b".TRN"];
 
-/// What tells prepare of InnoDB's tables that they were dropped or renamed: what lies there by that name is a left-over.
+/// Markers that tell prepare of dropped or renamed InnoDB tables. Data beside a marker are leftovers.
 pub const NOTES: [&[u8]; 2] = [b".del", b".ren"];
 
-/// Names by which something has to come yet.
+/// Names under which files are still due.
 #[derive(Default)]
 pub struct Lost {
-    /// New names of what never came.
+    /// New names of files that never came.
     renamed: BTreeSet<MemberPath>,
-    /// What came with the definitions and was removed.
+    /// Removed files that came with the definitions.
     dropped: BTreeSet<MemberPath>,
     /// Definitions of tables whose data came and were removed.
     emptied: BTreeSet<MemberPath>,
-    /// Definitions of tables whose data may be another's.
+    /// Definitions of tables whose data may belong to another table.
     doubtful: BTreeSet<MemberPath>,
-    /// Files that were renamed, by the names that they came by.
+    /// Renamed files, by their names in the stream.
     moves: BTreeMap<MemberPath, Move>,
 }
 
 struct Move {
-    /// The name that the file has now.
+    /// The file's present name.
     now: MemberPath,
-    /// Whether the name that it had is another table's in the end.
+    /// Whether another table has the old name in the end.
     is_reused: bool,
 }
 
 impl Lost {
-    /// A file has come by this name.
+    /// A file has arrived under this name.
     pub fn came(&mut self, path: &MemberPath) {
         self.renamed.remove(path);
         self.dropped.remove(path);
@@ -71,7 +77,8 @@ impl Lost {
         }
     }
 
-    /// Something was said of what had this name, or of all below it: where a file was renamed from there, there was another.
+    /// DDL on this path was replayed. A file renamed away from here earlier now shares its old name with another
+    /// table.
     pub fn said_of(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
         let again = self.moves.iter().filter(|(old, _)| path.means(old));
         for definition in again.filter_map(|(_, file)| definition_of(&file.now)) {
@@ -80,19 +87,20 @@ impl Lost {
         Ok(())
     }
 
-    /// What never came has another name now, of which nothing is there either.
+    /// A file that never came was renamed. The new name is missing, too.
     pub fn renamed(&mut self, from: &MemberPath, to: &MemberPath) -> Result<(), UnpackError> {
         self.renamed.remove(from);
         if to.ends_with(PASSING) { Ok(()) } else { note(&mut self.renamed, to.clone()) }
     }
 
-    /// What had the old name came by the new one.
+    /// The file came under its new name instead of the old one.
     pub fn found(&mut self, from: &MemberPath, to: &MemberPath) {
         self.renamed.remove(from);
         self.renamed.remove(to);
     }
 
-    /// A file that had come has another name now; of the table whose name it had there may be a definition.
+    /// A file that had come was renamed. `is_reused` means that another table has a definition under its old
+    /// name.
     pub fn moved(&mut self, from: &MemberPath, to: &MemberPath, is_reused: bool) -> Result<(), UnpackError> {
         self.found(from, to);
         let (Some(old), Some(new)) = (definition_of(from), definition_of(to)) else { return Ok(()) };
@@ -121,43 +129,41 @@ impl Lost {
         if self.moves.len() > MOST { too_many() } else { Ok(()) }
     }
 
-    /// What was dropped in the end isn't missed.
+    /// Dropped files are no longer due.
     pub fn removed(&mut self, path: &MemberPath) {
         self.renamed.retain(|lost| !path.means(lost));
     }
 
-    /// A file that had come is gone.
+    /// A file that had come was removed.
     pub fn gone(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
         self.moves.retain(|_, file| file.now != *path);
         let came_late = WITH_DEFINITIONS.iter().any(|suffix| path.ends_with(suffix));
         if came_late { note(&mut self.dropped, path.clone()) } else { Ok(()) }
     }
 
-    /// Data that had come are gone, and the definition of their table is there.
+    /// Data that had come were removed, while the definition of their table remains.
     pub fn emptied(&mut self, definition: MemberPath) -> Result<(), UnpackError> {
         note(&mut self.emptied, definition)
     }
 
-    /// Definitions beside which there must be data at the stream's end.
+    /// Definitions that need data at the stream's end.
     pub fn without_data(&self) -> impl Iterator<Item = &MemberPath> {
         self.emptied.iter()
     }
 
-    /// Definitions beside which there may be another's data, where they are no table of InnoDB's.
+    /// Definitions that may have another table's data, unless the table is InnoDB's.
     pub fn doubtful(&self) -> impl Iterator<Item = &MemberPath> {
         self.doubtful.iter()
     }
 
-    /// At the stream's end nothing may be lost.
+    /// Fails at the stream's end if a file is lost.
     pub fn check(&self) -> Result<(), UnpackError> {
         let lost = |path: &MemberPath, how: &str| {
-            malformed(format!(
-                "it lacks {path}, whose table was {how} while the backup was taken: another backup has it"
-            ))
+            malformed(format!("it lacks {path}, whose table was {how} during the backup: another backup will have it"))
         };
         match (self.renamed.first(), self.dropped.first()) {
-            (Some(path), _) => lost(path, "made and renamed"),
-            (None, Some(path)) => lost(path, "dropped and made again"),
+            (Some(path), _) => lost(path, "created and renamed"),
+            (None, Some(path)) => lost(path, "dropped and created again"),
             (None, None) => Ok(()),
         }
     }
@@ -169,11 +175,11 @@ fn note(names: &mut BTreeSet<MemberPath>, path: MemberPath) -> Result<(), Unpack
 }
 
 pub fn too_many() -> Result<(), UnpackError> {
-    malformed(format!("more than {MOST} files of tables were renamed or dropped while it was taken"))
+    malformed(format!("more than {MOST} files of tables were renamed or dropped during the backup"))
 }
 
-/// The definition of the table that a file is of: no `.` and no `#` are in a table's name, the server writes them as
-/// `@002e` and `@0023`.
+/// The defining file of the table that a file belongs to. Table names are free of `.` and `#`: the server writes
+/// them as `@002e` and `@0023`.
 pub fn definition_of(path: &MemberPath) -> Option<MemberPath> {
     let (directory, name) = path.split();
     let name = name.as_bytes();
@@ -182,7 +188,7 @@ pub fn definition_of(path: &MemberPath) -> Option<MemberPath> {
     MemberPath::new(&[directory, b"/", &name[..length], DEFINITION].concat()).ok()
 }
 
-/// Whether a file is of the table that is defined there, and its data.
+/// Whether a file holds data of the table with this definition.
 pub fn is_data_of(definition: &MemberPath, path: &MemberPath) -> bool {
     let is_beside = |suffix: &&[u8]| path.ends_with(suffix);
     !WITH_DEFINITIONS.iter().chain(&NOTES).any(is_beside) && definition_of(path).as_ref() == Some(definition)

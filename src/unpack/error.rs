@@ -7,13 +7,13 @@ use std::path::PathBuf;
 /// Why a stream could not be unpacked.
 #[derive(Debug)]
 pub enum UnpackError {
-    /// The stream could not be read on.
+    /// Reading the stream failed.
     Input(io::Error),
-    /// A file could not be made or written; a full disk for example.
+    /// Creating or writing a file failed, on a full disk for example.
     Output { path: PathBuf, source: io::Error },
     /// The stream is damaged, cut or hostile.
     Malformed(String),
-    /// The volume can't hold what the stream says, of which so many bytes are holes; so many are free.
+    /// The stream is larger than the volume, with this many bytes of holes, and this many bytes free.
     NoRoom { holes: u64, free: u64 },
 }
 
@@ -24,11 +24,11 @@ impl fmt::Display for UnpackError {
             UnpackError::Output { path, source } => write!(f, "writing {}: {source}", path.display()),
             UnpackError::Malformed(what) => write!(f, "damaged backup stream: {what}"),
             UnpackError::NoRoom { holes: 0, free } => {
-                write!(f, "the volume has {free} bytes left, and the backup stream goes on")
+                write!(f, "the volume has only {free} bytes left, and the backup stream continues")
             }
             UnpackError::NoRoom { holes, free } => write!(
                 f,
-                "the backup stream has holes of {holes} bytes in its files, which may be filled, and the volume has {free} bytes free"
+                "the backup stream has holes of {holes} bytes, which may be filled later, but the volume has only {free} bytes free"
             ),
         }
     }
@@ -37,7 +37,7 @@ impl fmt::Display for UnpackError {
 impl std::error::Error for UnpackError {}
 
 impl UnpackError {
-    /// Says which member is damaged.
+    /// Names the damaged member in the error.
     pub(super) fn in_member(self, path: impl fmt::Display) -> UnpackError {
         match self {
             UnpackError::Malformed(what) => UnpackError::Malformed(format!("{path}: {what}")),

@@ -1,7 +1,7 @@
-//! Names that no backup may bring: files that a server or a tool executes, loads, follows or obeys.
+//! Names that a backup must not contain: files that a server or a tool executes, loads, follows or obeys.
 //!
-//! A donor supplies bytes, not options. A stream with such a name is refused, also as the target of a rename, and in
-//! whatever directory. No backup tool sends one from data that [`crate::clone::donor`] lets through.
+//! A donor supplies bytes, not options. A stream with such a name is refused, in any directory, and also as the
+//! target of a rename. Backup tools send none of them from data that [`crate::clone::donor`] accepts.
 //!
 //! | name | who would use it, and how |
 //! |---|---|
@@ -12,43 +12,43 @@
 //! | `*.pem`, `*.key` | a server takes its certificate and keys from the data directory |
 //! | `*.sql`, `*.sh` | a server runs an init file, an entrypoint a script |
 //! | `*.pid` | a script ends the process that it names |
-//! | `ddl_log.log`, `ddl_recovery*.log`, `ddl.log` | a server that starts carries out what they list |
-//! | `tc.log` | a server that starts commits and rolls back by it |
-//! | names at the top with a dot first, but `.rocksdb` | a home directory's files: the server's user lives in the data directory |
-//! | `lost+found` | it is the file system's |
+//! | `ddl_log.log`, `ddl_recovery*.log`, `ddl.log` | a starting server carries out their entries |
+//! | `tc.log` | a starting server commits and rolls back by it |
+//! | names at the top with a leading dot, except `.rocksdb` | a home directory's files: the server's user lives in the data directory |
+//! | `lost+found` | it belongs to the file system |
 //!
-//! What else may come, and what becomes of it:
+//! Other names are accepted. Some of their files get special treatment:
 //!
 //! | name | |
 //! |---|---|
-//! | `backup-my.cnf` at the top | made anew of the settings that are known ([`crate::clone::method::backup_tool`]) |
+//! | `backup-my.cnf` at the top | written again from the known settings ([`crate::clone::method::backup_tool`]) |
 //! | `xtrabackup_component_keyring_*.cnf` at the top | removed before prepare |
 //! | `*.index`, `*.info` of replication, binary and relay logs | removed before the proof ([`crate::datadir::earlier_life`]) |
 //! | `ib_buffer_pool`, `ib_lru_dump` | taken: numbers of pages to be read |
 //! | `xtrabackup_*`, `mariadb_backup_*` | taken: read by us with a bound |
 //!
-//! XtraBackup 2.3 to 9 sends frm, isl, MYD, MYI, MAD, MAI, MRG, TRG, TRN, ARM, ARZ, CSM, CSV, opt, par, sdi, ibd, ibu and undo
-//! files, and at the top its own, the buffer pool's list, and from 8.0 on the last binary log with its index
-//! (`datafile_copy_backup` in backup_copy.cc). mariadb-backup sends the same, and Aria's and InnoDB's logs. An isl file stands
-//! for data outside the data directory, which a donor refuses before.
+//! XtraBackup 2.3 to 9 sends frm, isl, MYD, MYI, MAD, MAI, MRG, TRG, TRN, ARM, ARZ, CSM, CSV, opt, par, sdi, ibd,
+//! ibu and undo files. At the top it sends its own files, the buffer pool's list, and from 8.0 on the last binary
+//! log with its index (`datafile_copy_backup` in backup_copy.cc). mariadb-backup sends the same, and Aria's and
+//! InnoDB's logs. An isl file stands for data outside the data directory, and the donor refuses those earlier.
 
 use super::storage::is_storages_own;
 
-/// What is not read as settings, but in our own words.
+/// Its settings are parsed and written again. The file itself is unused.
 pub const TOOLS_SETTINGS: &str = "backup-my.cnf";
 
-/// How the settings of XtraBackup's key components are called, at the top.
+/// Start and end of the settings files of XtraBackup's key components, at the top.
 pub const KEY_COMPONENT: (&str, &str) = ("xtrabackup_component_keyring_", ".cnf");
 
 /// RocksDB's directory.
 const HIDDEN: &[u8] = b".rocksdb";
 
-const FOLLOWED: &str = "it leads to files elsewhere";
+const FOLLOWED: &str = "it points to files elsewhere";
 const LOADED: &str = "a server would load it";
 const OBEYED: &str = "it would be read as options";
 const EXECUTED: &str = "it would be executed";
 
-/// By the names' ends, whatever stands before them.
+/// Endings of names, regardless of the rest.
 const ENDS: [(&str, &str); 13] = [
     (".isl", FOLLOWED),
     (".sym", FOLLOWED),
@@ -68,7 +68,7 @@ const ENDS: [(&str, &str); 13] = [
 /// Logs of a server's unfinished work.
 const UNFINISHED_WORK: [&str; 5] = ["ddl_log.log", "ddl_recovery.log", "ddl_recovery-backup.log", "ddl.log", "tc.log"];
 
-/// Why a member may not have this name; `components` are its parts, from the top down.
+/// Why a member's name is refused. `components` are its parts, from the top down.
 pub fn why<'a>(components: impl Iterator<Item = &'a [u8]>) -> Option<&'static str> {
     let components: Vec<&[u8]> = components.collect();
     if let [only] = components[..]
@@ -76,19 +76,20 @@ pub fn why<'a>(components: impl Iterator<Item = &'a [u8]>) -> Option<&'static st
     {
         return None;
     }
-    // The backup tools take a directory that holds directories only for an empty database, and send this for it.
+    // A directory that contains only directories looks like an empty database to the backup tools. They send this
+    // file for it.
     if let [directory, b"db.opt"] = components[..]
         && std::str::from_utf8(directory).is_ok_and(is_storages_own)
     {
         return None;
     }
     if components.first().is_some_and(|first| first.starts_with(b".") && *first != HIDDEN) {
-        return Some("names with a dot first belong to a home directory");
+        return Some("names with a leading dot belong to a home directory");
     }
     components.iter().find_map(|name| why_of(name))
 }
 
-/// Whether a file at the top holds settings that are never used as they came.
+/// Whether a file at the top holds settings that are removed or written again.
 pub fn is_settings_of_tool(name: &[u8]) -> bool {
     let (start, end) = KEY_COMPONENT;
     name == TOOLS_SETTINGS.as_bytes() || (name.starts_with(start.as_bytes()) && name.ends_with(end.as_bytes()))
@@ -96,10 +97,10 @@ pub fn is_settings_of_tool(name: &[u8]) -> bool {
 
 fn why_of(name: &[u8]) -> Option<&'static str> {
     if name.eq_ignore_ascii_case(b"lost+found") {
-        return Some("it is the file system's");
+        return Some("it belongs to the file system");
     }
     if UNFINISHED_WORK.iter().any(|log| name.eq_ignore_ascii_case(log.as_bytes())) {
-        return Some("a server that starts would carry out what it lists");
+        return Some("a starting server would carry out its entries");
     }
     if name.windows(4).any(|part| part.eq_ignore_ascii_case(b".so.")) {
         return Some(LOADED);
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_tool_sends_for_storages_directories_may_come_and_nothing_else_of_them() {
+    fn only_the_tools_own_files_for_storage_directories_are_accepted() {
         for name in [".snapshot/db.opt", ".Trash-0/db.opt", "lost+found/db.opt"] {
             assert_eq!(why_not(name), None, "{name}");
         }
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_executed_loaded_followed_or_obeyed_is_refused() {
+    fn files_that_are_executed_loaded_followed_or_obeyed_are_refused() {
         for name in [
             "app/t.isl",
             "app/t.ISL",
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_tools_send_may_come() {
+    fn files_from_the_tools_are_accepted() {
         for name in [
             "ibdata1",
             "sys2",

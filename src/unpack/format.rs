@@ -25,7 +25,7 @@ impl Format {
 }
 
 impl Format {
-    /// Whose xbstream it is; `None` for a tar.
+    /// The flavour of an xbstream. `None` for a tar.
     pub fn xbstream(self) -> Option<Flavour> {
         match self {
             Format::XbstreamPercona => Some(Flavour::Percona),
@@ -54,7 +54,7 @@ impl FromStr for Format {
     }
 }
 
-/// Whose xbstream: `S` means two things.
+/// The flavour of an xbstream: `S` has two meanings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     Percona,

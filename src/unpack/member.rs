@@ -1,4 +1,4 @@
-//! A member while it is unpacked: its file, and where it is compressed what decompresses it.
+//! A member while it is unpacked: its file and, for a compressed member, its decoder.
 
 use std::io::Read;
 
@@ -14,16 +14,16 @@ pub struct Member {
     compressed: Option<Compressed>,
 }
 
-/// What a compressed member has beside the file that is made of it.
+/// State of a compressed member, beside its file.
 struct Compressed {
     compression: Compression,
     decoder: Decoder,
-    /// Where the next byte goes in what the stream holds.
+    /// The offset of the next byte in the stream's compressed form.
     position: u64,
 }
 
 impl Member {
-    /// Makes the file that a member becomes.
+    /// Creates the member's file.
     pub fn create(
         sink: &Sink,
         path: &MemberPath,
@@ -40,15 +40,15 @@ impl Member {
         Ok(Member { path: path.clone(), file: sink.create(path, how)?, compressed })
     }
 
-    /// All chunks of a member have its name with the same suffix.
+    /// All chunks of a member must have the same suffix.
     pub fn check_compression(&self, compression: Option<Compression>) -> Result<(), UnpackError> {
         if self.compressed.as_ref().map(|compressed| compressed.compression) == compression {
             return Ok(());
         }
-        malformed(format!("{} comes twice, compressed in different ways", self.path))
+        malformed(format!("{} comes twice, with different compression", self.path))
     }
 
-    /// Where the next byte goes, in what the stream holds of it.
+    /// The offset of the next byte, in the form that the stream has.
     pub fn position(&self) -> u64 {
         match &self.compressed {
             Some(compressed) => compressed.position,
@@ -56,8 +56,8 @@ impl Member {
         }
     }
 
-    /// Takes up to `limit` bytes from `input`, by way of `buffer` where they are compressed. Returns them for a look
-    /// at them, none at the input's end.
+    /// Takes up to `limit` bytes from `input`, through `buffer` if they are compressed. Returns them for a
+    /// checksum, and none at the input's end.
     pub fn fill_from<'a>(
         &'a mut self,
         input: &mut impl Read,
@@ -75,12 +75,12 @@ impl Member {
         Ok(data)
     }
 
-    /// Passes a full buffer on: what comes next may be of other members, which need it.
+    /// Passes a full buffer on, because the next bytes may belong to other members, which need it.
     pub fn pause(&mut self) -> Result<(), UnpackError> {
         self.file.pass_on_if_full()
     }
 
-    /// The file, where the stream holds it as it is: no tool seeks or leaves holes in a compressed member.
+    /// The file of an uncompressed member. The tools use seeks and holes in such members only.
     pub fn plain(&mut self) -> Result<&mut SinkFile, UnpackError> {
         match &self.compressed {
             None => Ok(&mut self.file),
@@ -90,7 +90,7 @@ impl Member {
         }
     }
 
-    /// Nothing more comes.
+    /// Ends the member.
     pub fn finish(self) -> Result<(), UnpackError> {
         if let Some(compressed) = self.compressed {
             compressed.decoder.finish().map_err(|error| error.in_member(&self.path))?;

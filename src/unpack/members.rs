@@ -1,4 +1,4 @@
-//! The members of a stream that are open, and what may be done with those that aren't.
+//! Keeps the open members of a stream, and applies renames and removals to the others.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,14 +10,14 @@ use super::sink::{OPEN_FILES, Open, Sink};
 use super::xbstream::Flavour;
 use super::{UnpackError, malformed};
 
-/// All of them, by the names of the files that they become.
+/// All open members, by the names of their files.
 pub struct Members<'a> {
     sink: &'a Sink,
     flavour: Flavour,
     open: HashMap<MemberPath, Member>,
     memory: Memory,
     lost: Lost,
-    /// Names that the tool's log of changes has encoded twice, as they should be.
+    /// Names that the tool's log of changes has encoded twice, in their correct spelling.
     misspelt: BTreeSet<MemberPath>,
 }
 
@@ -33,7 +33,7 @@ impl Members<'_> {
         }
     }
 
-    /// The member of a chunk that brings bytes; its file is made with the first of them.
+    /// The member for a chunk with bytes. Its file is created at the first one.
     pub fn opened(
         &mut self,
         path: &MemberPath,
@@ -50,7 +50,7 @@ impl Members<'_> {
         self.already_open(path, compression)
     }
 
-    /// One that is open already.
+    /// A member that is already open.
     pub fn already_open(
         &mut self,
         path: &MemberPath,
@@ -63,7 +63,7 @@ impl Members<'_> {
         Ok(member)
     }
 
-    /// Nothing more comes of this one; where nothing came at all, it is an empty file.
+    /// Ends a member. Without any bytes it becomes an empty file.
     pub fn end(&mut self, path: &MemberPath, compression: Option<Compression>) -> Result<(), UnpackError> {
         let member = match self.open.remove(path) {
             Some(member) => member,
@@ -74,8 +74,8 @@ impl Members<'_> {
         member.finish()
     }
 
-    /// mariadb-backup says of the data of a file that it copies again that they replace what came before, and of an empty
-    /// one nothing. It copies again when the table's definition has come.
+    /// mariadb-backup copies some files again after their table's definition. It marks their data as a
+    /// replacement, except for an empty file.
     fn how_empty(&self, path: &MemberPath) -> Result<Open, UnpackError> {
         let (Flavour::MariaDb, Some(definition)) = (self.flavour, ddl_replay::definition_of(path)) else {
             return Ok(Open::New);
@@ -84,7 +84,8 @@ impl Members<'_> {
         Ok(if is_copied_again { Open::Replace } else { Open::New })
     }
 
-    /// Nothing may have the new name: the log of renames that it is from has what had it removed or renamed before.
+    /// Renames a file. The new name must be free, because the tool's log has renamed or removed its earlier
+    /// owner.
     pub fn rename(&mut self, from: &MemberPath, to: &MemberPath) -> Result<(), UnpackError> {
         for name in [from, to] {
             self.must_be_closed(name)?;
@@ -94,8 +95,8 @@ impl Members<'_> {
         let (has_from, has_to) = (self.sink.has(from)?, self.sink.has(to)?);
         if has_from && has_to {
             return malformed(format!(
-                "{from} is renamed to {to}, and both are there: tables were renamed and made while the backup was taken, \
-                 another backup has them"
+                "{from} is renamed to {to}, but both exist: tables were renamed and created during the backup; \
+                 another backup will have them"
             ));
         }
         if has_to {
@@ -110,7 +111,7 @@ impl Members<'_> {
         self.lost.moved(from, to, is_reused)
     }
 
-    /// A table, a database with all that is in it, or partitions by a pattern.
+    /// Removes a table, a database with its contents, or partitions by a pattern.
     pub fn remove(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
         self.must_be_closed(path)?;
         self.lost.said_of(path)?;
@@ -129,9 +130,9 @@ impl Members<'_> {
         }
     }
 
-    /// mariadb-backup 10.11 encodes the names of other engines' tables twice when it says that they were changed. The files of
-    /// `a-b` are called `a@002db`, and it says `a@0040002db`. The change is carried out on nothing, and the old data stay beside
-    /// the new definition.
+    /// mariadb-backup 10.11 encodes the names of other engines' tables twice in its log of changes. The files of
+    /// `a-b` are called `a@002db`, but the log has `a@0040002db`. So the change has no effect, and the old data
+    /// stay beside the new definition.
     fn note_misspelt(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
         if let Some(meant) = path.decoded_once().filter(|_| self.flavour == Flavour::MariaDb) {
             if self.misspelt.len() >= ddl_replay::MOST {
@@ -142,7 +143,7 @@ impl Members<'_> {
         Ok(())
     }
 
-    /// At the stream's end none may be open, and none lost.
+    /// Fails at the stream's end if a member is open or lost.
     pub fn must_all_have_come(&self) -> Result<(), UnpackError> {
         if let Some(path) = self.open.keys().min() {
             return malformed(format!("it ends before the end of {path}"));
@@ -152,31 +153,31 @@ impl Members<'_> {
             let definition = ddl_replay::definition_of(path);
             if self.sink.has(path)? || definition.map_or(Ok(false), |definition| self.sink.has(&definition))? {
                 return malformed(format!(
-                    "it says of {path} by a wrong name that it was changed while the backup was taken, as the tool does with \
-                     names that have to be encoded: another backup has it"
+                    "it reports a change of {path} during the backup under a wrong name, as the tool does with \
+                     names that have to be encoded: another backup will have it"
                 ));
             }
         }
         for definition in self.lost.without_data() {
             if self.sink.has(definition)? && !self.has_data(definition)? {
                 return malformed(format!(
-                    "it lacks the data of {definition}, whose engine or partitions were changed while the backup was taken: \
-                     another backup has them"
+                    "it lacks the data of {definition}, whose engine or partitions were changed during the backup: \
+                     another backup will have them"
                 ));
             }
         }
         for definition in self.lost.doubtful() {
             if self.sink.has(definition)? && !self.is_innodbs(definition)? {
                 return malformed(format!(
-                    "it may have another table's data for {definition}, whose name was given from table to table while the \
-                     backup was taken: another backup has the right ones"
+                    "it may have another table's data for {definition}, because tables exchanged that name during the \
+                     backup: another backup will have the right ones"
                 ));
             }
         }
         Ok(())
     }
 
-    /// Whether there are data of a table, and not only InnoDB's of one that had its name.
+    /// Whether a table has data. Data of an earlier InnoDB table of the same name are ignored.
     fn has_data(&self, definition: &MemberPath) -> Result<bool, UnpackError> {
         let is_stale = self.has_notes(definition)?;
         let counts =
@@ -184,7 +185,7 @@ impl Members<'_> {
         self.sink.has_beside(definition, counts)
     }
 
-    /// InnoDB's tables aren't in the log that the tool goes through.
+    /// InnoDB's tables are absent from the log that the tool replays.
     fn is_innodbs(&self, definition: &MemberPath) -> Result<bool, UnpackError> {
         let is_stale = self.has_notes(definition)?;
         let is_its = |path: &MemberPath| {

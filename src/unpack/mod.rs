@@ -1,16 +1,16 @@
-//! A backup stream into files below one directory, and nothing outside it.
+//! Unpacks a backup stream into files below one directory, and only there.
 //!
-//! The two container formats are [`xbstream`] and [`tar`]; both put their members through [`path::MemberPath`], which
-//! refuses hostile names, and [`sink::Sink`], which makes the files. Lengths are bounded before memory is taken:
-//! whatever a stream says, unpacking needs less than 32 MiB. Those are:
+//! The two container formats are [`xbstream`] and [`tar`]. Both pass their members through [`path::MemberPath`],
+//! which refuses hostile names, and [`sink::Sink`], which creates the files. Lengths are checked before memory is
+//! allocated, so any stream can be unpacked in less than 32 MiB:
 //!
 //! | | MiB |
 //! |---|---|
-//! | buffers, the same ones again and again | 16 |
-//! | what members are decompressed in ([`compressed`]) | 12 |
-//! | a frame packed with zstd, and what it holds | 2.2 |
-//! | where the holes of a sparse chunk are | 0.5 |
-//! | all else of the process | 0.5 |
+//! | buffers, used again and again | 16 |
+//! | decompression of members ([`compressed`]) | 12 |
+//! | a frame packed with zstd, and its content | 2.2 |
+//! | the map of holes in a sparse chunk | 0.5 |
+//! | everything else in the process | 0.5 |
 
 pub mod compressed;
 mod ddl_replay;
@@ -40,13 +40,13 @@ pub use sink::Writing;
 pub use source::{Source, Undigested};
 pub use summary::Summary;
 
-/// Unpacks `input` to its end below `directory`, which should be empty. All is written when this returns, and not all of
-/// it synced.
+/// Unpacks `input` to its end below `directory`, which should be empty. Everything is written when this returns,
+/// and parts of it still have to be synced.
 pub fn unpack(format: Format, input: impl Read, directory: &Path) -> Result<Summary, UnpackError> {
     unpack_by(Writing::default(), format, Undigested(input), directory)
 }
 
-/// The same, by a way of writing that is not the usual one.
+/// Like [`unpack`], with an explicit way of writing.
 pub fn unpack_by(
     writing: Writing,
     format: Format,

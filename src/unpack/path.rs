@@ -1,4 +1,4 @@
-//! Names of members: relative, plain, and never one of ours.
+//! Checks names of members: relative, plain, and distinct from our own files.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -6,16 +6,17 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::{UnpackError, forbidden, malformed};
 
-/// Every name that is ours, in a data directory or beside it, begins so; no backup may bring one.
+/// The prefix of all our own names, in a data directory or beside it. Backups must not contain such names.
 pub const OUR_PREFIX: &str = ".mysqlset";
 
-/// Deeper than any server puts its files.
+/// Deeper than any file of a server.
 const DEPTH: usize = 8;
 
-/// What file systems allow for one component.
+/// The longest component that file systems allow.
 const COMPONENT: usize = 255;
 
-/// A relative path without surprises: no component is empty, `.` or `..`, holds NUL or `\`, is ours, or [`forbidden`].
+/// A safe relative path. No component is empty, `.` or `..`, contains NUL or `\`, is one of ours, or is
+/// [`forbidden`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct MemberPath(Vec<u8>);
 
@@ -31,20 +32,20 @@ impl MemberPath {
             return refuse("it is absolute");
         }
         if bytes.iter().any(|byte| matches!(byte, 0..=31 | 127 | b'\\')) {
-            return refuse("it holds a control character or a backslash");
+            return refuse("it contains a control character or a backslash");
         }
         let mut depth = 0;
         for component in path.components() {
             depth += 1;
             match component.as_bytes() {
                 b"" | b"." | b".." => return refuse("it has an empty component, `.` or `..`"),
-                ours if ours.starts_with(OUR_PREFIX.as_bytes()) => return refuse("such names are mysqlset's own"),
+                ours if ours.starts_with(OUR_PREFIX.as_bytes()) => return refuse("such names belong to mysqlset"),
                 long if long.len() > COMPONENT => return refuse("a component is too long"),
                 _ => {}
             }
         }
         if path.components().next().is_none_or(|top| top.to_str().is_none()) {
-            return refuse("no server gives a database or a file at the top a name that is not UTF-8");
+            return refuse("names at the top of a data directory are always UTF-8");
         }
         if depth > DEPTH {
             return refuse("it is too deep");
@@ -55,7 +56,7 @@ impl MemberPath {
         Ok(path)
     }
 
-    /// The path whose names were encoded once too often to this one: `@0040` stands for `@`.
+    /// The path with one level of encoding removed: `@0040` becomes `@`.
     pub fn decoded_once(&self) -> Option<MemberPath> {
         const ENCODED: &[u8] = b"@0040";
         let mut rest = &self.0[..];
@@ -72,14 +73,14 @@ impl MemberPath {
         self.0.ends_with(suffix)
     }
 
-    /// What names in its directory begin with that are meant by it, where it is a pattern: mariadb-backup says so that all
-    /// partitions of a table were dropped. No file's name holds a `*`: the server writes it as `@002a`.
+    /// The prefix of a pattern. mariadb-backup uses a pattern to report that all partitions of a table were
+    /// dropped. File names are free of `*`: the server writes it as `@002a`.
     pub fn prefix(&self) -> Option<&[u8]> {
         let prefix = self.split().1.as_bytes().strip_suffix(b"*")?;
         prefix.ends_with(b"#P#").then_some(prefix)
     }
 
-    /// Whether the other one is meant by it: is it, lies below it, or is among those that a pattern means.
+    /// Whether this path covers the other: it is the same, a parent, or a pattern that matches.
     pub fn means(&self, other: &MemberPath) -> bool {
         let is_below = other.0.strip_prefix(&self.0[..]).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
         let is_like =
@@ -97,7 +98,7 @@ impl MemberPath {
         OsStr::from_bytes(&self.0)
     }
 
-    /// The directory, `None` at the top, and the name in it.
+    /// The directory, or `None` at the top, and the name in it.
     pub fn split(&self) -> (Option<&OsStr>, &OsStr) {
         match self.0.iter().rposition(|byte| *byte == b'/') {
             Some(at) => (Some(OsStr::from_bytes(&self.0[..at])), OsStr::from_bytes(&self.0[at + 1..])),
@@ -106,7 +107,7 @@ impl MemberPath {
     }
 }
 
-/// Escaped and shortened, for it comes from outside.
+/// Escaped and shortened, because it comes from outside.
 impl fmt::Display for MemberPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = &self.0[..self.0.len().min(200)];
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_encoded_twice_are_known() {
+    fn names_that_are_encoded_twice_are_detected() {
         let decoded =
             |name: &str| MemberPath::new(name.as_bytes()).unwrap().decoded_once().map(|path| path.to_string());
         assert_eq!(decoded("mm/a@0040002db.MAD").as_deref(), Some("mm/a@002db.MAD"));

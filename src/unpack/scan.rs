@@ -1,5 +1,5 @@
-//! A look through a copy that came another way than in a stream of ours: by MySQL's CLONE plugin, whose files a server of our
-//! own has made by what the donor's told it.
+//! Checks a copy made by MySQL's CLONE plugin for names and file types that a stream may not contain. Our own
+//! server writes its files, but the donor's server decides their contents.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use super::path::MemberPath;
 use super::{UnpackError, malformed};
 
-/// Refuses what no stream may bring: links, devices, and names that a server would follow, load or obey.
+/// Refuses links, devices, and names that a server would follow, load or obey.
 pub fn scan(directory: &Path) -> Result<(), UnpackError> {
     scan_below(directory, Path::new(""))
 }
@@ -22,7 +22,7 @@ fn scan_below(top: &Path, below: &Path) -> Result<(), UnpackError> {
         if kind.is_dir() {
             scan_below(top, &name)?;
         } else if !kind.is_file() {
-            return malformed(format!("{path} is not a plain file"));
+            return malformed(format!("{path} must be a plain file"));
         }
     }
     Ok(())
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_and_names_that_a_server_obeys_are_found() {
+    fn links_and_names_that_a_server_obeys_are_refused() {
         let copy = tempfile::tempdir().unwrap();
         for directory in ["app", "#innodb_redo", "#clone", "mysql"] {
             std::fs::create_dir(copy.path().join(directory)).unwrap();
@@ -49,6 +49,6 @@ mod tests {
             std::fs::remove_file(copy.path().join(name)).unwrap();
         }
         std::os::unix::fs::symlink("/etc/passwd", copy.path().join("app/u.ibd")).unwrap();
-        assert!(scan(copy.path()).unwrap_err().to_string().contains("app/u.ibd is not a plain file"));
+        assert!(scan(copy.path()).unwrap_err().to_string().contains("app/u.ibd must be a plain file"));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::io::{self, Read};
 
-/// Where a stream comes from: bytes, which may be digested on their way but for those that have a checksum.
+/// The source of a stream. It may compute a digest of the bytes, except of those with a checksum of their own.
 pub trait Source: Read {
-    /// Reads bytes that have a checksum, which the caller compares.
+    /// Reads bytes whose checksum the caller compares.
     fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
@@ -14,7 +14,7 @@ impl<S: Source> Source for &mut S {
     }
 }
 
-/// A stream that nobody digests.
+/// A stream without a digest.
 pub struct Undigested<R>(pub R);
 
 impl<R: Read> Read for Undigested<R> {

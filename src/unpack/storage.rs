@@ -1,6 +1,6 @@
-//! Names that storage itself puts into the root of a volume. They are no data, can often not be removed, and stay.
+//! Names that storage puts into the root of a volume. They are separate from data, often undeletable, and stay.
 //!
-//! | name | whose |
+//! | name | owner |
 //! |---|---|
 //! | `lost+found` | ext2 to ext4 (e2fsck(8)) |
 //! | `aquota.user`, `aquota.group` | quotas of those (quotacheck(8)) |
@@ -28,7 +28,7 @@ const NAMES: [&str; 11] = [
 
 const TRASH_OF_USER: &str = ".Trash-";
 
-/// Whether storage keeps something by this name in a volume's root.
+/// Whether storage uses this name in a volume's root.
 pub fn is_storages_own(name: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     NAMES.contains(&name) || name.strip_prefix(TRASH_OF_USER).is_some_and(is_number)
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_known_whole() {
+    fn only_complete_names_match() {
         for name in ["lost+found", ".snapshot", ".Trash-0", ".Trash-1000", ".zfs"] {
             assert!(is_storages_own(name), "{name}");
         }

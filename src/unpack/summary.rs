@@ -3,12 +3,12 @@
 use super::error::{UnpackError, malformed};
 use super::path::MemberPath;
 
-/// What was unpacked.
+/// The result of unpacking.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// Files that came to their end.
+    /// Complete files.
     pub files: u64,
-    /// Those of [`METADATA`] that came to their end.
+    /// The complete files among [`METADATA`].
     metadata: Vec<&'static str>,
 }
 
@@ -26,17 +26,17 @@ impl Summary {
         }
     }
 
-    /// What was written last, and shows that all came, isn't there any more.
+    /// A metadata file was removed, so it proves nothing any more.
     pub(super) fn gone(&mut self, path: &MemberPath) {
         self.metadata.retain(|known| path.as_os_str() != *known);
     }
 
-    /// Whether the files that a backup tool writes last, when all else went well, are there: a stream that was cut
-    /// between two files has nothing else to show for it.
+    /// Requires the files that a backup tool writes last, after success. They are the only evidence against a
+    /// stream that was cut between two files.
     pub fn require_backup_metadata(&self) -> Result<(), UnpackError> {
         for names in METADATA {
             if !names.iter().any(|name| self.metadata.contains(name)) {
-                return malformed(format!("the backup has no {}: it was cut before its end", names.join(" or ")));
+                return malformed(format!("the backup has no {}: it was truncated", names.join(" or ")));
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! XtraBackup 2.x's `--stream=tar`: plain files only, whole to the two zero blocks at the end.
+//! Unpacks XtraBackup 2.x's `--stream=tar`: plain files only, complete with the two zero blocks at the end.
 //!
-//! The `tar` crate reads headers. It takes an archive without its last zero blocks for whole, as GNU tar does; such a
-//! one was cut between two members, so what is left of the input is checked here.
+//! The `tar` crate reads headers. Like GNU tar, it accepts an archive without its last zero blocks. Such an
+//! archive was cut between two members, so the rest of the input is checked here.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -15,8 +15,8 @@ use super::{Summary, UnpackError, malformed};
 
 const BLOCK: usize = 512;
 
-/// Bytes that may lie between the end of one file and the beginning of the next: headers, which the crate reads into
-/// memory whatever length they claim, and padding.
+/// The most bytes between the end of one file and the beginning of the next: padding and headers. The crate reads
+/// headers into memory regardless of their claimed length.
 const BETWEEN_FILES: u64 = 256 << 10;
 
 /// Unpacks to the input's end.
@@ -33,7 +33,7 @@ pub fn unpack(input: impl Read, sink: &Sink) -> Result<Summary, UnpackError> {
         let path = entry.path_bytes();
         let path = MemberPath::new(path.strip_prefix(b"./").unwrap_or(&path))?;
         if entry.header().entry_type() != EntryType::Regular {
-            return malformed(format!("{path} is not a plain file"));
+            return malformed(format!("{path} must be a plain file"));
         }
         if entry.link_name_bytes().is_some_and(|link| !link.is_empty()) {
             return malformed(format!(
@@ -59,7 +59,8 @@ pub fn unpack(input: impl Read, sink: &Sink) -> Result<Summary, UnpackError> {
     Ok(summary)
 }
 
-/// The crate reports a broken connection and a broken archive alike; ours carry no message of its own kind.
+/// The crate reports a broken connection and a broken archive alike. Ours differ: they have no message from the
+/// crate.
 fn fault(error: io::Error) -> UnpackError {
     match error.kind() {
         io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
@@ -69,7 +70,7 @@ fn fault(error: io::Error) -> UnpackError {
     }
 }
 
-/// Passes as many bytes through as are allowed, and counts the zero bytes that the input ends with.
+/// Passes on the allowed number of bytes, and counts the zero bytes at the end of the input.
 struct Tail<'a, R> {
     input: R,
     zeros: u64,
@@ -78,12 +79,12 @@ struct Tail<'a, R> {
 }
 
 impl<R: Read> Tail<'_, R> {
-    /// Reads to the input's end: behind `last_end` there must be nothing but zeros, two blocks at least.
+    /// Reads to the input's end. After `last_end` only zeros are allowed, at least two blocks.
     fn check(mut self, last_end: u64) -> Result<(), UnpackError> {
         let mut rest = [0; 8 * BLOCK];
         while self.read(&mut rest).map_err(UnpackError::Input)? > 0 {}
         match self.total.checked_sub(last_end) {
-            Some(behind) if behind > self.zeros => malformed("there is something behind the archive's last file"),
+            Some(behind) if behind > self.zeros => malformed("there are data after the archive's last file"),
             Some(behind) if behind >= 2 * BLOCK as u64 && behind.is_multiple_of(BLOCK as u64) => Ok(()),
             _ => malformed("the archive ends without its two blocks of zeros"),
         }

@@ -1,4 +1,4 @@
-//! One named test for each way in which a stream can be bad, and random good ones.
+//! One named test for each way to damage a stream, and random good ones.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -64,7 +64,7 @@ fn backup(members: &[Vec<u8>]) -> Vec<u8> {
     [members.concat(), metadata.concat()].concat()
 }
 
-/// Unpacks into a new directory below another, which must hold nothing else afterwards.
+/// Unpacks into a new directory below another, which must have no other entry afterwards.
 fn unpacked(format: Format, stream: impl Read) -> (TempDir, Result<Summary, UnpackError>) {
     let outer = tempfile::tempdir().unwrap();
     std::fs::create_dir(outer.path().join("stage")).unwrap();
@@ -113,7 +113,7 @@ fn refused_by_both(stream: &[u8], word: &str) {
 use Format::{XbstreamMariaDb as MARIADB, XbstreamPercona as PERCONA};
 
 #[test]
-fn interleaved_and_empty_files_come_whole() {
+fn interleaved_and_empty_files_are_complete() {
     let stream = [
         payload("a/1.ibd", 0, b"one "),
         payload("b", 0, b"two "),
@@ -173,7 +173,7 @@ fn chunks_out_of_order_missing_or_twice() {
 }
 
 #[test]
-fn a_name_that_comes_again_after_its_end() {
+fn a_name_that_is_repeated_after_its_end() {
     refused_by_both(&[file("a", b"x"), file("a", b"y")].concat(), "comes twice");
     refused_by_both(&[file("a", b"x"), end("a")].concat(), "comes twice");
 }
@@ -205,7 +205,7 @@ fn paths_too_long() {
 }
 
 #[test]
-fn hostile_names_write_nothing_outside() {
+fn hostile_names_cannot_write_outside() {
     for name in ["../evil", "/evil", "a/../../evil", "", "a\0b", "a\\b", ".mysqlset.json", "./a", "a//b"] {
         refused_by_both(&file(name, b"evil"), "is refused");
         refused_by_both(&end(name), "is refused");
@@ -271,11 +271,11 @@ fn sparse_chunks_have_holes() {
 }
 
 #[test]
-fn sparse_chunks_that_make_no_sense() {
+fn invalid_sparse_chunks() {
     assert!(refusal(PERCONA, &sparse("a", 0, &[], b"")).contains("0 entries"));
     assert!(refusal(PERCONA, &sparse("a", 0, &[(0, 5)], b"four")).contains("map and length differ"));
     assert!(refusal(PERCONA, &sparse("a", 1, &[(0, 4)], b"four")).contains("comes at 0"));
-    // Half a mebibyte of a map is kept in memory, and no more.
+    // At most half a mebibyte of a map is kept in memory.
     let map = |entries: u32| [sparse("a", 0, &vec![(0, 1); entries as usize], &vec![7; entries as usize]), end("a")];
     assert_eq!(files_of(PERCONA, &map(65_536).concat())["a"].len(), 65_536);
     assert!(refusal(PERCONA, &map(65_537).concat()).contains("65537 entries"));
@@ -294,7 +294,7 @@ fn a_seek_overwrites_and_the_file_keeps_its_length() {
 }
 
 #[test]
-fn a_rewrite_replaces_what_came_before() {
+fn a_rewrite_replaces_the_earlier_data() {
     let stream =
         [file("a", b"long, and old"), payload_flagged(2, "a", 0, b"new"), payload_flagged(2, "a", 3, b"er"), end("a")];
     assert_eq!(files_of(MARIADB, &stream.concat())["a"], b"newer");
@@ -326,14 +326,14 @@ fn single_bytes_make_the_same_files() {
 }
 
 #[test]
-fn a_broken_connection_is_told_from_a_broken_stream() {
+fn a_broken_connection_differs_from_a_broken_stream() {
     let stream = payload("a", 0, b"data");
     let (_outer, result) = unpacked(MARIADB, Dripping(&stream, Some(io::ErrorKind::ConnectionReset)));
     assert!(matches!(result, Err(UnpackError::Input(error)) if error.kind() == io::ErrorKind::ConnectionReset));
 }
 
 #[test]
-fn a_disk_that_takes_nothing_is_named() {
+fn a_full_disk_is_named() {
     let (_outer, result) = {
         let stage = Path::new("/dev/null");
         ((), unpack(MARIADB, file("a", b"x").as_slice(), stage))

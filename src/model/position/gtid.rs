@@ -1,8 +1,8 @@
-//! GTIDs as the servers write them.
+//! Parses GTID positions and sets in the servers' own formats.
 //!
-//! MariaDB: `domain-server-sequence`, separated by commas, one for each domain. MySQL: `uuid[:tag]:first[-last][:…]`,
-//! separated by commas; a tag, of MySQL 8.3 and later, holds for all intervals behind it until the next. (MySQL reference
-//! manual, "GTID Sets"; WL#15294.)
+//! MariaDB: `domain-server-sequence`, separated by commas, one for each domain. MySQL:
+//! `uuid[:tag]:first[-last][:…]`, separated by commas. A tag, of MySQL 8.3 and later, applies to all intervals up
+//! to the next tag. (MySQL reference manual, "GTID Sets"; WL#15294.)
 
 use std::collections::BTreeSet;
 
@@ -16,10 +16,10 @@ const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 /// The longest tag, in characters.
 const TAG_LIMIT: usize = 32;
 
-/// MySQL's numbers are signed, and the last one stands for the end of them all.
+/// MySQL's numbers are signed, and the largest one is reserved as the end mark.
 const LAST_NUMBER: u64 = i64::MAX as u64 - 1;
 
-/// A position in MariaDB's words; may be empty.
+/// Parses a MariaDB position, which may be empty.
 pub fn mariadb(slave_pos: &str) -> Result<Position> {
     let slave_pos = without_spaces(slave_pos)?;
     let mut domains = BTreeSet::new();
@@ -38,7 +38,7 @@ fn domain_of(gtid: &str) -> Option<u64> {
     numbers.next().is_none().then_some(domain)
 }
 
-/// A set in MySQL's words; may not be empty.
+/// Parses a MySQL set, which must have content.
 pub fn mysql(executed: &str) -> Result<Position> {
     let executed = without_spaces(executed)?;
     ensure!(executed.split(',').all(is_of_one_uuid), "{executed:?} is not a MySQL GTID set");
@@ -50,7 +50,7 @@ fn is_of_one_uuid(text: &str) -> bool {
     let is_uuid = is_uuid(parts.next().unwrap_or_default());
     let intervals_or_tags: Option<Vec<bool>> =
         parts.map(|part| is_interval(part).then_some(true).or(is_tag(part).then_some(false))).collect();
-    // No tag without an interval behind it.
+    // Each tag needs an interval.
     let is_complete = |parts: Vec<bool>| parts.last() == Some(&true) && parts.windows(2).all(|two| two[0] || two[1]);
     is_uuid && intervals_or_tags.is_some_and(is_complete)
 }
@@ -74,13 +74,13 @@ fn is_interval(text: &str) -> bool {
     }
 }
 
-/// Digits only: no sign.
+/// Parses digits only: a sign is refused.
 fn number(text: &str, limit: u64) -> Option<u64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|number| is_plain && *number <= limit)
 }
 
-/// Spaces and line ends mean nothing, but for those that part two numbers or names, which must not become one.
+/// Removes spaces and line ends. Refuses spaces between two numbers or names, which would merge.
 fn without_spaces(text: &str) -> Result<String> {
     let is_of_word = |character: char| character.is_alphanumeric() || character == '_';
     let mut words = text.split_whitespace();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_mysql_writes_is_refused() {
+    fn invalid_mysql_sets_are_refused() {
         for text in [
             "",
             "A",
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_mariadb_writes_is_refused() {
+    fn invalid_mariadb_positions_are_refused() {
         for text in [
             "0",
             "0-1",
@@ -191,7 +191,7 @@ mod tests {
         ] {
             assert!(mariadb(text).is_err(), "{text:?}");
         }
-        // MariaDB says the same: ER_DUPLICATE_GTID_DOMAIN.
+        // MariaDB reports the same: ER_DUPLICATE_GTID_DOMAIN.
         assert!(mariadb("0-1-5,0-2-7").unwrap_err().to_string().contains("domain 0 more than once"));
     }
 }

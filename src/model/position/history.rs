@@ -1,16 +1,15 @@
-//! Which of two positions is further on in the same history.
+//! Compares two positions of the same history: which one is further on.
 //!
-//! MariaDB: `domain-server-sequence`, one for each domain; within a domain sequence numbers only grow
-//! (`gtid_strict_mode`). MySQL: sets of intervals for each UUID and tag. Files: by the number at their end, then the
-//! offset; they only say something about the logs of one server.
+//! MariaDB: `domain-server-sequence`, one for each domain. Within a domain sequence numbers only grow
+//! (`gtid_strict_mode`). MySQL: sets of intervals for each UUID and tag. Files: by the number at their end, then
+//! by the offset. Those compare only within the logs of one server.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Position;
 
 impl Position {
-    /// Whether all that lies before `other` lies before this position too; `None` where the two are of kinds that
-    /// can't be compared.
+    /// Whether this position includes everything before `other`. `None` if the two kinds are incomparable.
     pub fn covers(&self, other: &Position) -> Option<bool> {
         match (self, other) {
             (Position::MariadbGtid { slave_pos: reached }, Position::MariadbGtid { slave_pos: wanted }) => {
@@ -26,7 +25,7 @@ impl Position {
         }
     }
 
-    /// A position by GTID in the same server's words; `None` where this one is by file and offset.
+    /// A position from `gtid` in the format of this one. `None` if this one is by file and offset.
     pub fn of_the_same_kind(&self, gtid: String) -> Option<Position> {
         match self {
             Position::MariadbGtid { .. } => Some(Position::MariadbGtid { slave_pos: gtid }),
@@ -36,8 +35,8 @@ impl Position {
     }
 }
 
-/// The streams of which `position` has more than `base`: MariaDB's domains, or MySQL's sources with their tags; `None`
-/// where these are not two positions by GTID of one kind.
+/// The streams in which `position` is ahead of `base`: MariaDB's domains, or MySQL's sources with their tags.
+/// `None` unless both are positions by GTID of one kind.
 pub fn streams_ahead(position: &Position, base: &Position) -> Option<BTreeSet<String>> {
     match (position, base) {
         (Position::MariadbGtid { slave_pos: further }, Position::MariadbGtid { slave_pos: base }) => {
@@ -62,7 +61,8 @@ fn place_in_log(position: &Position) -> Option<(u64, u64)> {
     Some((file.rsplit('.').next()?.parse().ok()?, *offset))
 }
 
-/// Whether a MariaDB position has reached another in every domain that the other names. What can't be read is not reached.
+/// Whether a MariaDB position has reached another in each of the other's domains. An unreadable part counts as
+/// unreached.
 pub fn mariadb_covers(reached: &str, wanted: &str) -> bool {
     if not_understood(wanted).next().is_some() {
         return false;
@@ -71,8 +71,8 @@ pub fn mariadb_covers(reached: &str, wanted: &str) -> bool {
     wanted.iter().all(|(domain, sequence)| reached.get(domain).is_some_and(|there| there >= sequence))
 }
 
-/// The transactions of `history`, a MariaDB binary log's state, that a server with this state and position has not: the
-/// state holds the last transaction of every server that ever wrote in a domain.
+/// The transactions of `history`, a MariaDB binary log's state, that a server with this state and position lacks.
+/// The state holds the last transaction of every server that ever wrote in a domain.
 pub fn mariadb_unknown(history: &str, known_state: &str, known_position: &str) -> Vec<String> {
     let known_state = servers(known_state);
     let known_position = domains(known_position);
@@ -85,7 +85,7 @@ pub fn mariadb_unknown(history: &str, known_state: &str, known_position: &str) -
     unknown.chain(not_understood(history).map(str::to_owned)).collect()
 }
 
-/// Of each domain in two MariaDB positions the last transaction.
+/// The last transaction of each domain in two MariaDB positions.
 pub fn mariadb_furthest(one: &str, other: &str) -> String {
     let mut last: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for (domain, server, sequence) in gtids(one).chain(gtids(other)) {
@@ -122,12 +122,12 @@ fn gtid(text: &str) -> Option<(u64, u64, u64)> {
     }
 }
 
-/// What stands between commas and is no GTID of MariaDB's.
+/// Parts between commas that are invalid as MariaDB GTIDs.
 fn not_understood(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty() && gtid(part).is_none())
 }
 
-/// Whether a MySQL GTID set holds another. What can't be read is not held.
+/// Whether a MySQL GTID set contains another. An unreadable part counts as missing.
 pub fn mysql_covers(reached: &str, wanted: &str) -> bool {
     if !wanted.trim().is_empty() && super::gtid::mysql(wanted).is_err() {
         return false;
@@ -143,7 +143,7 @@ fn holds(reached: &[(u64, u64)], wanted: &[(u64, u64)]) -> bool {
     wanted.iter().all(|(first, last)| reached.iter().any(|(from, to)| from <= first && last <= to))
 }
 
-/// `uuid[:tag]` → its intervals, joined where they touch. A tag holds for the intervals behind it.
+/// `uuid[:tag]` → its intervals, merged if they touch. A tag applies to the intervals behind it.
 fn intervals(set: &str) -> BTreeMap<String, Vec<(u64, u64)>> {
     let mut sources: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
     for source in set.split(',').map(|source| source.trim().to_ascii_lowercase()) {
@@ -195,9 +195,9 @@ mod tests {
         assert!(!mariadb_covers("0-100-7", "0-100-7,1-2-9"));
     }
 
-    /// It was passed over, so that anything had reached it.
+    /// Such a part was once skipped, so that any position had reached it.
     #[test]
-    fn what_cannot_be_read_is_never_reached_nor_known() {
+    fn unreadable_parts_are_neither_reached_nor_known() {
         for nonsense in ["nonsense", "0-100", "0-100-7-8", "0-100-7,x", "0-100--7", "99999999999999999999-1-1"] {
             assert!(!mariadb_covers("0-100-99", nonsense), "{nonsense}");
             assert!(!mariadb_unknown(nonsense, "0-100-99", "0-100-99").is_empty(), "{nonsense}");
@@ -210,10 +210,10 @@ mod tests {
     }
 
     #[test]
-    fn what_only_one_server_wrote_is_known_by_its_writer() {
+    fn transactions_of_one_server_are_known_by_their_writer() {
         assert_eq!(mariadb_unknown("0-100-7", "0-100-9", ""), [""; 0]);
         assert_eq!(mariadb_unknown("0-101-8,0-100-7", "0-100-9", ""), ["0-101-8"]);
-        // A primary that was recovered from a replica has no log of its own yet, but a position.
+        // A primary recovered from a replica has a position before it has a log of its own.
         assert_eq!(mariadb_unknown("0-100-7", "", "0-100-7"), [""; 0]);
         assert_eq!(mariadb_unknown("0-100-8", "", "0-100-7"), ["0-100-8"]);
     }
@@ -236,7 +236,7 @@ mod tests {
             let (a, b) = ("3e11fa47-71ca-11e1-9e33-c80aa9429562", "4e11fa47-71ca-11e1-9e33-c80aa9429562");
             mysql_covers(&reached.replace('A', a).replace('B', b), &wanted.replace('A', a).replace('B', b))
         };
-        // A tag holds for all intervals behind it, until the next.
+        // A tag applies to all intervals behind it, until the next.
         let reached = "A:1-9:blue:1-3:5:green:7,B:_x:1-2";
         for wanted in [
             "A:1-9",
@@ -253,7 +253,7 @@ mod tests {
         for wanted in ["A:blue:4", "A:blue:1-5", "A:green:5", "A:10", "A:red:1", "B:1", "B:blue:1", "A:_x:1"] {
             assert!(!covers(reached, wanted), "{wanted}");
         }
-        // In any order and spelling: the servers write it in one way, users in others.
+        // Order and spelling are irrelevant: the servers have one form, users write others.
         assert!(covers("A:green:7,A:blue:5,A:blue:1-3,A:1-9", "A:1-9:blue:1-3:5:green:7"));
         assert!(covers("A:1-9 ,\n B : blue : 1 - 3", "B:blue:2"));
         assert!(mysql_covers("3E11FA47-71CA-11E1-9E33-C80AA9429562:1-9", "3e11fa47-71ca-11e1-9e33-c80aa9429562:9"));

@@ -17,7 +17,7 @@ fn mariadb(slave_pos: &str) -> Position {
     Position::MariadbGtid { slave_pos: slave_pos.into() }
 }
 
-/// A text with two UUIDs in short.
+/// Expands abbreviated UUIDs in a text.
 fn of(text: &str) -> String {
     text.replace("U1", UUID_1).replace("U2", UUID_2)
 }
@@ -29,7 +29,7 @@ fn binlog_info_of_xtrabackup() {
         ("mysql-bin.000003\t1385\n", by_file("mysql-bin.000003", 1385)),
         // Built for old Percona Servers.
         ("./mysql-bin.000003\t4\n", by_file("mysql-bin.000003", 4)),
-        // gtid_mode on: nothing executed yet; one UUID; two, with the server's line break.
+        // gtid_mode on: an empty set; one UUID; two, with the server's line break.
         ("mysql-bin.000003\t1575\t\n", by_file("mysql-bin.000003", 1575)),
         ("mysql-bin.000002\t1037\tU1:1-10\n", mysql(&of("U1:1-10"))),
         ("mysql-bin.000002\t1037\tU1:1-10,\nU2:1-2\n", mysql(&of("U1:1-10,U2:1-2"))),
@@ -52,7 +52,7 @@ fn binlog_info_of_mariadb_backup() {
     for (text, position) in [
         ("mysql-bin.000001\t330\t0-100-7\n", mariadb("0-100-7")),
         ("mysql-bin.000001\t330\t0-1-5,1-2-9\n", mariadb("0-1-5,1-2-9")),
-        // No GTID yet: file and offset can be looked up, an empty GTID says nothing.
+        // Before the first GTID: file and offset can be looked up, while an empty GTID is inconclusive.
         ("mysql-bin.000001\t330\t\n", by_file("mysql-bin.000001", 330)),
         ("mysql-bin.000001\t330\n", by_file("mysql-bin.000001", 330)),
         // Some of 10.2 to 10.4 list every log, the current one last.
@@ -74,7 +74,7 @@ fn slave_info_by_file() {
         // XtraBackup 8.4 and 9.
         "CHANGE REPLICATION SOURCE TO SOURCE_LOG_FILE='mysql-bin.000003', SOURCE_LOG_POS=1575;\n",
         "CHANGE REPLICATION SOURCE TO SOURCE_LOG_FILE='mysql-bin.000003', SOURCE_LOG_POS=1575 FOR CHANNEL '';\n",
-        // What else the statements may look like.
+        // Other spellings of the statements.
         "change  master to master_log_file = 'mysql-bin.000003',\tmaster_log_pos = 1575 ;",
         "CHANGE MASTER TO MASTER_LOG_FILE='mysql-bin.000003', MASTER_LOG_POS=1575 for  channel '' ;\r\n",
         "CHANGE MASTER TO MASTER_LOG_FILE='mysql-bin.000003', MASTER_LOG_POS=1575, MASTER_AUTO_POSITION=0;\n",
@@ -157,7 +157,7 @@ fn more_than_one_source_or_a_named_one_is_refused() {
         ),
     ] {
         let error = parse_slave_info(&of(text)).unwrap_err().to_string();
-        assert!(error.contains(why) && error.contains("mysqlset knows sets with one"), "{text}: {error}");
+        assert!(error.contains(why) && error.contains("mysqlset supports only one"), "{text}: {error}");
     }
 }
 
@@ -172,7 +172,7 @@ fn nonsense_is_refused() {
         "CHANGE MASTER TO MASTER_LOG_FILE='f.1', MASTER_LOG_POS=4 5",
         "CHANGE MASTER TO MASTER_LOG_FILE='f.1', MASTER_LOG_POS=4 FOR CHANNEL",
         "CHANGE MASTER TO MASTER_LOG_FILE='f.1', MASTER_LOG_POS=18446744073709551616",
-        // Of a replica that has fetched nothing yet.
+        // From a replica before its first fetch.
         "CHANGE MASTER TO MASTER_LOG_FILE='', MASTER_LOG_POS=0;\n",
         "CHANGE MASTER TO MASTER_LOG_FILE='f.1', MASTER_LOG_POS=4, MASTER_AUTO_POSITION=1",
         "CHANGE MASTER TO MASTER_AUTO_POSITION=0",

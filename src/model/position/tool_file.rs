@@ -1,22 +1,22 @@
 //! The position files that a backup tool leaves beside its data.
 //!
-//! Two files tell. `*_slave_info` exists when the donor was a replica and holds statements about the donor's *source*;
-//! `*_binlog_info` holds the donor's *own* coordinates, right when the donor was the primary. The forms, by tool and
-//! version, are those of XtraBackup 2.3 … 9 and mariadb-backup 10.2 … 11.8, checked against files that they wrote.
+//! Two files hold it. `*_slave_info` exists if the donor was a replica, and has statements about the donor's
+//! *source*. `*_binlog_info` has the donor's *own* coordinates, which apply if the donor was the primary. The
+//! formats are those of XtraBackup 2.3 … 9 and mariadb-backup 10.2 … 11.8, checked against files that they wrote.
 
 use anyhow::{Result, bail, ensure};
 
 use super::{Position, gtid};
 
-/// Which family's tool wrote a position file; they differ in what an empty GTID column means.
+/// The family of the tool that wrote a position file. It determines the meaning of an empty GTID column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     XtraBackup,
     MariadbBackup,
 }
 
-/// Reads `file TAB position [TAB gtid]`. The GTID column may run over several lines (XtraBackup 2.x copies the
-/// server's line breaks), and old MariaDB builds list every binary log, the current one last.
+/// Parses `file TAB position [TAB gtid]`. The GTID column may span several lines, because XtraBackup 2.x copies
+/// the server's line breaks. Old MariaDB builds list every binary log, the current one last.
 pub fn parse_binlog_info(text: &str, writer: Writer) -> Result<Position> {
     let text = text.trim_end_matches(['\n', '\r']);
     let current = if writer == Writer::MariadbBackup { text.lines().next_back().unwrap_or(text) } else { text };
@@ -25,8 +25,8 @@ pub fn parse_binlog_info(text: &str, writer: Writer) -> Result<Position> {
     let gtid = columns.next().map(str::trim);
 
     match (writer, gtid) {
-        // It is the server's gtid_current_pos, which knows nothing of what was logged under another server id: empty
-        // says nothing, while file and offset can be looked up at the source.
+        // The column is the server's gtid_current_pos, which ignores transactions logged under another server id.
+        // So an empty column is inconclusive, and the source can look up file and offset.
         (Writer::MariadbBackup, Some(slave_pos)) if !slave_pos.is_empty() => return gtid::mariadb(slave_pos),
         (Writer::XtraBackup, Some(executed)) if !executed.is_empty() => return gtid::mysql(executed),
         _ => {}
@@ -35,11 +35,11 @@ pub fn parse_binlog_info(text: &str, writer: Writer) -> Result<Position> {
     binlog_file(file.trim(), offset.trim())
 }
 
-/// Reads the statements of `*_slave_info`: at most one `SET GLOBAL …`, then one `CHANGE …` for each connection, of
-/// which there may be only one and only the unnamed.
+/// Parses the statements of `*_slave_info`: at most one `SET GLOBAL …`, then one `CHANGE …` for each connection.
+/// Only one unnamed connection is accepted.
 pub fn parse_slave_info(text: &str) -> Result<Position> {
     let (mut gtids, mut changes) = (Vec::new(), Vec::new());
-    // The `;` after the last statement is missing in XtraBackup 2.3.
+    // XtraBackup 2.3 omits the `;` after the last statement.
     let statements = split_outside_quotes(text, |character| matches!(character, ';' | '\n'));
     for statement in statements.into_iter().filter(|statement| !statement.is_empty()) {
         let words = Words(statement);
@@ -53,17 +53,17 @@ pub fn parse_slave_info(text: &str) -> Result<Position> {
             bail!("unknown statement {statement:?}");
         }
     }
-    ensure!(changes.len() <= 1, "the donor replicates from {} sources; mysqlset knows sets with one", changes.len());
+    ensure!(changes.len() <= 1, "the donor replicates from {} sources; mysqlset supports only one", changes.len());
     ensure!(gtids.len() <= 1, "{} GTID positions in {text:?}", gtids.len());
     let by_file = changes.pop().map(parse_change).transpose()?.flatten();
     match (gtids.pop(), by_file) {
         (_, Some(by_file)) => Ok(by_file),
         (Some(gtid), None) => Ok(gtid),
-        (None, None) => bail!("neither a GTID nor a file and offset in {text:?}"),
+        (None, None) => bail!("missing GTID or file and offset in {text:?}"),
     }
 }
 
-/// What lies between separators, without the space around it; quotes may hold separators, as a GTID set does a line end.
+/// Splits at separators outside quotes and trims the parts. A quoted GTID set may contain line ends.
 fn split_outside_quotes(text: &str, is_separator: impl Fn(char) -> bool) -> Vec<&str> {
     let mut is_quoted = false;
     let separates = |character: char| {
@@ -73,7 +73,7 @@ fn split_outside_quotes(text: &str, is_separator: impl Fn(char) -> bool) -> Vec<
     text.split(separates).map(str::trim).collect()
 }
 
-/// A statement whose first words are compared without case or spacing.
+/// A statement whose first words are compared regardless of case and spacing.
 struct Words<'a>(&'a str);
 
 impl<'a> Words<'a> {
@@ -95,7 +95,7 @@ impl<'a> Words<'a> {
 
 /// `gtid_purged='…'` or `gtid_slave_pos = '…'`.
 fn parse_gtid_assignment(text: &str) -> Result<Position> {
-    let Some((name, value)) = text.split_once('=') else { bail!("{text:?} assigns nothing") };
+    let Some((name, value)) = text.split_once('=') else { bail!("{text:?} lacks an assignment") };
     let value = unquoted(value)?;
     match name.trim().to_ascii_lowercase().as_str() {
         "gtid_purged" => gtid::mysql(value),
@@ -104,14 +104,15 @@ fn parse_gtid_assignment(text: &str) -> Result<Position> {
     }
 }
 
-/// What follows `CHANGE MASTER` or `CHANGE REPLICATION SOURCE`: a file and offset, or `None` where it says GTID.
+/// The part after `CHANGE MASTER` or `CHANGE REPLICATION SOURCE`: a file and offset, or `None` for a position by
+/// GTID.
 fn parse_change(text: &str) -> Result<Option<Position>> {
     let Some(settings) = Words(text).after(&["TO"]) else {
-        bail!("the donor replicates over a named connection ({text:?}); mysqlset knows sets with one unnamed source");
+        bail!("the donor replicates over a named connection ({text:?}); mysqlset supports only one unnamed source");
     };
     let (mut file, mut offset, mut by_gtid) = (None, None, None);
     for setting in split_outside_quotes(settings, |character| character == ',') {
-        let Some((name, value)) = setting.split_once('=') else { bail!("{setting:?} in {text:?} sets nothing") };
+        let Some((name, value)) = setting.split_once('=') else { bail!("{setting:?} in {text:?} lacks a value") };
         let value = without_channel(value)?;
         match name.trim().to_ascii_uppercase().as_str() {
             "MASTER_LOG_FILE" | "SOURCE_LOG_FILE" => file = Some(unquoted(value)?),
@@ -124,11 +125,11 @@ fn parse_change(text: &str) -> Result<Option<Position>> {
     match (file, offset, by_gtid) {
         (Some(file), Some(offset), by_gtid) if by_gtid.is_none_or(says_no) => binlog_file(file, offset).map(Some),
         (None, None, Some(by_gtid)) if !says_no(by_gtid) => Ok(None),
-        _ => bail!("{text:?} is neither a file with its offset nor a GTID"),
+        _ => bail!("{text:?} must have either a file with its offset or a GTID"),
     }
 }
 
-/// A setting's value; the last is followed by its channel, where it has one, which must be the unnamed.
+/// A setting's value. The last value may be followed by a channel, which must be the unnamed one.
 fn without_channel(text: &str) -> Result<&str> {
     let text = text.trim();
     let end = match text.strip_prefix('\'') {
@@ -139,7 +140,7 @@ fn without_channel(text: &str) -> Result<&str> {
     match Words(rest).after(&["FOR", "CHANNEL"]) {
         Some("''") => {}
         Some(channel) => {
-            bail!("the donor replicates over a named channel ({channel}); mysqlset knows sets with one unnamed source")
+            bail!("the donor replicates over a named channel ({channel}); mysqlset supports only one unnamed source")
         }
         None => ensure!(rest.trim().is_empty(), "{rest:?} after {value:?}"),
     }
@@ -150,7 +151,7 @@ fn unquoted(value: &str) -> Result<&str> {
     let value = value.trim();
     match value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
         Some(inner) if !inner.contains('\'') => Ok(inner),
-        _ => bail!("{value:?} is not one quoted text"),
+        _ => bail!("{value:?} must be one quoted text"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Links to what strangers are not shown, good for a while: `mysqlset link` prints one, so that who may run a command in the
-//! pod can look at it through `kubectl port-forward`.
+//! Creates and checks temporary links to the full `/status`. `mysqlset link` prints one, so that users with
+//! access to the pod can open it through `kubectl port-forward`.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use anyhow::Result;
 use crate::protocol::auth;
 use crate::sys::secret::Secret;
 
-/// How long a link is good.
+/// How long a link is valid.
 pub const VALID_FOR: Duration = Duration::from_secs(600);
 
-/// What links are made with: random, of this process alone. So is the time, in seconds since it began: a clock that is set
-/// back would make an old link good again.
+/// Creates links with a random key of this process. Times are seconds since the process began, because a clock
+/// that is set back would make an old link valid again.
 pub struct Links {
     key: Secret,
     begun: Instant,
@@ -23,12 +23,12 @@ impl Links {
         Ok(Links { key: Secret::new(auth::nonce()?), begun: Instant::now() })
     }
 
-    /// What stands behind `?token=` from now on for a while.
+    /// A new value for `?token=`.
     pub fn token(&self) -> String {
         self.token_until(self.now() + VALID_FOR.as_secs())
     }
 
-    /// Whether a request's query has a token that is still good.
+    /// Whether a request's query has a valid token.
     pub fn opens(&self, query: Option<&str>) -> bool {
         self.opens_at(query, self.now())
     }
@@ -53,7 +53,7 @@ impl Links {
 mod tests {
     use super::*;
 
-    /// Nobody can set it.
+    /// This clock cannot be set.
     #[test]
     fn a_link_ends_by_the_sidecars_own_time() {
         let links = Links::new().unwrap();
@@ -64,13 +64,13 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_good_for_a_while_and_for_its_own_sidecar() {
+    fn a_link_expires_and_belongs_to_its_own_sidecar() {
         let links = Links::new().unwrap();
         let token = links.token_until(1000);
         let query = format!("token={token}");
         assert!(links.opens_at(Some(&query), 999) && links.opens_at(Some(&format!("a=b&{query}")), 999));
         assert!(!links.opens_at(Some(&query), 1000), "expired");
-        assert!(!links.opens_at(Some(&query), 0), "of longer than we make any");
+        assert!(!links.opens_at(Some(&query), 0), "valid for longer than any real link");
         assert!(!Links::new().unwrap().opens_at(Some(&query), 999), "another sidecar's");
         let later = query.replacen("1000", "1001", 1);
         for wrong in [

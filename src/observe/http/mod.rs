@@ -1,16 +1,17 @@
-//! Health, readiness, metrics and status over HTTP.
+//! Serves health, readiness, metrics and status over HTTP.
 //!
 //! | path | answers |
 //! |---|---|
-//! | `/healthz` | 200 as long as the sidecar lives; nothing about the server |
-//! | `/readyz` | 200 when clients may be sent to this pod, else 503; "not ready yet" until the first time. To who may see it: why |
+//! | `/healthz` | 200 as long as the sidecar lives, regardless of the server |
+//! | `/readyz` | 200 when clients may be sent to this pod, else 503; "not ready yet" until the first time. With full access: the reason |
 //! | `/metrics` | Prometheus' text format |
-//! | `/status` | all that is known, as JSON, to who may see it; else whether the pod is ready and gives a clone |
-//! | `POST /hold` | the same; no clone is begun for the next seconds. From this pod only: its server is about to stop |
-//! | `POST /link` | what stands behind `?token=` in a link to what not all may see. From this pod only |
+//! | `/status` | with full access everything, as JSON; otherwise whether the pod is ready and serves a clone |
+//! | `POST /hold` | `/status`, and delays new clones for some seconds. From this pod only: its server is about to stop |
+//! | `POST /link` | the value of `?token=` for a link with full access. From this pod only |
 //!
-//! Who may see all: the containers of this pod, by a way of their own ([`crate::observe::own_pod`]); who has such a link; and everyone
-//! in a set without a clone secret, whose database is everyone's too.
+//! These have full access: the containers of this pod, through their own socket ([`crate::observe::own_pod`]),
+//! and requests with a valid link. In a set without a clone secret everyone has it, because the database is open
+//! to everyone there, too.
 
 mod link;
 
@@ -44,34 +45,34 @@ use crate::sys::listening::Listener;
 use link::Links;
 pub use link::VALID_FOR;
 
-/// How `/readyz` begins until the pod is ready for the first time.
+/// The start of `/readyz` until the pod is ready for the first time.
 pub const NOT_READY_YET: &str = "not ready yet";
 
-/// And afterwards.
+/// The start of `/readyz` after that.
 const NOT_READY: &str = "not ready";
 
-/// Connections at once; probes and a scraper need a handful, for a few milliseconds each.
+/// The largest number of connections at once. Probes and a scraper need a handful, for a few milliseconds each.
 const CONNECTIONS: usize = 64;
 
-/// A connection is given this long for everything: less than a probe waits.
+/// The time limit for a connection: less than a probe waits.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a hold lasts; who wants it longer asks again.
+/// How long a hold lasts. The client may renew it.
 const HOLD: Duration = Duration::from_secs(5);
 
-/// After an error of `accept`, such as too many open files.
+/// The pause after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// What the answers are made of.
+/// The sources of the answers.
 pub struct Pages {
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     links: Links,
-    /// Whether everyone may see all.
+    /// Whether everyone has full access.
     is_open: bool,
 }
 
-/// Who asks.
+/// The origin of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asker {
     ThisPod,
@@ -85,7 +86,7 @@ pub fn bind(address: SocketAddr) -> Result<Listener> {
         .map_err(|error| Reason::Listen.because(error))
 }
 
-/// Answers for ever, on the port.
+/// Answers requests on the port, forever.
 pub async fn serve(listener: Arc<Listener>, pages: Arc<Pages>) -> Infallible {
     let places = Places::new(CONNECTIONS);
     let mut said = Recurring::default();
@@ -100,7 +101,7 @@ pub async fn serve(listener: Arc<Listener>, pages: Arc<Pages>) -> Infallible {
                         () = place.lost() => {}
                     }
                 });
-                // Whoever lost its place to this one closes its connection first.
+                // Lets the connection that lost its place close first.
                 tokio::task::yield_now().await;
             }
             Err(error) => pause_after(error, &mut said).await,
@@ -108,7 +109,7 @@ pub async fn serve(listener: Arc<Listener>, pages: Arc<Pages>) -> Infallible {
     }
 }
 
-/// The same for this pod, at a door that strangers have no way to.
+/// Answers requests on the socket that only this pod's containers can reach.
 pub async fn serve_own_pod(door: Arc<Door>, pages: Arc<Pages>) -> Infallible {
     let mut said = Recurring::default();
     loop {
@@ -124,7 +125,7 @@ pub async fn serve_own_pod(door: Arc<Door>, pages: Arc<Pages>) -> Infallible {
 
 async fn pause_after(error: std::io::Error, said: &mut Recurring) {
     if said.is_news_of(&Event::HttpAcceptFailed.because(&error)) {
-        warn!(HttpAcceptFailed, %error, "accepting an HTTP connection failed");
+        warn!(HttpAcceptFailed, %error, "cannot accept an HTTP connection");
     }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
@@ -142,13 +143,13 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, asker: Asker, pag
         .serve_connection(TokioIo::new(stream), answer);
     match tokio::time::timeout(CONNECTION_LIMIT, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "an HTTP connection ended badly"),
+        Ok(Err(error)) => debug!(%error, "an HTTP connection failed"),
         Err(_) => debug!("an HTTP connection took too long"),
     }
 }
 
 impl Pages {
-    /// `is_open` says that everyone may see all.
+    /// `is_open` gives everyone full access.
     pub fn new(status: Arc<Status>, metrics: Arc<Metrics>, is_open: bool) -> Result<Pages> {
         Ok(Pages { status, metrics, links: Links::new()?, is_open })
     }
@@ -156,7 +157,7 @@ impl Pages {
     fn answer(&self, method: &Method, path: &str, query: Option<&str>, asker: Asker) -> Response<Full<Bytes>> {
         if method == Method::POST && matches!(path, "/hold" | "/link") {
             if asker != Asker::ThisPod {
-                return text(StatusCode::FORBIDDEN, "only from this pod\n".to_owned());
+                return text(StatusCode::FORBIDDEN, "allowed from this pod only\n".to_owned());
             }
             if path == "/link" {
                 return text(StatusCode::OK, self.links.token());
@@ -183,7 +184,7 @@ impl Pages {
             }
             "/status" if may_see_all => self.status_page(),
             "/status" => self.for_strangers(),
-            _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /status\n".to_owned()),
+            _ => text(StatusCode::NOT_FOUND, "known paths: /healthz, /readyz, /metrics and /status\n".to_owned()),
         }
     }
 
@@ -191,21 +192,21 @@ impl Pages {
         json_page(&StatusPage::of(&self.status.get()))
     }
 
-    /// Nothing of data, identity, positions, accounts or a server's errors.
+    /// The public part: free of data, identity, positions, accounts and server errors.
     fn for_strangers(&self) -> Response<Full<Bytes>> {
         let snapshot = self.status.get();
         json_page(&json!({
             "ready": snapshot.ready().is_ok(),
             "donating": snapshot.donating,
-            "more": "mysqlset link, in the pod, prints a link to all that is known",
+            "more": "run mysqlset link in the pod for a link to the full status",
         }))
     }
 }
 
-/// What `/status` shows.
+/// The content of `/status`.
 #[derive(Serialize)]
 struct StatusPage<'a> {
-    /// Why the pod is not ready, where it is not.
+    /// The reason, if the pod is not ready.
     not_ready: Option<Cause>,
     #[serde(flatten)]
     snapshot: &'a Snapshot,
@@ -233,7 +234,7 @@ fn page(status: StatusCode, content_type: &'static str, body: String) -> Respons
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // A page behind a link is nothing that a browser keeps.
+    // Keeps browsers from storing a page behind a link.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn strangers_see_nothing_of_what_is_known() {
+    async fn strangers_see_only_the_public_part() {
         let mut pages = pages();
         pages.status.update(|snapshot| {
             snapshot.trouble = Some(Event::ServerTurnsAway.because("Access denied for user 'monitoring'"));
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn health_is_the_sidecars_and_readiness_the_servers() {
+    fn health_is_about_the_sidecar_and_readiness_about_the_server() {
         let pages = pages();
         let get = |path| code(&pages, Method::GET, path, Asker::Anyone);
         assert_eq!((get("/healthz"), get("/readyz"), get("/nowhere")), (200, 503, 404));
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_pod_itself_holds_clones_back() {
+    fn only_the_pod_itself_can_hold_clones() {
         let pages = pages();
         let code = |method, asker| code(&pages, method, "/hold", asker);
         assert_eq!((code(Method::POST, Asker::Anyone), code(Method::GET, Asker::ThisPod)), (403, 404));
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_name_what_they_count() {
+    fn metrics_are_named_after_their_counts() {
         let pages = pages();
         pages.metrics.refused(crate::protocol::message::Why::Busy);
         pages.metrics.donated(10, 0.5);

@@ -1,5 +1,5 @@
-//! The backup stream inside its frames: a writer that is finished on purpose only, and a reader that believes
-//! nothing before it has seen the end frame.
+//! Carries the backup stream in frames. The writer has to end it explicitly, and the reader reports success only
+//! after a checked end frame.
 
 mod reader;
 mod writer;

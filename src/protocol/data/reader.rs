@@ -1,4 +1,4 @@
-//! The recipient's side: believes nothing before it has seen the end frame.
+//! Reads the backup stream on the recipient's side, and reports its end only after a checked end frame.
 
 use std::io::{self, BufReader, Read, Write};
 
@@ -9,24 +9,24 @@ use crate::protocol::message::{End, Failed, Heartbeat, InventoryEnd};
 use crate::protocol::packing::Unpacker;
 use crate::unpack::Source;
 
-/// What is read at once, in bytes, where less is asked for: frame headers, chunk heads, small files. Larger reads go past
-/// it, straight to where the bytes are wanted; they ask for no more than a frame's header has promised.
+/// The size of a read in bytes when less is asked for: frame headers, chunk heads, small files. Larger reads
+/// bypass this buffer and go straight to their target. They ask for at most the length in the frame's header.
 pub const READ_AHEAD: usize = 8 << 10;
 
-/// The recipient's side: the stream's bytes as a [`Read`] whose end is reported only once the end frame was checked
-/// against what arrived. Every other end is an error.
+/// The stream's bytes as a [`Read`]. It reports the end only after it has compared the end frame with the
+/// received bytes. Every other end is an error.
 pub struct DataReader<R> {
     input: BufReader<R>,
     tally: Tally,
     left_in_frame: usize,
-    /// Unpacks frames, where packed ones may come.
+    /// Unpacks frames, if packed ones are allowed.
     unpacker: Option<Unpacker>,
-    /// Where an inventory goes, where one was offered.
+    /// Receives the inventory, if one was offered.
     inventory: Option<Collector>,
     end: Option<End>,
 }
 
-/// Takes an inventory's frames, never more than an inventory may have.
+/// Takes an inventory's frames, up to the largest size of an inventory.
 struct Collector {
     output: Box<dyn Write + Send>,
     tally: Tally,
@@ -47,19 +47,19 @@ impl<R: Read> DataReader<R> {
         DataReader::covering(Coverage::Whole, input)
     }
 
-    /// With a digest that may leave out what has a checksum of its own.
+    /// A reader whose digest may leave out data with a checksum of their own.
     pub fn covering(coverage: Coverage, input: R) -> DataReader<R> {
         let input = BufReader::with_capacity(READ_AHEAD, input);
         DataReader { input, tally: Tally::new(coverage), left_in_frame: 0, unpacker: None, inventory: None, end: None }
     }
 
-    /// Takes packed frames too, which a recipient has to have allowed.
+    /// Accepts packed frames too. The recipient's hello must have allowed them.
     pub fn allow_packed(mut self) -> io::Result<DataReader<R>> {
         self.unpacker = Some(Unpacker::new()?);
         Ok(self)
     }
 
-    /// Has the inventory that was offered written there; without it there is no end.
+    /// Writes the offered inventory to `output`. From then on the end requires an inventory.
     pub fn collect_inventory(&mut self, output: impl Write + Send + 'static) {
         self.inventory = Some(Collector { output: Box::new(output), tally: Tally::default() });
     }
@@ -69,12 +69,12 @@ impl<R: Read> DataReader<R> {
         self.tally.bytes()
     }
 
-    /// The checked end of the stream. Reads on to it where the unpacker has stopped early; what else comes is refused.
+    /// Reads on to the checked end of the stream, in case the unpacker stopped early. Refuses further data.
     pub fn finish(&mut self) -> Result<End, WireError> {
         let mut rest = [0; 4096];
         match self.read_data(&mut rest, false)? {
             0 => self.end.clone().ok_or(WireError::Ended("before the end of the backup")),
-            count => Err(WireError::Malformed(format!("{count} bytes or more behind the backup's end"))),
+            count => Err(WireError::Malformed(format!("at least {count} bytes after the end of the backup"))),
         }
     }
 
@@ -121,7 +121,7 @@ impl<R: Read> DataReader<R> {
         let header = frame::read_header(&mut self.input)?;
         match header.kind {
             Kind::Data | Kind::Packed if self.has_inventory() => {
-                return Err(WireError::Malformed("more of the backup behind its inventory".into()));
+                return Err(WireError::Malformed("backup data after the inventory".into()));
             }
             Kind::Data => self.left_in_frame = header.length,
             Kind::Packed => self.unpack(header)?,
@@ -141,15 +141,15 @@ impl<R: Read> DataReader<R> {
                 }
                 self.end = Some(end);
             }
-            other => return Err(WireError::Malformed(format!("a {other:?} message in the middle of the backup"))),
+            other => return Err(WireError::Malformed(format!("an unexpected {other:?} message inside the backup"))),
         }
         Ok(())
     }
 
-    /// In pieces: all buffers of the unpacker are still there.
+    /// In pieces, because the unpacker's buffers still take memory.
     fn take_inventory(&mut self, length: usize) -> Result<(), WireError> {
         let Some(inventory) = &mut self.inventory else {
-            return Err(WireError::Malformed("an inventory, which was not offered".into()));
+            return Err(WireError::Malformed("an unexpected inventory".into()));
         };
         let (mut piece, mut left) = ([0; 4096], length);
         while left > 0 {
@@ -161,14 +161,14 @@ impl<R: Read> DataReader<R> {
         Ok(())
     }
 
-    /// Whether some of it has come.
+    /// Whether a part of it has arrived.
     fn has_inventory(&self) -> bool {
         self.inventory.as_ref().is_some_and(|inventory| inventory.tally.bytes() > 0)
     }
 
     fn unpack(&mut self, header: Header) -> Result<(), WireError> {
         let Some(unpacker) = &mut self.unpacker else {
-            return Err(WireError::Malformed("a packed frame, which was not asked for".into()));
+            return Err(WireError::Malformed("an unexpected packed frame".into()));
         };
         let mut body = vec![0; header.length];
         frame::read_exactly(&mut self.input, &mut body)?;
@@ -183,10 +183,10 @@ impl<R: Read> DataReader<R> {
     fn check(&self, end: &End) -> Result<(), WireError> {
         let wrong = |what| Err(WireError::Malformed(format!("the backup arrived damaged: {what}")));
         if end.bytes != self.tally.bytes() {
-            return wrong(format!("{} bytes were sent, {} came", end.bytes, self.tally.bytes()));
+            return wrong(format!("{} bytes were sent, {} arrived", end.bytes, self.tally.bytes()));
         }
         if end.digest != self.tally.digest() {
-            return wrong(format!("its digest is {}, not {}", self.tally.digest(), end.digest));
+            return wrong(format!("its digest is {} instead of {}", self.tally.digest(), end.digest));
         }
         if end.tool_status != 0 {
             return wrong(format!("the backup tool ended with {}", end.tool_status));
@@ -195,9 +195,9 @@ impl<R: Read> DataReader<R> {
         let came = came.map(|tally| InventoryEnd { bytes: tally.bytes(), digest: tally.digest() });
         match (&end.inventory, &came) {
             (sent, came) if sent == came => {}
-            (Some(_), None) => return wrong("it has an inventory, which was not offered".to_owned()),
+            (Some(_), None) => return wrong("it has an unexpected inventory".to_owned()),
             (None, _) => return wrong("its inventory is missing".to_owned()),
-            (Some(_), Some(_)) => return wrong("its inventory is another than was sent".to_owned()),
+            (Some(_), Some(_)) => return wrong("its inventory differs from the one sent".to_owned()),
         }
         Ok(())
     }

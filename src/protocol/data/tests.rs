@@ -1,4 +1,4 @@
-//! The stream in its frames: whole, or noticed not to be.
+//! The stream in its frames: it arrives complete, or the damage is noticed.
 
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ fn read(bytes: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 #[test]
-fn comes_whole_through_its_frames() {
+fn arrives_complete_through_its_frames() {
     assert_eq!(read(&stream(b"a backup of some length")).unwrap(), b"a backup of some length");
     assert_eq!(read(&stream(b"")).unwrap(), b"");
 }
@@ -51,15 +51,15 @@ fn every_flipped_bit_is_noticed() {
         for bit in 0..8 {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1 << bit;
-            // A heartbeat's number, or a name of a member that may be missing, says nothing about the backup.
+            // A heartbeat's number, or the name of an optional member, is unrelated to the backup.
             assert!(read(&damaged).map_or(true, |read| read == content), "byte {at}, bit {bit}");
         }
     }
 }
 
-/// One thing of the end mark is wrong, the rest is right.
+/// One field of the end mark is wrong, and the rest is right.
 #[test]
-fn an_end_mark_that_lies_is_refused() {
+fn a_wrong_end_mark_is_refused() {
     let ended_with = |bytes: u64, digest: &str, tool_status: i32| {
         let mut stream = b"D\0\0\0\x03\0\0\0abc".to_vec();
         let end = serde_json::json!({ "bytes": bytes, "digest": digest, "tool_status": tool_status });
@@ -69,7 +69,7 @@ fn an_end_mark_that_lies_is_refused() {
     let digest = "06b05ab6733a618578af5f94892f3950";
     assert_eq!(ended_with(3, digest, 0).unwrap(), b"abc");
     for bytes in [2, 4, 0, u64::MAX] {
-        assert!(ended_with(bytes, digest, 0).unwrap_err().contains(&format!("{bytes} bytes were sent, 3 came")));
+        assert!(ended_with(bytes, digest, 0).unwrap_err().contains(&format!("{bytes} bytes were sent, 3 arrived")));
     }
     assert!(ended_with(3, "06b05ab6733a618578af5f94892f3951", 0).unwrap_err().contains("its digest is"));
     assert!(ended_with(3, "", 0).unwrap_err().contains("its digest is"));
@@ -77,7 +77,7 @@ fn an_end_mark_that_lies_is_refused() {
 }
 
 #[test]
-fn a_writer_that_is_dropped_has_not_ended_the_stream() {
+fn a_dropped_writer_leaves_the_stream_unfinished() {
     let mut bytes = Vec::new();
     let mut writer = DataWriter::new(&mut bytes);
     writer.relay_once(&mut &b"all of it"[..]).unwrap().unwrap();
@@ -95,14 +95,14 @@ fn a_donor_that_gives_up_says_why() {
 }
 
 #[test]
-fn data_after_the_end_of_what_was_unpacked_is_refused() {
+fn data_after_the_end_of_the_archive_are_refused() {
     let bytes = stream(b"unpacked, and more");
     let mut reader = DataReader::new(bytes.as_slice());
     reader.read_exact(&mut [0; 8]).unwrap();
     assert!(matches!(reader.finish(), Err(WireError::Malformed(_))));
 }
 
-/// Packed where that is shorter, and plain.
+/// Packed where that is shorter, otherwise plain.
 fn packed_stream(content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = DataWriter::new(&mut bytes);
@@ -124,12 +124,12 @@ fn read_packed(bytes: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 #[test]
-fn packed_frames_come_whole_to_who_asked_for_them() {
+fn packed_frames_arrive_complete_if_they_are_allowed() {
     let content = b"pages much like each other, ".repeat(100);
     let bytes = packed_stream(&content);
     assert!(bytes.len() < content.len() / 3);
     assert_eq!(read_packed(&bytes).unwrap(), [content, b"plain".to_vec()].concat());
-    assert!(read(&bytes).unwrap_err().contains("not asked for"));
+    assert!(read(&bytes).unwrap_err().contains("unexpected packed frame"));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn every_cut_and_every_flipped_bit_of_packed_frames_is_noticed() {
     }
 }
 
-/// Heads and data of two chunks, the second of which goes by unseen.
+/// Heads and data of two chunks. The data of the second are relayed unread.
 fn stream_of_heads() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = DataWriter::covering(Coverage::Heads, &mut bytes);
@@ -199,7 +199,7 @@ fn a_digest_of_heads_covers_them_and_leaves_the_data_to_their_checksums() {
     for data in ["small data", "big data"] {
         assert!(damaged(data).is_ok(), "{data} has a checksum of its own");
     }
-    assert!(read(&bytes).unwrap_err().contains("its digest is"), "read as if all were covered");
+    assert!(read(&bytes).unwrap_err().contains("its digest is"), "read as if the digest covered everything");
 }
 
 /// A stream of three bytes, and an inventory in two frames.
@@ -214,7 +214,7 @@ fn stream_with_inventory() -> Vec<u8> {
     bytes
 }
 
-/// Where an inventory was written to.
+/// Collects a written inventory.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -245,13 +245,13 @@ fn an_inventory_comes_beside_the_stream() {
 }
 
 #[test]
-fn an_inventory_that_was_offered_and_does_not_come_is_missed() {
+fn a_missing_inventory_is_an_error_if_it_was_offered() {
     assert!(read_with_inventory(&stream(b"abc")).unwrap_err().contains("its inventory is missing"));
 }
 
 #[test]
-fn an_inventory_that_was_not_offered_is_refused() {
-    assert!(read(&stream_with_inventory()).unwrap_err().contains("which was not offered"));
+fn an_unexpected_inventory_is_refused() {
+    assert!(read(&stream_with_inventory()).unwrap_err().contains("unexpected inventory"));
 }
 
 #[test]
@@ -271,17 +271,17 @@ fn every_cut_and_every_flipped_bit_of_an_inventory_is_noticed() {
 }
 
 #[test]
-fn data_behind_an_inventory_are_refused() {
+fn data_after_an_inventory_are_refused() {
     let mut bytes = Vec::new();
     let mut writer = DataWriter::new(&mut bytes);
     writer.send_inventory(b"x").unwrap();
     writer.gather(b"abc", false).unwrap();
     writer.end(None).unwrap();
-    assert!(read_with_inventory(&bytes).unwrap_err().contains("more of the backup behind its inventory"));
+    assert!(read_with_inventory(&bytes).unwrap_err().contains("backup data after the inventory"));
 }
 
 #[test]
-fn an_inventory_has_a_longest_length() {
+fn the_length_of_an_inventory_is_limited() {
     let mut bytes = Vec::new();
     let mut writer = DataWriter::new(&mut bytes);
     writer.send_inventory(&vec![7; MOST_BYTES as usize + 1]).unwrap();
@@ -289,9 +289,9 @@ fn an_inventory_has_a_longest_length() {
     assert!(read_with_inventory(&bytes).unwrap_err().contains("an inventory of more than"));
 }
 
-/// A full volume is the recipient's own.
+/// A full volume is the recipient's own problem.
 #[test]
-fn an_inventory_that_can_not_be_written_is_told_from_one_that_is_damaged() {
+fn a_failed_write_of_an_inventory_differs_from_a_damaged_one() {
     struct Full;
     impl Write for Full {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {

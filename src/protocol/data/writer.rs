@@ -1,4 +1,4 @@
-//! The donor's side: frames, their digest, and an end that is said on purpose only.
+//! Writes the backup stream on the donor's side: frames, their digest, and an explicit end.
 
 use std::io::{self, Read, Write};
 
@@ -7,20 +7,20 @@ use crate::protocol::frame::{self, CONTROL_LIMIT, DATA_LIMIT, HEADER_LENGTH, Kin
 use crate::protocol::message::{End, Failed, Heartbeat, InventoryEnd};
 use crate::protocol::packing::Packer;
 
-/// The donor's side. Dropping it says nothing, which the recipient takes for a broken stream.
+/// The donor's end of the stream. Dropping it sends no end frame, so the recipient sees a broken stream.
 pub struct DataWriter<W> {
     output: W,
     tally: Tally,
-    /// Room for a frame's header and its body, made as long as was ever needed.
+    /// A buffer for a frame's header and its body. It keeps the largest size it ever had.
     frame: Vec<u8>,
-    /// Bytes of a body that are in it.
+    /// Bytes of a body in the buffer.
     gathered: usize,
-    /// The longest body that is gathered.
+    /// The longest body to gather.
     limit: usize,
     packer: Option<Packer>,
     is_packing: bool,
     sent: u64,
-    /// Of the inventory, where one was sent.
+    /// The tally of the inventory, if one was sent.
     inventory: Option<Tally>,
 }
 
@@ -29,7 +29,7 @@ impl<W: Write> DataWriter<W> {
         DataWriter::covering(Coverage::Whole, output)
     }
 
-    /// With a digest that may leave out what has a checksum of its own.
+    /// A writer whose digest may leave out data with a checksum of their own.
     pub fn covering(coverage: Coverage, output: W) -> DataWriter<W> {
         DataWriter {
             output,
@@ -44,7 +44,7 @@ impl<W: Write> DataWriter<W> {
         }
     }
 
-    /// Packs what is gathered from now on, or doesn't; for a recipient that said that it can unpack.
+    /// Turns packing of gathered data on or off, for a recipient that can unpack it.
     pub fn set_packing(&mut self, packing: bool) -> Result<(), WireError> {
         self.flush()?;
         if packing && self.packer.is_none() {
@@ -54,17 +54,17 @@ impl<W: Write> DataWriter<W> {
         Ok(())
     }
 
-    /// Whether what is gathered is packed.
+    /// Whether gathered data are packed.
     pub fn is_packing(&self) -> bool {
         self.is_packing
     }
 
-    /// Sends frames of at most so many bytes of the stream.
+    /// Limits frames to this many bytes of the stream.
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes.clamp(1, DATA_LIMIT);
     }
 
-    /// Bytes that went over the wire so far.
+    /// Bytes sent over the wire so far.
     pub fn sent(&self) -> u64 {
         self.sent
     }
@@ -74,18 +74,18 @@ impl<W: Write> DataWriter<W> {
         self.tally.bytes()
     }
 
-    /// What the digest at the end covers.
+    /// The part of the stream that the end's digest covers.
     pub fn coverage(&self) -> Coverage {
         self.tally.coverage()
     }
 
-    /// Where the frames go.
+    /// The output of the frames.
     pub fn output(&self) -> &W {
         &self.output
     }
 
-    /// Gathers a piece of the stream for the next frame; `checksummed` where it has a checksum of its own. What
-    /// doesn't fit any more is sent before.
+    /// Adds a piece of the stream to the next frame. `checksummed` means that it has a checksum of its own. Sends
+    /// the gathered data first if the piece would exceed the frame.
     pub fn gather(&mut self, piece: &[u8], checksummed: bool) -> Result<(), WireError> {
         for part in piece.chunks(self.limit) {
             if self.gathered + part.len() > self.limit {
@@ -102,12 +102,12 @@ impl<W: Write> DataWriter<W> {
         Ok(())
     }
 
-    /// Bytes that were gathered and not sent yet.
+    /// Gathered bytes that are still to be sent.
     pub fn gathered(&self) -> usize {
         self.gathered
     }
 
-    /// So many bytes behind those that were gathered.
+    /// A buffer of this length behind the gathered bytes.
     fn room_for(&mut self, length: usize) -> &mut [u8] {
         let from = HEADER_LENGTH + self.gathered;
         if self.frame.len() < from + length {
@@ -116,7 +116,7 @@ impl<W: Write> DataWriter<W> {
         &mut self.frame[from..from + length]
     }
 
-    /// Sends what was gathered.
+    /// Sends the gathered data.
     pub fn flush(&mut self) -> Result<(), WireError> {
         if self.gathered > 0 {
             self.send_with(0)?;
@@ -124,8 +124,8 @@ impl<W: Write> DataWriter<W> {
         Ok(())
     }
 
-    /// Sends what was gathered, and announces that `count` more bytes follow in the same frame, which the caller moves
-    /// into the output himself, unseen. They have a checksum of their own. Frames have their limit: see
+    /// Sends the gathered data in a frame that has room for `count` more bytes. The caller moves those into the
+    /// output without reading them, so they must have a checksum of their own. Frames have a size limit: see
     /// [`DataWriter::room`].
     pub fn announce(&mut self, count: usize) -> Result<&mut W, WireError> {
         self.tally.add_unseen(count as u64);
@@ -133,7 +133,7 @@ impl<W: Write> DataWriter<W> {
         Ok(&mut self.output)
     }
 
-    /// How many bytes the frame can take beside what was gathered.
+    /// How many more bytes fit into the frame.
     pub fn room(&self) -> usize {
         self.limit.saturating_sub(self.gathered)
     }
@@ -150,7 +150,7 @@ impl<W: Write> DataWriter<W> {
         written.map_err(WireError::Io)
     }
 
-    /// Sends what was gathered packed, unless that would be longer.
+    /// Sends the gathered data packed, if that is shorter.
     fn send_packed(&mut self) -> Result<bool, WireError> {
         let body = &self.frame[HEADER_LENGTH..][..self.gathered];
         let packed = self.packer.as_mut().and_then(|packer| packer.pack(body));
@@ -162,8 +162,8 @@ impl<W: Write> DataWriter<W> {
         written.map(|()| true).map_err(WireError::Io)
     }
 
-    /// Reads once from `input`, and sends that in a frame. Returns the bytes passed on: 0 at the input's end. Errors of
-    /// the input come back as they are, errors of the connection as [`WireError`].
+    /// Reads once from `input` and sends the bytes in a frame. Returns their number: 0 at the input's end. Input
+    /// errors are returned unchanged, connection errors as [`WireError`].
     pub fn relay_once(&mut self, input: &mut impl Read) -> io::Result<Result<usize, WireError>> {
         if let Err(error) = self.flush() {
             return Ok(Err(error));
@@ -180,14 +180,14 @@ impl<W: Write> DataWriter<W> {
         Ok(self.flush().map(|()| count))
     }
 
-    /// Says that the donor is still there.
+    /// Tells the recipient that the donor is alive.
     pub fn heartbeat(&mut self) -> Result<(), WireError> {
         self.flush()?;
         let heartbeat = Heartbeat { bytes: self.bytes() };
         frame::write_control(&mut self.output, Kind::Heartbeat, &heartbeat).map(drop)
     }
 
-    /// Sends an inventory, behind the whole stream.
+    /// Sends an inventory after the whole stream.
     pub fn send_inventory(&mut self, inventory: &[u8]) -> Result<(), WireError> {
         self.flush()?;
         let tally = self.inventory.get_or_insert_default();
@@ -200,7 +200,7 @@ impl<W: Write> DataWriter<W> {
         Ok(())
     }
 
-    /// Says that all was sent and that the backup tool ended with success. Nothing else says so.
+    /// Sends the end frame: the stream is complete and the backup tool succeeded. It is the only mark of success.
     pub fn end(mut self, position: Option<String>) -> Result<u64, WireError> {
         self.flush()?;
         let inventory =
@@ -210,7 +210,7 @@ impl<W: Write> DataWriter<W> {
         Ok(end.bytes)
     }
 
-    /// Says that what was sent is worth nothing.
+    /// Tells the recipient that the stream is worthless.
     pub fn failed(mut self, text: String) -> Result<(), WireError> {
         frame::write_control(&mut self.output, Kind::Failed, &Failed { text }).map(drop)
     }

@@ -1,4 +1,4 @@
-//! An inventory in bytes, as it travels and as it lies in the stage. All integers are little-endian.
+//! Encodes an inventory for the wire and for the stage. All integers are little-endian.
 //!
 //! ```text
 //!  0          8       9            13
@@ -10,11 +10,11 @@
 //! ┌──────┬────────────┬──────┐
 //! │ kind │ length u16 │ path │ and then, by the kind:
 //! └──────┴────────────┴──────┘
-//!   F  file               u32 its length, ffffffff where that is not known
+//!   F  file               u32 its length, ffffffff for unknown
 //!   S  system tablespace  nothing
 //!   U  undo tablespace    nothing
-//!   T  tablespace         u32 id, u32 its definition's length, ffffffff where it was written, fffffffe where none is
-//!                         known, u16 length and path of its later name, a length of 0 where it is the same
+//!   T  tablespace         u32 id, u32 its definition's length (ffffffff for a changed one, fffffffe for none known),
+//!                         u16 length and path of its later name, or length 0 for the same name
 //! ```
 
 use std::fmt;
@@ -35,11 +35,11 @@ const SYSTEM: u8 = b'S';
 const UNDO: u8 = b'U';
 const TABLESPACE: u8 = b'T';
 
-/// In the place of a length.
+/// Marks an unknown length.
 const NOT_KNOWN: u32 = u32::MAX;
 const NONE: u32 = u32::MAX - 1;
 
-/// Why bytes are no inventory.
+/// Why decoding failed.
 #[derive(Debug)]
 pub enum Undecodable {
     Io(io::Error),
@@ -49,7 +49,7 @@ pub enum Undecodable {
 impl fmt::Display for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Undecodable::Io(error) => write!(f, "the inventory can't be read: {error}"),
+            Undecodable::Io(error) => write!(f, "cannot read the inventory: {error}"),
             Undecodable::Damaged(what) => write!(f, "the inventory is damaged: {what}"),
         }
     }
@@ -61,7 +61,7 @@ fn damaged<T>(what: impl Into<String>) -> Result<T, Undecodable> {
     Err(Undecodable::Damaged(what.into()))
 }
 
-/// Puts an inventory into bytes, or says in words why it is too long.
+/// Encodes an inventory. Fails with a message if it is too long.
 pub fn encode(inventory: &Inventory) -> Result<Vec<u8>, String> {
     let too_long = || {
         format!(
@@ -85,7 +85,7 @@ pub fn encode(inventory: &Inventory) -> Result<Vec<u8>, String> {
         });
         put_path(&mut bytes, Some(path));
         match kind {
-            // A file of such a length is none that defines something.
+            // Defining files are always shorter.
             Kind::File { length } => {
                 bytes.extend(length.filter(|length| *length < NONE).unwrap_or(NOT_KNOWN).to_le_bytes())
             }
@@ -108,21 +108,21 @@ pub fn encode(inventory: &Inventory) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// No path is longer than eight components of 255 bytes.
+/// A path has at most eight components of 255 bytes.
 fn put_path(bytes: &mut Vec<u8>, path: Option<&MemberPath>) {
     let path = path.map_or(&[][..], |path| path.as_os_str().as_encoded_bytes());
     bytes.extend((path.len() as u16).to_le_bytes());
     bytes.extend(path);
 }
 
-/// Understands an inventory, to its last byte.
+/// Decodes an inventory and requires its end after the last entry.
 pub fn decode(input: impl Read) -> Result<Inventory, Undecodable> {
     let mut entries = Vec::new();
     let keeps_definitions = each_entry(input, |entry| entries.push(entry))?;
     Ok(Inventory { keeps_definitions, entries })
 }
 
-/// Looks at each entry of an inventory in turn, so that no memory is taken for all of them; says whether the server keeps
+/// Visits each entry of an inventory in turn, without storing them all. Returns whether the server keeps
 /// definitions.
 pub fn each_entry(input: impl Read, mut look: impl FnMut(Entry)) -> Result<bool, Undecodable> {
     let mut input = input.take(MOST_BYTES + 1);
@@ -130,7 +130,7 @@ pub fn each_entry(input: impl Read, mut look: impl FnMut(Entry)) -> Result<bool,
     fill(&mut input, &mut head)?;
     let [magic @ .., flags, a, b, c, d] = head;
     if &magic != MAGIC {
-        return damaged("it begins with other bytes");
+        return damaged("it has a wrong signature");
     }
     if flags & !KEEPS_DEFINITIONS != 0 {
         return damaged(format!("unknown flags {flags:#04x}"));
@@ -144,7 +144,7 @@ pub fn each_entry(input: impl Read, mut look: impl FnMut(Entry)) -> Result<bool,
     }
     match input.read(&mut [0]) {
         Ok(0) => Ok(flags & KEEPS_DEFINITIONS != 0),
-        Ok(_) => damaged("there is more behind its last entry"),
+        Ok(_) => damaged("there are bytes after its last entry"),
         Err(error) => Err(Undecodable::Io(error)),
     }
 }
@@ -156,7 +156,7 @@ fn entry(input: &mut impl Read) -> Result<Entry, Undecodable> {
     let kind = match kind[0] {
         FILE => match number(input)? {
             NOT_KNOWN => Kind::File { length: None },
-            NONE => return damaged("a file of no known length"),
+            NONE => return damaged("a file of reserved length"),
             length => Kind::File { length: Some(length) },
         },
         SYSTEM => Kind::System,
@@ -173,7 +173,7 @@ fn entry(input: &mut impl Read) -> Result<Entry, Undecodable> {
             };
             Kind::Tablespace { id, definition, renamed_to: self::path(input)? }
         }
-        other => return damaged(format!("an entry of the unknown kind {other:#04x}")),
+        other => return damaged(format!("an entry of unknown kind {other:#04x}")),
     };
     Ok(Entry { path, kind })
 }
@@ -184,7 +184,7 @@ fn number(input: &mut impl Read) -> Result<u32, Undecodable> {
     Ok(u32::from_le_bytes(bytes))
 }
 
-/// Checked like a member's; `None` where its length is 0.
+/// Checks the path like a member's. `None` for length 0.
 fn path(input: &mut impl Read) -> Result<Option<MemberPath>, Undecodable> {
     let mut length = [0; 2];
     fill(input, &mut length)?;
@@ -199,7 +199,7 @@ fn path(input: &mut impl Read) -> Result<Option<MemberPath>, Undecodable> {
 
 fn fill(input: &mut impl Read, buffer: &mut [u8]) -> Result<(), Undecodable> {
     input.read_exact(buffer).map_err(|error| match error.kind() {
-        ErrorKind::UnexpectedEof => Undecodable::Damaged("it is cut".to_owned()),
+        ErrorKind::UnexpectedEof => Undecodable::Damaged("it is truncated".to_owned()),
         _ => Undecodable::Io(error),
     })
 }
@@ -231,7 +231,7 @@ mod tests {
         decode(bytes).map_err(|error| error.to_string())
     }
 
-    /// With other bytes in the place of those at an offset.
+    /// Decodes the inventory with other bytes at an offset.
     fn changed(at: usize, bytes: &[u8]) -> Result<Inventory, String> {
         let mut encoded = encode(&inventory()).unwrap();
         encoded.splice(at..at + bytes.len(), bytes.iter().copied());
@@ -244,15 +244,15 @@ mod tests {
     }
 
     #[test]
-    fn comes_back_as_it_was() {
+    fn decoding_reverses_encoding() {
         assert_eq!(read(&encode(&inventory()).unwrap()).unwrap(), inventory());
         let empty = Inventory { keeps_definitions: false, entries: Vec::new() };
         assert_eq!(read(&encode(&empty).unwrap()).unwrap(), empty);
     }
 
-    /// A donor of this version writes what a recipient of it has read, whatever comes later.
+    /// Donors of this version write what recipients of it read, also in later releases.
     #[test]
-    fn the_bytes_are_what_they_were() {
+    fn the_encoding_is_stable() {
         let mut one = inventory();
         one.entries.truncate(1);
         let bytes = b"MSETINV1\x01\x01\0\0\0T\x09\0app/t.ibd\x07\0\0\0\xa3\x03\0\0\0\0";
@@ -260,22 +260,22 @@ mod tests {
     }
 
     #[test]
-    fn an_inventory_that_is_cut_is_refused() {
+    fn a_truncated_inventory_is_refused() {
         let encoded = encode(&inventory()).unwrap();
         for length in 0..encoded.len() {
-            assert!(read(&encoded[..length]).unwrap_err().contains("it is cut"), "{length}");
+            assert!(read(&encoded[..length]).unwrap_err().contains("it is truncated"), "{length}");
         }
     }
 
     #[test]
-    fn an_inventory_with_more_behind_it_is_refused() {
+    fn bytes_after_an_inventory_are_refused() {
         let encoded = encode(&inventory()).unwrap();
-        assert!(read(&[encoded.as_slice(), b"x"].concat()).unwrap_err().contains("behind its last entry"));
+        assert!(read(&[encoded.as_slice(), b"x"].concat()).unwrap_err().contains("after its last entry"));
     }
 
     #[test]
-    fn another_beginning_is_refused() {
-        assert!(changed(0, b"X").unwrap_err().contains("begins with other bytes"));
+    fn a_wrong_signature_is_refused() {
+        assert!(changed(0, b"X").unwrap_err().contains("wrong signature"));
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_entries_are_refused_before_memory_is_taken() {
+    fn too_many_entries_are_refused_before_memory_is_allocated() {
         assert!(changed(9, &u32::MAX.to_le_bytes()).unwrap_err().contains("4294967295 entries; 500000 are allowed"));
     }
 
@@ -310,13 +310,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_no_length_is_refused() {
+    fn a_file_of_reserved_length_is_refused() {
         let at = place_of("app/a.MAD") + 9;
-        assert!(changed(at, &NONE.to_le_bytes()).unwrap_err().contains("of no known length"));
+        assert!(changed(at, &NONE.to_le_bytes()).unwrap_err().contains("of reserved length"));
     }
 
     #[test]
-    fn more_bytes_than_are_allowed_are_refused_by_both_sides() {
+    fn too_many_bytes_are_refused_by_both_sides() {
         let long = "d".repeat(200);
         let entry = |number: usize| Entry { path: path(&format!("{long}/{long}{number}")), kind: Kind::Undo };
         let entries: Vec<Entry> = (0..90_000).map(entry).collect();

@@ -1,8 +1,8 @@
-//! Definitions without the data that their engine keeps in files.
+//! Finds table definitions in a copy whose engine lacks its data files.
 //!
-//! The donor's list has what was there before the backup and after it. A table that was made or changed meanwhile is in no
-//! list, and mariadb-backup 10.11 loses the data of one whose name it has to encode: `a-b` of Aria, for instance, comes as a
-//! definition alone, and the tool ends with success.
+//! The donor's inventory lists tables that existed both before and after the backup. It omits a table created or
+//! changed meanwhile. Of such tables, mariadb-backup 10.11 loses the data of those whose names it has to encode.
+//! `a-b` of Aria, for instance, arrives as a definition alone, and the tool ends with success.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,18 +10,18 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// What every definition of a table begins with; one of a view is a text.
+/// The first bytes of a table's definition. A view's definition is a text.
 const MAGIC: [u8; 2] = [0xfe, 0x01];
 
-/// The byte of a definition that names the engine, and the endings of the engine's files. (`legacy_db_type` in
-/// sql/handler.h; seen with 10.11.) InnoDB's may lie in a common tablespace, and the donor's list has them; a CSV table's
-/// state (`.CSM`) a server makes again.
+/// The byte of a definition that names the engine, and the extensions of the engine's files. (`legacy_db_type` in
+/// sql/handler.h; seen with 10.11.) InnoDB is left out: its data may lie in a common tablespace, and the
+/// inventory lists them. So is the state of a CSV table (`.CSM`), which a server creates again.
 const ENGINES: [(u8, &[&str]); 4] = [(9, &["MYD", "MYI"]), (16, &["ARZ"]), (17, &["CSV"]), (42, &["MAD", "MAI"])];
 
-/// What an interrupted change leaves behind.
+/// The prefix of leftovers from an interrupted change.
 const LEFTOVER: &str = "#sql";
 
-/// The first definition in a copy that lacks a file, and that file's ending.
+/// The first definition in a copy that lacks a file, and that file's extension.
 pub fn lacking(data: &Path) -> io::Result<Option<String>> {
     for entry in std::fs::read_dir(data)? {
         let entry = entry?;
@@ -51,7 +51,7 @@ fn lacking_in(directory: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// The endings of the files that a definition's engine keeps for every table.
+/// The extensions of the files that a definition's engine keeps for every table.
 fn files_of(definition: &Path) -> io::Result<&'static [&'static str]> {
     let mut head = [0; 4];
     match File::open(definition)?.read_exact(&mut head) {

@@ -1,30 +1,30 @@
-//! One look at what a server holds, and what two looks have in common.
+//! Compares two looks at a server's tables, and keeps what exists unchanged in both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Definition, Entry, Inventory, Kind, definition_of};
 use crate::unpack::path::MemberPath;
 
-/// Ends of names of data files of which an engine keeps no part in memory.
+/// Extensions of data files that their engine writes through at once.
 const WRITTEN_THROUGH: [&[u8]; 4] = [b".CSV", b".MRG", b".MYD", b".ARZ"];
 
-/// Ends of names of files that define something, and are written by DDL only.
+/// Extensions of defining files, which only DDL writes.
 const DEFINING: [&[u8]; 5] = [b".frm", b".par", b".TRG", b".TRN", b".opt"];
 
-/// What a server holds at one moment.
+/// A server's tables and files at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
     pub keeps_definitions: bool,
-    /// InnoDB's tablespaces with an id that they keep: the path of each.
+    /// InnoDB's tablespaces with a stable id, and the path of each.
     pub tablespaces: BTreeMap<u32, MemberPath>,
     /// The system tablespace's files, in the order of the configuration.
     pub system_files: Vec<MemberPath>,
     pub undo_files: BTreeSet<MemberPath>,
-    /// Files of other engines, and those that define something.
+    /// Files of other engines, and defining files.
     pub files: BTreeMap<MemberPath, Mark>,
 }
 
-/// By what a file is known again: DDL makes another file, or changes the inode's time, as a rename does.
+/// Identifies a file. DDL creates another file, or changes the inode's time, as a rename does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     pub inode: u64,
@@ -34,7 +34,7 @@ pub struct Mark {
 }
 
 impl Look {
-    /// How many things it has.
+    /// The number of tablespaces and files.
     pub fn len(&self) -> usize {
         self.tablespaces.len() + self.system_files.len() + self.undo_files.len() + self.files.len()
     }
@@ -43,10 +43,10 @@ impl Look {
         self.len() == 0
     }
 
-    /// What was there at this look and at a later one.
+    /// The tables and files in both this look and a later one.
     pub fn and(&self, later: &Look) -> Inventory {
         let mut entries = Vec::new();
-        // Definitions that the entries of tablespaces speak for.
+        // Definitions that belong to tablespaces in the list.
         let mut spoken_for = BTreeSet::new();
         for (id, path) in &self.tablespaces {
             let Some(now) = later.tablespaces.get(id) else { continue };
@@ -75,13 +75,14 @@ impl Look {
         Inventory { keeps_definitions: self.keeps_definitions && later.keeps_definitions, entries }
     }
 
-    /// Whether a file lies beside tables and belongs to none, as a crash may leave it: the backup tools leave it out.
+    /// Whether a file lies beside tables and belongs to none, as after a crash. The backup tools leave such files
+    /// out.
     fn is_of_no_table(&self, path: &MemberPath) -> bool {
         let has_definition = |definition: MemberPath| self.files.contains_key(&definition);
         self.keeps_definitions && !is_defining(path) && definition_of(path).is_some_and(|found| !has_definition(found))
     }
 
-    /// What is known of the definition of a table that has one tablespace by these names.
+    /// The state of the definition of a table with a single tablespace of these names.
     fn definition(&self, path: &MemberPath, later: &Look, later_path: &MemberPath) -> Definition {
         let mark = |look: &Look, path| look.files.get(&definition_of(path)?).copied();
         match (mark(self, path), mark(later, later_path)) {
@@ -94,8 +95,8 @@ impl Look {
         }
     }
 
-    /// Whether a file that is there by the same name at both looks was there all the time: by what defines it, where there
-    /// is such a file, for an engine may write its data anew; else by itself.
+    /// Whether a file with the same name in both looks existed all the time. A defining file decides, if there is
+    /// one, because an engine may write its data file again. Otherwise the file itself decides.
     fn is_continuous(&self, path: &MemberPath, mark: &Mark, later: &Look, now: &Mark) -> bool {
         if is_defining(path) {
             return mark == now;
@@ -107,7 +108,7 @@ impl Look {
     }
 }
 
-/// Where nobody wrote to such a file, the copy's has its length.
+/// Such a file has the same length in the copy, unless it was written to.
 fn is_written_through(path: &MemberPath) -> bool {
     WRITTEN_THROUGH.iter().any(|end| path.ends_with(end))
 }
@@ -135,7 +136,7 @@ mod tests {
         }
     }
 
-    /// `path (what is known)` of each entry.
+    /// `path (state)` of each entry.
     fn in_both(before: &Look, after: &Look) -> Vec<String> {
         let shown = |entry: &Entry| match &entry.kind {
             Kind::Tablespace { id, renamed_to, definition } => {
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_nobody_touched_is_in_both() {
+    fn an_untouched_table_is_in_both() {
         let look = look(&[(7, "app/t.ibd")], &[("app/t.frm", 1, 1), ("app/db.opt", 2, 1)]);
         let known = ["7 app/t.ibd (Untouched { length: 900 })", "app/db.opt (Some(900))"];
         assert_eq!(in_both(&look, &look), known);
@@ -163,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_table_is_known_by_its_id_and_its_definition_must_be_somewhere() {
+    fn a_renamed_table_keeps_its_id_and_needs_a_definition() {
         let before = look(&[(7, "app/a.ibd")], &[("app/a.frm", 1, 1)]);
         let after = look(&[(7, "app/b.ibd")], &[("app/b.frm", 1, 2)]);
         assert_eq!(in_both(&before, &after), ["7 app/a.ibd → app/b.ibd (Changed)"]);
     }
 
     #[test]
-    fn a_table_that_was_altered_in_place_or_renamed_to_and_fro_has_a_changed_definition() {
+    fn altering_in_place_or_renaming_back_changes_the_definition() {
         let before = look(&[(7, "app/a.ibd")], &[("app/a.frm", 1, 1)]);
         for (inode, changed) in [(1, 2), (2, 2)] {
             let after = look(&[(7, "app/a.ibd")], &[("app/a.frm", inode, changed)]);
@@ -179,22 +180,22 @@ mod tests {
     }
 
     #[test]
-    fn a_tablespace_without_a_definition_is_known_by_its_id_alone() {
+    fn a_tablespace_without_a_definition_is_identified_by_its_id() {
         let look = look(&[(7, "app/FTS_01_CONFIG.ibd")], &[]);
         assert_eq!(in_both(&look, &look), ["7 app/FTS_01_CONFIG.ibd (Unknown)"]);
     }
 
     #[test]
-    fn data_that_no_definition_belongs_to_are_no_table() {
+    fn data_without_a_definition_are_left_out() {
         let look =
             look(&[], &[("app/z.MYD", 1, 1), ("app/a.frm", 2, 1), ("app/a.MYD", 3, 1), ("aria_log.00000001", 4, 1)]);
         let known = ["app/a.MYD (Some(900))", "app/a.frm (Some(900))", "aria_log.00000001 (None)"];
         assert_eq!(in_both(&look, &look), known);
     }
 
-    /// By their marks nobody wrote to the first; the second was written to.
+    /// The marks tell: the first was left alone, the second was written to.
     #[test]
-    fn data_that_are_written_through_have_their_length_where_nobody_wrote_to_them() {
+    fn untouched_data_that_are_written_through_have_a_known_length() {
         let before = look(&[], &[("app/c.frm", 1, 1), ("app/c.CSV", 2, 1), ("app/d.frm", 3, 1), ("app/d.CSV", 4, 1)]);
         let after = look(&[], &[("app/c.frm", 1, 1), ("app/c.CSV", 2, 1), ("app/d.frm", 3, 1), ("app/d.CSV", 4, 2)]);
         let known = ["app/c.CSV (Some(900))", "app/c.frm (Some(900))", "app/d.CSV (None)", "app/d.frm (Some(900))"];
@@ -213,9 +214,9 @@ mod tests {
     }
 
     #[test]
-    fn other_engines_files_count_while_their_definition_is_the_same() {
+    fn other_engines_files_count_if_their_definition_is_the_same() {
         let before = look(&[], &[("app/a.frm", 1, 1), ("app/a.MAD", 2, 1), ("app/a.MAI", 3, 1)]);
-        // Written to, or repaired into another file.
+        // Written to, or replaced by a repair.
         let after = look(&[], &[("app/a.frm", 1, 1), ("app/a.MAD", 2, 9), ("app/a.MAI", 4, 9)]);
         assert_eq!(in_both(&before, &after), ["app/a.MAD (None)", "app/a.MAI (None)", "app/a.frm (Some(900))"]);
         // Dropped and made again.
@@ -227,14 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn files_that_nothing_defines_are_known_by_themselves() {
+    fn files_without_a_definition_identify_themselves() {
         let before = look(&[], &[("aria_log_control", 1, 1), ("mysql/t_361.sdi", 2, 1)]);
         let after = look(&[], &[("aria_log_control", 1, 9), ("mysql/t_361.sdi", 3, 9)]);
         assert_eq!(in_both(&before, &after), ["aria_log_control (None)"]);
     }
 
     #[test]
-    fn system_and_undo_files_are_known_by_their_names() {
+    fn system_and_undo_files_are_identified_by_their_names() {
         let with = |system: &[&str], undo: &[&str]| Look {
             system_files: system.iter().map(|name| path(name)).collect(),
             undo_files: undo.iter().map(|name| path(name)).collect(),

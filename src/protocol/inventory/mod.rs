@@ -1,15 +1,17 @@
-//! The inventory: what a donor's server held both before a copy was begun and after it had ended. A recipient proves by
-//! it that the prepared copy lacks none of that.
+//! The inventory: tables and files that a donor's server held both before and after a copy. The recipient uses it
+//! to prove that the prepared copy has all of them.
 //!
 //! ```text
 //!  donor      look ──▶ copy ──▶ look ──▶ what is in both ([`look`]) ──▶ bytes ([`encoding`])
 //!  recipient  bytes ──▶ stage/inventory ──▶ prepare ──▶ [`check`], by each file's first page ([`first_page`])
 //! ```
 //!
-//! A tablespace of InnoDB is known by its id, which a rename leaves and which no other tablespace ever has. All else is
-//! known by its name, and counts only where it was not touched by DDL between the two looks. So nothing that was created,
-//! dropped, renamed or truncated while the copy was made is missed. The donor compares its looks itself: a list of what
-//! is in both is half as long as two lists, and the recipient has one rule less to get wrong.
+//! A tablespace of InnoDB is identified by its id, which survives a rename and is unique forever. Everything else
+//! is identified by its name, and counts only if DDL left it alone between the two looks. So tables created,
+//! dropped, renamed or truncated during the copy cause no false alarm.
+//!
+//! The donor compares its looks itself: the list of common entries is half as long as two lists, and the
+//! recipient needs one rule less.
 
 pub mod encoding;
 pub mod engines;
@@ -17,13 +19,13 @@ pub mod look;
 
 use crate::unpack::path::MemberPath;
 
-/// Entries that an inventory may have. A server with more tables is refused.
+/// The largest number of entries. A server with more tables is refused.
 pub const MOST_ENTRIES: usize = 500_000;
 
-/// Bytes that an encoded inventory may have.
+/// The largest encoded inventory in bytes.
 pub const MOST_BYTES: u64 = 32 << 20;
 
-/// What must be in a copy.
+/// Required contents of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory {
     /// Whether the server keeps the definition of each table in a file beside it (`.frm`).
@@ -31,45 +33,45 @@ pub struct Inventory {
     pub entries: Vec<Entry>,
 }
 
-/// One thing of it.
+/// One required tablespace or file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// In the data directory, before the copy was begun.
+    /// Its path in the data directory before the copy.
     pub path: MemberPath,
     pub kind: Kind,
 }
 
-/// By what it is known.
+/// How an entry is identified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A tablespace with an id that it keeps.
+    /// A tablespace with a stable id.
     Tablespace {
         id: u32,
-        /// Its name after the copy had ended, where that is another.
+        /// Its name after the copy, if it was renamed.
         renamed_to: Option<MemberPath>,
         definition: Definition,
     },
-    /// A file of the system tablespace, the first of which speaks for all; in the order of the server's configuration.
+    /// A file of the system tablespace, in the order of the server's configuration. The first identifies all.
     System,
-    /// A tablespace of undo logs, which may get a new id when it is truncated.
+    /// A tablespace of undo logs. Truncating it may give it a new id.
     Undo,
-    /// A file of another engine, or one that defines something. Its length is known where nothing has written to it.
+    /// A file of another engine, or a defining file. The length is known if the file was left unwritten.
     File { length: Option<u32> },
 }
 
-/// What is known of the file that defines a tablespace's table.
+/// The state of the file that defines a tablespace's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Definition {
-    /// There was none at one of the looks: a helper of a full-text index, or a server that keeps none.
+    /// It was missing in one of the looks: for a helper of a full-text index, or on a server without such files.
     Unknown,
-    /// There was one at both, and it was written meanwhile.
+    /// It was in both looks, and was written in between.
     Changed,
-    /// There was one, of this length, that nobody touched.
+    /// It was in both looks, untouched and with this length.
     Untouched { length: u32 },
 }
 
-/// The file that would define the table that a file is of: no `.` and no `#` is in a table's name, a server writes them
-/// as `@002e` and `@0023`. `None` for files that lie in no database's directory.
+/// The defining file of the table that a file belongs to. Table names are free of `.` and `#`: a server
+/// writes them as `@002e` and `@0023`. `None` for files outside the databases' directories.
 pub fn definition_of(path: &MemberPath) -> Option<MemberPath> {
     let (directory, name) = path.split();
     let (directory, name) = (directory?.as_encoded_bytes(), name.as_encoded_bytes());

@@ -15,16 +15,16 @@ use crate::sys::limits;
 pub struct Ended<E = Marked> {
     pub status: ExitStatus,
     pub lines: E,
-    /// Whether it was killed for one of its lines.
+    /// Whether one of its lines had it killed.
     pub was_stopped: bool,
-    /// What it was killed for by us, where it was.
+    /// The memory ceiling that we killed it for, if we did.
     pub(super) outgrown: Option<Ceiling>,
-    /// How long it did nothing before it was killed for that.
+    /// How long it was idle before we killed it for that.
     pub(super) hung_for: Option<Duration>,
 }
 
 impl<E: Examine> Ended<E> {
-    /// The end with its reason, where the child named one: `ended with 1: no such table`.
+    /// The end with its reason, if the child gave one: `ended with 1: no such table`.
     pub fn why(&self) -> String {
         match self.lines.reason() {
             Some(reason) => format!("{}: {reason}", self.in_words()),
@@ -32,7 +32,7 @@ impl<E: Examine> Ended<E> {
         }
     }
 
-    /// Whether it failed by a limit of the container's: by its signal, or by its own word.
+    /// Whether it failed at a limit of the container: by its signal, or by a line it wrote.
     pub fn met_limit(&self) -> bool {
         !self.status.success()
             && (self.status.signal().and_then(limits::of_signal).is_some() || self.lines.is_about_limit())
@@ -46,7 +46,7 @@ impl<E> Ended<E> {
             (Some(ceiling), ..) => ceiling.in_words(),
             _ if self.was_stopped => "was stopped".to_owned(),
             _ if let Some(time) = self.hung_for => {
-                format!("was killed: it hung, for it said, read and wrote nothing for {} seconds", time.as_secs())
+                format!("was killed: it hung, without any output, reads or writes for {} seconds", time.as_secs())
             }
             (None, Some(code), _) => format!("ended with {code}"),
             (None, None, Some(signal)) => {
@@ -57,17 +57,18 @@ impl<E> Ended<E> {
         }
     }
 
-    /// Whether somebody else killed it, as the kernel does to whoever takes too much memory.
+    /// Whether another process killed it, as the OOM killer does.
     pub fn was_killed(&self) -> bool {
         self.outgrown.is_none() && !self.was_stopped && self.hung_for.is_none() && is_kill(self.status)
     }
 
-    /// Whether it ended for its memory: killed by us, or by somebody who gave no reason, as the kernel does.
+    /// Whether memory may have ended it: we killed it for that, or it got SIGKILL from outside, as from the OOM
+    /// killer.
     pub fn may_have_outgrown(&self) -> bool {
         self.outgrown.is_some() || self.was_killed()
     }
 
-    /// Whether it was ended from outside, in the middle of what it did, and not by a fault of its own.
+    /// Whether it was ended from outside in the middle of its work. A fault of its own does not count.
     pub fn was_interrupted(&self) -> bool {
         let from_outside = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
         !self.was_stopped

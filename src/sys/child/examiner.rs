@@ -1,34 +1,34 @@
-//! What a program's lines mean is known by who started it: an examiner sees every line as it passes, and may end the
-//! program at once.
+//! Decides what each line of a program's output means: progress, warning, detail or fatal. The starter of a
+//! program supplies the examiner. It sees every line as it passes and may end the program at once.
 
 use crate::sys::limits;
 
-/// Sees every line of a program's standard error, from the first to the last, while the program runs.
+/// Sees every line of a program's standard error while the program runs.
 pub trait Examine: Send + 'static {
-    /// What a line means to this program's user.
+    /// How much a line matters to the user.
     fn examine(&mut self, line: &str) -> Importance;
 
-    /// Why the program failed, in a line that is known to say so. `None` where it said nothing that is known.
+    /// The reason for a failure, from a line that is known to give one. `None` if no such line came.
     fn reason(&self) -> Option<&str>;
 
-    /// Whether that is a limit of the container.
+    /// Whether the reason is a limit of the container.
     fn is_about_limit(&self) -> bool;
 }
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Importance {
-    /// A phase begins or ends, or has come further.
+    /// A phase begins, ends or makes progress.
     Phase,
-    /// Something is wrong, or may be.
+    /// Something is or may be wrong.
     Warning,
-    /// What only a search for a fault needs.
+    /// Useful for debugging only.
     Detail,
-    /// The program is ended at once: what it makes is worth nothing, or it would never end.
+    /// Ends the program at once: its result is worthless, or it would run forever.
     Fatal,
 }
 
-/// For a program that marks its errors, as servers do.
+/// For programs that mark their errors with `[ERROR]`, as servers do.
 #[derive(Debug, Default)]
 pub struct Marked {
     reason: Option<String>,
@@ -37,7 +37,7 @@ pub struct Marked {
 }
 
 impl Marked {
-    /// Whether any line told that the volume is full.
+    /// Whether any line reported a full volume.
     pub fn is_about_space(&self) -> bool {
         self.is_about_space
     }
@@ -54,12 +54,12 @@ impl Examine for Marked {
             self.is_about_limit = true;
             self.reason = Some(format!("{limit}: {line}"));
         } else if self.is_about_limit {
-            // Nothing that follows tells more.
+            // Later lines add nothing to this one.
         } else if is_about_space(line) && !self.is_about_space {
             self.is_about_space = true;
             self.reason = Some(line.to_owned());
         } else if is_error && self.reason.is_none() {
-            // Later ones follow from the first; the last is "Aborting".
+            // Later errors follow from the first; the last is "Aborting".
             self.reason = Some(line.to_owned());
         }
         match line {
@@ -77,20 +77,20 @@ impl Examine for Marked {
     }
 }
 
-/// Whether a text tells that a volume is full, in the words of `strerror`, of the servers and of the backup tools:
-/// `Operating system error number 28`, `Errcode: 28`, `OS errno 28`, `IO Error: 28`. A used up quota and the largest size
-/// of a file are the same to a user, unless that is a limit of the container's.
+/// Whether a text reports a full volume, in the words of `strerror`, the servers or the backup tools: `Operating
+/// system error number 28`, `Errcode: 28`, `OS errno 28`, `IO Error: 28`. An exhausted quota counts too. So does
+/// the largest file size, unless a limit of the container sets it.
 pub fn is_about_space(text: &str) -> bool {
     const WORDS: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
     WORDS.iter().any(|words| text.contains(words)) || names_error(text, &[28, 122]) || is_about_long_file(text)
 }
 
-/// Whether a text tells that a file can't grow.
+/// Whether a text reports that a file has reached its largest size.
 pub fn is_about_long_file(text: &str) -> bool {
     text.contains("File too large") || names_error(text, &[27])
 }
 
-/// Whether a text names one of these error numbers of the operating system.
+/// Whether a text contains one of these error numbers of the operating system.
 pub fn names_error(text: &str, numbers: &[u32]) -> bool {
     const BEFORE: [&str; 7] =
         ["error number ", "Error number ", "Errcode: ", "errno: ", "errno ", "IO Error: ", "error code is "];

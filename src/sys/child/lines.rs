@@ -1,11 +1,11 @@
-//! A program's output as lines: whatever comes, no more of it is held than a line of ordinary length.
+//! Splits a program's output into lines of bounded length, so that no output can exhaust our memory.
 
 use std::io::BufRead;
 
-/// What is kept of a line, in bytes.
+/// The longest part of a line that is kept, in bytes.
 const LIMIT: usize = 4096;
 
-/// Reads lines. What goes beyond the limit is skipped to the line's end.
+/// Reads lines. The rest of a line beyond the limit is skipped.
 pub struct Lines<R> {
     input: R,
     line: Vec<u8>,
@@ -16,7 +16,7 @@ impl<R: BufRead> Lines<R> {
         Lines { input, line: Vec::new() }
     }
 
-    /// The next line that is not empty, as text that can be logged; `None` at the end, or where no more can be read.
+    /// The next line with content, as printable text. `None` at the end of the output, or after a read error.
     pub fn next(&mut self) -> Option<String> {
         loop {
             self.line.clear();
@@ -31,7 +31,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// Reads to the end of a line; whether nothing comes after it.
+    /// Reads to the end of a line. Returns whether that was the last.
     fn read(&mut self) -> bool {
         loop {
             let there = match self.input.fill_buf() {
@@ -54,7 +54,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// Bytes that are no text, or that a terminal would obey, are replaced.
+/// Replaces invalid UTF-8 and control characters that a terminal would obey.
 fn printable(line: &[u8]) -> String {
     let replace = |character: char| if character.is_control() && character != '\t' { '\u{fffd}' } else { character };
     String::from_utf8_lossy(line).trim_end().chars().map(replace).collect()
@@ -70,20 +70,20 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_and_empty_ones_do_not() {
+    fn empty_lines_are_skipped() {
         assert_eq!(all(b"one\n\n  \r\ntwo \nthree"), ["one", "two", "three"]);
         assert_eq!(all(b""), Vec::<String>::new());
     }
 
     #[test]
-    fn a_long_line_is_cut_and_the_next_one_is_its_own() {
+    fn a_long_line_is_cut_at_the_limit() {
         let long = [vec![b'x'; 3 * LIMIT], b"\nnext\n".to_vec()].concat();
         let lines = all(&long);
         assert_eq!((lines[0].len(), &*lines[1], lines.len()), (LIMIT, "next", 2));
     }
 
     #[test]
-    fn what_has_no_end_and_is_no_text_is_held_within_bounds() {
+    fn endless_binary_output_stays_within_bounds() {
         let garbage: Vec<u8> = (0..10_000_000u32).map(|number| 128 + (number % 100) as u8).collect();
         let mut lines = Lines::of(garbage.as_slice());
         assert!(lines.next().is_some());

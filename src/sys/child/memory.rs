@@ -1,10 +1,12 @@
-//! A child that takes its container's memory goes alone, before the kernel takes the container.
+//! Kills a child before it exhausts the container's memory, so that the OOM killer spares everything else in the
+//! container.
 //!
-//! At a container's limit the kernel kills all that is in it together (`memory.oom.group`, which kubelet sets since
-//! Kubernetes 1.28). A limit that the child itself would meet (`RLIMIT_DATA`) counts what is mapped, not what is used, and
-//! the tools map a lot: with 64 processors mariadb-backup 10.11 prepares in 64 MiB with 545 MiB more than that, of which
-//! it uses 15, and with 64 threads it copies with 2.3 GiB, of which it uses 93 MiB. Where it met such a limit it waited
-//! for ever for a thread that could not be made. So what is used is looked at, the more often the less is left.
+//! At a container's limit the kernel kills all its processes together (`memory.oom.group`, which kubelet sets
+//! since Kubernetes 1.28). A limit on the child itself (`RLIMIT_DATA`) would count mapped memory instead of used
+//! memory, and the tools map a lot. With 64 processors mariadb-backup 10.11 prepares in 64 MiB and maps 545 MiB
+//! more, of which it uses 15. With 64 threads it copies with 2.3 GiB mapped, of which it uses 93 MiB. At such a
+//! limit it waited forever for a thread that could not be made. So the used memory is polled, more often as less
+//! is left.
 
 use std::fs::File;
 use std::io;
@@ -16,32 +18,32 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// What is left free: a part of the limit for the kernel's own use and for what it counts late, and never less than this.
+/// The least reserve that stays free: a part of the limit for the kernel's own use and for memory it counts late.
 const LEAST_RESERVE: u64 = 16 << 20;
 const PART_IN_RESERVE: u64 = 16;
 
-/// No process takes memory faster, in bytes a second: it has to be zeroed.
+/// The fastest that a process can take memory, in bytes a second: every page has to be zeroed.
 const FASTEST: u64 = 4 << 30;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Enough for the lines of `/proc/PID/status` that come before those about memory, and for these.
+/// Long enough for the lines of `/proc/PID/status` up to and including those about memory.
 const STATUS_LENGTH: usize = 8192;
 
-/// How much a child and we may use together.
+/// How much memory a child and this process may use together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ceiling {
     limit: u64,
 }
 
 impl Ceiling {
-    /// For a container whose limit is this.
+    /// The ceiling for a container with this limit.
     pub fn below(limit: u64) -> Ceiling {
         Ceiling { limit }
     }
 
-    /// What is below it: the limit but for a reserve.
+    /// The ceiling in bytes: the limit minus a reserve.
     pub fn bytes(self) -> u64 {
         self.limit.saturating_sub((self.limit / PART_IN_RESERVE).max(LEAST_RESERVE))
     }
@@ -51,11 +53,11 @@ impl Ceiling {
         self.limit
     }
 
-    /// What a child did that was killed for it.
+    /// How a child ended that was killed at this ceiling.
     pub fn in_words(self) -> String {
         let mebibytes = |bytes: u64| bytes >> 20;
         format!(
-            "was killed at {} MiB of memory, before all of the container would have been at its limit of {} MiB",
+            "was killed at {} MiB of memory, before the container reached its limit of {} MiB",
             mebibytes(self.bytes()),
             mebibytes(self.limit)
         )
@@ -69,10 +71,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch a child that nobody has reaped yet.
+    /// Begins to watch a child before it is reaped.
     pub fn begin(child: u32, ceiling: Ceiling) -> io::Result<Watch> {
         let pid = i32::try_from(child).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-        // Both stand for this child, whoever gets its number later.
+        // Both refer to this child, even if its process id is reused later.
         let process = pidfd_open(pid, PidfdFlags::empty())?;
         let statuses = [File::open(format!("/proc/{child}/status"))?, File::open("/proc/self/status")?];
         let watch = move || keep_below(ceiling.bytes(), &process, &statuses);
@@ -80,15 +82,15 @@ impl Watch {
         Ok(Watch { ceiling, thread })
     }
 
-    /// Once the child has ended: the ceiling, where it was killed for it.
+    /// Returns the ceiling if the child was killed for it. Call it after the child has ended.
     pub fn finish(self) -> Option<Ceiling> {
         self.thread.join().unwrap_or(false).then_some(self.ceiling)
     }
 }
 
-/// Until the process ends; whether it was killed.
+/// Runs until the process ends. Returns whether it was killed.
 fn keep_below(ceiling: u64, process: &OwnedFd, statuses: &[File]) -> bool {
-    // A process that has ended uses none.
+    // An ended process reports no memory.
     while let Some(used) = statuses.iter().map(used).sum::<Option<u64>>() {
         if used >= ceiling {
             return pidfd_send_signal(process, Signal::KILL).is_ok();
@@ -103,12 +105,12 @@ fn keep_below(ceiling: u64, process: &OwnedFd, statuses: &[File]) -> bool {
     false
 }
 
-/// Not long enough to use all that is left.
+/// Too short for a process to use all that is left.
 fn pause(left: u64) -> Duration {
     Duration::from_micros(left.saturating_mul(1_000_000) / FASTEST).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }
 
-/// Memory of its own that the kernel can't take back from a process.
+/// Private memory of a process, which the kernel cannot reclaim.
 fn used(status: &File) -> Option<u64> {
     let mut text = [0; STATUS_LENGTH];
     let length = status.read_at(&mut text, 0).ok()?;
@@ -139,10 +141,10 @@ mod tests {
         assert_eq!([2048, 1024, 512, 256, 128, 10].map(ceiling), [1920, 960, 480, 240, 112, 0]);
     }
 
-    /// By default it prepares with half of the limit, of which the least is 64 MiB, and uses 17 MiB more (mariadb-backup
-    /// 10.11, with 350 MiB of log); we use 30.
+    /// By default prepare uses half of the limit, at least 64 MiB, and 17 MiB on top (mariadb-backup 10.11, with
+    /// 350 MiB of log). This process uses 30.
     #[test]
-    fn what_prepare_needs_is_below() {
+    fn prepare_stays_below_the_ceiling() {
         for limit in [128, 256, 512, 2048, 16384].map(|limit| limit * MIB) {
             let needed = (limit / 2).clamp(64 * MIB, 8192 * MIB) + (17 + 30) * MIB;
             assert!(needed < Ceiling::below(limit).bytes(), "{limit}");
@@ -150,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn the_less_is_left_the_sooner_is_the_next_look() {
+    fn pauses_shorten_as_less_memory_is_left() {
         assert_eq!(pause(0), SHORTEST_PAUSE);
         assert_eq!(pause(64 * MIB), Duration::from_micros(15_625));
         assert_eq!(pause(u64::MAX), LONGEST_PAUSE);
     }
 
     #[test]
-    fn reads_what_the_kernel_says_of_a_process() {
+    fn reads_the_used_memory_of_a_process() {
         assert_eq!(anonymous("Name:\tx\nRssAnon:\t     2048 kB\nRssFile:\t 1 kB\n"), Some(2 * MIB));
         assert_eq!(anonymous("Name:\tx\nState:\tZ (zombie)\n"), None);
         assert!(used(&File::open("/proc/self/status").unwrap()).unwrap() > 0);
@@ -165,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_child_that_outgrows_its_ceiling_is_killed_alone() {
-        // One buffer of a gibibyte; nobody would kill it for that.
+        // One buffer of a gibibyte, which the kernel would allow.
         let mut command = Command::new("dd");
         let ended = run_below(256 * MIB, command.args(["if=/dev/zero", "of=/dev/null", "bs=1G", "count=20"]));
         assert!(ended.in_words().starts_with("was killed at 240 MiB of memory"), "{}", ended.in_words());
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_below_its_ceiling_ends_as_it_does() {
+    fn a_child_below_its_ceiling_ends_by_itself() {
         let shell = |limit, script: &str| run_below(limit, Command::new("sh").args(["-c", script]));
         for limit in [1024 * MIB, u64::MAX] {
             assert_eq!(shell(limit, "sleep 0.3; exit 3").in_words(), "ended with 3");

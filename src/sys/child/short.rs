@@ -1,4 +1,4 @@
-//! Short commands: run to their end, with all that they write. None is waited for for ever, and none writes without end.
+//! Runs short commands to their end and collects their output, within a time limit and a size limit.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -12,13 +12,13 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::{disown, kill_group, spawn};
 use crate::sys::environment;
 
-/// How long a short command may take: a hundred times what the slowest server takes to tell its settings.
+/// How long a short command may take: a hundred times what the slowest server needs to print its settings.
 const SHORT: Duration = Duration::from_secs(60);
 
-/// More than any of them writes: a server's help has 150 KB.
+/// The longest output. A server's help has 150 KB.
 const LONGEST_OUTPUT: usize = 16 << 20;
 
-/// Runs a short command to its end and returns all that it wrote. One that does not end is killed.
+/// Runs a short command to its end and returns all its output. A command that exceeds the time limit is killed.
 pub fn output(command: &mut Command) -> io::Result<Output> {
     output_within(command, SHORT)
 }
@@ -31,14 +31,14 @@ pub(super) fn output_within(command: &mut Command, limit: Duration) -> io::Resul
 fn in_time(error: io::Error, limit: Duration) -> io::Error {
     match error.kind() {
         io::ErrorKind::TimedOut => {
-            io::Error::new(error.kind(), format!("it did not end within {} seconds, and was killed", limit.as_secs()))
+            io::Error::new(error.kind(), format!("it did not end within {} seconds and was killed", limit.as_secs()))
         }
         _ => error,
     }
 }
 
-/// The same for several, side by side; what they wrote comes in their order. Where one fails the others are waited for all
-/// the same.
+/// Runs several commands side by side and returns their outputs in order. After a failure the others are still
+/// waited for.
 pub fn outputs(commands: &mut [Command]) -> io::Result<Vec<Output>> {
     let deadline = Instant::now() + SHORT;
     let children: Vec<_> = commands.iter_mut().map(spawn_piped).collect();
@@ -55,7 +55,7 @@ fn spawn_piped(command: &mut Command) -> io::Result<Child> {
 fn output_of(mut child: Child, deadline: Instant) -> io::Result<Output> {
     let written = read_both(&mut child, deadline);
     let ended = written.and_then(|written| Ok((written, status_by(&mut child, deadline)?)));
-    // The child too, where it has not ended.
+    // Also kills the child itself if it still runs.
     kill_group(child.id());
     let reaped = child.wait();
     disown(child.id());
@@ -63,7 +63,7 @@ fn output_of(mut child: Child, deadline: Instant) -> io::Result<Output> {
     reaped.map(|_| Output { status, stdout, stderr })
 }
 
-/// Both pipes to their ends, side by side.
+/// Reads both pipes to their ends, side by side.
 fn read_both(child: &mut Child, deadline: Instant) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
     let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -90,13 +90,13 @@ fn read_some<P: Read>(pipe: &mut Option<P>, text: &mut Vec<u8>, is_ready: bool) 
     let Some(open) = pipe.as_mut().filter(|_| is_ready) else { return Ok(()) };
     match open.read(&mut piece)? {
         0 => *pipe = None,
-        _ if text.len() > LONGEST_OUTPUT => return Err(io::Error::other("it writes without end")),
+        _ if text.len() > LONGEST_OUTPUT => return Err(io::Error::other("its output is too long")),
         length => text.extend(&piece[..length]),
     }
     Ok(())
 }
 
-/// Waits for its end by a descriptor, where the kernel has them (5.3): one call instead of many short pauses.
+/// Waits for the end through a pidfd where the kernel has them (5.3): one call instead of many short pauses.
 fn status_by(child: &mut Child, deadline: Instant) -> io::Result<ExitStatus> {
     if let Ok(ended) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
         loop {

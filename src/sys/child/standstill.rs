@@ -1,28 +1,29 @@
-//! A child that hangs: for a long time it says nothing, reads nothing and writes nothing, whatever processor time it takes.
-//! (mariadb-backup 10.11 prepares for ever where Aria's log is empty: it computes, and never gets further.)
+//! Detects a hung child: one with no output, reads or writes for a long time, even while it uses processor time.
+//!
+//! mariadb-backup 10.11 prepares forever if Aria's log is empty: it computes and makes no progress.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-/// Between two looks.
+/// The pause between two checks.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Watches one child.
 pub struct Standstill {
     pid: u32,
     patience: Duration,
-    /// A kernel that counts nothing tells nothing.
+    /// Whether the kernel counts this child's bytes. Without a count only its lines tell.
     is_counted: bool,
     looked: Instant,
     moved: Instant,
     last: Option<Seen>,
 }
 
-/// What grows as long as a child gets further.
+/// Counters that grow while a child makes progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     lines: u64,
-    /// Bytes, by the kernel's count. Empty where the kernel does not tell.
+    /// Byte counts from the kernel. Empty if the kernel hides them.
     moved: Vec<String>,
 }
 
@@ -33,12 +34,12 @@ impl Standstill {
         Standstill { pid, patience, is_counted, looked: now, moved: now, last: None }
     }
 
-    /// Whether it has moved within the patience, having said so many lines.
+    /// Whether the child, with this many lines so far, made progress within the patience.
     pub fn is_moving(&mut self, lines: u64) -> bool {
         if self.last.is_none() || self.looked.elapsed() >= PERIOD.min(self.patience / 4) {
             self.looked = Instant::now();
             let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid));
-            // A program with capabilities of its own is not shown to us.
+            // The kernel hides the counts of a program with capabilities of its own.
             let is_hidden = io.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
             let seen = Some(Seen { lines, moved: bytes_in(&io.unwrap_or_default()) });
             if is_hidden || !self.is_counted || seen != self.last {
@@ -49,7 +50,8 @@ impl Standstill {
     }
 }
 
-/// The numbers of bytes, and not those of system calls: a loop may make calls that move nothing. (proc_pid_io(5))
+/// Keeps the byte counts and drops the counts of system calls: a loop may make calls that move no bytes.
+/// (proc_pid_io(5))
 fn bytes_in(io: &str) -> Vec<String> {
     const COUNTS: [&str; 4] = ["rchar:", "wchar:", "read_bytes:", "write_bytes:"];
     io.lines().filter(|line| COUNTS.iter().any(|count| line.starts_with(count))).map(str::to_owned).collect()
@@ -66,8 +68,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_a_move_and_silence_is_none() {
-        // Time passes here by setting back when it last moved: a busy machine has no say.
+    fn a_new_line_counts_as_progress() {
+        // The test sets back the time of the last move, so that a busy machine has no influence.
         let patience = Duration::from_secs(600);
         let mut child = Standstill::of(u32::MAX, patience);
         assert!(child.is_moving(0));

@@ -1,5 +1,5 @@
-//! A program's lines in our log, at a bounded rate: a tool may write one line for each of 20,000 tables, and on a full disk
-//! ten thousand a second.
+//! Logs a program's lines at a bounded rate. A tool may write a line for each of 20,000 tables, and ten thousand
+//! lines a second on a full disk.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use tracing::debug;
 use super::examiner::Importance;
 use crate::model::event::{info, warn};
 
-/// Lines of one kind that tell of phases are logged so often, then once in a while.
+/// How many lines of one kind about phases are logged at first. After that one is logged once in a while.
 const FIRST: u64 = 3;
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Kinds of lines that are told apart. More are logged as details.
+/// How many kinds of lines are told apart. Further kinds are logged as details.
 const KINDS: usize = 64;
 
-/// The part of a line that makes its kind, in words.
+/// How many words of a line determine its kind.
 const WORDS: usize = 12;
 
 /// Logs the lines of one program.
@@ -40,7 +40,7 @@ impl Teller {
         Teller { tool: tool.to_owned(), kinds: BTreeMap::new(), lines: 0, told: 0, is_fatal_told: false }
     }
 
-    /// Logs a line, by what it matters and by how many of its kind there were.
+    /// Logs a line, depending on its importance and on how many of its kind came before.
     pub fn tell(&mut self, importance: Importance, line: &str) {
         self.lines += 1;
         let is_told = importance != Importance::Detail && self.is_due(importance, line);
@@ -55,7 +55,7 @@ impl Teller {
 
     fn is_due(&mut self, importance: Importance, line: &str) -> bool {
         let (key, now) = (kind_of(line), Instant::now());
-        // The line that ends the program is told, whatever came before.
+        // The line that ends the program is always logged.
         let is_end = importance == Importance::Fatal && !self.is_fatal_told;
         self.is_fatal_told |= is_end;
         if let Some(kind) = self.kinds.get_mut(&key) {
@@ -74,20 +74,20 @@ impl Teller {
         has_room || is_end
     }
 
-    /// Says how often what was said once was said, and how much was not.
+    /// Logs how often each repeated line came, and how many lines were left out.
     pub fn finish(self) {
         let tool = &self.tool;
         for kind in self.kinds.values().filter(|kind| kind.is_warning && kind.count > 1) {
-            warn!(ToolRepeated, %tool, times = kind.count, "said so often: {}", kind.first);
+            warn!(ToolRepeated, %tool, times = kind.count, "repeated line: {}", kind.first);
         }
         let (lines, details) = (self.lines, self.lines - self.told);
         if details > 0 {
-            info!(ToolEnded, %tool, lines, details, "the program's output has ended; the details are logged at debug");
+            info!(ToolEnded, %tool, lines, details, "the tool's output has ended; details are logged at debug level");
         }
     }
 }
 
-/// A line without what differs between lines of one kind: numbers, paths, and names in quotes.
+/// A line reduced to its kind: numbers, paths and quoted names are removed.
 fn kind_of(line: &str) -> String {
     let varies = |word: &&str| word.contains(|letter: char| letter.is_ascii_digit() || "/'`\"".contains(letter));
     line.split_whitespace().filter(|word| !varies(word)).take(WORDS).collect::<Vec<_>>().join(" ")

@@ -1,7 +1,7 @@
-//! Whose files are: given by their descriptors, and never something that may be another's.
+//! Changes the owner of files (chown) through descriptors, and refuses files that may belong to another user.
 //!
-//! A file with a second name may be anybody's, so it is given only where it is the taker's already. Links, devices and
-//! directories of another mount are refused: no copy of ours has any.
+//! A file with a second name may belong to any user, so it is changed only if the new owner has it already.
+//! Links, devices and directories of another mount are refused, because a copy of ours never contains them.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,16 +14,16 @@ use super::strange::SECOND_NAME;
 use super::tree::{entries_of, open_in};
 use super::{Spot, in_kind_words, kind_of, strange};
 
-/// A user and a group that files are given to.
+/// The user and group that become the owners of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taker {
-    /// `None`: whoever has them. Then the group counts only where it may be given.
+    /// `None` keeps the present owner. The group is then changed only where that is permitted.
     pub uid: Option<u32>,
     pub gid: u32,
 }
 
 impl Taker {
-    /// Whether it has nothing to be given any more.
+    /// Whether the file already has this owner and group.
     pub fn has(self, found: &Stat) -> bool {
         self.uid.is_none_or(|uid| uid == found.st_uid) && self.gid == found.st_gid
     }
@@ -32,13 +32,13 @@ impl Taker {
         (self.uid.map(Uid::from_raw), Some(Gid::from_raw(self.gid)))
     }
 
-    /// Gives a file that was just made.
+    /// Changes the owner of a new file.
     pub(super) fn give_file(self, file: impl AsFd, path: &Path) -> io::Result<()> {
         let (uid, gid) = self.ids();
         self.outcome(fchown(file, uid, gid), path)
     }
 
-    /// A user who is not root, and not in the group, keeps the files in his own.
+    /// An ordinary user outside the group keeps its own group on the files.
     fn outcome(self, given: rustix::io::Result<()>, path: &Path) -> io::Result<()> {
         match (given.map_err(io::Error::from), self.uid) {
             (Err(error), None) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
@@ -81,13 +81,13 @@ impl Taker {
 }
 
 impl Spot {
-    /// Gives one directory.
+    /// Changes the owner of one directory.
     pub fn give_directory(&self, taker: Taker) -> io::Result<()> {
         let held = self.open(OFlags::PATH | OFlags::DIRECTORY)?;
         taker.give(held.as_fd(), OsStr::new("."), &self.path())
     }
 
-    /// Gives everything below a directory, and itself.
+    /// Changes the owner of a directory and of everything below it.
     pub fn give_tree(&self, taker: Taker) -> io::Result<()> {
         let held = self.open(OFlags::PATH | OFlags::DIRECTORY)?;
         taker.give_all_in(held.as_fd(), &self.path())?;

@@ -1,8 +1,8 @@
-//! Directories of a volume that are held open, and what lies below them.
+//! Reaches files of a volume from a directory that is held open, never through a symbolic link.
 //!
-//! `clone` may run as root in a volume where others write. A path would lead it to wherever a link leads, and somebody can put a
-//! link in a directory's place between a look and its use. So a volume's directory is opened once. Whatever lies below is
-//! reached from that descriptor, name by name, and never through a link.
+//! `clone` may run as root in a volume where others write. Another user can replace a directory by a link between
+//! a check and its use, and a path would follow that link. So a volume's directory is opened once. Everything
+//! below is reached from that descriptor, name by name.
 
 mod giving;
 mod names;
@@ -31,17 +31,17 @@ use strange::{in_kind_words, strange};
 pub use strange::{is_strange, kind_of};
 pub use tree::Entry;
 
-/// A file or a directory, there or not, below a directory that is held open.
+/// A path below a directory that is held open. It may or may not exist.
 #[derive(Clone, Debug)]
 pub struct Spot {
-    /// `None`: nothing is ever found there.
+    /// `None`: every lookup fails.
     top: Option<Arc<OwnedFd>>,
-    /// What the held directory is called in messages.
+    /// The name of the held directory in messages.
     shown: PathBuf,
     below: PathBuf,
 }
 
-/// What can be held open: the path of a directory, as somebody configured it, or one that is held already.
+/// A directory that can be held open: a configured path, or a [`Spot`] that is held already.
 pub trait Directory {
     fn spot(&self) -> io::Result<Spot>;
 
@@ -80,12 +80,12 @@ impl Directory for PathBuf {
     }
 }
 
-/// Root follows only a link that root has made: whoever may write beside a directory could lead it anywhere.
+/// Root follows only links made by root: other users could point theirs anywhere.
 fn ensure_nobody_elses_link(path: &Path) -> io::Result<()> {
     let found = fstat(openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)?;
     let is_link = kind_of(&found) == FileType::Symlink;
     match is_link && geteuid().is_root() && found.st_uid != 0 {
-        true => Err(strange(path.to_owned(), "a symbolic link that another user than root has made")),
+        true => Err(strange(path.to_owned(), "a symbolic link made by a user other than root")),
         false => Ok(()),
     }
 }
@@ -99,34 +99,34 @@ impl fmt::Display for Spot {
 const HOLD: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Spot {
-    /// Holds a directory. Its path is the user's, and may lead through links.
+    /// Holds a directory. Its path comes from the user and may lead through links.
     pub fn of(path: &Path) -> io::Result<Spot> {
         let top = openat(CWD, path, HOLD, Mode::empty())?;
         Ok(Spot { top: Some(Arc::new(top)), shown: path.to_owned(), below: PathBuf::new() })
     }
 
-    /// A directory that is not there.
+    /// A missing directory.
     pub fn nowhere(path: PathBuf) -> Spot {
         Spot { top: None, shown: path, below: PathBuf::new() }
     }
 
-    /// What lies below by this path, which has names only.
+    /// The path below this one. `name` must consist of plain names.
     pub fn join(&self, name: impl AsRef<Path>) -> Spot {
         Spot { below: self.below.join(name), ..self.clone() }
     }
 
-    /// The path, for messages and for the configuration: no file is opened by it.
+    /// The path, for messages and for the configuration only. Files are opened by descriptor.
     pub fn path(&self) -> PathBuf {
         if self.below.as_os_str().is_empty() { self.shown.clone() } else { self.shown.join(&self.below) }
     }
 
-    /// The same directory, held: a swap of its name changes nothing any more.
+    /// The same directory, held by a descriptor of its own, so that later changes of its name have no effect.
     pub fn held(&self) -> io::Result<Spot> {
         let top = self.open(OFlags::PATH | OFlags::DIRECTORY)?;
         Ok(Spot { top: Some(Arc::new(top)), shown: self.path(), below: PathBuf::new() })
     }
 
-    /// Has the children that are started from now on hold the directory too, so that [`Spot::way`] leads there in them.
+    /// Lets children started from now on inherit the descriptor, so that [`Spot::way`] leads there in them.
     pub fn for_children(self) -> io::Result<Spot> {
         if let Some(top) = &self.top {
             fcntl_setfd(top.as_fd(), FdFlags::empty())?;
@@ -135,10 +135,10 @@ impl Spot {
         Ok(self)
     }
 
-    /// A path that begins at the held directory, whatever has its name by now: for programs, and for modules that take paths.
-    /// Below that, it follows links as every path does.
+    /// A path that begins at the held directory, even if that was renamed: for programs, and for modules that
+    /// take paths. Below the directory it follows links as every path does.
     pub fn way(&self) -> PathBuf {
-        // The last name of a path must not be the link in /proc.
+        // The last component of a path must not be the link in /proc.
         self.way_to_top().join(if self.below.as_os_str().is_empty() { Path::new(".") } else { &self.below })
     }
 
@@ -149,12 +149,12 @@ impl Spot {
         }
     }
 
-    /// Where the directory really is.
+    /// The directory's real path.
     pub fn real_path(&self) -> io::Result<PathBuf> {
         std::fs::read_link(self.held()?.way_to_top())
     }
 
-    /// What is there, as it is; a link is one.
+    /// The file's status. A link is reported as a link.
     pub fn look(&self) -> io::Result<Stat> {
         if self.below.as_os_str().is_empty() {
             return Ok(fstat(self.top()?)?);
@@ -162,12 +162,12 @@ impl Spot {
         self.in_parent(|parent, name| statat(parent, name, AtFlags::SYMLINK_NOFOLLOW))
     }
 
-    /// Whether anything has the name, if only a link to nowhere.
+    /// Whether the name exists, also as a dangling link.
     pub fn exists(&self) -> bool {
         self.look().is_ok()
     }
 
-    /// Whether names can be made and removed in a directory.
+    /// Whether this process can create and remove names in the directory.
     pub fn may_be_written(&self) -> bool {
         let all = Access::WRITE_OK | Access::EXEC_OK;
         self.open(OFlags::PATH | OFlags::DIRECTORY).is_ok_and(|held| accessat(held, ".", all, AtFlags::empty()).is_ok())
@@ -181,7 +181,7 @@ impl Spot {
         self.look().is_ok_and(|found| kind_of(&found) == FileType::Symlink)
     }
 
-    /// Opens a plain file for reading. It never waits, as for a fifo's other end.
+    /// Opens a plain file for reading. Opening a fifo there fails at once instead of blocking.
     pub fn open_file(&self) -> io::Result<File> {
         self.ensure_plain(&self.look()?)?;
         let file = self.open(OFlags::RDONLY | OFlags::NONBLOCK)?;
@@ -196,20 +196,20 @@ impl Spot {
         }
     }
 
-    /// Reads a plain file of at most so many bytes; `None` where it has more. Whoever wrote it need not be trusted.
+    /// Reads a plain file of at most `most` bytes. Returns `None` for a longer one. Safe for untrusted files.
     pub fn read_bounded(&self, most: u64) -> io::Result<Option<Vec<u8>>> {
         let mut bytes = Vec::new();
         self.open_file()?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
         Ok((bytes.len() as u64 <= most).then_some(bytes))
     }
 
-    /// Makes the names in a directory, or what is in a file, outlast a power cut.
+    /// Makes a file's content, or the names in a directory, survive a power cut.
     pub fn sync(&self) -> io::Result<()> {
         File::from(self.open(OFlags::RDONLY | OFlags::NONBLOCK)?).sync_all()
     }
 
-    /// Makes everything written to the file system outlast a power cut: one call instead of one for each of a backup's files.
-    /// Linux reports write errors through it since 5.8.
+    /// Makes everything written to the file system survive a power cut, in one call instead of one per file of a
+    /// backup. Linux reports write errors through it since 5.8.
     pub fn sync_file_system(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(self.open(OFlags::RDONLY | OFlags::DIRECTORY)?)?)
     }
@@ -220,7 +220,7 @@ impl Spot {
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
-    /// Opens what is there, unless it is reached through a link or is one.
+    /// Opens the file or directory. Links are refused, at its name and on the way to it.
     pub fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
         let below = if self.below.as_os_str().is_empty() { Path::new(".") } else { &self.below };
         open_below(self.top()?, below, flags, ResolveFlags::empty()).map_err(|error| self.explained(error))
@@ -230,13 +230,13 @@ impl Spot {
         self.top.as_ref().map(|top| top.as_fd()).ok_or_else(|| Errno::NOENT.into())
     }
 
-    /// Does something to the name in its directory.
+    /// Calls `act` with the parent directory and the last name.
     fn in_parent<T>(&self, act: impl FnOnce(BorrowedFd<'_>, &OsStr) -> rustix::io::Result<T>) -> io::Result<T> {
         let (parent, name) = self.parent()?;
         act(parent.as_fd(), &name).map_err(|error| self.explained(error))
     }
 
-    /// The directory that the name stands in, and the name.
+    /// The parent directory and the last name.
     fn parent(&self) -> io::Result<(Arc<OwnedFd>, OsString)> {
         let name = self.below.file_name().ok_or(Errno::INVAL)?.to_owned();
         match (self.below.parent(), &self.top) {
@@ -249,7 +249,7 @@ impl Spot {
         }
     }
 
-    /// An error in words, where something strange is in the way.
+    /// Replaces the error by one that names a link, device or other strange file in the way.
     fn explained(&self, error: Errno) -> io::Error {
         let found = match error {
             Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::ISDIR => self.obstacle(),
@@ -258,7 +258,7 @@ impl Spot {
         found.unwrap_or_else(|| error.into())
     }
 
-    /// The first name on the way that is no directory.
+    /// The first component that is something other than a directory.
     fn obstacle(&self) -> Option<io::Error> {
         let (mut above, mut path) = (self.top.clone()?, self.shown.clone());
         for name in names_of(&self.below).ok()? {
@@ -273,7 +273,7 @@ impl Spot {
     }
 }
 
-/// Names only: nothing that leads up, nor to a root.
+/// Splits a path into plain names. `..` and absolute paths are refused.
 fn names_of(below: &Path) -> rustix::io::Result<Vec<&OsStr>> {
     let name = |component| match component {
         Component::Normal(name) => Some(Ok(name)),
@@ -283,8 +283,8 @@ fn names_of(below: &Path) -> rustix::io::Result<Vec<&OsStr>> {
     below.components().filter_map(name).collect()
 }
 
-/// Opens what lies below a directory, through no link. Where the kernel, or the container's filter, does not know the call for
-/// that (Linux 5.6), name after name is opened.
+/// Opens a path below a directory without following links. If the kernel or the container's filter lacks the call
+/// for that (Linux 5.6), it opens one component after the other.
 fn open_below(top: impl AsFd, below: &Path, flags: OFlags, more: ResolveFlags) -> rustix::io::Result<OwnedFd> {
     names_of(below)?;
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -313,7 +313,7 @@ fn open_name_by_name(
         )?);
     }
     let opened = openat(held.as_ref().map_or(top, |held| held.as_fd()), *last, flags, Mode::empty())?;
-    // A mount of the same file system is seen by the newer call alone.
+    // A mount of the same file system is detected by the newer call alone.
     if more.contains(ResolveFlags::NO_XDEV) && fstat(&opened)?.st_dev != fstat(top)?.st_dev {
         return Err(Errno::XDEV);
     }

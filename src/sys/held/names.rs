@@ -1,4 +1,4 @@
-//! What held directories are called. Programs that work in one know it by a path in `/proc`, and so do their messages.
+//! Translates `/proc` paths of held directories back to their names in messages of programs that work there.
 
 use std::borrow::Cow;
 use std::os::fd::RawFd;
@@ -7,17 +7,17 @@ use std::sync::{Mutex, PoisonError};
 
 static NAMES: Mutex<Vec<(RawFd, PathBuf)>> = Mutex::new(Vec::new());
 
-/// Before the number of a descriptor.
+/// The path before the number of a descriptor.
 const HELD: &str = "/proc/self/fd/";
 
-/// From now on the directory has this name in messages. Its descriptor may have been another directory's before.
+/// Sets the directory's name for messages. Its descriptor may have belonged to another directory before.
 pub(super) fn remember(descriptor: RawFd, name: &Path) {
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     names.retain(|(known, _)| *known != descriptor);
     names.push((descriptor, name.to_owned()));
 }
 
-/// A text with the names of directories in place of how programs reach them.
+/// Replaces the `/proc` paths of held directories in a text by their names.
 pub fn in_words(text: &str) -> Cow<'_, str> {
     if !text.contains(HELD) {
         return text.into();

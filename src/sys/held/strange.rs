@@ -1,4 +1,4 @@
-//! What has the place of a plain file or directory, in words that say what to do about it.
+//! Errors about links, devices and other strange files where a plain file or directory belongs, with a remedy.
 
 use std::fmt;
 use std::io;
@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use rustix::fs::{FileType, Stat};
 
-/// Of a file that is as much another's.
+/// A file with a second name may belong to another user.
 pub(super) const SECOND_NAME: &str = "a file that has another name too";
 
-/// Something in the place of a plain file or directory.
+/// A file of the wrong kind in the place of a plain file or directory.
 #[derive(Debug)]
 struct Strange {
     path: PathBuf,
@@ -19,8 +19,8 @@ struct Strange {
 impl fmt::Display for Strange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let remedy = match self.what == SECOND_NAME {
-            true => "find its other name, and remove that one",
-            false => "find out who made it, and remove it",
+            true => "find its other name and remove that one",
+            false => "find out which process made it, and remove it",
         };
         write!(
             f,
@@ -37,7 +37,7 @@ pub(super) fn strange(path: PathBuf, what: &'static str) -> io::Error {
     io::Error::other(Strange { path, what })
 }
 
-/// Whether an error is about something in the place of a plain file or directory.
+/// Whether an error reports a strange file.
 pub fn is_strange(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Strange>())
 }
@@ -50,7 +50,7 @@ pub(super) fn in_kind_words(kind: FileType) -> &'static str {
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
         FileType::Directory => "a directory",
         FileType::RegularFile => "a file",
-        _ => "of no known kind",
+        _ => "a file of unknown kind",
     }
 }
 

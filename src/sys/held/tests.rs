@@ -22,7 +22,7 @@ fn both(top: &Spot, below: &str, flags: OFlags) -> [rustix::io::Result<OwnedFd>;
 }
 
 #[test]
-fn nothing_is_reached_through_a_link_nor_above_with_and_without_the_newer_call() {
+fn links_and_parent_paths_are_refused_with_and_without_openat2() {
     let (volume, held) = volume();
     symlink("../outside", volume.path().join("held/link")).unwrap();
     symlink("../../outside/file", volume.path().join("held/app/leaf")).unwrap();
@@ -44,7 +44,7 @@ fn nothing_is_reached_through_a_link_nor_above_with_and_without_the_newer_call()
     assert!(!held.join("link/file").exists() && held.join("link").is_link());
 }
 
-/// Run as root, as all tests here are.
+/// The tests run as root.
 #[test]
 fn a_configured_path_may_be_a_link_of_roots_own() {
     let (volume, _held) = volume();
@@ -53,11 +53,11 @@ fn a_configured_path_may_be_a_link_of_roots_own() {
     assert!(link.spot().unwrap().join("app/t").exists());
     std::os::unix::fs::lchown(&link, Some(999), Some(999)).unwrap();
     let error = link.spot().unwrap_err();
-    assert!(is_strange(&error) && error.to_string().contains("another user than root"), "{error}");
+    assert!(is_strange(&error) && error.to_string().contains("a user other than root"), "{error}");
 }
 
 #[test]
-fn a_fifo_a_socket_and_a_device_are_no_files_and_nobody_waits_for_one() {
+fn a_fifo_a_socket_and_a_device_are_refused_without_blocking() {
     let (volume, held) = volume();
     rustix::fs::mknodat(CWD, volume.path().join("held/fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(volume.path().join("held/sock")).unwrap();
@@ -71,7 +71,7 @@ fn a_fifo_a_socket_and_a_device_are_no_files_and_nobody_waits_for_one() {
 }
 
 #[test]
-fn a_held_directory_stays_the_same_whatever_takes_its_name() {
+fn a_held_directory_stays_the_same_after_its_name_is_taken() {
     let (volume, held) = volume();
     std::fs::rename(volume.path().join("held"), volume.path().join("elsewhere")).unwrap();
     symlink("outside", volume.path().join("held")).unwrap();
@@ -85,7 +85,7 @@ fn a_held_directory_stays_the_same_whatever_takes_its_name() {
 }
 
 #[test]
-fn children_reach_a_held_directory_by_the_same_way() {
+fn children_reach_a_held_directory_by_the_same_path() {
     let (volume, held) = volume();
     let held = held.for_children().unwrap();
     std::fs::rename(volume.path().join("held"), volume.path().join("elsewhere")).unwrap();
@@ -104,7 +104,7 @@ fn a_file_replaces_links_and_leftovers_and_never_writes_through_them() {
     held.join("file").replace(b"one", 0o640, None).unwrap();
     assert_eq!(std::fs::read(there("file")).unwrap(), b"one");
     assert_eq!(there("file").symlink_metadata().unwrap().mode() & 0o7777, 0o640);
-    // A hard link to somebody's file gives way, and that file stays as it is.
+    // The hard link is replaced, and the file it shares stays as it is.
     std::fs::hard_link(volume.path().join("outside/file"), there(".file.new")).unwrap();
     held.join("file").replace(b"two", 0o600, None).unwrap();
     assert_eq!(std::fs::read(volume.path().join("outside/file")).unwrap(), b"theirs");
@@ -128,9 +128,9 @@ fn a_tree_is_removed_with_its_links_and_not_through_them() {
     assert!(!held.join("app").exists() && volume.path().join("outside/file").exists());
 }
 
-/// Run as root, as all tests here are.
+/// The tests run as root.
 #[test]
-fn a_tree_is_given_without_what_may_be_anothers() {
+fn files_that_may_belong_to_others_keep_their_owner() {
     const TAKER: Taker = Taker { uid: Some(999), gid: 998 };
     let (volume, held) = volume();
     let owner = |name: &str| {
@@ -154,14 +154,14 @@ fn a_tree_is_given_without_what_may_be_anothers() {
         std::fs::remove_file(planted).unwrap();
     }
     assert!(["outside", "outside/file", "outside/deep"].into_iter().all(|name| owner(name) == (0, 0)));
-    // A second name of what is the taker's already harms nobody.
+    // A second name is harmless on a file that the new owner already has.
     std::fs::hard_link(volume.path().join("held/app/t"), volume.path().join("held/app/again")).unwrap();
     held.give_tree(TAKER).unwrap();
 }
 
-/// A mount inside, which only root of the node makes. Where it can't be made, as without CAP_SYS_ADMIN, the test fails.
+/// Mounts inside the directory. Only the node's root can mount: without CAP_SYS_ADMIN the test fails.
 #[test]
-fn another_mount_is_neither_given_nor_cleared() {
+fn another_mount_keeps_its_owner_and_its_files() {
     let (volume, held) = volume();
     let (outside, inside) = (volume.path().join("outside"), volume.path().join("held/app"));
     let mount = |arguments: &[&std::ffi::OsStr]| {

@@ -1,4 +1,4 @@
-//! What is in a directory, and its removal with all of that.
+//! Lists, creates and removes directories and their contents, without crossing mounts.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -12,7 +12,7 @@ use rustix::process::geteuid;
 
 use super::{Spot, open_below, strange};
 
-/// A name in a directory.
+/// An entry of a directory.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub name: OsString,
@@ -33,12 +33,12 @@ impl Spot {
         Ok(entries_of(&self.open(LIST)?)?)
     }
 
-    /// Makes a directory whose name is free.
+    /// Creates a directory. Fails if the name is taken.
     pub fn make_directory(&self, mode: u32) -> io::Result<()> {
         self.in_parent(|parent, name| mkdirat(parent, name, mode.into()))
     }
 
-    /// Removes a file, or a link; that there is none is fine. Says whether there was one.
+    /// Removes a file or a link, if there is one. Returns whether there was one.
     pub fn remove_if_there(&self) -> io::Result<bool> {
         if self.top.is_none() {
             return Ok(false);
@@ -50,17 +50,17 @@ impl Spot {
         }
     }
 
-    /// Removes a directory that is empty.
+    /// Removes an empty directory.
     pub fn remove_directory(&self) -> io::Result<()> {
         self.in_parent(|parent, name| unlinkat(parent, name, AtFlags::REMOVEDIR))
     }
 
-    /// Removes a directory with all that is in it; says whether there was one. Nothing on another mount is touched.
+    /// Removes a directory with its contents. Returns whether there was one. Other mounts stay untouched.
     pub fn remove_tree(&self) -> io::Result<bool> {
         Ok(self.clear_if_there()? && self.remove_directory().map(|()| true)?)
     }
 
-    /// Removes all that is in a directory; says whether there was one.
+    /// Removes the contents of a directory. Returns whether there was one.
     pub fn clear_if_there(&self) -> io::Result<bool> {
         match self.open(LIST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -68,12 +68,13 @@ impl Spot {
         }
     }
 
-    /// Refuses a directory that was just made, where another has come to its name since.
+    /// Fails if another user has replaced the directory since we made it.
     pub fn ensure_own_and_empty(&self) -> io::Result<()> {
-        // Some file systems say of all files that they are root's. Only root has anything that another could misuse.
+        // Some file systems report root as the owner of all files. Only root has privileges that another user
+        // could misuse.
         let is_anothers = geteuid().is_root() && self.look()?.st_uid != geteuid().as_raw();
         if is_anothers || !self.entries()?.is_empty() {
-            return Err(io::Error::other(format!("{self} was made, and somebody has put another in its place")));
+            return Err(io::Error::other(format!("another user has replaced {self} since it was made")));
         }
         Ok(())
     }
@@ -84,18 +85,18 @@ impl Spot {
         Ok(chmodat(held, ".", Mode::from_raw_mode(mode), AtFlags::empty())?)
     }
 
-    /// Gives a file another name too.
+    /// Makes a hard link to the file.
     pub fn link(&self, to: &Spot) -> io::Result<()> {
         let ((from, name), (there, new)) = (self.parent()?, to.parent()?);
         Ok(linkat(&from, &name, &there, &new, AtFlags::empty())?)
     }
 
-    /// Removes all that is in a directory.
+    /// Removes the contents of the directory.
     pub fn clear(&self) -> io::Result<()> {
         clear(&self.open(LIST)?, &self.path())
     }
 
-    /// Removes what has the name, whether that is a directory or not.
+    /// Removes a file, a link or a directory with its contents.
     pub fn remove_whatever_it_is(&self) -> io::Result<()> {
         if self.is_dir() { self.remove_tree().map(drop) } else { self.remove_if_there().map(drop) }
     }
@@ -122,7 +123,7 @@ pub(super) fn entries_of(directory: &OwnedFd) -> rustix::io::Result<Vec<Entry>> 
     Ok(entries)
 }
 
-/// Opens a directory in a directory, unless something is mounted there.
+/// Opens a directory within a directory. Refuses a mount point.
 pub(super) fn open_in(directory: impl AsFd, name: &OsStr, path: &Path) -> io::Result<OwnedFd> {
     open_below(directory, Path::new(name), LIST, ResolveFlags::NO_XDEV).map_err(|error| match error {
         Errno::XDEV => strange(path.join(name), "a mount point"),

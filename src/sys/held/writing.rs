@@ -1,4 +1,4 @@
-//! Files that are wholly there or not at all, and names that move.
+//! Replaces files atomically and renames them, relative to a held directory.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,13 +15,13 @@ const NEW: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Spot {
-    /// Replaces what has the name by a file with `content`, and returns when that would outlast a power cut. The file is
-    /// the taker's before it has its name.
+    /// Replaces the file by one with `content`. Returns once that would survive a power cut. The new file gets
+    /// its owner before its name.
     pub fn replace(&self, content: &[u8], mode: u32, taker: Option<Taker>) -> io::Result<()> {
         let (parent, name) = self.parent()?;
         let temporary = temporary_of(&name);
         let beside = Spot { below: self.below.with_file_name(&temporary), ..self.clone() };
-        // A leftover of an interrupted run.
+        // The leftover of an interrupted run.
         beside.remove_if_there()?;
         let written = beside
             .write_new(parent.as_fd(), &temporary, content, mode, taker)
@@ -52,17 +52,17 @@ impl Spot {
         file.sync_all()
     }
 
-    /// Makes an empty file whose name is free.
+    /// Creates an empty file. Fails if the name is taken.
     pub fn make_file(&self, mode: u32) -> io::Result<()> {
         let (parent, name) = self.parent()?;
         Ok(openat(&parent, &name, NEW, mode.into()).map(drop)?)
     }
 
-    /// Gives what is here another name. What has that one already stays.
+    /// Renames the file. Fails if the new name is taken.
     pub fn rename_over_nothing(&self, to: &Spot) -> io::Result<()> {
         let ((from, name), (there, new)) = (self.parent()?, to.parent()?);
         match renameat_with(&from, &name, &there, &new, RenameFlags::NOREPLACE) {
-            // File systems that don't know the flag are asked first; only we write there.
+            // Some file systems lack the flag. A check before the rename suffices, because only we write there.
             Err(Errno::INVAL) => match statat(&there, &new, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(_) => Err(Errno::EXIST.into()),
                 Err(_) => Ok(renameat(&from, &name, &there, &new)?),
@@ -71,13 +71,13 @@ impl Spot {
         }
     }
 
-    /// Gives what is here another name, in the place of an empty directory that has it.
+    /// Renames the directory. An empty directory of the new name is replaced.
     pub fn rename(&self, to: &Spot) -> io::Result<()> {
         let ((from, name), (there, new)) = (self.parent()?, to.parent()?);
         renameat(&from, &name, &there, &new).map_err(|error| to.explained(error))
     }
 
-    /// Each gets the other's name.
+    /// Swaps the names of the two.
     pub fn exchange_with(&self, other: &Spot) -> io::Result<()> {
         let ((from, name), (there, new)) = (self.parent()?, other.parent()?);
         Ok(renameat_with(&from, &name, &there, &new, RenameFlags::EXCHANGE)?)

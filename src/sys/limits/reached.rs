@@ -1,5 +1,5 @@
-//! A limit that something has run into: a call of ours, or a child by its signal or its words. It is named with its number,
-//! and with what raises it.
+//! Names the limit that stopped one of our calls, or a child by its signal or output. Includes its value and how
+//! to raise it.
 
 use std::io;
 
@@ -8,15 +8,16 @@ use rustix::process::{Resource, getrlimit};
 use super::{file_size, memory};
 use crate::model::exit::Reached;
 
-/// Names the limit where a call failed by one: a child or a thread that can't be started, a file that can't be opened, a write.
+/// Adds the limit to the error of a call that it stopped: starting a child or a thread, opening a file, or a
+/// write.
 pub fn explain(error: io::Error) -> io::Error {
     let limit = match error.raw_os_error() {
         Some(libc::EAGAIN) => threads(),
         Some(libc::EMFILE) => format!(
-            "this process has too many files open (RLIMIT_NOFILE {}): raise the container's limit",
+            "too many open files in this process (RLIMIT_NOFILE {}): raise the container's limit",
             shown(getrlimit(Resource::Nofile).current)
         ),
-        Some(libc::ENFILE) => "the machine has too many files open (fs.file-max): raise it".to_owned(),
+        Some(libc::ENFILE) => "too many open files on this machine (fs.file-max): raise it".to_owned(),
         Some(libc::EFBIG) if file_size().is_some() => long_file(),
         Some(libc::ENOMEM) if memory().is_some() => address_space(),
         _ => return error,
@@ -24,7 +25,7 @@ pub fn explain(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), Reached::limit(format!("{error}: {limit}")))
 }
 
-/// The limit that a child has run into which died by this signal.
+/// The limit behind the signal that killed a child.
 pub fn of_signal(signal: i32) -> Option<String> {
     match signal {
         libc::SIGXFSZ => Some(long_file()),
@@ -36,10 +37,10 @@ pub fn of_signal(signal: i32) -> Option<String> {
     }
 }
 
-/// In lines of programs that go on without what they were refused.
+/// Marks lines of programs that continue after such a refusal.
 const HARMLESS: [&str; 5] = ["io_uring", "native AIO", "libaio", "mlock", "large page"];
 
-/// What programs say of a thread or child that they could not start. (EAGAIN is 11)
+/// What programs print when they fail to start a thread or child. (EAGAIN is 11)
 const OF_THREADS: [&str; 5] = [
     "Resource temporarily unavailable",
     "t create thread",
@@ -48,11 +49,11 @@ const OF_THREADS: [&str; 5] = [
     "could not create thread",
 ];
 
-/// What they say of memory that they could not have.
+/// What they print when they fail to allocate memory.
 const OF_MEMORY: [&str; 5] =
     ["Cannot allocate memory", "std::bad_alloc", "failed to map segment", "Out of memory", "annot allocate"];
 
-/// The limit that a line of a child's output tells of, where it does.
+/// The limit that a line of a child's output reports, if it does.
 pub fn told_by(line: &str) -> Option<String> {
     let says = |words: &[&str]| words.iter().any(|words| line.contains(words));
     match line {
@@ -63,17 +64,15 @@ pub fn told_by(line: &str) -> Option<String> {
     }
 }
 
-/// Threads take address space too: where that has a limit, it may have been the one.
+/// Threads take address space too, so a limit on that may be the cause.
 fn threads() -> String {
     let limit = shown(getrlimit(Resource::Nproc).maximum);
-    // By either version of control groups.
+    // Version 2 and version 1 of control groups.
     let files = ["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"];
     let pids = files.into_iter().find_map(|file| std::fs::read_to_string(file).ok());
     let pids = pids.map(|pids| format!(", pids.max {}", pids.trim())).unwrap_or_default();
     let memory = memory().map(|_| format!("; or {}", address_space())).unwrap_or_default();
-    format!(
-        "no more processes and threads may be started (RLIMIT_NPROC {limit}{pids}): raise the container's limit{memory}"
-    )
+    format!("too many processes and threads (RLIMIT_NPROC {limit}{pids}): raise the container's limit{memory}")
 }
 
 fn long_file() -> String {
@@ -83,7 +82,7 @@ fn long_file() -> String {
 
 fn address_space() -> String {
     let [space, data] = [Resource::As, Resource::Data].map(|resource| shown(getrlimit(resource).maximum));
-    format!("no more memory may be mapped (RLIMIT_AS {space}, RLIMIT_DATA {data}): raise the container's limit")
+    format!("too much memory mapped (RLIMIT_AS {space}, RLIMIT_DATA {data}): raise the container's limit")
 }
 
 pub(super) fn shown(limit: Option<u64>) -> String {
@@ -95,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stops_a_call_is_named_with_its_number() {
+    fn a_failed_call_names_the_limit_and_its_value() {
         let of = |number| explain(io::Error::from_raw_os_error(number));
         let threads = of(libc::EAGAIN);
         assert!(Reached::is_in(&threads) && threads.kind() == io::ErrorKind::WouldBlock);
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_child_says_of_a_limit() {
+    fn a_childs_output_names_the_limit() {
         for line in [
             "  what():  Resource temporarily unavailable",
             "2026-11-29  8:44:55 0 [ERROR] Can't create interrupt-thread (error 11, errno: 11)",

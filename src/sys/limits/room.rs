@@ -1,4 +1,5 @@
-//! Whether the container has room for what a clone starts, looked at before the first byte.
+//! Checks before the first byte whether the container's limits leave enough threads, memory and file size for a
+//! clone.
 
 use std::fmt;
 use std::sync::mpsc::channel;
@@ -7,18 +8,18 @@ use std::thread::{Builder, scope};
 use super::reached::explain;
 use super::{file_size, memory};
 
-/// Threads that the clone and the program that it runs have at a time. Where no more than 11 could be made, mariadb-backup
-/// 10.11 waited for ever for one, or a server ended; 14 sufficed for both, on two processors.
+/// Threads that a clone and its program have at a time. With room for only 11, mariadb-backup 10.11 waited
+/// forever for a thread, or a server ended. On two processors 14 sufficed for both.
 const THREADS: usize = 24;
 
 /// Enough for a thread that waits.
 const STACK: usize = 64 << 10;
 
-/// Bytes that a program of ours must be able to map. With 150 MB of address space mariadb-backup 10.11 failed, with 61 MB of
-/// data it hung; 205 MB sufficed for its prepare and for a server.
+/// Bytes that our programs must be able to map. With 150 MB of address space mariadb-backup 10.11 failed, with 61
+/// MB of data it hung. 205 MB sufficed for its prepare and for a server.
 const MEMORY: u64 = 192 << 20;
 
-/// What there is too little of.
+/// Names the scarce resource.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NoRoom(String);
 
@@ -30,14 +31,14 @@ impl fmt::Display for NoRoom {
 
 impl std::error::Error for NoRoom {}
 
-/// Whether as many threads can be started, and as much memory be mapped, as a clone takes. Limits of threads count those of
-/// other containers too, so they are tried.
+/// Checks that a clone's threads can be started and its memory mapped. Thread limits are shared with other
+/// containers, so the check starts the threads.
 pub fn ensure_room() -> Result<(), NoRoom> {
     enough_memory(memory())?;
     try_threads(THREADS)
 }
 
-/// Whether a file as long as the donor's largest may be written here.
+/// Checks that a file as long as the donor's largest may be written here.
 pub fn check_file_size(largest: Option<u64>) -> Result<(), NoRoom> {
     fits(largest, file_size())
 }
@@ -45,7 +46,7 @@ pub fn check_file_size(largest: Option<u64>) -> Result<(), NoRoom> {
 fn enough_memory(limit: Option<u64>) -> Result<(), NoRoom> {
     match limit {
         Some(limit) if limit < MEMORY => Err(NoRoom(format!(
-            "a clone runs programs that map {MEMORY} bytes of memory and more, and the container's hard limit (RLIMIT_AS, \
+            "a clone runs programs that map at least {MEMORY} bytes of memory, but the container's hard limit (RLIMIT_AS, \
              RLIMIT_DATA) is {limit}: raise it"
         ))),
         _ => Ok(()),
@@ -55,14 +56,14 @@ fn enough_memory(limit: Option<u64>) -> Result<(), NoRoom> {
 fn fits(largest: Option<u64>, limit: Option<u64>) -> Result<(), NoRoom> {
     match (largest, limit) {
         (Some(largest), Some(limit)) if largest > limit => Err(NoRoom(format!(
-            "the donor's largest file has {largest} bytes, and the container's hard limit of a file's size (RLIMIT_FSIZE) is \
+            "the donor's largest file has {largest} bytes, but the container's hard limit on file size (RLIMIT_FSIZE) is \
              {limit}: raise it"
         ))),
         _ => Ok(()),
     }
 }
 
-/// All of them at once, each for a moment.
+/// Starts all of them at once, each for a moment.
 fn try_threads(count: usize) -> Result<(), NoRoom> {
     scope(|scope| {
         let mut ends = Vec::with_capacity(count);
@@ -70,7 +71,7 @@ fn try_threads(count: usize) -> Result<(), NoRoom> {
             let (end, wait) = channel::<()>();
             let thread = Builder::new().stack_size(STACK).spawn_scoped(scope, move || wait.recv());
             thread.map_err(|error| {
-                NoRoom(format!("a clone needs {count} threads, and {started} can be started: {}", explain(error)))
+                NoRoom(format!("a clone needs {count} threads, but only {started} can be started: {}", explain(error)))
             })?;
             ends.push(end);
         }

@@ -1,4 +1,4 @@
-//! lz4's frames (LZ4 frame format 1.6), fed in pieces; the blocks in them are decompressed by `lz4_flex`.
+//! Decompresses lz4 frames (LZ4 frame format 1.6) that arrive in pieces. `lz4_flex` decompresses their blocks.
 //!
 //! ```text
 //!  0       4     5    6               ┌── each block ──────────────────────────┐
@@ -8,12 +8,12 @@
 //! └───────┴─────┴────┴ ─ ─ ─ ─ ┴────┴──────────┴──────┴ ─ ─ ─ ─ ┴ ─ ┴───────────┴ ─ ─ ─ ─ ┘
 //!  FLG: version 01 · 1 independent blocks · 1 block checksums · 1 content size · 1 content checksum · 0 · 1 dictionary
 //!  BD:  0 · 4…7: blocks of up to 64 KiB, 256 KiB, 1 MiB, 4 MiB · 0000
-//!  HC:  the second byte of the xxh32 of what lies between magic and HC
-//!  size: its highest bit says that the data are not compressed
+//!  HC:  the second byte of the xxh32 of the bytes between magic and HC
+//!  size: its highest bit means uncompressed data
 //! ```
 //!
-//! A skippable frame is a magic number from 0x184D2A50 to 0x184D2A5F, a u32 length, and what is to be skipped. Frames
-//! follow each other.
+//! A skippable frame is a magic number from 0x184D2A50 to 0x184D2A5F, a u32 length, and that many bytes to skip.
+//! Frames follow each other.
 
 use lz4_flex::block::decompress_into_with_dict;
 use xxhash_rust::xxh32::{Xxh32, xxh32};
@@ -24,7 +24,7 @@ use crate::unpack::error::{UnpackError, malformed};
 
 const MAGIC: u32 = 0x184D_2204;
 
-/// But for the last four bits.
+/// All except the last four bits.
 const SKIPPABLE: u32 = 0x184D_2A50;
 
 /// How far back a block may refer to the blocks before it.
@@ -35,18 +35,18 @@ const NOT_COMPRESSED: u32 = 1 << 31;
 /// Decompresses a member, piece by piece.
 pub struct Decoder {
     state: State,
-    /// What has come of the part that the state waits for.
+    /// The bytes so far of the part that the state waits for.
     gathered: Vec<u8>,
     frame: Frame,
     share: Share,
 }
 
-/// What comes next; parts are taken whole, but for what is skipped.
+/// The next part of the stream. Parts are gathered completely, except skipped ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Magic,
     Descriptor,
-    /// What the descriptor's flags ask for, and its checksum.
+    /// The optional fields of the descriptor, and its checksum.
     DescriptorEnd {
         flags: Flags,
         bd: u8,
@@ -93,12 +93,12 @@ impl Flags {
     }
 }
 
-/// What is known of the frame that is being decompressed.
+/// The frame that is being decompressed.
 struct Frame {
     flags: Flags,
-    /// Up to [`HISTORY`] bytes of earlier blocks, then room for one block. Kept for the next frame.
+    /// Up to [`HISTORY`] bytes of earlier blocks, then room for one block. The next frame uses it again.
     buffer: Vec<u8>,
-    /// How many bytes right before the block's room are earlier blocks'.
+    /// The number of bytes from earlier blocks, directly before the block's room.
     known: usize,
     content_size: Option<u64>,
     content: Xxh32,
@@ -144,7 +144,7 @@ impl Decoder {
                 let mut part = std::mem::take(&mut self.gathered);
                 self.state = self.part(&part, output)?;
                 if is_block {
-                    // The next one takes the same memory.
+                    // The next part uses the same memory.
                     part.clear();
                     self.gathered = part;
                 }
@@ -153,7 +153,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// The length of the part that comes next: at least 1, at most a block and its checksum.
+    /// The length of the next part: at least 1, at most a block and its checksum.
     fn wanted(&self) -> usize {
         match self.state {
             State::Magic | State::BlockSize | State::ContentChecksum | State::SkippedLength => 4,
@@ -188,7 +188,7 @@ impl Decoder {
         }
     }
 
-    /// The frame's header is whole: memory is taken by it.
+    /// Allocates memory according to a complete frame header.
     fn begin(&mut self, flags: Flags, bd: u8, end: &[u8]) -> Result<State, UnpackError> {
         let (content_size, checksum) = end.split_at(end.len() - 1);
         let header = [&[flags.0, bd], content_size].concat();
@@ -200,7 +200,7 @@ impl Decoder {
         // A block is gathered before it is decompressed.
         self.share.take(buffer + block + 4)?;
         if self.frame.buffer.len() != buffer {
-            // The old ones go first.
+            // Free the old ones first.
             (self.gathered, self.frame.buffer) = (Vec::new(), Vec::new());
             self.frame.buffer = vec![0; buffer];
         }
@@ -248,7 +248,7 @@ impl Frame {
     fn end_mark(&self) -> Result<State, UnpackError> {
         match self.content_size {
             Some(size) if size != self.length => {
-                malformed(format!("an lz4 frame has {} bytes of content, not {size}", self.length))
+                malformed(format!("an lz4 frame has {} bytes of content instead of {size}", self.length))
             }
             _ if self.flags.has_content_checksum() => Ok(State::ContentChecksum),
             _ => Ok(State::Magic),

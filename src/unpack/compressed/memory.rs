@@ -1,38 +1,38 @@
-//! Memory that all decoders of a stream take together, whatever it says.
+//! Limits the memory of all decoders of a stream together, so that no stream can exceed it.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::unpack::error::{UnpackError, malformed};
 
-/// For all decoders together, in bytes: one of zstd's level 19 or of lz4's largest blocks, or eleven of what the tools
-/// do unless told otherwise.
+/// For all decoders together, in bytes. That suffices for one with zstd's level 19 or lz4's largest blocks, or
+/// for eleven with the tools' defaults.
 const LIMIT: usize = 12 << 20;
 
-/// What decoders have taken so far.
+/// The memory of all decoders so far.
 #[derive(Clone, Default)]
 pub struct Memory(Rc<Cell<usize>>);
 
 impl Memory {
-    /// A share for one more decoder, which has taken nothing yet.
+    /// An empty share for one more decoder.
     pub fn share(&self) -> Share {
         Share { all: self.clone(), own: 0 }
     }
 }
 
-/// What one decoder has taken; given back with it.
+/// The memory of one decoder. Dropping it returns the memory.
 pub struct Share {
     all: Memory,
     own: usize,
 }
 
 impl Share {
-    /// What this decoder may have in all, as long as the others keep what they have.
+    /// The largest total for this decoder, given the present shares of the others.
     pub fn allowance(&self) -> usize {
         LIMIT.saturating_sub(self.all.0.get() - self.own)
     }
 
-    /// Takes so many bytes in all in the place of what it had.
+    /// Changes this decoder's total to `bytes`.
     pub fn take(&mut self, bytes: usize) -> Result<(), UnpackError> {
         if bytes > self.allowance() {
             return too_much();
@@ -49,11 +49,11 @@ impl Drop for Share {
     }
 }
 
-/// An honest stream gets here by the donor's options only.
+/// An honest stream causes this only by unusual options of the donor.
 pub fn too_much<T>() -> Result<T, UnpackError> {
     malformed(format!(
-        "decompressing it takes more than the {} MiB that there are for all open members: have the donor's backup tool \
-         compress less hard, in smaller chunks, or fewer files at a time",
+        "decompressing it takes more than the {} MiB available for all open members: make the donor's backup tool \
+         compress at a lower level, in smaller chunks, or fewer files at a time",
         LIMIT >> 20
     ))
 }

@@ -1,16 +1,17 @@
-//! Members that the backup tool compressed: decompressed while they arrive, in pieces of any size, between pieces of
+//! Decompresses members that the backup tool compressed. They arrive in pieces of any size, between pieces of
 //! other members.
 //!
-//! `--compress` makes each member of a stream, but `xtrabackup_checkpoints`, a compressed file whose suffix says how:
+//! `--compress` makes each member of a stream, except `xtrabackup_checkpoints`, a compressed file. Its suffix
+//! names the compression:
 //!
-//! | suffix | who writes it | here |
+//! | suffix | written by | here |
 //! |---|---|---|
 //! | `.zst` | XtraBackup from 8.0.30: a frame for each write of up to 10 MiB, with a checksum | [`zstd`] |
 //! | `.lz4` | XtraBackup from 8.0.7: the same, in independent blocks of 64 KiB | [`lz4`] |
-//! | `.qp` | XtraBackup up to 8.0.33, and mariadb-backup | refused: nobody looks after a QuickLZ any more |
+//! | `.qp` | XtraBackup up to 8.0.33, and mariadb-backup | refused: QuickLZ is unmaintained |
 //! | `.xbcrypt`, after these | XtraBackup with `--encrypt` | refused: the keys are elsewhere |
 //!
-//! A member without a byte is an empty file: the tools write no frame where they read nothing.
+//! A member of zero bytes is an empty file: the tools write no frame for empty input.
 
 pub mod lz4;
 mod memory;
@@ -31,16 +32,16 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    /// Takes no memory yet; what it takes later is shared with the other members that are open.
+    /// Starts without memory. Later the decoder shares it with the other open members.
     pub fn new(compression: Compression, memory: &Memory) -> Result<Decoder, UnpackError> {
         match compression {
             Compression::Zstd => Ok(Decoder::Zstd(zstd::Decoder::new(memory.share()))),
             Compression::Lz4 => Ok(Decoder::Lz4(lz4::Decoder::new(memory.share()))),
-            Compression::Quicklz => malformed("QuickLZ can't be decompressed here"),
+            Compression::Quicklz => malformed("QuickLZ cannot be decompressed here"),
         }
     }
 
-    /// Takes the member's next bytes, and gives out what they make complete.
+    /// Takes the member's next bytes, and outputs all data that they complete.
     pub fn feed(&mut self, data: &[u8], output: &mut Output<'_>) -> Result<(), UnpackError> {
         match self {
             Decoder::Zstd(decoder) => decoder.feed(data, output),
@@ -48,7 +49,7 @@ impl Decoder {
         }
     }
 
-    /// The member has come to its end; an error where that is inside a frame.
+    /// Ends the member. Fails inside a frame.
     pub fn finish(self) -> Result<(), UnpackError> {
         let inside = match self {
             Decoder::Zstd(decoder) => decoder.is_inside_a_frame(),
@@ -58,7 +59,7 @@ impl Decoder {
     }
 }
 
-/// All of a member, fed in pieces of this size.
+/// Decompresses a whole member, fed in pieces of this size.
 #[cfg(test)]
 fn decompressed(compression: Compression, packed: &[u8], step: usize) -> Result<Vec<u8>, UnpackError> {
     let mut decoder = Decoder::new(compression, &Memory::default())?;
@@ -98,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_name_is_checked_again() {
+    fn the_name_without_its_suffix_is_checked_again() {
         for name in ["..zst", "...lz4", "a/..zst", "a/...zst"] {
             assert!(plain(name).unwrap_err().to_string().contains("is refused"), "{name}");
         }
     }
 
     #[test]
-    fn what_cannot_be_unpacked_says_what_to_change() {
+    fn unsupported_members_are_refused_with_a_remedy() {
         for (name, option) in [("a.qp", "`compress`"), ("a.xbcrypt", "`encrypt`"), ("a.zst.xbcrypt", "`encrypt`")] {
             assert!(plain(name).unwrap_err().to_string().contains(option), "{name}");
         }

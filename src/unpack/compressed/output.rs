@@ -2,5 +2,5 @@
 
 use crate::unpack::error::UnpackError;
 
-/// Where decompressed bytes go.
+/// Receives decompressed bytes.
 pub type Output<'a> = dyn FnMut(&[u8]) -> Result<(), UnpackError> + 'a;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::unpack::error::{UnpackError, malformed};
 use crate::unpack::path::MemberPath;
 
-/// How a tool may compress members.
+/// The compression of a member by the tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
@@ -17,7 +17,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Those that are decompressed here.
+    /// The compressions that can be undone here.
     pub const TAKEN: [Compression; 2] = [Compression::Zstd, Compression::Lz4];
 
     const ALL: [Compression; 3] = [Compression::Zstd, Compression::Lz4, Compression::Quicklz];
@@ -41,12 +41,12 @@ impl fmt::Display for Compression {
     }
 }
 
-/// The file that a member becomes, and how the member is compressed; an error where it can't be decompressed here.
+/// The name of the file in a member, and its compression. Fails if the member cannot be decompressed here.
 pub fn plain_name(name: &[u8]) -> Result<(MemberPath, Option<Compression>), UnpackError> {
     if without_suffix(name, b".xbcrypt").is_some() {
         let member = MemberPath::new(name)?;
         return malformed(format!(
-            "{member} is encrypted, and can't be decrypted here: remove `encrypt` from the options files that the \
+            "{member} is encrypted, and cannot be decrypted here: remove `encrypt` from the options files that the \
              donor's backup tool reads"
         ));
     }
@@ -56,19 +56,19 @@ pub fn plain_name(name: &[u8]) -> Result<(MemberPath, Option<Compression>), Unpa
             Some(_) if !Compression::TAKEN.contains(&compression) => {
                 let member = MemberPath::new(name)?;
                 return malformed(format!(
-                    "{member} is compressed with {compression}, which can't be decompressed here: remove `compress` \
-                     from the options files that the donor's backup tool reads, or set it to zstd or lz4 where the \
-                     tool can"
+                    "{member} is compressed with {compression}, which cannot be decompressed here: remove `compress` \
+                     from the options files that the donor's backup tool reads, or set it to zstd or lz4 if the \
+                     tool supports that"
                 ));
             }
-            // Of a name that is as long as one may be, the member's is longer.
+            // The name of a compressed member may be longer than the longest file name.
             Some(plain) => return Ok((MemberPath::new(plain)?, Some(compression))),
         }
     }
     Ok((MemberPath::new(name)?, None))
 }
 
-/// A name without a suffix of its last component, where it has that suffix and something before it.
+/// Removes a suffix of the last component, if something remains before it.
 fn without_suffix<'a>(name: &'a [u8], suffix: &[u8]) -> Option<&'a [u8]> {
     name.strip_suffix(suffix).filter(|rest| !rest.is_empty() && !rest.ends_with(b"/"))
 }

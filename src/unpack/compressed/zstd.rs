@@ -1,4 +1,4 @@
-//! zstd: concatenated and skippable frames, whose windows are bounded.
+//! Decompresses zstd: concatenated and skippable frames, with bounded windows.
 
 use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge as WINDOW_TOO_LARGE;
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name, is_error_kind};
@@ -7,27 +7,28 @@ use super::memory::{Share, too_much};
 use super::output::Output;
 use crate::unpack::error::{UnpackError, malformed};
 
-/// What a decoder needs beside its window, in bytes: its tables, and buffers for three blocks of 128 KiB.
+/// A decoder's memory beside its window, in bytes: its tables, and buffers for three blocks of 128 KiB.
 const BESIDE_THE_WINDOW: usize = 640 << 10;
 
-/// The smallest bound on windows that the library takes: 1 KiB.
+/// The library's smallest bound on windows: 1 KiB.
 const LEAST_WINDOW_LOG: u32 = 10;
 
 const MAGIC: u32 = 0xFD2F_B528;
 
-/// What a skippable frame begins with, but for the last four bits.
+/// The magic number of a skippable frame, except for the last four bits.
 const SKIPPABLE: u32 = 0x184D_2A50;
 
-/// Bytes that are given out at a time.
+/// Bytes per output.
 const PIECE: usize = 32 << 10;
 
 /// Decompresses a member, piece by piece.
 pub struct Decoder {
-    /// From the first frame on: many members may be open that have none yet.
+    /// Created at the first frame, because many members may be open before their first.
     context: Option<DCtx<'static>>,
-    /// A frame's header as far as it has come. The library gets it whole: it takes memory by it, at that moment.
+    /// The part of a frame's header that has arrived. The library gets the header in one piece, because it
+    /// allocates memory then.
     header: Vec<u8>,
-    /// Behind a frame's header and before its end.
+    /// True between a frame's header and its end.
     inside: bool,
     share: Share,
 }
@@ -59,7 +60,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Decompresses up to the data's or the frame's end, and returns the bytes used.
+    /// Decompresses up to the end of the data or of the frame. Returns the number of used bytes.
     fn decode(&mut self, data: &[u8], output: &mut Output<'_>) -> Result<usize, UnpackError> {
         let mut piece = [0; PIECE];
         let mut input = InBuffer::around(data);
@@ -78,7 +79,7 @@ impl Decoder {
         Ok(input.pos())
     }
 
-    /// By what the other open members leave of the memory.
+    /// Limits the window to the memory left by other open members.
     fn bound_the_window(&mut self) -> Result<(), UnpackError> {
         let left = self.share.allowance().saturating_sub(BESIDE_THE_WINDOW);
         match left.checked_ilog2() {
@@ -92,14 +93,14 @@ impl Decoder {
     }
 }
 
-/// How long a header is that begins so, once it can be known. (RFC 8878, 3.1.1)
+/// The length of a header with this beginning, once it is known. (RFC 8878, 3.1.1)
 fn header_length(header: &[u8]) -> Option<usize> {
     let magic = u32::from_le_bytes(*header.first_chunk()?);
     if magic & !0xF == SKIPPABLE {
         return Some(8);
     }
     if magic != MAGIC {
-        // Not for long: the library refuses it.
+        // The library then refuses it.
         return Some(4);
     }
     let descriptor = *header.get(4)?;
@@ -114,7 +115,7 @@ fn fault<T>(code: usize) -> Result<T, UnpackError> {
     if is_error_kind(code, WINDOW_TOO_LARGE) {
         return too_much();
     }
-    malformed(format!("it is no good zstd: {}", get_error_name(code)))
+    malformed(format!("invalid zstd data: {}", get_error_name(code)))
 }
 
 #[cfg(test)]
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
     use zstd::zstd_safe::{CCtx, CParameter};
 
-    /// As XtraBackup makes a frame: level 1 and a checksum.
+    /// A frame as XtraBackup makes it: level 1 and a checksum.
     fn frame(data: &[u8]) -> Vec<u8> {
         frame_with(data, &[CParameter::CompressionLevel(1), CParameter::ChecksumFlag(true)])
     }
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn garbage_behind_the_last_frame() {
-        assert!(refusal(&[frame(b"data"), b"garbage".to_vec()].concat()).contains("no good zstd"));
+        assert!(refusal(&[frame(b"data"), b"garbage".to_vec()].concat()).contains("invalid zstd data"));
         assert!(refusal(&[frame(b"data"), vec![0]].concat()).contains("ends inside"));
     }
 
@@ -201,7 +202,7 @@ mod tests {
     fn a_reserved_bit() {
         let mut packed = frame(b"data");
         packed[4] |= 1 << 3;
-        assert!(refusal(&packed).contains("no good zstd"));
+        assert!(refusal(&packed).contains("invalid zstd data"));
     }
 
     #[test]
@@ -210,7 +211,7 @@ mod tests {
         // One more byte in the header: the dictionary's number.
         packed[4] |= 1;
         packed.insert(5, 7);
-        assert!(refusal(&packed).contains("no good zstd"));
+        assert!(refusal(&packed).contains("invalid zstd data"));
     }
 
     fn with_window(log: u32) -> Vec<u8> {
@@ -239,7 +240,7 @@ mod tests {
             let mut open = Vec::new();
             let error = loop {
                 let mut decoder = Decoder::new(memory.share());
-                // All but the end, so that it stays open.
+                // Without the end, so that it stays open.
                 match decoder.feed(&packed[..packed.len() - 4], &mut |_| Ok(())) {
                     Ok(()) => open.push(decoder),
                     Err(error) => break error,

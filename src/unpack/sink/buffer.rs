@@ -1,4 +1,4 @@
-//! Memory that data is received into and written from, without being moved in between.
+//! Buffers that data are received into and written from, without a copy in between.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -6,31 +6,32 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use bytes::BytesMut;
 use rustix::mm::{Advice, madvise};
 
-/// Files that may be open at once, which whoever creates them sees to. The tools keep one for each of their threads.
+/// The largest number of open files. The caller enforces it. The tools keep one open for each of their threads.
 pub const OPEN_FILES: usize = 128;
 
-/// Bytes of a large buffer, and of most writes: few system calls, each long enough for a disk.
+/// The size of a large buffer, and of most writes: few system calls, each long enough for a disk.
 pub const LARGE: usize = 1 << 20;
 
-/// For files that find no large one free.
+/// For files that find all large buffers taken.
 const SMALL: usize = 16 << 10;
 
-/// Large buffers. One is filled while others wait or are written; the tools fill few files at a time. More of them bridge
-/// more of the moments in which either side waits.
+/// The number of large buffers. One is filled while others wait or are written, because the tools fill few files
+/// at a time. More buffers bridge more pauses of either side.
 const LARGE_ONES: usize = 14;
 
-/// Small buffers: some are left to be written even where every file that may be open holds one.
+/// The number of small buffers. Some are free to be written even if every open file holds one.
 const SMALL_ONES: usize = OPEN_FILES;
 
-/// What O_DIRECT wants of addresses, offsets and lengths on every usual disk: the largest logical block. (open(2))
+/// The alignment that O_DIRECT needs for addresses, offsets and lengths on every usual disk: the largest logical
+/// block. (open(2))
 pub const ALIGNMENT: usize = 4096;
 
 /// A huge page of x86-64, and of arm64 with pages of 4 KiB.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Bytes at an aligned address, which never move.
+/// Bytes at a fixed, aligned address.
 pub struct Buffer {
-    /// As long as was ever needed: what wasn't is not touched. Its capacity is there from the beginning.
+    /// Grows up to the largest use, so that the rest stays untouched. The capacity is allocated at the start.
     memory: BytesMut,
     size: usize,
 }
@@ -44,7 +45,7 @@ impl Buffer {
         Buffer::side_by_side(SMALL_ONES, SMALL, ALIGNMENT, |_| {}).collect()
     }
 
-    /// So many buffers of a size in one piece of memory.
+    /// This many buffers of one size in one piece of memory.
     fn side_by_side(
         count: usize,
         size: usize,
@@ -60,17 +61,17 @@ impl Buffer {
         })
     }
 
-    /// How much it holds.
+    /// The capacity in bytes.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// So many of its bytes, of those that were filled.
+    /// The first `length` filled bytes.
     pub fn bytes(&self, length: usize) -> &[u8] {
         &self.memory[..length]
     }
 
-    /// So many of its bytes from a place on, to be filled.
+    /// A part of the buffer to fill.
     pub fn room(&mut self, from: usize, length: usize) -> &mut [u8] {
         let end = from + length.min(self.size - from);
         if self.memory.len() < end {
@@ -80,9 +81,9 @@ impl Buffer {
     }
 }
 
-/// Has the kernel take huge pages for memory, where it has some: a write of one is one piece for the disk instead of 256,
-/// each of which is looked up and pinned. A kernel without them does without. The memory begins where a huge page does; what
-/// is no whole one at its end is left out.
+/// Advises the kernel to use huge pages. The write of a huge page is then one piece for the disk instead of 256,
+/// each of which has to be looked up and pinned. Kernels without huge pages ignore the advice. The memory starts
+/// at a huge page, and a partial one at its end is left out.
 #[allow(unsafe_code, reason = "what is advised is about an address")]
 fn prefer_huge_pages(memory: &mut BytesMut) {
     let length = memory.capacity() / HUGE_PAGE * HUGE_PAGE;
@@ -90,16 +91,16 @@ fn prefer_huge_pages(memory: &mut BytesMut) {
     let _ = unsafe { madvise(memory.as_mut_ptr().cast(), length, Advice::LinuxHugepage) };
 }
 
-/// Where buffers come from and go back to. There are so many and no more, whatever a stream does with its files.
+/// Hands out buffers and takes them back. Their number is fixed for every stream.
 ///
-/// The large ones go round, in the order in which they were written: what a buffer held is long gone from the caches of
-/// whoever has read it there, and as long as one file is filled, what is written at once lies side by side for the disk,
-/// too. To take the one that came back last costs twice as much of the processor now and then, where that is a host's
-/// thread on another core.
+/// The large ones are used in the order in which they were written. A returned buffer has then left the
+/// processor's caches. While a single file is filled, writes in progress are adjacent in memory, which helps the
+/// disk. Using the latest returned buffer first sometimes takes twice as much processor time, if the reader is a
+/// host's thread on another core.
 pub struct Pool {
     large: VecDeque<Buffer>,
     small: Vec<Buffer>,
-    /// Large ones that were handed to the writer and are not back yet.
+    /// Large buffers that the writer still has.
     away: usize,
     returned: Receiver<Buffer>,
 }
@@ -109,16 +110,16 @@ impl Pool {
         Pool { large: Buffer::large_ones(), small: Buffer::small_ones(), away: 0, returned: channel().1 }
     }
 
-    /// Where the writer gives buffers back, from now on. Only the writer has it: that it is gone is noticed.
+    /// The channel through which the writer returns buffers from now on. Only the writer holds it, so its end is
+    /// noticed.
     pub fn return_address(&mut self) -> Sender<Buffer> {
         let (give_back, returned) = channel();
         self.returned = returned;
         give_back
     }
 
-    /// A buffer to fill. Waits for the writer where it has all that files don't hold; where files hold all large ones,
-    /// they are so many that a small one has to do. `None` where all of its threads are gone, with
-    /// all that they had.
+    /// A buffer to fill. If files hold all large ones, it is a small one. If the writer has them, this waits for
+    /// it. `None` if all writer threads are gone with their buffers.
     pub fn take(&mut self) -> Option<Buffer> {
         while let Ok(buffer) = self.returned.try_recv() {
             self.came_back(buffer);
@@ -137,12 +138,12 @@ impl Pool {
         }
     }
 
-    /// Takes note that the writer was given a buffer of this size.
+    /// Records that the writer was given a buffer of this size.
     pub fn went_away(&mut self, size: usize) {
         self.away += usize::from(size == LARGE);
     }
 
-    /// Takes a buffer back that was not given to the writer: it is the next one still.
+    /// Takes back a buffer that skipped the writer. It is the next one to be handed out.
     pub fn put_back(&mut self, buffer: Buffer) {
         match buffer.size() {
             LARGE => self.large.push_front(buffer),
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_are_aligned_and_hold_what_they_say() {
+    fn buffers_are_aligned_and_have_their_size() {
         let (mut pool, mut held) = emptied();
         for (mut buffer, size) in [(pool.take().unwrap(), SMALL), (held.remove(1), LARGE)] {
             let place = place(&buffer);
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn large_ones_lie_side_by_side_in_what_can_be_huge_pages() {
+    fn large_buffers_are_adjacent_and_can_be_huge_pages() {
         let buffers = Buffer::large_ones();
         let first = place(&buffers[0]);
         assert!(first.is_multiple_of(HUGE_PAGE));
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn large_ones_go_round_in_the_order_in_which_they_were_written() {
+    fn large_buffers_are_used_in_the_order_of_their_writes() {
         let mut pool = Pool::new();
         let give_back = pool.return_address();
         let first = pool.take().unwrap();
@@ -212,7 +213,7 @@ mod tests {
             pool.went_away(buffer.size());
             give_back.send(buffer).unwrap();
         }
-        // Of two files the second is passed on first.
+        // The second of two files is passed on first.
         let [first, second] = [pool.take(), pool.take()].map(Option::unwrap);
         let order = [&second, &first].map(place);
         for buffer in [second, first] {
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_no_large_buffer_gets_a_small_one_and_who_waits_gets_one_back() {
+    fn small_buffers_replace_held_large_ones_and_written_ones_are_waited_for() {
         let (mut pool, mut held) = emptied();
         assert_eq!(pool.take().unwrap().size(), SMALL);
         let written = held.pop().unwrap();
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_small_ones_than_there_are_files() {
+    fn there_are_as_many_small_buffers_as_files() {
         let (mut pool, _held) = emptied();
         let give_back = pool.return_address();
         let mut small: Vec<Buffer> = (0..SMALL_ONES).map(|_| pool.take().unwrap()).collect();
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_writer_that_is_gone() {
+    fn a_dead_writer_ends_the_wait() {
         let (mut pool, held) = emptied();
         let give_back = pool.return_address();
         held.iter().for_each(|buffer| pool.went_away(buffer.size()));

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::unpack::error::UnpackError;
 
-/// What went wrong first, in whatever thread.
+/// The first fault of any thread.
 #[derive(Default)]
 pub struct Fault {
     happened: AtomicBool,

@@ -11,22 +11,22 @@ use super::target::{Piece, Target};
 use super::writer::Assigned;
 use crate::unpack::UnpackError;
 
-/// Not worth the way to another thread, in bytes, as long as that has nothing of the file.
+/// Shorter pieces are written at once, unless a writer thread has other pieces of the file. In bytes.
 const SMALL_PIECE: usize = 32 << 10;
 
-/// Filled in order, at a place that may be moved. Dropped before [`SinkFile::finish`], it lacks its end.
+/// A file that is filled in order, with seeks. Without [`SinkFile::finish`] its end is missing.
 pub struct SinkFile {
     target: Arc<Target>,
     output: Rc<RefCell<Output>>,
-    /// The first `pending` bytes in it are not written yet; they belong at `start`.
+    /// Its first `pending` bytes are still to be written, at `start`.
     buffer: Option<Buffer>,
     pending: usize,
     start: u64,
-    /// Who writes it, once a part of it was passed on.
+    /// The writer thread, once a part of the file was passed on.
     writer: Option<Assigned>,
-    /// One past the last byte that the file must have, holes included.
+    /// The final length of the file, with its holes.
     longest: u64,
-    /// The same of what was gone over, whether anything follows or not: what is counted against the room.
+    /// The highest offset so far, even if no byte follows. This counts against the free space.
     claimed: u64,
     has_holes: bool,
 }
@@ -46,13 +46,13 @@ impl SinkFile {
         }
     }
 
-    /// Where the next byte goes.
+    /// The offset of the next byte.
     pub fn position(&self) -> u64 {
         self.start + self.pending as u64
     }
 
-    /// Reads up to `limit` bytes from `input` straight behind what is pending, and passes whole buffers on to be
-    /// written. Returns the bytes read for a look at them, empty at the input's end.
+    /// Reads up to `limit` bytes from `input`, directly behind the pending ones, and passes full buffers on to be
+    /// written. Returns the bytes for a checksum, and none at the input's end.
     pub fn fill_from(&mut self, input: &mut impl Read, limit: u64) -> Result<&[u8], UnpackError> {
         self.pass_on_if_full()?;
         let mut buffer = match self.buffer.take() {
@@ -68,7 +68,7 @@ impl SinkFile {
         Ok(&buffer.bytes(self.pending)[old..])
     }
 
-    /// Passes the buffer on where it has no more room: other files may need it before more comes of this one.
+    /// Passes on a full buffer: other files may need it before this one continues.
     pub fn pass_on_if_full(&mut self) -> Result<(), UnpackError> {
         match &self.buffer {
             Some(buffer) if self.room(buffer) == 0 => self.flush(false),
@@ -76,7 +76,7 @@ impl SinkFile {
         }
     }
 
-    /// Puts bytes that came another way than from an input behind what is pending.
+    /// Appends bytes that are already in memory.
     pub fn write(&mut self, mut data: &[u8]) -> Result<(), UnpackError> {
         while !data.is_empty() {
             let limit = data.len() as u64;
@@ -85,7 +85,7 @@ impl SinkFile {
         Ok(())
     }
 
-    /// Goes elsewhere in the file; what lies between is a hole.
+    /// Moves to another offset. The gap becomes a hole.
     pub fn seek(&mut self, position: u64) -> Result<(), UnpackError> {
         self.flush(false)?;
         let claimed = self.claimed.max(self.longest);
@@ -96,14 +96,14 @@ impl SinkFile {
         Ok(())
     }
 
-    /// Goes forward over a hole that is part of the file even where nothing follows.
+    /// Skips over a hole that belongs to the file even at its end.
     pub fn skip(&mut self, hole: u64) -> Result<(), UnpackError> {
         self.seek(self.position() + hole)?;
         self.longest = self.longest.max(self.start);
         Ok(())
     }
 
-    /// Passes on what is left, and has the file given its length where it ends in a hole.
+    /// Passes on the rest, and sets the length of a file that ends in a hole.
     pub fn finish(mut self) -> Result<(), UnpackError> {
         self.flush(true)?;
         match (self.has_holes, &self.writer) {
@@ -113,7 +113,7 @@ impl SinkFile {
         }
     }
 
-    /// Up to the next multiple of the buffer's size in the file, so that all writes but the last are aligned.
+    /// Up to the next multiple of the buffer's size in the file, so that all writes except the last are aligned.
     fn room(&self, buffer: &Buffer) -> usize {
         buffer.size() - (self.start % buffer.size() as u64) as usize - self.pending
     }
@@ -142,7 +142,7 @@ impl SinkFile {
     }
 }
 
-/// One read that isn't interrupted.
+/// One read, repeated after interruptions.
 pub fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match input.read(buffer) {

@@ -1,5 +1,5 @@
-//! Syncs early what was written, in the background: what lies in the page cache, and what the disk keeps in a cache of
-//! its own. Else all of it would be waited for at the end.
+//! Syncs written data early, in the background: the page cache and the disk's own cache. Otherwise the sync at
+//! the end would take all that time.
 
 use std::fs::File;
 use std::io;
@@ -11,10 +11,10 @@ use std::thread::{Builder, JoinHandle};
 
 use super::fault::Fault;
 
-/// Bytes after which there is something to sync.
+/// The number of written bytes after which a sync starts.
 const EVERY: u64 = 256 << 20;
 
-/// A thread that syncs a file system when it is told that enough was written.
+/// A thread that syncs a file system after enough writes.
 pub struct Flusher {
     written: AtomicU64,
     wake: Option<SyncSender<()>>,
@@ -22,12 +22,12 @@ pub struct Flusher {
 }
 
 impl Flusher {
-    /// For the file system that holds `directory`, which is called `path`.
+    /// Starts it for the file system of `directory`, which is called `path`.
     pub fn start(directory: File, path: PathBuf, fault: Arc<Fault>) -> io::Result<Flusher> {
         let (wake, woken) = sync_channel(1);
         let thread = Builder::new().name("flusher".into()).spawn(move || {
             while let Ok(()) = woken.recv() {
-                // The kernel tells an error once; whoever syncs next would not hear of it.
+                // The kernel reports an error once, so the sync at the end would miss it.
                 if let Err(error) = rustix::fs::syncfs(&directory) {
                     fault.note(path.clone(), error.into());
                 }
@@ -36,13 +36,13 @@ impl Flusher {
         Ok(Flusher { written: AtomicU64::new(0), wake: Some(wake), thread: Some(thread) })
     }
 
-    /// Takes note of bytes written.
+    /// Counts written bytes.
     pub fn written(&self, bytes: u64) {
         let before = self.written.fetch_add(bytes, Ordering::Relaxed);
         if before / EVERY < (before + bytes) / EVERY
             && let Some(wake) = &self.wake
         {
-            // It may still be at it; then it goes on right afterwards.
+            // A running sync is followed by the next one.
             let _ = wake.try_send(());
         }
     }

@@ -1,8 +1,7 @@
-//! Where members become files: made by us, below one directory, through no link.
+//! Creates the files of members, below one directory and through no link.
 //!
-//! What was received into a [`buffer`] is written from it, by threads of their own ([`writer`]); and what was written is
-//! synced before long ([`flusher`]). A fault of theirs is seen at the next write, or at the latest when the sink is
-//! finished.
+//! Data are received into a [`buffer`]. Separate threads write them ([`writer`]) and sync them early
+//! ([`flusher`]). A fault of a thread appears at the next write, or at the latest when the sink is finished.
 
 mod buffer;
 mod fault;
@@ -41,7 +40,7 @@ use writer::Writer;
 const FILE_MODE: Mode = Mode::from_raw_mode(0o660);
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o770);
 
-/// Directories that are kept open: databases, of which the tools copy one after the other.
+/// The number of directories that are kept open. They are databases, which the tools copy one after the other.
 const KNOWN_DIRECTORIES: usize = 16;
 
 /// A directory that members are unpacked into.
@@ -52,12 +51,12 @@ pub struct Sink {
     output: Rc<RefCell<Output>>,
 }
 
-/// How a member's file may come to be.
+/// What to do if a member's name is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
-    /// The name must be free.
+    /// Fail.
     New,
-    /// What has the name goes.
+    /// Replace the file.
     Replace,
 }
 
@@ -82,10 +81,10 @@ impl Sink {
         })
     }
 
-    /// Makes the file of a member, and the directories that it needs.
+    /// Creates the file of a member, with the directories that it needs.
     pub fn create(&self, member: &MemberPath, how: Open) -> Result<SinkFile, UnpackError> {
         if how == Open::Replace {
-            // What is still to be written of the file that gives way must not land in the new one.
+            // Pending writes of the replaced file must not land in the new one.
             self.settle()?;
         }
         let directory = self.directory_of(member)?;
@@ -95,21 +94,21 @@ impl Sink {
         let file = match openat(&*directory, name, flags, FILE_MODE) {
             Ok(file) => File::from(file),
             Err(Errno::EXIST) => return malformed(format!("{member} comes twice")),
-            Err(Errno::LOOP | Errno::ISDIR) => return malformed(format!("{member} is in the way of itself")),
+            Err(Errno::LOOP | Errno::ISDIR) => return malformed(format!("{member} is a directory or a link")),
             Err(error) => return Err(self.failed(member, error)),
         };
         let target = Target::new(file, self.path.join(member.as_os_str()));
         Ok(SinkFile::new(target, self.output.clone()))
     }
 
-    /// Ends the threads, and says whether all that was passed on is written. What the flusher was told by the kernel nobody
-    /// is told again, so that must have ended before whoever syncs last asks.
+    /// Ends the threads, and fails if a write failed. The flusher has to end before the final sync, because the
+    /// kernel reports each error only once.
     pub fn finish(self) -> Result<(), UnpackError> {
         let writer = self.output.borrow_mut().writer.take();
         writer.map_or(Ok(()), Writer::finish)
     }
 
-    /// Waits until all that was passed on is written, and says whether it was.
+    /// Waits for all pending writes, and fails if one failed.
     fn settle(&self) -> Result<(), UnpackError> {
         match &self.output.borrow().writer {
             Some(writer) => writer.settle(),
@@ -117,18 +116,19 @@ impl Sink {
         }
     }
 
-    /// Whether something has this name.
+    /// Whether the name is taken.
     pub fn has(&self, member: &MemberPath) -> Result<bool, UnpackError> {
         let Some(directory) = self.directory_if_there(member)? else { return Ok(false) };
         Ok(statat(&*directory, member.split().1, AtFlags::SYMLINK_NOFOLLOW).is_ok())
     }
 
-    /// Gives a finished file another name, replacing what has it. Says whether there was one.
+    /// Renames a finished file, and replaces the file with the new name. Returns whether there was a file to
+    /// rename.
     pub fn rename(&self, from: &MemberPath, to: &MemberPath) -> Result<bool, UnpackError> {
         let Some(from_directory) = self.directory_if_there(from)? else { return Ok(false) };
         match statat(&*from_directory, from.split().1, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile => {
-                return malformed(format!("{from} is renamed but is no file"));
+                return malformed(format!("{from} is renamed but is not a file"));
             }
             Err(Errno::NOENT) => return Ok(false),
             _ => {}
@@ -143,7 +143,7 @@ impl Sink {
         }
     }
 
-    /// Whether one like this lies in the directory of a member.
+    /// Whether a matching file is in the directory of a member.
     pub fn has_beside(&self, member: &MemberPath, like: impl Fn(&MemberPath) -> bool) -> Result<bool, UnpackError> {
         let Some(directory) = self.directory_if_there(member)? else { return Ok(false) };
         let entries = Dir::read_from(&*directory).map_err(|error| self.failed(member, error))?;
@@ -158,14 +158,14 @@ impl Sink {
         Ok(false)
     }
 
-    /// Removes what a name or a pattern means, of which nothing need ever have come, and tells of each file that goes.
+    /// Removes the files of a name or a pattern, if there are any, and reports each one.
     pub fn remove(
         &self,
         member: &MemberPath,
         gone: &mut dyn FnMut(MemberPath) -> Result<(), UnpackError>,
     ) -> Result<(), UnpackError> {
         let Some(directory) = self.directory_if_there(member)? else { return Ok(()) };
-        // Among those that are known may be what is a directory.
+        // A removed file may be a known directory.
         self.known.borrow_mut().clear();
         let (place, name) = member.split();
         let mut removal = Removal { gone: &mut |path| gone(MemberPath::new(path.as_os_str().as_bytes())?) };
@@ -180,7 +180,7 @@ impl Sink {
         })
     }
 
-    /// The directory of a member, made where it isn't there.
+    /// The directory of a member. Created if it is missing.
     fn directory_of(&self, member: &MemberPath) -> Result<Rc<OwnedFd>, UnpackError> {
         self.directory(member, true)?.ok_or_else(|| self.failed(member, Errno::NOENT))
     }
@@ -189,7 +189,7 @@ impl Sink {
         self.directory(member, false)
     }
 
-    /// Only this sink makes and removes directories there, so one that was opened stays what it is.
+    /// Only this sink creates and removes directories there, so an opened one stays the same.
     fn directory(&self, member: &MemberPath, make: bool) -> Result<Option<Rc<OwnedFd>>, UnpackError> {
         let Some(path) = member.split().0 else { return Ok(Some(self.top.clone())) };
         if let Some(known) = self.known.borrow().get(path) {
@@ -204,7 +204,7 @@ impl Sink {
         Ok(Some(directory))
     }
 
-    /// Opens a directory step by step, so that no link on the way is followed.
+    /// Opens a directory component by component, so that no link is followed.
     fn walk_to(&self, path: &OsStr, member: &MemberPath, make: bool) -> Result<Option<OwnedFd>, UnpackError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut directory =
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_takes_anothers_place_gets_nothing_of_what_waits_for_that() {
+    fn pending_writes_of_a_replaced_file_do_not_reach_the_new_one() {
         let directory = tempfile::tempdir().unwrap();
         let sink = Sink::new(directory.path(), Writing::Cached).unwrap();
         let member = MemberPath::new(b"a").unwrap();

@@ -15,14 +15,14 @@ use crate::unpack::error::UnpackError;
 /// How files are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Writing {
-    /// Past the page cache where the file system takes it.
+    /// Direct, around the page cache, if the file system supports it.
     #[default]
     Direct,
     /// Through the page cache.
     Cached,
 }
 
-/// What all files of a sink share: the memory, and the threads, which are started when there is something for them.
+/// The shared part of all files of a sink: the memory, and the threads, which start at the first use.
 pub struct Output {
     pub pool: Pool,
     pub writer: Option<Writer>,
@@ -33,12 +33,12 @@ pub struct Output {
 }
 
 impl Output {
-    /// Bytes are about to be written.
+    /// Counts bytes before they are written.
     pub fn take_room(&mut self, bytes: usize) -> Result<(), UnpackError> {
         self.room.write((&self.directory, &self.path), bytes as u64)
     }
 
-    /// A hole is left in a file.
+    /// Counts a hole in a file.
     pub fn leave_hole(&mut self, bytes: u64) -> Result<(), UnpackError> {
         self.room.leave((&self.directory, &self.path), bytes)
     }

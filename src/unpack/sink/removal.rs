@@ -1,4 +1,4 @@
-//! What a server dropped while it was copied goes again.
+//! Removes tables that the server dropped during the backup.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,15 +10,15 @@ use rustix::io::Errno;
 
 use crate::unpack::UnpackError;
 
-/// Removes, and tells of each file that is gone.
+/// Removes files and reports each one.
 pub struct Removal<'a> {
     pub gone: &'a mut dyn FnMut(PathBuf) -> Result<(), UnpackError>,
 }
 
-/// Why not all is gone.
+/// Why a removal stopped early.
 pub enum Stopped {
     System(Errno),
-    /// Who was told doesn't want to hear more.
+    /// The receiver of the reports ended it.
     Told(UnpackError),
 }
 
@@ -29,7 +29,7 @@ impl From<Errno> for Stopped {
 }
 
 impl Removal<'_> {
-    /// A file, or a directory with all that is in it; nothing, where nothing is. `place` is what is told of the directory.
+    /// Removes a file, or a directory with its contents, if there is one. Reports use `place` as the directory.
     pub fn whatever_is_there(&mut self, directory: impl AsFd, name: &OsStr, place: &Path) -> Result<(), Stopped> {
         match unlinkat(&directory, name, AtFlags::empty()) {
             Ok(()) => (self.gone)(place.join(name)).map_err(Stopped::Told),
@@ -43,14 +43,14 @@ impl Removal<'_> {
         }
     }
 
-    /// All whose names begin so.
+    /// Removes all names with this prefix.
     pub fn all_beginning_with(&mut self, directory: impl AsFd, prefix: &[u8], place: &Path) -> Result<(), Stopped> {
-        // What is removed while a directory is read may have others left out.
+        // Reading a directory may skip entries while others are removed, so it is repeated.
         while self.pass(&directory, prefix, place)? > 0 {}
         Ok(())
     }
 
-    /// Says how many it has removed.
+    /// Returns the number of removed entries.
     fn pass(&mut self, directory: impl AsFd, prefix: &[u8], place: &Path) -> Result<usize, Stopped> {
         let mut removed = 0;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -1,30 +1,30 @@
-//! The room that a stream may take: what the volume has, but for a reserve, holes counted like bytes.
+//! Limits a stream to the volume's free space, minus a reserve. Holes count like bytes.
 //!
-//! A hole takes no room before something is written in it, which prepare or a server may do at any time. So a stream that
-//! says more than the volume can hold is ended when it says so.
+//! A hole takes no space until prepare or a server writes to it, which may happen at any time. So a stream that
+//! claims more than the volume can hold is ended as soon as it claims that.
 
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::unpack::UnpackError;
 
-/// What prepare and a server's start need on any volume, in bytes.
+/// The space that prepare and a server's start need on any volume, in bytes.
 const RESERVE: u64 = 16 << 20;
 
-/// Bytes after which the volume is looked at again.
+/// The number of bytes between two checks of the volume.
 const EVERY: u64 = 32 << 20;
 
-/// Takes note of what a stream claims.
+/// Counts the space that a stream claims.
 #[derive(Default)]
 pub struct Room {
-    /// Of all files.
+    /// Bytes of holes in all files.
     holes: u64,
-    /// Written since the last look.
+    /// Bytes written since the last check.
     written: u64,
 }
 
 impl Room {
-    /// So many bytes were passed on to be written.
+    /// Counts bytes passed on to be written.
     pub fn write(&mut self, volume: (impl AsFd, &Path), bytes: u64) -> Result<(), UnpackError> {
         self.written += bytes;
         if self.written < EVERY {
@@ -33,7 +33,7 @@ impl Room {
         self.look(volume)
     }
 
-    /// A file has become longer by so many bytes that are not there.
+    /// Counts a hole that has made a file longer.
     pub fn leave(&mut self, volume: (impl AsFd, &Path), hole: u64) -> Result<(), UnpackError> {
         self.holes = self.holes.saturating_add(hole);
         if hole == 0 { Ok(()) } else { self.look(volume) }
@@ -68,7 +68,7 @@ mod tests {
         room.write(volume, EVERY).unwrap();
         assert!(matches!(room.leave(volume, free), Err(UnpackError::NoRoom { holes, .. }) if holes > free));
         assert!(matches!(room.leave(volume, u64::MAX), Err(UnpackError::NoRoom { .. })));
-        // It is looked at again, however little is written.
+        // The volume is checked again even for little data.
         let little = (0..EVERY / (1 << 20)).map(|_| room.write(volume, 1 << 20));
         assert!(little.last().unwrap().is_err());
     }

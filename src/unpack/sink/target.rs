@@ -1,4 +1,4 @@
-//! A file that is being written, past the page cache where that can be.
+//! Writes a file, around the page cache if the file system supports that.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -16,23 +16,23 @@ use crate::unpack::UnpackError;
 pub struct Target {
     file: File,
     path: PathBuf,
-    /// Whether it was set to go past the page cache; of concern to the thread that writes it only.
+    /// Whether O_DIRECT is set. Only the writing thread uses it.
     is_direct: AtomicBool,
 }
 
 /// A part of a file.
 pub struct Piece {
     pub buffer: Buffer,
-    /// How much of the buffer.
+    /// The used length of the buffer.
     pub length: usize,
-    /// Where in the file it belongs.
+    /// Its offset in the file.
     pub at: u64,
-    /// Whether it is all of the file.
+    /// Whether it is the whole file.
     pub is_whole_file: bool,
 }
 
 impl Piece {
-    /// Whether the other one can be written with it: it begins where this one ends, and both are aligned.
+    /// Whether the next piece can join this write: it begins where this one ends, and both are aligned.
     pub fn goes_on_with(&self, next: &Piece) -> bool {
         next.at == self.at + self.length as u64 && self.may_be_direct() && next.may_be_direct()
     }
@@ -41,7 +41,7 @@ impl Piece {
         self.buffer.bytes(self.length)
     }
 
-    /// Small files go through the page cache, where many of them become few writes.
+    /// Small files use the page cache, which turns many of them into few writes.
     fn may_be_direct(&self) -> bool {
         self.at.is_multiple_of(ALIGNMENT as u64) && self.length >= ALIGNMENT && !self.is_whole_file
     }
@@ -56,36 +56,35 @@ impl Target {
         &self.path
     }
 
-    /// Writes without the thread, which must have nothing of this file.
+    /// Writes without the writer thread, which must have no piece of this file.
     pub fn write_at_once(&self, data: &[u8], at: u64) -> Result<(), UnpackError> {
         self.file.write_all_at(data, at).map_err(|source| self.failed(source))
     }
 
-    /// Makes the file this long where it is shorter; without the thread, too.
+    /// Extends the file to this length if it is shorter, without the writer thread.
     pub fn lengthen(&self, least: u64) -> Result<(), UnpackError> {
         self.make_at_least(least).map_err(|source| self.failed(source))
     }
 
-    /// Makes the file this long where it is shorter.
+    /// Extends the file to this length if it is shorter.
     pub fn make_at_least(&self, least: u64) -> io::Result<()> {
         if self.file.metadata()?.len() < least { self.file.set_len(least) } else { Ok(()) }
     }
 
-    /// Writes pieces each of which goes on with the next. `may_be_direct` is taken back where the file system doesn't
-    /// write past the page cache.
+    /// Writes consecutive pieces. Resets `may_be_direct` if the file system rejects O_DIRECT.
     pub fn write(&self, run: &[Piece], may_be_direct: &mut bool) -> io::Result<()> {
         let [first, ..] = run else { return Ok(()) };
         let mut parts: Vec<&[u8]> = run.iter().map(Piece::bytes).collect();
         let mut at = first.at;
         if *may_be_direct && first.may_be_direct() {
-            // All but the last are aligned in length, too.
+            // All except the last are aligned in length, too.
             let odd = parts.iter().map(|part| part.len()).sum::<usize>() % ALIGNMENT;
             let last = parts.pop().unwrap_or_default();
             let (even, rest) = last.split_at(last.len() - odd);
             parts.push(even);
             match self.set_direct(true).and_then(|()| self.write_all(&parts, &mut at)) {
                 Ok(()) => parts = vec![rest],
-                // This file system doesn't take it, or wants more than we know of.
+                // This file system rejects O_DIRECT, or has unknown requirements.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     *may_be_direct = false;
                     at = first.at;
@@ -102,7 +101,7 @@ impl Target {
         self.write_all(&parts, &mut at)
     }
 
-    /// Writes one part behind the other, and moves `at` along.
+    /// Writes the parts one after the other, and advances `at`.
     fn write_all(&self, parts: &[&[u8]], at: &mut u64) -> io::Result<()> {
         let mut slices: Vec<IoSlice> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut left = &mut slices[..];
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_go_together_where_they_touch_and_are_aligned() {
+    fn adjacent_aligned_pieces_are_written_together() {
         let mut pool = Pool::new();
         let first = piece(&mut pool, 1, 2 * ALIGNMENT, 0);
         let mut goes_on = |length, at| first.goes_on_with(&piece(&mut pool, 2, length, at));

@@ -1,13 +1,13 @@
-//! The threads that write, so that the next bytes are received meanwhile.
+//! Writes files in threads of their own, so that the next bytes can be received meanwhile.
 //!
-//! Each file is written by one of them, in the order in which its pieces came. The backup tools send several files by turns,
-//! a piece of each: with one thread the disk had nothing to do between two writes, with several the next one is there
-//! already, of another file.
+//! Each file has one thread, which writes its pieces in order. The backup tools send several files in turns, one
+//! piece of each. With one thread the disk was idle between two writes. With several threads the next write, of
+//! another file, is already waiting.
 //!
-//! Large files are written past the page cache (O_DIRECT) where the file system takes that: filling the cache was the
-//! dearest part of receiving a backup, and what is in it has to be written all the same before it counts. Small
-//! files, and the odd ends of large ones, go through the cache, where many of them become few writes. A disk that is
-//! slower than the network finds several pieces of a file waiting, and gets them at once.
+//! Large files are written around the page cache (O_DIRECT) if the file system supports that. Filling the cache
+//! was the most expensive part of receiving a backup, and its content has to be written before it counts anyway.
+//! Small files and the odd ends of large ones go through the cache, which turns many of them into few writes. On
+//! a disk slower than the network, several pieces of a file wait, and are written together.
 
 use std::cell::Cell;
 use std::io;
@@ -24,53 +24,55 @@ use super::flusher::Flusher;
 use super::target::{Piece, Target};
 use crate::unpack::UnpackError;
 
-/// As many as the files that the donor's tool reads at once, unless it is told otherwise.
+/// As many as the files that the donor's tool reads at once by default.
 const THREADS: usize = 4;
 
-/// Jobs that may wait for a thread. Nearly all of them hold a buffer, of which the large ones are fewer.
+/// The number of jobs that may wait for a thread. Nearly all of them hold a buffer, and there are fewer large
+/// ones.
 const QUEUE: usize = 64;
 
-/// Pieces that are written at once. Many disks, those of clouds above all, take their time for a write of whatever size,
-/// and several at a time.
+/// The number of pieces in one write. Many disks, above all those of clouds, take a constant time per write of
+/// any size, and run several at once.
 const TOGETHER: usize = 4;
 
 enum Job {
     Write(Arc<Target>, Piece),
-    /// Makes a file this long where it is shorter.
+    /// Extends a file to this length if it is shorter.
     Lengthen(Arc<Target>, u64),
-    /// Answers once all before it is done.
+    /// Answers once all earlier jobs are done.
     Settle(SyncSender<()>),
 }
 
-/// The error where a thread that writes is gone, and hasn't said why.
+/// The error for a thread that ended without an error of its own.
 pub fn gone() -> io::Error {
-    io::Error::other("a thread that writes is gone")
+    io::Error::other("a writer thread ended early")
 }
 
-/// The receiving side's hold on the threads. Dropped, it waits until nothing is written any more.
+/// The receiving side's handle to the threads. Dropping it waits until all writes are done.
 pub struct Writer {
     hands: Vec<Hand>,
-    /// Who is asked first to take a file.
+    /// The first thread to consider for the next file.
     next: Cell<usize>,
     fault: Arc<Fault>,
 }
 
-/// A thread that writes, and the queue to it.
+/// A writer thread and its queue.
 struct Hand {
     jobs: SyncSender<Job>,
     thread: JoinHandle<()>,
-    /// Has a clone for each file that is with it.
+    /// Cloned once for each assigned file.
     files: Rc<()>,
 }
 
-/// Says by which thread a file is written. It counts as that one's as long as this is there.
+/// Assigns a file to a thread, until it is dropped.
 pub struct Assigned {
     hand: usize,
     _file: Rc<()>,
 }
 
 impl Writer {
-    /// Starts the threads, or as many as can be had. With `direct` large files go past the page cache where that can be.
+    /// Starts the threads, or as many as possible. With `direct`, large files bypass the page cache if the file
+    /// system supports that.
     pub fn start(give_back: Sender<Buffer>, flusher: Flusher, fault: Arc<Fault>, direct: bool) -> io::Result<Writer> {
         let mut writer = Writer { hands: Vec::new(), next: Cell::default(), fault };
         let flusher = Arc::new(flusher);
@@ -93,7 +95,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Who is to write a file: one with the fewest of them, by turns where several have as few.
+    /// Assigns a file to the thread with the fewest files. Equal ones take turns.
     pub fn assign(&self) -> Assigned {
         let count = self.hands.len();
         let by_turns = (0..count).map(|step| (self.next.get() + step) % count);
@@ -106,12 +108,12 @@ impl Writer {
         self.ask(&self.hands[by.hand], Job::Write(target, piece))
     }
 
-    /// Makes a file `least` bytes long where it is shorter once all is written: it ends in a hole.
+    /// Extends a file that ends in a hole to `least` bytes, after its writes.
     pub fn lengthen(&self, by: &Assigned, target: Arc<Target>, least: u64) -> Result<(), UnpackError> {
         self.ask(&self.hands[by.hand], Job::Lengthen(target, least))
     }
 
-    /// Waits until all is written, and says whether it was.
+    /// Waits for all writes, and fails if one failed.
     pub fn settle(&self) -> Result<(), UnpackError> {
         let (answer, settled) = sync_channel(self.hands.len());
         for hand in &self.hands {
@@ -124,7 +126,7 @@ impl Writer {
         self.fault.check()
     }
 
-    /// Ends all threads, and says whether all went well.
+    /// Ends all threads, and fails if a write failed.
     pub fn finish(self) -> Result<(), UnpackError> {
         let fault = self.fault.clone();
         drop(self);
@@ -142,7 +144,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // A thread ends when its queue is closed and empty. All are closed before the first is waited for.
+        // A thread ends when its queue is closed and empty. All queues are closed before the first wait.
         let threads: Vec<JoinHandle<()>> = self.hands.drain(..).map(|hand| hand.thread).collect();
         for thread in threads {
             if thread.join().is_err() {
@@ -152,10 +154,10 @@ impl Drop for Writer {
     }
 }
 
-/// What a thread works with.
+/// The state of a thread.
 struct Work {
     jobs: Receiver<Job>,
-    /// Taken from the queue already.
+    /// A job that was already taken from the queue.
     next: Option<Job>,
     give_back: Sender<Buffer>,
     flusher: Arc<Flusher>,
@@ -164,7 +166,8 @@ struct Work {
 }
 
 impl Work {
-    /// After a fault nothing more is written, but everything is answered: whoever waits for a buffer gets it.
+    /// After a fault writes are skipped, but every job is answered, so that buffers return to their waiting
+    /// owner.
     fn run(mut self) {
         while let Some(job) = self.next.take().or_else(|| self.jobs.recv().ok()) {
             match job {
@@ -189,7 +192,7 @@ impl Work {
         }
     }
 
-    /// The piece, and those that wait and can be written with it.
+    /// The piece, and waiting pieces that can join its write.
     fn collect(&mut self, target: &Arc<Target>, piece: Piece) -> Vec<Piece> {
         let mut run = vec![piece];
         while run.len() < TOGETHER {
@@ -206,10 +209,10 @@ impl Work {
     }
 
     fn write(&mut self, target: &Target, run: &[Piece]) {
-        // Where this panics the buffers must be given back all the same: the other threads keep the channel open, and
-        // whoever waits for one would wait for ever.
+        // The buffers must be returned even after a panic: the other threads keep the channel open, so a wait for
+        // a buffer would last forever.
         let written = catch_unwind(AssertUnwindSafe(|| target.write(run, &mut self.may_be_direct)));
-        match written.unwrap_or_else(|_| Err(io::Error::other("a fault of the program while it was written"))) {
+        match written.unwrap_or_else(|_| Err(io::Error::other("a bug in the program while it was written"))) {
             Ok(()) => self.flusher.written(run.iter().map(|piece| piece.length as u64).sum()),
             Err(error) => self.fault.note(target.path().to_owned(), error),
         }
@@ -250,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn each_file_has_its_pieces_in_their_order() {
+    fn pieces_of_a_file_are_written_in_order() {
         let (directory, mut pool, writer) = started();
         let files = 2 * THREADS + 1;
         let path = |number: usize| directory.path().join(number.to_string());
@@ -258,7 +261,7 @@ mod tests {
             .map(|number| Arc::new(Target::new(File::create_new(path(number)).unwrap(), path(number))))
             .collect();
         let hands: Vec<Assigned> = targets.iter().map(|_| writer.assign()).collect();
-        // Every piece but the last is written over by the next.
+        // Every piece except the last is overwritten by the next.
         for turn in 0..10 {
             for (number, target) in targets.iter().enumerate() {
                 let piece = filled(&mut pool, 10 * turn + number as u8, LARGE as u64);
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_goes_to_a_thread_with_the_fewest() {
+    fn a_file_goes_to_the_thread_with_the_fewest_files() {
         let (_directory, _pool, writer) = started();
         let mut held: Vec<Assigned> = (0..2 * THREADS).map(|_| writer.assign()).collect();
         let hands: Vec<usize> = held.iter().map(|assigned| assigned.hand).collect();
@@ -288,25 +291,25 @@ mod tests {
             assert!(held[held.len() - 2..].iter().all(|assigned| assigned.hand == free));
         }
         held.clear();
-        // Those that are short are finished before the next one comes.
+        // Short files are finished before the next one comes.
         let hands: BTreeSet<usize> = (0..THREADS).map(|_| writer.assign().hand).collect();
         assert_eq!(hands.len(), THREADS);
     }
 
     #[test]
-    fn a_thread_that_fails_gives_back_what_it_has() {
+    fn a_failed_thread_returns_its_buffers() {
         let (directory, mut pool, writer) = started();
         let path = directory.path().join("file");
         let target = Arc::new(Target::new(File::create_new(&path).unwrap(), path));
-        // Of which nothing is filled.
+        // Its buffer is still empty.
         let piece = Piece { buffer: pool.take().unwrap(), length: LARGE, at: 0, is_whole_file: false };
         pool.went_away(LARGE);
         writer.write(&writer.assign(), target, piece).unwrap();
         let (answer, answered) = sync_channel(1);
-        // No small one is to be had as long as a large one is away.
+        // Small buffers are refused while a large one is away.
         std::thread::spawn(move || answer.send((0..20).map_while(|_| pool.take()).any(|buffer| buffer.size() < LARGE)));
         assert!(answered.recv_timeout(LONG).unwrap());
         let error = writer.finish().unwrap_err();
-        assert!(error.to_string().contains("a fault of the program"), "{error}");
+        assert!(error.to_string().contains("a bug in the program"), "{error}");
     }
 }

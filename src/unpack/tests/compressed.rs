@@ -1,4 +1,4 @@
-//! Streams whose members are compressed, as the tools send them: each a file of its own kind, with a suffix.
+//! Streams with compressed members, as the tools send them: each is a compressed file with a suffix.
 
 use std::io::Write;
 
@@ -25,14 +25,14 @@ fn pages(count: u32) -> Vec<u8> {
     (0..count).flat_map(|number| (number / 5).to_be_bytes()).collect()
 }
 
-/// A member in chunks of so many bytes.
+/// A member in chunks of this size.
 fn chunks(path: &str, data: &[u8], size: usize) -> Vec<Vec<u8>> {
     let payloads = data.chunks(size).enumerate().map(|(number, data)| payload(path, (number * size) as u64, data));
     payloads.chain([end(path)]).collect()
 }
 
 #[test]
-fn members_become_the_files_that_they_were() {
+fn members_are_decompressed_to_their_files() {
     let data = pages(200_000);
     let (zst, lz4) = ([zst(&data[..300_000]), zst(&data[300_000..])].concat(), lz4(&data));
     let (one, other) = (chunks("a/b.ibd.zst", &zst, 7000), chunks("c.ibd.lz4", &lz4, 70_000));
@@ -53,9 +53,9 @@ fn members_become_the_files_that_they_were() {
     assert!(tree(&outer.path().join("stage"))["a/b.ibd"] == data);
 }
 
-/// All but the checkpoints are, and each becomes what it was.
+/// All except the checkpoints are compressed, and each is restored.
 #[test]
-fn positions_are_found_where_they_are_compressed() {
+fn compressed_positions_are_found() {
     let by_gtid = b"SET GLOBAL gtid_slave_pos = '0-100-9';\nCHANGE MASTER TO master_use_gtid = slave_pos;\n";
     let own = b"mysql-bin.000001\t746\t0-100-9\n";
     for prefix in ["xtrabackup_", "mariadb_backup_"] {
@@ -92,7 +92,7 @@ fn every_cut_of_a_member_is_refused() {
 
 #[test]
 fn damaged_members_are_named() {
-    refused_by_both(&file("d/a.zst", b"this is plain"), "d/a: it is no good zstd");
+    refused_by_both(&file("d/a.zst", b"this is plain"), "d/a: invalid zstd data");
     refused_by_both(&file("d/a.lz4", b"this is plain"), "d/a: no lz4 frame begins");
 }
 
@@ -115,7 +115,7 @@ fn a_member_comes_once_however_it_is_compressed() {
 }
 
 #[test]
-fn no_tool_seeks_or_leaves_holes_in_one() {
+fn seeks_and_holes_in_a_compressed_member_are_refused() {
     let zst = zst(b"data");
     let holes = sparse("a.zst", 0, &[(0, zst.len() as u32)], &zst);
     assert!(refusal(PERCONA, &holes).contains("a hole in a, which is compressed with zstd"));
@@ -124,7 +124,7 @@ fn no_tool_seeks_or_leaves_holes_in_one() {
 }
 
 #[test]
-fn it_is_renamed_removed_and_rewritten_as_any() {
+fn it_is_renamed_removed_and_rewritten_like_any_member() {
     let (one, two) = (zst(b"1"), zst(b"2"));
     let stream = [
         file("a.zst", &one),
@@ -141,9 +141,9 @@ fn it_is_renamed_removed_and_rewritten_as_any() {
     assert!(refusal(MARIADB, &open).contains("before its end"));
 }
 
-/// A table of 50 Chinese characters: five bytes of each in a file's name.
+/// A table name of 50 Chinese characters, with five bytes each in a file's name.
 #[test]
-fn names_that_are_long_without_the_suffix_pass() {
+fn long_names_are_accepted_without_their_suffix() {
     for (length, passes) in [(251, true), (255, true), (256, false)] {
         let name = format!("d/{}.zst", "n".repeat(length));
         let (_outer, result) = unpacked(PERCONA, &file(&name, &zst(b"x"))[..]);
@@ -152,14 +152,14 @@ fn names_that_are_long_without_the_suffix_pass() {
 }
 
 #[test]
-fn what_is_left_of_a_hostile_name_is_refused() {
+fn a_hostile_name_before_the_suffix_is_refused() {
     for name in ["..zst", "a/...zst", "d/..lz4"] {
         refused_by_both(&file(name, &zst(b"evil")), "is refused");
     }
 }
 
 #[test]
-fn quicklz_and_encryption_are_refused_with_what_to_change() {
+fn quicklz_and_encryption_are_refused_with_a_remedy() {
     for stream in [payload("a.ibd.qp", 0, b"qpress10"), end("a.qp")] {
         refused_by_both(&stream, "remove `compress` from the options files");
     }
@@ -178,7 +178,7 @@ fn many_open_members_share_their_memory() {
 }
 
 #[test]
-fn a_bomb_is_a_large_file_and_no_more() {
+fn a_bomb_is_only_a_large_file() {
     let zeros = vec![0; 64 << 20];
     for (name, bomb) in [("a.zst", zst(&zeros)), ("a.lz4", lz4(&zeros))] {
         let (outer, result) = unpacked(PERCONA, file(name, &bomb).as_slice());

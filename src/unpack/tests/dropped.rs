@@ -1,4 +1,4 @@
-//! What a server renamed and dropped while mariadb-backup copied it, which the stream says whether it came or not.
+//! Renames and drops during mariadb-backup's copy. The stream reports them, whether their files came or not.
 
 use super::*;
 
@@ -11,15 +11,12 @@ fn renamed_and_removed_names_are_free_again() {
     assert_eq!(files_of(MARIADB, &over), BTreeMap::from([("t".into(), b"new".to_vec())]));
 }
 
-/// The other's copy is younger than the rename, and it is not known whether this one's is.
+/// The other table's copy is younger than the rename. The age of this one's is unknown.
 #[test]
-fn nothing_is_renamed_to_what_has_come() {
+fn a_rename_to_an_existing_file_is_refused() {
     let stream = [file("d/t.MYD", b"young"), file("d/old.MYD", b"old"), rename("d/t.MYD", b"d/old.MYD")].concat();
     let why = refusal(MARIADB, &stream);
-    assert!(
-        why.contains("d/t.MYD is renamed to d/old.MYD, and both are there") && why.contains("another backup"),
-        "{why}"
-    );
+    assert!(why.contains("d/t.MYD is renamed to d/old.MYD, but both exist") && why.contains("another backup"), "{why}");
 }
 
 #[test]
@@ -34,17 +31,17 @@ fn only_finished_files_are_renamed_or_removed() {
 }
 
 #[test]
-fn directories_are_not_renamed_nor_renamed_over() {
+fn renames_of_and_onto_directories_are_refused() {
     let onto_its_own = [file("d/a", b"x"), rename("d/a", b"d")].concat();
     let onto_another = [file("d/a", b"x"), file("b", b"x"), rename("b", b"d")].concat();
     for stream in [onto_its_own, onto_another] {
-        assert!(refusal(MARIADB, &stream).contains("and both are there"));
+        assert!(refusal(MARIADB, &stream).contains("but both exist"));
     }
-    assert!(refusal(MARIADB, &[file("d/a", b"x"), rename("d", b"e")].concat()).contains("is no file"));
+    assert!(refusal(MARIADB, &[file("d/a", b"x"), rename("d", b"e")].concat()).contains("is not a file"));
 }
 
 #[test]
-fn what_never_came_is_neither_renamed_nor_removed() {
+fn renames_and_removals_of_absent_files_are_ignored() {
     let kept = BTreeMap::from([("d/kept".into(), b"x".to_vec())]);
     for chunk in [
         remove("d/a.MAD"),
@@ -68,17 +65,17 @@ fn what_never_came_is_neither_renamed_nor_removed() {
 }
 
 #[test]
-fn what_is_renamed_and_comes_by_neither_name_is_missed() {
+fn a_renamed_file_must_come_under_one_of_its_names() {
     let renamed = rename("d/young.MAD", b"d/older.MAD");
     for lost in [renamed.clone(), [renamed.clone(), rename("d/older.MAD", b"d/oldest.MAD")].concat()] {
         let why = refusal(MARIADB, &lost);
-        assert!(why.contains("lacks d/old") && why.contains("renamed while the backup was taken"), "{why}");
+        assert!(why.contains("lacks d/old") && why.contains("renamed during the backup"), "{why}");
     }
     for came in [
         [file("d/older.MAD", b"x"), renamed.clone()],
         [renamed.clone(), file("d/older.MAD", b"x")],
         [renamed.clone(), [file("a", b"x"), rename("a", b"d/older.MAD")].concat()],
-        // Of a chain only the last name is there.
+        // Only the last name of a chain exists.
         [[file("d/older.MAD", b"x"), rename("d/e.MAD", b"d/f.MAD")].concat(), rename("d/f.MAD", b"d/older.MAD")],
         [[rename("d/e.MAD", b"d/f.MAD"), rename("d/f.MAD", b"d/older.MAD")].concat(), file("d/older.MAD", b"x")],
     ] {
@@ -88,9 +85,9 @@ fn what_is_renamed_and_comes_by_neither_name_is_missed() {
     assert!(refusal(MARIADB, &many).contains("more than 1024 files"));
 }
 
-/// A table that has a definition is there when no table can be made or dropped any more.
+/// A table with a definition exists after the last possible DDL.
 #[test]
-fn a_table_is_missed_whose_definition_came_and_is_removed() {
+fn a_removed_definition_must_come_again() {
     let table = |data: &[u8]| [file("d/t.MYD", data), file("d/t.MYI", data), file("d/t.frm", data)].concat();
     let dropped = ["d/t.MYD", "d/t.MYI", "d/t.frm"].map(remove).concat();
     let view = [file("d/t.frm", b"TYPE=VIEW"), remove("d/t.MYD"), remove("d/t.MYI"), remove("d/t.frm")].concat();
@@ -100,7 +97,7 @@ fn a_table_is_missed_whose_definition_came_and_is_removed() {
     assert!(refusal(MARIADB, &trigger).contains("lacks d/t.TRG"));
     for lost in [[table(b"x"), dropped.clone()].concat(), view, database, twice] {
         let why = refusal(MARIADB, &lost);
-        assert!(why.contains("lacks d/t.frm, whose table was dropped and made again"), "{why}");
+        assert!(why.contains("lacks d/t.frm, whose table was dropped and created again"), "{why}");
     }
     let again = [table(b"old"), dropped.clone(), table(b"new")].concat();
     assert!(files_of(MARIADB, &again).values().all(|data| data == b"new"));
@@ -108,7 +105,7 @@ fn a_table_is_missed_whose_definition_came_and_is_removed() {
     assert!(refusal(MARIADB, &[many, remove("d")].concat()).contains("more than 1024 files"));
 }
 
-/// The name has another table in the end: by its definition, which is the last of that name.
+/// The name belongs to another table in the end: its last definition shows that.
 #[test]
 fn data_that_are_renamed_from_a_name_in_use_must_come_again() {
     let data = |name: &str, data: &[u8]| file(&format!("d/{name}.MYD"), data);
@@ -117,7 +114,7 @@ fn data_that_are_renamed_from_a_name_in_use_must_come_again() {
     let renamed = |from: &str, to: &str| rename(&format!("d/{from}.MYD"), format!("d/{to}.MYD").as_bytes());
     let other = "it may have another table's data for d/";
 
-    // Rotated: it was copied before, and comes again; or it is not known.
+    // Rotated: it was copied before, and comes again; or that is unknown.
     let rotated = [data("t", b"old"), defined(&["t", "t_old"]), renamed("t", "t_old")].concat();
     assert!(refusal(MARIADB, &rotated).contains(other));
     let again = [rotated, payload_flagged(2, "d/t.MYD", 0, b"new"), end("d/t.MYD")].concat();
@@ -128,13 +125,13 @@ fn data_that_are_renamed_from_a_name_in_use_must_come_again() {
     let brief = [data("t", b"new"), defined(&["t"]), renamed("t", "brief"), remove("d/brief.MYD")].concat();
     assert!(refusal(MARIADB, &brief).contains(other));
 
-    // Replaced, by one that was copied by its old name.
+    // Replaced by a table that was copied under its old name.
     let [old, new] = [data("t", b"old"), data("new", b"new")];
     let replaced = [old, new, defined(&["t", "t_old"]), renamed("t", "t_old"), renamed("new", "t")].concat();
     let files = files_of(MARIADB, &replaced);
     assert_eq!((&files["d/t.MYD"][..], &files["d/t_old.MYD"][..]), (&b"new"[..], &b"old"[..]));
 
-    // By one that was made again, copied, and dropped.
+    // Replaced by a table that was created again, copied and dropped.
     let made_again = [replaced, remove("d/new.MYD"), remove("d/new.frm")].concat();
     assert!(refusal(MARIADB, &made_again).contains("data for d/t.frm"));
     let [old, new] = [data("t", b"?"), data("new", b"?")];
@@ -157,13 +154,13 @@ fn data_that_are_renamed_from_a_name_in_use_must_come_again() {
     let between = [data("t", b"x"), defined(&["t"]), renamed("t", "u"), remove("d/t.MYD"), renamed("u", "t")].concat();
     assert!(refusal(MARIADB, &between).contains(other));
 
-    // Its name is InnoDB's now, in whose place there was no other but before.
+    // Its name belongs to InnoDB now. Another table had it only before.
     let innodbs = [data("t", b"old"), file("d/t.new", b"x"), defined(&["t", "u"]), renamed("t", "u")].concat();
     assert_eq!(files_of(MARIADB, &innodbs).len(), 4);
     let left_over = [file("d/t.ibd", b"x"), data("t", b"?"), defined(&["t"]), renamed("t", "u"), file("d/t.del", b"")];
     assert!(refusal(MARIADB, &left_over.concat()).contains(other));
 
-    // Swapped: right or wrong, the stream is the same.
+    // Swapped: the stream is the same for a right and a wrong copy.
     let [a, b] = [data("a", b"1"), data("b", b"2")];
     let swapped = [a, b, defined(&["a", "b"]), renamed("a", "c"), renamed("b", "a"), renamed("c", "b")].concat();
     assert!(refusal(MARIADB, &swapped).contains(other));
@@ -172,12 +169,12 @@ fn data_that_are_renamed_from_a_name_in_use_must_come_again() {
 }
 
 #[test]
-fn data_are_missed_whose_definition_stays() {
+fn removed_data_must_come_again_if_their_definition_stays() {
     let aria = [file("d/t.MAD", b"x"), file("d/t.MAI", b"x"), file("d/t.frm", b"x")].concat();
     let emptied = [aria, remove("d/t.MAD"), remove("d/t.MAI"), file("d/tt.MAD", b"x"), file("d/t.TRG", b"x")].concat();
     let why = refusal(MARIADB, &emptied);
     assert!(why.contains("lacks the data of d/t.frm, whose engine or partitions were changed"), "{why}");
-    // Of another engine they may have been there before.
+    // Data of another engine may be older.
     for data in ["d/t.ibd", "d/t.new", "d/t#P#p0.ibd", "d/t.MYD"] {
         assert!(files_of(MARIADB, &[&file(data, b"x")[..], &emptied].concat()).contains_key(data));
     }
@@ -191,7 +188,7 @@ fn data_are_missed_whose_definition_stays() {
 }
 
 #[test]
-fn what_is_copied_again_may_have_become_empty() {
+fn a_file_copied_again_may_be_empty() {
     let copied = [file("d/t.MAD", b"old"), file("d/t.frm", b"x")].concat();
     assert_eq!(files_of(MARIADB, &[copied.clone(), end("d/t.MAD")].concat())["d/t.MAD"], b"");
     assert!(refusal(PERCONA, &[copied, end("d/t.MAD")].concat()).contains("comes twice"));
@@ -200,7 +197,7 @@ fn what_is_copied_again_may_have_become_empty() {
 }
 
 #[test]
-fn a_database_goes_with_all_that_is_in_it_and_may_come_again() {
+fn a_database_is_removed_with_its_contents_and_may_come_again() {
     let many = (0..300).map(|number| file(&format!("gone/{number}"), b"x"));
     let below = [file("gone/below/deeper/a", b"x"), file("gone2/a", b"x"), file("a", b"x")];
     let stream = many.chain(below).chain([remove("gone")]).collect::<Vec<_>>().concat();
@@ -214,7 +211,7 @@ fn a_database_goes_with_all_that_is_in_it_and_may_come_again() {
 }
 
 #[test]
-fn partitions_go_by_a_pattern_and_nothing_else_does() {
+fn a_pattern_removes_only_partitions() {
     let names = ["d/t#P#p0.MYD", "d/t#P#p1.MYI", "d/t.par", "d/t#p#x", "d/tt#P#p0.MYD", "e/t#P#p0.MYD", "t#P#p0.MYD"];
     let all = names.map(|name| file(name, b"x")).concat();
     let left = |pattern| files_of(MARIADB, &[&all, &remove(pattern)[..]].concat()).into_keys().collect::<Vec<_>>();
@@ -227,7 +224,7 @@ fn partitions_go_by_a_pattern_and_nothing_else_does() {
 }
 
 #[test]
-fn a_link_is_removed_and_not_what_it_leads_to() {
+fn a_link_is_removed_without_its_target() {
     let outer = tempfile::tempdir().unwrap();
     let [stage, kept] = ["stage", "kept"].map(|name| outer.path().join(name));
     for directory in [&stage, &kept, &stage.join("d")] {
@@ -244,7 +241,7 @@ fn a_link_is_removed_and_not_what_it_leads_to() {
 }
 
 #[test]
-fn metadata_that_is_gone_shows_nothing() {
+fn removed_metadata_do_not_count() {
     let [checkpoints, info] = ["xtrabackup_checkpoints", "xtrabackup_info"];
     let whole = [file(checkpoints, b"x"), file(info, b"x")].concat();
     let is_shown = |more: Vec<u8>| {
@@ -257,13 +254,13 @@ fn metadata_that_is_gone_shows_nothing() {
     assert!(is_shown([remove(info), file(info, b"x")].concat()));
 }
 
-/// mariadb-backup encodes the names of other engines' tables twice when it says that they were changed.
+/// mariadb-backup encodes the names of other engines' tables twice in its log of changes.
 #[test]
-fn what_is_said_of_a_name_that_is_encoded_twice_is_no_word_about_nothing() {
+fn changes_of_names_that_are_encoded_twice_are_noticed() {
     let said = |name: &str| [file("d/a@002db.MAD", b"old"), file("d/a@002db.frm", b"x"), remove(name)].concat();
     let why = refusal(MARIADB, &said("d/a@0040002db.MAD"));
     assert!(why.contains("d/a@002db.MAD") && why.contains("another backup"), "{why}");
-    // Of a table whose name holds an `@`, and of one that is gone.
+    // For a table with an `@` in its name, and for one that is gone.
     for name in ["d/a@0040b.MAD", "d/c@0040002dd.MAD"] {
         assert_eq!(files_of(MARIADB, &said(name)).len(), 2, "{name}");
     }

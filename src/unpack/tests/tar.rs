@@ -1,4 +1,4 @@
-//! The tar of XtraBackup 2.x: whole, or refused.
+//! The tar of XtraBackup 2.x: complete, or refused.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn regular(name: &str, data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_tar_comes_whole_or_not_at_all() {
+fn a_tar_is_complete_or_refused() {
     let members = [regular("ibdata1", &[7; 2000]), regular("./app/t.frm", b"x"), regular("zeros", &[0; 4096])].concat();
     let whole = [members.clone(), vec![0; 1024]].concat();
     let files = files_of(Format::Tar, &whole);
@@ -38,11 +38,11 @@ fn a_tar_with_anything_but_plain_files_is_refused() {
     use ::tar::EntryType::{Char, Directory, Fifo, Link, Symlink};
     for kind in [Symlink, Link, Directory, Char, Fifo] {
         let stream = [tar_member("evil", b"", kind), vec![0; 1024]].concat();
-        assert!(refusal(Format::Tar, &stream).contains("not a plain file"), "{kind:?}");
+        assert!(refusal(Format::Tar, &stream).contains("must be a plain file"), "{kind:?}");
     }
 }
 
-/// Counts what is taken of a stream: what a header claims goes into memory.
+/// Counts the bytes read from a stream, because the crate reads headers into memory.
 struct Counted<'a, R> {
     stream: R,
     taken: &'a mut usize,
@@ -57,7 +57,7 @@ impl<R: Read> Read for Counted<'_, R> {
 }
 
 #[test]
-fn a_tars_header_of_any_length_takes_no_memory() {
+fn long_tar_headers_take_little_memory() {
     use ::tar::EntryType::{GNULongLink, GNULongName, XHeader};
     for kind in [GNULongName, GNULongLink, XHeader] {
         let mut header = ::tar::Header::new_ustar();

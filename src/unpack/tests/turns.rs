@@ -1,11 +1,11 @@
-//! Members that come in turns: what those that wait hold, which the others lack.
+//! Members in turns: a waiting member must not hold a buffer that the others need.
 
 use super::*;
 
 /// Bytes of a chunk, and of a large buffer.
 const CHUNK: usize = 1 << 20;
 
-/// Notes how many bytes of a chunk's data there was room for.
+/// Records the room for a chunk's data in each read.
 struct Watched<'a> {
     stream: &'a [u8],
     rooms: &'a mut Vec<usize>,
@@ -25,7 +25,7 @@ impl Source for Watched<'_> {
 }
 
 #[test]
-fn members_that_wait_hold_no_full_buffer() {
+fn waiting_members_release_full_buffers() {
     let data = vec![7; CHUNK];
     let plain = |name: usize| payload(&format!("f{name}"), 0, &data);
     let with_map = |name: usize| sparse(&format!("f{name}"), 0, &[(0, CHUNK as u32)], &data);

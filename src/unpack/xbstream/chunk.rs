@@ -1,5 +1,4 @@
-//! What stands before a chunk's data: read from a stream, bounded and checked, for whoever unpacks it and for whoever
-//! passes it on.
+//! Reads and checks chunk heads of an xbstream, within bounds. Used to unpack a stream and to relay it.
 
 use std::io::Read;
 
@@ -8,10 +7,10 @@ use crate::unpack::format::Flavour;
 use crate::unpack::path::MemberPath;
 use crate::unpack::{UnpackError, malformed};
 
-/// Entries of a sparse map; a chunk of 10 MiB with a hole in each of its 1 KiB pages has 10,240.
+/// The most entries of a sparse map. A chunk of 10 MiB with a hole in each of its 1 KiB pages has 10,240.
 const MAP_LIMIT: u32 = 1 << 16;
 
-/// What every chunk begins with, and so every stream.
+/// The first bytes of every chunk, and so of every stream.
 pub const MAGIC: &[u8; 8] = b"XBSTCK01";
 const FLAG_IGNORABLE: u8 = 0x01;
 const FLAG_REWRITE: u8 = 0x02;
@@ -19,7 +18,7 @@ const FLAG_REWRITE: u8 = 0x02;
 /// FN_REFLEN of the tools: they refuse longer paths.
 const PATH_LIMIT: u32 = 511;
 
-/// A chunk up to where its data begin.
+/// A chunk's head, up to its data.
 #[derive(Debug)]
 pub struct Chunk {
     /// The name, without the suffix of a compressed member.
@@ -28,12 +27,12 @@ pub struct Chunk {
     pub body: Body,
 }
 
-/// What a chunk says about its file.
+/// The content of a chunk.
 #[derive(Debug)]
 pub enum Body {
     Payload {
         data: Data,
-        /// What has the name goes. (MariaDB)
+        /// An existing file is replaced. (MariaDB)
         rewrite: bool,
     },
     /// Data with holes between them. (Percona)
@@ -41,7 +40,7 @@ pub enum Body {
         data: Data,
         map: Map,
     },
-    /// The next payload goes here. (MariaDB)
+    /// The offset of the next payload. (MariaDB)
     Seek(u64),
     Rename(MemberPath),
     Remove,
@@ -52,13 +51,13 @@ pub enum Body {
 #[derive(Clone, Copy, Debug)]
 pub struct Data {
     pub length: u64,
-    /// Where they belong in the file.
+    /// Their offset in the file.
     pub offset: u64,
-    /// CRC-32 of the map, where there is one, and the data.
+    /// CRC-32 of the data, and of the map if there is one.
     pub crc: u32,
 }
 
-/// Where holes are, as it came.
+/// The map of holes, in its encoded form.
 #[derive(Debug)]
 pub struct Map(Vec<u8>);
 
@@ -96,7 +95,7 @@ impl<R: Read> Chunks<R> {
         Chunks { reader, offset: 0, flavour }
     }
 
-    /// The next chunk up to its data, which the caller has to take out of `reader`; `None` at an end right between two
+    /// The next chunk up to its data, which the caller has to read from `reader`. `None` at an end between two
     /// chunks.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>, UnpackError> {
         let at = self.offset;
@@ -122,7 +121,7 @@ impl<R: Read> Chunks<R> {
             return malformed(format!("a chunk of {path} has unknown flags 0x{flags:02x}"));
         }
         if flags & FLAG_IGNORABLE != 0 {
-            // No tool is known to send one, and none of them skips it: they take its data for the file's.
+            // The known tools neither send nor skip such chunks: they would take its data for the file's.
             return malformed(format!("a chunk of {path} is marked ignorable"));
         }
         Ok(())
@@ -149,7 +148,7 @@ impl<R: Read> Chunks<R> {
         Ok(Data {
             length: number(&bytes[..8]),
             offset: number(&bytes[8..16]),
-            // Four bytes make no more.
+            // Four bytes always fit.
             crc: number(&bytes[16..]) as u32,
         })
     }

@@ -1,4 +1,4 @@
-//! xbstream: a flat sequence of chunks, no header, no trailer. All integers are little-endian.
+//! Unpacks xbstream: a flat sequence of chunks without header and trailer. All integers are little-endian.
 //!
 //! ```text
 //!  0            8       9      10         14
@@ -13,14 +13,14 @@
 //!  D remove (MariaDB)    –
 //! ```
 //!
-//! The crc is CRC-32/ISO-HDLC over map and data; heads are not covered. Files may interleave; within one, each offset
-//! must be the sum so far; each ends with its `E`, after which its name must not come again, unless the chunk says
-//! rewrite (MariaDB), or the name was renamed away or removed. The real tools accept a stream that stops between two
-//! chunks; here it is an error as long as a file is open.
+//! The crc is CRC-32/ISO-HDLC over map and data. It leaves out the head. Chunks of several files may alternate.
+//! Within a file each offset must be the sum of lengths so far. Each file ends with its `E`. After that its name
+//! may come again only in a rewriting chunk (MariaDB), or once it was renamed away or removed. The real tools
+//! accept a stream that stops between two chunks. Here that is an error while a file is open.
 //!
-//! What mariadb-backup says of what was renamed and dropped while it copied it has from the server's log of such
-//! statements, whether it had copied that or not (ddl_log.cc): a name that never came is nothing, one of a database is all
-//! that lies in it, and `t#P#*` is all partitions of a table. But what never came by its new name either is lost.
+//! mariadb-backup takes renames and removals from the server's DDL log, also for files outside its copy
+//! (ddl_log.cc). A name that never came is ignored. The name of a database stands for its contents, and `t#P#*`
+//! for all partitions of a table. A file is lost if it comes under neither of its names.
 
 pub mod chunk;
 
@@ -37,7 +37,7 @@ use super::sink::{Open, Sink};
 use super::{Source, Summary, UnpackError, malformed};
 use chunk::{Body, Chunk, Chunks, Data, Map};
 
-/// Compressed bytes that are read at once.
+/// Compressed bytes per read.
 const PIECE: usize = 128 << 10;
 
 /// Unpacks to the input's end.
@@ -58,7 +58,7 @@ pub fn unpack(input: impl Source, sink: &Sink, flavour: Flavour) -> Result<Summa
 struct Unpacker<'a, S> {
     input: Chunks<S>,
     members: Members<'a>,
-    /// Where compressed bytes are read to, where there are any.
+    /// A buffer for compressed bytes, if there are any.
     piece: Vec<u8>,
     summary: Summary,
 }
@@ -131,7 +131,7 @@ impl<S: Source> Unpacker<'_, S> {
         Ok(())
     }
 
-    /// The next payload overwrites from here. Used to patch a header after the rest was sent.
+    /// The next payload overwrites from here. Patches a header after the rest was sent.
     fn seek(&mut self, path: &MemberPath, compression: Option<Compression>, offset: u64) -> Result<(), UnpackError> {
         let member = self.members.already_open(path, compression)?;
         check_bounds(path, offset, 0)?;
@@ -139,7 +139,7 @@ impl<S: Source> Unpacker<'_, S> {
     }
 }
 
-/// The data of a chunk, which its checksum covers.
+/// The data of a chunk, covered by its checksum.
 struct Checksummed<'a, S>(&'a mut S);
 
 impl<S: Source> Read for Checksummed<'_, S> {
@@ -148,7 +148,7 @@ impl<S: Source> Read for Checksummed<'_, S> {
     }
 }
 
-/// Passes `length` bytes on into the member, digesting them.
+/// Copies `length` bytes into the member, and updates the checksum.
 fn copy<S: Source>(
     input: &mut Chunks<S>,
     member: &mut Member,
@@ -191,5 +191,5 @@ fn check_crc(path: &MemberPath, data: Data, hasher: Hasher) -> Result<(), Unpack
     if found == expected {
         return Ok(());
     }
-    malformed(format!("the chunk of {path} at {offset} has checksum {found:08x}, not {expected:08x}"))
+    malformed(format!("the chunk of {path} at {offset} has checksum {found:08x} instead of {expected:08x}"))
 }

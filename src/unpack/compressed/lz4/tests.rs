@@ -1,4 +1,4 @@
-//! Frames made by another encoder, and one named test for each way in which one can be bad.
+//! Frames made by another encoder, and one named test for each way to damage one.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ fn checked(data: &[u8]) -> FrameInfo {
     FrameInfo::new().block_checksums(true).content_checksum(true).content_size(Some(data.len() as u64))
 }
 
-/// Goes back further than one block of 64 KiB, and has some that don't compress.
+/// Refers back further than one block of 64 KiB, and has incompressible parts.
 fn data() -> Vec<u8> {
     let mut state = 1u32;
     let noise = std::iter::repeat_with(|| {
@@ -166,7 +166,7 @@ fn a_block_larger_than_the_frame_says() {
 }
 
 #[test]
-fn a_block_that_refers_to_what_never_came() {
+fn a_block_that_refers_to_data_before_the_frame() {
     // One literal, then a match from two bytes before the frame's beginning.
     let block = [0x10, b'x', 3, 0, 0x50, b'a', b'b', b'c', b'd', b'e'];
     for flags in [PLAIN, PLAIN ^ 0b0010_0000] {
@@ -176,7 +176,7 @@ fn a_block_that_refers_to_what_never_came() {
 }
 
 #[test]
-fn independent_blocks_do_not_know_each_other() {
+fn independent_blocks_cannot_refer_to_each_other() {
     let data = [b"0123456789abcdef".repeat(4096), b"0123456789abcdef".repeat(4096)].concat();
     let linked = packed(FrameInfo::new().block_mode(BlockMode::Linked).block_size(BlockSize::Max64KB), &data);
     assert!(decompressed(&linked, 100).unwrap() == data);
@@ -185,12 +185,12 @@ fn independent_blocks_do_not_know_each_other() {
 }
 
 #[test]
-fn content_of_another_size() {
+fn content_of_a_wrong_size() {
     let raw = [&(4u32 | NOT_COMPRESSED).to_le_bytes()[..], b"data", &[0; 4]].concat();
     let with_size = |size| frame_of(PLAIN | 0b1000, 0x40, Some(size), &raw);
     assert_eq!(decompressed(&with_size(4), 1).unwrap(), b"data");
     for size in [0, 3, 5, u64::MAX] {
-        assert!(refusal(&with_size(size)).contains(&format!("4 bytes of content, not {size}")), "{size}");
+        assert!(refusal(&with_size(size)).contains(&format!("4 bytes of content instead of {size}")), "{size}");
     }
 }
 
