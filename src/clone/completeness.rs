@@ -1,6 +1,6 @@
-//! Whether a prepared copy holds all that an inventory lists.
+//! Decides whether a prepared copy holds everything that an inventory lists.
 //!
-//! Only after prepare: before it a good copy has files that are all zeros, and names that prepare changes.
+//! It runs only after prepare: before that a good copy has files full of zeros, and names that prepare changes.
 
 mod first_page;
 
@@ -19,41 +19,41 @@ use crate::protocol::inventory::{Definition, Entry, Inventory, Kind, definition_
 use crate::unpack::path::MemberPath;
 use first_page::FirstPage;
 
-/// Files are opened by so many threads: most of the time goes into waiting for the disk.
+/// Threads that open files: most of the time goes into waiting for the disk.
 const THREADS: usize = 4;
 
-/// Directories below a copy that are looked into, one in the other.
+/// Levels of directories that are searched below a copy.
 const DEPTH: usize = 8;
 
-/// Ends of names of tablespaces.
+/// Endings of tablespaces.
 const TABLESPACES: [&[u8]; 2] = [b".ibd", b".ibu"];
 
-/// Ends of names of other engines' files that a table has.
+/// Endings of other engines' files that belong to a table.
 const OF_TABLES: [&[u8]; 9] = [b".MAD", b".MAI", b".MYD", b".MYI", b".CSV", b".CSM", b".ARZ", b".MRG", b".par"];
 
-/// How the definition of a view begins. (`view_file_type` in sql/sql_view.cc)
+/// Beginning of a view's definition. (`view_file_type` in sql/sql_view.cc)
 const VIEW: &[u8] = b"TYPE=VIEW";
 
-/// What lies in a copy.
+/// The contents of a copy.
 #[derive(Debug, Default)]
 pub struct PreparedFiles {
     /// Lengths of all files.
     lengths: BTreeMap<MemberPath, u64>,
-    /// What the first pages of those that may be tablespaces say.
+    /// First pages of all files that may be tablespaces.
     first_pages: HashMap<MemberPath, Result<FirstPage, String>>,
-    /// Definitions that say of themselves that they are views'.
+    /// Definitions that declare a view.
     views: HashSet<MemberPath>,
-    /// Where each id was found. A copy may have left-overs that have an id too.
+    /// The places of each id. Left-overs in a copy may have an id too.
     by_id: HashMap<u32, Vec<MemberPath>>,
 }
 
-/// What came of a check.
+/// The result of a comparison.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Whole,
-    /// It lacks something.
+    /// The copy is incomplete.
     Lacking {
-        /// The first that was found, in words.
+        /// The first fault in words.
         first: String,
         count: usize,
     },
@@ -72,7 +72,7 @@ impl fmt::Display for Verdict {
 }
 
 impl PreparedFiles {
-    /// Looks at each file of a copy once.
+    /// Reads each file of a copy once.
     pub fn of(directory: &Path, inventory: &Inventory) -> io::Result<PreparedFiles> {
         let mut lengths = BTreeMap::new();
         list(directory, &[], 0, &mut lengths)?;
@@ -101,7 +101,7 @@ impl PreparedFiles {
         PreparedFiles { lengths, first_pages: pages.into_iter().collect(), by_id, views: HashSet::new() }
     }
 
-    /// Compares it with what it must hold.
+    /// Compares the copy with the inventory.
     pub fn compare(&self, inventory: &Inventory) -> Verdict {
         let mut faults = Faults::default();
         let names = names_in(inventory);
@@ -132,8 +132,8 @@ impl PreparedFiles {
     ) -> Result<(), String> {
         let found = self.by_id.get(&wanted.id).map_or(&[][..], Vec::as_slice);
         let is_named = |path: &&MemberPath| *path == wanted.path || Some(*path) == wanted.renamed_to;
-        // Renamed twice in the time of the copy, and in between when the copy ended. No other table has that name, and the
-        // definition went along.
+        // The table was renamed twice during the copy, and the copy ended in between. The name is unused by other
+        // tables, and the definition moved along.
         let is_between = |path: &&MemberPath| {
             !names.contains(*path)
                 && (!keeps_definitions || wanted.definition == Definition::Changed && self.has_definition(path))
@@ -149,10 +149,10 @@ impl PreparedFiles {
         match wanted.definition {
             Definition::Unknown => Ok(()),
             Definition::Changed if self.has_definition(path) => Ok(()),
-            Definition::Changed => Err(format!("{path} is there without the definition of its table (.frm)")),
+            Definition::Changed => Err(format!("{path} exists, but the definition of its table (.frm) is missing")),
             Definition::Untouched { length } => match definition_of(path) {
                 Some(definition) => self.file(&definition, Some(length)),
-                None => Err(format!("{path} can have no definition")),
+                None => Err(format!("{path} has a name that allows no definition")),
             },
         }
     }
@@ -162,12 +162,13 @@ impl PreparedFiles {
         match (found, self.first_pages.get(path)) {
             (Some(place), _) => format!("{path} lies at {place}"),
             (None, Some(Err(why))) => format!("{path} is no tablespace: {why}"),
-            (None, Some(Ok(page))) => format!("{path} has the tablespace id {} in the place of {}", page.id, wanted.id),
+            (None, Some(Ok(page))) => format!("{path} has the tablespace id {} instead of {}", page.id, wanted.id),
             (None, None) => format!("{path} is missing"),
         }
     }
 
-    /// Its id is not the donor's for certain, for a truncation gives it another. But it has one that no other has.
+    /// An undo tablespace may have another id than at the donor, because a truncation changes it. The id must be
+    /// unique.
     fn undo(&self, path: &MemberPath, inventory: &Inventory) -> Result<(), String> {
         let place = self.place_of(path)?;
         let page = self.first_page(&place)?;
@@ -188,13 +189,13 @@ impl PreparedFiles {
         self.place_of(path).and_then(|place| self.first_page(&place)).ok().map(|page| page.id)
     }
 
-    /// The first file has the header, and says how long all of them are.
+    /// The first file has the header, with the length of all files together.
     fn system(&self, paths: &[&MemberPath]) -> Result<(), String> {
         let places = paths.iter().map(|path| self.place_of(path)).collect::<Result<Vec<_>, _>>()?;
         let Some(first) = places.first() else { return Ok(()) };
         let page = self.first_page(first)?;
         if page.id != 0 {
-            return Err(format!("{first} has the tablespace id {} in the place of 0", page.id));
+            return Err(format!("{first} has the tablespace id {} instead of 0", page.id));
         }
         let length = places.iter().map(|place| self.length(place)).fold(0, u64::saturating_add);
         must_have(first, length, page.least_length())
@@ -204,16 +205,16 @@ impl PreparedFiles {
         match (self.lengths.get(path), length.map(u64::from)) {
             (None, _) => Err(format!("{path} is missing")),
             (Some(found), Some(length)) if *found != length => {
-                Err(format!("{path} has {found} bytes in the place of {length}"))
+                Err(format!("{path} has {found} bytes instead of {length}"))
             }
             (Some(_), _) => Ok(()),
         }
     }
 
-    /// What holds a table's rows has a table's definition.
+    /// A file with a table's rows must have a table's definition.
     fn no_view(&self, path: &MemberPath, is_tables: bool) -> Result<(), String> {
         match definition_of(path).filter(|definition| is_tables && self.views.contains(definition)) {
-            Some(definition) => Err(format!("{definition} defines a view, and {path} holds a table's rows")),
+            Some(definition) => Err(format!("{definition} defines a view, but {path} holds a table's rows")),
             None => Ok(()),
         }
     }
@@ -240,7 +241,7 @@ impl PreparedFiles {
     }
 }
 
-/// A tablespace to be looked for.
+/// A tablespace to look for.
 struct Wanted<'a> {
     id: u32,
     path: &'a MemberPath,
@@ -248,7 +249,7 @@ struct Wanted<'a> {
     definition: Definition,
 }
 
-/// Where a file of the system's may lie: the backup tools put those at the top that a server keeps in a directory.
+/// Possible places of a system file: the backup tools put files at the top that a server keeps in a directory.
 fn places(path: &MemberPath) -> impl Iterator<Item = MemberPath> {
     let at_top = MemberPath::new(path.split().1.as_encoded_bytes()).ok();
     [Some(path.clone()), at_top].into_iter().flatten()
@@ -293,7 +294,7 @@ impl From<Faults> for Verdict {
     }
 }
 
-/// Lists the files below a directory. What is no file of a name that a backup could bring is none of the donor's.
+/// Lists the files below a directory. Skips names that a backup could never bring: they come from elsewhere.
 fn list(directory: &Path, parent: &[u8], depth: usize, lengths: &mut BTreeMap<MemberPath, u64>) -> io::Result<()> {
     let name = |entry: &DirEntry| [parent, entry.file_name().as_bytes()].concat();
     for entry in std::fs::read_dir(directory)? {
@@ -310,7 +311,7 @@ fn list(directory: &Path, parent: &[u8], depth: usize, lengths: &mut BTreeMap<Me
     Ok(())
 }
 
-/// Does the same with each path, on some threads.
+/// Maps all paths, on several threads.
 fn in_parallel<T: Send>(paths: &[&MemberPath], of: impl Fn(&MemberPath) -> T + Sync) -> io::Result<Vec<T>> {
     let share = paths.len().div_ceil(THREADS).max(1);
     let mut all = Vec::with_capacity(paths.len());
@@ -319,7 +320,7 @@ fn in_parallel<T: Send>(paths: &[&MemberPath], of: impl Fn(&MemberPath) -> T + S
         let begin = |share| Builder::new().spawn_scoped(scope, move || all_of(share, of));
         let working: Vec<_> = paths.chunks(share).map(begin).collect();
         for share in working {
-            all.extend(share?.join().map_err(|_| io::Error::other("a thread that reads files has panicked"))?);
+            all.extend(share?.join().map_err(|_| io::Error::other("a thread that reads files panicked"))?);
         }
         Ok(all)
     })
@@ -329,13 +330,13 @@ fn all_of<T>(paths: &[&MemberPath], of: impl Fn(&MemberPath) -> T) -> Vec<T> {
     paths.iter().map(|path| of(path)).collect()
 }
 
-/// One that can't be read is noticed elsewhere.
+/// An unreadable definition is reported elsewhere.
 fn is_view(path: &Path) -> bool {
     let mut head = [0; VIEW.len()];
     File::open(path).and_then(|file| file.read_exact_at(&mut head, 0)).is_ok() && head == VIEW
 }
 
-/// Nothing is read ahead: of many files a few bytes are needed.
+/// Turns read-ahead off: only a few bytes of each file are needed.
 fn read(path: &Path) -> Result<FirstPage, String> {
     let bytes = File::open(path).and_then(|file| {
         fadvise(&file, 0, None, Advice::Random)?;
@@ -345,7 +346,7 @@ fn read(path: &Path) -> Result<FirstPage, String> {
     match bytes {
         Ok(bytes) => FirstPage::of(&bytes).map_err(str::to_owned),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err("it is too short for a page".to_owned()),
-        Err(error) => Err(format!("it can't be read: {error}")),
+        Err(error) => Err(format!("cannot read it: {error}")),
     }
 }
 

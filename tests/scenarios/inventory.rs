@@ -134,7 +134,7 @@ const CHANGES: [(&str, &str); 19] = [
     ("rm odd/cs.CSV", "odd/cs.CSV is missing"),
     ("rm odd/mrg.MRG", "odd/mrg.MRG is missing"),
     ("mv odd/plain.ibd x; mv odd/other.ibd odd/plain.ibd; mv x odd/other.ibd", " lies at odd/"),
-    ("truncate -s 100 odd/plain.frm", "odd/plain.frm has 100 bytes in the place of "),
+    ("truncate -s 100 odd/plain.frm", "odd/plain.frm has 100 bytes instead of "),
 ];
 
 #[test]

@@ -1,4 +1,4 @@
-//! The first page of a tablespace's file: whose it is, and how many pages it should have.
+//! Parses the first page of a tablespace's file: the tablespace's id, and the number of pages that it should have.
 //!
 //! ```text
 //!  offset  4   its number, 0
@@ -8,17 +8,17 @@
 //!         54   flags, from which the page size follows
 //! ```
 //!
-//! It is neither encrypted nor compressed, whatever the other pages are. Its type is not looked at: servers of long ago left
-//! that unset. All integers are big-endian. (MySQL source, fsp0types.h and fil0types.h; MariaDB source, fsp0types.h; seen with MariaDB
-//! 10.11 and 11.8, MySQL 9.7.)
+//! The first page is always plain: other pages may be encrypted or compressed. The page type is ignored, because very
+//! old servers left it unset. All integers are big-endian. (MySQL source, fsp0types.h and fil0types.h; MariaDB source,
+//! fsp0types.h; seen with MariaDB 10.11 and 11.8, MySQL 9.7.)
 
-/// As many bytes as have to be read.
+/// Number of bytes that must be read.
 pub const LENGTH: usize = 64;
 
-/// MariaDB's, since 10.5: another layout of the flags, and checksums of whole pages.
+/// MariaDB's format since 10.5: another layout of the flags, and checksums of whole pages.
 const FULL_CRC32: u32 = 0x10;
 
-/// What a first page says of its tablespace.
+/// The contents of a first page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstPage {
     pub id: u32,
@@ -27,7 +27,7 @@ pub struct FirstPage {
 }
 
 impl FirstPage {
-    /// Reads it from a file's first bytes, or says why it is none.
+    /// Parses a file's first bytes. The error says what is wrong with them.
     pub fn of(bytes: &[u8; LENGTH]) -> Result<FirstPage, &'static str> {
         if *bytes == [0; LENGTH] {
             return Err("its first page is empty");
@@ -39,12 +39,12 @@ impl FirstPage {
         if id != again {
             return Err("its first page has two ids");
         }
-        let Some(page_size) = page_size(number(bytes, 54)) else { return Err("its pages have no size that there is") };
+        let Some(page_size) = page_size(number(bytes, 54)) else { return Err("its pages have an impossible size") };
         Ok(FirstPage { id, pages: number(bytes, 46), page_size })
     }
 
-    /// The least length of the tablespace's files, all together. A server extends a file before it says so, and leaves what
-    /// it has extended: a file that is longer lacks nothing.
+    /// The minimum length of the tablespace's files together. A server extends a file before it records that, and keeps
+    /// the extension. So a longer file is complete.
     pub fn least_length(&self) -> u64 {
         u64::from(self.pages) * self.page_size
     }
@@ -54,7 +54,7 @@ fn number(bytes: &[u8; LENGTH], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// Of a page as it lies in the file.
+/// The size of a page in the file.
 fn page_size(flags: u32) -> Option<u64> {
     let by_power = |power: u32| (1..=7).contains(&power).then(|| 512 << power);
     if flags & FULL_CRC32 != 0 {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn says_whose_it_is_and_how_long() {
+    fn reads_id_and_length() {
         for (flags, page_size) in [
             (0x15, 16384), // MariaDB, full_crc32
             (0x14, 8192),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_no_first_page() {
+    fn zeros_are_refused() {
         assert_eq!(FirstPage::of(&[0; LENGTH]), Err("its first page is empty"));
     }
 
@@ -122,15 +122,15 @@ mod tests {
     }
 
     #[test]
-    fn a_page_size_that_there_is_not_is_refused() {
+    fn an_impossible_page_size_is_refused() {
         for flags in [0x10, 0x1f, 8 << 1, 9 << 6] {
             assert!(FirstPage::of(&page(7, 10, flags)).is_err(), "{flags:#x}");
         }
     }
 
-    /// No arithmetic goes wrong over what a file may hold.
+    /// Arithmetic survives every value that a file may hold.
     #[test]
-    fn the_largest_numbers_are_borne() {
+    fn the_largest_numbers_are_accepted() {
         assert_eq!(FirstPage::of(&page(u32::MAX, u32::MAX, 0x17)).unwrap().least_length(), u64::from(u32::MAX) << 16);
     }
 }

@@ -1,4 +1,4 @@
-//! Copies that lack something, one fault each, and copies that lack nothing.
+//! Incomplete copies with one fault each, and complete copies.
 
 use super::*;
 
@@ -12,8 +12,8 @@ fn tablespace(id: u32, name: &str, renamed_to: Option<&str>, definition: Definit
 
 const FRM: Definition = Definition::Untouched { length: 900 };
 
-/// A table, a partition, a helper of a full-text index, one that was renamed, one whose definition was written, the
-/// system's files, and another engine's table.
+/// A table, a partition, an auxiliary table of a full-text index, a renamed table, a table whose definition was
+/// written, the system's files, and another engine's table.
 fn inventory() -> Inventory {
     let entries = vec![
         tablespace(1, "app/t.ibd", None, FRM),
@@ -32,7 +32,7 @@ fn inventory() -> Inventory {
     Inventory { keeps_definitions: true, entries }
 }
 
-/// Files by name: a length, and where it is a tablespace its id and pages.
+/// Files by name: the length, and for a tablespace its id and pages.
 type Files = BTreeMap<&'static str, (u64, Option<(u32, u32)>)>;
 
 fn files() -> Files {
@@ -76,7 +76,7 @@ fn copy(files: &Files) -> PreparedFiles {
     PreparedFiles::with(lengths, pages.collect())
 }
 
-/// What is said of a copy that was changed in one way.
+/// The verdict on a copy with one change.
 fn said(change: impl FnOnce(&mut Files)) -> String {
     let mut files = files();
     change(&mut files);
@@ -86,7 +86,7 @@ fn said(change: impl FnOnce(&mut Files)) -> String {
     }
 }
 
-/// The same where it lacks a file.
+/// The verdict on a copy that lacks a file.
 fn without(name: &str) -> String {
     said(|files| {
         files.remove(name);
@@ -94,13 +94,13 @@ fn without(name: &str) -> String {
 }
 
 #[test]
-fn a_whole_copy_is_whole() {
+fn a_complete_copy_passes() {
     assert_eq!(verdict(&files()), Verdict::Whole);
 }
 
-/// Each member but the definition of a full-text index's helper, which has none.
+/// Every file except the definition of the full-text index's auxiliary table, which has none.
 #[test]
-fn each_file_that_is_missing_is_noticed() {
+fn each_missing_file_is_found() {
     for name in files().keys().copied() {
         assert_ne!(without(name), "nothing", "{name}");
     }
@@ -117,7 +117,7 @@ fn the_first_fault_is_named_and_all_are_counted() {
 }
 
 #[test]
-fn tablespaces_that_are_swapped_are_noticed() {
+fn swapped_tablespaces_are_found() {
     let said = said(|files| {
         let (t, p) = (files["app/t.ibd"], files["app/p#P#p0.ibd"]);
         files.extend([("app/t.ibd", p), ("app/p#P#p0.ibd", t)]);
@@ -126,20 +126,20 @@ fn tablespaces_that_are_swapped_are_noticed() {
 }
 
 #[test]
-fn another_tables_pages_are_noticed() {
+fn another_tables_pages_are_found() {
     let said = said(|files| files.get_mut("app/t.ibd").unwrap().1 = Some((77, 4)));
-    assert_eq!(said, "1: app/t.ibd has the tablespace id 77 in the place of 1");
+    assert_eq!(said, "1: app/t.ibd has the tablespace id 77 instead of 1");
 }
 
 #[test]
-fn a_tablespace_that_was_cut_is_noticed_and_one_that_is_longer_is_whole() {
+fn a_cut_tablespace_is_found_and_a_longer_one_passes() {
     let cut = said(|files| files.get_mut("app/t.ibd").unwrap().0 -= 1);
     assert_eq!(cut, "1: app/t.ibd has 65535 bytes of 65536");
     assert_eq!(said(|files| files.get_mut("app/t.ibd").unwrap().0 += 16384), "nothing");
 }
 
 #[test]
-fn a_cut_system_or_undo_tablespace_is_noticed() {
+fn a_cut_system_or_undo_tablespace_is_found() {
     let cut = said(|files| files.get_mut("ibdata2").unwrap().0 -= 16384);
     assert_eq!(cut, "1: ibdata1 has 2670592 bytes of 2686976");
     let cut = said(|files| files.get_mut("undo001").unwrap().0 = 16384);
@@ -147,14 +147,14 @@ fn a_cut_system_or_undo_tablespace_is_noticed() {
 }
 
 #[test]
-fn another_tablespace_in_the_place_of_the_systems_is_noticed() {
+fn another_tablespace_instead_of_the_systems_is_found() {
     let said = said(|files| files.get_mut("ibdata1").unwrap().1 = Some((9, 164)));
-    assert_eq!(said, "1: ibdata1 has the tablespace id 9 in the place of 0");
+    assert_eq!(said, "1: ibdata1 has the tablespace id 9 instead of 0");
 }
 
-/// It has a new id after a truncation.
+/// A truncation gives it a new id.
 #[test]
-fn an_undo_tablespace_may_have_any_id_that_no_other_has() {
+fn an_undo_tablespace_may_have_any_unique_id() {
     let with = |id: u32| said(|files| files.get_mut("undo001").unwrap().1 = Some((id, 10)));
     assert_eq!(with(4_294_967_152), "nothing");
     assert_eq!(with(0), "1: undo001 has the tablespace id 0 of the system tablespace");
@@ -163,18 +163,15 @@ fn an_undo_tablespace_may_have_any_id_that_no_other_has() {
 }
 
 #[test]
-fn a_definition_that_was_cut_is_noticed() {
-    assert_eq!(
-        said(|files| files.get_mut("app/t.frm").unwrap().0 = 100),
-        "1: app/t.frm has 100 bytes in the place of 900"
-    );
-    assert_eq!(said(|files| files.get_mut("app/p.par").unwrap().0 = 0), "1: app/p.par has 0 bytes in the place of 36");
+fn a_cut_definition_is_found() {
+    assert_eq!(said(|files| files.get_mut("app/t.frm").unwrap().0 = 100), "1: app/t.frm has 100 bytes instead of 900");
+    assert_eq!(said(|files| files.get_mut("app/p.par").unwrap().0 = 0), "1: app/p.par has 0 bytes instead of 36");
     let emptied = said(|files| files.get_mut("app/altered.frm").unwrap().0 = 0);
-    assert_eq!(emptied, "1: app/altered.ibd is there without the definition of its table (.frm)");
+    assert_eq!(emptied, "1: app/altered.ibd exists, but the definition of its table (.frm) is missing");
 }
 
 #[test]
-fn a_table_that_was_renamed_is_there_by_either_name() {
+fn a_renamed_table_may_have_either_name() {
     let by_the_old_name = said(|files| {
         for (new, old) in [("app/new.ibd", "app/old.ibd"), ("app/new.frm", "app/old.frm")] {
             let file = files.remove(new).unwrap();
@@ -184,9 +181,9 @@ fn a_table_that_was_renamed_is_there_by_either_name() {
     assert_eq!(by_the_old_name, "nothing");
 }
 
-/// To another name and back, while the copy was made in between.
+/// Renamed and renamed back, with the copy made in between.
 #[test]
-fn a_table_may_have_had_a_third_name_only_with_its_definition() {
+fn a_third_name_needs_the_tables_definition() {
     let third = |definition: bool| {
         said(|files| {
             let file = files.remove("app/altered.ibd").unwrap();
@@ -199,7 +196,7 @@ fn a_table_may_have_had_a_third_name_only_with_its_definition() {
     };
     assert_eq!(third(true), "nothing");
     assert_eq!(third(false), "1: app/altered.ibd lies at app/between.ibd");
-    // Nobody renamed this one.
+    // This table was never renamed.
     let moved = said(|files| {
         let file = files.remove("app/t.ibd").unwrap();
         files.extend([("app/u.ibd", file), ("app/u.frm", (900, None))]);
@@ -207,9 +204,9 @@ fn a_table_may_have_had_a_third_name_only_with_its_definition() {
     assert_eq!(moved, "1: app/t.ibd lies at app/u.ibd");
 }
 
-/// Its server finds tablespaces by their ids.
+/// Such a server finds tablespaces by their ids.
 #[test]
-fn where_no_definitions_are_kept_a_third_name_will_do() {
+fn a_server_with_a_dictionary_accepts_a_third_name() {
     let entries = vec![
         tablespace(1, "app/t.ibd", None, Definition::Unknown),
         tablespace(2, "app/u.ibd", None, Definition::Unknown),
@@ -220,9 +217,9 @@ fn where_no_definitions_are_kept_a_third_name_will_do() {
     assert!(matches!(copy("app/u.ibd", "app/t.ibd"), Verdict::Lacking { count: 2, .. }));
 }
 
-/// Prepare leaves the older one, by its older name.
+/// Prepare leaves the older file under its older name.
 #[test]
-fn a_left_over_with_the_same_id_does_no_harm() {
+fn a_left_over_with_the_same_id_is_harmless() {
     let said = said(|files| {
         files.insert("app/gone.ibd", (16384, Some((1, 4))));
     });
@@ -238,7 +235,7 @@ fn first_page(id: u32, pages: u32) -> [u8; 64] {
 }
 
 #[test]
-fn files_are_read_where_they_lie() {
+fn a_copys_files_are_read_from_disk() {
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("app")).unwrap();
     let write = |name: &str, page: &[u8], length: u64| {
@@ -270,12 +267,12 @@ fn files_are_read_where_they_lie() {
 }
 
 #[test]
-fn a_view_in_the_place_of_a_tables_definition_is_a_fault() {
+fn a_view_instead_of_a_tables_definition_is_a_fault() {
     for (view, fault) in [
-        ("app/t.frm", Some("app/t.frm defines a view, and app/t.ibd holds a table's rows")),
-        ("app/a.frm", Some("app/a.frm defines a view, and app/a.MAD holds a table's rows")),
-        ("app/new.frm", Some("app/new.frm defines a view, and app/new.ibd holds a table's rows")),
-        // Of no table that the donor held.
+        ("app/t.frm", Some("app/t.frm defines a view, but app/t.ibd holds a table's rows")),
+        ("app/a.frm", Some("app/a.frm defines a view, but app/a.MAD holds a table's rows")),
+        ("app/new.frm", Some("app/new.frm defines a view, but app/new.ibd holds a table's rows")),
+        // A view of its own, beside the donor's tables.
         ("app/v.frm", None),
     ] {
         let mut copy = copy(&files());
@@ -286,7 +283,7 @@ fn a_view_in_the_place_of_a_tables_definition_is_a_fault() {
 }
 
 #[test]
-fn views_are_told_by_how_their_definitions_begin() {
+fn views_are_recognised_by_the_beginning_of_their_definitions() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("app")).unwrap();
     for (name, text) in [("v", "TYPE=VIEW\nquery=select"), ("t", "\u{fe}\u{1}\u{9}"), ("short", "TYPE")] {

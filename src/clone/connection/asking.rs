@@ -1,4 +1,4 @@
-//! A recipient's question, to whom it goes, and why there is no answer.
+//! A recipient's question, its addressee, and the reasons for a missing answer.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,26 +12,26 @@ use crate::protocol::message::{Refusal, Wants};
 use crate::settings::Peering;
 use crate::unpack::Format;
 
-/// Who asks, and how.
+/// The asking member and its settings.
 pub struct Asker<'a> {
     pub member: &'a Member,
     pub peering: &'a Peering,
     pub wants: Wants,
     /// Formats that can be unpacked and prepared here.
     pub formats: &'a [Format],
-    /// What a clone would meet here.
+    /// The conditions here for a clone.
     pub site: Site,
-    /// The identity of the data that a clone would take the place of.
+    /// Identity of the data that a clone would replace.
     pub set_id: Option<SetId>,
-    /// Whether a stream is taken about which its donor says nothing.
+    /// Whether a legacy stream is accepted.
     pub takes_unproven: bool,
 }
 
-/// What a donor must know of a recipient before it begins.
+/// The facts about a recipient that a donor needs before it begins.
 #[derive(Clone, Debug, Default)]
 pub struct Site {
     pub tool_series: Option<String>,
-    /// The version of a server that could copy the donor's by the CLONE plugin.
+    /// Version of a server that could copy the donor's by the CLONE plugin.
     pub plugin_server: Option<String>,
     pub free_bytes: Option<u64>,
     pub page_size: Option<u64>,
@@ -39,7 +39,7 @@ pub struct Site {
     pub keyring: bool,
 }
 
-/// Where a peer is.
+/// The address of a peer.
 #[derive(Clone, Debug)]
 pub enum Place {
     Name(HostPort),
@@ -58,34 +58,34 @@ impl fmt::Display for Place {
 /// Questions that a report may answer.
 #[derive(Clone, Debug, Default)]
 pub struct Questions {
-    /// Can replication start from here?
+    /// Can replication start from this position?
     pub about: Option<Position>,
-    /// Is there something in this history that you don't have?
+    /// Which part of this history is unknown to the peer?
     pub history: Option<String>,
 }
 
-/// Why a peer gave no answer that can be used.
+/// Why a peer gave no usable answer.
 #[derive(Debug)]
 pub enum Silence {
-    /// There is nobody to talk to.
+    /// The peer is unreachable.
     Unreachable(String),
-    /// Somebody is there, and says nothing, hangs up, or is another pod than the one whose name was asked.
+    /// A peer accepted the connection but stayed silent, hung up, or is another pod than the one that was named.
     Mute(String),
-    /// The peer said no.
+    /// The peer refused.
     Refused(Refused),
-    /// The peer may not be trusted, or can't be understood: trying it again changes nothing.
+    /// The peer is untrusted or unintelligible: a retry changes nothing.
     Unacceptable(String),
-    /// The peer is no mysqlset, and sends a backup to whoever connects, as the tutorial's does.
+    /// The peer is a legacy donor: it sends a backup to every connection, as the tutorial's does.
     Legacy,
-    /// The fault is this machine's.
+    /// The fault is local.
     Fatal(anyhow::Error),
 }
 
-/// A peer's no.
+/// A peer's refusal.
 #[derive(Debug)]
 pub struct Refused {
     pub refusal: Refusal,
-    /// Whether the peer has proven that it knows the clone secret. Never without a secret.
+    /// Whether the peer proved the clone secret. Always false if there is none.
     pub is_proven: bool,
 }
 
@@ -107,7 +107,7 @@ impl fmt::Display for Silence {
 }
 
 impl From<WireError> for Silence {
-    /// Before the answer a broken connection is as good as none, and nonsense is nothing to try again.
+    /// Before the answer, a broken connection counts as no answer, and garbage makes a retry useless.
     fn from(error: WireError) -> Silence {
         match error {
             WireError::Malformed(what) => Silence::Unacceptable(what),

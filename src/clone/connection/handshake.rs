@@ -1,4 +1,4 @@
-//! The handshake, from connecting to the answer.
+//! The recipient's handshake with a donor, from connecting to the answer.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -26,35 +26,35 @@ use crate::sys::secret::Secret;
 use crate::unpack::Format;
 use crate::unpack::compressed::Compression;
 
-/// For what a donor says at once.
+/// Time until the challenge, which a donor sends at once.
 const CHALLENGE_LIMIT: Duration = Duration::from_secs(20);
 
-/// Before it offers it asks its server, looks at each of its files, of which there may be very many on a slow volume, and
+/// Time until the offer. Before it the donor asks its server, scans each of its files (very many, on a slow volume) and
 /// starts the backup tool.
 const OFFER_LIMIT: Duration = Duration::from_secs(80);
 
-/// What a donor announces as its longest silence counts up to here, in seconds.
+/// Longest announced silence that counts, in seconds.
 const LONGEST_SILENCE: u64 = 60;
 
-/// A donor that has offered, and the stream that it is sending.
+/// A donor's offer of a stream, and the stream.
 pub struct Incoming {
     pub offer: Offer,
     pub data: DataReader<ReceiveBuffer>,
 }
 
-/// A donor that has offered to be copied by the plugin, for as long as the connection lasts.
+/// A donor's offer of a copy by the plugin, valid while the connection lasts.
 pub struct Lease {
     pub offer: PluginOffer,
     pub stream: TcpStream,
 }
 
-/// What a donor offers.
+/// A donor's offer.
 pub enum Answer {
     Stream(Box<Incoming>),
     Plugin(Box<Lease>),
 }
 
-/// Connects, proves, has the donor prove, and returns its offer and what comes behind it.
+/// Connects, proves the secret, verifies the donor's proof, and returns its offer with the data that follows.
 pub fn ask_for_clone(asker: &Asker<'_>, donor: &HostPort) -> Result<Answer, Silence> {
     ask_within(Limits { challenge: CHALLENGE_LIMIT, all: OFFER_LIMIT }, asker, donor)
 }
@@ -87,7 +87,7 @@ pub(in crate::clone) fn ask_within(limits: Limits, asker: &Asker<'_>, donor: &Ho
     Ok(Answer::Stream(Box::new(Incoming { offer, data })))
 }
 
-/// How long a donor may be silent: it is not given up for a silence that it has announced, nor for a heartbeat that is late.
+/// How long a donor may stay silent: at least twice its announced heartbeat, so that a late one is tolerated.
 fn patience(stall: Duration, heartbeat_seconds: u64) -> Duration {
     stall.max(2 * Duration::from_secs(heartbeat_seconds.min(LONGEST_SILENCE)))
 }
@@ -96,18 +96,18 @@ fn set_patience(stream: &TcpStream, patience: Duration) -> Result<(), Silence> {
     stream.set_read_timeout(Some(patience)).map_err(|error| Silence::Unreachable(error.to_string()))
 }
 
-/// A name server that is behind, or lies, leads to another pod of the set than the one whose name was asked for: what that
-/// says is not the other's word.
+/// Rejects an answer from another pod of the set than the one that was named. A name server that is behind, or lies,
+/// may lead there.
 pub(in crate::clone) fn check_pod(asker: &Member, asked: &HostPort, pod: &str, ordinal: u32) -> Result<(), Silence> {
     match Member::from_hostname(&asked.host) {
         Ok(named) if named.set == asker.set && (named.to_string() != pod || named.ordinal.0 != ordinal) => {
-            Err(Silence::Mute(format!("the name leads to {pod}, which is not {named}")))
+            Err(Silence::Mute(format!("the name {named} leads to another pod, {pod}")))
         }
         _ => Ok(()),
     }
 }
 
-/// A donor sends what was asked for.
+/// Rejects an offer of things that the recipient did not request.
 fn check_offer(offer: &Offer, formats: &[Format], packings: &[String]) -> Result<(), String> {
     if !formats.contains(&offer.format) {
         return Err(format!("the donor sends {}, which was not asked for", offer.format));
@@ -116,7 +116,7 @@ fn check_offer(offer: &Offer, formats: &[Format], packings: &[String]) -> Result
     if let Some(packing) = &offer.packing
         && !packings.contains(packing)
     {
-        return Err(format!("the donor packs what it sends with {packing}, which was not asked for"));
+        return Err(format!("the donor compresses its stream with {packing}, which was not asked for"));
     }
     match offer.members {
         Some(compression) if !Compression::TAKEN.contains(&compression) => {
@@ -126,26 +126,26 @@ fn check_offer(offer: &Offer, formats: &[Format], packings: &[String]) -> Result
     }
 }
 
-/// A copy is proven by it; each donor of this version and of later ones has one.
+/// Requires an inventory, which proves the copy. Donors of this version and later send one.
 fn check_inventory(encoding: Option<&str>) -> Result<(), String> {
     match encoding {
         Some(encoding::NAME) => Ok(()),
         Some(other) => Err(format!("the donor sends an inventory encoded as {other}, which was not asked for")),
         None => {
-            Err("the donor sends no inventory of its tables, so its copy could not be proven whole: bring the donor's \
+            Err("the donor sends no inventory of its tables, so its copy could not be proven complete: upgrade the donor's \
                      sidecar to this version of mysqlset"
                 .to_owned())
         }
     }
 }
 
-/// How frames may come packed.
+/// The frame compressions that this recipient accepts.
 fn packings(peering: &Peering) -> Vec<String> {
     let is_wanted = peering.wire_compression != WireCompression::Off;
     is_wanted.then(|| ZSTD.to_owned()).into_iter().collect()
 }
 
-/// The same for a report; all of it within `limit`, twice that where a name has to be looked up.
+/// Asks for a report. All of it must arrive within `limit`, or twice that if a name has to be resolved.
 pub fn ask_for_report(
     asker: &Asker<'_>,
     place: &Place,
@@ -159,7 +159,7 @@ pub fn ask_for_report(
     converse(asker, hello, &stream, &[Kind::Report], Limits { challenge: limit, all: limit })?.parse()
 }
 
-/// A message as it came.
+/// A received message.
 struct Answered {
     kind: Kind,
     body: Vec<u8>,
@@ -171,7 +171,7 @@ impl Answered {
     }
 }
 
-/// How long it may take until the challenge has come, and until all has.
+/// Time until the challenge, and until the whole answer.
 pub(in crate::clone) struct Limits {
     pub challenge: Duration,
     pub all: Duration,
@@ -222,7 +222,7 @@ fn converse(
         Ok(_) => {
             Err(Silence::Unacceptable("the donor does not know the clone secret: nothing is taken from it".into()))
         }
-        // A stranger that says no says nothing behind it, or nonsense. Its no is told all the same.
+        // A stranger's refusal is followed by an end or by garbage. The refusal is still reported.
         Err(Silence::Refused(Refused { refusal, .. })) => {
             let is_proven = is_proven(&mut input, &transcript, secret).unwrap_or(false);
             Err(Silence::Refused(Refused { refusal, is_proven }))
@@ -231,7 +231,7 @@ fn converse(
     }
 }
 
-/// Whether the donor proves that it knows the secret, and all that was said.
+/// Whether the donor proves the secret over the whole transcript.
 fn is_proven(input: &mut DeadlineReader<'_>, said: &Transcript, secret: &Secret) -> Result<bool, Silence> {
     let proof: Proof = expect(input, &[Kind::Proof], &mut said.clone())?.parse()?;
     Ok(said.verify(secret, Side::Donor, &proof.hmac))
@@ -260,7 +260,7 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
     })
 }
 
-/// Reads the message that is due, of one of these kinds, or the refusal that may come in its place.
+/// Reads the next message, which is of one of these kinds or a refusal.
 fn expect(input: &mut DeadlineReader<'_>, kinds: &[Kind], transcript: &mut Transcript) -> Result<Answered, Silence> {
     let header = frame::read_header(input)?;
     let body = frame::read_body(input, header)?;
@@ -284,14 +284,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_donor_is_given_up_for_a_silence_that_it_has_announced() {
+    fn a_donor_may_be_silent_for_twice_its_announced_heartbeat() {
         let seconds = |stall, heartbeat| patience(Duration::from_secs(stall), heartbeat).as_secs();
         assert_eq!((seconds(30, 5), seconds(3, 5), seconds(30, 20)), (30, 10, 40));
         assert_eq!((seconds(1, 0), seconds(1, u64::MAX)), (1, 120));
     }
 
     #[test]
-    fn an_offer_of_another_pod_than_was_asked_is_not_taken() {
+    fn an_offer_from_another_pod_is_rejected() {
         let asker = Member::from_hostname("mysql-2").unwrap();
         let is_taken = |host: &str, pod: &str, ordinal| {
             let asked = HostPort { host: host.to_owned(), port: 3307 };
@@ -302,14 +302,14 @@ mod tests {
         assert!(!is_taken("mysql-1.mysql.default.svc.cluster.local", "mysql-0", 0));
         assert!(!is_taken("mysql-1.mysql", "mysql-1", 0));
         assert!(!is_taken("mysql-1.mysql", "other-1", 1));
-        // Names that say nothing of a pod of this set.
+        // Names that identify no pod of this set.
         for host in ["10.0.0.7", "mysql-read", "backups", "other-1.other"] {
             assert!(is_taken(host, "mysql-1", 1), "{host}");
         }
     }
 
     #[test]
-    fn an_offer_of_what_was_not_asked_for_is_not_taken() {
+    fn an_offer_of_unrequested_things_is_rejected() {
         let offer = |format: &str, members: &str| -> Offer {
             let rest =
                 r#""pod":"mysql-0","ordinal":0,"inventory":"tables-1","tool":"","server":"","heartbeat_seconds":5"#;
@@ -322,7 +322,7 @@ mod tests {
         let quicklz = check_offer(&offer("xbstream-percona", r#","members":"quicklz""#), &formats, &[]).unwrap_err();
         assert!(quicklz.contains("quicklz, which was not asked for"), "{quicklz}");
         let packed = offer("xbstream-percona", r#","packing":"zstd""#);
-        assert!(check_offer(&packed, &formats, &[]).unwrap_err().contains("packs what it sends with zstd"));
+        assert!(check_offer(&packed, &formats, &[]).unwrap_err().contains("compresses its stream with zstd"));
         assert_eq!(check_offer(&packed, &formats, &[ZSTD.to_owned()]), Ok(()));
         assert!(check_offer(&offer("xbstream-mariadb", ""), &formats, &[]).unwrap_err().contains("xbstream-mariadb"));
     }

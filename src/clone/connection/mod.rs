@@ -18,10 +18,10 @@ pub use super::legacy_stream::connection::{LegacyStream, take_legacy_stream};
 pub use asking::{Asker, Place, Questions, Refused, Silence, Site};
 pub use handshake::{Answer, Incoming, Lease, ask_for_clone};
 
-/// A peer that is there reports at once; its server may take a moment to answer it.
+/// Limit for a report. A living peer answers at once; its server may take a moment.
 const REPORT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Asks a peer what it is. Takes a few seconds at most.
+/// Asks a peer for a report. Takes a few seconds at most.
 pub fn ask_for_report(
     member: &Member,
     peering: &Peering,
@@ -40,8 +40,8 @@ pub fn ask_for_report(
     handshake::ask_for_report(&asker, place, questions, REPORT_LIMIT)
 }
 
-/// The same of the primary's sidecar, by its name. A name server that is behind may lead to a pod that has the address now: what
-/// that says is not the primary's word.
+/// Asks the primary's sidecar for a report, by its name. A name server that is behind may lead to a pod that took over
+/// the address, and that pod's report is rejected.
 pub fn ask_primary(
     member: &Member,
     peering: &Peering,
@@ -54,5 +54,5 @@ pub fn ask_primary(
     if is_primary {
         return Ok(report);
     }
-    Err(Silence::Mute(format!("the name leads to {}, which is not the primary", report.pod)))
+    Err(Silence::Mute(format!("the primary's name leads to {}", report.pod)))
 }

@@ -1,9 +1,9 @@
-//! Reading a socket in few large pieces.
+//! Reads a socket in few large pieces.
 //!
-//! A thread that waits in `read` is woken for every packet or two, and copies little each time. In a virtual machine to
-//! wake it can be dear: a third of what receiving cost on one, while on another nothing was gained. So the kernel is told
-//! how much is worth waking for (`SO_RCVLOWAT`, socket(7)), and is asked by `poll` whether it has that much: `read` itself
-//! would copy what is there and then wait for as much again, which may never come. What the bytes mean is read elsewhere.
+//! A thread waiting in `read` is woken for every packet or two and copies little each time. In a virtual machine a
+//! wake-up can be expensive: on one it cost a third of receiving, on another the change gained nothing. So the kernel
+//! is told how many bytes are worth a wake-up (`SO_RCVLOWAT`, socket(7)), and `poll` waits for them. A plain `read`
+//! would copy the available bytes and then wait for as many again, which may never come.
 
 use std::ffi::c_int;
 use std::io::{self, ErrorKind, Read};
@@ -16,24 +16,24 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::protocol::data::READ_AHEAD;
 
-/// Reads of no more than this are answered with whatever is there: they may ask for more than will come.
+/// Reads of at most this size return the available bytes: they may ask for more than will come.
 const SMALL: usize = READ_AHEAD;
 
-/// What is gathered for one read, in bytes. Of twice that a read is no cheaper.
+/// Bytes gathered for one read. Twice as many cost as much a byte.
 const ENOUGH: usize = 256 << 10;
 
-/// How long it may take until enough has come. Then what is there is taken: a slow link brings less, and kernels before
-/// 4.18 don't make room for what they are told to wait for (tcp_set_rcvlowat).
+/// How long to wait for enough bytes; then the available ones are taken. A slow link brings fewer, and kernels before
+/// 4.18 make too little room for them (tcp_set_rcvlowat).
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// A socket whose larger reads wait for more than the first byte. Whoever reads more than [`SMALL`] bytes at once says so
-/// that they are to come; where they don't, [`PATIENCE`] is lost and nothing else.
+/// A socket whose larger reads wait for more than the first byte. A read of more than [`SMALL`] bytes states that they
+/// will come. If they fail to, only [`PATIENCE`] is lost.
 ///
-/// The socket's own read timeout is for each read, beside that.
+/// The socket's own read timeout applies to each read as well.
 pub struct ReceiveBuffer {
     stream: TcpStream,
     patience: Duration,
-    /// What the kernel was told, in bytes.
+    /// The low-water mark that the kernel has, in bytes.
     low_water_mark: usize,
 }
 
@@ -42,8 +42,8 @@ impl ReceiveBuffer {
         ReceiveBuffer { stream, patience: PATIENCE, low_water_mark: 1 }
     }
 
-    /// Waits until what the kernel was told has come, or the end, or the time is up, and takes what is there: `Some(0)` at
-    /// the end, `None` where nothing is.
+    /// Waits for the low-water mark, the end or the time limit, then takes the available bytes: `Some(0)` at the end,
+    /// `None` if there are none.
     fn gather(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let patience = Timespec::try_from(self.patience).map_err(io::Error::other)?;
         poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&patience))?;
@@ -65,7 +65,7 @@ impl ReceiveBuffer {
 
 impl Read for ReceiveBuffer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // A sandbox may forbid the option; then there is nothing to gather, and all is read as it comes.
+        // A sandbox may forbid the option; then all bytes are read as they come.
         if buffer.len() > SMALL
             && self.wake_for(buffer.len().min(ENOUGH)).is_ok()
             && let Some(count) = self.gather(buffer)?
@@ -80,7 +80,7 @@ impl Read for ReceiveBuffer {
 #[allow(unsafe_code, reason = "an option that no library wraps")]
 fn set_low_water_mark(stream: &TcpStream, bytes: usize) -> io::Result<()> {
     let value = c_int::try_from(bytes).map_err(io::Error::other)?;
-    // SAFETY: the option's value is one int, of which the kernel reads as many bytes as it is told.
+    // SAFETY: the option's value is one int, and the kernel reads the number of bytes that it is told.
     let result = unsafe {
         libc::setsockopt(
             stream.as_raw_fd(),
@@ -110,7 +110,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
     const MOMENT: Duration = Duration::from_millis(1);
 
-    /// A peer, and the stream that is read.
+    /// A peer, and the stream under test.
     fn connected(patience: Duration) -> (TcpStream, ReceiveBuffer) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -120,7 +120,7 @@ mod tests {
         (peer, ReceiveBuffer { patience, ..ReceiveBuffer::new(stream) })
     }
 
-    /// What is read without a timeout's help.
+    /// A read that must succeed before the timeout.
     fn promptly<T>(read: impl FnOnce() -> io::Result<T>) -> T {
         let begun = Instant::now();
         let result = read().unwrap();
@@ -145,28 +145,28 @@ mod tests {
     }
 
     #[test]
-    fn no_read_waits_for_more_than_is_worth_waking_for() {
+    fn a_read_waits_for_enough_bytes_only() {
         let (mut peer, mut stream) = connected(LONG);
-        // Makes room for so much in the kernel, too.
+        // Also makes room for that many bytes in the kernel.
         stream.wake_for(ENOUGH).unwrap();
         peer.write_all(&[7; ENOUGH]).unwrap();
         let begun = Instant::now();
         while ioctl_fionread(&stream.stream).unwrap() < ENOUGH as u64 {
-            assert!(begun.elapsed() < LONG, "the kernel doesn't take so much");
+            assert!(begun.elapsed() < LONG, "the kernel holds fewer bytes");
             thread::sleep(MOMENT);
         }
         assert_eq!(promptly(|| stream.read(&mut vec![0; 4 * ENOUGH])), ENOUGH);
     }
 
     #[test]
-    fn what_is_there_is_taken_when_the_time_is_up() {
+    fn available_bytes_are_taken_when_the_time_is_up() {
         let (mut peer, mut stream) = connected(MOMENT);
         peer.write_all(&[7; 10_000]).unwrap();
         assert_eq!(promptly(|| stream.read(&mut [0; 50_000])), 10_000);
     }
 
     #[test]
-    fn nothing_when_the_time_is_up_is_waited_for_on() {
+    fn a_read_goes_on_waiting_for_its_first_byte() {
         let (mut peer, mut stream) = connected(MOMENT);
         let reading = thread::spawn(move || promptly(|| stream.read(&mut [0; 50_000])));
         thread::sleep(20 * MOMENT);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn no_frame_is_waited_for_in_vain() {
+    fn every_frame_is_read_promptly() {
         let (peer, stream) = connected(LONG);
         let (large, small, packed) = (vec![1; 2 * ENOUGH], vec![2; 2 * SMALL], vec![3; ENOUGH]);
         let content = [large.as_slice(), &small, &packed].concat();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_not_waited_for() {
+    fn the_end_is_read_promptly() {
         let (mut peer, mut stream) = connected(LONG);
         peer.write_all(&[7; 10_000]).unwrap();
         drop(peer);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_peer_takes_the_sockets_own_timeout() {
+    fn a_silent_peer_runs_into_the_sockets_own_timeout() {
         let (_peer, mut stream) = connected(MOMENT);
         stream.stream.set_read_timeout(Some(50 * MOMENT)).unwrap();
         let begun = Instant::now();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_holds_less_is_read_all_the_same() {
+    fn a_socket_with_a_small_buffer_is_read_promptly() {
         let (mut peer, mut stream) = connected(LONG);
         rustix::net::sockopt::set_socket_recv_buffer_size(&stream.stream, 32 << 10).unwrap();
         let writing = thread::spawn(move || peer.write_all(&[7; 2 * ENOUGH]));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_option_is_forbidden_all_is_read_as_it_comes() {
+    fn with_the_option_forbidden_bytes_are_read_as_they_come() {
         let (mut peer, mut stream) = connected(LONG);
         let reading = thread::spawn(move || {
             forbid_low_water_marks();
@@ -252,12 +252,12 @@ mod tests {
         assert_eq!(reading.join().unwrap(), 10);
     }
 
-    /// To this thread, as a container's seccomp profile may. (seccomp(2))
+    /// Forbids the option to this thread, as a container's seccomp profile may. (seccomp(2))
     #[allow(unsafe_code, reason = "no library is worth it for one test")]
     fn forbid_low_water_marks() {
         const NUMBER: u32 = std::mem::offset_of!(libc::seccomp_data, nr) as u32;
         const OPTION: u32 = std::mem::offset_of!(libc::seccomp_data, args) as u32 + 2 * size_of::<u64>() as u32;
-        // Half of an argument is looked at: the lower one.
+        // Only the lower half of the argument is compared.
         const LOWER: u32 = if cfg!(target_endian = "big") { 4 } else { 0 };
         let load =
             |at| libc::sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: at };
@@ -277,7 +277,7 @@ mod tests {
             answer(libc::SECCOMP_RET_ALLOW),
         ];
         let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: the filter outlives the calls, and the kernel has a copy of it then.
+        // SAFETY: the filter outlives the calls, after which the kernel has a copy of it.
         unsafe {
             let (on, none, mode) = (1 as c_ulong, 0 as c_ulong, c_ulong::from(libc::SECCOMP_MODE_FILTER));
             assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, on, none, none, none), 0);

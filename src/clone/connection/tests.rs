@@ -1,4 +1,4 @@
-//! A recipient before donors that are not what they should be.
+//! A recipient facing faulty or hostile donors.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -30,7 +30,7 @@ struct Donor {
 }
 
 impl Donor {
-    /// Hears the greeting, and says that it speaks these versions.
+    /// Reads the greeting and announces these versions.
     fn greet(&mut self, highest: u16, lowest: u16) -> Hello {
         let theirs = preface::receive(&mut self.stream).unwrap();
         let versions = [highest.to_le_bytes(), lowest.to_le_bytes()].concat();
@@ -50,7 +50,7 @@ impl Donor {
         frame::parse(kind, &body).unwrap()
     }
 
-    /// That nobody hears it is no fault of the donor's.
+    /// Sends a message. The recipient may already be gone.
     fn say(&mut self, kind: Kind, message: &impl Serialize) {
         let sent = frame::write_control(&mut self.stream, kind, message);
         self.said.add(&sent.unwrap_or_default());
@@ -60,7 +60,7 @@ impl Donor {
         self.say(Kind::Challenge, &Challenge { nonce: nonce().unwrap(), proof });
     }
 
-    /// All that comes before an offer where there is no secret.
+    /// All messages before an offer, when there is no secret.
     fn welcome(&mut self) {
         self.greet(1, 1);
         self.challenge(false);
@@ -72,7 +72,7 @@ fn offer() -> Value {
         "heartbeat_seconds": 5 })
 }
 
-/// What a recipient makes of a donor: `None` where it takes what comes.
+/// The recipient's verdict on a donor: `None` if it accepts the offer.
 fn asked(limits: Limits, secret: Option<&str>, donor: impl FnOnce(&mut Donor) + Send) -> Option<Silence> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = HostPort { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
@@ -97,9 +97,9 @@ fn asked(limits: Limits, secret: Option<&str>, donor: impl FnOnce(&mut Donor) + 
     })
 }
 
-/// A name server that is behind leads to a pod that has the primary's address now.
+/// A name server that is behind leads to a pod that now has the primary's address.
 #[test]
-fn another_pods_word_is_not_the_primarys() {
+fn another_pods_report_is_not_the_primarys() {
     let asked = |ordinal: u32| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let primary = HostPort { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
@@ -140,9 +140,9 @@ fn must_not_take(secret: Option<&str>, says: &str, donor: impl FnOnce(&mut Donor
     }
 }
 
-/// What proves nothing: a hash of nothing, another's secret, the recipient's own proof, a proof of another offer.
+/// Worthless proofs: a hash of nothing, another secret's, the recipient's own proof, a proof of another offer.
 #[test]
-fn nothing_is_taken_from_a_donor_that_can_not_prove_that_it_knows_the_secret() {
+fn a_donor_that_cannot_prove_the_secret_is_rejected() {
     type Forge = fn(&Donor, &Proof) -> String;
     let secret = || Secret::new(SECRET);
     let right: Forge = |donor, _| donor.said.prove(&Secret::new(SECRET), Side::Donor);
@@ -182,9 +182,9 @@ fn nothing_is_taken_from_a_donor_that_can_not_prove_that_it_knows_the_secret() {
     });
 }
 
-/// The guard believes a no only where it is proven; a clone's recipient hears it all the same.
+/// The primary-loss check believes only a proven refusal; a clone's recipient reports any.
 #[test]
-fn a_refusal_is_proven_by_a_proof_behind_it_and_by_nothing_else() {
+fn only_a_proof_after_it_proves_a_refusal() {
     type Ending = fn(&mut Donor);
     let prove: Ending = |donor| {
         let hmac = donor.said.prove(&Secret::new(SECRET), Side::Donor);
@@ -208,7 +208,7 @@ fn a_refusal_is_proven_by_a_proof_behind_it_and_by_nothing_else() {
         let Some(Silence::Refused(Refused { refusal, is_proven })) = told else { panic!("{told:?}") };
         assert_eq!((refusal.why, is_proven), (Why::WrongSet, expected));
     }
-    // In the challenge's place nothing has been proven by anybody; and without a secret nothing can be.
+    // A refusal instead of the challenge is always unproven, as is one in a set that has no secret.
     for (secret, challenges) in [(Some(SECRET), false), (None, false), (None, true)] {
         let told = asked(seconds(60, 60), secret, |donor| {
             donor.greet(1, 1);
@@ -223,7 +223,7 @@ fn a_refusal_is_proven_by_a_proof_behind_it_and_by_nothing_else() {
 }
 
 #[test]
-fn nothing_is_taken_that_was_not_asked_for() {
+fn unrequested_offers_are_rejected() {
     let offering = |member: &'static str, value: &'static str| {
         move |donor: &mut Donor| {
             donor.welcome();
@@ -236,7 +236,7 @@ fn nothing_is_taken_that_was_not_asked_for() {
     for (member, value, says) in [
         ("format", "tar", "the donor sends tar, which was not asked for"),
         ("format", "xbstream-percona", "the donor sends xbstream-percona, which was not asked for"),
-        ("packing", "zstd", "packs what it sends with zstd, which was not asked for"),
+        ("packing", "zstd", "compresses its stream with zstd, which was not asked for"),
         ("members", "quicklz", "compressed with quicklz, which was not asked for"),
         ("format", "cpio", "makes no sense"),
         ("digest", "nothing", "makes no sense"),
@@ -265,7 +265,7 @@ fn nothing_is_taken_that_was_not_asked_for() {
 }
 
 #[test]
-fn a_donor_of_other_versions_is_not_asked_again() {
+fn a_donor_of_other_versions_is_final() {
     for (highest, lowest) in [(9, 8), (0, 0)] {
         let says = format!("the peer speaks versions {lowest} to {highest}");
         must_not_take(None, &says, |donor| {
@@ -284,9 +284,9 @@ fn a_donor_of_other_versions_is_not_asked_again() {
     );
 }
 
-/// A digest of the heads is what has the donor move data unseen.
+/// A digest of the heads lets the donor move data unseen.
 #[test]
-fn a_recipient_says_what_it_takes_and_never_says_it_twice() {
+fn each_hello_lists_the_capabilities_with_a_fresh_nonce() {
     let mut hellos = Vec::new();
     for _ in 0..2 {
         let mut hello = None;
@@ -303,7 +303,7 @@ fn a_recipient_says_what_it_takes_and_never_says_it_twice() {
 }
 
 #[test]
-fn a_donor_that_has_challenged_may_take_its_time_for_the_offer() {
+fn a_donor_has_more_time_for_the_offer_than_for_the_challenge() {
     let after = |pause: Duration| {
         move |donor: &mut Donor| {
             donor.welcome();

@@ -1,4 +1,4 @@
-//! Who gets a clone, and who a report: from a peer's greeting to the offer or the refusal.
+//! Admission: decides, from a peer's greeting, whether it receives a clone, a report or a refusal.
 
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
@@ -23,14 +23,15 @@ use crate::protocol::message::{Hello, Wants, Why};
 use crate::sys::connection_limit::{Origin, Place};
 use crate::sys::heap;
 
-/// A place that may be lost, until the peer has the turn. Who has proven itself has one that no stranger takes.
+/// A connection place that may be lost until the peer holds the slot. A stranger can never take the place of a proven
+/// peer.
 struct Held<'a> {
     place: Option<Place>,
     metrics: &'a Metrics,
 }
 
 impl Held<'_> {
-    /// Does what is to be done, unless the place is lost before.
+    /// Runs `work`, unless the place is lost first.
     async fn keep<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let Some(place) = &mut self.place else { return Some(work.await) };
         tokio::select! {
@@ -43,7 +44,7 @@ impl Held<'_> {
     }
 }
 
-/// One connection, from its first byte to its last.
+/// Handles one connection, from its first byte to its last.
 pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: IpAddr, place: Place) {
     let _ = stream.set_nodelay(true);
     limit_silence(&stream, donor.settings.peering.stall_timeout);
@@ -76,7 +77,7 @@ pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: 
     }
 }
 
-/// A peer that says nothing has the turn, or hears a line that spoils its stream.
+/// Gives a silent peer the legacy stream, or a line that spoils its stream.
 async fn serve_silent(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, mut place: Held<'_>) {
     match legacy_stream::donor::take_slot(&donor) {
         Ok(slot) => {
@@ -90,28 +91,28 @@ async fn serve_silent(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, mut 
     }
 }
 
-/// A clone is made by a thread that may wait.
+/// Runs a clone in a thread that may block.
 async fn in_thread(stream: tokio::net::TcpStream, work: impl FnOnce(TcpStream) + Send + 'static) {
     let span = Span::current();
     let given = stream.into_std().and_then(|stream| stream.set_nonblocking(false).map(|()| stream));
     match given {
         Ok(stream) => {
             if let Err(failure) = tokio::task::spawn_blocking(move || span.in_scope(|| work(stream))).await {
-                debug!(%failure, "a clone's thread failed");
+                debug!(%failure, "the thread of a clone failed");
             }
             heap::give_back();
         }
-        Err(error) => debug!(%error, "a connection cannot be given to a thread"),
+        Err(error) => debug!(%error, "cannot hand a connection to a thread"),
     }
 }
 
-/// What a recipient gets that has the turn.
+/// Serves a recipient that holds the slot.
 fn give(donor: &Donor, stream: TcpStream, hello: Hello, said: Said, slot: Slot) {
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
     match survey(donor, &hello) {
         Ok((method, survey)) => method.serve(donor, Admitted { stream, hello, said, slot, survey }),
         Err(refusal) => {
-            // First: who is refused may come again at once.
+            // First: a refused recipient may come again at once.
             drop(slot);
             tell_refusal(donor, &refusal, said.secret.is_some());
             refuse(&stream, said, &refusal);
@@ -119,7 +120,7 @@ fn give(donor: &Donor, stream: TcpStream, hello: Hello, said: Said, slot: Slot) 
     }
 }
 
-/// Ends a handshake that leads to nothing, and counts it.
+/// Ends a handshake that leads to no clone, and counts it.
 async fn end(donor: &Donor, stream: &mut tokio::net::TcpStream, said: Option<Said>, ended: Ended) {
     match ended {
         Ended::Refused(refusal) => {
@@ -133,14 +134,14 @@ async fn end(donor: &Donor, stream: &mut tokio::net::TcpStream, said: Option<Sai
         Ended::Broken(error) => {
             donor.metrics.broken_handshake();
             if donor.lines.may_say() {
-                info!(DonorHandshakeBroken, "a connection brought no request for a clone: {error}");
+                info!(DonorHandshakeBroken, "connection ended before a clone request: {error}");
             }
             send_last(stream, Ok(Vec::new())).await;
         }
     }
 }
 
-/// Sends what is the last, and waits for the peer to read it: closing with unread bytes would take it away again.
+/// Sends the last message and waits for the peer to read it: closing with unread bytes would discard the message.
 async fn send_last(stream: &mut tokio::net::TcpStream, bytes: Result<Vec<u8>, WireError>) {
     let Ok(bytes) = bytes else { return };
     let sent = async {
@@ -151,17 +152,17 @@ async fn send_last(stream: &mut tokio::net::TcpStream, bytes: Result<Vec<u8>, Wi
         std::io::Result::Ok(())
     };
     if !matches!(timeout(READING_LIMIT, sent).await, Ok(Ok(()))) {
-        debug!("the peer did not read all that was said");
+        debug!("the peer left before it had read the whole answer");
     }
 }
 
-/// Has a peer given up that takes nothing for so long, or acknowledges nothing of what it was sent: heartbeats go into a
-/// buffer, whether anybody is there or not. (TCP_USER_TIMEOUT, tcp(7))
+/// Drops a peer that accepts or acknowledges nothing for `stall`. Heartbeats go into a buffer even if the peer is gone.
+/// (TCP_USER_TIMEOUT, tcp(7))
 fn limit_silence(stream: &impl std::os::fd::AsFd, stall: Duration) {
     let _ = set_tcp_user_timeout(stream, u32::try_from(stall.as_millis()).unwrap_or(u32::MAX));
 }
 
-/// Answers who asks what this pod is. That it isn't heard is the peer's concern.
+/// Sends a report about this pod. A peer that stops listening is no error here.
 async fn give_report(donor: &Arc<Donor>, stream: &mut tokio::net::TcpStream, hello: &Hello, said: Said) {
     let Some(report) = report::report(donor, hello).await else { return };
     debug!(to = hello.pod(), "reporting");
@@ -177,10 +178,10 @@ fn check_set(donor: &Donor, hello: &Hello) -> Result<(), Ended> {
     let own_id = donor.status.get().set_id;
     match Kinship::of(own_id.as_ref(), hello.set_id.as_ref()) {
         Kinship::Different { own, theirs } => {
-            let text = format!("the recipient's data are of set identity {theirs}, this donor's of {own}");
+            let text = format!("the recipient's data has set id {theirs}, this donor's has {own}");
             Err(refused(Event::RefusedOtherData, Why::WrongSet, &text))
         }
-        // A recipient with an empty volume has no identity.
+        // An empty volume gives a recipient no set id yet.
         Kinship::Same | Kinship::OneUnknown | Kinship::BothUnknown => Ok(()),
     }
 }

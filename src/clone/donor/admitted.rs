@@ -1,4 +1,4 @@
-//! A recipient that may have a clone, and what was said to it and by it, under the proofs.
+//! An admitted recipient, and the transcript of its handshake under the proofs.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -14,10 +14,10 @@ use crate::protocol::message::{Hello, Proof, Refusal};
 use crate::sys::deadline::DeadlineReader;
 use crate::sys::secret::Secret;
 
-/// A peer reads what was sent last in this time.
+/// Time in which a peer must read the last message.
 pub(super) const READING_LIMIT: Duration = Duration::from_secs(1);
 
-/// A recipient that may have a clone, and the turn that it holds.
+/// An admitted recipient and the donor slot that it holds.
 pub struct Admitted {
     pub stream: TcpStream,
     pub hello: Hello,
@@ -26,7 +26,7 @@ pub struct Admitted {
     pub survey: Survey,
 }
 
-/// What was said in a handshake whose peer has proven itself, and the secret that it proved to know, where one is set.
+/// The transcript of a completed handshake, and the secret that the peer proved, if one is set.
 pub struct Said {
     transcript: Transcript,
     pub(super) secret: Option<Secret>,
@@ -37,7 +37,7 @@ impl Said {
         Said { transcript, secret }
     }
 
-    /// A message with, where there is a secret, the proof that we know it too.
+    /// Encodes a message. If there is a secret, adds the donor's own proof.
     pub(super) fn proven(mut self, kind: Kind, message: &impl Serialize) -> Result<Vec<u8>, WireError> {
         let mut bytes = frame::write_control(&mut Vec::new(), kind, message)?;
         self.transcript.add(&bytes);
@@ -49,19 +49,19 @@ impl Said {
     }
 }
 
-/// A refusal by a thread that may wait.
+/// Sends a refusal from a thread that may block.
 pub fn refuse(stream: &TcpStream, said: Said, refusal: &Refusal) {
     if answer(stream, said, Kind::Refusal, refusal).is_ok() {
         let_it_read(stream);
     }
 }
 
-/// Gives an admitted peer what it asked for, with the proof that we know the secret too, where there is one.
+/// Sends an admitted peer its answer. If there is a secret, adds the donor's own proof.
 pub fn answer(mut stream: &TcpStream, said: Said, kind: Kind, message: &impl Serialize) -> Result<(), WireError> {
     stream.write_all(&said.proven(kind, message)?).map_err(WireError::Io)
 }
 
-/// Ends our side, and gives the peer a moment to read what was sent.
+/// Closes the donor's side, and gives the peer a moment to read the last bytes.
 pub fn let_it_read(stream: &TcpStream) {
     if stream.shutdown(Shutdown::Write).is_ok() {
         let mut reader = DeadlineReader::new(stream, Instant::now() + READING_LIMIT);

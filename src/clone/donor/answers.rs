@@ -1,5 +1,7 @@
-//! What the server answers to peers' questions. An answer serves everyone for a second, and so does a login: a stranger that
-//! asks a thousand times a second costs the server a few logins a second.
+//! The server's answers to peers' questions, kept for a second.
+//!
+//! A thousand questions a second cost the server a few logins a second: one answer serves all peers for that second,
+//! and so does one login.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -16,22 +18,23 @@ use crate::server::trouble::code_of;
 use crate::server::{Server, left_out, replication_status};
 use crate::settings::Sidecar;
 
-/// For so long an answer, a login, and a login's failure serve whoever asks.
+/// How long an answer, a login or a failed login serves every peer.
 const LIFETIME: Duration = Duration::from_secs(1);
 
-/// A peer waits five seconds for a report. It gets one without the server's part where the server takes longer.
+/// Limit for the server's part of a report. A peer waits five seconds; from a slower server it gets the rest of the
+/// report.
 const LIMIT: Duration = Duration::from_secs(4);
 
-/// Answers that are kept to each kind of question: as many replicas may ask in a second.
+/// Answers kept for each kind of question: this many replicas may ask in a second.
 const KEPT: usize = 16;
 
-/// Questions that are asked at a time. A slow server answers several replicas at once, each a question of its own.
+/// Questions asked at once. A slow server answers several replicas in parallel, each with a question of its own.
 const LANES: usize = 4;
 
-/// The answers, and the connections by which they are asked for.
+/// The kept answers, and the connections to the server.
 #[derive(Default)]
 pub struct Answers {
-    /// The same question always goes to the same one.
+    /// The same question always goes to the same lane.
     lanes: [Arc<Mutex<Recent>>; LANES],
 }
 
@@ -46,25 +49,25 @@ struct Recent {
 }
 
 impl Answers {
-    /// Completes a report by what the server says to what was asked. What it does not say is left out.
+    /// Fills in the server's part of a report. Fields that the server does not answer stay empty.
     pub async fn complete(&self, settings: &Arc<Sidecar>, hello: &Hello, report: &mut Report) -> Result<()> {
         let mut hasher = DefaultHasher::new();
         format!("{:?} {:?}", hello.about, hello.history).hash(&mut hasher);
         let lane = &self.lanes[hasher.finish() as usize % LANES];
         let begun = Instant::now();
         let Ok(recent) = timeout(LIMIT, lane.clone().lock_owned()).await else {
-            bail!("the server is still asked for others after {} seconds", LIMIT.as_secs());
+            bail!("the server was still busy with other peers' questions after {} seconds", LIMIT.as_secs());
         };
         let left = LIMIT.saturating_sub(begun.elapsed());
         let (lane, settings) = (lane.clone(), settings.clone());
         let questions = (hello.about.clone(), hello.history.clone());
         let partial = report.clone();
-        // By itself: whoever asked may go, and the next one needs the login.
+        // In a task of its own: the next peer needs the login even if this one leaves.
         let asking = tokio::spawn(async move {
             let mut recent = recent;
             let mut report = partial;
             let asked = timeout(left, recent.ask_again(&lane, &settings, &questions, &mut report)).await;
-            let silent = || anyhow::anyhow!("the server has not answered within {} seconds", LIMIT.as_secs());
+            let silent = || anyhow::anyhow!("the server took longer than {} seconds to answer", LIMIT.as_secs());
             (report, asked.unwrap_or_else(|_| Err(silent())))
         });
         let (completed, asked) = asking.await?;
@@ -73,7 +76,7 @@ impl Answers {
     }
 }
 
-/// A session that nobody uses would take one of the server's connections.
+/// Closes an idle session: it would occupy one of the server's connections.
 async fn log_out(lane: Arc<Mutex<Recent>>) {
     sleep(LIFETIME).await;
     let server = lane.lock().await.server.take();
@@ -98,7 +101,7 @@ impl Recent {
         report: &mut Report,
     ) -> Result<()> {
         let asked = match self.ask(lane, settings, questions, report).await {
-            // The server ends connections too: only a fresh one tells that it is away.
+            // The server closes idle connections too: only a fresh connection can show that it is down.
             Err(Failed { error, by_old_login: true }) if code_of(&error).is_none() => {
                 self.ask(lane, settings, questions, report).await
             }
@@ -114,7 +117,7 @@ impl Recent {
         questions: &Questions,
         report: &mut Report,
     ) -> Result<(), Failed> {
-        // Taken out: an answer that is given up in the middle must not be taken for the next one's.
+        // Taken out, so that a late answer to an abandoned question is not read as the answer to the next one.
         let mut login = Login { server: self.server.take(), is_old: true, lane, settings };
         login.is_old = login.server.is_some();
         let asked = self.fill(&mut login, questions, report).await;
@@ -155,7 +158,7 @@ impl Recent {
                 }
             });
         }
-        // Last: an account may not see it, and whoever wants a copy is told then.
+        // Last: the account may lack the privilege, and a recipient hears about that in its refusal.
         report.left_out = match self.left_out.get(&()) {
             Some(known) => known,
             None => {
@@ -168,7 +171,7 @@ impl Recent {
     }
 }
 
-/// The connection, made when it is first needed.
+/// A connection that is made when it is first needed.
 struct Login<'a> {
     server: Option<Server>,
     is_old: bool,
@@ -212,7 +215,7 @@ impl<Q: PartialEq, A: Clone> Kept<Q, A> {
         self.0.iter().find(|(_, known, _)| known == question).map(|(.., answer)| answer.clone())
     }
 
-    /// From now on. A server that takes a second to answer is asked no more often for that.
+    /// The answer's second starts now, so that a slow server is not asked more often than a quick one.
     fn put(&mut self, question: Q, answer: A) -> A {
         self.put_at(Instant::now(), question, answer)
     }
@@ -231,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_kept_for_a_while_and_not_without_end() {
+    fn answers_are_kept_for_a_second_and_in_bounded_number() {
         let mut kept = Kept::default();
         let now = Instant::now();
         for question in 0..2 * KEPT {

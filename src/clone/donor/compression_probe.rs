@@ -1,43 +1,43 @@
-//! Whether frames are packed: never, always, or by what turns out to be quicker on this link with these data.
+//! Decides whether frames are compressed: always, never, or by measuring which is quicker for these data on this link.
 //!
-//! What counts is the time that a byte of the stream takes to be packed and sent, waiting for the recipient and for the
-//! pace included, and waiting for the backup tool not: where that is the slowest of all, nothing is gained by packing.
+//! The measure is the time to compress and send a byte of the stream. It includes waiting for the recipient and for the
+//! rate limit. It excludes waiting for the backup tool: if the tool is the slowest part, compression gains nothing.
 
 use std::time::Duration;
 
 use crate::model::event::info;
 use crate::settings::WireCompression;
 
-/// Bytes of the stream by which a way of sending is judged.
+/// Bytes of the stream that one measurement covers.
 const PROBE: u64 = 16 << 20;
 
-/// Bytes after a change that say nothing yet: what was sent before lies in buffers on the way.
+/// Bytes after a change that are left out: earlier bytes still lie in buffers on the way.
 const SETTLE: u64 = 4 << 20;
 
-/// Bytes between two looks at the other way; twice as many after each look that changed nothing.
+/// Bytes until the other mode is tried; doubled after each trial in vain.
 const STAY: u64 = 256 << 20;
 const LONGEST_STAY: u64 = 16 << 30;
 
-/// No processor packs a byte in less, in seconds: a link that takes one in this time needs no look.
+/// Seconds a byte. Compression is slower than this on any processor, so a link this quick needs no trial.
 const QUICK_ENOUGH: f64 = 1.5e-9;
 
-/// Which way frames are sent, and how that is decided.
+/// The current mode and the measurements that decide on it.
 pub struct Choice {
     is_open: bool,
     packs: bool,
-    /// Where the other way is being tried: seconds for a byte of this one.
+    /// During a trial: seconds a byte of the mode in use before.
     before: Option<f64>,
-    /// Bytes sent since the last change, and what was measured since the last judgement.
+    /// Bytes sent since the last change, and the measurements since the last decision.
     bytes: u64,
     measured: u64,
     seconds: f64,
-    /// How much more is sent this way before the other is tried, and how much the next time.
+    /// Bytes left until the other mode is tried, and the distance to the next trial.
     until_look: u64,
     stay: u64,
 }
 
 impl Choice {
-    /// `allowed` where the recipient can unpack.
+    /// `allowed` says whether the recipient can decompress.
     pub fn new(setting: WireCompression, allowed: bool) -> Choice {
         Choice {
             is_open: allowed && setting == WireCompression::Auto,
@@ -51,12 +51,12 @@ impl Choice {
         }
     }
 
-    /// Whether frames are to be packed now.
+    /// Whether the next frames are compressed.
     pub fn packs(&self) -> bool {
         self.packs
     }
 
-    /// Takes note of what sending some bytes of the stream took.
+    /// Records how long sending some bytes of the stream took.
     pub fn note(&mut self, bytes: u64, took: Duration) {
         if !self.is_open {
             return;
@@ -84,7 +84,7 @@ impl Choice {
                     DonorPacking,
                     mb_per_second_before = rate(before),
                     mb_per_second = rate(cost),
-                    "packing on the wire is {}",
+                    "wire compression is {}",
                     if self.packs { "on" } else { "off" }
                 );
             }
@@ -111,7 +111,7 @@ impl Choice {
 mod tests {
     use super::*;
 
-    /// Sends `bytes` over a link on which a byte takes so many seconds, and says how many of them went packed.
+    /// Sends `bytes` over a link with these seconds a byte. Returns how many went compressed.
     fn send(choice: &mut Choice, bytes: u64, plain: f64, packed: f64) -> u64 {
         let mut sent_packed = 0;
         for _ in 0..bytes >> 20 {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_link_comes_to_pack_and_a_quick_one_does_not() {
+    fn a_slow_link_ends_up_compressed_and_a_quick_one_uncompressed() {
         let mut choice = Choice::new(WireCompression::Auto, true);
         let packed = send(&mut choice, 1 << 30, 1e-7, 3e-8);
         assert!(choice.packs() && packed > 900 << 20, "{packed}");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn who_did_not_ask_gets_nothing_packed() {
+    fn only_a_recipient_that_asked_gets_compressed_frames() {
         for setting in [WireCompression::On, WireCompression::Auto, WireCompression::Off] {
             assert_eq!(send(&mut Choice::new(setting, false), 1 << 30, 1e-7, 3e-8), 0);
         }

@@ -1,14 +1,15 @@
-//! By which congestion control a donor sends.
+//! Chooses the congestion control by which a donor sends.
 //!
-//! BBR spaces out what it sends. Where no `fq` queue does that for it, and a pod's interface has no queue at all, the
-//! kernel sets a timer for every few packets: through such an interface a bare sender reached a third of the rate that it
-//! had by CUBIC, with three times the processor time per byte (Linux 6.18, a virtual machine). What BBR is good at, long
-//! ways that lose packets without being full, lies seldom between pods of one cluster. So where it is the system's choice
-//! when the sidecar starts, peers nearby are sent to by another algorithm, and peers far away as the system has it.
+//! BBR paces its packets. An `fq` queue does that cheaply, but a pod's interface has no queue at all. There the kernel
+//! sets a timer for every few packets. Through such an interface a bare sender reached a third of CUBIC's rate, with
+//! three times the processor time per byte (Linux 6.18, a virtual machine). BBR is good at long paths that lose packets
+//! while they have room. Such paths are rare between pods of one cluster. So if BBR is the system's choice when the
+//! sidecar starts, nearby peers get another algorithm. Distant peers keep the system's.
 //!
-//! A connection must never have used it: pacing that was once asked for stays (bbr_init in net/ipv4/tcp_bbr.c). So
-//! the listener is told, from which connections inherit unless a route says otherwise (tcp_ca_openreq_child in
-//! net/ipv4/tcp_minisocks.c), and a connection is given the system's choice back when it is known how far its peer is.
+//! The decision must come before the first use of BBR: pacing stays on once a connection has asked for it (bbr_init in
+//! net/ipv4/tcp_bbr.c). So the listener gets the other algorithm, and connections inherit it unless a route says
+//! otherwise (tcp_ca_openreq_child in net/ipv4/tcp_minisocks.c). A connection gets the system's choice back once the
+//! distance to its peer is known.
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -20,14 +21,14 @@ use tracing::debug;
 
 use crate::model::event::{info, warn};
 
-/// Algorithms without pacing, of which the first that can be had is taken. Every kernel has the last.
+/// Algorithms that send unpaced; the first available one is used. Every kernel has the last.
 const UNPACED: [&str; 2] = ["cubic", "reno"];
 
-/// The longest round trip to a peer nearby. Zones of one region are not farther apart, as a rule; and over so short a way
-/// a loss is mended before much is lost by it.
+/// The longest round trip to a nearby peer. Zones of one region are rarely farther apart. On so short a path the sender
+/// recovers quickly from a loss.
 const NEARBY: Duration = Duration::from_millis(2);
 
-/// The system's congestion control, where a listener was told to have another.
+/// The system's congestion control, for a listener that was given another.
 pub struct CongestionOverride {
     system: String,
     instead: &'static str,
@@ -35,7 +36,8 @@ pub struct CongestionOverride {
 }
 
 impl CongestionOverride {
-    /// Has the connections of a listener begin without pacing. `None` where they do that anyway, or it can't be had.
+    /// Makes the connections of a listener start unpaced. `None` if they already do, or if the kernel lacks the
+    /// algorithms.
     pub fn by(listener: &impl AsFd) -> Option<CongestionOverride> {
         CongestionOverride::where_system(paces, listener, NEARBY)
     }
@@ -48,11 +50,12 @@ impl CongestionOverride {
         let system = tcp_congestion(listener).ok().filter(|system| is_paced(system))?;
         let mut others = UNPACED.into_iter().filter(|name| *name != system);
         let instead = others.find(|name| set_tcp_congestion(listener, name).is_ok())?;
-        info!(DonorPacingOff, system, instead, "sending to peers nearby without pacing");
+        info!(DonorPacingOff, system, instead, "sending unpaced to nearby peers");
         Some(CongestionOverride { system, instead, nearby })
     }
 
-    /// Gives it back to a connection that inherited the other and whose peer is far away, or nobody knows how far.
+    /// Restores the system's choice on a connection that inherited the other one, if its peer is distant or at an
+    /// unknown distance.
     pub fn give_back_unless_nearby(&self, connection: &(impl AsFd + AsRawFd)) {
         let round_trip = round_trip(connection).ok().flatten();
         let has_inherited = tcp_congestion(connection).is_ok_and(|used| used == self.instead);
@@ -61,10 +64,10 @@ impl CongestionOverride {
         }
         match set_tcp_congestion(connection, &self.system) {
             Ok(()) => {
-                debug!(system = self.system, ?round_trip, "the peer is not nearby, and sent to as the system has it")
+                debug!(system = self.system, ?round_trip, "using the system's congestion control for a distant peer")
             }
             Err(error) => {
-                warn!(DonorPacingUnset, %error, used = self.instead, "a peer that is not nearby is sent to without pacing")
+                warn!(DonorPacingUnset, %error, used = self.instead, "cannot restore the system's congestion control; sending unpaced to a distant peer")
             }
         }
     }
@@ -78,13 +81,13 @@ fn is_nearby(round_trip: Option<Duration>, limit: Duration) -> bool {
     round_trip.is_some_and(|round_trip| round_trip <= limit)
 }
 
-/// As the kernel measured it when the connection was made; `None` where it couldn't, as with SYN cookies.
+/// The round trip that the kernel measured at connection time. `None` if it could not, as with SYN cookies.
 #[allow(unsafe_code, reason = "an option that no library wraps")]
 fn round_trip(connection: &impl AsRawFd) -> io::Result<Option<Duration>> {
-    // SAFETY: it consists of integers only.
+    // SAFETY: the struct consists of integers only.
     let mut info: libc::tcp_info = unsafe { zeroed() };
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the kernel writes no more than `length` bytes, which is what there is.
+    // SAFETY: the kernel writes at most `length` bytes, the size of the struct.
     let result = unsafe {
         libc::getsockopt(
             connection.as_raw_fd(),
@@ -112,7 +115,7 @@ mod tests {
 
     const ANY_DISTANCE: Duration = Duration::from_secs(1);
 
-    /// The system's choice, taken for one that paces, or not; and what a connection of a listener is sent by.
+    /// Treats the system's choice as one that paces, or not. Returns it with the algorithm of an accepted connection.
     fn accepted(system_paces: bool, nearby: Duration) -> (String, String) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let system = tcp_congestion(&listener).unwrap();
@@ -127,20 +130,20 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_nearby_is_sent_to_without_pacing() {
+    fn a_nearby_peer_gets_an_unpaced_algorithm() {
         let (system, used) = accepted(true, ANY_DISTANCE);
         assert_ne!(used, system);
         assert!(UNPACED.contains(&used.as_str()), "{used}");
     }
 
     #[test]
-    fn a_peer_far_away_is_sent_to_as_the_system_has_it() {
+    fn a_distant_peer_gets_the_systems_algorithm() {
         let (system, used) = accepted(true, Duration::ZERO);
         assert_eq!(used, system);
     }
 
     #[test]
-    fn nothing_is_set_aside_that_does_not_pace() {
+    fn an_algorithm_that_sends_unpaced_is_kept() {
         let (system, used) = accepted(false, ANY_DISTANCE);
         assert_eq!(used, system);
         for name in ["cubic", "reno", "dctcp", "htcp"] {
@@ -152,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_for_clones_does_so() {
+    fn the_clone_port_chooses_by_distance() {
         let runtime = Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async {
             let mut port = ClonePort::open("[::]:0".parse().unwrap()).unwrap();
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_connection_did_not_inherit_it_keeps() {
+    fn a_connection_keeps_an_algorithm_of_its_own() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (connection, _) = listener.accept().unwrap();
@@ -181,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_nearby_where_that_is_known() {
+    fn a_peer_is_nearby_only_by_a_known_short_round_trip() {
         let micros = Duration::from_micros;
         for (round_trip, expected) in
             [(None, false), (Some(micros(1)), true), (Some(micros(2000)), true), (Some(micros(2001)), false)]
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_round_trip_is_what_the_kernel_measured() {
+    fn the_round_trip_is_the_kernels_measurement() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let begun = Instant::now();
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -202,7 +205,7 @@ mod tests {
         assert!(super::round_trip(&unconnected()).is_err());
     }
 
-    /// Something that isn't a connection at all.
+    /// A socket of another kind.
     fn unconnected() -> TcpStream {
         let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
         TcpStream::from(std::os::fd::OwnedFd::from(socket))

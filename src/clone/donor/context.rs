@@ -1,4 +1,4 @@
-//! All that serving a clone needs, and the slot: the right to serve one.
+//! The donor's shared state, and the slot: the right to serve a clone.
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -19,24 +19,24 @@ use crate::observe::status::Status;
 use crate::settings::Sidecar;
 use crate::sys::connection_limit::Places;
 
-/// And of peers that have proven themselves, but for the one that holds the turn. A pod that was taken over knows the secret.
+/// Connections of proven peers at once, besides the one that holds the slot. A compromised pod knows the secret.
 const PROVEN: usize = 128;
 
-/// All that serving a clone needs.
+/// The donor's settings and its shared state.
 pub struct Donor {
     pub(in crate::clone) settings: Arc<Sidecar>,
     pub(in crate::clone) status: Arc<Status>,
     pub(in crate::clone) metrics: Arc<Metrics>,
     pub(in crate::clone) scratch: PathBuf,
-    /// One permit: one clone at a time.
+    /// The donor slot: one permit, one clone at a time.
     pub(super) turn: Arc<Semaphore>,
     pub(super) guesses: Guesses,
     pub(super) answers: Answers,
     pub(super) waiting: Arc<Waiting>,
     pub(super) proven: Arc<Places>,
-    /// About strangers.
+    /// Limits the lines about strangers.
     pub(super) lines: Lines,
-    /// About peers that have proven themselves.
+    /// Limits the lines about proven peers.
     pub(super) lines_of_peers: Lines,
     pub(super) stopping: AtomicBool,
     tool: OnceLock<BackupTool>,
@@ -61,7 +61,7 @@ impl Donor {
         })
     }
 
-    /// The backup tool, looked for until there is one.
+    /// The backup tool, searched for until one is found.
     pub(super) fn tool(&self) -> Result<&BackupTool> {
         if let Some(tool) = self.tool.get() {
             return Ok(tool);
@@ -74,14 +74,14 @@ impl Donor {
     }
 }
 
-/// The right to serve a clone, and while it is held the status says that one is served.
+/// The donor slot. While it is held, the status reports a running clone.
 pub struct Slot {
     status: Arc<Status>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Slot {
-    /// Where nobody else has it.
+    /// Takes the slot if it is free.
     pub(super) fn take(donor: &Donor) -> Option<Slot> {
         let permit = donor.turn.clone().try_acquire_owned().ok()?;
         donor.status.donates(true);
@@ -95,16 +95,16 @@ impl Drop for Slot {
     }
 }
 
-/// Once: whoever wrote them expects them to count.
+/// Tells once that the tool ignores these options: their author expects them to count.
 fn tell_uncounted_options(tool: &BackupTool) {
     match tool.uncounted_options() {
         Ok(options) if options.is_empty() => {}
         Ok(options) => info!(
             BackupOptionsIgnored,
             options = options.join(", "),
-            "options files of this container name options that do not count for clones: the backup tool reads only what the \
-             running server says"
+            "ignoring backup options in this container's option files: for clones the backup tool gets the running server's \
+             settings only"
         ),
-        Err(error) => debug!("which options of the backup tool's own files do not count is not known: {error:#}"),
+        Err(error) => debug!("cannot tell which options in the backup tool's option files are ignored: {error:#}"),
     }
 }

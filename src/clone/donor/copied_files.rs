@@ -1,8 +1,8 @@
-//! Which files of a data directory a backup copies, and what room they take.
+//! Lists the files of a data directory that a backup copies, and the room that they take.
 //!
-//! The tools copy files by their endings (`datafile_copy_backup` in backup_copy.cc of both), InnoDB's by their names, and
-//! of RocksDB all; MySQL's CLONE plugin copies InnoDB's only. Whatever else lies there takes no room in a clone: logs of
-//! all kinds, dumps, cores, what a server keeps for the time of its life.
+//! The backup tools copy files by their endings (`datafile_copy_backup` in backup_copy.cc of both), InnoDB's files by
+//! their names, and all of RocksDB. MySQL's CLONE plugin copies InnoDB's files only. Other files take no room in a
+//! clone: logs of all kinds, dumps, cores, and files that a server keeps only while it runs.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,46 +14,46 @@ use crate::sys::limits;
 use crate::unpack::path::OUR_PREFIX;
 use crate::unpack::storage::is_storages_own;
 
-/// Beginnings of names in a data directory that are looked at by nobody.
+/// Beginnings of names in a data directory that are skipped.
 const PASSED_OVER: [&str; 5] = ["ib_logfile", "#innodb_redo", "ibtmp", "#innodb_temp", OUR_PREFIX];
 
 /// Endings of InnoDB's files.
 const OF_INNODB: [&str; 2] = ["ibd", "ibu"];
 
-/// Endings of other engines' files, and of what the servers keep beside tables.
+/// Endings of other engines' files, and of the servers' files beside tables.
 const OF_OTHERS: [&str; 16] =
     ["frm", "isl", "MYD", "MYI", "MAD", "MAI", "MRG", "TRG", "TRN", "ARM", "ARZ", "CSM", "CSV", "opt", "par", "sdi"];
 
 /// Beginnings of the names of directories and files that are copied whole.
 const WHOLE: [&str; 3] = ["#rocksdb", ".rocksdb", "tokudb"];
 
-/// By what a copy is made.
+/// The program that makes the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copier {
-    /// A backup tool. mariadb-backup sends the holes of `page_compressed` tables as zeros, and zeros they become.
+    /// A backup tool. mariadb-backup sends the holes of `page_compressed` tables as zeros, and they arrive as zeros.
     Tool { fills_holes: bool },
     /// MySQL's CLONE plugin.
     Plugin,
 }
 
-/// What lies in a data directory.
+/// The result of scanning a data directory.
 #[derive(Debug, Default)]
 pub struct DataDirectoryScan {
     /// Room that a copy takes.
     pub bytes: u64,
-    /// Files that are copied.
+    /// Number of files that are copied.
     pub files: u64,
-    /// Of them, those that a backup tool has open all the time.
+    /// Number of them that a backup tool keeps open all the time.
     pub open_files: u64,
-    /// The length of the longest.
+    /// Length of the longest.
     pub largest: u64,
-    /// A file that stands for one elsewhere.
+    /// A link to a file elsewhere.
     pub link: Option<PathBuf>,
-    /// A database that has the name of a file in which a backup tool keeps its own notes.
+    /// A database named like a file in which a backup tool keeps its own metadata.
     pub clash: Option<String>,
 }
 
-/// Looks at all of it.
+/// Scans the whole data directory.
 pub fn look(data_dir: &Path, storage: &Storage, copier: Copier) -> std::io::Result<DataDirectoryScan> {
     let data_dir = &data_dir.canonicalize()?;
     let files = storage.variables.get("innodb_data_file_path").map(|path| data_files(path)).unwrap_or_default();
@@ -65,7 +65,7 @@ pub fn look(data_dir: &Path, storage: &Storage, copier: Copier) -> std::io::Resu
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_passed_over = PASSED_OVER.iter().copied().chain(logs.iter().map(String::as_str));
         let is_passed_over = is_passed_over.into_iter().any(|start| name.starts_with(start));
-        // MySQL's images leave a link to the server's socket there, at each start.
+        // MySQL's images put a link to the server's socket there, at each start.
         let socket = storage.socket();
         let is_socket = socket.is_some() && entry.path().read_link().ok().map(in_run) == socket.map(in_run);
         if copier != Copier::Plugin && backup_metadata::is_tools_own(&name) && entry.path().is_dir() {
@@ -82,13 +82,13 @@ pub fn look(data_dir: &Path, storage: &Storage, copier: Copier) -> std::io::Resu
 struct Looking<'a> {
     data_dir: &'a Path,
     copier: Copier,
-    /// InnoDB's system tablespace.
+    /// The files of InnoDB's system tablespace.
     files: Vec<String>,
     found: DataDirectoryScan,
 }
 
 impl Looking<'_> {
-    /// Files come and go while a server runs.
+    /// Skips files that vanish: they come and go while a server runs.
     fn add(&mut self, path: &Path, is_whole: bool) {
         let Ok(metadata) = path.symlink_metadata() else { return };
         if metadata.is_symlink() || path.extension().is_some_and(|extension| extension == "isl") {
@@ -102,7 +102,7 @@ impl Looking<'_> {
                 self.add(&entry.path(), is_whole);
             }
         } else if is_whole || self.is_copied(path) {
-            // Blocks of 512 bytes, whatever the file system's are. (stat(2))
+            // Blocks of 512 bytes, regardless of the file system's block size. (stat(2))
             let taken = metadata.blocks().saturating_mul(512);
             let is_filled = self.copier == Copier::Tool { fills_holes: true } && has_ending(path, &["ibd"]);
             let counted = if is_filled { taken.max(metadata.len()) } else { taken };
@@ -134,7 +134,8 @@ fn has_ending(path: &Path, endings: &[&str]) -> bool {
     path.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending))
 }
 
-/// `/var/run` has long been another name of `/run`; whether this container has both says nothing about the server's.
+/// Maps `/var/run` to `/run`, its long-standing alias. The server's container may have both names even if this one has
+/// a single one.
 fn in_run(path: impl Into<PathBuf>) -> PathBuf {
     let path = path.into();
     path.strip_prefix("/var/run").map(|rest| Path::new("/run").join(rest)).unwrap_or(path)
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_copied_takes_room() {
+    fn only_copied_files_take_room() {
         let copied = [
             "ibdata1",
             "undo001",
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn system_tablespaces_are_known_by_the_servers_variables() {
+    fn the_servers_variables_name_the_system_tablespaces() {
         let directory = directory(&["sys1", "home/sys2", "ibdata1"]);
         let files = |path| look(directory.path(), &storage(&[("innodb_data_file_path", path)]), TOOL).unwrap().files;
         assert_eq!(files("sys1:12M;sys2:12M:autoextend"), 2);
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn holes_count_where_they_are_filled() {
+    fn holes_count_if_the_tool_fills_them() {
         let directory = directory(&["app/t.ibd"]);
         std::fs::File::create(directory.path().join("app/holes.ibd")).unwrap().set_len(1 << 20).unwrap();
         let bytes = |copier| look(directory.path(), &usual(), copier).unwrap().bytes;
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_found() {
+    fn links_to_files_elsewhere_are_found() {
         let directory = directory(&["ibdata1", "app/t.ibd"]);
         let symlink = |target: &str, name: &str| {
             std::os::unix::fs::symlink(target, directory.path().join(name)).unwrap();

@@ -1,8 +1,8 @@
-//! Definitions (`.frm`) that a donor's data directory has lost.
+//! Finds table definitions (`.frm`) that a donor's data directory has lost.
 //!
-//! A server notices that only when it opens the table again, and a backup tool copies what is there: both leave data without a
-//! definition alone and say nothing. So a donor looks before it offers anything. What a statement of the moment is just
-//! making or taking away is looked at again.
+//! A server notices the loss only when it opens the table again, and a backup tool silently copies the files that
+//! exist. So a donor checks before each offer. A suspect is checked several times, because a running statement may be
+//! creating or dropping the table.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
@@ -15,20 +15,21 @@ use crate::protocol::inventory::definition_of;
 use crate::protocol::inventory::look::Look;
 use crate::unpack::path::MemberPath;
 
-/// What begins the shortest definition: its head. (`FRM_HEADER_SIZE` in MariaDB's sql/table.h; a view's text is longer.)
+/// Length of a definition's header, which every definition has. (`FRM_HEADER_SIZE` in MariaDB's sql/table.h; a view's
+/// text is longer.)
 const LEAST_LENGTH: u64 = 64;
 
-/// Ends of names of files in which engines keep rows. Aria's and MyISAM's indexes go with them.
+/// Endings of files in which engines keep rows. Aria's and MyISAM's indexes go with them.
 const ROWS: [&[u8]; 5] = [b".MAD", b".MYD", b".ARZ", b".CSV", b".MRG"];
 
-/// The names of InnoDB's helpers for full-text indexes, which have no definition.
+/// InnoDB's auxiliary tables for full-text indexes. They have no definition.
 const FULL_TEXT: &[u8] = b"/FTS_";
 
-/// A fault must be seen so often, so far apart.
+/// A fault must be seen this often, at this distance.
 const LOOKS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What is lost, in words: the first, and how many more.
+/// Describes the lost definitions: the first one, and how many more.
 pub async fn lost(look: &Look, data_dir: &Path) -> Option<String> {
     let mut suspects = suspects(look);
     for _ in 0..LOOKS {
@@ -41,8 +42,8 @@ pub async fn lost(look: &Look, data_dir: &Path) -> Option<String> {
     let first = suspects.first()?.to_string();
     let more = if suspects.len() > 1 { format!("; and {} more", suspects.len() - 1) } else { String::new() };
     Some(format!(
-        "the donor has lost definitions of tables ({first}{more}): bring the file back from a backup, or move the \
-         table's other files away"
+        "the donor has lost table definitions ({first}{more}): restore the file from a backup, or move the table's \
+         other files away"
     ))
 }
 
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_tables_are_not_suspected() {
+    fn complete_tables_are_no_suspects() {
         let tablespaces = ["app/t.ibd", "app/p#P#a.ibd", "app/FTS_000000000000001e_CONFIG.ibd", "general.ibd"];
         let files = [
             ("app/t.frm", 900),
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn data_of_every_engine_need_their_definition() {
+    fn every_engines_data_needs_its_definition() {
         let files = [("app/m#P#a.MYD", 1), ("app/m#P#b.MYD", 1), ("mysql/proc.MAD", 1), ("mysql/proc.MAI", 1)];
         let expected = [
             "app/t.frm is missing beside app/t.ibd",
@@ -142,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_definition_is_none() {
+    fn an_empty_definition_counts_as_lost() {
         let files = [("app/t.frm", 0), ("app/u.frm", 63), ("app/v.frm", 64)];
         let expected = ["app/t.frm is shorter than 64 bytes", "app/u.frm is shorter than 64 bytes"];
         assert_eq!(found(&look(&["app/t.ibd"], &files)), expected);
     }
 
     #[tokio::test]
-    async fn what_a_statement_is_making_is_looked_at_again() {
+    async fn a_table_that_is_just_being_created_is_checked_again() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("app")).unwrap();
         let write = |name: &str, length: usize| std::fs::write(directory.path().join(name), vec![0; length]).unwrap();

@@ -1,6 +1,6 @@
-//! A peer's first words, from its preface to its proof.
+//! Reads a peer's greeting, from its preface to its proof.
 //!
-//! They cost no thread: whoever has proven nothing may be a stranger, and come in any number.
+//! Greetings share one thread, because any number of strangers may connect.
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -22,17 +22,17 @@ use crate::protocol::message::{Challenge, Hello, Proof, Refusal, Wants, Why};
 use crate::protocol::preface::{self, Versions};
 use crate::sys::secret::Secret;
 
-/// For all that a peer says until it is proven, however it spreads its bytes.
+/// Limit for each of the two parts of a greeting, however slowly the bytes arrive.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A mysqlset speaks as soon as it is connected; who has said nothing for so long never will.
+/// A mysqlset speaks as soon as it is connected. A peer that stays silent this long is a legacy recipient.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// How a handshake ends without a clone.
+/// A handshake that ended before a clone.
 pub enum Ended {
-    /// We say no, and why.
+    /// The donor refuses and gives the reason.
     Refused(Refusal),
-    /// The peer can't be talked with.
+    /// The peer broke the protocol.
     Broken(WireError),
 }
 
@@ -46,8 +46,10 @@ pub(in crate::clone) fn refused(event: Event, why: Why, text: &str) -> Ended {
     Ended::Refused(Refusal::new(event, why, text))
 }
 
-/// Hears a peer out: what it wants, and that it knows the secret where there is one. Who does not know it hears so ever later.
-/// `None` of a peer that says nothing where such a one may have the data, as a recipient of the tutorial's.
+/// Reads a peer's request and verifies its proof if there is a clone secret. A peer with a wrong secret is answered
+/// later each time.
+///
+/// Returns `None` for a silent peer, if silent peers may have the data. The tutorial's recipients are silent.
 pub async fn greet(donor: &Donor, stream: &mut TcpStream, peer: IpAddr) -> Result<Option<(Hello, Said)>, Ended> {
     if donor.settings.donate_unproven_stream && timeout(SILENCE, stream.peek(&mut [0])).await.is_err() {
         return Ok(None);
@@ -70,15 +72,16 @@ async fn hear_hello(stream: &mut TcpStream) -> Result<(Hello, Transcript), Ended
         Err(error) => return Err(broken(error).into()),
     };
     send(stream, &preface::OWN.bytes()).await?;
-    // Where they do not meet the recipient sees so by our versions, and does not come again.
+    // If the versions fail to overlap, the recipient sees that from ours and gives up.
     theirs.common_version()?;
     let mut transcript = Transcript::begin(theirs, preface::OWN);
     let hello = hear(stream, Kind::Hello, &mut transcript).await?;
     Ok((hello, transcript))
 }
 
-/// Challenges the recipient where there is a secret. Without one, and without the word that anyone may have the
-/// data, nobody gets past here but who asks for no more than a report. Returns the secret that the recipient knows.
+/// Challenges the recipient if there is a secret, and returns the secret that it proved.
+///
+/// If there is none and anonymous clones are off, only report requests pass.
 async fn prove(
     donor: &Donor,
     hello: &Hello,
@@ -90,7 +93,7 @@ async fn prove(
         return Err(refused(
             Event::RefusedNoSecret,
             Why::Unauthorised,
-            "this donor has no clone secret and gives to nobody",
+            "this donor has no clone secret and anonymous clones are off: set a clone secret on all pods",
         ));
     }
     let nonce = auth::nonce().map_err(|error| WireError::Malformed(error.to_string()))?;
@@ -100,8 +103,9 @@ async fn prove(
     let said = transcript.clone();
     let proof: Proof = hear(stream, Kind::Proof, transcript).await?;
     let proven = keys.all().find(|secret| said.verify(secret, Side::Recipient, &proof.hmac));
-    let wrong =
-        || refused(Event::RefusedUnauthorised, Why::Unauthorised, "the recipient's clone secret is not this donor's");
+    let wrong = || {
+        refused(Event::RefusedUnauthorised, Why::Unauthorised, "the recipient's clone secret differs from this donor's")
+    };
     proven.cloned().map(Some).ok_or_else(wrong)
 }
 
@@ -116,7 +120,7 @@ async fn send(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), WireError> {
     stream.write_all(bytes).await.map_err(WireError::Io)
 }
 
-/// Memory is taken as the bytes come.
+/// Receives one message. Memory grows only as the bytes arrive.
 async fn hear<T: DeserializeOwned>(
     stream: &mut TcpStream,
     kind: Kind,

@@ -1,28 +1,28 @@
-//! How long who does not know the clone secret waits for the answer: ever longer.
+//! Delays the answer to a wrong clone secret, longer with each attempt of an address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// For the first wrong proof of an address; each further one doubles it.
+/// Delay after the first wrong proof of an address; each further one doubles it.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// Less than who asks waits for an answer: an honest pod that has the wrong secret is to hear why.
+/// Shorter than a recipient waits for an answer, so that an honest pod with a wrong secret still hears the reason.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// After so long without a wrong proof an address begins anew.
+/// After this time with no wrong proof an address starts at the first delay again.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// Addresses that are remembered. Whoever has more of them can guess from each.
+/// Number of addresses that are remembered. An attacker with more addresses can guess from each.
 const MOST: usize = 1024;
 
-/// The wrong proofs of late, by address.
+/// Recent wrong proofs, by address.
 #[derive(Default)]
 pub struct Guesses(Mutex<HashMap<IpAddr, (u32, Instant)>>);
 
 impl Guesses {
-    /// Counts a wrong proof; returns what its sender waits for the word that it is wrong.
+    /// Counts a wrong proof and returns how long its sender waits for the answer.
     pub fn pause_after_another(&self, peer: IpAddr) -> Duration {
         self.pause_at(peer, Instant::now())
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_wrong_proof_of_an_address_is_answered_later_and_no_other_addresses_are() {
+    fn each_wrong_proof_delays_only_its_own_address() {
         let (guesses, now) = (Guesses::default(), Instant::now());
         let [one, other]: [IpAddr; 2] = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
         let pauses: Vec<u128> = (0..8).map(|_| guesses.pause_at(one, now).as_millis()).collect();

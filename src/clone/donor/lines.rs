@@ -1,18 +1,18 @@
-//! Log lines about connections that get nothing: so many in a while, and the rest counted.
+//! Limits log lines about refused connections: a number of lines in each period, and a count of the rest.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines about strangers in a while.
+/// Lines about strangers in each period.
 const OF_STRANGERS: u32 = 20;
 
-/// And about peers that have proven themselves: all that a set of 20 pods needs whose donor is busy.
+/// Lines about proven peers in each period: enough for a set of 20 pods whose donor is busy.
 const OF_PEERS: u32 = 100;
 
-/// That while.
+/// Length of the period.
 pub const WHILE: Duration = Duration::from_secs(10);
 
-/// What was said of late.
+/// Log lines of the current period.
 pub struct Lines {
     most: u32,
     of_late: Mutex<Said>,
@@ -37,7 +37,7 @@ impl Lines {
         Lines { most, of_late: Mutex::new(Said { since: Instant::now(), said: 0, unsaid: 0 }) }
     }
 
-    /// Whether there is room for another; it is counted otherwise.
+    /// Whether another line fits into the period. If it does not, it is counted.
     pub fn may_say(&self) -> bool {
         self.may_say_at(Instant::now())
     }
@@ -55,7 +55,7 @@ impl Lines {
         false
     }
 
-    /// How many were not said since this was last asked.
+    /// Returns how many lines were left out since the last call.
     pub fn take_unsaid(&self) -> u64 {
         std::mem::take(&mut self.of_late.lock().unwrap_or_else(PoisonError::into_inner).unsaid)
     }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_has_its_lines_and_is_counted_beyond_them() {
+    fn a_flood_gets_its_lines_and_the_rest_is_counted() {
         for (lines, most) in [(Lines::of_strangers(), 20), (Lines::of_peers(), 100)] {
             let now = Instant::now();
             assert_eq!((0..1000).filter(|_| lines.may_say_at(now)).count(), most);

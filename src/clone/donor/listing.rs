@@ -1,5 +1,5 @@
-//! The inventory that goes with a copy: a look at the server before it is made, another when it is there, and what both
-//! have. ([`crate::protocol::inventory`])
+//! Makes the inventory of a copy: one look at the server before the copy, one after it, and the entries that both have.
+//! ([`crate::protocol::inventory`])
 
 use std::time::{Duration, Instant};
 
@@ -17,23 +17,23 @@ use crate::server::Server;
 use crate::server::account::Account;
 use crate::server::inventory::{self, Extent, Unknown};
 
-/// A server that does not answer now may do so later, in seconds.
+/// Seconds after which a recipient may retry when the server did not answer.
 const RETRY_AFTER: u64 = 5;
 
-/// From so many tablespaces and files on it is worth a look whether an inventory has room for them.
+/// Number of tablespaces and files from which the size of the inventory is checked first.
 const MANY: usize = 50_000;
 
-/// How an inventory is encoded for a recipient that takes what it names.
+/// The inventory encoding for a recipient, out of those that it offers.
 pub fn encoding(asked_for: &[String]) -> Option<String> {
     asked_for.iter().any(|name| name == NAME).then(|| NAME.to_owned())
 }
 
-/// Whose account asks, and what of the server is copied.
+/// The account that asks, and the part of the server that is copied.
 fn asking<'a>(donor: &'a Donor, method: &dyn CloneMethod) -> (&'a Account, Extent) {
     (method.account(&donor.settings), method.extent())
 }
 
-/// Whether the account may ask, for a recipient that asks for an inventory.
+/// Checks that the account may read the inventory, if the recipient asks for one.
 pub async fn may_look(
     donor: &Donor,
     method: &dyn CloneMethod,
@@ -54,7 +54,7 @@ fn refusal(unknown: Unknown) -> Refusal {
     }
 }
 
-/// The look before the copy, for a recipient that asks for an inventory.
+/// The look before the copy, if the recipient asks for an inventory.
 pub async fn first_look(
     donor: &Donor,
     method: &dyn CloneMethod,
@@ -70,7 +70,7 @@ pub async fn first_look(
     if let Some(text) = definitions::lost(&look, &donor.settings.data_dir).await {
         return Err(Refusal::new(Event::RefusedDefinitionLost, Why::Unsupported, text));
     }
-    // Before the copy is made: what is too much now will be too much then.
+    // Checked before the copy: an inventory that is too large now stays too large.
     if look.len() > MANY {
         encoding::encode(&look.and(&look))
             .map_err(|text| Refusal::new(Event::RefusedUncopied, Why::Unsupported, text))?;
@@ -78,8 +78,8 @@ pub async fn first_look(
     Ok(Some(look))
 }
 
-/// The look after the copy, and the encoded inventory. While the server is asked, `tell` is called after each `period`.
-/// An error says in words why the copy can't be proven.
+/// Takes the look after the copy and returns the encoded inventory. Calls `tell` after each `period` while the server
+/// answers. An error says why the copy cannot be proven.
 pub fn inventory(
     donor: &Donor,
     method: &dyn CloneMethod,
@@ -98,7 +98,7 @@ pub fn inventory(
             }
         }
     });
-    let after = after.map_err(|error| format!("the copy was made, and can't be proven: {error:#}"))?;
+    let after = after.map_err(|error| format!("the copy is made but cannot be proven: {error:#}"))?;
     let inventory = before.and(&after);
     let bytes = encoding::encode(&inventory)?;
     info!(
@@ -107,7 +107,7 @@ pub fn inventory(
         before = before.len(),
         after = after.len(),
         seconds = began.elapsed().as_secs_f64(),
-        "what the copy must hold"
+        "listed the tables that the copy must hold"
     );
     Ok(bytes)
 }

@@ -1,5 +1,7 @@
-//! By what a recipient gets its clone: by the donor's backup tool where that fits its server and the recipient has one too,
-//! by MySQL's CLONE plugin where the donor has no such tool and both servers have the plugin.
+//! Chooses the clone method for a recipient.
+//!
+//! The donor uses its backup tool if the tool fits its server and the recipient has one too. It uses MySQL's CLONE
+//! plugin if it lacks such a tool and both servers have the plugin.
 
 use super::context::Donor;
 use crate::clone::method::CloneMethod;
@@ -12,12 +14,12 @@ use crate::protocol::message::{Hello, Refusal, Why};
 use crate::server::dialect::Dialect;
 use crate::settings::Method;
 
-/// Chooses for a recipient, by what it says of itself.
+/// Chooses by the recipient's greeting.
 pub fn choose<'a>(donor: &'a Donor, hello: &Hello) -> Result<Box<dyn CloneMethod + 'a>, Refusal> {
     let server = donor.status.get().server.unwrap_or_default();
     let method = donor.settings.peering.method;
     let by_tool = match method {
-        Method::ClonePlugin => Err("this donor gives clones by the CLONE plugin only (--method)".to_owned()),
+        Method::ClonePlugin => Err("this donor serves clones by the CLONE plugin only (--method)".to_owned()),
         Method::Auto | Method::BackupTool => match donor.tool() {
             Ok(tool) => why_not_by_tool(tool, &server, hello).map_or(Ok(tool), Err),
             Err(_) => Err("this donor has no backup tool".to_owned()),
@@ -44,12 +46,12 @@ fn why_not_by_tool(tool: &BackupTool, server: &str, hello: &Hello) -> Option<Str
     }
     if !hello.formats.contains(&format) {
         let takes =
-            if hello.formats.is_empty() { "no backup tool's stream".to_owned() } else { hello.formats.join(", ") };
-        return Some(format!("this donor sends {format}, the recipient takes {takes}"));
+            if hello.formats.is_empty() { "no backup tool stream".to_owned() } else { hello.formats.join(", ") };
+        return Some(format!("this donor sends {format}, the recipient accepts {takes}"));
     }
     match &hello.tool_series {
         Some(theirs) if *theirs != tool.series() => {
-            Some(format!("the donor copies with {tool}, and the recipient would prepare with one of {theirs}"))
+            Some(format!("the donor copies with {tool}, but the recipient prepares with a tool of series {theirs}"))
         }
         _ => None,
     }
@@ -58,15 +60,15 @@ fn why_not_by_tool(tool: &BackupTool, server: &str, hello: &Hello) -> Option<Str
 fn why_not_by_plugin(method: Method, is_used: bool, server: &str, recipient: Option<&str>) -> Option<String> {
     let own = Dialect::of(server).ok();
     match (method, own, recipient) {
-        (Method::BackupTool, ..) => Some("it gives none by the CLONE plugin (--method)".to_owned()),
+        (Method::BackupTool, ..) => Some("it serves none by the CLONE plugin (--method)".to_owned()),
         (_, Some(own), _) if !own.has_clone_plugin() => Some(format!("its server {server} has no CLONE plugin")),
-        (_, None, _) => Some("its server's version is not known".to_owned()),
-        // Nobody has made the account that the plugin needs.
-        _ if !is_used => Some("it gives none by the CLONE plugin, for it has a backup tool (--method)".to_owned()),
-        (_, _, None) => Some("the recipient has no server that could copy by the CLONE plugin".to_owned()),
+        (_, None, _) => Some("its server's version is unknown".to_owned()),
+        // The account that the plugin needs is missing.
+        _ if !is_used => Some("it serves none by the CLONE plugin because it has a backup tool (--method)".to_owned()),
+        (_, _, None) => Some("the recipient has no server with the CLONE plugin".to_owned()),
         (_, Some(own), Some(theirs)) => match Dialect::of(theirs) {
             Ok(recipient) if recipient.can_copy(own) => None,
-            _ => Some(format!("the recipient's server {theirs} can't copy one of {server} by the CLONE plugin")),
+            _ => Some(format!("the recipient's server {theirs} cannot copy a {server} server by the CLONE plugin")),
         },
     }
 }
@@ -76,14 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_keeps_from_the_plugin_is_named() {
+    fn the_reason_against_the_plugin_is_named() {
         let why =
             |method, server: &str, recipient| why_not_by_plugin(method, true, server, recipient).unwrap_or_default();
         assert!(
             why_not_by_plugin(Method::Auto, false, "9.7.4", Some("9.7.4")).unwrap().contains("it has a backup tool")
         );
         assert_eq!(why(Method::Auto, "9.7.4-2", Some("9.7.3")), "");
-        assert!(why(Method::Auto, "9.7.4-2", Some("9.6.0")).contains("9.6.0 can't copy one of 9.7.4-2"));
+        assert!(why(Method::Auto, "9.7.4-2", Some("9.6.0")).contains("9.6.0 cannot copy a 9.7.4-2 server"));
         assert!(why(Method::Auto, "10.11.19-MariaDB", Some("9.6.0")).contains("no CLONE plugin"));
         assert!(why(Method::Auto, "9.7.4", None).contains("the recipient has no server"));
         assert!(why(Method::BackupTool, "9.7.4", Some("9.7.4")).contains("--method"));

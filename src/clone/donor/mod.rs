@@ -1,8 +1,7 @@
-//! The donor: serves clones of the local server, one at a time, for ever.
+//! The donor: serves clones of the local server, one at a time, until the sidecar stops.
 //!
-//! Nothing that a peer sends or fails to send ends it or keeps others out: each connection has deadlines, who has proven
-//! nothing may lose its place to who comes later ([`crate::sys::connection_limit`]), and the one clone that runs is killed with its backup tool
-//! when its recipient goes.
+//! No peer can end it or keep others out. Each connection has deadlines. An unproven peer may lose its place to a later
+//! one ([`crate::sys::connection_limit`]). The running clone and its backup tool are killed when the recipient leaves.
 
 mod admission;
 pub(in crate::clone) mod admitted;
@@ -50,27 +49,27 @@ use crate::sys::listening::Listener;
 use congestion_control::CongestionOverride;
 pub use context::Donor;
 
-/// Connections at once of peers that have proven nothing yet. An honest one needs a few milliseconds: a flood of 2,000 a second
-/// from its own address leaves it 64.
+/// Connections of unproven peers at once. An honest peer needs a few milliseconds: a flood of 2,000 a second from its
+/// own address leaves it 64.
 const UNPROVEN: usize = 128;
 
-/// After an error of `accept`, such as too many open files.
+/// Pause after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Between two tries to reach a server that doesn't answer yet.
+/// Pause between two attempts to reach a server that is still starting.
 const ORPHANS_PAUSE: Duration = Duration::from_secs(1);
 
-/// The port that clones are served on.
+/// The clone port.
 pub struct ClonePort {
     listener: Listener,
     set_aside: Option<CongestionOverride>,
 }
 
 impl ClonePort {
-    /// Binds it; nobody is answered yet.
+    /// Binds the port. Connections wait until [`serve`].
     pub fn open(address: SocketAddr) -> Result<ClonePort> {
         let listener = Listener::open(address)
-            .with_context(|| format!("listening for clones on {address}"))
+            .with_context(|| format!("cannot listen for clones on {address}"))
             .map_err(|error| Reason::Listen.because(error))?;
         let set_aside = CongestionOverride::by(&listener.socket);
         Ok(ClonePort { listener, set_aside })
@@ -98,8 +97,8 @@ pub async fn serve(donor: Arc<Donor>, port: ClonePort, stop: impl Future<Output 
         tokio::select! {
             () = &mut stop => break,
             () = accept_one(&donor, &port, &places, &mut sessions, &mut said) => {
-                // Those that were accepted have their turn first, and those that were cut end: a runtime with one thread calls
-                // its first future more often than it comes through its other tasks, and they would become ever more.
+                // Lets accepted connections run and evicted ones end: a runtime with one thread calls its first future
+                // more often than its other tasks, and they would pile up.
                 tokio::task::yield_now().await;
             }
             _ = period.tick() => tell_unsaid(&donor),
@@ -111,10 +110,10 @@ pub async fn serve(donor: Arc<Donor>, port: ClonePort, stop: impl Future<Output 
     drain(&donor, sessions).await;
 }
 
-/// Once, when the server first answers.
+/// Runs once, when the server first answers.
 async fn end_orphans(donor: Arc<Donor>) {
     while let Err(error) = tool_sessions::end_orphans(&donor.settings.server, &donor.settings.backup).await {
-        debug!("looking for sessions of an earlier backup tool: {error:#}");
+        debug!("cannot look for sessions of an earlier backup tool: {error:#}");
         tokio::time::sleep(ORPHANS_PAUSE).await;
     }
 }
@@ -125,12 +124,12 @@ fn tell_unsaid(donor: &Donor) {
         info!(
             DonorStrangers,
             connections = unsaid,
-            "more connections were refused or brought no request, without a line for each"
+            "left out log lines about more connections that were refused or sent no request"
         );
     }
 }
 
-/// Nobody waits to be accepted.
+/// Accepts the next connection at once. Its handshake runs in a task of its own.
 async fn accept_one(
     donor: &Arc<Donor>,
     port: &ClonePort,
@@ -147,7 +146,7 @@ async fn accept_one(
         }
         Err(error) => {
             if said.is_news_of(&Event::DonorAcceptFailed.because(&error)) {
-                warn!(DonorAcceptFailed, %error, "accepting a connection failed");
+                warn!(DonorAcceptFailed, %error, "cannot accept a connection");
             }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
@@ -157,19 +156,19 @@ async fn accept_one(
 async fn drain(donor: &Donor, mut sessions: JoinSet<()>) {
     donor.stopping.store(true, Ordering::Relaxed);
     match donor.turn.try_acquire() {
-        // Nobody gets a turn any more: a tool that started now would outlive us.
+        // The slot stays taken: a tool that started now would outlive this process.
         Ok(turn) => return turn.forget(),
         Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {}
     }
     let limit = donor.settings.drain_timeout;
-    info!(DonorDraining, limit_seconds = limit.as_secs(), "letting the running clone finish");
+    info!(DonorDraining, limit_seconds = limit.as_secs(), "waiting for the running clone to finish");
     let finished = async {
         if let Ok(turn) = donor.turn.acquire().await {
             turn.forget();
         }
     };
     if tokio::time::timeout(limit, finished).await.is_err() {
-        warn!(DonorCloneCut, "the running clone did not finish in time and is broken off");
+        warn!(DonorCloneCut, "the running clone exceeded the drain timeout and is ended");
     }
     sessions.detach_all();
 }
@@ -178,13 +177,13 @@ fn announce(donor: &Donor) {
     if donor.settings.donate_unproven_stream {
         warn!(
             DonorUnprovenAllowed,
-            "a peer that says nothing, such as the tutorial's `ncat --recv-only`, is sent the whole database, with nothing \
-             by which it could tell that it is whole (--donate-unproven-stream-to-anyone)"
+            "serving the legacy stream: a silent peer, such as the tutorial's `ncat --recv-only`, gets the whole database \
+             and no proof that it is complete (--donate-unproven-stream-to-anyone)"
         );
     }
     match (&donor.settings.peering.secret, donor.settings.donate_to_anyone) {
         (Some(_), _) => {
-            info!(DonorServing, address = %donor.settings.clone_listen, "serving clones to who knows the secret")
+            info!(DonorServing, address = %donor.settings.clone_listen, "serving clones (clone secret required)")
         }
         (None, true) => warn!(
             DonorServingAnyone,
@@ -194,7 +193,7 @@ fn announce(donor: &Donor) {
         (None, false) => warn!(
             DonorServingNobody,
             "serving no clones: set a clone secret (MYSQLSET_CLONE_SECRET_FILE or MYSQLSET_CLONE_SECRET), \
-             or say --donate-to-anyone"
+             or pass --donate-to-anyone"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a clone could work at all, before the backup tool is started.
+//! Checks whether a clone can work at all, before the backup tool starts.
 
 use std::path::Path;
 
@@ -18,19 +18,19 @@ use crate::server::status::Thread;
 use crate::server::storage::Storage;
 use crate::server::{Server, history, left_out, replication_status};
 
-/// One part in so many is added to what the data take: they grow while they are copied, and the log with them.
+/// Room for growth while the copy is made: one part in this many of the data, for data and log.
 const GROWTH: u64 = 10;
 
-/// At most so many bytes.
+/// Upper limit of the room for growth, in bytes.
 const MOST_GROWTH: u64 = 4 << 30;
 
-/// What prepare and a server's start need on any volume, in bytes.
+/// Room in bytes that prepare and a server's start need on any volume.
 const LEAST_ROOM: u64 = 16 << 20;
 
-/// Looks at server, tool, volume and recipient; an error is what the recipient is told.
+/// Checks server, tool, volume and recipient. The error is the refusal for the recipient.
 pub async fn check(donor: &Donor, method: &dyn CloneMethod, hello: &Hello) -> Result<Survey, Refusal> {
     let unknown = |error: anyhow::Error| not_ready(Event::RefusedServer, format!("{error:#}"));
-    // Whoever backs up need not see every table, nor set anything.
+    // The backup account may lack the privileges to see every table and to set variables.
     let mut server = Server::connect(&donor.settings.server, method.account(&donor.settings)).await.map_err(unknown)?;
     listing::may_look(donor, method, hello, &mut server).await?;
     let storage = Storage::of(&mut server).await.map_err(unknown)?;
@@ -51,7 +51,7 @@ pub async fn check(donor: &Donor, method: &dyn CloneMethod, hello: &Hello) -> Re
         (Role::Replica, Wants::Recovery) => check_that_all_is_applied(&mut server).await?,
         _ => {}
     }
-    // Last: what is made from now on need not be in the copy.
+    // Last: tables that are created from now on may be missing from the copy.
     let look = listing::first_look(donor, method, hello, &mut server).await?.map(Box::new);
     server.close().await;
     Ok(Survey {
@@ -65,15 +65,15 @@ pub async fn check(donor: &Donor, method: &dyn CloneMethod, hello: &Hello) -> Re
     })
 }
 
-/// Half of a transaction, which the primary did not finish sending, may stay in the relay logs for ever; by GTID it
-/// doesn't count.
+/// Checks that the replica has applied everything that it fetched. By GTID, the fetched half of a transaction is left
+/// out: if the primary never finished sending it, it stays in the relay logs for ever.
 async fn check_that_all_is_applied(server: &mut Server) -> Result<(), Refusal> {
     let unknown = |why: String| not_ready(Event::RefusedServer, why);
     let status = replication_status(server).await.map_err(|error| unknown(format!("{error:#}")))?;
     let progress = history::progress(server, status.as_ref()).await.map_err(|error| unknown(format!("{error:#}")))?;
     match (progress.applied, progress.fetched) {
         (Some(applied), Some(fetched)) if applied.covers(&fetched) == Some(false) => {
-            let text = format!("this replica has applied up to {applied}, and has fetched up to {fetched}");
+            let text = format!("this replica has applied up to {applied} but fetched up to {fetched}");
             Err(not_ready(Event::RefusedNotApplied, text))
         }
         _ => Ok(()),
@@ -92,7 +92,7 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
         return refuse(
             Event::RefusedEncrypted,
             format!(
-                "the donor's data are encrypted ({what}), and the recipient does not say that it reaches the keys \
+                "the donor's data is encrypted ({what}), and the recipient does not report access to the keys \
                  (--keyring)"
             ),
         );
@@ -110,14 +110,14 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
             Event::RefusedNameCase,
             format!(
                 "the donor's server has lower_case_table_names = {ours}, the recipient's is configured for {theirs} and would \
-                 not find tables of the copy: set it alike on all pods"
+                 miss tables of the copy: set the same value on all pods"
             ),
         ),
         _ => Ok(()),
     }
 }
 
-/// A server that lacks something is no donor, nor is a primary that keeps something from its replicas.
+/// Refuses a replica that may lack data, and a primary that withholds data from its replicas.
 async fn check_completeness(role: Role, server: &mut Server, storage: &Storage) -> Result<(), Refusal> {
     let unknown = |error: anyhow::Error| not_ready(Event::RefusedServer, format!("{error:#}"));
     let Some(setting) = left_out::what_by(server, role, &storage.variables).await.map_err(unknown)? else {
@@ -125,17 +125,17 @@ async fn check_completeness(role: Role, server: &mut Server, storage: &Storage) 
     };
     let text = match role {
         Role::Primary => {
-            format!("the primary's binary log leaves a part out ({setting}), which its replicas would lack")
+            format!("the primary's binary log leaves out a part ({setting}) that its replicas would lack")
         }
         Role::Replica => format!("this replica may lack a part of the primary's data ({setting})"),
     };
     Err(unsupported(Event::RefusedPartial, text))
 }
 
-/// The files that a backup copies, all of which must lie in the data directory.
+/// Scans the files that a backup copies. All of them must lie in the data directory.
 fn copied(data_dir: &Path, storage: &Storage, copier: Copier) -> Result<DataDirectoryScan, Refusal> {
     let unknown =
-        |error: std::io::Error| not_ready(Event::RefusedServer, format!("looking at {}: {error}", data_dir.display()));
+        |error: std::io::Error| not_ready(Event::RefusedServer, format!("cannot scan {}: {error}", data_dir.display()));
     let found = copied_files::look(data_dir, storage, copier).map_err(unknown)?;
     if let Some(link) = &found.link {
         let text = format!("the donor keeps data outside its data directory ({} leads there)", link.display());
@@ -143,8 +143,8 @@ fn copied(data_dir: &Path, storage: &Storage, copier: Copier) -> Result<DataDire
     }
     if let Some(name) = &found.clash {
         let text = format!(
-            "the donor has a database {name}, by whose name the backup tool keeps notes of its own in each backup: give \
-             the database another name"
+            "the donor has a database {name}, and the backup tool keeps its own metadata under that name in each backup: \
+             rename the database"
         );
         return Err(unsupported(Event::RefusedUncopied, text));
     }
@@ -155,19 +155,19 @@ fn check_room(bytes: u64, own_room: u64, storage: &Storage, hello: &Hello) -> Re
     let Some(free) = hello.free_bytes else { return Ok(()) };
     let redo_log = storage.redo_log_bytes();
     let growth = (bytes / GROWTH).min(MOST_GROWTH);
-    // A sum that wrapped would fit any volume.
+    // Saturating: a sum that wrapped would fit any volume.
     let needed = [growth, redo_log, own_room, LEAST_ROOM].into_iter().fold(bytes, u64::saturating_add);
     if needed > free {
         let text = format!(
-            "a copy needs {needed} bytes ({bytes} of data and what they may grow by meanwhile, {redo_log} for the server's \
-             redo log), and the recipient's volume has {free} free"
+            "a copy needs {needed} bytes ({bytes} of data with room for growth, {redo_log} for the server's redo log), but the \
+             recipient's volume has {free} free"
         );
         return Err(Refusal::new(Event::RefusedNoRoom, Why::NoRoom, text));
     }
     Ok(())
 }
 
-/// A replica whose faults a clone would inherit doesn't donate.
+/// Refuses a replica whose faults a clone would inherit.
 async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(), Refusal> {
     let Some(primary) = donor.settings.primary.clone() else { return Ok(()) };
     let silent = |why: String| not_ready(Event::RefusedPrimarySilent, why);
@@ -178,17 +178,20 @@ async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(),
     });
     let report = match asking.await {
         Ok(Ok(report)) => report,
-        Ok(Err(silence)) => return Err(silent(format!("the primary can't be asked about this replica: {silence}"))),
-        Err(error) => return Err(silent(format!("asking the primary: {error}"))),
+        Ok(Err(silence)) => return Err(silent(format!("cannot ask the primary about this replica: {silence}"))),
+        Err(error) => return Err(silent(format!("cannot ask the primary: {error}"))),
     };
     let own = donor.status.get().set_id;
     if Kinship::of(own.as_ref(), report.set_id.as_ref()) != Kinship::Same {
-        return Err(not_ready(Event::RefusedUnknownSet, "this replica is not known to be of the primary's set"));
+        return Err(not_ready(
+            Event::RefusedUnknownSet,
+            "cannot confirm that this replica belongs to the primary's set",
+        ));
     }
     if let Some(extra) = report.unknown_history.filter(|extra| !extra.is_empty()) {
         return Err(not_ready(
             Event::RefusedOwnHistory,
-            format!("this replica has transactions that the primary has not: {extra}"),
+            format!("this replica has transactions that the primary lacks: {extra}"),
         ));
     }
     if let Some(why) = report.cannot_follow.filter(|why| !why.is_empty()) {
@@ -202,7 +205,7 @@ async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(),
 
 async fn questions(server: &mut Server) -> Result<Questions> {
     let status = replication_status(server).await?;
-    // The watcher may not have looked since it stopped.
+    // The applier may have stopped since the watcher last looked.
     ensure!(
         status.as_ref().is_some_and(|status| status.applier == Thread::Running),
         "this replica's applier has stopped"
@@ -216,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_case_of_names_must_meet() {
+    fn lower_case_table_names_must_match() {
         let storage = Storage { variables: [("lower_case_table_names".into(), "0".into())].into(), encrypted: None };
         let check = |theirs| check_storage(&storage, &Hello { lower_case_table_names: theirs, ..Hello::default() });
         assert!(check(None).is_ok() && check(Some(0)).is_ok());
@@ -224,9 +227,9 @@ mod tests {
         assert!(!refusal.why.may_pass() && refusal.text.contains("lower_case_table_names = 0"), "{refusal}");
     }
 
-    /// Wrapped, the sum was small enough for any volume.
+    /// A wrapped sum would be small enough for any volume.
     #[test]
-    fn no_volume_has_room_for_more_bytes_than_can_be_counted() {
+    fn a_size_beyond_64_bits_fits_no_volume() {
         let storage =
             Storage { variables: [("innodb_log_file_size".into(), u64::MAX.to_string())].into(), encrypted: None };
         let hello = |free_bytes| Hello { free_bytes: Some(free_bytes), ..Hello::default() };
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_page_sizes_must_meet() {
+    fn keys_and_page_sizes_must_match() {
         let mut storage = Storage { variables: [("innodb_page_size".into(), "16384".into())].into(), encrypted: None };
         let hello = |page_size, keyring| Hello { page_size, keyring, ..Hello::default() };
         assert!(check_storage(&storage, &hello(None, false)).is_ok());

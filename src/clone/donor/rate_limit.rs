@@ -1,17 +1,17 @@
-//! How fast a donor may send.
+//! The donor's rate limit.
 
 use std::time::{Duration, Instant};
 
-/// Frames a second, so that a slow pace is an even one.
+/// Frames a second, so that a low rate is a steady one.
 const FRAMES: u64 = 8;
 
 /// Shorter frames are more header than data.
 const LEAST_FRAME: u64 = 4 << 10;
 
-/// A limit in bytes a second, or none.
+/// A rate limit in bytes a second. `None` is unlimited.
 pub struct RateLimit {
     limit: Option<u64>,
-    /// When the next byte may be sent.
+    /// Time from which the next byte may be sent.
     next: Instant,
 }
 
@@ -20,13 +20,13 @@ impl RateLimit {
         RateLimit { limit, next: Instant::now() }
     }
 
-    /// How long frames may be, in bytes.
+    /// The longest frame in bytes.
     pub fn frame_limit(&self) -> usize {
         let limit = self.limit.map_or(u64::MAX, |limit| (limit / FRAMES).max(LEAST_FRAME));
         usize::try_from(limit).unwrap_or(usize::MAX)
     }
 
-    /// Takes note of bytes sent, and of when that began. What was not sent in time is not made up for.
+    /// Records bytes sent since `since`. Unused time is lost: the rate stays at the limit after a pause.
     pub fn spent(&mut self, bytes: u64, since: Instant) {
         if let Some(limit) = self.limit {
             let takes = Duration::from_secs_f64(bytes as f64 / limit as f64);
@@ -34,7 +34,7 @@ impl RateLimit {
         }
     }
 
-    /// How long to wait before more is sent.
+    /// How long to wait before sending more.
     pub fn wait(&self) -> Duration {
         self.next.saturating_duration_since(Instant::now())
     }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_sent_has_to_be_waited_for() {
+    fn sent_bytes_have_to_be_waited_for() {
         let mut pace = RateLimit::new(Some(1000));
         assert_eq!(pace.wait(), Duration::ZERO);
         pace.spent(60_000, Instant::now());
@@ -55,14 +55,14 @@ mod tests {
     }
 
     #[test]
-    fn a_time_in_which_nothing_came_is_not_made_up_for() {
+    fn a_pause_earns_no_faster_rate_later() {
         let mut pace = RateLimit::new(Some(1000));
         pace.spent(1000, Instant::now() + Duration::from_secs(60));
         assert!(pace.wait() > Duration::from_secs(60));
     }
 
     #[test]
-    fn without_a_limit_nothing_waits() {
+    fn an_unlimited_rate_never_waits() {
         let mut pace = RateLimit::new(None);
         pace.spent(u64::MAX, Instant::now());
         assert_eq!(pace.wait(), Duration::ZERO);

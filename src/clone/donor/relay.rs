@@ -1,7 +1,7 @@
-//! From the backup tool's pipe into frames.
+//! Relays the backup tool's pipe into frames.
 //!
-//! An xbstream's chunks say how long they are and carry checksums: where the recipient compares those, only what stands
-//! before the data is read here, and the data go by unseen. Else everything is copied and digested.
+//! An xbstream's chunks carry their lengths and checksums. If the recipient compares the checksums, the relay reads
+//! only the chunk heads and moves the data unseen. Otherwise it copies and digests everything.
 
 use std::io;
 use std::net::TcpStream;
@@ -23,45 +23,45 @@ use crate::unpack::xbstream::Flavour;
 use crate::unpack::xbstream::chunk::Chunks;
 use crate::unpack::{Format, UnpackError};
 
-/// The longest that the recipient hears nothing.
+/// The longest silence towards the recipient.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// The same for peers that are given up after so long.
+/// The heartbeat for peers that are given up after `stall`.
 pub fn heartbeat(stall: Duration) -> Duration {
     HEARTBEAT.min(stall / 3).max(Duration::from_millis(100))
 }
 
-/// The same in whole seconds, as an offer says it.
+/// The heartbeat in whole seconds, as an offer states it.
 pub fn heartbeat_seconds(stall: Duration) -> u64 {
     heartbeat(stall).as_millis().div_ceil(1000) as u64
 }
 
-/// How passing on ended.
+/// How a relay ended.
 pub enum Relayed {
-    /// The tool closed its output; whether it succeeded is another question.
+    /// The tool closed its output. Whether it succeeded is a separate question.
     Whole,
-    /// The tool closed its output in the middle of something.
+    /// The tool closed its output inside an item.
     Cut(String),
-    /// Nobody is there to receive.
+    /// The recipient is gone.
     RecipientGone(WireError),
-    /// The tool's output can't be read, or is not what it should be.
+    /// The tool's output is unreadable or malformed.
     OutputBroken(String),
 }
 
-/// The digest for a stream of this format, to a recipient that can check those `asked_for` by name.
+/// The digest for a stream of this format. The recipient names the digests that it can check in `asked_for`.
 pub fn coverage(format: Format, asked_for: &[String]) -> Coverage {
     let heads = Coverage::Heads;
     let is_known = asked_for.iter().any(|name| name == heads.name());
     if is_known && format.xbstream().is_some() { heads } else { Coverage::Whole }
 }
 
-/// How frames may be packed for a recipient that can unpack what it names.
+/// The frame compression for a recipient that names the ones that it can decompress.
 pub fn packing(setting: WireCompression, asked_for: &[String]) -> Option<String> {
     let is_possible = setting != WireCompression::Off && asked_for.iter().any(|name| name == ZSTD);
     is_possible.then(|| ZSTD.to_owned())
 }
 
-/// Passes all of `output` on. Every wait in it ends: reading by heartbeats, writing by the socket's timeout.
+/// Relays all of `output`. Every wait ends: heartbeats bound reading, the socket's timeout bounds writing.
 pub fn relay(
     output: ChildStdout,
     writer: &mut DataWriter<&TcpStream>,

@@ -1,4 +1,4 @@
-//! Which end of a relay broke: the backup tool's pipe, or the connection to the recipient.
+//! Tells which end of a relay broke: the backup tool's pipe, or the connection to the recipient.
 
 use std::fmt;
 use std::io;
@@ -7,9 +7,9 @@ use crate::protocol::frame::WireError;
 
 #[derive(Debug)]
 pub enum RelayError {
-    /// Nobody is there to receive.
+    /// The recipient is gone.
     Recipient(WireError),
-    /// The tool's output cannot be read.
+    /// The tool's output is unreadable.
     Tool(io::Error),
 }
 
@@ -36,7 +36,7 @@ impl From<WireError> for RelayError {
     }
 }
 
-/// For a reader that knows of input only: [`RelayError::of`] gets it back.
+/// For a reader that passes only `io::Error`: [`RelayError::of`] unwraps it.
 impl From<RelayError> for io::Error {
     fn from(error: RelayError) -> io::Error {
         match error {

@@ -1,4 +1,4 @@
-//! What this pod is, for a peer that asks: its set, whether it has data, how far its server has come.
+//! Builds the report about this pod: its set, whether it has data, how far its server has come.
 
 use std::sync::Arc;
 
@@ -10,18 +10,19 @@ use crate::datadir::journal::{Journal, State};
 use crate::model::ordinal::Role;
 use crate::protocol::message::{Hello, Report};
 
-/// Answers from the volume where the server doesn't; `None` where even that cannot be read any more, as at the sidecar's end.
+/// Reports from the volume alone if the server stays silent. `None` if even the volume is unreadable, as when the
+/// sidecar ends.
 pub async fn report(donor: &Arc<Donor>, hello: &Hello) -> Option<Report> {
     let of_volume = donor.clone();
     let read = tokio::task::spawn_blocking(move || report_of_volume(&of_volume)).await;
-    let mut report = read.inspect_err(|failure| debug!(%failure, "the volume cannot be read")).ok()?;
+    let mut report = read.inspect_err(|failure| debug!(%failure, "cannot read the volume")).ok()?;
     if let Err(error) = donor.answers.complete(&donor.settings, hello, &mut report).await {
-        debug!("a report without the server's part: {error:#}");
+        debug!("reporting without the server's part: {error:#}");
     }
     Some(report)
 }
 
-/// A disk that hangs holds up nobody else.
+/// Runs in a thread of its own, so that a hanging disk holds up only this report.
 fn report_of_volume(donor: &Donor) -> Report {
     let data_dir = &donor.settings.data_dir;
     let journal = Journal::read(data_dir).ok().flatten();
@@ -46,7 +47,7 @@ fn report_of_volume(donor: &Donor) -> Report {
     }
 }
 
-/// A primary that is being recovered can't be followed before it has its lineage.
+/// Replicas must wait for a recovering primary until it has its lineage.
 fn is_unfinished(donor: &Donor, journal: &Journal) -> bool {
     donor.settings.member.role() == Role::Primary && journal.state == State::Published
 }

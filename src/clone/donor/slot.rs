@@ -1,4 +1,4 @@
-//! Whether a recipient gets the slot now, and by which method its clone is made.
+//! Decides whether a recipient gets the slot now, and by which method its clone is made.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use crate::clone::method::CloneMethod;
 use crate::model::event::{Event, info};
 use crate::protocol::message::{Hello, Refusal, Wants, Why};
 
-/// What is asked before an offer is asked in this time: recipients wait for 80 seconds.
+/// Time for all questions before an offer: recipients wait for 80 seconds.
 const PREFLIGHT_LIMIT: Duration = Duration::from_secs(70);
 
-/// When a recipient that found us busy or not ready may come back, in seconds.
+/// Seconds after which a recipient may come back that found the donor busy or not ready.
 const RETRY_AFTER: u64 = 2;
 
-/// A turn for who may have a clone, where one can be made now.
+/// Takes the donor slot for a recipient, if a clone may start now.
 pub fn take_slot(donor: &Donor, hello: &Hello) -> Result<Slot, Refusal> {
     if donor.stopping.load(Ordering::Relaxed) || donor.status.is_held() {
-        return Err(passing(Event::RefusedStopping, Why::Stopping, "this sidecar is about to stop"));
+        return Err(passing(Event::RefusedStopping, Why::Stopping, "this donor's sidecar is stopping"));
     }
     let snapshot = donor.status.get();
     let fit = match hello.wants {
         Wants::Recovery => snapshot.fit_for_recovery(),
         Wants::Clone | Wants::Report => snapshot.fit_to_donate(donor.settings.max_donor_lag),
         Wants::Unknown => {
-            let text = "the recipient asks for something that this donor's version doesn't know";
+            let text = "this donor's version does not know the recipient's request";
             return Err(Refusal::new(Event::RefusedUnknownWish, Why::Unsupported, text));
         }
     };
@@ -41,12 +41,15 @@ pub fn take_slot(donor: &Donor, hello: &Hello) -> Result<Slot, Refusal> {
     })
 }
 
-/// How a clone is made for a recipient, where it would be of use to it; and what is known of the backup.
+/// Chooses the clone method for a recipient and checks everything that can be known before the copy starts.
 pub fn survey<'a>(donor: &'a Donor, hello: &Hello) -> Result<(Box<dyn CloneMethod + 'a>, Survey), Refusal> {
     let method = method::choose(donor, hello)?;
     let checked = Handle::current().block_on(timeout(PREFLIGHT_LIMIT, preflight::check(donor, &*method, hello)));
     let too_slow = |_| {
-        let text = format!("this donor's server did not answer all questions in {} seconds", PREFLIGHT_LIMIT.as_secs());
+        let text = format!(
+            "this donor's server took longer than {} seconds to answer the questions before a clone",
+            PREFLIGHT_LIMIT.as_secs()
+        );
         Refusal::passing(Event::RefusedSlowServer, Why::NotReady, &text, RETRY_AFTER)
     };
     Ok((method, checked.map_err(too_slow)??))
@@ -56,7 +59,7 @@ fn passing(event: Event, why: Why, text: &str) -> Refusal {
     Refusal::passing(event, why, text, RETRY_AFTER)
 }
 
-/// What is refused takes no more than so many lines.
+/// Counts a refusal, and logs it within the limit on lines.
 pub fn tell_refusal(donor: &Donor, refusal: &Refusal, is_proven: bool) {
     donor.metrics.refused(refusal.why);
     let lines = if is_proven { &donor.lines_of_peers } else { &donor.lines };

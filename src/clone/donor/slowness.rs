@@ -1,8 +1,8 @@
-//! A recipient that takes little while others wait loses its turn.
+//! Takes the slot from a recipient that is slow while others wait.
 //!
-//! The kernel knows whose fault it is: for how long a connection had something to send (`tcpi_busy_time`, Linux 4.9), and how
-//! much of it the peer has acknowledged. A tool that brings little leaves the connection idle. A kernel that does not tell
-//! has nobody's turn taken away.
+//! The kernel tells whether the recipient is the cause. It reports how long a connection had bytes to send
+//! (`tcpi_busy_time`, Linux 4.9), and how many of them the peer acknowledged. A slow tool leaves the connection idle.
+//! On a kernel that lacks these numbers every recipient keeps its slot.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,32 +18,32 @@ use super::context::Donor;
 use super::waiting::{WINDOW, Waiting};
 use crate::model::event::warn;
 
-/// Between two looks.
+/// Time between two samples.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// What of the time there must have been something to send, in a hundred.
+/// Percentage of the time for which there must have been bytes to send.
 const BUSY: u128 = 90;
 
-/// Watches a connection until it is dropped.
+/// Watches a connection until dropped.
 pub struct SlownessWatch {
     _end: Sender<()>,
 }
 
-/// What a connection has sent.
+/// The kernel's counters of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sent {
-    /// That the peer has acknowledged.
+    /// Bytes that the peer has acknowledged.
     bytes: u64,
-    /// How long there was something to send.
+    /// How long there were bytes to send.
     busy: Duration,
 }
 
 impl SlownessWatch {
-    /// Breaks the connection off once its peer has taken fewer than the least bytes a second for a while, and somebody waits.
-    /// Without a thread nobody does that.
+    /// Breaks the connection once its peer has stayed below the least rate for a window while another pod waits. `None`
+    /// if the thread cannot start.
     pub fn begin(stream: &TcpStream, pod: &str, donor: &Donor) -> Option<SlownessWatch> {
         SlownessWatch::started(stream, pod.to_owned(), donor.settings.least_rate, donor.waiting.clone())
-            .inspect_err(|error| debug!(%error, "nobody sees whether the recipient is slow"))
+            .inspect_err(|error| debug!(%error, "cannot watch whether the recipient is slow"))
             .ok()
     }
 
@@ -55,7 +55,7 @@ impl SlownessWatch {
             let _span = span.enter();
             let mut samples = VecDeque::new();
             while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-                let Some(sent) = sent(&stream) else { return debug!("the kernel does not tell what was sent") };
+                let Some(sent) = sent(&stream) else { return debug!("this kernel does not report what was sent") };
                 samples.push_back((Instant::now(), sent));
                 let Some(rate) = rate_of_too_slow(&mut samples, least).filter(|_| waiting.is_somebody()) else {
                     continue;
@@ -65,7 +65,7 @@ impl SlownessWatch {
                     recipient = pod,
                     bytes_per_second = rate,
                     least,
-                    "the recipient takes too little while others wait (--least-rate): its clone is broken off"
+                    "the recipient is slower than --least-rate while others wait; ending its clone"
                 );
                 waiting.lost(&pod);
                 let _ = stream.shutdown(Shutdown::Both);
@@ -76,8 +76,8 @@ impl SlownessWatch {
     }
 }
 
-/// What the peer took in a second of the last window, where that is the peer's doing and too little. Samples before the window
-/// are forgotten.
+/// The peer's rate over the last window, if the peer is the cause and the rate is below `least`. Drops samples older
+/// than the window.
 fn rate_of_too_slow(samples: &mut VecDeque<(Instant, Sent)>, least: u64) -> Option<u64> {
     let (now, last) = *samples.back()?;
     while samples.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
@@ -93,14 +93,14 @@ fn rate_of_too_slow(samples: &mut VecDeque<(Instant, Sent)>, least: u64) -> Opti
     (is_busy && rate < least).then_some(rate)
 }
 
-/// By the kernel's `struct tcp_info` (linux/tcp.h), of which libc has the beginning alone.
+/// Reads the kernel's `struct tcp_info` (linux/tcp.h); libc has only its beginning.
 #[allow(unsafe_code, reason = "an option that no library wraps")]
 fn sent(stream: &TcpStream) -> Option<Sent> {
     const ACKNOWLEDGED: usize = 120;
     const BUSY_TIME: usize = 168;
     let mut info = [0u8; 192];
     let mut length = info.len() as libc::socklen_t;
-    // SAFETY: the kernel writes no more than `length` bytes, which is what there is.
+    // SAFETY: the kernel writes at most `length` bytes, the size of the array.
     let result = unsafe {
         libc::getsockopt(
             stream.as_raw_fd(),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_little_is_too_slow_unless_little_is_there() {
+    fn a_low_rate_is_too_slow_unless_the_tool_is_the_cause() {
         assert_eq!(too_slow(60, 100_000, 100), Some(100_000));
         assert_eq!(too_slow(60, 2_000_000, 100), None);
         assert_eq!(too_slow(60, 100_000, 50), None, "the tool brings little");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn two_that_are_slow_do_not_take_the_turn_from_each_other() {
+    fn two_slow_recipients_keep_their_slots_from_each_other() {
         let waiting = Waiting::default();
         assert!(!waiting.is_somebody());
         waiting.note("mysql-1");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_tells_what_was_sent() {
+    fn the_kernel_reports_what_was_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut stream, _) = listener.accept().unwrap();
@@ -169,7 +169,7 @@ mod tests {
         }
         let before = sent(&stream).unwrap();
         assert!(before.bytes < 20_000 && before.busy < Duration::from_secs(5), "{before:?}");
-        // As much as fits, and nobody takes it.
+        // Fills the buffers while the peer reads nothing.
         stream.set_nonblocking(true).unwrap();
         while stream.write(&[7; 10_000]).is_ok() {}
         std::thread::sleep(Duration::from_millis(300));

@@ -1,7 +1,7 @@
-//! Between the backup tool's pipe and the recipient's connection: waiting for both, and moving bytes from the one to the
-//! other without copying them (splice(2)).
+//! Waits for the backup tool's pipe and the recipient's connection, and moves bytes between them by splice(2), which
+//! saves copying.
 //!
-//! [`RelayError`] says which of the two an error is of.
+//! [`RelayError`] tells which of the two broke.
 
 use std::io;
 use std::net::TcpStream;
@@ -15,17 +15,17 @@ use rustix::pipe::{SpliceFlags, fcntl_setpipe_size};
 use super::relay_error::RelayError;
 use crate::protocol::frame::WireError;
 
-/// Bytes in the pipe between tool and relay: a page more of them is a context switch less. An ordinary user may have
-/// this many (/proc/sys/fs/pipe-max-size).
+/// Bytes in the pipe between tool and relay: each further page saves a context switch. An ordinary user may have this
+/// many (/proc/sys/fs/pipe-max-size).
 const SIZE: usize = 1 << 20;
 
-/// Makes the pipe as large as pays.
+/// Enlarges the pipe, which saves context switches.
 pub fn enlarge(output: &ChildStdout) {
     let _ = fcntl_setpipe_size(output, SIZE);
 }
 
-/// Whether the tool has written something or closed its output, where that is looked at. A recipient has nothing to say
-/// during a clone: whatever comes from it is its end.
+/// Whether the tool has written or closed its output, if `output` is given. The recipient is silent during a clone, so
+/// any event on its connection is its end.
 pub fn is_ready(output: Option<&ChildStdout>, recipient: &TcpStream, limit: Duration) -> Result<bool, RelayError> {
     let any = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
     let mut descriptors = vec![PollFd::new(recipient, PollFlags::IN | PollFlags::RDHUP)];
@@ -41,15 +41,15 @@ pub fn is_ready(output: Option<&ChildStdout>, recipient: &TcpStream, limit: Dura
     Ok(descriptors.get(1).is_some_and(|output| output.revents().intersects(any)))
 }
 
-/// How many bytes can be taken out of the pipe right now.
+/// How many bytes the pipe holds right now.
 pub fn there(output: &ChildStdout) -> io::Result<usize> {
     Ok(usize::try_from(ioctl_fionread(output)?).unwrap_or(usize::MAX))
 }
 
-/// Moves bytes that are there, all of them; a recipient that takes nothing for so long is gone.
+/// Moves `count` bytes that the pipe already holds. A recipient that stalls for `stall` is gone.
 ///
-/// The socket doesn't block meanwhile: a splice(2) that waits for the recipient holds the pipe locked, and a tool that
-/// is killed then can't end.
+/// The socket is non-blocking meanwhile: a splice(2) that waits for the recipient keeps the pipe locked, and a killed
+/// tool could then not end.
 pub fn splice(output: &ChildStdout, connection: &TcpStream, count: usize, stall: Duration) -> Result<(), RelayError> {
     connection.set_nonblocking(true)?;
     let moved = splice_all(output, connection, count, stall);
@@ -72,7 +72,8 @@ fn splice_all(output: &ChildStdout, connection: &TcpStream, count: usize, stall:
     Ok(())
 }
 
-/// Whether the connection takes more within the limit, or is broken, which whoever writes finds out.
+/// Whether the connection accepts more within the limit. A broken one counts too: the write that follows reports the
+/// error.
 fn has_room(connection: &TcpStream, limit: Duration) -> io::Result<bool> {
     let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
     match poll(&mut [PollFd::new(connection, PollFlags::OUT)], Some(&limit)) {

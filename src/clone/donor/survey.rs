@@ -1,4 +1,4 @@
-//! What is known of a copy before it is made, and the refusals of a donor that looked.
+//! The survey: the facts about a copy that are known before it is made, and a donor's refusals after checking them.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -8,25 +8,25 @@ use crate::protocol::inventory::look::Look;
 use crate::protocol::message::{Refusal, Why};
 use crate::server::plugin;
 
-/// What is known of a backup before it is made.
+/// The facts about a backup that are known before it is made.
 pub struct Survey {
-    /// About how long it will be.
+    /// Its approximate length.
     pub bytes: u64,
-    /// Of the files that are copied, on average.
+    /// Average length of the copied files.
     pub mean_file_bytes: u64,
-    /// How many of them a backup tool has open at once.
+    /// Number of files that a backup tool has open at once.
     pub open_files: u64,
-    /// The length of the longest of them.
+    /// Length of the longest copied file.
     pub largest_file: u64,
-    /// The server's variables, by their names in small letters.
+    /// The server's variables, by their names in lower case.
     pub variables: BTreeMap<String, String>,
-    /// Where the CLONE plugin makes it: what the recipient needs to know of the server.
+    /// For the CLONE plugin: the facts about the server that the recipient needs.
     pub plugin: Option<plugin::Facts>,
-    /// What the server holds, where the recipient asks for an inventory.
+    /// The server's tables, if the recipient asks for an inventory.
     pub look: Option<Box<Look>>,
 }
 
-/// A replica that was found unfit now may be fit later, in seconds.
+/// Seconds after which a replica that is unfit now may be fit.
 const RETRY_AFTER: u64 = 5;
 
 pub(in crate::clone) fn not_ready(event: Event, text: impl Display) -> Refusal {

@@ -1,8 +1,8 @@
-//! The backup tool's pipe as the relay has it: every wait in it ends, for the recipient hears a heartbeat meanwhile and
-//! is noticed when it goes.
+//! Reads the backup tool's pipe for the relay. Every wait ends: meanwhile the recipient gets heartbeats and its
+//! departure is noticed.
 //!
-//! Data that have a checksum of their own go from the pipe into the connection without being copied (splice(2)): as
-//! many as are there, so that a frame that was announced never waits for the tool.
+//! Data with a checksum of its own goes from the pipe into the connection uncopied (splice(2)). Each frame covers only
+//! bytes that the pipe already holds, so that an announced frame never waits for the tool.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -16,32 +16,32 @@ use super::relay_error::RelayError;
 use super::splice;
 use crate::protocol::data::DataWriter;
 
-/// What is read at once where a chunk's head is expected: often a small file lies behind it.
+/// Bytes read at once when a chunk head is expected: often a small file follows it.
 const READ_AHEAD: usize = 8 << 10;
 
-/// Less than this is copied: it costs less than a frame of its own.
+/// Fewer bytes than this are copied: that costs less than a frame of their own.
 const LEAST_TO_SPLICE: usize = 32 << 10;
 
-/// As long as there is less in the pipe, and more to come, it is given time to fill.
+/// With fewer bytes in the pipe and more to come, the relay gives it time to fill.
 const WORTH_MOVING: usize = 512 << 10;
 
-/// At most that long: a slow disk brings about as much meanwhile.
+/// The longest such wait: a slow disk delivers about as much in that time.
 const GATHERING: Duration = Duration::from_millis(1);
 
-/// After which it is looked at again. The pipe holds a mebibyte, which a fast tool writes in a quarter of a millisecond;
-/// where it had to wait for the rest of the whole time it was the slowest part of a clone.
+/// Time between two looks at a filling pipe. It holds a mebibyte, which a fast tool writes in a quarter of a
+/// millisecond. When each look came only after the whole wait, this was the slowest part of a clone.
 const GLANCE: Duration = Duration::from_micros(200);
 
-/// What is copied at once.
+/// Bytes copied at once.
 const COPY_SIZE: usize = 64 << 10;
 
 /// How frames are sent.
 pub struct Sending {
     pub pace: RateLimit,
     pub choice: Choice,
-    /// The longest that the recipient hears nothing.
+    /// The longest silence towards the recipient.
     pub heartbeat: Duration,
-    /// The longest that it may take nothing.
+    /// How long the recipient may accept nothing.
     pub stall: Duration,
 }
 
@@ -54,10 +54,10 @@ pub struct Passing<'a, 'w> {
     heartbeat: Duration,
     stall: Duration,
     last_word: Instant,
-    /// How long the pace was waited for since something was sent.
+    /// Time spent waiting for the rate limit since the last send.
     held: Duration,
     buffer: Box<[u8]>,
-    /// What of the buffer was read and not passed on.
+    /// Bytes of the buffer that were read and still have to be sent.
     ahead: Range<usize>,
     has_ended: bool,
 }
@@ -87,7 +87,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         self.has_ended
     }
 
-    /// Passes all that comes on, none of which has a checksum.
+    /// Relays everything, for data that has no checksum of its own.
     pub fn pass_all(&mut self) -> Result<(), RelayError> {
         while !self.has_ended {
             self.wait()?;
@@ -101,7 +101,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         Ok(())
     }
 
-    /// Passes so many bytes on that have a checksum of their own.
+    /// Relays `length` bytes that have a checksum of their own.
     pub fn pass(&mut self, length: u64) -> Result<(), RelayError> {
         let mut left = length;
         while left > 0 {
@@ -118,7 +118,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         Ok(())
     }
 
-    /// How many bytes can be moved out of the pipe right now: none as long as some were read ahead.
+    /// How many bytes can be moved out of the pipe right now. Zero while read-ahead bytes remain.
     fn there(&mut self, wanted: u64) -> Result<usize, RelayError> {
         if !self.ahead.is_empty() {
             return Ok(0);
@@ -126,7 +126,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         self.wait()?;
         let worth = usize::try_from(wanted).unwrap_or(usize::MAX).min(WORTH_MOVING);
         let mut there = splice::there(&self.output)?;
-        // A moment's wait makes one large frame of what would be many small ones, each of which wakes both ends.
+        // A short wait makes one large frame out of many small ones, each of which would wake both ends.
         let began = Instant::now();
         while there < worth && began.elapsed() < GATHERING {
             std::thread::sleep(GLANCE);
@@ -135,7 +135,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         Ok(there)
     }
 
-    /// Moves bytes that are there.
+    /// Moves bytes that the pipe already holds.
     fn splice(&mut self, count: usize) -> Result<usize, RelayError> {
         let mark = self.mark();
         let connection = match self.writer.announce(count) {
@@ -147,7 +147,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         Ok(count)
     }
 
-    /// Copies at most so many bytes, of those read ahead or of what comes; none at the end.
+    /// Copies at most `most` bytes, from the read-ahead or from the pipe. Returns zero at the end.
     fn copy(&mut self, most: usize, checksummed: bool) -> Result<usize, RelayError> {
         self.read_ahead(most)?;
         let count = self.ahead.len().min(most);
@@ -177,8 +177,8 @@ impl<'a, 'w> Passing<'a, 'w> {
         Ok(())
     }
 
-    /// Returns when more may be sent, and the tool has written something or closed its output. What was gathered is sent
-    /// before that is waited for, and a heartbeat where nothing was sent for long.
+    /// Returns when more may be sent and the tool has written or closed its output. Before waiting it sends the
+    /// gathered bytes, and while waiting the heartbeats that are due.
     fn wait(&mut self) -> Result<(), RelayError> {
         self.hold()?;
         let mut patience = Duration::ZERO;
@@ -195,7 +195,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         Ok(())
     }
 
-    /// Waits until the pace allows more.
+    /// Waits until the rate limit allows more.
     fn hold(&mut self) -> Result<(), RelayError> {
         loop {
             let wait = self.pace.wait();
@@ -209,7 +209,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         }
     }
 
-    /// Sends a heartbeat where one is due, and says how long until the next.
+    /// Sends a heartbeat if one is due, and returns the time until the next.
     fn beat(&mut self) -> Result<Duration, RelayError> {
         if self.last_word.elapsed() >= self.heartbeat {
             let mark = self.mark();
@@ -222,7 +222,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         Ok(self.heartbeat.saturating_sub(self.last_word.elapsed()))
     }
 
-    /// What was sent so far, for [`Passing::account`].
+    /// The counters so far, for [`Passing::account`].
     fn mark(&self) -> Mark {
         Mark {
             at: Instant::now(),
@@ -231,7 +231,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         }
     }
 
-    /// Takes note of what was sent since.
+    /// Records what was sent since `mark`.
     fn account(&mut self, mark: Mark) -> Result<(), RelayError> {
         let now = self.mark();
         if now.sent == mark.sent {
@@ -248,21 +248,21 @@ impl<'a, 'w> Passing<'a, 'w> {
         Ok(())
     }
 
-    /// Whether the tool has written something or closed its output, where that is asked for; the recipient must be there.
+    /// Whether the tool has written or closed its output, if `at_output` is set. Fails if the recipient is gone.
     fn look(&mut self, limit: Duration, at_output: bool) -> Result<bool, RelayError> {
         let output = at_output.then_some(&self.output);
         splice::is_ready(output, self.recipient, limit)
     }
 }
 
-/// A moment, and what was sent until then: bytes on the wire, and bytes of the stream.
+/// A moment and the counters at that time: bytes on the wire, and bytes of the stream.
 struct Mark {
     at: Instant,
     sent: u64,
     bytes: u64,
 }
 
-/// What stands before the data: read, passed on, and covered by the digest.
+/// Reads the chunk heads: they are relayed and covered by the digest.
 impl Read for Passing<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_ahead(READ_AHEAD)?;
@@ -290,7 +290,7 @@ mod tests {
     use crate::unpack::xbstream::Flavour;
     use crate::unpack::xbstream::chunk::Chunks;
 
-    /// A connection whose recipient reads all that comes.
+    /// A connection whose recipient reads everything.
     fn connection() -> (TcpStream, JoinHandle<u64>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut recipient = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -298,7 +298,7 @@ mod tests {
         (listener.accept().unwrap().0, reading)
     }
 
-    /// A tool that has written all this already, and ended: no more than a pipe holds.
+    /// A tool that has already written all of this and ended: at most as much as a pipe holds.
     fn written(stream: &[u8]) -> ChildStdout {
         let (output, mut input) = io::pipe().unwrap();
         let output = ChildStdout::from(OwnedFd::from(output));
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_ends_inside_a_map_longer_than_the_buffer_is_cut() {
+    fn a_stream_that_ends_inside_a_long_map_is_cut() {
         let entries: u32 = 20_000;
         let head = [b"XBSTCK01\0S".as_slice(), &1u32.to_le_bytes(), b"a", &entries.to_le_bytes(), &[0; 20]].concat();
         let (connection, _reading) = connection();
@@ -327,9 +327,9 @@ mod tests {
         assert!(passing.has_ended());
     }
 
-    /// What was copied went through the buffer.
+    /// Copied data would have gone through the buffer.
     #[test]
-    fn data_with_a_checksum_go_by_unseen() {
+    fn data_with_a_checksum_is_moved_unseen() {
         const LENGTH: usize = 600 << 10;
         let (connection, _reading) = connection();
         let mut writer = DataWriter::covering(Coverage::Heads, &connection);
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_is_kept_whichever_way_the_bytes_go() {
+    fn the_rate_limit_holds_for_every_way_of_sending() {
         const LENGTH: usize = 256 << 10;
         type Pass = fn(&mut Passing<'_, '_>) -> Result<(), RelayError>;
         let ways: [(Coverage, Pass); 3] = [
@@ -356,7 +356,7 @@ mod tests {
                     let began = Instant::now();
                     let mut passing = Passing::new(written(&[7; LENGTH]), &mut writer, sending(Some(LENGTH as u64)));
                     pass(&mut passing).unwrap();
-                    // All but the last eighth of a second is waited for.
+                    // The rate limit delays all but the last eighth of a second.
                     let took = began.elapsed();
                     assert!(took > Duration::from_millis(800), "way {number} took {took:?}");
                 });

@@ -1,11 +1,12 @@
-//! The sessions that a backup tool has on the server, known by the sockets of its process.
+//! Ends a backup tool's sessions on the server that wait too long or outlive the tool. The sockets of the tool's
+//! process identify them.
 //!
-//! A tool may wait for locks without end, and whoever writes waits behind it. `--ftwrl-wait-timeout` bounds only what
-//! comes before XtraBackup's lock; with mariadb-backup 10.11 it would bound all stages, but first wait for a moment in
-//! which nobody writes, looking once a second, and fail where none comes: so that tool isn't given it. And
-//! a server notices that a client is gone only when it next reads from it: the session of a tool that was killed while
-//! it waited goes on waiting, then holds the lock. So sessions that wait for too long are ended, and so are those of a
-//! tool that was killed.
+//! A tool may wait for a lock endlessly, and all writers wait behind it. `--ftwrl-wait-timeout` bounds only the stages
+//! before XtraBackup's lock. With mariadb-backup 10.11 it would bound all stages, but it would first wait for a moment
+//! when nobody writes. It looks once a second and fails if no such moment comes, so that tool runs without the option.
+//!
+//! A server notices a lost client only at its next read. If a tool is killed while it waits, its session goes on
+//! waiting and then holds the lock. So the sidecar ends sessions that wait too long, and those of a killed tool.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,22 +25,22 @@ use crate::server::Server;
 use crate::server::account::Account;
 use crate::sys::own_address;
 
-/// Between two looks at what the sessions do.
+/// Time between two looks at the sessions.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What the states of a session that waits for a lock begin with, in every server of the family.
+/// Beginning of the state of a session that waits for a lock, in every server of the family.
 const WAITING: &str = "waiting for";
 
-/// States that begin so and are no wait for a lock that others hold up.
+/// Beginnings of states that are harmless: they wait for no lock of another session.
 const HARMLESS: [&str; 2] = ["waiting for next activation", "waiting for query cache"];
 
-/// How servers that look up names call a client on this pod: what `/etc/hosts` has for 127.0.0.1 and for ::1.
+/// Names for a client on this pod on servers that resolve names: the entries of `/etc/hosts` for 127.0.0.1 and ::1.
 const LOOPBACK: [&str; 4] = ["localhost", "localhost6", "ip6-localhost", "ip6-loopback"];
 
-/// A tool that knows the limit itself is given the time to keep it.
+/// Extra time for a tool that enforces the limit itself.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Where the sessions are, and as whom they can be seen and ended: an account sees and ends its own.
+/// The server with the sessions, and the account that sees and ends them: an account may see and end its own.
 #[derive(Clone)]
 pub struct ToolSessions {
     pub server: HostPort,
@@ -47,14 +48,14 @@ pub struct ToolSessions {
     pub tool: u32,
 }
 
-/// Ends the tool's sessions when one of them has waited for a lock for too long. Stops when dropped.
+/// Ends the tool's sessions when one of them has waited too long for a lock. Stops when dropped.
 pub struct Watch {
     task: JoinHandle<()>,
     struck: Arc<AtomicBool>,
 }
 
 impl Watch {
-    /// Begins to watch.
+    /// Starts the watch.
     pub fn begin(sessions: ToolSessions, limit: Duration) -> Watch {
         let struck = Arc::new(AtomicBool::new(false));
         let striking = struck.clone();
@@ -62,7 +63,7 @@ impl Watch {
             let state = loop {
                 match sessions.wait_until_stuck(limit).await {
                     Ok(state) => break state,
-                    Err(error) => debug!("the backup's waiting for locks can't be watched: {error:#}"),
+                    Err(error) => debug!("cannot watch whether the backup waits for locks: {error:#}"),
                 }
                 sleep(PERIOD).await;
             };
@@ -71,14 +72,14 @@ impl Watch {
                 BackupLockTooLong,
                 state,
                 limit_seconds = limit.as_secs(),
-                "the backup waits too long for a lock and is ended"
+                "the backup waited too long for a lock; ending it"
             );
             sessions.end().await;
         });
         Watch { task, struck }
     }
 
-    /// Whether a wait was ended.
+    /// Whether the watch has ended the sessions.
     pub fn has_struck(&self) -> bool {
         self.struck.load(Ordering::Acquire)
     }
@@ -91,19 +92,19 @@ impl Drop for Watch {
 }
 
 impl ToolSessions {
-    /// Ends all of them.
+    /// Ends all sessions of the tool.
     pub async fn end(&self) {
         if let Err(error) = self.end_all(&ports_of(self.tool, self.server.port)).await {
-            warn!(DonorSessionsNotEnded, "ending the backup tool's sessions on the server: {error:#}");
+            warn!(DonorSessionsNotEnded, "cannot end the backup tool's sessions on the server: {error:#}");
         }
     }
 
-    /// The ports that the tool's connections come from; to be taken before it is killed.
+    /// The local ports of the tool's connections. Must be read before the tool is killed.
     pub fn ports(&self) -> BTreeSet<u16> {
         ports_of(self.tool, self.server.port)
     }
 
-    /// Ends those that came from these ports.
+    /// Ends the sessions from these ports.
     pub async fn end_all(&self, ports: &BTreeSet<u16>) -> Result<()> {
         if ports.is_empty() {
             return Ok(());
@@ -111,7 +112,7 @@ impl ToolSessions {
         let mut server = Server::connect(&self.server, &self.account).await?;
         for (id, state) in self.states(&mut server, ports).await? {
             debug!(session = id, state, "ending a session of the backup tool");
-            // It may have ended by itself meanwhile.
+            // The session may have ended by itself meanwhile.
             if let Err(error) = server.rows(&format!("KILL {id}")).await {
                 debug!("{error:#}");
             }
@@ -120,7 +121,7 @@ impl ToolSessions {
         Ok(())
     }
 
-    /// Returns what a session waits for, once it has waited for longer than the limit.
+    /// Returns the state of a session once it has waited longer than the limit.
     async fn wait_until_stuck(&self, limit: Duration) -> Result<String> {
         let mut server = Server::connect(&self.server, &self.account).await?;
         let mut waiting: BTreeMap<String, Instant> = BTreeMap::new();
@@ -148,8 +149,8 @@ impl ToolSessions {
     }
 }
 
-/// Ends sessions that wait for a lock and whose client, on this pod, is gone: a tool's that died with the sidecar before
-/// this one. All containers of a pod share its network, so a client that is still there has its socket there.
+/// Ends sessions that wait for a lock and whose client on this pod is gone. They belong to a tool that died with the
+/// previous sidecar. All containers of a pod share its network, so a living client has its socket there.
 pub async fn end_orphans(server: &HostPort, account: &Account) -> Result<()> {
     let mut connection = Server::connect(server, account).await?;
     for row in connection.rows("SHOW PROCESSLIST").await? {
@@ -160,7 +161,7 @@ pub async fn end_orphans(server: &HostPort, account: &Account) -> Result<()> {
                 BackupSessionEnded,
                 session = text("Id"),
                 state = text("State"),
-                "ending a session whose backup tool is gone"
+                "ending a session left by a backup tool that is gone"
             );
             let _ = connection.rows(&format!("KILL {}", text("Id"))).await;
         }
@@ -169,7 +170,7 @@ pub async fn end_orphans(server: &HostPort, account: &Account) -> Result<()> {
     Ok(())
 }
 
-/// The port of a client on this pod, from what the server calls its host: `127.0.0.1:58806`. Other machines have the
+/// The port of a client on this pod, from the server's name for its host: `127.0.0.1:58806`. Other machines use the
 /// same ports.
 fn own_port(client: &str) -> Option<u16> {
     let (host, port) = client.rsplit_once(':')?;
@@ -220,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_known_by_its_connections() {
+    fn a_process_is_identified_by_its_connections() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let server = listener.local_addr().unwrap().port();
         assert!(ports_of(std::process::id(), server).is_empty());
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(ports, BTreeSet::from([port]));
         assert!(is_client_there(port, server));
         drop(client);
-        // A child that another test starts right now has it too, until it becomes another program.
+        // A child that another test starts right now shares the socket until its exec.
         let deadline = Instant::now() + Duration::from_secs(10);
         while is_client_there(port, server) {
             assert!(Instant::now() < deadline);
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_elsewhere_is_not_ours_whatever_its_port() {
+    fn a_client_elsewhere_is_foreign_on_any_port() {
         assert_eq!(own_port("127.0.0.1:58806"), Some(58806));
         assert_eq!(own_port("localhost:58806"), Some(58806));
         assert_eq!(own_port("ip6-localhost:58806"), Some(58806));
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_known_by_their_state() {
+    fn waits_are_recognised_by_their_state() {
         assert!(is_wait("Waiting for backup lock") && is_wait("Waiting for table metadata lock"));
         assert!(is_wait("Waiting for global read lock") && is_wait("Waiting for table flush"));
         assert!(!is_wait("") && !is_wait("Sending data") && !is_wait("User sleep"));

@@ -1,19 +1,20 @@
-//! The pods that wait for a clone of this one, and those that lost a slot for being slow.
+//! The pods that wait for a clone from this one, and those that lost a slot for being slow.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Over so long a recipient is judged, and so long ago others may have been told that the donor is busy.
+/// Time over which a recipient is judged. Also how long a recipient that was told "busy" counts as waiting.
 pub const WINDOW: Duration = Duration::from_secs(30);
 
-/// So long after it lost its turn nobody loses one for a recipient: two that are slow would take it from each other for ever.
+/// How long a recipient that lost its slot cannot make others lose theirs. Otherwise two slow ones would take it from
+/// each other for ever.
 const PENANCE: Duration = Duration::from_secs(6 * 3600);
 
-/// Pods that are remembered of each kind.
+/// Pods remembered of each kind.
 const MOST: usize = 256;
 
-/// Who was told of late that another clone is being served, and who lost a turn, by pod.
+/// Pods that were recently told "busy", and pods that lost a slot.
 #[derive(Default)]
 pub struct Waiting(Mutex<Pods>);
 

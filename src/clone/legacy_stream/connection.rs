@@ -1,13 +1,13 @@
-//! A donor that knows nothing of the protocol: the tutorial's `ncat --send-only`, which runs the backup tool for whoever
-//! connects, and never reads.
+//! Connects to a legacy donor: the tutorial's `ncat --send-only`, which runs the backup tool for each connection and
+//! never reads.
 //!
-//! It is found out by the handshake: where our preface is answered by what an xbstream begins with. That connection is of
-//! no use any more: its end, with what we said in it unread, would be a reset, which may take the last bytes of the stream
-//! along. So another is made, and nothing is said on it.
+//! The handshake detects it: the first bytes of an xbstream come instead of a preface. The recipient then drops that
+//! connection. Its greeting lies unread in it, so the end would be a reset, which may discard the last bytes of the
+//! stream. It makes a second connection and stays silent on it.
 //!
-//! The first has the backup tool there broken off; and an `ncat` that is the first process of its container, as in the
-//! tutorial, may end with it: it counts the orphans that it reaps as connections (seen with 7.93, after whole clones too).
-//! Then the container starts again, and whoever has asked once must not ask again.
+//! Dropping the first connection breaks off the backup tool there. In the tutorial `ncat` is the first process of its
+//! container, and it may end too: it counts the orphans that it reaps as connections (seen with 7.93, after complete
+//! clones too). Then the container restarts, so a recipient tries the handshake only once.
 
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::net::TcpStream;
@@ -19,16 +19,16 @@ use crate::model::host::HostPort;
 use crate::protocol::frame::WireError;
 use crate::unpack::Source;
 
-/// With `--max-conns=1` the donor hangs up at once until it has noticed that the first connection is gone.
+/// With `--max-conns=1` the donor hangs up at once until it has noticed the end of the first connection.
 const ANEW_LIMIT: Duration = Duration::from_secs(10);
 
-/// Between two tries, each of which may start a backup tool there.
+/// Pause between two attempts, each of which may start a backup tool there.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What is read at once where a chunk's head is expected.
+/// Bytes read at once when a chunk head is expected.
 const READ_AHEAD: usize = 8 << 10;
 
-/// Connects without a word, and returns what comes; `None` where the donor hangs up without a byte.
+/// Connects silently and returns the stream. `None` if the donor hangs up before the first byte.
 pub fn take_legacy_stream(donor: &HostPort, stall: Duration) -> Result<Option<LegacyStream>, Silence> {
     let deadline = Instant::now() + ANEW_LIMIT;
     let unreachable = |error: io::Error| Silence::Unreachable(WireError::Io(error).to_string());
@@ -46,7 +46,7 @@ pub fn take_legacy_stream(donor: &HostPort, stall: Duration) -> Result<Option<Le
     }
 }
 
-/// A backup stream as it came from the tool. Its end says nothing about whether it is whole.
+/// A legacy stream: the backup tool's output as it is. Its end leaves completeness open.
 pub struct LegacyStream {
     input: BufReader<TcpStream>,
     bytes: u64,
@@ -59,7 +59,7 @@ impl LegacyStream {
     }
 }
 
-/// Nothing digests it.
+/// A legacy stream lacks a digest.
 impl Source for LegacyStream {
     fn read_checksummed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read(buffer)

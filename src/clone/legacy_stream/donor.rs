@@ -1,10 +1,10 @@
-//! For recipients that know nothing of the protocol: the tutorial's `ncat --recv-only … | xbstream -x`, which says nothing
-//! and takes the backup tool's stream as it is.
+//! Serves legacy recipients: the tutorial's `ncat --recv-only … | xbstream -x`, which stays silent and takes the backup
+//! tool's stream as it is.
 //!
-//! Nobody has proven anything, so this is done only where the operator has said that anyone may have the data; and
-//! nothing tells the end of such a stream from its breaking off, for `xbstream` and `mbstream` take one that stops between
-//! two chunks for whole. So a stream that is worth nothing ends with a line that no chunk begins with: they fail at it, and
-//! the recipient's pod tries again. Where the whole sidecar is killed nobody sends that line.
+//! Such a recipient proves nothing, so the operator must have allowed anonymous clones. The stream's end looks like its
+//! breaking off, because `xbstream` and `mbstream` accept a stream that stops between two chunks. So a failed stream
+//! ends with a line that differs from any chunk: the tools fail at it, and the recipient's pod retries. If the whole
+//! sidecar is killed, that line is missing.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -27,29 +27,29 @@ use crate::model::event::{info, warn};
 use crate::protocol::message::{Hello, Refusal};
 use crate::unpack::Format;
 
-/// Between two looks at a tool that writes nothing.
+/// Time between two looks at a silent tool.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// How such a recipient is called.
-const NAME: &str = "a silent one";
+/// Stands for the recipient's name in logs.
+const NAME: &str = "legacy recipient";
 
-/// Whether one may have a clone now.
+/// Takes the slot for a legacy recipient, if a clone may start now.
 pub fn take_slot(donor: &Donor) -> Result<Slot, Refusal> {
     slots::take_slot(donor, &nobody(donor))
 }
 
-/// Serves one silent recipient that has the turn.
+/// Serves one legacy recipient that holds the slot.
 pub fn serve(donor: &Donor, stream: &TcpStream, slot: Slot) {
     warn!(
         DonorUnprovenStream,
-        "the peer says nothing: it gets the data all the same (--donate-unproven-stream-to-anyone)"
+        "serving the legacy stream to a silent peer without proof (--donate-unproven-stream-to-anyone)"
     );
     let _ = stream.set_write_timeout(Some(donor.settings.peering.stall_timeout));
     let nobody = nobody(donor);
     match slots::survey(donor, &nobody) {
         Ok((method, survey)) => match method.tool() {
             Some(tool) => donor::in_slot(donor, NAME, slot, || run(donor, tool, stream, &survey)),
-            None => info!(DonorNothingGiven, "nothing was given: it needs a backup tool's stream"),
+            None => info!(DonorNothingGiven, "refused a legacy recipient: no backup tool available"),
         },
         Err(refusal) => {
             slots::tell_refusal(donor, &refusal, false);
@@ -58,8 +58,8 @@ pub fn serve(donor: &Donor, stream: &TcpStream, slot: Slot) {
     }
 }
 
-/// What a recipient of whom nothing is known would say: it takes any format and undoes no compression. How much room it
-/// has nobody knows; saying that it has all has the donor's files looked at.
+/// The request of an unknown recipient: it accepts any format and decompresses nothing. Its free room is unknown. The
+/// largest number is used, so that the donor's files are still scanned.
 fn nobody(donor: &Donor) -> Hello {
     Hello {
         set: donor.settings.member.set.clone(),
@@ -79,13 +79,13 @@ fn run(donor: &Donor, tool: &BackupTool, stream: &TcpStream, survey: &Survey) ->
         Ok(()) => {}
         Err(RelayError::Recipient(gone)) => {
             running.end_by_force();
-            // It may only have been slow, and read on.
-            spoil(stream, "the recipient took nothing for too long");
-            bail!("the recipient went away after {bytes} bytes: {gone}");
+            // The recipient may only have been slow and may still read.
+            spoil(stream, "the recipient accepted no bytes for too long");
+            bail!("the recipient disconnected after {bytes} bytes: {gone}");
         }
         Err(RelayError::Tool(error)) => {
             running.end_by_force();
-            let fault = format!("the backup tool's output can't be read: {error}");
+            let fault = format!("cannot read the backup tool's output: {error}");
             spoil(stream, &fault);
             bail!(fault);
         }
@@ -99,7 +99,7 @@ fn run(donor: &Donor, tool: &BackupTool, stream: &TcpStream, survey: &Survey) ->
     Ok(Served { bytes, sent: bytes })
 }
 
-/// Moves all of the output on, and counts it.
+/// Relays the whole output and counts it.
 fn relay(donor: &Donor, output: ChildStdout, recipient: &TcpStream, bytes: &mut u64) -> Result<(), RelayError> {
     splice::enlarge(&output);
     let mut pace = RateLimit::new(donor.settings.rate_limit);
@@ -119,15 +119,15 @@ fn relay(donor: &Donor, output: ChildStdout, recipient: &TcpStream, bytes: &mut 
     }
 }
 
-/// Ends a stream so that the recipient's `xbstream` or `mbstream` fails: with a line that is longer than what stands
-/// before a chunk's name, and is no chunk.
+/// Makes the recipient's `xbstream` or `mbstream` fail: sends a line that is longer than a chunk's head and differs
+/// from any chunk.
 fn spoil(mut stream: &TcpStream, why: &str) {
     if stream.write_all(&spoiling(why)).is_ok() {
         admitted::let_it_read(stream);
     }
 }
 
-/// That line.
+/// The line that spoils a stream.
 pub fn spoiling(why: &str) -> Vec<u8> {
     format!("\nmysqlset: this is no whole backup: {why}\n").into_bytes()
 }

@@ -1,10 +1,10 @@
-//! The tutorial's stream: `ncat` on both ends, no greeting, no proof and no end mark. A donor serves it and a recipient takes
-//! it only where the operator said so.
+//! The legacy stream: the tutorial's `ncat` on both ends. It lacks a greeting, a proof and an end mark. A donor serves
+//! it and a recipient accepts it only if the operator allowed that.
 
 pub mod connection;
 pub mod donor;
 pub mod recipient;
 
-/// What is said where such a stream may not be taken.
-pub const REFUSED: &str = "the donor is no mysqlset: it sends a backup without a word about it, as the tutorial's does; with \
-    --take-unproven-stream it is taken, without proof of who sends it, without an end mark and without a digest";
+/// The refusal of a legacy stream that the operator has not allowed.
+pub const REFUSED: &str = "the donor is no mysqlset and sends a legacy stream, as the tutorial's does; --take-unproven-stream \
+    accepts it, with no proof of the sender, no end mark and no digest";

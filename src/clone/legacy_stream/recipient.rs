@@ -1,9 +1,8 @@
-//! A clone of the tutorial's donor, which says nothing about what it sends: not who it is, not how much it is, not that it
-//! was all.
+//! Receives a clone from a legacy donor. Its stream leaves the sender, the length and the end unstated.
 //!
-//! It is taken for whole where the connection is closed, and not reset, right between two chunks, with each file ended and
-//! the files there that a backup tool writes last; after prepare its log is compared with what the tool recorded, as in
-//! every clone. What a stranger makes up passes all that.
+//! The stream counts as complete if the connection is closed by an orderly end, exactly between two chunks. Each file
+//! must have ended, and the files that a backup tool writes last must exist. After prepare its log is compared with the
+//! tool's record, as in every clone. A stranger's forgery would pass all these checks.
 
 use std::path::Path;
 use std::time::Instant;
@@ -24,8 +23,8 @@ use crate::model::position::Position;
 use crate::observe::progress::Progress;
 use crate::unpack::{self, Format};
 
-/// The stream as this side's own tool would write it, unpacked to its end. `is_legacy` says afterwards whether the donor
-/// still seems to be the tutorial's.
+/// Unpacks the stream to its end, in the format of this side's own tool. Afterwards `is_legacy` tells whether the donor
+/// still looks like a legacy donor.
 pub fn receive(
     asker: &Asker<'_>,
     donor: &HostPort,
@@ -35,21 +34,21 @@ pub fn receive(
     let Some(format) = asker.formats.first().copied() else {
         return Err(Setback::Unacceptable(REFUSED.to_owned()));
     };
-    // However this ends: who has been asked what it is must not be asked again.
+    // For every outcome: a second handshake would break off another backup at this donor.
     *is_legacy = true;
     let stream = connection::take_legacy_stream(donor, asker.peering.stall_timeout)
         .map_err(|silence| Setback::of(silence, asker.peering.secret.is_some()))?;
     *is_legacy = stream.is_some();
     let Some(mut stream) = stream else {
-        let why = "it hangs up without a byte: it serves another, or its backup tool fails";
+        let why = "it hung up before the first byte: it serves another recipient, or its backup tool fails";
         return Err(Setback::Unreachable(why.to_owned()));
     };
     let directory = (means.stage)().map_err(Setback::Fatal)?;
     warn!(
         ReceiveUnprovenBegun,
         %format,
-        "receiving from a donor that is no mysqlset (--take-unproven-stream): nothing proves who it is, whose data these \
-         are, or that they come undamaged"
+        "receiving a legacy stream (--take-unproven-stream): the donor's identity, the data's set and its integrity are \
+         unproven"
     );
     let started = Instant::now();
     let progress = Progress::of("receiving");
@@ -62,7 +61,7 @@ pub fn receive(
     check_maker(asker.site.tool_series.as_deref(), &directory).map_err(Setback::Unusable)?;
     let position = position_from(donor, asker.member, format, &directory).map_err(Setback::Unusable)?;
     let seconds = started.elapsed().as_secs_f64();
-    info!(ReceiveUnprovenDone, bytes, seconds, files = summary.files, %position, "received, whole as far as can be seen");
+    info!(ReceiveUnprovenDone, bytes, seconds, files = summary.files, %position, "clone received from a legacy stream; its completeness is unproven");
     Ok(Received {
         donor: donor.clone(),
         donor_pod: donor.host.split('.').next().unwrap_or_default().to_owned(),
@@ -77,18 +76,18 @@ pub fn receive(
     })
 }
 
-/// Nobody could compare the tools before.
+/// Compares the tools' series: this is the first moment when both are known.
 fn check_maker(own_series: Option<&str>, data: &Path) -> anyhow::Result<()> {
     match (own_series, backup_metadata::series_of_maker(data)?) {
         (Some(ours), Some(theirs)) if ours != theirs => Err(Reason::Refused.error(format!(
-            "the donor copies with a backup tool of {theirs}, and this side would prepare with one of {ours}"
+            "the donor copies with a backup tool of {theirs}, but this side prepares with one of {ours}"
         ))),
         _ => Ok(()),
     }
 }
 
-/// By the donor's name, where that is a pod's of this set. Else by the tutorial's rule: a backup that says where its
-/// source was is a replica's.
+/// Decides by the donor's name if it is a pod of this set. Otherwise by the tutorial's rule: a backup that records its
+/// source's position is a replica's.
 fn position_from(donor: &HostPort, member: &Member, format: Format, data: &Path) -> anyhow::Result<Position> {
     match ordinal_of(donor, member) {
         Some(ordinal) => position_of(ordinal, format, data),
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_of_another_series_is_not_prepared() {
+    fn a_backup_of_another_series_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         check_maker(Some("8.0"), directory.path()).unwrap();
         std::fs::write(directory.path().join("xtrabackup_info"), "tool_version = 2.4.29\n").unwrap();
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_donors_name_says_which_position_counts_else_the_files_do() {
+    fn the_donors_name_decides_the_position_and_otherwise_the_files() {
         let own = ("xtrabackup_binlog_info", "mysql-bin.000001\t330\t0-100-7\n");
         let sources = ("xtrabackup_slave_info", "SET GLOBAL gtid_slave_pos = '0-100-5';\n");
         let gtid = |slave_pos: &str| Position::MariadbGtid { slave_pos: slave_pos.to_owned() };

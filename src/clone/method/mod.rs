@@ -1,5 +1,5 @@
-//! The two methods by which a copy is made: each is a folder, with its donor's half, its recipient's half, and what both know
-//! of the tool or plugin.
+//! The two clone methods. Each has a folder with its donor's half, its recipient's half, and their common knowledge of
+//! the tool or plugin.
 
 pub mod backup_tool;
 pub mod clone_plugin;
@@ -17,35 +17,36 @@ use crate::server::{Server, plugin};
 use crate::settings::Sidecar;
 use backup_tool::BackupTool;
 
-/// What a method that needs time says.
+/// The answer of a method that needs time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
 
-/// A method by which a donor makes a clone. The rest of the donor asks here and knows neither method.
+/// A method by which a donor makes a clone. The rest of the donor uses this interface and is independent of the
+/// methods.
 pub trait CloneMethod: Send + Sync {
-    /// The backup tool, where it is by one.
+    /// The backup tool, if the method uses one.
     fn tool(&self) -> Option<&BackupTool>;
 
-    /// The account that looks at the server.
+    /// The account that inspects the server.
     fn account<'a>(&self, settings: &'a Sidecar) -> &'a Account;
 
-    /// What of the server a copy holds.
+    /// The part of the server that a copy holds.
     fn extent(&self) -> Extent;
 
-    /// By what files are copied.
+    /// The program that copies the files.
     fn copier(&self) -> Copier;
 
-    /// Why a copy of a replica would not say where its source is; `None` where it would.
+    /// Why a copy of a replica would omit its position at its source. `None` if it records it.
     fn why_without_source(&self, storage: &Storage) -> Option<String>;
 
-    /// Refuses what a limit of the donor's container is too low for.
+    /// Refuses if a limit of the donor's container is too low.
     fn check_limits(&self, open_files: u64) -> Result<(), Refusal>;
 
-    /// Bytes that the recipient's volume needs beside the copy.
+    /// Bytes that the recipient's volume needs besides the copy.
     fn recipients_own_room(&self) -> u64;
 
-    /// Makes the server ready, and says what a recipient needs to know of it, where it needs that.
+    /// Prepares the server. Returns the facts about it that a recipient needs, if there are any.
     fn make_ready<'a>(&'a self, server: &'a mut Server, storage: &'a Storage) -> Answer<'a, Option<plugin::Facts>>;
 
-    /// Serves one admitted recipient. The slot is given back when this returns.
+    /// Serves one admitted recipient. The slot is released when this returns.
     fn serve(&self, donor: &Donor, recipient: Admitted);
 }

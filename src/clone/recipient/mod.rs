@@ -1,4 +1,4 @@
-//! The recipient: finds a donor, and receives a whole backup from it or nothing.
+//! The recipient: finds a donor and receives a complete backup from it, or fails.
 
 pub(in crate::clone) mod received;
 mod retry;
@@ -18,8 +18,8 @@ pub use setback::Setback;
 use crate::clone::method::backup_tool::recipient::{check_descriptors, unpack_all};
 use setback::check_file_size;
 
-/// One try at one donor. `is_legacy` says that the donor was found to be the tutorial's, and isn't
-/// asked what it is: that would break off another backup there.
+/// One attempt at one donor. With `is_legacy` set, the donor is known to send the legacy stream and gets no handshake:
+/// that would break off another backup there.
 pub fn receive(
     asker: &Asker<'_>,
     donor: &HostPort,
@@ -46,7 +46,9 @@ pub fn receive(
             (Answer::Plugin(lease), Some(program)) => {
                 clone_plugin::recipient::receive(asker, donor, *lease, program, means)
             }
-            (Answer::Plugin(_), None) => Err(Setback::Unacceptable("there is no server here to copy with".into())),
+            (Answer::Plugin(_), None) => {
+                Err(Setback::Unacceptable("the CLONE plugin needs a server program here, and there is none".into()))
+            }
         }
     })
 }

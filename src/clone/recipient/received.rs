@@ -1,4 +1,4 @@
-//! What a clone is made with here, and a whole backup that was received.
+//! The means for making a clone here, and a complete backup that was received.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter};
@@ -21,7 +21,7 @@ use crate::server::scratch::Program;
 use crate::sys::disk::disk_error;
 use crate::unpack::Writing;
 
-/// A whole backup that was unpacked, by the donor's word and by every check of ours; not yet synced.
+/// A complete, unpacked backup that the donor reported finished and that passed every check. It is still unsynced.
 pub struct Received {
     pub donor: HostPort,
     pub donor_pod: String,
@@ -30,16 +30,16 @@ pub struct Received {
     pub lineage: Option<Lineage>,
     pub bytes: u64,
     pub seconds: f64,
-    /// Where replication starts from it, where that can be known already.
+    /// Where replication starts from this copy, if that is already known.
     pub position: Option<Position>,
-    /// Where the plugin made it.
+    /// Set if the plugin made the copy.
     pub plugin: Option<PluginCopy>,
-    /// By what list of the donor's it can be proven.
+    /// The donor's list that proves the copy.
     pub inventory: ListedBy,
 }
 
 impl Received {
-    /// What the journal keeps of it.
+    /// The record for the journal.
     pub fn record(&self) -> CloneRecord {
         CloneRecord {
             donor: self.donor.to_string(),
@@ -56,36 +56,36 @@ impl Received {
     }
 }
 
-/// What a clone is made with here.
+/// The local means for making a clone.
 pub struct Means<'a> {
-    /// Called once a donor has offered a copy, before the first byte of it; gives the empty directory that it goes to.
+    /// Called when a donor has offered a copy, before its first byte; returns the empty directory for the copy.
     pub stage: &'a dyn Fn() -> anyhow::Result<PathBuf>,
-    /// Where the donor's inventory goes, in the stage.
+    /// The path for the donor's inventory, in the stage.
     pub inventory: &'a dyn Fn() -> PathBuf,
     pub writing: Writing,
-    /// A server that has the CLONE plugin.
+    /// A server program that has the CLONE plugin.
     pub server: Option<&'a Program>,
-    /// The headless service's name.
+    /// Name of the headless service.
     pub service: &'a str,
-    /// The configuration of the server here, where that reaches the keys of encrypted data.
+    /// Configuration of the local server, if it gives access to the keys of encrypted data.
     pub keys: Option<&'a ServerConfig>,
 }
 
-/// The file that an inventory is written to; it is synced with the copy.
+/// Creates the file for the inventory; it is synced with the copy.
 pub(in crate::clone) fn inventory_file(path: &Path) -> Result<BufWriter<File>, Setback> {
     let flags = OFlags::NOFOLLOW.bits().cast_signed();
     let file = OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags).open(path);
-    let file = file.map_err(|error| disk_error(error, format!("making {}", path.display())));
+    let file = file.map_err(|error| disk_error(error, format!("creating {}", path.display())));
     file.map(BufWriter::new).map_err(Setback::Fatal)
 }
 
-/// An inventory that came whole must also be one: a donor that sends something else is broken.
+/// Checks that the received inventory is well-formed. A donor that sends anything else counts as broken.
 pub(in crate::clone) fn checked_inventory(path: &Path, end: &End, bytes: u64) -> Result<ListedBy, Setback> {
     let broken = |why: String| Setback::Broken { why, bytes };
     let sent = end.inventory.clone().ok_or_else(|| broken("the donor's inventory is missing".to_owned()))?;
-    let file = File::open(path).with_context(|| format!("opening {}", path.display())).map_err(Setback::Fatal)?;
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display())).map_err(Setback::Fatal)?;
     let mut entries = 0u64;
     encoding::each_entry(io::BufReader::new(file), |_| entries += 1).map_err(|error| broken(error.to_string()))?;
-    info!(InventoryReceived, entries, "what the copy must hold has come");
+    info!(InventoryReceived, entries, "received the donor's inventory");
     Ok(ListedBy::Donor(sent))
 }

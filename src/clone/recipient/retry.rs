@@ -1,8 +1,8 @@
-//! Round after round over the donors, until one gives a whole backup or nothing has moved for too long.
+//! Retries: tries the donors in rounds until one sends a complete backup or nothing has moved for too long.
 //!
-//! Progress is a donor that says "busy" (it is there, and our turn will come), for a while, or a stream that came clearly
-//! further than any before it. A donor that can't be reached is none, nor is one that is not ready. A stream that moved and
-//! broke is neither progress nor standstill: of those there may be a few in a row.
+//! Two events count as progress. One is a "busy" donor, for a while: it is up, and its slot will become free. The other
+//! is a stream that came clearly further than any before. A donor that is unreachable or unready brings none. A stream
+//! that moved and broke pauses the clock, and only a few of those in a row are allowed.
 
 use std::time::{Duration, Instant};
 
@@ -18,18 +18,18 @@ use crate::protocol::message::Why;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Streams that may break in a row without having come further.
+/// Streams in a row that may break at an early point.
 const BROKEN_STREAMS: u32 = 5;
 
-/// "Busy" counts as progress for so many times what a recipient waits for anything to move: an hour by default. A turn that lasts
-/// longer is somebody's who should not have it, and a container that ends shows that.
+/// "Busy" counts as progress for this many times the recipient's patience: an hour by default. A slot held longer is
+/// probably held wrongly, and a container that ends makes that visible.
 const BUSY_TIMES: u32 = 6;
 
-/// A stream is further than one before by at least one part in so many: a donor that fails at the end of each backup
-/// gets a little further each time, for its database grows.
+/// A stream is further than an earlier one by at least one part in this many. A donor that always fails at the end gets
+/// slightly further each time, because its database grows.
 const FURTHER: u64 = 10;
 
-/// Receives from the first donor that gives.
+/// Receives from the first donor that sends a complete backup.
 pub fn receive_from_any(
     asker: &Asker<'_>,
     donors: &[HostPort],
@@ -54,7 +54,7 @@ pub fn receive_from_any(
                         Setback::Refused(refusal) => Some(refusal.event.as_str()),
                         _ => None,
                     };
-                    info!(ReceiveSetback, %donor, kind = setback.kind(), refusal, "no clone from this donor: {setback}");
+                    info!(ReceiveSetback, %donor, kind = setback.kind(), refusal, "cannot clone from this donor: {setback}");
                     setbacks.push((donor, setback));
                 }
             }
@@ -65,19 +65,19 @@ pub fn receive_from_any(
             {
                 return Err(error.context(donor.to_string()));
             }
-            return Err(Reason::Refused.error(format!("no donor gives a clone: {}", in_words(&setbacks))));
+            return Err(Reason::Refused.error(format!("no donor can serve a clone: {}", in_words(&setbacks))));
         }
         let pause = patience.pause(&setbacks).map_err(|why| {
-            Reason::NoDonor.error(format!("no donor gave a whole clone, and {why}: {}", in_words(&setbacks)))
+            Reason::NoDonor.error(format!("no donor sent a complete clone, and {why}: {}", in_words(&setbacks)))
         })?;
         if pause > Duration::from_secs(1) {
-            warn!(ReceiveRetry, seconds = pause.as_secs_f64(), "trying again");
+            warn!(ReceiveRetry, seconds = pause.as_secs_f64(), "retrying all donors");
         }
         std::thread::sleep(pause);
     }
 }
 
-/// Whether waiting can't change a donor's answer.
+/// Whether a donor's answer will stay the same.
 fn is_final(setback: &Setback) -> bool {
     match setback {
         Setback::Refused(refusal) => !refusal.why.may_pass(),
@@ -91,11 +91,11 @@ fn in_words(setbacks: &[(&HostPort, Setback)]) -> String {
     words.join("; ")
 }
 
-/// How long to wait, and whether to go on at all.
+/// How long to wait before the next round, and when to give up.
 struct Patience {
     give_up_after: Duration,
     last_progress: Instant,
-    /// Since when donors were busy, and nothing else moved.
+    /// Since when donors have been busy while nothing else moved.
     busy_since: Option<Instant>,
     furthest: u64,
     broken_streams: u32,
@@ -114,7 +114,7 @@ impl Patience {
         }
     }
 
-    /// Takes note of a try that took so long.
+    /// Records an attempt that lasted `took`.
     fn notice(&mut self, setback: &Setback, took: Duration) {
         match setback {
             Setback::Refused(refusal) if refusal.why == Why::Busy => {
@@ -142,7 +142,7 @@ impl Patience {
         self.next_pause = FIRST_PAUSE;
     }
 
-    /// The pause before the next round, or why there is none.
+    /// The pause before the next round, or why to give up.
     fn pause(&mut self, setbacks: &[(&HostPort, Setback)]) -> Result<Duration, String> {
         let asked_for = setbacks.iter().filter_map(|(_, setback)| match setback {
             Setback::Refused(refusal) => refusal.retry_after.map(Duration::from_secs),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn busy_is_progress_and_unreachable_is_none() {
+    fn busy_is_progress_and_unreachable_is_not() {
         let donor = donor();
         for (setback, goes_on) in [
             (refusal(Why::Busy, Some(2)), true),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_breaks_no_later_than_before_is_no_progress() {
+    fn a_stream_that_breaks_as_early_as_before_is_no_progress() {
         let mut patience = exhausted();
         patience.furthest = 100;
         patience.notice(&Setback::Broken { why: String::new(), bytes: 109 }, Duration::ZERO);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_moved_for_long_was_no_standstill_but_there_is_an_end_to_it() {
+    fn a_long_stream_pauses_the_clock_for_a_few_breaks_only() {
         let mut patience = exhausted();
         patience.furthest = 100;
         let broken = Setback::Broken { why: String::new(), bytes: 50 };
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_and_a_donors_wish_is_kept() {
+    fn pauses_grow_and_a_donors_retry_after_is_kept() {
         let donor = donor();
         let mut patience = Patience::new(Duration::from_secs(600));
         let unreachable = [(&donor, Setback::Unreachable(String::new()))];

@@ -1,4 +1,4 @@
-//! Why one try at one donor brought nothing.
+//! Why an attempt at one donor failed.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -12,25 +12,25 @@ use crate::sys::disk::disk_error;
 use crate::sys::limits;
 use crate::unpack::UnpackError;
 
-/// Why one try at one donor brought nothing.
+/// Why one attempt at one donor failed.
 #[derive(Debug)]
 pub enum Setback {
-    /// There is nobody to talk to.
+    /// The donor is unreachable.
     Unreachable(String),
-    /// The donor said no.
+    /// The donor refused.
     Refused(Refusal),
-    /// The donor may not be trusted, or can't be understood: trying it again changes nothing.
+    /// The donor is untrusted or unintelligible: a retry changes nothing.
     Unacceptable(String),
-    /// A backup came whole, and this donor's can't be used.
+    /// A complete backup arrived, but this donor's data is unusable here.
     Unusable(anyhow::Error),
-    /// A backup began and did not come whole.
+    /// A backup started and broke off.
     Broken { why: String, bytes: u64 },
-    /// Our own disk; no donor mends that.
+    /// The fault is local, such as the disk: no other donor helps.
     Fatal(anyhow::Error),
 }
 
 impl Setback {
-    /// Which of them it is, for logs.
+    /// The kind as a log field.
     pub fn kind(&self) -> &'static str {
         match self {
             Setback::Unreachable(_) => "unreachable",
@@ -55,16 +55,16 @@ impl fmt::Display for Setback {
 }
 
 impl Setback {
-    /// What a donor's silence is for a recipient. Where there is a secret, a no without proof is a stranger's word, or that of a
-    /// donor with another secret: as good as none.
+    /// Classifies a donor's missing answer for a recipient. If there is a secret, an unproven refusal comes from a
+    /// stranger or from a donor with another secret. It counts as no answer.
     pub(in crate::clone) fn of(silence: Silence, has_secret: bool) -> Setback {
         match silence {
             Silence::Unreachable(why) | Silence::Mute(why) => Setback::Unreachable(why),
             Silence::Refused(Refused { refusal, is_proven: false }) if has_secret => {
-                Setback::Unreachable(format!("it says {refusal}, but does not prove that it knows the clone secret"))
+                Setback::Unreachable(format!("it answers {refusal}, but gives no proof of the clone secret"))
             }
             Silence::Refused(refused) => Setback::Refused(refused.refusal),
-            // Whoever says nonsense, or proves the wrong thing, has not proven to be a donor.
+            // A peer that sends garbage or a wrong proof has yet to prove that it is a donor.
             Silence::Unacceptable(why) if has_secret => Setback::Unreachable(why),
             Silence::Unacceptable(why) => Setback::Unacceptable(why),
             Silence::Legacy => Setback::Unacceptable(legacy_stream::REFUSED.to_owned()),
@@ -73,15 +73,15 @@ impl Setback {
     }
 }
 
-/// It is the donor that says how long its files are: another one's may be shorter.
+/// Checks the limit on file sizes. The fault is this donor's, because another donor's files may be shorter.
 pub(in crate::clone) fn check_file_size(largest: Option<u64>) -> Result<(), Setback> {
     limits::check_file_size(largest).map_err(|too_long| Setback::Unusable(Reason::Limit.because(too_long)))
 }
 
-/// A full disk is ours; everything else is the stream's or its donor's.
+/// Sorts an unpacking error: a full disk is local, all else is the fault of the stream or its donor.
 pub(in crate::clone) fn setback_of(error: UnpackError, bytes: u64) -> Setback {
     match error {
-        // It is the donor that says how long a file gets: another one may know better.
+        // The donor states how long a file gets: another donor's may be shorter.
         UnpackError::Output { path, source } if source.kind() == ErrorKind::FileTooLarge => {
             let error = disk_error(source, format!("writing {}", path.display()));
             match exit::reason_of(&error) {
@@ -90,7 +90,7 @@ pub(in crate::clone) fn setback_of(error: UnpackError, bytes: u64) -> Setback {
             }
         }
         UnpackError::NoRoom { holes: 0, .. } => Setback::Fatal(Reason::DiskFull.error(error)),
-        // And how long a hole: the next donor's may be shorter.
+        // The same goes for holes: the next donor's may be shorter.
         UnpackError::NoRoom { .. } => Setback::Unusable(Reason::DiskFull.error(error)),
         UnpackError::Output { path, source } => {
             Setback::Fatal(disk_error(source, format!("writing {}", path.display())))
@@ -103,7 +103,7 @@ pub(in crate::clone) fn setback_of(error: UnpackError, bytes: u64) -> Setback {
     }
 }
 
-/// The same for what the unpacker did not read.
+/// Sorts an error of the stream that the unpacker did not read.
 pub(in crate::clone) fn setback_of_wire(error: WireError, bytes: u64) -> Setback {
     match error {
         WireError::Inventory(error) => Setback::Fatal(disk_error(error, "writing the donor's inventory")),
@@ -121,7 +121,7 @@ mod tests {
     use crate::protocol::message::Why;
 
     #[test]
-    fn a_volume_without_room_is_full_and_holes_are_one_donors() {
+    fn a_full_volume_is_fatal_and_large_holes_are_one_donors_fault() {
         let setback = |holes| setback_of(UnpackError::NoRoom { holes, free: 5 }, 7);
         match (setback(0), setback(9)) {
             (Setback::Fatal(full), Setback::Unusable(holes)) => {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_longer_than_there_can_be_is_one_donors_fault_and_a_full_disk_is_nobodys() {
+    fn an_overlong_file_is_one_donors_fault_and_a_full_disk_is_fatal() {
         let written = |kind: ErrorKind| {
             let path = PathBuf::from("/volume/a");
             setback_of(UnpackError::Output { path, source: io::Error::from(kind) }, 7)
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_a_secret_a_no_without_proof_is_no_answer() {
+    fn with_a_secret_an_unproven_refusal_counts_as_no_answer() {
         for why in [Why::NoRoom, Why::Busy, Why::Unauthorised, Why::WrongSet] {
             let setback = |is_proven, has_secret| {
                 let refusal = Refusal::new(Event::RefusedUnauthorised, why, "because");
@@ -157,7 +157,7 @@ mod tests {
             assert!(matches!(setback(true, true), Setback::Refused(_)), "{why:?}");
             let nonsense = |has_secret| Setback::of(Silence::Unacceptable("nonsense".into()), has_secret);
             assert!(matches!((nonsense(true), nonsense(false)), (Setback::Unreachable(_), Setback::Unacceptable(_))));
-            // The message that ends the recipient names it all the same.
+            // The final error text still names the refusal.
             let unproven = setback(false, true);
             assert!(matches!(unproven, Setback::Unreachable(_)), "{why:?}");
             assert!(unproven.to_string().contains("because"), "{unproven}");

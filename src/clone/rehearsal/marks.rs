@@ -1,7 +1,7 @@
-//! The mark of a crash in the index files of MyISAM and Aria.
+//! Detects the mark of a crash in the index files of MyISAM and Aria.
 //!
-//! A server that finds such a table broken, or recovers it and fails, leaves the mark there. The rehearsal's server has index
-//! files of its own ([`super::shadow`]): a mark in the copy's came with it from the donor.
+//! A server sets the mark if it finds such a table broken, or if a repair fails. The rehearsal's server has its own
+//! index files ([`super::shadow`]), so a mark in the copy's files came from the donor.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,13 +15,13 @@ const INDEXES: [&str; 2] = ["MYI", "MAI"];
 /// STATE_CRASHED and STATE_CRASHED_ON_REPAIR.
 const CRASHED: u8 = 2 | 4;
 
-/// Where they stand: behind a header of 24 bytes and the number of users, in one byte in MyISAM (`mi_state_info_write`), in the
-/// lower of two in Aria (`_ma_state_info_write_sub`; seen with 10.11).
+/// The place of these bits: after a header of 24 bytes and the number of users. They are in one byte in MyISAM
+/// (`mi_state_info_write`), and in the lower of two in Aria (`_ma_state_info_write_sub`; seen with 10.11).
 fn offset(ending: &OsStr) -> usize {
     if ending == "MAI" { 27 } else { 26 }
 }
 
-/// Whether a table that goes by this name in its data directory, or one of its partitions, has the mark.
+/// Whether the table with this file name, or one of its partitions, has the mark.
 pub fn is_marked(data_dir: &Path, name: &[u8]) -> bool {
     let table = data_dir.join(OsStr::from_bytes(name));
     let (Some(parent), Some(name)) = (table.parent(), table.file_name()) else { return false };
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_its_tables_or_a_partitions() {
+    fn a_mark_belongs_to_a_table_or_one_of_its_partitions() {
         let directory = tempfile::tempdir().unwrap();
         let app = directory.path().join("app");
         std::fs::create_dir(&app).unwrap();

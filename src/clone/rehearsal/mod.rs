@@ -1,8 +1,8 @@
-//! The rehearsal: the pod's own server program is started on a prepared copy and opens every table, before the copy is
+//! The rehearsal: the pod's own server program starts on a prepared copy and opens every table, before the copy is
 //! published.
 //!
-//! It proves that a server can start on the copy with the configuration that the pod's server will use, and that the files
-//! of each table belong together. It reads next to no rows.
+//! It proves that a server can start on the copy with the configuration that the pod's server will use, and that the
+//! files of each table belong together. It reads next to no rows.
 //!
 //! | damage | MariaDB | MySQL |
 //! |---|---|---|
@@ -11,10 +11,11 @@
 //! | a cut `.frm`, a missing `.par` | either | – |
 //! | another page size, an unknown option, other data files | the server does not start | the same |
 //!
-//! It can't see a table without any file, rows that are old but well formed, pages that nobody reads, or what the private
-//! server's own options hide ([`crate::server::scratch`]): the inventory, prepare's own output and checks of those directories do.
+//! It is blind to some faults. They are a table that lost all its files, old but well-formed rows, pages that stay
+//! unread, and directories hidden by the scratch server's own options ([`crate::server::scratch`]). The inventory,
+//! prepare's own output and checks of those directories cover these.
 //!
-//! The copy stays as it is, byte for byte: the server runs on a [`shadow`] of it, which goes afterwards.
+//! The copy stays as it is, byte for byte: the server runs on a [`shadow`] of it, which is removed afterwards.
 
 mod marks;
 mod memory;
@@ -40,53 +41,53 @@ use crate::sys::durable;
 use opening::Opened;
 pub use shadow::Shadow;
 
-/// More than what isolates the server: little memory; and files are read through the page cache, which brings the two pages
-/// that each table is opened by in one read.
+/// Options beyond those that isolate the server: little memory, and reads through the page cache. The cache gets the
+/// two pages that open a table in one read.
 const OPTIONS: [&str; 3] = ["--performance-schema=OFF", "--thread-cache-size=0", "--innodb-flush-method=fsync"];
 
-/// What a server's own files take beside the shadow's, in bytes. (`ibtmp1` has 12 MiB in both families.)
+/// Bytes for the server's own files, besides the shadow's. (`ibtmp1` has 12 MiB in both families.)
 const ROOM: u64 = 24 << 20;
 
-/// What a copy is rehearsed with.
+/// The means for a rehearsal.
 #[derive(Clone, Debug)]
 pub struct Rehearsal {
     program: Program,
 }
 
 impl Rehearsal {
-    /// With this server; refused where the container has too little memory for it.
+    /// Uses this server. Refuses if the container has too little memory for it.
     pub fn with(program: Program) -> Result<Rehearsal> {
         memory::ensure_enough()?;
         Ok(Rehearsal { program })
     }
 
-    /// Whether the server takes the pod's configuration, before there is a copy: no copy would change its answer. `scratch` is
-    /// an empty directory.
+    /// Checks that the server accepts the pod's configuration, before there is a copy: the answer is the same with
+    /// every copy. `scratch` is an empty directory.
     pub fn check_configuration(&self, scratch: &Path, server_config: &Path) -> Result<()> {
         let configuration = PodConfiguration::read(&self.program, server_config, scratch, Reason::Rehearsal)?;
         self.setup(scratch, scratch.join("data"), &configuration).check_configuration()
     }
 
-    /// Whether a copy is one that this server can't start on without writing.
+    /// Whether this server would have to write to start on the copy.
     pub fn lacks_log(&self, data: &Path) -> bool {
         self.program.lacks_log(data)
     }
 
-    /// Refuses where the volume has no room for a shadow of the copy.
+    /// Refuses if the volume has no room for a shadow of the copy.
     pub fn ensure_room(data: &Path) -> Result<()> {
         let needed = Shadow::room(data)?.saturating_add(ROOM);
         let free = durable::free_bytes(data)
-            .map_err(|error| disk_error(error, format!("asking how much is free at {}", data.display())))?;
+            .map_err(|error| disk_error(error, format!("cannot get the free space at {}", data.display())))?;
         if needed <= free {
             return Ok(());
         }
         Err(Reason::DiskFull.error(format!(
-            "the rehearsal needs {needed} bytes, for its server writes copies of the index files of Aria and MyISAM, and the volume \
-             has {free} free. The copy is kept: make the volume larger, or say --rehearsal off"
+            "the rehearsal needs {needed} bytes for copies of the index files of Aria and MyISAM, but the volume has {free} \
+             free. The copy is kept: enlarge the volume, or pass --rehearsal off"
         )))
     }
 
-    /// Rehearses the copy in `data`, with the configuration of the pod. It may be done again, whenever it was interrupted.
+    /// Rehearses the copy in `data`, with the pod's configuration. Safe to repeat after an interruption.
     pub fn run(&self, data: &Path, server_config: &Path) -> Result<Prepared> {
         info!(RehearsalBegun, server = self.program.version, "rehearsing");
         let (started, progress) = (Instant::now(), Progress::of("rehearsing"));
@@ -100,8 +101,8 @@ impl Rehearsal {
             }
             Err(error) if reason_of(&error) == Some(Reason::Rehearsal) => Ok(Prepared::Failed(error)),
             Err(error) if reason_of(&error) == Some(Reason::Limit) => Err(Reason::Limit.error(format!(
-                "{error:#}. The copy is kept, and the next start rehearses it again; if that ends so too, raise the container's \
-                 limit, or say --rehearsal off"
+                "{error:#}. The copy is kept, and the next start rehearses it again; if that fails too, raise the container's \
+                 limit, or pass --rehearsal off"
             ))),
             Err(error) => Err(error),
         }

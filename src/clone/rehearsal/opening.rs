@@ -1,4 +1,4 @@
-//! Opens every table of a server, one after the other, so that the one that it dies of is known.
+//! Opens every table of a server one by one, so that the table that kills the server is known.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -19,24 +19,24 @@ use crate::server::Server;
 use crate::server::opening::Table;
 use crate::server::scratch::{End, ScratchServer, TIME_TO_DIE};
 
-/// How long a list may take: MySQL 5.7 reads a definition for each table in it.
+/// Limit for a list: MySQL 5.7 reads a definition for each table in it.
 const TIME_TO_LIST: Duration = Duration::from_secs(600);
 
 /// Schemas of MariaDB's own, whose tables are Aria's.
 const OWN_SCHEMAS: [&str; 2] = ["mysql", "sys"];
 
-/// Ends of names of files of engines that no server lacks.
+/// Endings of files of engines that every server has.
 const BUILT_IN: [&str; 5] = ["ibd", "MAD", "MYD", "CSV", "MRG"];
 
-/// What was opened.
+/// Counts of the opened tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
     pub tables: u64,
-    /// Tables that the donor's server could not read either, or that are of an engine that is not here.
+    /// Tables that the donor's server could not read either, or whose engine is missing here.
     pub not_readable: u64,
 }
 
-/// Why not all could be.
+/// Why opening all tables failed.
 pub enum Trouble {
     Damaged {
         table: String,
@@ -50,12 +50,12 @@ pub enum Trouble {
         last: String,
         limit: Duration,
     },
-    /// The server does not list its tables.
+    /// The server failed to list its tables.
     Unlisted(anyhow::Error),
 }
 
 impl Trouble {
-    /// In words, with the server's end where it has come to one.
+    /// Describes the trouble, with the server's end if it has ended.
     pub async fn told(self, server: ScratchServer) -> anyhow::Error {
         let by_copy = |text: String| Reason::Rehearsal.error(text);
         let died = |at: &str, end: End| match end.reason {
@@ -64,26 +64,26 @@ impl Trouble {
         };
         match self {
             Trouble::Damaged { table, why } => by_copy(format!(
-                "the copy's table {table} can't be opened ({why}). If the donor's server can't read it either, repair or \
-                 drop it there, or say --rehearsal off"
+                "cannot open the copy's table {table} ({why}). If the donor's server cannot read it either, repair or \
+                 drop it there, or pass --rehearsal off"
             )),
             Trouble::Died { last, how } => match server.end_within(TIME_TO_DIE).await {
                 Some(end) => died(&last, end),
                 None => by_copy(format!("the server died of the copy at {last}: {how}")),
             },
             Trouble::Hung { last, limit } => by_copy(format!(
-                "the server gave no answer to {last} within {} seconds, and was killed",
+                "the server was killed because it left {last} unanswered for {} seconds",
                 limit.as_secs()
             )),
             Trouble::Unlisted(error) => match server.end_within(TIME_TO_DIE).await {
                 Some(end) => died("the list of its tables", end),
-                None => by_copy(format!("the server does not list the copy's tables: {error:#}")),
+                None => by_copy(format!("the server cannot list the copy's tables: {error:#}")),
             },
         }
     }
 }
 
-/// Opens all. `data_dir` is the server's own, a shadow of the `copy`.
+/// Opens all tables. `data_dir` is the server's own, a shadow of the `copy`.
 pub async fn open_all(own_server: &mut ScratchServer, data_dir: &Path, copy: &Path) -> Result<Opened, Trouble> {
     let server = &mut own_server.server;
     let dialect = server.dialect;
@@ -95,7 +95,7 @@ pub async fn open_all(own_server: &mut ScratchServer, data_dir: &Path, copy: &Pa
         let tables = server.tables(schema, engines, TIME_TO_LIST).await.map_err(Trouble::Unlisted)?;
         for table in tables {
             let verdict = match statements::of(dialect, &table) {
-                Asked::Nothing => Verdict::NotReadable("its rows are not in the data directory"),
+                Asked::Nothing => Verdict::NotReadable("its rows are outside the data directory"),
                 Asked::Open(statement) => {
                     let limit = list.time_to_open(server, &table).await;
                     ended(judge(server.ask(&statement, limit).await), statement, limit)?
@@ -111,16 +111,16 @@ pub async fn open_all(own_server: &mut ScratchServer, data_dir: &Path, copy: &Pa
                 warn!(
                     RehearsalNotReadable,
                     table = table.quoted(),
-                    "a table can't be read here, which is nothing against the copy: {why}"
+                    "cannot read a table here, but the copy is not at fault: {why}"
                 );
             }
         }
     }
-    debug!(?opened, "every table was opened");
+    debug!(?opened, "opened every table");
     Ok(opened)
 }
 
-/// A verdict after which the server goes on.
+/// Passes a verdict on if the server survived it.
 fn ended(verdict: Verdict, last: String, limit: Duration) -> Result<Verdict, Trouble> {
     match verdict {
         Verdict::Died(how) => Err(Trouble::Died { last, how }),
@@ -137,30 +137,30 @@ async fn why_not_readable(
     dictionary: &mut Dictionary,
 ) -> Result<Option<&'static str>, Trouble> {
     let damaged = |why| Err(Trouble::Damaged { table: table.quoted(), why });
-    // The server may have come to its end.
+    // The server may have ended meanwhile.
     let untold = |error: anyhow::Error, words: String, what: &str| {
-        Err(Trouble::Unlisted(error.context(format!("{what}, for {} says {words}", table.quoted()))))
+        Err(Trouble::Unlisted(error.context(format!("cannot read {what}, after {} gave {words}", table.quoted()))))
     };
     match verdict {
         Verdict::Whole => Ok(None),
         Verdict::NotReadable(why) => Ok(Some(why)),
         Verdict::UnknownToInnodb(words) => match dictionary.has(server, table).await {
-            Ok(false) => Ok(Some("a definition without a table: InnoDB's dictionary does not have it")),
+            Ok(false) => Ok(Some("a definition without a table: InnoDB's dictionary lacks it")),
             Ok(true) => damaged(words),
-            Err(error) => untold(error, words, "what InnoDB's dictionary has"),
+            Err(error) => untold(error, words, "InnoDB's dictionary"),
         },
         Verdict::UnknownEngine(words) => match server.file_name(table, TIME_TO_LIST).await {
             Ok(name) => match data_beside(copy, &name) {
-                Some(file) => damaged(format!("{words}; {file} beside its definition is of an engine that is here")),
+                Some(file) => {
+                    damaged(format!("{words}; {file} beside its definition belongs to an engine that is loaded"))
+                }
                 None => Ok(Some("a table of an engine that is not loaded")),
             },
             Err(error) => untold(error, words, "the names of its files"),
         },
         Verdict::MarkedAsCrashed(words) => match server.file_name(table, TIME_TO_LIST).await {
-            Ok(name) if marks::is_marked(copy, &name) => {
-                Ok(Some("it is marked as crashed, which the donor's server did"))
-            }
-            Ok(_) => damaged(format!("{words}; the copy's index file has no such mark")),
+            Ok(name) if marks::is_marked(copy, &name) => Ok(Some("it was marked as crashed by the donor's server")),
+            Ok(_) => damaged(format!("{words}; the copy's index file lacks this mark")),
             Err(error) => untold(error, words, "the names of its files"),
         },
         Verdict::Damaged(why) | Verdict::Died(why) => damaged(why),
@@ -168,14 +168,15 @@ async fn why_not_readable(
     }
 }
 
-/// What InnoDB's dictionary has, which is asked for at most once.
+/// The names in InnoDB's dictionary, read at most once.
 #[derive(Default)]
 struct Dictionary {
     names: Option<BTreeSet<Vec<u8>>>,
 }
 
 impl Dictionary {
-    /// Whether it has a table, or a partition of one: a damaged list of partitions names those that never were.
+    /// Whether the dictionary has a table or a partition of it. A damaged list of partitions may name some that never
+    /// existed.
     async fn has(&mut self, server: &mut Server, table: &Table) -> Result<bool> {
         let name = server.file_name(table, TIME_TO_LIST).await?;
         let names = match self.names.take() {
@@ -188,13 +189,13 @@ impl Dictionary {
     }
 }
 
-/// Partitions' names have `#P#` behind the table's, or `#p#` where letters are small.
+/// A partition's name has `#P#` after the table's, or `#p#` on servers with lower-case names.
 fn has_table(names: &BTreeSet<Vec<u8>>, table: &[u8]) -> bool {
     let partitions = [table, b"#"].concat();
     names.contains(table) || names.range(partitions.clone()..).next().is_some_and(|name| name.starts_with(&partitions))
 }
 
-/// A file of an engine that every server has, whose table goes by this name.
+/// A file of a table with this name, if its engine is one that every server has.
 fn data_beside(data_dir: &Path, name: &[u8]) -> Option<String> {
     let table = data_dir.join(OsStr::from_bytes(name));
     let whole = BUILT_IN.iter().map(|end| table.with_added_extension(end)).find(|file| file.exists());
@@ -202,7 +203,7 @@ fn data_beside(data_dir: &Path, name: &[u8]) -> Option<String> {
     Some(file.strip_prefix(data_dir).unwrap_or(&file).display().to_string())
 }
 
-/// The data of one of a table's partitions, where they are of such an engine.
+/// The data file of one of a table's partitions, if its engine is one that every server has.
 fn a_partition(table: &Path) -> Option<PathBuf> {
     let start = [table.file_name()?.as_bytes(), b"#"].concat();
     let is_one = |file: &PathBuf| {
@@ -212,19 +213,19 @@ fn a_partition(table: &Path) -> Option<PathBuf> {
     std::fs::read_dir(table.parent()?).ok()?.flatten().map(|entry| entry.path()).find(is_one)
 }
 
-/// What is to be opened, and what has to be known of it.
+/// The schemas to open, with the facts that decide on statements and limits.
 struct Listing {
     schemas: Vec<String>,
     all_engines: bool,
     largest_index: u64,
-    /// Where a table that is large takes longer to be opened.
+    /// Set if large tables take longer to open.
     large: Option<Sizes>,
 }
 
 impl Listing {
     async fn of(server: &mut Server, data_dir: &Path) -> Result<Listing> {
-        let schemas = server.schemas(TIME_TO_LIST).await.context("listing the schemas")?;
-        let engines = server.engines(TIME_TO_LIST).await.context("listing the engines")?;
+        let schemas = server.schemas(TIME_TO_LIST).await.context("cannot list the schemas")?;
+        let engines = server.engines(TIME_TO_LIST).await.context("cannot list the engines")?;
         let foreign: BTreeSet<&String> = engines.iter().filter(|engine| statements::is_foreign(engine)).collect();
         let is_cheap = server.dialect.has_engines_in_dictionary();
         let files = statements::checked_files(data_dir);
@@ -234,7 +235,7 @@ impl Listing {
         Ok(Listing { schemas, all_engines, largest_index: files.largest_index, large })
     }
 
-    /// A server that can't tell the name of a table's files has the least time to open it.
+    /// Limit for opening a table. If the server cannot name the table's files, the shortest one applies.
     async fn time_to_open(&self, server: &mut Server, table: &Table) -> Duration {
         let Some(sizes) = &self.large else { return TIME_TO_OPEN };
         let name = server.file_name(table, TIME_TO_OPEN).await;
@@ -251,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_is_its_tables() {
+    fn a_partition_belongs_to_its_table() {
         let names = ["app/a", "app/p#P#low", "app/q#p#low#sp#s", "app/zz"].map(|name| name.as_bytes().to_vec()).into();
         for (table, is_there) in [("app/a", true), ("app/p", true), ("app/q", true), ("app/z", false), ("b", false)] {
             assert_eq!(has_table(&names, table.as_bytes()), is_there, "{table}");

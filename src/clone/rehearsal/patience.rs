@@ -1,34 +1,34 @@
-//! How long a table may take to be opened or checked.
+//! Limits the time for opening or checking a table.
 //!
-//! A healthy one takes a millisecond. MariaDB reads no row for `LIMIT 0`. MySQL reads until it has found one for `LIMIT 1`.
-//! Where a table's index begins with rows that were deleted and not yet purged, it reads all of those first. So the limit
-//! grows with the files of the table, as that of a check grows with its index.
+//! A healthy table opens in a millisecond. MariaDB reads no row for `LIMIT 0`. MySQL reads until it finds one for
+//! `LIMIT 1`. If a table's index begins with deleted rows that await purging, MySQL reads all of those first. So the
+//! limit for opening grows with the table's files, and the limit for a check with its index.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Besides what is read: a node that is short of disk is slow.
+/// Time besides the reading: a node that is short of disk is slow.
 pub const TIME_TO_OPEN: Duration = Duration::from_secs(60);
 
-/// The slowest read, in bytes a second.
+/// The slowest expected rate of reading, in bytes a second.
 const READ_PER_SECOND: u64 = 4 << 20;
 
-/// What can be read within [`TIME_TO_OPEN`] needs no more.
+/// Sizes that can be read within [`TIME_TO_OPEN`] need no more time.
 const SMALL: u64 = READ_PER_SECOND * TIME_TO_OPEN.as_secs();
 
-/// For a table of which so many bytes may have to be read.
+/// Limit for a table of which this many bytes may have to be read.
 pub fn time_to_read(bytes: u64) -> Duration {
     TIME_TO_OPEN + Duration::from_secs(bytes / READ_PER_SECOND)
 }
 
-/// Bytes of tables' own tablespaces, and of those that several share.
+/// Sizes of tables' own tablespaces, and of shared ones.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// By `schema/table` as files have it, all partitions together.
+    /// By `schema/table` as in file names, all partitions together.
     tables: BTreeMap<Vec<u8>, u64>,
-    /// The largest at the top of the data directory: the system tablespace, or a general one.
+    /// The largest file at the top of the data directory: the system tablespace, or a general one.
     shared: u64,
 }
 
@@ -43,7 +43,7 @@ impl Sizes {
             for file in std::fs::read_dir(entry.path()).into_iter().flatten().flatten() {
                 let name = file.file_name();
                 if let Some(name) = name.as_bytes().strip_suffix(b".ibd") {
-                    // No `#` is in a table's own name: a server writes it as `@0023`.
+                    // A table's own name is free of `#`: a server writes it as `@0023`.
                     let table = name.split(|byte| *byte == b'#').next().unwrap_or_default();
                     let key = [entry.file_name().as_bytes(), b"/", table].concat();
                     let bytes: &mut u64 = sizes.tables.entry(key).or_default();
@@ -54,12 +54,12 @@ impl Sizes {
         sizes
     }
 
-    /// Whether no table's limit depends on its name.
+    /// Whether all tables have the same limit.
     pub fn are_small(&self) -> bool {
         self.shared <= SMALL && self.tables.values().all(|bytes| *bytes <= SMALL)
     }
 
-    /// For one by the name of its files. Without files of its own it lies in a tablespace that it shares.
+    /// Limit for the table with this file name. A table that lacks files of its own lies in a shared tablespace.
     pub fn time_to_open(&self, table: &[u8]) -> Duration {
         let bytes = self.tables.get(table).copied().unwrap_or(self.shared);
         if bytes <= SMALL { TIME_TO_OPEN } else { time_to_read(bytes) }
@@ -70,7 +70,7 @@ impl Sizes {
 mod tests {
     use super::*;
 
-    /// Files of these lengths, which take no room.
+    /// Sparse files of these lengths.
     fn sizes(files: &[(&str, u64)]) -> Sizes {
         let data = tempfile::tempdir().unwrap();
         for (name, bytes) in files {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_table_has_the_time_that_its_files_take_and_a_small_one_a_minute() {
+    fn a_large_table_gets_time_by_its_files_and_a_small_one_a_minute() {
         let sizes = sizes(&[
             ("ibdata1", 12 << 20),
             ("app/small.ibd", 1 << 20),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_in_a_shared_tablespace_has_the_time_that_this_takes() {
+    fn a_table_in_a_shared_tablespace_gets_time_by_that_file() {
         let sizes = sizes(&[("ibdata1", 4 << 30), ("app/own.ibd", 1)]);
         assert!(!sizes.are_small());
         assert_eq!(sizes.time_to_open(b"app/t").as_secs(), 60 + 4 * 256);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_are_small_nobody_has_to_be_asked_for_names() {
+    fn small_tables_all_have_the_same_limit() {
         assert!(sizes(&[("ibdata1", 12 << 20), ("app/t.ibd", 200 << 20)]).are_small());
     }
 }

@@ -1,9 +1,9 @@
-//! What the rehearsal's server runs on: the copy's files under second names, so that whatever it does the copy stays as it is.
+//! The shadow: the copy's files under second names for the rehearsal's server, so that the copy stays as it is.
 //!
-//! Files that a server writes in spite of `--innodb-read-only` are copied: Aria's log and control file, and the index files
-//! of Aria and MyISAM, in which `CHECK TABLE` notes that it was there. All others are hard links: neither family writes
-//! InnoDB's files then (compared by digests on MariaDB 10.11, 11.8 and MySQL 9.7), and a link takes no room. New files, such
-//! as `multi-master.info` and `auto.cnf`, go with the directory.
+//! Some files are written in spite of `--innodb-read-only`, so the shadow has copies of them. They are Aria's log and
+//! control file, and the index files of Aria and MyISAM, in which `CHECK TABLE` records its run. All others are hard
+//! links, which take no room. Both families leave InnoDB's files unwritten then (compared by digests on MariaDB 10.11,
+//! 11.8 and MySQL 9.7). New files, such as `multi-master.info` and `auto.cnf`, disappear with the directory.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -13,34 +13,37 @@ use anyhow::Result;
 
 use crate::sys::disk::disk_error;
 
-/// Beside the copy.
+/// Name of the directory beside the copy.
 const NAME: &str = "shadow";
 
-/// For us and the server, which runs as we do.
+/// For this program and the server, which runs as the same user.
 const DIRECTORY_MODE: u32 = 0o700;
 
-/// The directory. Dropped, it goes.
+/// The shadow's directory. Dropping it removes it.
 #[derive(Debug)]
 pub struct Shadow {
     path: PathBuf,
 }
 
 impl Shadow {
-    /// Makes it beside a copy. What a killed rehearsal left goes first.
+    /// Makes the shadow beside a copy. First removes the remains of a killed rehearsal.
     pub fn of(data: &Path) -> Result<Shadow> {
         let path = data.with_file_name(NAME);
         let made = remove(&path).and_then(|()| mirror(data, &path));
         let shadow = Shadow { path };
         match made {
             Ok(()) => Ok(shadow),
-            Err(error) => Err(disk_error(error, format!("linking the copy's files into {}", shadow.path.display()))),
+            Err(error) => {
+                Err(disk_error(error, format!("cannot link the copy's files into {}", shadow.path.display())))
+            }
         }
     }
 
-    /// Bytes that a shadow of a copy takes: those of files that a server writes. What a killed rehearsal left goes first.
+    /// Bytes that a shadow takes: those of the files that a server writes. First removes the remains of a killed
+    /// rehearsal.
     pub fn room(data: &Path) -> Result<u64> {
         let room = remove(&data.with_file_name(NAME)).and_then(|()| written(data));
-        room.map_err(|error| disk_error(error, format!("looking at the files of {}", data.display())))
+        room.map_err(|error| disk_error(error, format!("cannot scan the files of {}", data.display())))
     }
 
     pub fn path(&self) -> &Path {
@@ -50,7 +53,7 @@ impl Shadow {
 
 impl Drop for Shadow {
     fn drop(&mut self) {
-        // Else the stage goes with all that is in it, or the next rehearsal begins with that.
+        // Errors are ignored: the stage's removal or the next rehearsal removes the rest.
         let _ = remove(&self.path);
     }
 }
@@ -92,7 +95,7 @@ fn mirror(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// File systems without hard links have all of it copied, which takes as much room again.
+/// Copies a file if the file system lacks hard links. The shadow then takes as much room as the copy.
 fn link_or_copy(source: &Path, target: &Path) -> io::Result<()> {
     match std::fs::hard_link(source, target) {
         Err(error)
@@ -107,7 +110,7 @@ fn link_or_copy(source: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a server that is told not to write InnoDB's files writes this one.
+/// Whether a server writes this file even when InnoDB is read-only.
 fn is_written(name: &str) -> bool {
     name.starts_with("aria_log") || [".MAI", ".MYI", ".CSM", ".ARZ", ".ARM"].iter().any(|end| name.ends_with(end))
 }
@@ -119,14 +122,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_a_copy_and_all_else_a_link() {
+    fn written_files_are_copies_and_all_others_links() {
         let stage = tempfile::tempdir().unwrap();
         let data = stage.path().join("data");
         std::fs::create_dir_all(data.join("app")).unwrap();
         for name in ["ibdata1", "aria_log_control", "app/t.ibd", "app/m.MYI", "app/m.MYD"] {
             std::fs::write(data.join(name), name).unwrap();
         }
-        // Of a rehearsal that was killed.
+        // Left by a killed rehearsal.
         std::fs::create_dir(stage.path().join("shadow")).unwrap();
         std::fs::write(stage.path().join("shadow/multi-master.info"), "").unwrap();
 

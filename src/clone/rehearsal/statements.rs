@@ -1,30 +1,30 @@
-//! The cheapest statement that notices a table whose files are not whole. (Measured; see the module's table.)
+//! Chooses the cheapest statement that notices a table with incomplete files. (Measured; see the module's table.)
 
 use std::path::Path;
 
 use crate::server::dialect::Dialect;
 use crate::server::opening::Table;
 
-/// Engines whose tables lie in files of the data directory, and reach nowhere else.
+/// Engines whose tables lie entirely in files of the data directory.
 const LOCAL: [&str; 9] =
     ["InnoDB", "Aria", "MyISAM", "CSV", "ARCHIVE", "MEMORY", "MRG_MyISAM", "BLACKHOLE", "PERFORMANCE_SCHEMA"];
 
-/// MariaDB's sequences of numbers without files, which no table is of.
+/// Engines without tables, such as the one of MariaDB's number sequences.
 const WITHOUT_TABLES: [&str; 2] = ["SEQUENCE", "ndbinfo"];
 
-/// Engines whose files are compared by `CHECK TABLE … QUICK` only.
+/// Engines whose files only `CHECK TABLE … QUICK` compares.
 const CHECKED: [&str; 2] = ["Aria", "MyISAM"];
 
-/// What a table is asked.
+/// The statement for a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     Open(String),
     Check(String),
-    /// Nothing: its engine would talk to another server, or keeps its rows elsewhere.
+    /// The table is skipped: its engine would talk to another server, or keeps its rows elsewhere.
     Nothing,
 }
 
-/// What one is asked on a server of this dialect.
+/// The statement for a table on a server of this dialect.
 pub fn of(dialect: Dialect, table: &Table) -> Asked {
     let name = table.quoted();
     match table.engine.as_deref() {
@@ -46,13 +46,13 @@ fn is(engines: &[&str], engine: &str) -> bool {
 /// Files of engines whose tables are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CheckedFiles {
-    /// Whether there are some outside the server's own schemas.
+    /// Whether some lie outside the server's own schemas.
     pub of_users: bool,
-    /// The largest index, in bytes: that is what a check reads.
+    /// Length of the largest index in bytes, which a check reads.
     pub largest_index: u64,
 }
 
-/// Looks for them.
+/// Finds these files.
 pub fn checked_files(data_dir: &Path) -> CheckedFiles {
     let mut found = CheckedFiles::default();
     for schema in std::fs::read_dir(data_dir).into_iter().flatten().flatten() {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_to_be_checked_are_known_by_their_files() {
+    fn tables_to_check_are_recognised_by_their_files() {
         let data = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: usize| {
             let path = data.path().join(name);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn engines_that_reach_out_are_known() {
+    fn engines_that_reach_out_are_recognised() {
         assert!(["FEDERATED", "CONNECT", "S3", "ROCKSDB"].into_iter().all(is_foreign));
         assert!(["InnoDB", "SEQUENCE", "MRG_MYISAM", "Aria"].into_iter().all(|engine| !is_foreign(engine)));
     }

@@ -1,39 +1,39 @@
-//! What a server's answer about one table says about the copy.
+//! Judges the copy by a server's answer about one table.
 
 use crate::server::opening::Answer;
 
-/// What becomes of it.
+/// The verdict on a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Whole,
-    /// It can't be read here, and that is nothing against the copy: the donor's server could not read it either, or has an
-    /// engine that this one lacks.
+    /// The table is unreadable here, but the copy is good. Either the donor's server could not read it, or this server
+    /// lacks its engine.
     NotReadable(&'static str),
-    /// InnoDB says that it has no such table: true at the donor too, where InnoDB's dictionary does not have it.
+    /// InnoDB reports the table as missing. The donor is the same if InnoDB's dictionary lacks it.
     UnknownToInnodb(String),
-    /// It is marked as crashed: by the donor's server, where the copy's own index file has the mark.
+    /// The table is marked as crashed. The donor's server did that if the copy's own index file has the mark.
     MarkedAsCrashed(String),
-    /// Its definition names an engine that is not here: true at the donor too, where no files of another engine's lie beside
-    /// the definition.
+    /// The definition names an engine that is missing here. The donor is the same if no files of another engine lie
+    /// beside the definition.
     UnknownEngine(String),
-    /// The copy's files are not those of a table that can be read.
+    /// The copy's files form no readable table.
     Damaged(String),
-    /// The server did not survive it.
+    /// The server died of it.
     Died(String),
-    /// The server did not answer.
+    /// The server stayed silent.
     Hung,
 }
 
-/// Errors that tell what the donor's own files say: they stand in the dictionary, or in a definition that the donor reads too.
+/// Errors that describe the donor's own state: it is in the dictionary, or in a definition that the donor reads too.
 const NOT_READABLE: [(u16, &str); 5] = [
     // ER_WRONG_MRG_TABLE
-    (1168, "a MERGE table whose tables are missing, or are not alike"),
+    (1168, "a MERGE table whose tables are missing or differ"),
     // ER_TABLESPACE_DISCARDED
     (1814, "its tablespace is discarded"),
-    // ER_PLUGIN_IS_NOT_LOADED: a private server loads nothing that a table of the copy names.
+    // ER_PLUGIN_IS_NOT_LOADED: a scratch server ignores the plugins that a copy's tables name.
     (1524, "a plugin that it needs is not loaded here"),
     // ER_UNKNOWN_DATA_TYPE of MariaDB, and its ER_PROVIDER_NOT_LOADED: the same.
-    (4161, "a plugin that brings a data type of it is not loaded here"),
+    (4161, "a plugin for one of its data types is not loaded here"),
     (4185, "a plugin that decompresses it is not loaded here"),
 ];
 
@@ -43,7 +43,7 @@ const UNKNOWN_TO_ENGINE: u16 = 1932;
 /// ER_UNKNOWN_STORAGE_ENGINE
 const UNKNOWN_ENGINE: u16 = 1286;
 
-/// What MyISAM and Aria say of a table that carries the mark of an earlier crash.
+/// MyISAM's and Aria's words for a table with the mark of an earlier crash.
 const MARKED: &str = "marked as crashed";
 
 /// Judges an answer.
@@ -73,7 +73,7 @@ fn judge_check(said: &[(String, String)]) -> Verdict {
     }
     match said.iter().find(|(kind, _)| is(kind, "error")) {
         Some((_, text)) => Verdict::Damaged(format!("CHECK TABLE: {text}")),
-        None if said.is_empty() => Verdict::Damaged("CHECK TABLE said nothing".to_owned()),
+        None if said.is_empty() => Verdict::Damaged("CHECK TABLE returned no rows".to_owned()),
         None => Verdict::Whole,
     }
 }
@@ -87,12 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_damage_but_for_a_list() {
+    fn errors_are_damage_except_for_a_list() {
         let error = |code| judge(Answer::Error { code, text: "x".to_owned() });
         for code in [1168, 1814] {
             assert!(matches!(error(code), Verdict::NotReadable(_)), "{code}");
         }
-        // Missing, truncated, a cut .frm, Aria's and MyISAM's files, CSV's, .par; and one that nobody has seen yet.
+        // Missing, truncated, a cut .frm, Aria's and MyISAM's files, CSV's, .par; and an unknown one.
         for code in [1030, 1877, 1033, 29, 1017, 13, 1696, 1812, 1146, 65_000] {
             assert_eq!(error(code), Verdict::Damaged(format!("error {code}: x")));
         }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_dies_or_hangs_is_no_good_sign() {
+    fn a_server_that_dies_or_hangs_counts_against_the_copy() {
         assert_eq!(judge(Answer::Silence), Verdict::Hung);
         assert_eq!(judge(Answer::Gone("broken pipe".into())), Verdict::Died("broken pipe".into()));
         assert_eq!(judge(Answer::Done), Verdict::Whole);

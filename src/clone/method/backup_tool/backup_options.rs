@@ -1,4 +1,4 @@
-//! What a backup tool is told when it is to make a backup, and what each series knows of it.
+//! The backup tool's options for a backup, and the support of each series for them.
 //!
 //! | | XtraBackup 2.3, 2.4 | XtraBackup 8.0 to 9.7 | mariadb-backup 10.6 to 11.8 |
 //! |---|---|---|---|
@@ -6,29 +6,29 @@
 //! | `--stream=tar` | yes, without `--parallel` | "Invalid --stream argument: tar" | refused |
 //! | `--slave-info` | yes, but see below | yes, but see below | yes |
 //! | `--parallel` | yes | yes | yes |
-//! | `--no-version-check` | yes | deprecated since 8.4.0-8 and 9.7.2-2 | yes, without a meaning |
+//! | `--no-version-check` | yes | deprecated since 8.4.0-8 and 9.7.2-2 | yes, without effect |
 //! | `--ftwrl-wait-timeout` | yes | yes | yes, with another meaning |
 //! | `--no-server-version-check` | no | since 8.0.22-15 | no |
 //! | `--lock-ddl` | 2.4, off | yes, on since it is of three values | no |
 //! | `--safe-slave-backup` | yes | yes | yes |
-//! | one that it doesn't know | is ignored | ends it (`--strict`, the default) | ends it |
+//! | an unknown option | is ignored | ends it (`--strict`, the default) | ends it |
 //!
-//! XtraBackup refuses `--slave-info` where its server has several applier threads and no GTID, whether that is a replica or
-//! not; MySQL has several by default since 8.0.27. A primary's backup needs no such file.
+//! XtraBackup refuses `--slave-info` on any server that has several applier threads and lacks GTID, even a primary.
+//! MySQL has several by default since 8.0.27. A primary's backup works without that file.
 //!
-//! Seen with 2.3.5, and with mariadb-backup 10.11. Of the others: xtrabackup.cc (`xb_client_options`, `handle_options`) and
-//! backup_mysql.cc (`detect_mysql_capabilities_for_backup`) of percona/percona-xtrabackup, and Percona's option references
-//! and release notes of 2.4, 8.0, 8.4 and 9.7.
+//! Seen with 2.3.5, and with mariadb-backup 10.11. Sources for the others: xtrabackup.cc (`xb_client_options`,
+//! `handle_options`) and backup_mysql.cc (`detect_mysql_capabilities_for_backup`) of percona/percona-xtrabackup, and
+//! Percona's option references and release notes of 2.4, 8.0, 8.4 and 9.7.
 //!
-//! What much advice says and is not done:
+//! Options that are often recommended and deliberately left out:
 //!
-//! - `--no-server-version-check`: [`super::version`] refuses before the tool would, and what only this option lets pass may
-//!   be damaged.
-//! - `--safe-slave-backup`: stops the replica's applier, since 8.0.22-15 for as long as the copy takes. It is for temporary
-//!   tables in statement-based logs, and makes the tool take multi-threaded replicas without GTID: there is the primary
-//!   to be copied instead.
-//! - `--lock-ddl`: has DDL wait for as long as the copy takes. Where it is not the default the tool gives up by itself when
-//!   DDL came in its way, and the recipient asks again.
+//! - `--no-server-version-check`: [`super::version`] refuses before the tool would. A copy that only this option
+//!   permits may be damaged.
+//! - `--safe-slave-backup`: stops the replica's applier, since 8.0.22-15 for the whole copy. It exists for temporary
+//!   tables in statement-based logs, and makes the tool accept multi-threaded replicas that lack GTID. The primary can be
+//!   copied instead.
+//! - `--lock-ddl`: makes DDL wait for the whole copy. If it is off by default, the tool gives up when DDL interferes,
+//!   and the recipient asks again.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -47,33 +47,33 @@ const CHECKSUMS: &[&str] =
     &["crc32", "strict_crc32", "full_crc32", "strict_full_crc32", "innodb", "strict_innodb", "none", "strict_none"];
 const FLUSH_METHODS: &[&str] = &["fsync", "O_DSYNC", "O_DIRECT", "O_DIRECT_NO_FSYNC"];
 
-/// What the tool's options file holds: the account, and those of the server's settings for which the tool doesn't ask the
-/// server itself.
+/// The tool's option file: the account, and the server's settings that the tool does not read from the server itself.
 ///
-/// Both tools ask it (`get_mysql_vars` in backup_mysql.cc) for `datadir`, `innodb_data_file_path`, `innodb_data_home_dir`,
-/// `innodb_log_group_home_dir`, `innodb_undo_directory`, `innodb_page_size`, `innodb_log_file_size`, the files in a group,
-/// `innodb_directories`, encryption of logs, `ignore_db_dirs` and `rocksdb_datadir`; mariadb-backup takes the server's word
-/// before an options file's, XtraBackup only where the file is silent. So the file is silent. Plugins for keys and their
-/// settings are asked for too (`encryption_plugin_backup_init`, `xb_keyring_init_for_backup`).
+/// Both tools read these from the server (`get_mysql_vars` in backup_mysql.cc): `datadir`, `innodb_data_file_path`,
+/// `innodb_data_home_dir`, `innodb_log_group_home_dir`, `innodb_undo_directory`, `innodb_page_size`,
+/// `innodb_log_file_size`, the files in a group, `innodb_directories`, encryption of logs, `ignore_db_dirs` and
+/// `rocksdb_datadir`. mariadb-backup prefers the server's value to an option file's, XtraBackup uses it only if the
+/// file is silent. So the file is silent. The tools also read plugins for keys and their settings from the server
+/// (`encryption_plugin_backup_init`, `xb_keyring_init_for_backup`).
 pub fn in_file(family: Family, backup: &Backup<'_>) -> Result<Options> {
     let mut options = Options::default();
     options.group("client");
     options.set("user", &backup.account.user)?;
     options.set("password", backup.account.password.current().reveal())?;
     if family == Family::Mariadb {
-        // Since 11.4 it would ask for a certificate in the name of 127.0.0.1. It is encrypted all the same where the server
-        // can, so that `require_secure_transport` does no harm.
+        // Since 11.4 the tool would require a certificate for the name 127.0.0.1. The connection is still encrypted if
+        // the server can, so `require_secure_transport` is satisfied.
         options.set("loose_ssl_verify_server_cert", "0")?;
     }
     options.group("mysqld");
     for (name, value) in settings(backup.variables, backup.data_dir) {
-        // A series that doesn't have it passes it over.
+        // A series that lacks the setting ignores it.
         options.set(&format!("loose_{name}"), &value)?;
     }
     Ok(options)
 }
 
-/// Settings of the server by their names. A value that the tools may not know is left to their defaults.
+/// The server's settings by name. A value that the tools may lack is left to their defaults.
 fn settings(variables: &BTreeMap<String, String>, data_dir: &Path) -> Vec<(&'static str, String)> {
     let get = |name: &str| variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let one_of = |name: &'static str, known: &[&str]| {
@@ -81,10 +81,10 @@ fn settings(variables: &BTreeMap<String, String>, data_dir: &Path) -> Vec<(&'sta
         known.iter().find(|known| known.eq_ignore_ascii_case(value)).map(|known| (name, (*known).to_owned()))
     };
     let number = |name: &'static str| Some((name, get(name)?.parse::<u64>().ok()?.to_string()));
-    // Later series tell their undo tablespaces otherwise, and this one's number is not of all.
+    // Later series announce their undo tablespaces otherwise, and this number covers only some of them.
     let is_old = get("version").is_some_and(|version| version.starts_with("5."));
     let mut found = vec![
-        // Pages are read past the page cache where the server does so.
+        // Reads bypass the page cache if the server's do.
         one_of("innodb_flush_method", FLUSH_METHODS),
         one_of("innodb_checksum_algorithm", CHECKSUMS),
         // Of Percona Server 5.6 and 5.7.
@@ -97,7 +97,7 @@ fn settings(variables: &BTreeMap<String, String>, data_dir: &Path) -> Vec<(&'sta
     found.into_iter().flatten().collect()
 }
 
-/// A directory of the server's below its data directory, by its name on this side.
+/// Maps a directory below the server's data directory to its name on this side.
 fn below(place: &str, servers_data_dir: &str, data_dir: &Path) -> Option<String> {
     let place = Path::new(place);
     let inside = if place.is_absolute() { place.strip_prefix(servers_data_dir).ok()? } else { place };
@@ -105,7 +105,7 @@ fn below(place: &str, servers_data_dir: &str, data_dir: &Path) -> Option<String>
     is_plain.then(|| data_dir.join(inside).to_str().map(str::to_owned))?
 }
 
-/// All options but the one that must be the first.
+/// All options except the one that must be first.
 pub fn of(family: Family, version: &Version, backup: &Backup<'_>) -> Vec<OsString> {
     let mut options: Vec<OsString> = vec![
         "--backup".into(),
@@ -121,23 +121,24 @@ pub fn of(family: Family, version: &Version, backup: &Backup<'_>) -> Vec<OsStrin
         options.push("--slave-info".into());
     }
     if family == Family::Percona {
-        // Else it asks a host of its maker whether there is a newer version. A release to come will not know the option.
+        // Otherwise the tool asks a host of its maker for newer versions. A future release may drop the option.
         let may_be_unknown = version.is_from([8, 0, 0]);
         options.push(if may_be_unknown { "--loose-no-version-check" } else { "--no-version-check" }.into());
-        // mariadb-backup would wait for a moment in which nobody writes, which a busy server never has.
+        // mariadb-backup would wait for a pause in all writing, which a busy server lacks.
         options.push(format!("--ftwrl-wait-timeout={}", backup.lock_wait.as_secs()).into());
     }
     options
 }
 
-/// Why the tool would not say where a replica's source is, by the server's variables; `None` where it would.
+/// Why the tool would omit a replica's position at its source, judged by the server's variables. `None` if it records
+/// it.
 pub fn why_without_source(family: Family, version: &Version, variables: &BTreeMap<String, String>) -> Option<String> {
     let is = |name: &str, value: &str| variables.get(name).is_some_and(|is| is.eq_ignore_ascii_case(value));
     let threads: u32 = variables.get("slave_parallel_workers").and_then(|count| count.parse().ok()).unwrap_or_default();
     let most = if version.is_from([8, 0, 0]) { 1 } else { 0 };
     (family == Family::Percona && threads > most && !is("gtid_mode", "ON")).then(|| {
         format!(
-            "XtraBackup copies no replica with {threads} applier threads and without GTID: set gtid_mode, or let it have \
+            "XtraBackup cannot copy a replica that has {threads} applier threads and no GTID: set gtid_mode, or set the threads to \
              {most} (slave_parallel_workers, replica_parallel_workers)"
         )
     })
@@ -155,7 +156,7 @@ mod tests {
     use crate::sys::secret::Password;
 
     #[test]
-    fn a_password_is_no_option_and_only_xtrabackup_is_told_what_only_it_needs() {
+    fn the_password_is_no_argument_and_each_tool_gets_its_options() {
         let backup = Backup {
             variables: &BTreeMap::new(),
             server: &HostPort { host: "127.0.0.1".into(), port: 3306 },
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_holds_what_the_tool_does_not_ask_the_server_for() {
+    fn the_file_holds_settings_that_the_tool_cannot_read_from_the_server() {
         let of = |variables: &[(&str, &str)]| {
             let all = [("datadir", "/var/lib/mysql/")].iter().chain(variables);
             let variables = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

@@ -1,4 +1,4 @@
-//! One clone as the donor sees it: start the backup tool, offer, relay, and say how it ended.
+//! One clone by the backup tool, on the donor's side: start the tool, offer, relay the stream, report how it ended.
 
 use std::net::TcpStream;
 use std::process::ChildStdout;
@@ -35,24 +35,24 @@ use crate::sys::limits::{self, Descriptors, TooFew};
 use crate::sys::scratch;
 use crate::unpack::Format;
 
-/// How long a statement may keep an Aria table open before the donor gives up for now.
+/// How long a statement may keep an Aria table open before the donor refuses for now.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
-/// A backup that works reads the server's log every second, or waits for a lock of the server's, whose time is bounded: one
-/// that neither reads, writes nor says anything for so long never ends.
+/// A tool that reads, writes and prints nothing for this long has hung. A working backup reads the server's log every
+/// second, or waits for a lock of the server for a bounded time.
 const STANDSTILL: Duration = Duration::from_secs(600);
 
-/// The tool has closed its output; what it still has to do takes no longer.
+/// Time for the rest of the tool's work after it has closed its output.
 const EXIT_LIMIT: Duration = Duration::from_secs(20);
 
-/// A backup that went out whole.
+/// A backup that was sent completely.
 pub struct Served {
     pub bytes: u64,
-    /// What went over the wire: less, where frames were packed.
+    /// Bytes on the wire: fewer if frames were compressed.
     pub sent: u64,
 }
 
-/// A clone by the backup tool.
+/// The clone method by the backup tool.
 pub struct ByTool<'t>(pub &'t BackupTool);
 
 impl CloneMethod for ByTool<'_> {
@@ -61,7 +61,7 @@ impl CloneMethod for ByTool<'_> {
     }
 
     fn account<'a>(&self, settings: &'a Sidecar) -> &'a Account {
-        // It need not see every table, nor set anything.
+        // The backup account may lack the privileges to see every table and to set variables.
         &settings.backup
     }
 
@@ -96,26 +96,26 @@ impl CloneMethod for ByTool<'_> {
     }
 }
 
-/// A tool that runs out of descriptors says that pages are corrupted.
+/// Checks the limit on descriptors: a tool that exceeds it reports corrupted pages.
 fn check_descriptors(files: u64) -> Result<(), Refusal> {
     let too_few = |error: TooFew| unsupported(Event::RefusedLimit, format!("at the donor, {error}"));
     Descriptors::for_files(files).map(drop).map_err(too_few)
 }
 
-/// Has a clone made, and counts it.
+/// Runs a clone in its slot, logs it and counts it.
 pub fn in_slot(donor: &Donor, pod: &str, slot: Slot, clone: impl FnOnce() -> Result<Served>) {
     let started = Instant::now();
-    info!(DonorCloneBegun, recipient = pod, "a clone begins");
+    info!(DonorCloneBegun, recipient = pod, "serving a clone");
     let outcome = clone();
     drop(slot);
     let seconds = started.elapsed().as_secs_f64();
     match outcome {
         Ok(Served { bytes, sent }) => {
-            info!(DonorCloneServed, recipient = pod, bytes, sent, seconds, "a clone was served");
+            info!(DonorCloneServed, recipient = pod, bytes, sent, seconds, "clone served");
             donor.metrics.donated(bytes, seconds);
         }
         Err(error) => {
-            warn!(DonorCloneFailed, recipient = pod, seconds, "a clone failed: {error:#}");
+            warn!(DonorCloneFailed, recipient = pod, seconds, "serving a clone failed: {error:#}");
             donor.metrics.donation_failed();
         }
     }
@@ -141,7 +141,7 @@ fn run(
     end(donor, running, writer, cut, survey)
 }
 
-/// The backup tool at work, its sessions on the server watched.
+/// A running backup tool, and the watch over its sessions on the server.
 pub struct RunningTool<'a> {
     tool: &'a BackupTool,
     running: Running<BackupLines>,
@@ -179,23 +179,24 @@ impl<'a> RunningTool<'a> {
         Ok(RunningTool { tool, running, sessions, watch, lock_wait, status, _scratch: scratch })
     }
 
-    /// The pipe from its output; once.
+    /// The pipe from the tool's output. It can be taken once.
     pub fn take_output(&mut self) -> Result<ChildStdout> {
-        self.running.take_stdout().with_context(|| format!("{}: no output", self.tool))
+        self.running.take_stdout().with_context(|| format!("{}: cannot read its output", self.tool))
     }
 
-    /// Kills the tool, and has the server forget it: what it waited for or held there must not stay.
+    /// Kills the tool and ends its sessions on the server, so that its locks and waits for locks end with it.
     pub fn end_by_force(&self) {
         let ports = self.sessions.ports();
         self.running.kill();
         if let Err(error) = Handle::current().block_on(self.sessions.end_all(&ports)) {
-            warn!(DonorSessionsNotEnded, "ending the backup tool's sessions on the server: {error:#}");
+            warn!(DonorSessionsNotEnded, "cannot end the backup tool's sessions on the server: {error:#}");
         }
     }
 
-    /// Waits for the end of a tool that has closed its output. Either it ended with success, by its status and by its
-    /// own last word, or the inner error says why what it wrote is worth nothing. As long as it takes, `meanwhile` is done
-    /// every few milliseconds.
+    /// Waits for a tool that has closed its output to end, and calls `meanwhile` every few milliseconds.
+    ///
+    /// The inner result is `Ok` if both the exit status and the tool's last line report success. Otherwise it says why
+    /// the backup is worthless.
     pub fn finish(self, mut meanwhile: impl FnMut()) -> Result<Result<Ended<BackupLines>, String>> {
         let RunningTool { tool, running, watch, lock_wait, status, _scratch, .. } = self;
         let deadline = Instant::now() + EXIT_LIMIT;
@@ -203,32 +204,32 @@ impl<'a> RunningTool<'a> {
             meanwhile();
             Instant::now() < deadline
         };
-        let ended = running.wait_while(goes_on).with_context(|| format!("waiting for {tool}"))?;
-        // What was copied while the applier stopped has what it stopped at.
+        let ended = running.wait_while(goes_on).with_context(|| format!("cannot wait for {tool}"))?;
+        // A copy made while the applier was stopped contains the fault that stopped it.
         Ok(match fault(tool, &ended).or_else(|| status.get().beyond_fault().err().map(|cause| cause.text)) {
             None => Ok(ended),
             Some(_) if watch.has_struck() => {
-                Err(format!("the backup waited for a lock of the server for more than {} seconds", lock_wait.as_secs()))
+                Err(format!("the backup waited longer than {} seconds for a lock of the server", lock_wait.as_secs()))
             }
             Some(fault) => Err(fault),
         })
     }
 }
 
-/// Has the server write out what the tool would miss.
+/// Makes the server write out the Aria tables that the tool would miss.
 async fn flush_aria(donor: &Donor) -> Result<()> {
     let data_dir = &donor.settings.data_dir;
     let tables =
-        aria::tables(data_dir).with_context(|| format!("looking for Aria tables in {}", data_dir.display()))?;
+        aria::tables(data_dir).with_context(|| format!("cannot list the Aria tables in {}", data_dir.display()))?;
     let mut server = Server::connect(&donor.settings.server, &donor.settings.sql).await?;
     for statement in server.dialect.flush_aria(&tables, FLUSH_LIMIT) {
-        server.execute(&statement).await.context("flushing Aria tables before the backup")?;
+        server.execute(&statement).await.context("cannot flush Aria tables before the backup")?;
     }
     server.close().await;
     Ok(())
 }
 
-/// Refuses after all, with a reason that may pass.
+/// Refuses after admission, with a temporary reason.
 fn give_up(stream: &TcpStream, said: Said, error: anyhow::Error) -> Result<Served> {
     let refusal = Refusal::passing(Event::RefusedTool, Why::NotReady, format!("{error:#}"), 10);
     refuse(stream, said, &refusal);
@@ -241,7 +242,7 @@ fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, survey: &Survey) -> Of
         pod: snapshot.pod,
         ordinal: donor.settings.member.ordinal.0,
         format: tool.format(),
-        // Ours are never compressed one by one; older donors' may be.
+        // This donor sends files uncompressed; older donors may compress them one by one.
         members: None,
         packing: relay::packing(donor.settings.peering.wire_compression, &hello.packing),
         inventory: survey.look.as_ref().and_then(|_| listing::encoding(&hello.inventory)),
@@ -259,8 +260,8 @@ fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, survey: &Survey) -> Of
 
 type Writer<'a> = DataWriter<&'a TcpStream>;
 
-/// Passes the stream on to its end; the tool is killed where the recipient goes first. Says what is missing where the
-/// stream ends in the middle of something.
+/// Relays the stream to its end. Kills the tool if the recipient leaves first. Returns what is missing if the stream
+/// ends inside an item.
 fn relay<'a>(
     donor: &Donor,
     tool: &BackupTool,
@@ -274,7 +275,7 @@ fn relay<'a>(
         Relayed::Cut(what) => Ok((writer, Some(what))),
         Relayed::RecipientGone(why) => {
             running.end_by_force();
-            bail!("the recipient went away after {} bytes: {why}", writer.bytes())
+            bail!("the recipient disconnected after {} bytes: {why}", writer.bytes())
         }
         Relayed::OutputBroken(why) => {
             running.end_by_force();
@@ -285,8 +286,8 @@ fn relay<'a>(
     }
 }
 
-/// Only here is an end frame sent: the tool has ended with success, its stream is whole, and the server has said what it
-/// holds now.
+/// The only place that sends an end frame. The tool has succeeded, its stream is complete, and the server has listed
+/// its tables again.
 fn end(
     donor: &Donor,
     running: RunningTool<'_>,
@@ -298,7 +299,7 @@ fn end(
     let mut beat = Instant::now() + heartbeat;
     let tell = || {
         if Instant::now() >= beat {
-            // Whether anybody heard it is seen at the end.
+            // A failed heartbeat shows up at the end.
             let _ = writer.heartbeat();
             beat = Instant::now() + heartbeat;
         }

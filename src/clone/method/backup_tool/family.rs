@@ -1,4 +1,4 @@
-//! Whose tool it is.
+//! The two families of backup tools: Percona's and MariaDB's.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {

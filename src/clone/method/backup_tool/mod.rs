@@ -1,7 +1,6 @@
-//! XtraBackup and mariadb-backup: which one is here, how it is run, what it leaves.
+//! The backup tools XtraBackup and mariadb-backup: find the installed one, run it, read its results.
 //!
-//! The tools' options and behaviour are those of XtraBackup 2.3 … 9 and mariadb-backup 10.6 … 11.8. Nothing outside
-//! this module knows which tool it is dealing with.
+//! Covers XtraBackup 2.3 … 9 and mariadb-backup 10.6 … 11.8. Only this module knows which tool is in use.
 
 mod backup;
 mod backup_options;
@@ -36,7 +35,7 @@ use options_file::OptionsFile;
 pub use prepare::{Attempt, Prepared, Proof, prepare};
 use version::Version;
 
-/// The tools by the names that they are installed under, the preferred first.
+/// Names under which the tools are installed, the preferred first.
 const PROGRAMS: [(&str, Family); 3] =
     [("xtrabackup", Family::Percona), ("mariadb-backup", Family::Mariadb), ("mariabackup", Family::Mariadb)];
 
@@ -56,12 +55,12 @@ impl fmt::Display for BackupTool {
 }
 
 impl BackupTool {
-    /// Looks for a tool in `PATH` and asks it for its version.
+    /// Finds a tool in `PATH` and reads its version.
     pub fn find() -> Result<BackupTool> {
         BackupTool::find_in(&std::env::var_os("PATH").unwrap_or_default())
     }
 
-    /// The same in directories that are separated as in `PATH`.
+    /// Finds a tool in directories that are separated as in `PATH`.
     pub fn find_in(path: &OsStr) -> Result<BackupTool> {
         for (name, family) in PROGRAMS {
             if let Some(program) = child::in_path(path, name) {
@@ -76,29 +75,29 @@ impl BackupTool {
         )))
     }
 
-    /// What is known of how this version says things.
+    /// How much is known about this version's output lines.
     pub fn words(&self) -> Words {
         lines::words(self.family, &self.version)
     }
 
-    /// The series that this version is of, within which backups can be prepared by each other: `10.11`.
+    /// The tool's series: tools of one series can prepare each other's backups. `10.11`.
     pub fn series(&self) -> String {
         self.version.series()
     }
 
-    /// Why this tool can't copy a server of this version, with both; `None` where it can.
+    /// Why this tool cannot copy a server of this version, with both versions. `None` if it can.
     pub fn misfit(&self, server: &str) -> Option<String> {
         let why = self.version.misfit(self.family, server)?;
         Some(format!("{self} does not fit the server {server}: {why}"))
     }
 
-    /// Why this tool would not say where a replica's source is; `None` where it would. `variables` are the server's, by
-    /// their names in small letters.
+    /// Why this tool would omit a replica's position at its source. `None` if it records it. `variables` are the
+    /// server's, by their names in lower case.
     pub fn why_without_source(&self, variables: &BTreeMap<String, String>) -> Option<String> {
         backup_options::why_without_source(self.family, &self.version, variables)
     }
 
-    /// The container format that this tool writes.
+    /// The stream format that this tool writes.
     pub fn format(&self) -> Format {
         match self.family {
             Family::Percona => Format::XbstreamPercona,
@@ -106,7 +105,7 @@ impl BackupTool {
         }
     }
 
-    /// The container formats whose backups this tool can prepare: those that its own series writes.
+    /// The stream formats that this tool can prepare: those that its own series writes.
     pub fn formats(&self) -> &'static [Format] {
         match self.family {
             Family::Percona if self.version.is_from([8, 0, 0]) => &[Format::XbstreamPercona],
@@ -115,14 +114,16 @@ impl BackupTool {
         }
     }
 
-    /// Options in the files that this tool would read by itself, and does not: `[client] user`.
+    /// Options in the tool's own option files, which are ignored for clones: `[client] user`.
     pub fn uncounted_options(&self) -> Result<Vec<String>> {
         tool_options::uncounted(&self.program, self.family)
     }
 
-    /// Whether Aria's tables must be flushed before this tool copies them. The server's own recovery, on which a copy
-    /// depends as a killed server does, skips rows that row events brought after the first of them had filled an
-    /// empty table in bulk, until the table is flushed (seen with MariaDB 10.11.19: 121 of 300 rows were left).
+    /// Whether Aria's tables must be flushed before this tool copies them.
+    ///
+    /// A copy depends on the server's own recovery, as a killed server does. If a row event fills an empty table in
+    /// bulk, that recovery skips the rows of later row events until the table is flushed (seen with MariaDB 10.11.19:
+    /// 121 of 300 rows were left).
     pub fn loses_unflushed_aria(&self) -> bool {
         self.family == Family::Mariadb
     }
@@ -130,11 +131,11 @@ impl BackupTool {
     /// Starts a backup whose stream is the child's standard output.
     pub fn start_backup(&self, backup: &Backup<'_>) -> Result<Running<BackupLines>> {
         let options = backup_options::in_file(self.family, backup)?;
-        let options = OptionsFile::new(&options).context("passing the backup tool its options")?;
+        let options = OptionsFile::new(&options).context("cannot pass the backup tool its options")?;
         let mut command = self.backup_command(backup, options.argument());
         let lines = BackupLines::of(self.family);
         let running = Running::examined(&mut command, &self.name(), Stdio::piped(), lines)
-            .with_context(|| format!("starting {}", self.program.display()))?;
+            .with_context(|| format!("cannot start {}", self.program.display()))?;
         Ok(running.below(crate::sys::memory::ceiling()))
     }
 
@@ -153,7 +154,7 @@ impl BackupTool {
     }
 }
 
-/// Which family's tool wrote a stream of this format.
+/// The family of the tool that writes this format.
 pub fn writer_of(format: Format) -> Writer {
     match format {
         Format::XbstreamMariaDb => Writer::MariadbBackup,
@@ -163,11 +164,11 @@ pub fn writer_of(format: Format) -> Writer {
 
 fn version(program: &Path, family: Family) -> Result<Version> {
     let output = child::output(Command::new(program).arg("--version"))
-        .with_context(|| format!("asking {} for its version", program.display()))
+        .with_context(|| format!("cannot ask {} for its version", program.display()))
         .map_err(|error| Reason::NoBackupTool.because(error))?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     Version::parse(&text, family).ok_or_else(|| {
-        Reason::NoBackupTool.error(format!("{} --version says {:?}: no version in it", program.display(), text.trim()))
+        Reason::NoBackupTool.error(format!("{} --version printed no version: {:?}", program.display(), text.trim()))
     })
 }

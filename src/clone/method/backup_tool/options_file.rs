@@ -1,12 +1,12 @@
-//! The only options file that the backup tool reads. It exists in memory only.
+//! The only option file that the backup tool reads. It exists in memory only.
 //!
-//! With `--defaults-file`, which must be the first argument, the tools read no other file: none of /etc, `$MYSQL_HOME`, the
-//! home directory or a directory that one of those includes (`my_search_option_files` in mysys/my_default.c of MariaDB and
-//! MySQL; seen with mariadb-backup 10.11, which opens this one for each of its three sets of groups). Where the login file of
-//! MySQL is, is told by the environment ([`crate::sys::environment`]).
+//! With `--defaults-file`, which must be the first argument, the tools read this one file. They skip /etc,
+//! `$MYSQL_HOME`, the home directory and directories that one of those includes (`my_search_option_files` in
+//! mysys/my_default.c of MariaDB and MySQL). mariadb-backup 10.11 was seen to open it for each of its three sets of
+//! groups. The environment names MySQL's login file ([`crate::sys::environment`]).
 //!
-//! A password as an argument would be seen in the list of processes, a file on disk could outlive a crash. The tool opens
-//! `/proc/self/fd/N`, which only its own user can.
+//! A password as an argument would show in the list of processes, and a file on disk could outlive a crash. The tool
+//! opens `/proc/self/fd/N`, which only its own user can.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,21 +19,21 @@ use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::sys::secret::Secret;
 
-/// The text of an options file, with the password in it.
+/// The text of an option file, including the password.
 #[derive(Default)]
 pub struct Options(Secret);
 
 impl Options {
-    /// What follows is of this group.
+    /// Starts a group.
     pub fn group(&mut self, name: &str) {
         self.add(&["[", name, "]\n"]);
     }
 
-    /// An option, its value quoted and escaped as the servers' options files want it.
+    /// Adds an option, with its value quoted and escaped as in the servers' option files.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
         ensure!(
             !value.contains(['\n', '\r', '\0']),
-            "a value of {name} with a line end can't be passed to the backup tool"
+            "cannot pass a value of {name} that contains a line end to the backup tool"
         );
         let escaped =
             Secret::joined(&[value]).escaped(|character| matches!(character, '\\' | '"' | '\'').then_some("\\"));
@@ -41,20 +41,20 @@ impl Options {
         Ok(())
     }
 
-    /// Never grows in its place, where it would leave its shorter copy behind.
+    /// Always makes a new buffer: one that grew would leave a shorter copy of the secret behind.
     fn add(&mut self, pieces: &[&str]) {
         self.0 = Secret::joined(&[&[self.0.reveal()], pieces].concat());
     }
 }
 
-/// Lives as long as it takes to start the tool, which inherits it.
+/// Lives until the tool, which inherits the file, has started.
 pub struct OptionsFile(File);
 
 impl OptionsFile {
     /// Writes the options into memory.
     pub fn new(options: &Options) -> Result<OptionsFile> {
         let memory = memfd_create("mysqlset-options", MemfdFlags::CLOEXEC)?;
-        // The tools ignore an options file that everyone may write.
+        // The tools ignore a world-writable option file.
         fchmod(&memory, Mode::RUSR)?;
         let mut file = File::from(memory);
         file.write_all(options.0.reveal().as_bytes())?;
@@ -62,7 +62,7 @@ impl OptionsFile {
         Ok(OptionsFile(file))
     }
 
-    /// The argument that names the file; it must be the tool's first.
+    /// The argument that names the file. It must be the tool's first.
     pub fn argument(&self) -> OsString {
         format!("--defaults-file=/proc/self/fd/{}", self.0.as_raw_fd()).into()
     }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_can_read_it_and_nothing_is_left() {
+    fn a_child_can_read_the_options() {
         let mut options = Options::default();
         options.group("client");
         options.set("user", "backup").unwrap();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_are_refused_without_showing_the_value() {
+    fn line_ends_are_refused_and_the_value_stays_hidden() {
         for value in ["two\nlines", "two\rlines", "two\0lines"] {
             let error = Options::default().set("password", value).unwrap_err();
             assert!(!format!("{error:#}").contains("two"), "{error:#}");

@@ -1,8 +1,8 @@
-//! Prepare: the backup tool turns what it copied while the server wrote into data that a server can start on.
+//! Prepare: the backup tool turns a copy made while the server wrote into data on which a server can start.
 //!
-//! It is done once. A prepare that failed has changed the files, and another one on them reports success over rows that
-//! are lost (seen with mariadb-backup 10.11 and 11.8: 489 of 1,500 tables). One that was killed may be done again only
-//! while the log is as it was received ([`crate::datadir::received_log`]).
+//! It runs once. A failed prepare has changed the files, and a second one on them reports success over lost rows (seen
+//! with mariadb-backup 10.11 and 11.8: 489 of 1,500 tables). A killed prepare may run again only while the log is still
+//! as received ([`crate::datadir::received_log`]).
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -22,58 +22,61 @@ use crate::sys::disk::disk_error;
 use crate::sys::limits::Descriptors;
 use crate::sys::memory;
 
-/// Linux AIO instead of io_uring, which mariadb-backup takes where it has both and the container may: a prepare of 79,000
-/// pages took 9.7 s with io_uring and 8.7 without, whether its files were in the page cache or not (10.11 on Linux 6.18).
-/// Releases before MDEV-36234 don't know it; newer ones of them warn. Where there is no Linux AIO (a build without, a
-/// kernel that refuses, a node's `fs.aio-max-nr` used up) the tool goes on with threads of its own.
+/// Selects Linux AIO instead of io_uring, which mariadb-backup prefers if it has both and the container permits it. A
+/// prepare of 79,000 pages took 9.7 s with io_uring and 8.7 with Linux AIO, with its files in the page cache or outside
+/// it (10.11 on Linux 6.18).
+///
+/// Releases before MDEV-36234 lack the option; newer ones of them warn. If Linux AIO is missing (a build without it, a
+/// kernel that refuses, a node's `fs.aio-max-nr` used up), the tool continues with threads of its own.
 const LINUX_AIO: &str = "--loose-innodb-linux-aio=aio";
 
-/// Whether a copy has passed a check.
+/// The result of a check on a copy.
 pub enum Prepared {
-    /// It has.
+    /// The copy passed.
     Whole,
-    /// It has not; why.
+    /// The copy failed, with the reason.
     Failed(anyhow::Error),
 }
 
 /// The outcome of one run of the tool.
 pub enum Attempt {
-    /// The data are consistent, by the tool's status and by every line that it wrote.
+    /// The data is consistent: both the tool's status and every line of its output say so.
     Whole(Proof),
-    /// It did not work; why. What it left is worth nothing.
+    /// The prepare failed, and its result is worthless.
     Failed(anyhow::Error),
-    /// It was killed in the middle; and whether that may have been for its memory.
+    /// The tool was killed during the run, perhaps because of its memory.
     Killed { error: anyhow::Error, for_memory: bool },
 }
 
-/// What a prepare's lines prove.
+/// What the lines of a prepare prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// All of the backup's log was applied, and no line spoke against it.
+    /// All of the backup's log was applied, and every line was harmless.
     Complete,
-    /// The same as far as is known: this tool's words are not.
+    /// The same as far as is known: this tool's lines are unknown.
     UnknownWords,
-    /// No line spoke against it; this tool does not say how far it came.
+    /// Every line was harmless, but this tool omits how far it came.
     UnknownEnd,
 }
 
-/// A prepare that works says so every 15 seconds, or reads and writes: one that has done neither for so long never ends.
+/// A prepare that prints, reads and writes nothing for this long has hung. A working one prints its progress every 15
+/// seconds.
 const STANDSTILL: Duration = Duration::from_secs(600);
 
-/// Prepares a backup in place. `memory` is in bytes; after earlier tries, on this backup or others, more of the choices
-/// are left to the tool.
+/// Prepares a backup in place. `memory` is in bytes. After earlier tries, on this backup or others, more choices are
+/// left to the tool.
 pub fn prepare(tool: &BackupTool, directory: &Path, memory: u64, earlier_tries: u32) -> Result<Attempt> {
     info!(PrepareBegun, tool = %tool, memory_bytes = memory, "preparing");
     let mut command = Command::new(&tool.program);
     command.args(options(tool.family, directory, memory, earlier_tries)).current_dir(directory);
     let files = Descriptors::for_backup(directory)
-        .map_err(|error| disk_error(error, format!("counting the files in {}", directory.display())))?;
+        .map_err(|error| disk_error(error, format!("cannot count the files in {}", directory.display())))?;
     files.map_err(|too_few| Reason::Limit.because(too_few))?.give_to(&mut command);
     let (started, progress) = (Instant::now(), Progress::of("preparing"));
     let lines = PrepareLines::of(tool.family);
     let ended = Running::examined(&mut command, &tool.name(), Stdio::null(), lines)
         .and_then(|running| running.below(memory::ceiling()).wait_while_moving(STANDSTILL))
-        .with_context(|| format!("running {}", tool.program.display()))?;
+        .with_context(|| format!("cannot run {}", tool.program.display()))?;
     drop(progress);
     let attempt = outcome(tool, directory, &ended)?;
     if matches!(attempt, Attempt::Whole(_)) {
@@ -100,7 +103,9 @@ fn outcome(tool: &BackupTool, directory: &Path, ended: &Ended<PrepareLines>) -> 
         return failed(ended.why());
     }
     if ended.lines.was_prepared() {
-        return failed("found the backup prepared already, by somebody whose success nobody has seen".to_owned());
+        return failed(
+            "found the backup prepared already, and the outcome of that earlier prepare is unknown".to_owned(),
+        );
     }
     if !ended.lines.is_completed() {
         return failed("ended with success, but did not say \"completed OK!\"".to_owned());
@@ -116,7 +121,7 @@ fn outcome(tool: &BackupTool, directory: &Path, ended: &Ended<PrepareLines>) -> 
     })
 }
 
-/// What the place that a recovery reached proves, where the backup's log goes on to `last`.
+/// What the end of a recovery proves, if the backup's log goes on to `last`.
 fn judge(words: Words, reached: Option<u64>, last: Option<u64>) -> Result<Proof, String> {
     match (words, reached, last) {
         (_, Some(reached), Some(last)) if reached < last => Err(format!(
@@ -127,8 +132,7 @@ fn judge(words: Words, reached: Option<u64>, last: Option<u64>) -> Result<Proof,
         (_, Some(_), Some(_)) => Ok(Proof::Complete),
         (Words::WithoutEnd, None, Some(_)) => Ok(Proof::UnknownEnd),
         (Words::Known, None, Some(_)) => {
-            Err("does not say which log sequence number it reached: that all of the log was applied is not known"
-                .to_owned())
+            Err("does not say which log sequence number it reached: part of the log may be unapplied".to_owned())
         }
     }
 }
@@ -139,10 +143,10 @@ fn options(family: Family, directory: &Path, memory: u64, earlier_tries: u32) ->
         "--prepare".into(),
         format!("--use-memory={memory}").into(),
         path_option("--target-dir=", directory),
-        // On the volume, in the directory that goes when the clone is published: the root may be read-only.
+        // On the volume, in the directory that is removed when the clone is published: the root may be read-only.
         path_option("--tmpdir=", directory.parent().unwrap_or(directory)),
     ];
-    // Whatever may have been wrong with it where it failed: the tool chooses by itself then.
+    // After a failure the tool chooses by itself: the option may have been the cause.
     if family == Family::Mariadb && earlier_tries == 0 {
         options.push(LINUX_AIO.into());
     }
@@ -154,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_mariadbs_tool_is_told_of_linux_aio_and_only_at_first() {
+    fn only_mariadbs_first_prepare_selects_linux_aio() {
         let words = |family, earlier_tries| {
             let options = options(family, Path::new("/stage/data"), 1000, earlier_tries);
             options.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_unknown_or_too_early_proves_nothing() {
+    fn an_unknown_or_early_end_proves_nothing() {
         for (words, reached, last, expected) in [
             (Words::Known, Some(7), Some(7), Some(Proof::Complete)),
             (Words::Known, Some(8), Some(7), Some(Proof::Complete)),

@@ -1,4 +1,4 @@
-//! A backup tool's stream as its recipient sees it: unpacked to its end mark, and believed only then.
+//! Receives a backup tool's stream: unpacks it to its end mark, and accepts the data only then.
 
 use std::path::Path;
 use std::time::Instant;
@@ -19,13 +19,14 @@ use crate::protocol::message::Offer;
 use crate::sys::limits::Descriptors;
 use crate::unpack::{self, Format};
 
-/// Prepare keeps all files open. Where the donor doesn't say how many there are, they are counted before it.
+/// Checks the limit on descriptors, because prepare keeps all files open. If the donor leaves out the number, the files
+/// are counted before prepare.
 pub(in crate::clone) fn check_descriptors(offer: &Offer) -> anyhow::Result<()> {
     let Some(files) = offer.files else { return Ok(()) };
     Descriptors::for_files(files).map(drop).map_err(|too_few| Reason::Limit.because(too_few))
 }
 
-/// Unpacks to the stream's end and believes it only then.
+/// Unpacks to the end of the stream and accepts the data only then.
 pub(in crate::clone) fn unpack_all(
     incoming: Incoming,
     donor: &HostPort,
@@ -45,7 +46,7 @@ pub(in crate::clone) fn unpack_all(
         "receiving"
     );
     data.collect_inventory(inventory_file(&(means.inventory)())?);
-    // It is about what lies in the donor's data directory: members that are compressed have less.
+    // The number covers the donor's data directory: compressed members are smaller.
     let expected = offer.expected_bytes.filter(|_| offer.members.is_none());
     let progress = Progress::of_bytes("receiving", expected);
     let unpacked = unpack::unpack_by(means.writing, offer.format, progress.watch(&mut data), directory);
@@ -65,7 +66,7 @@ pub(in crate::clone) fn unpack_all(
         seconds,
         files = summary.files,
         position = end.position,
-        "received, whole to its end mark"
+        "clone received; its end mark and digest match"
     );
     Ok(Received {
         donor: donor.clone(),
@@ -81,7 +82,7 @@ pub(in crate::clone) fn unpack_all(
     })
 }
 
-/// Makes the settings that a backup brought our own; what no tool writes is the donor's fault.
+/// Replaces the backup's settings with this side's own. Content that no tool writes is the donor's fault.
 pub(in crate::clone) fn rebuild_settings(data: &Path, means: &Means<'_>) -> Result<(), Setback> {
     server_options::rebuild(data, means.keys).map_err(|error| match exit::reason_of(&error) {
         Some(Reason::Refused) => Setback::Unusable(error),
@@ -89,8 +90,8 @@ pub(in crate::clone) fn rebuild_settings(data: &Path, means: &Means<'_>) -> Resu
     })
 }
 
-/// The position that came with a backup: the primary's own, or what a replica says about its source. Each has the other
-/// file too at times, with coordinates that would be the wrong ones for a clone.
+/// The position that came with a backup: a primary's own, or a replica's position at its source. Each may also contain
+/// the other file, with coordinates that are wrong for a clone.
 pub(in crate::clone) fn position_of(donor: Ordinal, format: Format, data: &Path) -> anyhow::Result<Position> {
     if donor == Ordinal::PRIMARY {
         backup_metadata::position_of_primary(data, writer_of(format))
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_offer_of_more_files_than_may_be_open_ends_it_with_both_numbers() {
+    fn an_offer_beyond_the_descriptor_limit_ends_with_both_numbers() {
         let offer = |files| {
             let text = r#"{"pod":"mysql-0","ordinal":0,"format":"xbstream-mariadb","tool":"","server":"","heartbeat_seconds":5}"#;
             Offer { files, ..serde_json::from_str(text).unwrap() }

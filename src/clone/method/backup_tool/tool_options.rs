@@ -1,8 +1,9 @@
-//! What stands in the options files that the tool would read by itself, and does not count: ours takes their place.
+//! Finds options in the tool's own option files that have no effect on a clone, because this program's file replaces
+//! them.
 //!
-//! Only names are told, out of a fixed list: a value may be a password, and what looks like an option in the tool's answer may
-//! be a part of one. The tool is asked, for only it knows which files it would read: `--print-defaults` prints the options
-//! of its server's groups, and with `--defaults-group` those of one group more (seen with mariadb-backup 10.11).
+//! Only names from a fixed list are reported: a value may be a password, and a word that looks like an option may be
+//! part of one. Only the tool knows its option files, so it is asked. `--print-defaults` prints the options of its
+//! server's groups, and with `--defaults-group` those of one further group (seen with mariadb-backup 10.11).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +14,8 @@ use anyhow::{Context, Result, ensure};
 use super::family::Family;
 use crate::sys::child;
 
-/// Options that only the tools have: they change what is copied, or how. What begins so is meant.
+/// Options that only the tools have: they change what is copied, or how. Each entry stands for all options that begin
+/// with it.
 const OF_TOOLS: [&str; 39] = [
     "backup-lock",
     "binlog-info",
@@ -59,12 +61,12 @@ const OF_TOOLS: [&str; 39] = [
 /// Options of MariaDB's servers that look alike.
 const OF_SERVERS: [&str; 3] = ["encrypt-binlog", "encrypt-tmp-disk-tables", "encrypt-tmp-files"];
 
-/// Options of a connection. Servers have some of the same name in their own groups.
+/// Options of a connection. Servers have some of the same names in their own groups.
 const OF_CONNECTIONS: [&str; 9] =
     ["default-auth", "host", "password", "plugin-dir", "port", "protocol", "socket", "ssl", "user"];
 
-/// The groups that the tool reads beside its server's. For mariadb-backup they were tried one by one; XtraBackup's are in
-/// its source (`xb_client_default_groups`), and `[xtrabackup]` is among what it prints unasked.
+/// The groups that the tool reads besides its server's. mariadb-backup's were tried one by one. XtraBackup's are in its
+/// source (`xb_client_default_groups`), and it prints `[xtrabackup]` unasked.
 fn groups(family: Family) -> &'static [&'static str] {
     match family {
         Family::Percona => &["client"],
@@ -72,14 +74,14 @@ fn groups(family: Family) -> &'static [&'static str] {
     }
 }
 
-/// The options that do not count, each with its group: `[client] user`.
+/// The options without effect, each with its group: `[client] user`.
 pub fn uncounted(program: &Path, family: Family) -> Result<Vec<String>> {
     let groups = groups(family);
     let mut questions = vec![question(program, None)];
     questions.extend(groups.iter().map(|group| question(program, Some(group))));
     let mut answers = Vec::new();
-    for output in child::outputs(&mut questions).with_context(|| format!("starting {}", program.display()))? {
-        ensure!(output.status.success(), "{} can't read its options files", program.display());
+    for output in child::outputs(&mut questions).with_context(|| format!("cannot start {}", program.display()))? {
+        ensure!(output.status.success(), "{} cannot read its option files", program.display());
         answers.push(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let Some((unasked, asked)) = answers.split_first() else { return Ok(Vec::new()) };
@@ -102,7 +104,7 @@ fn named(group: &str, names: BTreeMap<&str, usize>) -> Vec<String> {
     names.into_keys().map(|name| format!("[{group}] {name}")).collect()
 }
 
-/// How often each option of a list is in an answer.
+/// How often each option of a list occurs in an answer.
 fn names(printed: &str, known: &[&'static str]) -> BTreeMap<&'static str, usize> {
     let mut found = BTreeMap::new();
     for argument in printed.split_ascii_whitespace().filter_map(|word| word.strip_prefix("--")) {
@@ -135,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_the_list_are_told() {
+    fn only_names_of_the_list_are_reported() {
         let printed = "xtrabackup would have been started with the following arguments:\n--datadir=/x --loose_compress=lz4 \
                        --compress-threads=4 --tables_exclude=^a --password=s --ecret --skip-lock-ddl --tablespaces=3 --encrypt_binlog=1 \n";
         let found: Vec<&str> = names(printed, &OF_TOOLS).into_keys().collect();
@@ -144,7 +146,7 @@ mod tests {
         assert_eq!(found, ["password"]);
     }
 
-    /// The real tool, which reads one file of ours in the place of its own.
+    /// Asks the real tool, which reads the test's file instead of its own.
     fn asked(options: &str) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let (file, program) = (directory.path().join("my.cnf"), directory.path().join("mariadb-backup"));
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_real_mariadb_backup_is_asked_for_all_its_groups() {
+    fn the_real_mariadb_backup_reports_all_its_groups() {
         assert_eq!(asked("[mysqld]\nport=3306\nuser=mysql\nsocket=/x\nssl-ca=/y\n"), [""; 0]);
         for group in ["client", "client-mariadb", "xtrabackup", "mariabackup", "mariadb-backup"] {
             let options =

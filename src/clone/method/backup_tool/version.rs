@@ -1,4 +1,4 @@
-//! A backup tool's version, and which servers it is made for.
+//! A backup tool's version, and the servers that it can copy.
 //!
 //! | tool | servers |
 //! |---|---|
@@ -9,10 +9,10 @@
 //! | XtraBackup 8.1 and later | those of the same first two numbers: each innovation release needs its own |
 //! | mariadb-backup | MariaDB of the same first two numbers |
 //!
-//! XtraBackup's own check (`check_server_version` in its backup_mysql.cc, of 2.4, 8.0 and 8.4) refuses about the same, but
-//! only once it has been started; and 8.0 before 8.0.22 refused no later 8.0 at all. Its option
-//! `--no-server-version-check` lets a copy be made that may be damaged: none is wanted that needs it. (Percona's
-//! documentation, "Server version and backup version comparison" and "Supported versions" of 8.0, 8.4 and 9.)
+//! XtraBackup's own check (`check_server_version` in its backup_mysql.cc, of 2.4, 8.0 and 8.4) refuses about the same,
+//! but only after its start. Versions of 8.0 before 8.0.22 accepted all later 8.0. Its option
+//! `--no-server-version-check` permits a copy that may be damaged, so this program avoids it. (Percona's documentation,
+//! "Server version and backup version comparison" and "Supported versions" of 8.0, 8.4 and 9.)
 
 use crate::model::version::{leading_numbers, series_of};
 use std::fmt;
@@ -22,12 +22,12 @@ use super::family::Family;
 /// The first XtraBackup 8.0 that copies later servers of its series.
 const COPIES_LATER: [u32; 3] = [8, 0, 34];
 
-/// What a tool says that it is.
+/// A tool's version as it reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// As the tool writes it: `8.0.35-31`, `10.11.19`.
+    /// In the tool's notation: `8.0.35-31`, `10.11.19`.
     text: String,
-    /// The version of the server that it is made of. XtraBackup 8.0 up to 8.0.14 counted its own versions.
+    /// Version of the server that it is built from. XtraBackup 8.0 up to 8.0.14 had version numbers of its own.
     base: String,
 }
 
@@ -38,8 +38,8 @@ impl fmt::Display for Version {
 }
 
 impl Version {
-    /// `xtrabackup version 8.0.35-31 based on MySQL server 8.0.35 …`, `mariadb-backup based on MariaDB server
-    /// 10.11.19-MariaDB …`. XtraBackup tells before that what it found in its options files.
+    /// Parses `xtrabackup version 8.0.35-31 based on MySQL server 8.0.35 …` and `mariadb-backup based on MariaDB server
+    /// 10.11.19-MariaDB …`. XtraBackup first prints the options from its option files.
     pub fn parse(text: &str, family: Family) -> Option<Version> {
         let (own, base) = match family {
             Family::Percona => {
@@ -56,21 +56,21 @@ impl Version {
         is_version.then(|| Version { text: own.to_owned(), base: leading_numbers(base).to_owned() })
     }
 
-    /// The series, within which backups can be prepared by each other: `10.11`.
+    /// The series: tools of one series can prepare each other's backups. `10.11`.
     pub fn series(&self) -> String {
         series_of(&self.text)
     }
 
-    /// Whether it is of this version of the server, or later.
+    /// Whether it is built from this version of the server or a later one.
     pub fn is_from(&self, version: [u32; 3]) -> bool {
         numbers(&self.base).as_slice() >= version.as_slice()
     }
 
-    /// Why a tool of this version can't copy a server, which says that its version is `server`: `8.0.36-28-log`,
-    /// `10.11.19-MariaDB-0+deb12u1`. `None` where it can.
+    /// Why a tool of this version cannot copy the server with version `server`: `8.0.36-28-log`,
+    /// `10.11.19-MariaDB-0+deb12u1`. `None` if it can.
     pub fn misfit(&self, family: Family, server: &str) -> Option<String> {
         let of_mariadb = server.contains("MariaDB");
-        // So that clients of old take it for a MySQL that they know.
+        // The prefix makes old clients take the server for a MySQL that they know.
         let server = if of_mariadb { server.strip_prefix("5.5.5-").unwrap_or(server) } else { server };
         let (own, theirs) = (self.series(), series_of(server));
         let fits = match family {
@@ -88,7 +88,7 @@ impl Version {
         let is_limited = own == "8.0" && !self.is_from(COPIES_LATER);
         (is_limited && numbers(server) > numbers(&self.base)).then(|| {
             format!(
-                "before 8.0.34 it copies servers up to the version that it is based on, {}: it needs a later one",
+                "before 8.0.34 it copies servers up to the version that it is based on, {}: install a later one",
                 self.base
             )
         })
@@ -116,8 +116,7 @@ mod tests {
         Version::parse(&text, Family::Mariadb).unwrap()
     }
 
-    /// The lines of 2.3.5 and of mariadb-backup as they were seen, the others as Percona's manuals and bug reports
-    /// have them.
+    /// The lines of 2.3.5 and of mariadb-backup were recorded. The others come from Percona's manuals and bug reports.
     #[test]
     fn reads_what_each_series_prints() {
         for (text, shown, series, base) in [
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_early_xtrabackup_8_0_copies_no_later_server() {
+    fn an_early_xtrabackup_8_0_refuses_later_servers() {
         for (tool, base) in [("8.0.28-21", "8.0.28"), ("8.0.33-28", "8.0.33"), ("8.0.14", "8.0.21")] {
             let tool = based(tool, base);
             for server in [base, "8.0.20", "8.0.11"] {

@@ -1,5 +1,5 @@
-//! A clone by MySQL's CLONE plugin as the donor's sidecar sees it: the two servers do it between them, and the connection
-//! to the recipient says how long it lasts.
+//! Serves a clone by MySQL's CLONE plugin, on the donor's side: the two servers copy, and the connection to the
+//! recipient marks how long that lasts.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -29,10 +29,10 @@ use crate::settings::Sidecar;
 use crate::settings::WireCompression;
 use crate::sys::deadline::DeadlineReader;
 
-/// A recipient that has begun to say something says all of it in this time.
+/// Time for the rest of a message that has begun.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A clone by MySQL's CLONE plugin.
+/// The clone method by MySQL's CLONE plugin.
 pub struct ByPlugin;
 
 impl CloneMethod for ByPlugin {
@@ -52,12 +52,12 @@ impl CloneMethod for ByPlugin {
         Copier::Plugin
     }
 
-    /// The copy holds the whole server, its source too.
+    /// Always recorded: the copy holds the whole server, its source included.
     fn why_without_source(&self, _: &Storage) -> Option<String> {
         None
     }
 
-    /// The donor's server does it, and nothing is started here.
+    /// The donor's server makes the copy, so the sidecar starts no process.
     fn check_limits(&self, _: u64) -> Result<(), Refusal> {
         Ok(())
     }
@@ -76,10 +76,10 @@ impl CloneMethod for ByPlugin {
     }
 }
 
-/// What the database takes on which a recipient's own server runs, with its log. (69 MB with 9.7)
+/// Room for the database on which a recipient's own server runs, with its log. (69 MB with 9.7)
 const OWN_SERVERS_ROOM: u64 = 128 << 20;
 
-/// Has the plugin ready, where all that the server holds can be copied by it.
+/// Prepares the plugin, if it can copy everything that the server holds.
 async fn ready_plugin(server: &mut Server, storage: &Storage) -> Result<plugin::Facts, Refusal> {
     let unknown = |error: anyhow::Error| not_ready(Event::RefusedServer, format!("{error:#}"));
     if let Some(why) = plugin::why_not(server, storage).await.map_err(unknown)? {
@@ -95,7 +95,7 @@ fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, said: Said, mut survey:
     let stall = donor.settings.peering.stall_timeout;
     let period = relay::heartbeat(stall);
     let mut beat = Instant::now() + period;
-    // The oldest heartbeat that was not answered yet.
+    // The oldest unanswered heartbeat.
     let mut asked: Option<Instant> = None;
     loop {
         if speaks(stream, beat.saturating_duration_since(Instant::now()))? {
@@ -110,12 +110,12 @@ fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, said: Said, mut survey:
             break;
         }
         if let Err(why) = donor.status.get().beyond_fault() {
-            // What was copied until now has what the applier stopped at.
+            // The copy so far contains the fault that stopped the applier.
             let _ = frame::write_control(&mut &*stream, Kind::Failed, &Failed { text: why.text.clone() });
             bail!(why.text);
         }
         if Instant::now() >= beat {
-            // Where it can't be said, what the recipient said before is still to be read.
+            // Errors are ignored: the recipient's last message is still to be read.
             let _ = frame::write_control(&mut &*stream, Kind::Heartbeat, &Heartbeat { bytes: 0 });
             asked.get_or_insert_with(Instant::now);
             beat = Instant::now() + period;
@@ -126,10 +126,10 @@ fn run(donor: &Donor, stream: &TcpStream, hello: &Hello, said: Said, mut survey:
     bail!(text)
 }
 
-/// What the copy must hold, in the answer to the word that it is there. No data come with it.
+/// Sends the inventory in answer to the message that the copy is complete. The answer carries no data.
 fn send_inventory(donor: &Donor, stream: &TcpStream, before: &Look, period: Duration) -> Result<()> {
     let mut writer = DataWriter::new(stream);
-    // Whether anybody heard it is seen at the end.
+    // A failed heartbeat shows up at the end.
     let tell = || drop(writer.heartbeat());
     match listing::inventory(donor, &ByPlugin, before, period, tell) {
         Ok(inventory) => writer.send_inventory(&inventory)?,
@@ -142,7 +142,7 @@ fn send_inventory(donor: &Donor, stream: &TcpStream, before: &Look, period: Dura
     Ok(())
 }
 
-/// What the recipient says: that it is there, or that it has all.
+/// Reads the recipient's message: a heartbeat, or that the copy is complete.
 fn read_word(stream: &TcpStream) -> Result<Option<Copied>> {
     let mut input = DeadlineReader::new(stream, Instant::now() + MESSAGE_LIMIT);
     let header = frame::read_header(&mut input)?;
@@ -153,11 +153,11 @@ fn read_word(stream: &TcpStream) -> Result<Option<Copied>> {
             Ok(None)
         }
         Kind::Copied => Ok(Some(frame::parse(Kind::Copied, &body)?)),
-        other => bail!("the recipient sent a {other:?} message while it was to copy"),
+        other => bail!("the recipient sent an unexpected {other:?} message during the copy"),
     }
 }
 
-/// Whether there is something to read, an end too, within so long.
+/// Whether something arrives within the limit: a message, or the end of the connection.
 fn speaks(stream: &TcpStream, within: Duration) -> Result<bool> {
     let mut descriptor = [PollFd::new(stream, PollFlags::IN | PollFlags::RDHUP)];
     let within = Timespec { tv_sec: within.as_secs() as i64, tv_nsec: within.subsec_nanos().into() };
@@ -191,8 +191,8 @@ fn offer(donor: &Donor, hello: &Hello, survey: Survey, has_look: bool) -> Plugin
     }
 }
 
-/// The plugin packs all of it or nothing, and doesn't find out what pays: where the donor says so and the recipient takes
-/// packed streams. (clone_enable_compression)
+/// Whether the plugin compresses. It compresses the whole copy or nothing, regardless of whether that pays. So the
+/// donor must ask for it and the recipient must accept compressed streams. (clone_enable_compression)
 fn is_compressed(setting: WireCompression, asked_for: &[String]) -> bool {
     setting == WireCompression::On && relay::packing(setting, asked_for).is_some()
 }
@@ -203,7 +203,7 @@ mod tests {
     use crate::protocol::packing::ZSTD;
 
     #[test]
-    fn it_is_compressed_where_both_say_so() {
+    fn the_copy_is_compressed_if_both_ends_ask_for_it() {
         let takes = [ZSTD.to_owned()];
         assert!(is_compressed(WireCompression::On, &takes));
         assert!(!is_compressed(WireCompression::On, &[]));

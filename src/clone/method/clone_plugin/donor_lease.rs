@@ -1,7 +1,8 @@
-//! The donor's turn, held by the connection to its sidecar while a copy is fetched: each end hears that the other is there.
+//! Holds the donor slot through the connection to its sidecar while a copy is fetched. Heartbeats tell each end that
+//! the other is alive.
 //!
-//! The thread that answers the donor waits for nothing else, so it goes on where a disk or a server hangs. Hence it also
-//! looks at whether the copy goes on, and lets the turn go where it doesn't.
+//! The thread that answers the donor waits for nothing else, so it keeps going when a disk or a server hangs. Therefore
+//! it also checks that the copy makes progress, and releases the slot if it stalls.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -15,35 +16,35 @@ use crate::protocol::data::DataReader;
 use crate::protocol::frame::{self, Kind, WireError};
 use crate::protocol::message::{Copied, End, Failed, Heartbeat};
 
-/// Said where nobody knows why.
-const FAILED: &str = "the thread that answers the donor has failed";
+/// The reason when the thread's own is lost.
+const FAILED: &str = "the thread that answers the donor failed";
 
-/// Held until it is given back, or dropped.
+/// A slot that is held until it is given back or dropped.
 pub struct DonorLease {
     connection: TcpStream,
     copy: Arc<Mutex<CopyUnderWay>>,
     end: watch::Receiver<Option<Over>>,
 }
 
-/// How it came to be held no more.
+/// How the slot ended.
 #[derive(Clone)]
 enum Over {
     Lost(String),
-    /// It was given back, and this is the first frame of the donor's answer.
+    /// The slot was given back; the first frame of the donor's answer.
     Answered(Vec<u8>),
 }
 
-/// What the donor is told of the copy.
+/// The state of the copy that the donor hears about.
 struct CopyUnderWay {
     bytes: u64,
     moved: Instant,
-    /// Nothing is said after that.
+    /// Ends the heartbeats.
     is_whole: bool,
 }
 
 impl DonorLease {
-    /// Answers the donor's heartbeats from now on, whatever else this process does, as long as the copy has moved within
-    /// `patience`.
+    /// Answers the donor's heartbeats from now on, independently of the rest of this process, while the copy keeps
+    /// moving within `patience`.
     pub fn hold(connection: TcpStream, patience: Duration) -> io::Result<DonorLease> {
         let copy = Arc::new(Mutex::new(CopyUnderWay { bytes: 0, moved: Instant::now(), is_whole: false }));
         let (tell, end) = watch::channel(None);
@@ -58,13 +59,13 @@ impl DonorLease {
         Ok(DonorLease { connection, copy, end })
     }
 
-    /// The copy goes on: so many bytes have come.
+    /// Records the copy's progress in bytes.
     pub fn moved(&self, bytes: u64) {
         let mut copy = lock(&self.copy);
         (copy.bytes, copy.moved) = (bytes, Instant::now());
     }
 
-    /// Why it is not held any more, where it isn't.
+    /// Why the slot was lost, if it was.
     pub fn end(&self) -> Option<String> {
         match &*self.end.borrow() {
             Some(Over::Lost(why)) => Some(why.clone()),
@@ -72,7 +73,7 @@ impl DonorLease {
         }
     }
 
-    /// Waits for that.
+    /// Waits until the slot is lost.
     pub async fn ended(&self) -> String {
         let mut end = self.end.clone();
         match end.wait_for(Option::is_some).await.ok().and_then(|over| over.clone()) {
@@ -81,18 +82,18 @@ impl DonorLease {
         }
     }
 
-    /// Lets it go, with nothing to show for it.
+    /// Releases the slot when there is no copy.
     pub fn let_go(&self) {
         let _ = self.connection.shutdown(Shutdown::Both);
     }
 
-    /// Gives it back with a whole copy, and takes the donor's answer: what the copy must hold, written to `inventory`, and
-    /// the end mark.
+    /// Gives the slot back with a complete copy and receives the donor's answer: the inventory, written to `inventory`,
+    /// and the end mark.
     pub fn give_back(self, copied: &Copied, inventory: impl Write + Send + 'static) -> Result<End, WireError> {
         {
             let mut copy = lock(&self.copy);
             (copy.is_whole, copy.moved) = (true, Instant::now());
-            // Where nobody hears it, what was said before is still to be read: why.
+            // Errors are ignored: the donor's last message, still unread, tells why.
             let _ = frame::write_control(&mut &self.connection, Kind::Copied, copied);
         }
         let first = match Handle::current().block_on(self.over()) {
@@ -123,7 +124,7 @@ fn lock(copy: &Mutex<CopyUnderWay>) -> MutexGuard<'_, CopyUnderWay> {
     copy.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Until the donor says something else, or nothing any more, or there is nothing good to say.
+/// Answers heartbeats until the donor sends something else, falls silent, or the copy stalls.
 fn answer(connection: &TcpStream, copy: &Mutex<CopyUnderWay>, patience: Duration) -> Over {
     loop {
         let heard = match hear(connection) {
@@ -134,24 +135,26 @@ fn answer(connection: &TcpStream, copy: &Mutex<CopyUnderWay>, patience: Duration
         match heard {
             Heard::Heartbeat => {}
             Heard::Answer(_, first) if copy.is_whole => return Over::Answered(first),
-            Heard::Answer(kind, _) => return Over::Lost(format!("a {kind:?} message while the copy is fetched")),
+            Heard::Answer(kind, _) => {
+                return Over::Lost(format!("unexpected {kind:?} message while the copy is fetched"));
+            }
         }
         let still = copy.moved.elapsed();
         if still > patience {
-            let what = if copy.is_whole { "no list of what the copy must hold" } else { "nothing" };
-            return Over::Lost(format!("{what} has come for {} seconds", still.as_secs()));
+            let what = if copy.is_whole { "no inventory" } else { "nothing" };
+            return Over::Lost(format!("{what} has arrived for {} seconds", still.as_secs()));
         }
         if !copy.is_whole {
-            // Where nobody hears it, what was said before is still to be read: why.
+            // Errors are ignored: the donor's last message, still unread, tells why.
             let _ = frame::write_control(&mut &*connection, Kind::Heartbeat, &Heartbeat { bytes: copy.bytes });
         }
     }
 }
 
-/// What a donor says.
+/// A message from the donor.
 enum Heard {
     Heartbeat,
-    /// The first frame of what it says of a copy that is there.
+    /// The first frame of its answer to a finished copy.
     Answer(Kind, Vec<u8>),
 }
 
@@ -168,6 +171,6 @@ fn hear(mut connection: &TcpStream) -> Result<Heard, WireError> {
             let failed = frame::parse::<Failed>(Kind::Failed, &body)?;
             Err(WireError::Malformed(format!("the donor gave up: {}", failed.text)))
         }
-        other => Err(WireError::Malformed(format!("a {other:?} message while the copy is fetched"))),
+        other => Err(WireError::Malformed(format!("unexpected {other:?} message while the copy is fetched"))),
     }
 }

@@ -1,13 +1,12 @@
-//! What a recipient's private server takes from a donor: the settings without which the copy can't be opened, and plugins
-//! of the image.
+//! Options that a recipient's scratch server takes from a donor: the settings that opening the copy requires, and
+//! plugins of the image.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use crate::server::plugin::{LIBRARY, SHARED_SETTINGS};
 
-/// Options for both. A donor's word goes no further than the settings that it is asked for, and none of those leads out of
-/// the stage.
+/// Builds these options. Only settings on the list are accepted from a donor, and their values stay inside the stage.
 pub fn options(settings: &BTreeMap<String, String>, libraries: &[String]) -> Vec<OsString> {
     let settings = settings.iter().filter(is_safe_setting).map(|(name, value)| format!("--{name}={value}"));
     let own = std::iter::once(format!("--plugin-load-add={LIBRARY}"));
@@ -34,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_donor_sets_nothing_else_here() {
+    fn a_donor_sets_only_listed_settings() {
         let pass = |name: &str, value: &str| is_safe_setting(&(&name.to_owned(), &value.to_owned()));
         assert!(pass("innodb_page_size", "16384") && pass("innodb_data_file_path", "ibdata1:12M:autoextend"));
         assert!(!pass("innodb_data_file_path", "../../mysql/ibdata1:12M") && !pass("innodb_data_file_path", "/x:12M"));

@@ -1,4 +1,4 @@
-//! Fetching a copy into the stage, by a server that is thrown away afterwards.
+//! Fetches a copy into the stage, by a scratch server that is thrown away afterwards.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,36 +22,36 @@ use crate::sys::disk::disk_error;
 use crate::sys::durable;
 use crate::sys::secret::Secret;
 
-/// Between two looks at how much has come.
+/// Time between two looks at the progress.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// How long one that is over is asked for its bytes.
+/// Limit for the last look at the bytes of a finished copy.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
-/// A copy to be fetched.
+/// A copy to fetch.
 pub struct Fetch<'a> {
     pub program: &'a Program,
     pub offer: &'a PluginOffer,
     /// The donor's server.
     pub server: HostPort,
     pub password: Secret,
-    /// The offer lasts as long as this is held.
+    /// The offer lasts while this is held.
     pub turn: &'a DonorLease,
-    /// The directory that the copy is to be in. It is there, and empty.
+    /// The directory for the copy. It exists and is empty.
     pub data: &'a Path,
 }
 
-/// A copy that has come whole, by the server's word; not yet synced.
+/// A complete copy, as the server reports; still unsynced.
 pub struct Fetched {
-    /// Bytes that came over the network.
+    /// Bytes received over the network.
     pub bytes: u64,
 }
 
-/// Why there is no copy.
+/// Why the fetch failed.
 pub enum Trouble {
-    /// The donor's end, or the way to it; after so many bytes.
+    /// The donor or the network failed, after this many bytes.
     Broken { why: String, bytes: u64 },
-    /// Our own.
+    /// The fault is local.
     Fatal(anyhow::Error),
 }
 
@@ -81,12 +81,13 @@ impl Fetch<'_> {
             let own_server = setup.start(&is_wanted).await.map_err(|error| self.trouble(error))?;
             self.fetch_with(own_server).await
         })?;
-        // The server is gone: killed, for it has nothing that anybody needs.
+        // The server is gone by now: it was killed, because all of its own data is disposable.
         remove(&own).map_err(Trouble::Fatal)?;
         Ok(fetched)
     }
 
-    /// Nothing was copied yet. Our server is not to blame where it was given up because the donor had gone.
+    /// Classifies an error before the first byte. If the donor had left, the scratch server was ended for that reason
+    /// and is innocent.
     fn trouble(&self, error: anyhow::Error) -> Trouble {
         match self.turn.end() {
             Some(why) => Trouble::Broken { why, bytes: 0 },
@@ -101,20 +102,20 @@ impl Fetch<'_> {
             fetching.execute(&setting).await.map_err(Trouble::Fatal)?;
         }
         std::fs::remove_dir(self.data)
-            .map_err(|error| Trouble::Fatal(disk_error(error, format!("removing {}", self.data.display()))))?;
+            .map_err(|error| Trouble::Fatal(disk_error(error, format!("cannot remove {}", self.data.display()))))?;
         let statement = plugin::copy(&self.server, &self.offer.user, &self.password, &self.data.to_string_lossy());
         let progress = Progress::of_bytes("receiving", self.offer.expected_bytes);
         let outcome = tokio::select! {
             copied = fetching.execute_at_length(&statement) => copied.map_err(|error| format!("{error:#}")),
             why = self.turn.ended() => Err(why),
-            () = self.follow(&own_server, &mut watching, &progress) => unreachable!("it is followed for ever"),
+            () = self.follow(&own_server, &mut watching, &progress) => unreachable!("following never ends"),
         };
         if let Ok(Ok(seen)) = timeout(LAST_LOOK, plugin::fetching(&mut watching)).await {
             progress.set(seen.bytes);
         }
         let bytes = progress.done();
         if outcome.is_err() {
-            // Before our server is killed: one that hangs in a disk's hands would keep the turn with it.
+            // Before the scratch server is killed: one that hangs on a disk would keep the slot.
             self.turn.let_go();
         }
         let outcome = outcome.map_err(|why| {
@@ -127,7 +128,7 @@ impl Fetch<'_> {
         })
     }
 
-    /// Tells how far it has come, here and to the donor.
+    /// Reports the progress, here and to the donor.
     async fn follow(&self, own_server: &ScratchServer, server: &mut Server, progress: &Progress) {
         let mut last = Fetching::default();
         loop {
@@ -139,7 +140,7 @@ impl Fetch<'_> {
                     self.turn.moved(seen.bytes);
                 }
                 Ok(_) => {}
-                // The connection may be of no use any more.
+                // The connection may be broken.
                 Err(_) => {
                     if let Ok(another) = own_server.connect().await {
                         *server = another;
@@ -153,5 +154,5 @@ impl Fetch<'_> {
 fn remove(own: &Path) -> Result<()> {
     std::fs::remove_dir_all(own)
         .and_then(|()| durable::sync_directory(own.parent().unwrap_or(own)))
-        .map_err(|error| disk_error(error, format!("removing {}", own.display())))
+        .map_err(|error| disk_error(error, format!("cannot remove {}", own.display())))
 }

@@ -1,5 +1,5 @@
-//! A clone by MySQL's CLONE plugin: a server of our own fetches it from the donor's server, while the connection to the
-//! donor's sidecar stands.
+//! Receives a clone by MySQL's CLONE plugin: a scratch server fetches it from the donor's server, while the connection
+//! to the donor's sidecar stays open.
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -29,15 +29,15 @@ use crate::sys::memory;
 use crate::sys::secret::{Password, Secret};
 use crate::unpack::{self, UnpackError};
 
-/// A copy that hasn't moved for so many stall timeouts is given up: 20 minutes by default. Our server is made in that time,
-/// the donor's waits for its locks (clone_ddl_timeout, 5 minutes) and names its files, and a disk writes out what it has
-/// taken.
+/// A copy that stalls for this many stall timeouts is given up: 20 minutes by default. In that time the scratch server
+/// is made. The donor's server waits for its locks (clone_ddl_timeout, 5 minutes) and lists its files, and a disk
+/// writes out its cache.
 const STALLS: u32 = 40;
 
-/// For one login at the donor's server.
+/// Limit for one login at the donor's server.
 const LOGIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// Fetches all of it. Where it stands in what was fetched will be seen when a server is started on it.
+/// Fetches the whole copy. Its position is read later, when a server is started on it.
 pub fn receive(
     asker: &Asker<'_>,
     donor: &HostPort,
@@ -51,7 +51,9 @@ pub fn receive(
     check_file_size(offer.largest_file)?;
     memory::ensure("a copy by the CLONE plugin", FETCHING, "have a backup tool in PATH").map_err(Setback::Fatal)?;
     let patience = asker.peering.stall_timeout * STALLS;
-    let turn = DonorLease::hold(stream, patience).context("the connection to the donor").map_err(Setback::Fatal)?;
+    let turn = DonorLease::hold(stream, patience)
+        .context("cannot hold the connection to the donor")
+        .map_err(Setback::Fatal)?;
     info!(
         ReceiveBegun,
         pod = offer.pod,
@@ -77,7 +79,7 @@ pub fn receive(
     })?;
     unpack::scan(&data).map_err(|error| match error {
         UnpackError::Output { path, source } => {
-            Setback::Fatal(disk_error(source, format!("looking at {}", path.display())))
+            Setback::Fatal(disk_error(source, format!("cannot scan {}", path.display())))
         }
         refused => Setback::Unusable(Reason::Refused.error(refused)),
     })?;
@@ -86,7 +88,7 @@ pub fn receive(
     let inventory =
         checked_inventory(&(means.inventory)(), &end.map_err(|error| setback_of_wire(error, bytes))?, bytes)?;
     let seconds = started.elapsed().as_secs_f64();
-    info!(ReceiveDone, bytes, seconds, "received, whole by the server's word");
+    info!(ReceiveDone, bytes, seconds, "clone received; the server reports it complete");
     Ok(Received {
         donor: donor.clone(),
         tool: format!("CLONE plugin of {}", program.version),
@@ -101,8 +103,8 @@ pub fn receive(
     })
 }
 
-/// Of the account that the copy is made as. While the clone secret is being changed it may go by either: the primary's sidecar
-/// gives it the password of the one that comes first there.
+/// The password of the account for the copy. While the clone secret is being changed either may apply: the primary's
+/// sidecar sets the one that comes first there.
 fn password(asker: &Asker<'_>, server: &HostPort, user: &str) -> Secret {
     let keys = asker.peering.secret.as_ref().map(CloneSecret::now);
     let of = |secret: Option<&Secret>| auth::password_of_plugin(secret, &asker.member.set);
@@ -115,7 +117,7 @@ fn password(asker: &Asker<'_>, server: &HostPort, user: &str) -> Secret {
                 server.close().await;
                 true
             }
-            // What else keeps us out will be said by the copy.
+            // Any other obstacle will be reported by the copy itself.
             Ok(Err(error)) => !error.downcast_ref::<TurnedAway>().is_some_and(TurnedAway::is_stranger),
             Err(_) => true,
         }
@@ -123,8 +125,8 @@ fn password(asker: &Asker<'_>, server: &HostPort, user: &str) -> Secret {
     if Handle::current().block_on(login) { first } else { of(Some(second)) }
 }
 
-/// How a server is told where the donor's is. The plugin takes no IPv6 address, but a name that leads to one. (MySQL
-/// reference manual, "Cloning Remote Data")
+/// The donor's name for a server. The plugin accepts no IPv6 address, but a name that resolves to one. (MySQL reference
+/// manual, "Cloning Remote Data")
 fn name_for_plugin(donor: &HostPort, member: &Member, service: &str, ordinal: Ordinal) -> Result<String, Setback> {
     let Some(IpAddr::V6(address)) = donor.address() else { return Ok(donor.host.clone()) };
     let name = member.peer(ordinal, service);
@@ -134,7 +136,7 @@ fn name_for_plugin(donor: &HostPort, member: &Member, service: &str, ordinal: Or
         return Ok(name);
     }
     Err(Setback::Unacceptable(format!(
-        "the CLONE plugin takes no IPv6 address, and {name} does not lead to {address}: give the donor by a name (--donor)"
+        "the CLONE plugin accepts no IPv6 address, and {name} does not resolve to {address}: name the donor by a host name (--donor)"
     )))
 }
 
@@ -153,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_plugin_gets_no_ipv6_address() {
+    fn an_ipv6_address_needs_a_name_for_the_plugin() {
         let member = Member { set: "mysql".into(), ordinal: Ordinal(1) };
         let named = |host: &str| {
             let donor = HostPort { host: host.into(), port: 3307 };

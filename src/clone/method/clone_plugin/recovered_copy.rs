@@ -1,4 +1,5 @@
-//! A copy with a server of our own running on it: recovered, asked for its position, rid of the donor's source.
+//! A copy by the CLONE plugin with a scratch server running on it: recovers it, reads its position, drops the donor's
+//! source.
 
 use std::path::Path;
 
@@ -12,13 +13,13 @@ use crate::model::position::Position;
 use crate::server::scratch::{Access, BESIDE_POOL, Configuration, Grants, LEAST_POOL, Program, ScratchServer, Setup};
 use crate::server::{events, plugin};
 
-/// Such a copy. Dropped, its server is killed, and it can be started anew.
+/// The copy and its server. Dropping it kills the server, and the copy can be started again.
 pub struct RecoveredCopy {
     own_server: ScratchServer,
 }
 
 impl RecoveredCopy {
-    /// Starts a server on it, without looking at its accounts, and waits until it is recovered.
+    /// Starts a server on the copy, with access checks off, and waits until it has recovered.
     pub fn start(program: &Program, data: &Path, copy: &PluginCopy, memory: u64) -> Result<RecoveredCopy> {
         let setup = Setup {
             program,
@@ -35,18 +36,18 @@ impl RecoveredCopy {
         Ok(RecoveredCopy { own_server })
     }
 
-    /// What it lacks of the donor's, in words: made while it was copied.
+    /// The donor's objects that the copy lacks, in words: they were created during the copy.
     pub fn what_it_lacks(&mut self) -> Result<Option<String>> {
         Handle::current().block_on(plugin::what_is_not_copied(&mut self.own_server.server))
     }
 
-    /// Where replication would start from it.
+    /// The position from which replication would start.
     pub fn position(&mut self, copy: &PluginCopy) -> Result<Position> {
         Handle::current().block_on(plugin::position(&mut self.own_server.server, copy.position_in))
     }
 
-    /// Forgets the source that came with the data, so that no server ever follows it from here. It takes the position
-    /// along: that must be known, lastingly, before.
+    /// Drops the source that came with the data, so that no server ever follows it from here. This also drops the
+    /// position, so it must be journalled before.
     pub fn forget_source(&mut self) -> Result<()> {
         let server = &mut self.own_server.server;
         Handle::current().block_on(async { server.execute(&server.dialect.forget_source()).await })
@@ -57,12 +58,12 @@ impl RecoveredCopy {
         Handle::current().block_on(events::concerned(&mut self.own_server.server, change))
     }
 
-    /// Changes them.
+    /// Changes these events.
     pub fn change_events(&mut self, change: events::Change) -> Result<()> {
         Handle::current().block_on(events::change(&mut self.own_server.server, change))
     }
 
-    /// What an error comes from: the server's own end, where it has come to one.
+    /// Explains an error by the server's own end, if the server has ended.
     pub fn explain(self, error: anyhow::Error) -> anyhow::Error {
         Handle::current().block_on(self.own_server.explain(error))
     }

@@ -1,10 +1,10 @@
-//! Every line of a backup, as it passes.
+//! Examines every line of a backup as it passes.
 
 use super::faults::{self, Fault};
 use crate::clone::method::backup_tool::Family;
 use crate::sys::child::{Examine, Importance};
 
-/// Lines that tell of phases. Lines about one table each are none: a database may have tens of thousands.
+/// Lines that mark phases. Lines about single tables are left out: a database may have tens of thousands.
 const PHASES: [&str; 16] = [
     "Using server version",
     "Generating a list of tablespaces",
@@ -24,7 +24,7 @@ const PHASES: [&str; 16] = [
     "completed OK!",
 ];
 
-/// What the lines of one backup told.
+/// The findings from the lines of one backup.
 #[derive(Debug)]
 pub struct BackupLines {
     family: Family,
@@ -39,12 +39,12 @@ impl BackupLines {
         BackupLines { family, complaint: None, explained: None, position: None, is_completed: false }
     }
 
-    /// Whether the tool said that it had done all.
+    /// Whether the tool reported that it completed.
     pub fn is_completed(&self) -> bool {
         self.is_completed
     }
 
-    /// The line about the position of replication.
+    /// The line with the replication position.
     pub fn position(&self) -> Option<&str> {
         self.position.as_deref()
     }
@@ -83,9 +83,9 @@ impl Examine for BackupLines {
 mod tests {
     use super::*;
 
-    /// As mariadb-backup 10.11 said it with a limit of 1,024 descriptors and 1,500 tables.
+    /// Recorded from mariadb-backup 10.11 with a limit of 1,024 descriptors and 1,500 tables.
     #[test]
-    fn the_descriptor_limit_is_named_and_not_what_follows_from_it() {
+    fn the_descriptor_limit_is_named_rather_than_its_consequences() {
         let mut lines = BackupLines::of(Family::Mariadb);
         for line in [
             "2026-11-29  5:31:56 0 [Note] InnoDB: Using io_uring",
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_about_one_file_each_are_details() {
+    fn lines_about_single_files_are_details() {
         for line in [
             "[00] 2026-11-29 05:30:08 DDL tracking : create 5 \"./app/t1.ibd\"",
             "[00] 2026-11-29 05:30:08 aria table file ./mysql/time_zone.MAI is copied successfully.",
@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    /// As mariadb-backup 10.11 said it with 11 threads.
+    /// Recorded from mariadb-backup 10.11 with 11 threads.
     #[test]
     fn a_tool_that_would_wait_for_ever_is_ended() {
         let mut lines = BackupLines::of(Family::Mariadb);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_position_and_the_last_word_are_kept_however_much_follows() {
+    fn position_and_completion_are_kept_when_many_lines_follow() {
         let mut lines = BackupLines::of(Family::Percona);
         lines.examine("xtrabackup: MySQL binlog position: filename 'mysql-bin.000003', position '1385'");
         lines.examine("261125 11:26:00 completed OK!");

@@ -1,12 +1,13 @@
-//! The list of lines that tell of a fault.
+//! Lists the output lines that report a fault.
 //!
-//! Their sources, beside what was seen with mariadb-backup 10.11 and 11.8 and XtraBackup 2.3.5 and 2.4.20:
+//! Sources, besides lines seen with mariadb-backup 10.11 and 11.8 and XtraBackup 2.3.5 and 2.4.20:
 //!
-//! * MariaDB, `storage/innobase/log/log0recv.cc`: `recv_init_missing_space` (a tablespace that is missing; many releases
-//!   say it of `#sql` names only, and nothing of others: the inventory has to tell then), `recv_scan_log`, `recv_recovery_from_checkpoint_start`, `recv_rename_files`,
-//!   `recv_init_crash_recovery_spaces`; `extra/mariabackup/xtrabackup.cc`: `xtrabackup_prepare_func`.
+//! * MariaDB, `storage/innobase/log/log0recv.cc`: `recv_init_missing_space` (a missing tablespace; many releases print
+//!   it for `#sql` names only, so that the inventory must find the others), `recv_scan_log`,
+//!   `recv_recovery_from_checkpoint_start`, `recv_rename_files`, `recv_init_crash_recovery_spaces`;
+//!   `extra/mariabackup/xtrabackup.cc`: `xtrabackup_prepare_func`.
 //! * XtraBackup 8.0 to 9.x, `storage/innobase/log/log0recv.cc`: `recv_recovery_from_checkpoint_start` (ER_IB_MSG_737),
-//!   `recv_report_corrupt_log`; `srv/srv0start.cc`: `srv_start`, which only warns of tablespaces that are missing
+//!   `recv_report_corrupt_log`; `srv/srv0start.cc`: `srv_start`, which only warns of missing tablespaces
 //!   (ER_IB_MSG_1139); `xtrabackup/src/xtrabackup.cc`: `xtrabackup_prepare_func`.
 
 use rustix::process::{Resource, getrlimit};
@@ -16,24 +17,24 @@ use crate::model::exit::Reason;
 use crate::sys::child::{is_about_long_file, is_about_space, names_error};
 use crate::sys::limits;
 
-/// What a line tells is wrong. The greater one is nearer to the cause of the others.
+/// The fault that a line reports. A greater one is nearer to the cause of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// A complaint that names no more than itself.
+    /// A complaint that names only itself.
     Other,
-    /// InnoDB did not start, in consequence of what it said before.
+    /// InnoDB did not start, as a consequence of an earlier fault.
     NotStarted,
-    /// A page or a file is not what it must be.
+    /// A page or a file has wrong content.
     Corrupt,
-    /// The log ends early, or is damaged.
+    /// The log ends early or is damaged.
     Log,
-    /// A file is missing, and what was to be done to it is left out.
+    /// A file is missing, and its changes were skipped.
     Missing,
-    /// A file can't be read or written.
+    /// A file is unreadable or unwritable.
     Io,
-    /// The server refuses the tool, or has gone.
+    /// The server refuses the tool or is gone.
     Server,
-    /// No more files can be opened.
+    /// The limit on open files is reached.
     Descriptors,
     /// The volume is full.
     VolumeFull,
@@ -51,7 +52,7 @@ impl Fault {
         }
     }
 
-    /// A line that told of it, with what to do where that is known.
+    /// A line that reported it, with the remedy if one is known.
     pub fn explained(self, line: &str) -> String {
         match self {
             Fault::VolumeFull => format!("the volume is full: {line}"),
@@ -73,11 +74,11 @@ impl Fault {
     }
 }
 
-/// What one of the list's texts stands for, where all of its pieces are in a line.
+/// A listed text in pieces, and its fault. A line matches if it contains all pieces.
 type Known = (&'static [&'static str], Fault);
 
 const BOTH: [Known; 6] = [
-    // Damaged runs only (recorded with 2.3.5 and 2.4.20; MySQL's ER_IB_MSG_132 and MariaDB's buf0buf.cc).
+    // Only damaged runs print these (recorded with 2.3.5 and 2.4.20; MySQL's ER_IB_MSG_132 and MariaDB's buf0buf.cc).
     (&["log sequence number", "is in the future"], Fault::Log),
     (&["It is possible that the", "database is now corrupt"], Fault::Log),
     (&["Your database may be corrupt or you may have copied the InnoDB tablespace but not the"], Fault::Log),
@@ -117,15 +118,15 @@ const PERCONA: [Known; 12] = [
     (&["innodb_init() error"], Fault::NotStarted),
 ];
 
-/// Errors of the operating system that a copy doesn't outlive: EIO, EROFS, EBADMSG, ESTALE, EUCLEAN, EREMOTEIO. Others
-/// come in good runs too: XtraBackup looks for files that may not be there (2).
+/// Errors of the operating system that are fatal to a copy: EIO, EROFS, EBADMSG, ESTALE, EUCLEAN, EREMOTEIO. Others
+/// occur in good runs too: XtraBackup looks for files that may be absent (2).
 const ERRORS: [u32; 6] = [5, 30, 74, 116, 117, 121];
 
-/// The fault by which a line fails a prepare, where it does.
+/// The fault by which a line fails a prepare, if it does.
 pub fn in_prepare(family: Family, line: &str) -> Option<Fault> {
     let by_number = || names_error(line, &ERRORS).then_some(Fault::Io);
     let by_family = || match family {
-        // The name of a table that an ALTER was making: where it was done, the log has its final name.
+        // The temporary name of a table in an ALTER: if the ALTER completed, the log has the final name.
         Family::Mariadb if line.contains("was not found at ") && line.contains("/#sql") => None,
         Family::Mariadb => listed(&MARIADB, line).or_else(|| line.contains("[ERROR]").then_some(Fault::Other)),
         Family::Percona => listed(&PERCONA, line),
@@ -134,7 +135,7 @@ pub fn in_prepare(family: Family, line: &str) -> Option<Fault> {
     resources(line).or_else(hangs).or_else(|| listed(&BOTH, line)).or_else(by_number).or_else(by_family)
 }
 
-/// Lines that tell why a tool failed. That it did is told by its status.
+/// Lines that tell why a tool failed. The exit status tells that it did.
 const COMPLAINTS: [Known; 24] = [
     (&["failed to read metadata from"], Fault::Other),
     (&["cannot open ./xtrabackup_checkpoints"], Fault::Other),
@@ -162,7 +163,7 @@ const COMPLAINTS: [Known; 24] = [
     (&["Invalid --stream argument"], Fault::Server),
 ];
 
-/// The fault that a line of a backup, or of a prepare that failed, names as the reason.
+/// The fault that a line of a backup, or of a failed prepare, gives as the reason.
 pub fn complaint(family: Family, line: &str) -> Option<Fault> {
     resources(line)
         .or_else(|| limits::told_by(line).map(|_| Fault::Limit))
@@ -171,7 +172,7 @@ pub fn complaint(family: Family, line: &str) -> Option<Fault> {
         .or_else(|| is_marked(line).then_some(Fault::Other))
 }
 
-/// Whether a tool that says this goes on for ever: mariadb-backup's pool waits for its first thread (10.11,
+/// Whether a tool that prints this runs for ever: mariadb-backup's pool waits for its first thread (10.11,
 /// tpool/tpool_generic.cc).
 pub fn never_ends(line: &str) -> bool {
     line.contains("threadpool thread could not be created") && line.trim_end().ends_with("in pool 0")
@@ -191,7 +192,8 @@ fn resources(line: &str) -> Option<Fault> {
     is_about_files.then_some(Fault::Descriptors)
 }
 
-/// By the tool's own mark. `Error in my_thread_global_end()` is none: it follows from whatever failed before.
+/// Whether the tool itself marks the line as an error. `Error in my_thread_global_end()` is left out: it follows from
+/// an earlier failure.
 fn is_marked(line: &str) -> bool {
     let is_less = ["[Warning]", "[Note]"].iter().any(|mark| line.contains(mark));
     !is_less && ["[ERROR]", "Error: ", "error: ", "FATAL ERROR: "].iter().any(|mark| line.contains(mark))

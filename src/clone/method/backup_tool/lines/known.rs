@@ -1,27 +1,27 @@
-//! Which tools' words are known.
+//! Lists the tools whose output lines are known.
 //!
 //! | tool | how |
 //! |---|---|
 //! | XtraBackup 2.3, 2.4 | recorded: 2.3.5, 2.4.20 |
 //! | XtraBackup 8.0 to 8.4, 9.0 to 9.7 | read in their sources |
 //! | mariadb-backup 10.8 to 11.8 | recorded: 10.11.19, 11.8.9; one source for all of them since MDEV-14425 |
-//! | mariadb-backup 10.5 to 10.7 | read; they don't say how far a recovery came: `srv_start` (srv0start.cc) ends a restore before its line "started; log sequence number" |
+//! | mariadb-backup 10.5 to 10.7 | read; they omit how far a recovery came: `srv_start` (srv0start.cc) ends a restore before its line "started; log sequence number" |
 
 use crate::clone::method::backup_tool::family::Family;
 use crate::clone::method::backup_tool::version::Version;
 
-/// What is known of how a tool says things.
+/// How much is known about a tool's output lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Words {
-    /// It says how far it came, and the lines by which it fails are on the list.
+    /// The tool prints how far it came, and its lines of failure are on the list.
     Known,
-    /// The same, but how far it came it does not say.
+    /// Its lines of failure are on the list, but it omits how far it came.
     WithoutEnd,
-    /// Nothing.
+    /// Its lines are unknown.
     Unread,
 }
 
-/// What is known of a tool's words.
+/// Classifies a tool's output lines by its version.
 pub fn words(family: Family, version: &Version) -> Words {
     let series = version.series();
     let mut numbers = series.split('.').filter_map(|number| number.parse::<u32>().ok());

@@ -1,8 +1,8 @@
-//! What the lines of a backup tool mean: which of them fail a prepare, which tell why a backup failed, and how far a
-//! recovery came.
+//! Interprets the output lines of a backup tool: lines that fail a prepare, lines that tell why a backup failed, and
+//! how far a recovery came.
 //!
-//! The tools end with 0 and `completed OK!` over copies that lack rows, so each line is looked at. A copy fails by a
-//! line on a list ([`faults`]), never for a line that is on none: the tools say much that only looks bad.
+//! The tools end with 0 and `completed OK!` even over copies that lack rows, so each line is examined. Only a line on a
+//! list ([`faults`]) fails a copy, because many other lines merely look bad.
 
 mod backing_up;
 mod faults;

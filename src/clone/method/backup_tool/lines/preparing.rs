@@ -1,11 +1,11 @@
-//! Every line of a prepare, as it passes.
+//! Examines every line of a prepare as it passes.
 
 use super::faults::{self, Fault};
 use super::reached::Reached;
 use crate::clone::method::backup_tool::Family;
 use crate::sys::child::{Examine, Importance};
 
-/// Lines that tell of phases and of progress.
+/// Lines that mark phases and progress.
 const PHASES: [&str; 15] = [
     "This target seems to be",
     "Starting InnoDB instance for recovery",
@@ -24,7 +24,7 @@ const PHASES: [&str; 15] = [
     "completed OK!",
 ];
 
-/// What the lines of one prepare told.
+/// The findings from the lines of one prepare.
 #[derive(Debug)]
 pub struct PrepareLines {
     family: Family,
@@ -49,22 +49,22 @@ impl PrepareLines {
         }
     }
 
-    /// What failed the copy, with the first line that told of it.
+    /// The fault that failed the copy, with the first line that reported it.
     pub fn fault(&self) -> Option<(Fault, &str)> {
         self.fault.as_ref().map(|(fault, line)| (*fault, &**line))
     }
 
-    /// How far the backup's own log went.
+    /// How far the recovery came in the backup's own log.
     pub fn reached(&self) -> Option<u64> {
         self.reached.lsn(self.family)
     }
 
-    /// Whether the tool said that it had done all.
+    /// Whether the tool reported that it completed.
     pub fn is_completed(&self) -> bool {
         self.is_completed
     }
 
-    /// Whether the tool found the backup prepared already: then it tells nothing about the first time.
+    /// Whether the tool found the backup already prepared: its output then says nothing about the first prepare.
     pub fn was_prepared(&self) -> bool {
         self.was_prepared
     }

@@ -1,22 +1,23 @@
 //! How far a recovery came in the backup's own log.
 //!
-//! XtraBackup recovers twice: the second time, after `New log files created`, it is about log that it wrote itself, whose
-//! numbers exceed the backup's even where the backup lacks log. So only the first recovery counts, up to the first
-//! `started; log sequence number N`.
+//! XtraBackup recovers twice. The second recovery, after `New log files created`, reads the log that XtraBackup wrote
+//! itself. Its numbers exceed the backup's even if the backup lacks log. So only the first recovery counts, up to the
+//! first `started; log sequence number N`.
 //!
 //! | tool | words | source |
 //! |---|---|---|
 //! | mariadb-backup from 10.8 on | `End of log at LSN=N` | seen with 10.11 and 11.8 |
 //! | XtraBackup 2.3, 2.4 | the first `started; log sequence number N` | seen with 2.3.5 and 2.4.20 |
-//! | XtraBackup from 8.0 on | the last `scanned up to log sequence number N` before it | `recv_scan_log_recs` in log0recv.cc: it stops at the backup's `last_lsn`, and says so where there was anything to recover |
+//! | XtraBackup from 8.0 on | the last `scanned up to log sequence number N` before it | `recv_scan_log_recs` in log0recv.cc: it stops at the backup's `last_lsn`, and prints that if there was anything to recover |
 //! | the same, nothing to recover | `The latest found checkpoint is at lsn = N` | `recv_recovery_from_checkpoint_start` |
 //!
-//! From 8.0 on the number after `started` counts a few bytes that the start itself wrote (seen in a user's log: 10).
+//! From 8.0 on the number after `started` includes a few bytes that the start itself wrote (seen in a user's log: 10).
 
 use crate::clone::method::backup_tool::Family;
 
-/// What the numbers in a log's blocks are aligned to, and what a block begins with. Where a log ends with a block, a scan
-/// says so, and a server names the place after the next block's header (`recv_recovery_from_checkpoint_start` in MySQL).
+/// Alignment of the numbers in a log's blocks, and the length of a block's header. If a log ends with a block, a scan
+/// reports its end, while a server reports the place after the next header (`recv_recovery_from_checkpoint_start` in
+/// MySQL).
 const BLOCK: u64 = 512;
 const BLOCK_HEADER: u64 = 12;
 
@@ -30,7 +31,7 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// Takes note of a line.
+    /// Records the numbers of a line.
     pub fn see(&mut self, line: &str) {
         let after = |words: &str| number_after(line, words);
         if let Some(number) = after("End of log at LSN=") {
@@ -48,7 +49,7 @@ impl Reached {
         self.started = after(" started; log sequence number ");
     }
 
-    /// Where it ended; `None` where that was not said.
+    /// Where the recovery ended. `None` if the tool kept silent about it.
     pub fn lsn(&self, family: Family) -> Option<u64> {
         match family {
             Family::Mariadb => self.end_of_log,
@@ -92,7 +93,7 @@ mod tests {
         let second =
             ["InnoDB: New log files created, LSN=10045755", "InnoDB: 5.6.24 started; log sequence number 10045964"];
         for (first, expected) in [
-            // Idle, and all of the log lost: nothing is scanned.
+            // Idle, and all of the log lost: the scan finds nothing.
             (&["InnoDB: 5.6.24 started; log sequence number 1625977"][..], 1625977),
             (
                 &[
@@ -110,7 +111,7 @@ mod tests {
         );
     }
 
-    /// Made after the sources and a user's log of 8.0.
+    /// Composed from the sources and a user's log of 8.0.
     #[test]
     fn xtrabackup_8_counts_what_it_scanned() {
         let checkpoint = "[Note] [MY-013883] [InnoDB] The latest found checkpoint is at lsn = 29430700 in redo log file \

@@ -1,11 +1,11 @@
-//! The settings of `backup-my.cnf` that prepare depends on, and what their values may be.
+//! The settings of `backup-my.cnf` that prepare depends on, and their allowed values.
 //!
-//! They are what the tools write: `write_backup_config_file` in backup_mysql.cc of XtraBackup 2.3, 2.4, 8.0 and later, and of
-//! mariadb-backup 10.2 to 11.8.
+//! They are the ones that the tools write: `write_backup_config_file` in backup_mysql.cc of XtraBackup 2.3, 2.4, 8.0
+//! and later, and of mariadb-backup 10.2 to 11.8.
 
 use std::path::{Component, Path};
 
-/// What a value may be.
+/// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// A number up to this one.
@@ -19,7 +19,7 @@ enum Kind {
     DataFiles,
     /// A file in the copy.
     File,
-    /// A directory of the copy; the top where it is none.
+    /// A directory of the copy, or else its top.
     UndoDirectory,
     Uuid,
 }
@@ -48,26 +48,26 @@ const KNOWN: [(&str, Kind); 21] = [
     ("master_key_id", Kind::UpTo(u64::MAX)),
 ];
 
-/// Written by the tools, and of no use to prepare.
+/// Written by the tools, but irrelevant to prepare.
 const UNUSED: [&str; 1] = ["innodb_buffer_pool_filename"];
 
 const CHECKSUMS: [&str; 8] =
     ["crc32", "strict_crc32", "innodb", "strict_innodb", "none", "strict_none", "full_crc32", "strict_full_crc32"];
 
-/// What becomes of a setting.
+/// The decision about a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is taken, with this value.
+    /// Kept, with this value.
     Taken(String),
-    /// Nobody needs it.
+    /// Dropped: irrelevant to prepare.
     Unused,
-    /// This version does not know it.
+    /// Dropped: unknown to this version.
     Unknown,
-    /// Its value is none that a server has.
+    /// Rejected: impossible on a server.
     Wrong,
 }
 
-/// Judges one setting of a backup in this directory.
+/// Judges one setting of a backup in the directory `copy`.
 pub fn judge(name: &str, value: &str, copy: &Path) -> Verdict {
     if UNUSED.contains(&name) {
         return Verdict::Unused;
@@ -105,7 +105,7 @@ fn is_data_file(text: &str) -> bool {
         })
 }
 
-/// A path that stays in the copy, of characters that mean nothing in an option file.
+/// A path that stays in the copy, made of characters that have no special meaning in an option file.
 fn is_file(value: &str) -> bool {
     let is_plain = |character: char| character.is_alphanumeric() || "._-/@#$+".contains(character);
     let stays = |component: Component| matches!(component, Component::Normal(_) | Component::CurDir);
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_those_that_servers_have() {
+    fn only_values_that_servers_have_are_kept() {
         let copy = tempfile::tempdir().unwrap();
         std::fs::create_dir(copy.path().join("undo")).unwrap();
         for (name, value, expected) in [

@@ -1,12 +1,12 @@
-//! `backup-my.cnf`: what a backup says of its server, made anew before a tool reads it.
+//! Rebuilds `backup-my.cnf`, a backup's settings of its server, before a tool reads it.
 //!
-//! It comes from the donor, and a tool obeys it: it loads the plugins that it names, and runs a server with its options. So
-//! the file in the copy is replaced by one of ours, of settings that are known and values that are checked, and the tool is
-//! told to read no other (`--defaults-file`). Both tools read the name of a plugin from the file in the copy itself, whatever
-//! they are told, so that no file beside the copy would do.
+//! The file comes from the donor, and a tool obeys it: it loads the plugins that the file names, and runs a server with
+//! its options. So the file in the copy is replaced by one of this program's own, with known settings and checked
+//! values. The tool is told to read only this file (`--defaults-file`). It has to lie in the copy: both tools always
+//! read a plugin's name from there.
 //!
-//! A setting that this version doesn't know is left out, and named once. A file that would have code loaded, another file
-//! read, or another group's options taken, is no tool's: the backup is refused.
+//! A setting unknown to this version is left out and logged once. The backup is refused if the file would load code,
+//! read another file, or set options of another group: a tool never writes that.
 
 mod known;
 mod plugins;
@@ -28,34 +28,34 @@ use known::Verdict;
 use plugins::Wanted;
 pub use plugins::check_key_files;
 
-/// Far more than the file has had, in bytes.
+/// Far more than the file has ever had, in bytes.
 const LARGEST: u64 = 64 << 10;
 
-/// mariadb-backup reads the file in pieces of 511 bytes, and takes a piece's beginning for a line's.
+/// mariadb-backup reads the file in pieces of 511 bytes, and takes the beginning of a piece for that of a line.
 const LONGEST_LINE: usize = 500;
 
 /// The group that the tools write.
 const GROUP: &str = "mysqld";
 
-/// For us only: where keys are configured, there may be some in it.
+/// Readable by the own user only: if keys are configured, the file may contain some.
 const MODE: u32 = 0o600;
 
-/// The option that has a tool read this copy's settings, and nothing else; it must be the first.
+/// The option that makes a tool read this copy's settings only. It must be the first.
 pub fn argument(copy: &Path) -> OsString {
     path_option("--defaults-file=", &copy.join(TOOLS_SETTINGS))
 }
 
-/// Makes the file in a copy anew. `keys` is the recipient's own configuration where that reaches the keys of encrypted
-/// data. An error that is refused is the donor's fault. Again and again it comes to the same.
+/// Rebuilds the file in a copy. `keys` is the recipient's own configuration, if it gives access to the keys of
+/// encrypted data. An error with the reason "refused" is the donor's fault. Repeating it gives the same result.
 pub fn rebuild(copy: &Path, keys: Option<&ServerConfig>) -> Result<()> {
-    let held = Spot::of(copy).map_err(|error| disk_error(error, format!("opening {}", copy.display())))?;
+    let held = Spot::of(copy).map_err(|error| disk_error(error, format!("cannot open {}", copy.display())))?;
     remove_key_components(&held)?;
     let file = held.join(TOOLS_SETTINGS);
-    let reading = |error| disk_error(error, format!("reading {file}"));
+    let reading = |error| disk_error(error, format!("cannot read {file}"));
     let text = match file.read_bounded(LARGEST) {
         Ok(Some(text)) => String::from_utf8_lossy(&text).into_owned(),
         Ok(None) => return refuse(format!("has more than {LARGEST} bytes")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return refuse("is not there".to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return refuse("is missing".to_owned()),
         Err(error) => return Err(reading(error)),
     };
     let Rebuilt { text: rebuilt, unknown } = rebuilt(&text, copy, keys).or_else(refuse)?;
@@ -63,33 +63,33 @@ pub fn rebuild(copy: &Path, keys: Option<&ServerConfig>) -> Result<()> {
         warn!(
             BackupSettingsUnknown,
             settings = unknown.join(", "),
-            "left out of {TOOLS_SETTINGS}: not known to this version"
+            "dropped settings of {TOOLS_SETTINGS} that this version does not know"
         );
     }
     if rebuilt == text {
         return Ok(());
     }
-    file.replace(rebuilt.as_bytes(), MODE, None).map_err(|error| disk_error(error, format!("writing {file}")))
+    file.replace(rebuilt.as_bytes(), MODE, None).map_err(|error| disk_error(error, format!("cannot write {file}")))
 }
 
 fn refuse<T>(why: String) -> Result<T> {
     Err(Reason::Refused.error(format!("the backup is refused: its {TOOLS_SETTINGS} {why}")))
 }
 
-/// XtraBackup's own file of how the donor reaches its keys. A recipient reaches them in its own way.
+/// Removes XtraBackup's file about the donor's access to its keys. A recipient has an access of its own.
 fn remove_key_components(copy: &Spot) -> Result<()> {
-    for entry in copy.entries().map_err(|error| disk_error(error, format!("listing {copy}")))? {
+    for entry in copy.entries().map_err(|error| disk_error(error, format!("cannot list {copy}")))? {
         let name = entry.name;
         if name != TOOLS_SETTINGS && forbidden::is_settings_of_tool(name.as_encoded_bytes()) {
             let path = copy.join(&name);
-            path.remove_if_there().map_err(|error| disk_error(error, format!("removing {path}")))?;
-            info!(KeyComponentRemoved, file = %name.to_string_lossy(), "removed settings of the donor's key component");
+            path.remove_if_there().map_err(|error| disk_error(error, format!("cannot remove {path}")))?;
+            info!(KeyComponentRemoved, file = %name.to_string_lossy(), "removed the settings of the donor's key component");
         }
     }
     Ok(())
 }
 
-/// A file of ours.
+/// The new file.
 #[derive(Debug)]
 struct Rebuilt {
     text: String,
@@ -97,13 +97,13 @@ struct Rebuilt {
     unknown: Vec<String>,
 }
 
-/// What is to take the place of a text; the error is why the text is no tool's.
+/// Builds the new text. The error says why a tool cannot have written the old one.
 fn rebuilt(text: &str, copy: &Path, keys: Option<&ServerConfig>) -> Result<Rebuilt, String> {
     let (mut kept, mut unknown) = (Vec::new(), BTreeSet::new());
     let (mut wanted, mut asks_for_code) = (Wanted::default(), None);
     for (group, line) in lines(text) {
         if group == "!" {
-            return Err(format!("reads another file (!{})", shown(&line)));
+            return Err(format!("includes another file (!{})", shown(&line)));
         }
         if group != GROUP {
             return Err(format!("has options of another group ([{}])", shown(&group)));
@@ -112,29 +112,29 @@ fn rebuilt(text: &str, copy: &Path, keys: Option<&ServerConfig>) -> Result<Rebui
         let (name, value) = (setting.name, setting.value.unwrap_or_default());
         match known::judge(&name, &value, copy) {
             Verdict::Taken(value) => kept.push(format!("{name}={value}")),
-            Verdict::Wrong => return Err(format!("says {} = {}, which no server has", name, shown(&value))),
+            Verdict::Wrong => return Err(format!("sets {} = {}, an impossible value", name, shown(&value))),
             Verdict::Unused => {}
             Verdict::Unknown if name == "plugin_load" => wanted
                 .add(&value)
-                .map_err(|plugin| format!("has a plugin loaded that no backup needs ({})", shown(&plugin)))?,
+                .map_err(|plugin| format!("loads a plugin that backups do not need ({})", shown(&plugin)))?,
             Verdict::Unknown if plugins::is_about_code(&name) => asks_for_code = Some(name),
             Verdict::Unknown if plugins::is_of_keys(&name) => {}
             Verdict::Unknown => drop(unknown.insert(shown(&name))),
         }
     }
-    // mariadb-backup writes where its server has the plugins that it names.
+    // mariadb-backup also writes its server's directory of plugins.
     if let Some(name) = asks_for_code.filter(|name| name != "plugin_dir" || wanted.is_empty()) {
-        return Err(format!("says from where code is loaded or run ({name})"));
+        return Err(format!("sets where code is loaded from or run ({name})"));
     }
     if keys.is_none() && !wanted.keys.is_empty() {
         info!(
             KeyPluginUnneeded,
             plugins = wanted.keys.join(", "),
-            "not loaded: the donor has a plugin for keys, and no encrypted data"
+            "skipping the donor's plugins for keys: its data is unencrypted"
         );
     }
     kept.extend(wanted.lines(keys).map_err(|plugin| {
-        format!("needs the plugin {plugin}, which the server's configuration here does not load (--server-config)")
+        format!("needs the plugin {plugin}, but the server's configuration here does not load it (--server-config)")
     })?);
     if let Some(long) = kept.iter().find(|line| line.len() > LONGEST_LINE) {
         return Err(format!("has a line of {} bytes", long.len()));
@@ -144,7 +144,7 @@ fn rebuilt(text: &str, copy: &Path, keys: Option<&ServerConfig>) -> Result<Rebui
     Ok(Rebuilt { text, unknown: unknown.into_iter().collect() })
 }
 
-/// Escaped and shortened, for it comes from outside.
+/// Escaped and shortened, because it comes from outside.
 fn shown(text: &str) -> String {
     text.chars().take(60).collect::<String>().escape_debug().to_string()
 }
@@ -159,7 +159,7 @@ mod tests {
         rebuilt(text, copy.path(), None)
     }
 
-    /// The lines of ours.
+    /// The lines of the new file.
     fn kept(text: &str) -> Vec<String> {
         made(text).unwrap().text.lines().skip(2).map(str::to_owned).collect()
     }
@@ -183,7 +183,7 @@ mod tests {
         server_uuid=74b64a5b-cfba-11e9-95d0-000c2994d425\nmaster_key_id=0\n";
 
     #[test]
-    fn what_the_tools_write_is_kept_and_made_anew_comes_to_the_same() {
+    fn the_tools_settings_are_kept_and_a_second_rebuild_changes_nothing() {
         for (text, settings) in [(OF_MARIADB, 7), (OF_XTRABACKUP_24, 14), (OF_XTRABACKUP_80, 13)] {
             let first = made(text).unwrap();
             assert_eq!((kept(text).len(), first.unknown.len()), (settings, 0), "{}", first.text);
@@ -193,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_newer_tool_writes_is_left_out_and_named() {
+    fn settings_of_a_newer_tool_are_left_out_and_named() {
         let rebuilt = made("[mysqld]\ninnodb-page-size=16384\nsomething_new=1\nskip-x\nsomething_new=2\n").unwrap();
         assert_eq!(rebuilt.unknown, ["skip_x", "something_new"]);
         assert!(rebuilt.text.ends_with("[mysqld]\ninnodb_page_size=16384\n"), "{}", rebuilt.text);
     }
 
     #[test]
-    fn what_loads_code_or_more_options_is_refused() {
+    fn settings_that_load_code_or_further_options_are_refused() {
         for (text, word) in [
             ("[mysqld]\nplugin_load=evil.so\nplugin_dir=.\n", "evil.so"),
             ("[mysqld]\nplugin-load=evil.so\n", "evil.so"),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_for_keys_is_the_recipients_own() {
+    fn a_plugin_for_keys_has_the_recipients_own_settings() {
         let stream = "[mysqld]\ninnodb_page_size=16384\nplugin_dir=\"/evil\"\n\
             plugin_load=file_key_management=file_key_management\nfile_key_management_filename=/evil/keys\n\
             innodb_encrypt_log=0\n";
@@ -247,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn the_file_in_the_copy_is_ours_afterwards() {
+    fn the_file_in_the_copy_is_replaced() {
         let copy = tempfile::tempdir().unwrap();
         let refused = |copy: &tempfile::TempDir| {
             let error = rebuild(copy.path(), None).unwrap_err();
             assert_eq!(reason_of(&error), Some(Reason::Refused));
             error.to_string()
         };
-        assert!(refused(&copy).contains("is not there"));
+        assert!(refused(&copy).contains("is missing"));
         let file = copy.path().join(TOOLS_SETTINGS);
         std::fs::write(&file, OF_MARIADB.to_owned() + "new_one=1\n").unwrap();
         std::fs::write(copy.path().join("xtrabackup_component_keyring_file.cnf"), "{}").unwrap();

@@ -1,12 +1,13 @@
 //! Plugins that prepare needs: for the keys of encrypted data, and for pages that a server compressed by a plugin.
 //!
-//! A stream may name one, no more. Where its library lies and what it is told comes from the recipient's own configuration:
-//! the tools copy both from the donor's server into `backup-my.cnf` (`xb_plugin_backup_init` in xb_plugin.cc of
-//! mariadb-backup), and read them from there (`get_plugin_from_cnf`; `xb_keyring_init_for_prepare` in keyring_plugins.cc of
-//! XtraBackup) without regard to `--defaults-file`.
+//! A stream may name a plugin, and only that. The library's path and its settings come from the recipient's own
+//! configuration. The tools copy both from the donor's server into `backup-my.cnf` (`xb_plugin_backup_init` in
+//! xb_plugin.cc of mariadb-backup), and read them from there regardless of `--defaults-file` (`get_plugin_from_cnf`;
+//! `xb_keyring_init_for_prepare` in keyring_plugins.cc of XtraBackup).
 //!
-//! mariadb-backup has no directory of plugins by default, and loads none without one (seen with 10.11: "Couldn't load plugin";
-//! `--help` shows no default). In a backup it asks the server. So a prepare is told where the server's packages have theirs.
+//! mariadb-backup has no default directory of plugins, and needs one to load any (seen with 10.11: "Couldn't load
+//! plugin"; `--help` shows no default). In a backup it asks the server. So a prepare is given the directory of the
+//! server's packages.
 
 use std::fs::File;
 use std::path::Path;
@@ -29,17 +30,17 @@ const OF_KEYS: [&str; 9] = [
     "keyring_udf",
 ];
 
-/// MariaDB's for compressed pages: they take no settings, and the tool's own image has them.
+/// MariaDB's plugins for compressed pages: they take no settings, and the tool's own image has them.
 const OF_COMPRESSION: [&str; 5] =
     ["provider_bzip2", "provider_lz4", "provider_lzma", "provider_lzo", "provider_snappy"];
 
-/// Where MariaDB's packages have plugins: Debian's and the official images, and those of Red Hat's family.
+/// MariaDB's plugin directories: Debian's packages and the official images, and Red Hat's family.
 const USUAL_DIRECTORIES: [&str; 2] = ["/usr/lib/mysql/plugin", "/usr/lib64/mysql/plugin"];
 
-/// Settings whose values name files that MariaDB's plugin for keys reads at its start, and what stands before the name.
+/// Settings whose values name files that MariaDB's plugin for keys reads at its start, and the prefix of the name.
 const KEY_FILES: [(&str, &str); 2] = [("file_key_management_filename", ""), ("file_key_management_filekey", "FILE:")];
 
-/// Settings that have a server or a tool load a plugin.
+/// Settings that make a server or a tool load a plugin.
 pub const LOADING: [&str; 4] = ["plugin_load", "plugin_load_add", "early_plugin_load", "plugin_dir"];
 
 /// Other settings by which code is loaded or run.
@@ -54,7 +55,7 @@ const CODE: [&str; 8] = [
     "thread_handling",
 ];
 
-/// What a stream asks to be loaded.
+/// The plugins that a stream asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Plugins for keys.
@@ -63,7 +64,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Takes note of a value of `plugin_load`: `NAME=LIBRARY;LIBRARY`. The error is what is no plugin that prepare needs.
+    /// Adds a value of `plugin_load`: `NAME=LIBRARY;LIBRARY`. The error names a plugin that is irrelevant to prepare.
     pub fn add(&mut self, value: &str) -> Result<(), String> {
         for plugin in value.split(';').map(str::trim).filter(|plugin| !plugin.is_empty()) {
             let parts: Vec<&str> = plugin.splitn(2, '=').map(without_suffix).collect();
@@ -79,7 +80,7 @@ impl Wanted {
         Ok(())
     }
 
-    /// The first of these directories with the libraries of all plugins. XtraBackup's own directory is its default.
+    /// The first of these directories that has the libraries of all plugins. XtraBackup's default is its own directory.
     fn directory_among(&self, usual: &[&Path]) -> Option<String> {
         let all = || self.keys.iter().chain(&self.compression);
         let has_all = |directory: &&&Path| all().all(|name| directory.join(format!("{name}.so")).exists());
@@ -90,8 +91,8 @@ impl Wanted {
         self.keys.is_empty() && self.compression.is_empty()
     }
 
-    /// The lines that have the plugins loaded, the keys' by the recipient's own configuration where it reaches them.
-    /// The error is a plugin that this doesn't load.
+    /// The lines that load the plugins, those for keys by the recipient's own configuration if it gives access. The
+    /// error names a plugin that this configuration does not load.
     pub fn lines(&self, config: Option<&ServerConfig>) -> Result<Vec<String>, &'static str> {
         self.lines_with(config, &USUAL_DIRECTORIES.map(Path::new))
     }
@@ -119,7 +120,7 @@ impl Wanted {
     }
 }
 
-/// Refuses a configuration whose plugin for keys reads a file that is not here: no copy could be prepared.
+/// Refuses a configuration whose plugin for keys reads a file that is missing here: every prepare would fail.
 pub fn check_key_files(config: &ServerConfig) -> Result<()> {
     for Setting { name, value, .. } in config.settings() {
         let named = KEY_FILES.iter().find(|(known, _)| known == name);
@@ -128,7 +129,7 @@ pub fn check_key_files(config: &ServerConfig) -> Result<()> {
             && let Err(error) = File::open(file)
         {
             return Err(Reason::Refused.error(format!(
-                "{name} = {file}: the keys of encrypted data can't be read ({error}): mount them in this container too, as \
+                "{name} = {file}: cannot read the keys of encrypted data ({error}): mount them in this container too, as \
                  in the server's"
             )));
         }
@@ -136,12 +137,12 @@ pub fn check_key_files(config: &ServerConfig) -> Result<()> {
     Ok(())
 }
 
-/// Whether a setting has code loaded or run, or belongs to what is loaded.
+/// Whether a setting loads or runs code, or belongs to loaded code.
 pub fn is_about_code(name: &str) -> bool {
     LOADING.contains(&name) || CODE.contains(&name) || name.starts_with("plugin_") || name.starts_with("component_")
 }
 
-/// Whether a setting is one of a plugin for keys.
+/// Whether a setting belongs to a plugin for keys.
 pub fn is_of_keys(name: &str) -> bool {
     OF_KEYS.iter().any(|plugin| name.strip_prefix(plugin).is_some_and(|rest| rest.starts_with('_')))
 }
@@ -163,7 +164,7 @@ fn line(setting: &Setting) -> String {
     }
 }
 
-/// As it stands in an option file.
+/// Quotes a value for an option file.
 fn quoted(value: &str) -> String {
     let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\r', "\\r");
     format!("\"{escaped}\"")
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plugins_that_prepare_needs_may_be_named() {
+    fn only_plugins_that_prepare_needs_are_accepted() {
         let mut wanted = Wanted::default();
         wanted.add("file_key_management=file_key_management.so;provider_lz4=provider_lz4").unwrap();
         wanted.add("keyring_file.so").unwrap();
@@ -200,12 +201,12 @@ mod tests {
         assert!(lines.contains(&r#"file_key_management_filekey="FILE:/keys/a \"b\"""#.to_owned()), "{lines:?}");
         assert!(lines.contains(&"plugin_dir=\"/usr/lib/p\"".to_owned()), "{lines:?}");
         assert_eq!(wanted.lines(Some(&ServerConfig::default())), Err("file_key_management"));
-        // Nobody reaches keys here, so that no data are encrypted.
+        // Without access to keys the data is known to be unencrypted.
         assert_eq!(wanted.lines(None).unwrap(), [""; 0]);
     }
 
     #[test]
-    fn plugins_are_loaded_from_where_they_are_installed_unless_the_configuration_names_a_place() {
+    fn the_plugin_directory_is_the_configured_or_an_installed_one() {
         let (empty, installed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(installed.path().join("file_key_management.so"), "").unwrap();
         let usual = [empty.path(), installed.path()];
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_keys_that_is_not_here_is_named() {
+    fn a_missing_file_with_keys_is_named() {
         let keys = tempfile::NamedTempFile::new().unwrap();
         let there = keys.path().display();
         let check = |text: String| check_key_files(&ServerConfig::of_text(&text)).map_err(|error| error.to_string());

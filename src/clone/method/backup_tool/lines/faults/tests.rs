@@ -59,7 +59,7 @@ fn lines_that_fail_a_prepare() {
     }
 }
 
-/// As they came in whole copies, most of them while tables were made, dropped, renamed and altered.
+/// Recorded from complete copies, most of them while tables were created, dropped, renamed and altered.
 #[test]
 fn harmless_lines_that_look_alike() {
     for line in [
@@ -123,7 +123,7 @@ fn a_complaint_is_a_known_line() {
 }
 
 #[test]
-fn what_is_nearer_to_the_cause_is_the_greater() {
+fn a_fault_nearer_to_the_cause_is_greater() {
     let ordered =
         [Fault::NotStarted, Fault::Corrupt, Fault::Log, Fault::Io, Fault::Descriptors, Fault::VolumeFull, Fault::Limit];
     assert!(ordered.is_sorted());
