@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs scenarios and crash points on servers beside the machine's own, and says last what was not tested, by name.
 #   on-servers.sh SCENARIOS SERVER...
-# SCENARIOS are words in the names of the scenarios, or nothing for all. A SERVER is a name of tests/pods/servers.rs;
+# SCENARIOS are words in the names of the scenarios, or nothing for all. A SERVER is a name of tests/harness/src/pods/servers.rs;
 # NAME:off is MySQL without GTIDs. One that fails keeps no other from being run. The file NOT_TESTED has a line for each test: why not, a tab, its name.
 set -eu
 cd "$(dirname "$0")/.."

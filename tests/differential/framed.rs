@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use harness::xbstream::{self, Field};
 use mysqlset::unpack::{Format, Writing, unpack_by};
 use mysqlset::wire::data::{DataReader, DataWriter};
 use mysqlset::wire::digest::Coverage;
@@ -12,7 +13,6 @@ use mysqlset::wire::frame::HEADER_LENGTH;
 
 use crate::sample::{FORMATS, backup, scratch};
 use crate::tree::Tree;
-use crate::xbstream::{self, Field};
 
 const COVERAGES: [Coverage; 2] = [Coverage::Whole, Coverage::Heads];
 

@@ -4,13 +4,12 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use harness::sidecar::{Sidecar, ask, connect_to, own_address, peering};
 use mysqlset::peer::{Refused, Silence};
 use mysqlset::settings::Peering;
 use mysqlset::wire::frame::{self, Kind};
 use mysqlset::wire::message::{Refusal, Report, Why};
 use mysqlset::wire::preface;
-
-use crate::sidecar::{Sidecar, ask, connect_to, own_address, peering};
 
 /// Relays at once. A message that seems longer than it is takes seconds, and there are some of these.
 const SIDE_BY_SIDE: usize = 24;

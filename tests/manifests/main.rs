@@ -1,23 +1,18 @@
 //! What the manifests say about the program is so: its commands, flags and variables, in every overlay, alone and with
 //! each component.
 
-mod flags;
-#[path = "manifests/limits.rs"]
 mod limits;
-#[path = "manifests/network_policy.rs"]
 mod network_policy;
-#[path = "pods/mod.rs"]
-mod pods;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{CommandFactory, Parser};
-use flags::{SECRETS, flags, name, variable};
+use harness::flags::{SECRETS, flags, name, variable};
+use harness::pods::kustomize;
+use harness::pods::manifest::{Container, Manifests, PodSpec, selects};
 use mysqlset::cli::{Cli, Command};
-use pods::kustomize;
-use pods::manifest::{Container, Manifests, PodSpec, selects};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
@@ -198,7 +193,7 @@ fn asked_for(pod: &PodSpec) -> Result<(u64, u64)> {
 
 #[test]
 fn the_guide_says_what_a_set_needs_and_a_small_one_fits_a_small_node() -> Result<()> {
-    let guide = include_str!("../k8s/README.md");
+    let guide = include_str!("../../k8s/README.md");
     for overlay in kustomize::names("overlays")? {
         for (label, components) in [("as shipped", &[][..]), ("with `small`", &["small"][..])] {
             let (cpu, memory) = asked_for(pod(&Manifests::parse(&kustomize::build(&overlay, components)?)?))?;
@@ -365,7 +360,7 @@ fn sets_in_one_namespace_have_names_and_selectors_of_their_own() -> Result<()> {
 /// The recipe's patch for passwords.
 #[test]
 fn a_second_set_reads_the_secret_that_the_guide_gives_it() -> Result<()> {
-    let (_, recipe) = include_str!("../k8s/README.md").split_once("```yaml\npatches:").context("the recipe")?;
+    let (_, recipe) = include_str!("../../k8s/README.md").split_once("```yaml\npatches:").context("the recipe")?;
     let (patch, _) = recipe.split_once("```").context("its end")?;
     for overlay in kustomize::names("overlays")?.iter().filter(|name| name.ends_with("-secrets")) {
         let text = kustomize::build_with(overlay, &[], &format!("nameSuffix: -b\npatches:{patch}"))?;
@@ -402,7 +397,7 @@ fn probes_are_ours_and_answer_before_they_are_given_up() -> Result<()> {
 fn all_speak_of_this_version() -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let label = format!("org.opencontainers.image.version=\"{version}\"");
-    assert!(include_str!("../docker/Dockerfile").contains(&label), "the Dockerfile's label");
+    assert!(include_str!("../../docker/Dockerfile").contains(&label), "the Dockerfile's label");
     for overlay in kustomize::names("overlays")? {
         let manifests = Manifests::parse(&kustomize::build(&overlay, &[])?)?;
         let images = containers(pod(&manifests)).map(|container| container.image.clone());
@@ -463,10 +458,10 @@ fn assert_restricted(spec: &Value, overlay: &str) {
 /// Prometheus says nothing about a metric that isn't there.
 #[test]
 fn alerts_and_dashboard_ask_for_metrics_that_are_there() {
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     let asked = concat!(
-        include_str!("../k8s/components/monitoring/alerts.yaml"),
-        include_str!("../k8s/components/monitoring/dashboard.json")
+        include_str!("../../k8s/components/monitoring/alerts.yaml"),
+        include_str!("../../k8s/components/monitoring/dashboard.json")
     );
     let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
     let names = asked.split(|character| !is_part(character)).filter(|word| word.starts_with("mysqlset_"));

@@ -3,8 +3,6 @@
 //!
 //! Needs root and the right to mount, as the tests of crashes do.
 
-mod logged;
-
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
@@ -12,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use logged::Said;
+use harness::logged::Said;
 use mysqlset::event::Event;
 use tempfile::TempDir;
 

@@ -5,10 +5,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-
-use crate::pods::servers::tested;
-use crate::pods::{conditions, overdue};
-use crate::set;
+use harness::pods::servers::tested;
+use harness::pods::{conditions, overdue};
+use harness::set;
 
 /// A process by its number and the moment of its start, which nobody else ever has.
 type Process = (u32, String);
@@ -53,7 +52,7 @@ fn a_test_that_does_not_end_is_named_and_ends_the_program() -> Result<()> {
 
 /// All that a test process has started, once two servers are among it.
 fn wait_for_servers(test: u32) -> Result<BTreeSet<Process>> {
-    let deadline = Instant::now() + crate::pods::PATIENCE;
+    let deadline = Instant::now() + harness::pods::PATIENCE;
     loop {
         let processes = descendants(test);
         let is_server = |process: &&Process| {

@@ -1,16 +1,15 @@
 //! Clones by MySQL's CLONE plugin: what it is not asked to copy, whom it lets in, and what becomes of a broken one.
 
 use anyhow::{Context, Result, bail, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::manifest::Manifests;
+use harness::pods::{Cluster, PATIENCE};
+use harness::processes::tools_below;
+use harness::set::{self, end_of_clone};
 use mysqlset::event::Event;
 use mysqlset::secret::Secret;
 use rustix::process::{Pid, Signal};
-
-use crate::faults::tools_below;
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::manifest::Manifests;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set::{self, end_of_clone};
 
 /// Takes the lines out that begin with a word.
 fn without(manifests: &mut Manifests, word: &str) {

@@ -6,16 +6,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::manifest::Manifests;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
 use mysqlset::event::Event;
 use mysqlset::unpack::{Format, unpack};
 use rustix::process::{Pid, Signal, kill_process};
-
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::manifest::Manifests;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 /// Has the tool copy the primary while rows are being written, into the stage of `volume`, with a journal that says so.
 fn stage_backup(cluster: &Cluster, volume: &Path) -> Result<()> {
@@ -40,7 +39,7 @@ fn stage_backup(cluster: &Cluster, volume: &Path) -> Result<()> {
 
 fn clone(volume: &Path) -> Result<(Option<i32>, String)> {
     let output = tested()
-        .command(set::BINARY)?
+        .command(harness::program())?
         .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--donor", "127.0.0.1:1"])
         // What is looked at is prepare alone.
         .args(["--rehearsal", "off", "--data-dir"])
@@ -296,7 +295,7 @@ fn a_prepare_that_was_told_to_stop_is_made_again_with_all_of_its_memory() -> Res
     for (signal, code) in [(Signal::TERM, Some(143)); 3].into_iter().chain([(Signal::KILL, None)]) {
         let begun = std::fs::read_to_string(&calls).unwrap_or_default().lines().count();
         let mut clone = tested()
-            .command(set::BINARY)?
+            .command(harness::program())?
             .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--donor", "127.0.0.1:1"])
             .args(["--rehearsal", "off", "--data-dir"])
             .arg(volume.path().join("mysql"))

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
+use harness::logged::Said;
+use harness::pods::Cluster;
+use harness::pods::conditions::bridge;
+use harness::set;
 use mysqlset::event::Event;
 use mysqlset::secret::Secret;
 use mysqlset::wire::auth::{Side, Transcript, nonce};
@@ -12,11 +16,6 @@ use mysqlset::wire::frame::{self, Kind, WireError};
 use mysqlset::wire::message::{Challenge, Proof, Refusal, Why};
 use mysqlset::wire::preface;
 use serde::Serialize;
-
-use crate::pods::Cluster;
-use crate::pods::conditions::bridge;
-use crate::pods::logged::Said;
-use crate::set;
 
 const SECRET: &str = "between all pods";
 

@@ -2,8 +2,6 @@
 //!
 //! A text that is not mysqlset's own has no event: a server's words, a tool's, a path or a table's name is looked for as it is.
 
-#![allow(dead_code, reason = "each test program uses its part")]
-
 use mysqlset::event::Event;
 
 /// A log, or another text, that names events.

@@ -12,14 +12,14 @@ use mysqlset::event::Event;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use crate::logged::Said;
 use crate::pods::PATIENCE;
-use crate::pods::logged::Said;
 use crate::pods::servers::tested;
-use crate::set::BINARY;
+use crate::program;
 
-const ODD: &str = include_str!("sql/odd.sql");
-const MARIADBS: &str = include_str!("sql/mariadb.sql");
-const MYSQLS: &str = include_str!("sql/mysql.sql");
+const ODD: &str = include_str!("rehearsal/odd.sql");
+const MARIADBS: &str = include_str!("rehearsal/mariadb.sql");
+const MYSQLS: &str = include_str!("rehearsal/mysql.sql");
 
 /// The database of all tests here, made once: tables of every kind and name.
 pub fn odd() -> &'static Path {
@@ -212,7 +212,7 @@ impl Staged {
     }
 
     pub fn command_in(&self, pod: &str) -> Result<Command> {
-        let mut command = tested().command(BINARY)?;
+        let mut command = tested().command(program())?;
         command
             .env("MYSQLSET_ON_LOST_PRIMARY", "recover")
             .args(["clone", "--hostname", pod, "--give-up-after", "0", "--donor", "127.0.0.1:1"])

@@ -11,12 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use mysqlset::event::Event;
 
+use crate::logged::Said;
 use crate::pods::container::Termination;
 use crate::pods::manifest::Manifests;
 use crate::pods::servers::{self, tested};
 use crate::pods::{Cluster, PASSWORDS, PATIENCE, conditions};
-
-pub const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
+use crate::program;
 
 /// Tables that a killed server keeps, with a key and without one.
 pub const INNODB_TABLES: [&str; 2] = ["app.keyed", "app.keyless"];
@@ -36,7 +36,7 @@ const MARIADBS_SCHEMA: &str = "
 
 /// Starts so many pods from the manifests that are shipped for the tested server, changed by the test.
 pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
-    Cluster::start(BINARY, None, |manifests| {
+    Cluster::start(program(), None, |manifests| {
         manifests.stateful_set.spec.replicas = replicas;
         change(manifests);
     })
@@ -69,7 +69,7 @@ pub fn start_under(names: &str, replicas: u32, change: impl FnOnce(&mut Manifest
     let mut manifests = servers::manifests(tested().overlay, &[])?;
     manifests.stateful_set.spec.replicas = replicas;
     change(&mut manifests);
-    Cluster::apply_under(&conditions::named(names)?, BINARY, None, manifests)
+    Cluster::apply_under(&conditions::named(names)?, program(), None, manifests)
 }
 
 /// The same from an overlay with components.
@@ -82,7 +82,7 @@ pub fn start_from(
     let mut manifests = servers::manifests(overlay, components)?;
     manifests.stateful_set.spec.replicas = replicas;
     change(&mut manifests);
-    Cluster::apply(BINARY, None, manifests)
+    Cluster::apply(program(), None, manifests)
 }
 
 /// Has the primary notice soon that a replica is gone which it was sending to: its successor waits for that, by the
@@ -192,6 +192,14 @@ pub fn assert_no_leftovers(cluster: &Cluster, pod: &str) -> Result<()> {
 /// How often a pod's data were cloned, by its logs.
 pub fn clones(cluster: &Cluster, pod: &str) -> usize {
     cluster.times_logged(pod, "clone", Event::ClonePublished)
+}
+
+/// Bytes of the stream, bytes on the wire and seconds of the clone that mysql-0 served.
+pub fn served(cluster: &Cluster) -> Result<(u64, u64, f64)> {
+    let log = cluster.logs("mysql-0", "sidecar");
+    let line = log.lines_of(Event::DonorCloneServed).into_iter().next().context("no clone was served")?;
+    let value = |name: &str| line.number(name).with_context(|| format!("no {name} in {}", line.text));
+    Ok((value("bytes")? as u64, value("sent")? as u64, value("seconds")?))
 }
 
 /// Waits until a pod's log holds a text that no event names.

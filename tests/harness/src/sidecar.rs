@@ -16,6 +16,8 @@ use mysqlset::wire::message::Report;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use tempfile::TempDir;
 
+use crate::program;
+
 pub const SECRET: &str = "geheim-und-sehr-lang";
 
 /// A sidecar without a server, which knows the secret; ended when dropped.
@@ -39,7 +41,7 @@ impl Sidecar {
         std::fs::create_dir(path("data")).unwrap();
         let (address, http) = (SocketAddr::new(host.into(), 3307), SocketAddr::new(host.into(), http_port));
         let log = std::fs::File::create(path("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mysqlset"));
+        let mut command = Command::new(program());
         command.args(["sidecar", "--log", "trace", "--hostname", pod, "--server-host", &own_address().to_string()]);
         command.args(["--clone-listen", &address.to_string(), "--http-listen", &http.to_string()]);
         command.arg("--data-dir").arg(path("data")).arg("--clone-secret-file").arg(path("secret"));

@@ -3,22 +3,12 @@
 //! `ROUND=n` repeats one round of a seed alone. `TABLES=n` is how many tables there are beside those written to most: by
 //! default more than a container has file descriptors to begin with. Every server has its event scheduler on.
 
-#[path = "../pods/mod.rs"]
-mod pods;
-#[path = "../scenarios/set.rs"]
-#[allow(dead_code, reason = "the scenarios use the rest")]
-mod set;
-
-#[path = "rounds.rs"]
-mod rounds;
-
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
-
-use rounds::Torture;
+use anyhow::Result;
+use harness::torture::Torture;
+use harness::variable;
 
 /// Tables, one file each.
 const TABLES: u32 = 1500;
@@ -45,11 +35,4 @@ fn run() -> Result<()> {
     let outcome = torture.run(rounds);
     print!("\n{}", torture.summary());
     outcome
-}
-
-/// An empty one counts as none: that is what make passes on.
-fn variable<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(name: &str) -> Result<Option<T>> {
-    let text = std::env::var(name).unwrap_or_default();
-    let parsed = (!text.is_empty()).then(|| text.parse()).transpose();
-    parsed.with_context(|| format!("{name}={text}"))
 }

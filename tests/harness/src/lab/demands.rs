@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::lab::Lab;
-use crate::volume::{Place, Volume};
+use super::Lab;
+use super::volume::{Place, Volume};
 
 /// What moves last: the images' entrypoints take it for the sign of a whole database.
 const SIGN: &str = "mysql";

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::lab::Lab;
-use crate::volume::{Place, Volume};
+use super::Lab;
+use super::volume::{Place, Volume};
 
 const BYTES: u64 = 320 << 20;
 

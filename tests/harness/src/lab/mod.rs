@@ -1,5 +1,11 @@
 //! A donor with a real server and a real sidecar, in namespaces of its own that die with the test.
 
+pub mod demands;
+pub mod disk;
+pub mod points;
+pub mod tool;
+pub mod volume;
+
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -10,10 +16,9 @@ use anyhow::{Context, Result, ensure};
 use crate::pods::network::{Network, V4_ONLY};
 use crate::pods::servers::tested;
 use crate::pods::{PATIENCE, work_directory};
-use crate::points::Point;
-use crate::volume::{OWNER, Volume};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
+use crate::program;
+use points::Point;
+use volume::{OWNER, Volume};
 
 /// The variable that says what is logged.
 const LOG: &str = "MYSQLSET_LOG";
@@ -91,7 +96,7 @@ impl Lab {
         lab.wait_for("the donor's server", || lab.sql(&over_tcp, "SELECT 1"))?;
         lab.sql(&over_tcp, SCHEMA)?;
         lab.checksums = lab.sql(&over_tcp, CHECKSUMS)?;
-        let mut sidecar = lab.command(BINARY);
+        let mut sidecar = lab.command(program());
         sidecar.envs(tested().method());
         sidecar.args(["sidecar", "--hostname", "mysql-0", "--data-dir", text, "--donate-to-anyone"]);
         lab.spawn(sidecar, "sidecar.log")?;
@@ -150,12 +155,12 @@ impl Lab {
 
     /// Clones to its end, whatever that is.
     pub fn clone(&self, volume: &Volume) -> Result<Output> {
-        Ok(cloning(&mut self.command(BINARY), volume).output()?)
+        Ok(cloning(&mut self.command(program()), volume).output()?)
     }
 
     /// Clones to the end under strace.
     pub fn clone_traced(&self, volume: &Volume, strace: &[String]) -> Result<()> {
-        let output = cloning(self.command("strace").args(strace).arg(BINARY), volume).output()?;
+        let output = cloning(self.command("strace").args(strace).arg(program()), volume).output()?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "a clone under strace ended with {}: {error}", output.status);
         Ok(())
@@ -164,7 +169,7 @@ impl Lab {
     /// The same with a directory of programs that go before the machine's, and with warnings in its log.
     pub fn clone_with(&self, volume: &Volume, programs: &Path) -> Result<Output> {
         let path = std::env::var("PATH")?;
-        let mut command = self.command(BINARY);
+        let mut command = self.command(program());
         command.env("PATH", format!("{}:{path}", programs.display()));
         Ok(cloning(&mut command, volume).env(LOG, "warn").output()?)
     }
@@ -178,7 +183,7 @@ impl Lab {
     pub fn clone_and_kill_with(&self, volume: &Volume, point: &Point, programs: &Path) -> Result<bool> {
         let mut command = self.command("strace");
         command.env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH")?));
-        command.args(point.arguments()).arg(BINARY);
+        command.args(point.arguments()).arg(program());
         let output = cloning(&mut command, volume).output()?;
         let error = String::from_utf8_lossy(&output.stderr);
         let killed = output.status.signal() == Some(rustix::process::Signal::KILL.as_raw());

@@ -11,9 +11,9 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use crate::lab::Lab;
+use super::Lab;
+use super::volume::Volume;
 use crate::pods::servers::tested;
-use crate::volume::Volume;
 
 /// Calls that give names, take them and move them.
 pub const NAMES: &[&str] = &[

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::lab::Lab;
+use super::Lab;
 
 /// Whose the published files shall be.
 pub const OWNER: u32 = 999;

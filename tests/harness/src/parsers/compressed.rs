@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use lz4_flex::frame::FrameDecoder;
 use mysqlset::unpack::Format;
 
-use super::plain::write::{end, payload};
 use super::stage;
+use crate::xbstream::write::{end, payload};
 
 /// Bombs of more bytes are left alone: what they take is time.
 const LONGEST: u64 = 1 << 20;

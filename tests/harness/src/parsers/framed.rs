@@ -7,8 +7,8 @@ use mysqlset::wire::frame::{self, Kind};
 use serde_json::json;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::plain::{self, Field};
 use super::stage;
+use crate::xbstream::{self as plain, Field};
 
 /// It is taken where the same is taken without frames, and where its end mark tells the truth; and neither when it is cut
 /// nor when a bit of it flips.

@@ -11,10 +11,6 @@ mod tar;
 mod wire;
 mod xbstream;
 
-#[path = "../../tests/xbstream/mod.rs"]
-#[allow(dead_code, reason = "the differential tests use the rest")]
-mod plain;
-
 pub use compressed::compressed_members;
 pub use framed::framed_xbstream;
 pub use tar::tar;

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use mysqlset::unpack::{Format, Summary};
 
-use super::plain::{self, Chunk, Field};
 use super::stage;
+use crate::xbstream::{self as plain, Chunk, Field};
 
 /// Longer files are compared by their length; a hole makes one with a few bytes.
 const COMPARED: u64 = 1 << 20;

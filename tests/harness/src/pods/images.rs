@@ -93,7 +93,7 @@ impl Images {
         std::fs::copy(binary, directory.join("mysqlset")).with_context(|| format!("copying {}", binary.display()))?;
         std::fs::copy("/etc/ld.so.cache", directory.join("ld.so.cache"))?;
         for name in ["mariadb-entrypoint.sh", "mysql-entrypoint.sh"] {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pods/images").join(name);
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pods/images").join(name);
             std::fs::copy(&path, directory.join(name)).context("the stand-in entrypoint")?;
         }
         write("passwd", "root:x:0:0:root:/root:/bin/sh\nmysql:x:999:999::/home/mysql:/bin/sh\n")?;

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::project;
+
 /// Where `make packages` leaves it.
 const PROGRAM: &str = "target/tools/kustomize/root/usr/bin/kustomize";
 
@@ -63,8 +65,4 @@ fn users_own(overlay: &str, components: &[&str], lines: &str) -> Result<PathBuf>
     std::fs::write(&draft, text)?;
     std::fs::rename(&draft, directory.join("kustomization.yaml"))?;
     Ok(directory)
-}
-
-fn project() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

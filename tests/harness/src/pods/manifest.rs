@@ -69,7 +69,7 @@ pub struct ServiceSpec {
     pub cluster_ip: Option<String>,
     #[serde(default)]
     pub publish_not_ready_addresses: bool,
-    /// Clients connect to the pods themselves here; tests/manifests.rs compares them with the containers'.
+    /// Clients connect to the pods themselves here; tests/manifests compares them with the containers'.
     #[serde(rename = "ports")]
     _ports: Ignored,
     pub selector: BTreeMap<String, String>,

@@ -11,8 +11,6 @@
 //! held by a pipe from the test, and none of them has a name that could outlive it. Only a control group that enforces a
 //! limit has one: an empty group that a killed test left is removed by the next.
 
-#![allow(dead_code, reason = "each test program uses its part of the harness")]
-
 mod changes;
 pub mod conditions;
 pub mod container;
@@ -23,8 +21,6 @@ mod guests;
 mod images;
 mod keeper;
 pub mod kustomize;
-#[path = "../logged/mod.rs"]
-pub mod logged;
 pub mod manifest;
 pub mod network;
 pub mod overdue;

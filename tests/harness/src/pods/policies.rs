@@ -38,7 +38,8 @@ pub struct NetworkPolicy {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Spec {
     pod_selector: Selector,
-    policy_types: [Direction; 1],
+    #[serde(rename = "policyTypes")]
+    _policy_types: [Direction; 1],
     #[serde(default)]
     ingress: Vec<Rule>,
 }

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use mysqlset::event::Event;
 
-use super::logged::Said;
 use super::{Cluster, PATIENCE};
+use crate::logged::Said;
 
 impl Cluster {
     /// How often a container has logged an event, in all of its starts.

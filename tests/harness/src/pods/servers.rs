@@ -127,7 +127,9 @@ pub fn parse(text: &str) -> Result<Manifests> {
 /// Where the programs and libraries of an image lie.
 pub fn usr_of(image: &str) -> Result<PathBuf> {
     let found = ALL.iter().find(|server| server.image == image);
-    found.with_context(|| format!("no image {image:?} in the harness's table (tests/pods/servers.rs)"))?.usr()
+    found
+        .with_context(|| format!("no image {image:?} in the harness's table (tests/harness/src/pods/servers.rs)"))?
+        .usr()
 }
 
 /// Where MariaDB's image has its plugins.
@@ -142,7 +144,7 @@ pub fn has_plugin(file: &str) -> bool {
 
 /// Plugins of the machine's server, where they were fetched: the package of its program has none.
 pub fn fetched_plugins() -> Option<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/plugins/mariadb-10.11");
+    let directory = crate::project().join("target/plugins/mariadb-10.11");
     let is_wanted = directory.join("fetched").exists() && !Path::new(PLUGINS).exists();
     is_wanted.then(|| directory.join("root/usr/lib/mysql/plugin"))
 }
@@ -165,7 +167,7 @@ impl Server {
         if self.is_the_machines {
             return Ok("/usr".into());
         }
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers").join(self.name);
+        let directory = crate::project().join("target/servers").join(self.name);
         ensure!(directory.join("fetched").exists(), "{} is not there: `make servers` fetches it", self.name);
         Ok(directory.join("root/usr"))
     }

@@ -8,6 +8,8 @@ use mysqlset::secret::Password;
 use mysqlset::settings::Account;
 use tempfile::TempDir;
 
+use crate::project;
+
 /// What each series' `--version` says: its own version, and the server's that it is made of.
 pub const SERIES: [(&str, &str); 7] = [
     ("2.3.5", "5.6.24"),
@@ -52,7 +54,7 @@ impl StandIn {
 
     /// Prepares by saying what a real one said. `recording` is one of `recordings/`, without its number.
     pub fn replays(&self, recording: &str) {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/backup_tools/recordings");
+        let directory = project().join("tests/backup_tools/recordings");
         for number in [1, 2] {
             let said = std::fs::read(directory.join(format!("{recording}-{number}.txt"))).unwrap();
             self.write(&format!("said-{number}.txt"), &said);
@@ -130,7 +132,7 @@ pub fn account() -> Account {
 
 /// A stream of the real 2.3.5.
 pub fn recorded(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/streams/{name}.xbstream.zst"));
+    let path = project().join(format!("tests/streams/{name}.xbstream.zst"));
     zstd::decode_all(std::fs::read(path).unwrap().as_slice()).unwrap()
 }
 

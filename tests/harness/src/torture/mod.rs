@@ -1,19 +1,14 @@
 //! Rounds of torture: what is killed when follows from the seed and the round's number alone; what must be true
 //! afterwards is always the same.
 
-#[path = "crowd.rs"]
 mod crowd;
-#[path = "demands.rs"]
 mod demands;
-#[path = "load.rs"]
 mod load;
-#[path = "plan.rs"]
 mod plan;
-#[path = "tally.rs"]
 mod tally;
 
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -141,7 +136,7 @@ impl Torture {
     }
 
     fn keep_logs(&self, round: u64) -> Result<PathBuf> {
-        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("torture-{}-{round}", self.seed));
+        let place = crate::kept().join(format!("torture-{}-{round}", self.seed));
         std::fs::create_dir_all(&place)?;
         for pod in PODS {
             let logs = self.cluster.shared.directory.join("logs").join(pod);

@@ -1,12 +1,9 @@
 //! What happens in a round.
 
-#[path = "../dice/mod.rs"]
-mod dice;
-
 use std::fmt;
 use std::time::Duration;
 
-use dice::Dice;
+use crate::dice::Dice;
 
 /// A round's acts, the same for the same seed and number.
 pub struct Plan {

@@ -24,7 +24,7 @@ pub fn describe(work: &Path) -> Result<Value> {
         "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
         "congestion_control": std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?.trim(),
         "file_system": file_system.trim(),
-        "mysqlset": version(env!("CARGO_BIN_EXE_mysqlset"), "--version")?,
+        "mysqlset": version(harness::program(), "--version")?,
         "server": version("mariadbd", "--version")?,
         "tool": version("mariadb-backup", "--version")?,
         "ncat": version("ncat", "--version")?,

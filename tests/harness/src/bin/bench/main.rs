@@ -31,6 +31,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
+use harness::{project, variable};
 use serde_json::json;
 
 use data::{Data, Database};
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     let (runs, parts) = (runs()?, parts()?);
     let is_whole = runs >= FEWEST_RUNS && parts.len() == PARTS.len();
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let target = project().join("target");
     let (kept, work) = (target.join("bench"), target.join("bench/work"));
     if let Some(ended) = room::enter(&work)? {
         return Ok(ended);
@@ -115,9 +116,7 @@ fn near(database: Database, work: &Path) -> Result<Database> {
 }
 
 fn runs() -> Result<usize> {
-    let text = std::env::var("RUNS").unwrap_or_default();
-    // An empty one counts as none: that is what make passes on.
-    let runs = if text.is_empty() { RUNS } else { text.parse().with_context(|| format!("RUNS={text}"))? };
+    let runs = variable("RUNS")?.unwrap_or(RUNS);
     ensure!(runs > 0, "RUNS=0 measures nothing");
     Ok(runs)
 }

@@ -8,11 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use harness::program;
 
 use crate::process::{self, Process, Usage, usage};
 use crate::server::option;
-
-pub const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
 /// A pod; all have the same ports, each at an address of its own.
 pub struct Member {
@@ -34,7 +33,7 @@ pub struct Sidecar {
 impl Sidecar {
     /// Starts one, with `programs` before the machine's where it has some of its own.
     pub fn start(member: &'static Member, data_dir: &Path, work: &Path, programs: Option<&Path>) -> Result<Sidecar> {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(program());
         command
             .args(["sidecar", "--hostname", member.name, "--donate-to-anyone"])
             .arg(option("--data-dir=", data_dir))

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::disk;
 use crate::donor::Donor;
-use crate::member::{BINARY, REPLICA, prefer};
+use crate::member::{REPLICA, prefer};
 use crate::process::{self, PATIENCE, Process, peak_memory, usage};
 use crate::server::option;
 
@@ -82,7 +82,7 @@ impl Recipient {
     }
 
     fn start_with(volume: &Volume, programs: Option<&Path>, rehearsal: &str) -> Result<Recipient> {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(harness::program());
         command
             .args([
                 "clone",

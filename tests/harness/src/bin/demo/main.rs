@@ -2,12 +2,6 @@
 //!
 //! Everything that it shows is checked; what is not true ends it with exit code 1.
 
-#[path = "../pods/mod.rs"]
-mod pods;
-#[path = "../scenarios/set.rs"]
-#[allow(dead_code, reason = "the scenarios use the rest")]
-mod set;
-
 mod narrator;
 mod table;
 
@@ -15,10 +9,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use harness::pods::{Cluster, PATIENCE, servers};
+use harness::program;
+use harness::set::{self, Writer};
 
 use narrator::Narrator;
-use pods::{Cluster, PATIENCE, servers};
-use set::Writer;
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -43,7 +38,7 @@ fn run(narrator: &Narrator) -> Result<()> {
     ));
     let mut manifests = servers::manifests(servers::tested().overlay_with_passwords, &[])?;
     set::give_passwords(&mut manifests);
-    let cluster = Cluster::apply(set::BINARY, Some(narrator.events()), manifests)?;
+    let cluster = Cluster::apply(program(), Some(narrator.events()), manifests)?;
     let started = Instant::now();
     cluster.wait_ready(3)?;
     narrator.proven(&format!("three pods are ready after {:.1} s", started.elapsed().as_secs_f64()));

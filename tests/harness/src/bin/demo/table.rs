@@ -1,10 +1,9 @@
 //! One row for each pod: what its server and its sidecar say.
 
 use anyhow::{Context, Result};
+use harness::pods::Cluster;
+use harness::set;
 use serde_json::Value;
-
-use crate::pods::Cluster;
-use crate::set;
 
 const COLUMNS: [&str; 9] =
     ["pod", "server id", "role", "source", "replication", "rows", "cloned from", "bytes", "seconds"];

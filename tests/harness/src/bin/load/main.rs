@@ -4,14 +4,6 @@
 //! second bring garbage; each for half a minute. Meanwhile the donor's sidecar is probed and watched. The table is in
 //! docs/security.md. A missed bar ends it with exit code 1.
 
-#[path = "../pods/mod.rs"]
-mod pods;
-#[path = "../scenarios/set.rs"]
-#[allow(dead_code, reason = "the scenarios use the rest")]
-mod set;
-#[path = "../throng/mod.rs"]
-mod throng;
-
 mod table;
 mod watch;
 
@@ -19,11 +11,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
+use harness::throng::{Throng, while_thronged};
 use mysqlset::event::Event;
 
-use pods::{Cluster, PATIENCE};
 use table::{Row, Table};
-use throng::{Throng, while_thronged};
 use watch::Watch;
 
 /// A clone of so much takes seconds.

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use harness::pods::Cluster;
+use harness::pods::network::PodNetwork;
+use harness::pods::probes::http_get_by;
 use mysqlset::event::Event;
-
-use crate::pods::Cluster;
-use crate::pods::network::PodNetwork;
-use crate::pods::probes::http_get_by;
 
 const POD: &str = "mysql-0";
 
