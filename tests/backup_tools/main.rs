@@ -1,4 +1,4 @@
-//! Percona XtraBackup of each series, for which a script stands in (`xtrabackup.sh`): found, asked, told to copy and to
+//! Percona XtraBackup of each series, for which a script of the harness stands in: found, asked, told to copy and to
 //! prepare, and between a real donor and a real recipient, whose server is a stand-in too.
 //!
 //! What is proven is what this program makes of the tools as they are known to behave, not how they behave.

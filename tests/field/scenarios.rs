@@ -5,7 +5,8 @@ use harness::pods::conditions::{Condition, Fault, Surroundings};
 use harness::pods::servers::{self, tested};
 use harness::pods::{Cluster, PATIENCE};
 use harness::program;
-use harness::set::{self, Writer};
+use harness::set;
+use harness::writer::Writer;
 use rustix::process::Signal;
 
 type Conditions = [&'static dyn Condition];

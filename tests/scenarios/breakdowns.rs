@@ -7,7 +7,8 @@ use harness::needs;
 use harness::pods::{Cluster, PATIENCE};
 use harness::processes::tools_below;
 use harness::proxy::{Fault, Proxy, use_proxy};
-use harness::set::{self, Writer};
+use harness::set;
+use harness::writer::Writer;
 use mysqlset::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
 

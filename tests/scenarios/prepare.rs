@@ -12,6 +12,7 @@ use harness::pods::manifest::Manifests;
 use harness::pods::servers::tested;
 use harness::pods::{Cluster, PATIENCE};
 use harness::set;
+use harness::writer::Writer;
 use mysqlset::event::Event;
 use mysqlset::unpack::{Format, unpack};
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,7 +25,7 @@ fn stage_backup(cluster: &Cluster, volume: &Path) -> Result<()> {
     for path in [volume.join("mysql"), data.clone()] {
         chown(path, Some(999), Some(999))?;
     }
-    let writer = set::Writer::start(cluster)?;
+    let writer = Writer::start(cluster)?;
     set::fill_much(cluster, 8)?;
     let tool = ["mariadb-backup", "--backup", "--stream=xbstream", "--user=root", "--host=127.0.0.1"];
     let output = cluster.exec("mysql-0", "sidecar", &[&tool[..], &["--datadir=/var/lib/mysql"]].concat())?;
@@ -223,7 +224,7 @@ fn a_volume_that_fills_up_during_prepare_is_named_and_freed() -> Result<()> {
     cluster.limit_volume("mysql-1", 600 << 20);
     // A server that has nothing else to do writes its pages out.
     set::fill(&cluster)?;
-    let writer = set::Writer::start(&cluster)?;
+    let writer = Writer::start(&cluster)?;
     let make =
         |number| format!("CREATE TABLE many.n{number} (id INT PRIMARY KEY); INSERT INTO many.n{number} VALUES (1);");
     cluster.sql("mysql-0", &(0..100).map(make).collect::<String>())?;

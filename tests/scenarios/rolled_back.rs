@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use harness::needs;
 use harness::pods::servers::tested;
 use harness::pods::{Cluster, PATIENCE};
-use harness::set::{self, INNODB_TABLES, Writer};
+use harness::set::{self, INNODB_TABLES};
+use harness::writer::Writer;
 
 const FILES: [&str; 2] = ["master.info", "relay-log.info"];
 

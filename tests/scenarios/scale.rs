@@ -4,7 +4,8 @@ use anyhow::Result;
 use harness::pods::PATIENCE;
 use harness::pods::manifest::VolumeMount;
 use harness::pods::servers::tested;
-use harness::set::{self, Writer};
+use harness::set;
+use harness::writer::Writer;
 use mysqlset::event::Event;
 
 #[test]

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, ensure};
 use harness::pods::manifest::Manifests;
 use harness::pods::servers::tested;
 use harness::pods::{Cluster, PATIENCE};
-use harness::set::{self, INNODB_TABLES, Writer};
+use harness::set::{self, INNODB_TABLES};
 use harness::sql_proxy::{Moment, Point, SqlProxy, shape, use_sql_proxy};
+use harness::writer::Writer;
 use rustix::process::Signal;
 
 #[test]

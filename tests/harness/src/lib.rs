@@ -3,7 +3,7 @@
 //! A scenario starts a set ([`set`]), changes something, and demands what must be true. The tests below `tests/` and the
 //! programs in `src/bin/` use this crate as a library; the program under test knows nothing of it.
 //!
-//! * [`pods`], [`set`]: a StatefulSet of the shipped manifests, and the data in it.
+//! * [`pods`], [`set`], [`writer`]: a StatefulSet of the shipped manifests, the data in it, and writes to it.
 //! * [`logged`]: what mysqlset said, by the names of events.
 //! * [`proxy`], [`sql_proxy`], [`throng`]: bad networks, statements held back, strangers.
 //! * [`stand_ins`], [`sidecar`]: a donor, a recipient, a server and a tool that act a part; a sidecar alone.
@@ -29,6 +29,7 @@ pub mod sql_proxy;
 pub mod stand_ins;
 pub mod throng;
 pub mod torture;
+pub mod writer;
 pub mod xbstream;
 
 pub use options::variable;

@@ -11,7 +11,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use harness::pods::{Cluster, PATIENCE, servers};
 use harness::program;
-use harness::set::{self, Writer};
+use harness::set;
+use harness::writer::Writer;
 
 use narrator::Narrator;
 
