@@ -9,12 +9,14 @@
 //! * [`stand_ins`], [`sidecar`]: a donor, a recipient, a server and a tool that act a part; a sidecar alone.
 //! * [`lab`], [`rehearsal`]: one volume, for kills at each system call, and for rehearsals of a copy.
 //! * [`torture`]: rounds of random kills. [`parsers`]: what every parser must bear, for tests and fuzzer.
+//! * [`mod@needs`]: tests that are left out where the tested server lacks something.
 //! * [`dice`], [`xbstream`], [`flags`]: chance that can be repeated, streams read the plain way, the program's flags.
 
 pub mod dice;
 pub mod flags;
 pub mod lab;
 pub mod logged;
+pub mod needs;
 mod options;
 pub mod parsers;
 mod places;

@@ -3,7 +3,6 @@
 //! `SERVER` names the one that is tested, or its kind, by default the machine's own MariaDB; `make servers` unpacks the others below
 //! target/. `GTID=off` has MySQL do without; MariaDB's replicas always go by GTID.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -12,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::manifest::Manifests;
 use super::{conditions, kustomize};
+use crate::needs::Needs;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,31 +59,6 @@ const ALL: [Server; 3] = [
         family: Family::Mysql { gtid: true },
     },
 ];
-
-/// What a test is about that not every server has.
-#[derive(Clone, Copy, Debug)]
-pub enum Needs {
-    /// A tool beside the server, by whose stream, options, locks and sessions a clone can break.
-    BackupTool,
-    /// A server that can copy another by itself.
-    ClonePlugin,
-    /// Replicas that find their place in another primary's log, and know what it has that they haven't.
-    Gtid,
-    /// What MariaDB keeps of a replica's place: two files and `gtid_slave_pos`.
-    MariadbsPlaces,
-    /// Replicas that find their place in their primary's log by its file and offset.
-    PlacesInTheLog,
-    /// Statements for accounts in MariaDB's words, or an image that upgrades accounts' tables with a server of its own.
-    MariadbsAccounts,
-    /// Plugins that a server's whole package has, and the package of its program alone may not have.
-    Plugins,
-    /// The tutorial's pipeline, in words of one version of MariaDB's tool.
-    Tutorial,
-    /// A kernel that has IPv6.
-    Ipv6,
-    /// MariaDB's plugin that has keys of encrypted data from a file.
-    KeyPlugin,
-}
 
 /// Of all that there may be.
 pub fn names() -> [&'static str; 3] {
@@ -332,7 +307,8 @@ impl Server {
         if self.is_mariadb() { "STOP SLAVE" } else { "STOP REPLICA" }
     }
 
-    fn lacks(&self, needs: Needs) -> Option<&'static str> {
+    /// Why a test that needs this has to be left out.
+    pub fn lacks(&self, needs: Needs) -> Option<&'static str> {
         match (needs, self.family) {
             (Needs::Plugins, Family::Mysql { .. }) => None,
             (Needs::Plugins, _)
@@ -361,31 +337,4 @@ impl Server {
             (Needs::MariadbsAccounts, _) => Some("what it does to accounts' tables is MariaDB's"),
         }
     }
-}
-
-/// Whether a test has to be left out; then that is said, past the test runner's capture, and noted in the file that
-/// `NOT_TESTED` names, for tests/on-servers.sh.
-pub fn left_out(test: &str, needs: Needs) -> bool {
-    let Some(why) = tested().lacks(needs) else { return false };
-    let because = format!("left out on {}, for {why}", tested().title());
-    let _ = writeln!(std::io::stderr(), "{test}: {because}");
-    if let Some(path) = std::env::var_os("NOT_TESTED") {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        // In one piece: other tests write to it too.
-        let line = format!("{because}\t{test}\n");
-        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file that NOT_TESTED names");
-    }
-    true
-}
-
-/// Ends a test that is about what the tested server hasn't got.
-#[macro_export]
-macro_rules! needs {
-    ($what:ident) => {
-        fn here() {}
-        let test = std::any::type_name_of_val(&here).trim_end_matches("::here");
-        if $crate::pods::servers::left_out(test, $crate::pods::servers::Needs::$what) {
-            return Ok(());
-        }
-    };
 }
