@@ -122,7 +122,7 @@ fn run(words: &[&str], place: &Mutex<Made>) -> Result<String> {
             let text = kustomize::run(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory))?;
             let mut manifests = servers::parse(&text)?;
             manifests.secrets = made().secrets.clone();
-            let applied = Cluster::apply(harness::program(), None, manifests)?;
+            let applied = Cluster::apply(None, manifests)?;
             made().cluster = Some(Arc::new(applied));
         }
         ["rollout", "status", ..] => cluster()?.wait_settled()?,

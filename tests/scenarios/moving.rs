@@ -154,7 +154,7 @@ fn todays_page() -> Result<Generation> {
 fn move_over(generation: &Generation) -> Result<()> {
     let count = generation.pods as usize;
     let pods = &PODS[..count];
-    let cluster = Arc::new(Cluster::apply(harness::program(), None, servers::parse(&generation.manifest)?)?);
+    let cluster = Arc::new(Cluster::apply(None, servers::parse(&generation.manifest)?)?);
     cluster.wait_ready(count)?;
     cluster.sql("mysql-0", "CREATE DATABASE app; CREATE TABLE app.rows (number INT PRIMARY KEY)")?;
     // The tutorial's pods are ready before they replicate.
@@ -227,7 +227,7 @@ fn so_does_one_of_todays_page() -> Result<()> {
 #[test]
 fn pods_without_the_sets_label_are_left_alone() -> Result<()> {
     needs!(Tutorial);
-    let cluster = Cluster::apply(harness::program(), None, servers::parse(&page_with_nested_data()?.manifest)?)?;
+    let cluster = Cluster::apply(None, servers::parse(&page_with_nested_data()?.manifest)?)?;
     cluster.wait_ready(1)?;
     let before = cluster.status("mysql-0")?.uid;
     cluster.change(ours(&["moving-from-tutorial"])?);

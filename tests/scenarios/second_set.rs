@@ -10,7 +10,7 @@ fn sets_with_a_suffix_and_with_a_prefix_come_up_and_replicate() -> Result<()> {
     for (lines, name) in [("nameSuffix: -b", "mysql-b"), ("namePrefix: db-1-", "db-1-mysql")] {
         let mut manifests = servers::parse(&kustomize::build_with(tested().overlay, &[], lines)?)?;
         manifests.stateful_set.spec.replicas = 2;
-        let cluster = Cluster::apply(harness::program(), None, manifests)?;
+        let cluster = Cluster::apply(None, manifests)?;
         cluster.wait_ready(2)?;
         let [primary, replica] = [0, 1].map(|ordinal| format!("{name}-{ordinal}"));
         cluster.sql(

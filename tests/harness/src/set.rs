@@ -11,7 +11,6 @@ use crate::pods::container::Termination;
 use crate::pods::manifest::Manifests;
 use crate::pods::servers::{self, tested};
 use crate::pods::{Cluster, PASSWORDS, PATIENCE, conditions};
-use crate::program;
 
 /// Tables that a killed server keeps, with a key and without one.
 pub const INNODB_TABLES: [&str; 2] = ["app.keyed", "app.keyless"];
@@ -31,7 +30,7 @@ const MARIADBS_SCHEMA: &str = "
 
 /// Starts so many pods from the manifests that are shipped for the tested server, changed by the test.
 pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
-    Cluster::start(program(), None, |manifests| {
+    Cluster::start(None, |manifests| {
         manifests.stateful_set.spec.replicas = replicas;
         change(manifests);
     })
@@ -64,7 +63,7 @@ pub fn start_under(names: &str, replicas: u32, change: impl FnOnce(&mut Manifest
     let mut manifests = servers::manifests(tested().overlay, &[])?;
     manifests.stateful_set.spec.replicas = replicas;
     change(&mut manifests);
-    Cluster::apply_under(&conditions::named(names)?, program(), None, manifests)
+    Cluster::apply_under(&conditions::named(names)?, None, manifests)
 }
 
 /// The same from an overlay with components.
@@ -77,7 +76,7 @@ pub fn start_from(
     let mut manifests = servers::manifests(overlay, components)?;
     manifests.stateful_set.spec.replicas = replicas;
     change(&mut manifests);
-    Cluster::apply(program(), None, manifests)
+    Cluster::apply(None, manifests)
 }
 
 /// Has the primary notice soon that a replica is gone which it was sending to: its successor waits for that, by the

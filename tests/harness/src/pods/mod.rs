@@ -46,6 +46,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 
+use crate::program;
 use conditions::{Condition, Surroundings};
 use controller::Controller;
 use images::Images;
@@ -75,27 +76,22 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Applies the manifests that most tests run, of the tested server, changed by `change`, with this binary in the images, and tells a listener
-    /// what happens.
-    pub fn start(
-        binary: &str,
-        listener: Option<Sender<String>>,
-        change: impl FnOnce(&mut Manifests),
-    ) -> Result<Cluster> {
+    /// Applies the manifests that most tests run, of the tested server, changed by `change`. The images hold the program under
+    /// test. A listener is told what happens.
+    pub fn start(listener: Option<Sender<String>>, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
         let mut manifests = servers::manifests(servers::tested().overlay, &[])?;
         change(&mut manifests);
-        Cluster::apply(binary, listener, manifests)
+        Cluster::apply(listener, manifests)
     }
 
     /// Applies any manifests, under the conditions of this run.
-    pub fn apply(binary: &str, listener: Option<Sender<String>>, manifests: Manifests) -> Result<Cluster> {
-        Cluster::apply_under(conditions::of_this_run(), binary, listener, manifests)
+    pub fn apply(listener: Option<Sender<String>>, manifests: Manifests) -> Result<Cluster> {
+        Cluster::apply_under(conditions::of_this_run(), listener, manifests)
     }
 
     /// The same under other conditions.
     pub fn apply_under(
         conditions: &[&dyn Condition],
-        binary: &str,
         listener: Option<Sender<String>>,
         mut manifests: Manifests,
     ) -> Result<Cluster> {
@@ -106,7 +102,7 @@ impl Cluster {
         let root_password = passwords.and_then(|keys| keys.get("root")).cloned().unwrap_or_default();
         let directory = if surroundings.on_disk { work_directory_on_disk()? } else { work_directory()? };
         let shared = Arc::new(Shared {
-            images: Images::lay_out(&directory.join("images"), Path::new(binary))?,
+            images: Images::lay_out(&directory.join("images"), Path::new(program()))?,
             network: Network::new(surroundings.families)?,
             claims: Claims::new(directory.join("claims"), surroundings.storage.clone())?,
             manifests: RwLock::new(Arc::new(manifests)),

@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use harness::pods::{Cluster, PATIENCE, servers};
-use harness::program;
 use harness::set;
 use harness::writer::Writer;
 
@@ -39,7 +38,7 @@ fn run(narrator: &Narrator) -> Result<()> {
     ));
     let mut manifests = servers::manifests(servers::tested().overlay_with_passwords, &[])?;
     set::give_passwords(&mut manifests);
-    let cluster = Cluster::apply(program(), Some(narrator.events()), manifests)?;
+    let cluster = Cluster::apply(Some(narrator.events()), manifests)?;
     let started = Instant::now();
     cluster.wait_ready(3)?;
     narrator.proven(&format!("three pods are ready after {:.1} s", started.elapsed().as_secs_f64()));
