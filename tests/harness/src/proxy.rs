@@ -1,4 +1,4 @@
-//! A bad network between a recipient and its donor: what comes from the donor is cut, damaged or held back.
+//! A bad network between a recipient and its donor. The proxy cuts, damages or holds back what the donor sends.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -19,13 +19,13 @@ pub const PORT: u16 = 4307;
 pub enum Fault {
     /// Nothing.
     None,
-    /// The connection is closed after so many.
+    /// The connection is closed after this many bytes.
     CutAfter(u64),
-    /// A bit of this one is flipped.
+    /// A bit of this byte is flipped.
     FlipAt(u64),
-    /// Nothing more comes after so many, but the connection stays.
+    /// The proxy goes silent after this many bytes, and the connection stays.
     SilenceAfter(u64),
-    /// The same, until the proxy is set to something else; then comes all that the donor has sent meanwhile.
+    /// The proxy goes silent, and sends the rest once it is set to another fault.
     HoldAfter(u64),
 }
 
@@ -70,12 +70,12 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// From the next connection on.
+    /// Sets the fault, from the next connection on.
     pub fn set(&self, fault: Fault) {
         *self.fault.lock().expect("fault") = fault;
     }
 
-    /// A new pod has a new address.
+    /// Looks the donor's address up again. A new pod has a new address.
     pub fn find_again(&self, cluster: &Cluster, donor: &str) -> Result<()> {
         *self.donor.lock().expect("donor") = SocketAddr::new(cluster.address(donor)?, 3307);
         Ok(())

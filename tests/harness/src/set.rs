@@ -12,10 +12,10 @@ use crate::pods::manifest::Manifests;
 use crate::pods::servers::{self, tested};
 use crate::pods::{Cluster, PASSWORDS, PATIENCE, conditions};
 
-/// Tables that a killed server keeps, with a key and without one.
+/// InnoDB's tables, which survive a killed server: one has a key, one has none.
 pub const INNODB_TABLES: [&str; 2] = ["app.keyed", "app.keyless"];
 
-/// These, and tables outside InnoDB, where the tested server's clones have them.
+/// All tables that [`fill`] makes. Clones of MariaDB copy tables outside InnoDB too.
 pub fn tables() -> &'static [&'static str] {
     if tested().is_mariadb() { &["app.keyed", "app.keyless", "app.aria", "app.myisam"] } else { &INNODB_TABLES }
 }
@@ -28,7 +28,7 @@ const MARIADBS_SCHEMA: &str = "
     CREATE TABLE app.aria (n INT, text VARCHAR(200)) ENGINE = Aria;
     CREATE TABLE app.myisam (n INT, text VARCHAR(200)) ENGINE = MyISAM;";
 
-/// Starts so many pods from the manifests that are shipped for the tested server, changed by the test.
+/// Starts this many pods from the manifests that are shipped for the tested server. The test may change them before.
 pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     Cluster::start(None, |manifests| {
         manifests.stateful_set.spec.replicas = replicas;
@@ -36,19 +36,19 @@ pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Clust
     })
 }
 
-/// The same as the guide's first commands install it: with passwords, a clone secret and a network policy.
+/// Starts a set as the guide's first commands install it: with passwords, a clone secret and a network policy.
 pub fn start_closed(components: &[&str], replicas: u32) -> Result<Cluster> {
     start_from(tested().overlay_with_passwords, components, replicas, give_passwords)
 }
 
-/// Makes the Secret, of passwords that are good enough for any of the servers' own checks.
+/// Makes the Secret. Its passwords pass the checks of every server.
 pub fn give_passwords(manifests: &mut Manifests) {
     let keys = ["root", "clone", "backup", "replication", "monitoring"];
     let keys = keys.map(|key| (key.to_owned(), format!("Gut-genug-2024!{key}")));
     manifests.secrets.insert(PASSWORDS.to_owned(), keys.into());
 }
 
-/// The same where only who knows a clone secret is given anything.
+/// Starts a set that serves clones only to recipients that prove the clone secret.
 pub fn start_with_secret(replicas: u32, secret: &str) -> Result<Cluster> {
     start(replicas, |manifests| {
         manifests.container("sidecar").env.retain(|variable| variable.name != "MYSQLSET_DONATE_TO_ANYONE");
@@ -58,7 +58,7 @@ pub fn start_with_secret(replicas: u32, secret: &str) -> Result<Cluster> {
     })
 }
 
-/// The same under conditions, which are named as in `FIELD_CONDITION`.
+/// Starts a set under conditions, named as in `FIELD_CONDITION`.
 pub fn start_under(names: &str, replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     let mut manifests = servers::manifests(tested().overlay, &[])?;
     manifests.stateful_set.spec.replicas = replicas;
@@ -66,7 +66,7 @@ pub fn start_under(names: &str, replicas: u32, change: impl FnOnce(&mut Manifest
     Cluster::apply_under(&conditions::named(names)?, None, manifests)
 }
 
-/// The same from an overlay with components.
+/// Starts a set from another overlay, with components.
 pub fn start_from(
     overlay: &str,
     components: &[&str],
@@ -79,8 +79,8 @@ pub fn start_from(
     Cluster::apply(None, manifests)
 }
 
-/// Has the primary notice soon that a replica is gone which it was sending to: its successor waits for that, by the
-/// server's default for up to a minute.
+/// Has the primary notice within seconds that a replica is gone. The replica's successor waits for that; by the server's
+/// default it waits for up to a minute.
 pub fn notice_gone_replicas_soon(manifests: &mut Manifests) {
     manifests.server_files().for_each(|file| file.push_str("net_write_timeout = 3\n"));
 }
@@ -122,7 +122,7 @@ pub fn assert_same_rows(cluster: &Cluster, pods: &[&str]) -> Result<()> {
     assert_same_rows_in(tables(), cluster, pods)
 }
 
-/// The same for InnoDB's tables.
+/// Compares InnoDB's tables only.
 pub fn assert_same_rows_of_innodb(cluster: &Cluster, pods: &[&str]) -> Result<()> {
     assert_same_rows_in(&INNODB_TABLES, cluster, pods)
 }
@@ -142,7 +142,7 @@ fn assert_same_rows_in(tables: &[&str], cluster: &Cluster, pods: &[&str]) -> Res
     Ok(())
 }
 
-/// Both ends of a replication that stands still, and all else.
+/// Both ends of a replication that has stopped, and all that the cluster knows.
 fn replication(cluster: &Cluster, pod: &str) -> String {
     let source = cluster.sql("mysql-0", "SHOW PROCESSLIST");
     let replica = cluster.sql(pod, "SHOW REPLICA STATUS");
@@ -165,7 +165,7 @@ pub fn state(cluster: &Cluster, pod: &str) -> Option<String> {
     Some(journal.get("state")?.as_str()?.to_owned())
 }
 
-/// Nothing of ours lies about but the journal; the scratch directory may be there, empty.
+/// Fails where mysqlset has left anything beside the journal and an empty scratch directory.
 pub fn assert_no_leftovers(cluster: &Cluster, pod: &str) -> Result<()> {
     let volume = cluster.volume(pod);
     let mut found = Vec::new();
@@ -196,19 +196,19 @@ pub fn served(cluster: &Cluster) -> Result<(u64, u64, f64)> {
     Ok((value("bytes")? as u64, value("sent")? as u64, value("seconds")?))
 }
 
-/// Waits until a pod's log holds a text that no event names.
+/// Waits until a pod's log holds a text, such as a server's own words. Events have `Cluster::wait_for_event`.
 pub fn wait_for_log(cluster: &Cluster, pod: &str, container: &str, text: &str) -> Result<()> {
     cluster.wait_for(&format!("{text:?} in the log of {pod}'s {container}"), PATIENCE, || {
         Ok(cluster.logs(pod, container).contains(text))
     })
 }
 
-/// How a pod's clone ended the last time, once it has.
+/// Waits for the end of a pod's clone, and says how it ended last.
 pub fn end_of_clone(cluster: &Cluster, pod: &str) -> Result<Termination> {
     end_of_clone_where(cluster, pod, |_| true)
 }
 
-/// The same for an end of a certain kind.
+/// Waits for an end of a certain kind.
 pub fn end_of_clone_where(
     cluster: &Cluster,
     pod: &str,

@@ -129,7 +129,7 @@ pub fn peering() -> Peering {
     }
 }
 
-/// What an honest recipient makes of whoever answers at an address.
+/// What an honest recipient hears at an address.
 pub fn ask(peering: &Peering, address: SocketAddr) -> Result<Report, Silence> {
     let member = Member::from_hostname("mysql-1").unwrap();
     ask_for_report(&member, peering, &Place::Address(address), &Questions::default())

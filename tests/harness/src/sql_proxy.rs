@@ -1,5 +1,5 @@
-//! Stands between each pod's sidecar and that pod's server, reads along, and can hold a statement back, or its answer,
-//! for as long as a test needs to kill somebody.
+//! A proxy between each pod's sidecar and that pod's server. It reads along, and can hold back a statement or its answer
+//! while a test kills something.
 //!
 //! A packet of MySQL's protocol is a length (3 bytes, little-endian), a number, and a body. A client's packet number 0
 //! begins a command; what the body then begins with says which.
@@ -39,14 +39,14 @@ pub enum Moment {
 pub struct Point {
     /// A statement without its literals.
     pub shape: String,
-    /// The how-manieth of this shape.
+    /// Its number among the statements of this shape.
     pub occurrence: usize,
     pub moment: Moment,
 }
 
 #[derive(Default)]
 struct State {
-    /// What each pod's sidecars said so far, by its address, which no other pod ever has.
+    /// What each pod's sidecars said so far, by the pod's address. Each pod has an address of its own.
     statements: BTreeMap<IpAddr, Vec<String>>,
     awaited: Option<Awaited>,
 }
@@ -54,7 +54,7 @@ struct State {
 struct Awaited {
     /// One after the other.
     points: VecDeque<Point>,
-    /// Pods that were there before are not meant.
+    /// Pods that were there before, whose statements pass.
     older: Vec<IpAddr>,
     is_held: bool,
 }
@@ -88,7 +88,7 @@ impl SqlProxy {
         self.state.lock().expect("state").statements.get(&pod).cloned().unwrap_or_default()
     }
 
-    /// Will hold these statements, one after the other, when a pod says them that has said nothing yet.
+    /// Holds these statements, one after the other, of a pod that has said nothing yet.
     pub fn hold_at(&self, points: &[Point]) {
         let mut state = self.state.lock().expect("state");
         let older = state.statements.keys().copied().collect();
@@ -123,7 +123,7 @@ fn accept_all(listener: &TcpListener, state: &Arc<Mutex<State>>, stopped: &Atomi
         };
         let (state, shared) = (state.clone(), shared.clone());
         std::thread::spawn(move || {
-            // Whoever finds no server sees the connection closed.
+            // Without a server, the sidecar sees the connection closed.
             let _ = serve(sidecar, address.ip(), &state, &shared.network);
         });
     }

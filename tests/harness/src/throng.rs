@@ -30,7 +30,7 @@ impl Throng {
     }
 }
 
-/// Sends them away, whatever becomes of the work.
+/// Sends them away when the work ends, and also when it fails.
 struct Gone<'a>(&'a AtomicBool);
 
 impl Drop for Gone<'_> {

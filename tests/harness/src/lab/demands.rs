@@ -25,7 +25,7 @@ pub struct Left {
 }
 
 impl Left {
-    /// Whether the next start goes on with what was received instead of receiving anew.
+    /// Whether the next start goes on with what was received, and receives no other backup.
     pub fn holds_a_backup(&self) -> bool {
         matches!(self.state.as_deref(), Some("received" | "preparing" | "prepared" | "publishing" | "published"))
     }

@@ -1,4 +1,6 @@
-//! A donor with a real server and a real sidecar, in namespaces of its own that die with the test.
+//! One donor and single clones of it, for kills at a certain instruction.
+//!
+//! The donor has a real server and a real sidecar, in namespaces that die with the test.
 
 pub mod demands;
 pub mod disk;
@@ -26,7 +28,7 @@ const LOG: &str = "MYSQLSET_LOG";
 /// The exit code of "another mysqlset, or a backup tool that outlived one, works on the same data directory".
 pub const LOCKED: i32 = 33;
 
-/// One table has no primary key; both change while nobody looks, so that the backup's log is not empty.
+/// One table has no primary key. Both change while nobody looks, so that the backup's log is not empty.
 const SCHEMA: &str = "CREATE DATABASE app;
     CREATE TABLE app.keyed (id INT AUTO_INCREMENT PRIMARY KEY, n INT, text VARCHAR(200));
     CREATE TABLE app.keyless (n INT, text VARCHAR(200));
@@ -153,12 +155,12 @@ impl Lab {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Clones to its end, whatever that is.
+    /// Clones, and says how that ended.
     pub fn clone(&self, volume: &Volume) -> Result<Output> {
         Ok(cloning(&mut self.command(program()), volume).output()?)
     }
 
-    /// Clones to the end under strace.
+    /// Clones under strace. A clone that fails is an error.
     pub fn clone_traced(&self, volume: &Volume, strace: &[String]) -> Result<()> {
         let output = cloning(self.command("strace").args(strace).arg(program()), volume).output()?;
         let error = String::from_utf8_lossy(&output.stderr);
@@ -166,7 +168,7 @@ impl Lab {
         Ok(())
     }
 
-    /// The same with a directory of programs that go before the machine's, and with warnings in its log.
+    /// Clones with a directory of programs that go before the machine's, and with warnings in its log.
     pub fn clone_with(&self, volume: &Volume, programs: &Path) -> Result<Output> {
         let path = std::env::var("PATH")?;
         let mut command = self.command(program());
@@ -174,12 +176,12 @@ impl Lab {
         Ok(cloning(&mut command, volume).env(LOG, "warn").output()?)
     }
 
-    /// The same, and strace kills it when it comes to `point`; says whether it came there.
+    /// Clones, and has strace kill it at `point`. Says whether it came there.
     pub fn clone_and_kill(&self, volume: &Volume, point: &Point) -> Result<bool> {
         self.clone_and_kill_with(volume, point, Path::new("/nowhere/at/all"))
     }
 
-    /// The same with a directory of programs that go before the machine's.
+    /// Clones and kills with a directory of programs that go before the machine's.
     pub fn clone_and_kill_with(&self, volume: &Volume, point: &Point, programs: &Path) -> Result<bool> {
         let mut command = self.command("strace");
         command.env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH")?));

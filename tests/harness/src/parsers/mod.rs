@@ -1,7 +1,7 @@
-//! What is asked of each parser that reads from the network, whatever it is fed. Not to panic is the least of it.
+//! What each parser of bytes from the network must do with any input. It must never panic, and that is the least.
 //!
-//! `make fuzz TARGET=name` feeds it at random, `cargo test --test corpus` with what is kept in `corpus/`, on stable Rust.
-//! A function here is a target there, and vice versa ([`TARGETS`]).
+//! `make fuzz TARGET=name` feeds a parser at random. `cargo test --test corpus` feeds it what is kept in `fuzz/corpus/`, on
+//! stable Rust. Each function here is a target there ([`TARGETS`]).
 
 mod compressed;
 mod framed;

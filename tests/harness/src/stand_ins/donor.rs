@@ -1,4 +1,4 @@
-//! What a donor says before its backup, for tests whose own donors send what no tool would. Not what they send.
+//! What a donor says before its backup. The tests that act a donor make the backup themselves, as no tool would.
 
 use std::net::TcpStream;
 

@@ -22,7 +22,7 @@ pub fn start(listener: TcpListener, version: &str) {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let version = version.clone();
-            // Whoever is not understood sees the connection closed.
+            // A statement that is not understood ends the connection.
             std::thread::spawn(move || Connection { stream, number: 0 }.serve(&version));
         }
     });

@@ -1,4 +1,4 @@
-//! A directory with a stand-in for XtraBackup in it, told what to be and how to fail.
+//! A stand-in for XtraBackup, in a directory of its own. The test says which version it is and how it fails.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +34,7 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// One that is well.
+    /// A tool of this series that works.
     pub fn of((version, base): (&str, &str)) -> StandIn {
         let tool = StandIn { directory: tempfile::tempdir().unwrap() };
         tool.write("version", format!("{version} {base}\n").as_bytes());
@@ -80,7 +80,7 @@ impl StandIn {
         self.streams(&[&data, &stream[metadata..]].concat());
     }
 
-    /// An option that it doesn't know.
+    /// Makes an option unknown to it.
     pub fn lacks(&self, option: &str) {
         self.write("without", format!("{option}\n").as_bytes());
     }

@@ -1,4 +1,4 @@
-//! What must be true in a round and after it, whatever was killed.
+//! What must be true in a round and after it, for every kill.
 
 use std::time::{Duration, Instant};
 
@@ -96,7 +96,7 @@ fn checksum_of_bulk(cluster: &Cluster, pod: &str) -> Result<String> {
     Ok(cluster.sql(pod, "CHECKSUM TABLE app.bulk")?.concat().join(" "))
 }
 
-/// Nobody is there, or he goes away: the client's errors (2000 to 2999), ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED, and
+/// The server is down or goes down: the client's errors (2000 to 2999), ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED, and
 /// a pod that does not exist.
 fn is_absence(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");

@@ -1,4 +1,4 @@
-//! Writes that outlive the primary's server: whoever is cut off connects again.
+//! Writes that outlive the primary's server: a client that is cut off connects again.
 
 use std::io::Write;
 use std::process::{Child, Stdio};
