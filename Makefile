@@ -23,6 +23,14 @@ MYSQL_9_7 := mysql-server-core mysql-client-core $(BESIDE_A_SERVER)
 NOT_TESTED := $(CURDIR)/target/not-tested
 
 CARGO ?= cargo
+
+# A program of the harness, and the program under test beside it: one build of both.
+BUILD = $(CARGO) build --locked --release --workspace --bin mysqlset
+RUN = $(CARGO) run --quiet --locked --release --package mysqlset-harness --bin
+
+# The runner's options that skip tests which the tested server cannot run, so that it counts none of them as passed.
+LEFT_OUT = NOT_TESTED=$(NOT_TESTED) $(CARGO) test --quiet --locked --release --test left_out --
+
 TEST_THREADS ?= 6
 
 # The servers that `make test` runs the scenarios that tell most on, beside the machine's own, and those that
@@ -43,13 +51,14 @@ help: ## Says what there is.
 
 .PHONY: demo
 demo: $(if $(SERVER),servers,packages) ## Three pods from the shipped manifest, scaled, deleted, cloned again: watch it; SERVER=mysql.
-	@$(CARGO) test --locked --release --test demo --no-run
-	@$(CARGO) test --quiet --locked --release --test demo
+	@$(BUILD) --bin demo
+	@$(RUN) demo
 
 .PHONY: test
 test: servers ## All tests on MariaDB 10.11; first start, scale, plugin, accounts, some crash points on others: ALSO=name.
 	@rm -f $(NOT_TESTED)
-	@NOT_TESTED=$(NOT_TESTED) $(CARGO) test --locked --release -- --test-threads=$(TEST_THREADS)
+	@skipped=$$($(LEFT_OUT) scenarios) && more=$$($(LEFT_OUT) crash_points) && NOT_TESTED=$(NOT_TESTED) \
+		$(CARGO) test --locked --release --workspace -- --test-threads=$(TEST_THREADS) $$skipped $$more
 	@$(ON_SERVERS) "first_start scale:: plugin:: a_set_makes_its_accounts" $(ALSO)
 
 .PHONY: test-family
@@ -75,7 +84,8 @@ image: ## The Dockerfile built by a real engine, and what it built in pods of th
 
 .PHONY: torture
 torture: packages ## Random kills: ROUNDS=200 SEED=n TABLES=1500, or one round again with SEED=n ROUND=n.
-	@ROUNDS=$(ROUNDS) SEED=$(SEED) ROUND=$(ROUND) TABLES=$(TABLES) $(CARGO) test --quiet --locked --release --test torture
+	@$(BUILD) --quiet --bin torture
+	@ROUNDS=$(ROUNDS) SEED=$(SEED) ROUND=$(ROUND) TABLES=$(TABLES) $(RUN) torture
 
 .PHONY: proof
 proof: packages $(if $(SERVER),servers) ## Copies under kills, limits, full disks and damage: all rounds, or ROUNDS=n ONLY=kind SEED=n ROUND=n LANES=n.
@@ -85,7 +95,8 @@ proof: packages $(if $(SERVER),servers) ## Copies under kills, limits, full disk
 
 .PHONY: load
 load: packages ## Clones and probes while strangers hold 1,000 connections to each port, or make 2,000 a second.
-	@$(CARGO) test --quiet --locked --release --test load
+	@$(BUILD) --quiet --bin load
+	@$(RUN) load
 
 .PHONY: field
 field: servers ## Main scenarios under conditions of the field: all, or ONLY=condition[,condition]/scenario/server LANES=n.
@@ -95,7 +106,8 @@ field: servers ## Main scenarios under conditions of the field: all, or ONLY=con
 .PHONY: bench
 bench: ## A clone against the tutorial's pipeline: RUNS=5; parts alone with ONLY=transfer,clone; DISK=memory.
 	@tests/install-packages.sh $(BENCH_PACKAGES)
-	@RUNS=$(RUNS) ONLY=$(ONLY) DISK=$(DISK) $(CARGO) test --quiet --locked --release --test bench
+	@$(BUILD) --quiet --bin bench
+	@RUNS=$(RUNS) ONLY=$(ONLY) DISK=$(DISK) $(RUN) bench
 
 .PHONY: fuzz
 fuzz: RUNS ?= 10000000
@@ -118,8 +130,8 @@ fuzz-keep: ## What fuzzing of TARGET has found joins fuzz/corpus/: the fewest in
 
 .PHONY: lint
 lint: ## Format and lints, warnings as errors.
-	@$(CARGO) fmt --check
-	@$(CARGO) clippy --quiet --locked --release --all-targets -- --deny warnings
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --quiet --locked --release --workspace --all-targets -- --deny warnings
 
 .PHONY: audit
 audit: ## Dependencies by cargo-deny: advisories, licences, sources, doubles; it needs crates.io and RustSec's database.

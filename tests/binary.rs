@@ -3,17 +3,13 @@
 //!
 //! Needs root and Debian's bubblewrap and iproute2; `make test` installs them.
 
-#[path = "pods/mod.rs"]
-mod pods;
-
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-
-use pods::network::{BRIDGE, Network, V4_ONLY};
+use harness::pods::network::{BRIDGE, Network, V4_ONLY};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 

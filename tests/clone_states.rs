@@ -2,13 +2,11 @@
 //!
 //! Needs root, as all tests here do: it changes owners.
 
-mod logged;
-
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use logged::Said;
+use harness::logged::Said;
 use mysqlset::model::event::Event;
 use tempfile::TempDir;
 

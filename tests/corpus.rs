@@ -1,11 +1,15 @@
 //! What the fuzzer has found worth keeping (fuzz/corpus/) is fed to its targets once more, on stable Rust.
 
-#[path = "../fuzz/src/lib.rs"]
-mod targets;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use harness::parsers::TARGETS;
+use peak_alloc::PeakAlloc;
+
+/// The parsers measure by it how much memory they take.
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
@@ -19,10 +23,10 @@ fn names_in(directory: &Path) -> BTreeSet<String> {
 /// The only test here: memory is measured, and what another test took meanwhile, or the harness for it, would count.
 #[test]
 fn every_target_is_fuzzed_and_bears_its_corpus() {
-    let names: BTreeSet<String> = targets::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let names: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(names, names_in(&fuzz().join("fuzz_targets")));
     assert_eq!(names, names_in(&fuzz().join("corpus")));
-    for (name, target) in targets::TARGETS {
+    for (name, target) in TARGETS {
         let directory = fuzz().join("corpus").join(name);
         let inputs = names_in(&directory);
         assert!(!inputs.is_empty(), "{} is empty", directory.display());

@@ -1,12 +1,10 @@
 //! Event names: `docs/events.md` has them all, each is used, and nothing is logged without one.
 
-mod logged;
-
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use logged::Said;
+use harness::logged::Said;
 use mysqlset::model::event::Event;
 
 /// Where the list is. `WRITE=1 cargo test --test events` writes it anew.

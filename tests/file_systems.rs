@@ -8,13 +8,10 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::Command;
 
+use harness::xbstream::write;
 use mysqlset::unpack::{Format, Undigested, UnpackError, Writing, unpack_by};
 use rustix::fs::{Mode, OFlags, open};
 use tempfile::TempDir;
-
-#[path = "xbstream/write.rs"]
-#[allow(dead_code, reason = "of the chunks' types two are used here")]
-mod write;
 
 /// Says to a test that it is the inner one, and where its directory is.
 const INSIDE: &str = "MYSQLSET_TEST_INSIDE";

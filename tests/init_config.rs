@@ -1,12 +1,10 @@
 //! `mysqlset init-config` as a container runs it: what it writes, and that bad input writes nothing.
 
-mod logged;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use logged::Said;
+use harness::logged::Said;
 use mysqlset::model::event::Event;
 use tempfile::TempDir;
 

@@ -1,7 +1,5 @@
 //! `mysqlset install` and `mysqlset probe` as containers run them. Real servers are probed in the scenarios.
 
-mod logged;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::os::fd::OwnedFd;
@@ -9,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use logged::Said;
+use harness::logged::Said;
 use mysqlset::model::event::Event;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use tempfile::TempDir;

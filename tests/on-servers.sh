@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs scenarios and crash points on servers beside the machine's own, and says last what was not tested, by name.
+# Runs scenarios and crash points on servers beside the machine's own, and lists last what was not tested, by name.
 #   on-servers.sh SCENARIOS SERVER...
-# SCENARIOS are words in the names of the scenarios, or nothing for all. A SERVER is a name of tests/pods/servers.rs;
+# SCENARIOS are words in the names of the scenarios, or nothing for all. A SERVER is a name of tests/harness/src/pods/servers.rs;
 # NAME:off is MySQL without GTIDs. One that fails keeps no other from being run. The file NOT_TESTED has a line for each test: why not, a tab, its name.
 set -eu
 cd "$(dirname "$0")/.."
@@ -20,6 +20,11 @@ names() {
     "$cargo" test --quiet --locked --release --test "$program" -- --list "$@" | sed -n 's/: test$//p' | sed "s/^/$program::/"
 }
 
+# skips PROGRAM WORD...: the runner's options that skip the tests which the server of SERVER and GTID cannot run
+skips() {
+    "$cargo" test --quiet --locked --release --test left_out -- "$@"
+}
+
 for server in "$@"; do
     name=${server%:off}
     gtid=
@@ -36,9 +41,14 @@ for server in "$@"; do
     echo "on $server"
     export SERVER="$name" GTID="$gtid"
     # shellcheck disable=SC2086 # words
-    "$cargo" test --locked --release --test scenarios -- --test-threads="$threads" $scenarios || failed="$failed $server"
+    skipped=$(skips scenarios $scenarios)
     # shellcheck disable=SC2086 # words
-    "$cargo" test --locked --release --test crash_points -- --test-threads="$threads" $crash_points ||
+    "$cargo" test --locked --release --test scenarios -- --test-threads="$threads" $skipped $scenarios ||
+        failed="$failed $server"
+    # shellcheck disable=SC2086 # words
+    skipped=$(skips crash_points $crash_points)
+    # shellcheck disable=SC2086 # words
+    "$cargo" test --locked --release --test crash_points -- --test-threads="$threads" $skipped $crash_points ||
         failed="$failed $server"
 done
 

@@ -1,13 +1,11 @@
 //! What the README says about flags, variables, exit codes and metrics is what the program does.
 
-mod flags;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 
-use flags::{SECRETS, flags, name, variable};
+use harness::flags::{SECRETS, flags, name, variable};
 use mysqlset::datadir::journal::{CloneRecord, ListedBy, PluginCopy};
 use mysqlset::model::ordinal::Role;
 use mysqlset::model::position::Position;

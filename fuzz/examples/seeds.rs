@@ -1,22 +1,19 @@
 //! Writes what fuzzing begins with into `corpus/`: parts of the recorded streams, chunks of each type, handshakes, frames.
 //! `cargo run --release --example seeds`, then `make fuzz-keep TARGET=name` for each target, which keeps those that matter.
 
-#[path = "../../tests/xbstream/mod.rs"]
-#[allow(dead_code, reason = "the differential tests use the rest")]
-mod plain;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use harness::xbstream;
+use harness::xbstream::write::{REWRITE, end, file, payload, remove, rename, seek, sparse};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use mysqlset::protocol::inventory::{Definition, Entry, Inventory, Kind, encoding};
 use mysqlset::unpack::Format;
 use mysqlset::unpack::path::MemberPath;
 use mysqlset::protocol::data::DataWriter;
 use mysqlset::protocol::preface;
-use plain::write::{REWRITE, end, file, payload, remove, rename, seek, sparse};
 
 /// Longer inputs make a fuzzer slow.
 const LONGEST: usize = 4000;
@@ -85,11 +82,8 @@ fn messages() -> Vec<&'static str> {
 /// With entries of each kind, and with none.
 fn inventories() -> Vec<Vec<u8>> {
     let path = |text: &str| MemberPath::new(text.as_bytes()).unwrap();
-    let tablespace = |renamed_to: Option<&str>, definition| Kind::Tablespace {
-        id: 7,
-        renamed_to: renamed_to.map(path),
-        definition,
-    };
+    let tablespace =
+        |renamed_to: Option<&str>, definition| Kind::Tablespace { id: 7, renamed_to: renamed_to.map(path), definition };
     let entries = [
         ("app/t.ibd", tablespace(None, Definition::Untouched { length: 931 })),
         ("app/a.ibd", tablespace(Some("app/b.ibd"), Definition::Changed)),
@@ -141,8 +135,8 @@ fn recorded(format: Format) -> Vec<Vec<u8>> {
     for stream in names.map(stream) {
         let mut files: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
         let mut beginnings = BTreeMap::new();
-        for chunk in plain::chunks(format, &stream) {
-            let path = chunk.find(plain::Field::Path).map(|range| stream[range].to_vec());
+        for chunk in xbstream::chunks(format, &stream) {
+            let path = chunk.find(xbstream::Field::Path).map(|range| stream[range].to_vec());
             let beginning = *beginnings.entry(path).or_insert(chunk.at.start);
             files.entry(beginning).or_default().extend(&stream[chunk.at]);
         }

@@ -7,12 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use harness::logged::Said;
+use harness::stand_ins::server;
+use harness::stand_ins::xtrabackup::{DICTIONARY, PASSWORD, SERIES, StandIn, tablespace};
 use mysqlset::model::event::Event;
 use tempfile::TempDir;
-
-use crate::logged::Said;
-use crate::server;
-use crate::tool::{DICTIONARY, PASSWORD, SERIES, StandIn, tablespace};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 

@@ -1,14 +1,9 @@
-//! Percona XtraBackup of each series, for which a script stands in (`xtrabackup.sh`): found, asked, told to copy and to
+//! Percona XtraBackup of each series, for which a script of the harness stands in: found, asked, told to copy and to
 //! prepare, and between a real donor and a real recipient, whose server is a stand-in too.
 //!
 //! What is proven is what this program makes of the tools as they are known to behave, not how they behave.
 
-#[path = "../logged/mod.rs"]
-mod logged;
-
 mod clones;
-mod server;
-mod tool;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,6 +13,7 @@ use std::path::Path;
 use std::process::ChildStdout;
 use std::time::{Duration, Instant};
 
+use harness::stand_ins::xtrabackup::{SERIES, StandIn, account, install, recorded};
 use mysqlset::clone::method::backup_tool::{Attempt, Backup, BackupLines, BackupTool, Proof, prepare, writer_of};
 use mysqlset::datadir::backup_metadata::{self, Checkpoints};
 use mysqlset::model::exit::{self, Reason};
@@ -26,7 +22,6 @@ use mysqlset::model::position::Position;
 use mysqlset::sys::child::{Ended, Running};
 use mysqlset::sys::limits::Descriptors;
 use mysqlset::unpack::{Format, unpack};
-use tool::{SERIES, StandIn, account, recorded};
 
 /// Starts a backup of the tool's, and gives what comes of it to `read`.
 fn backup(tool: &BackupTool, read: impl FnOnce(ChildStdout)) -> Ended<BackupLines> {
@@ -86,7 +81,7 @@ fn mariadb_backup_is_found_by_either_name_and_after_xtrabackup() {
     for name in ["mariabackup", "mariadb-backup"] {
         let program = directory.path().join(name);
         let script = format!("#!/bin/sh\necho {name} based on MariaDB server 11.8.9-MariaDB Linux '(x86_64)' >&2\n");
-        tool::install(&script, &program);
+        install(&script, &program);
         let found = BackupTool::find_in(directory.path().as_os_str()).unwrap();
         assert_eq!((found.to_string(), found.format()), (format!("{name} 11.8.9"), Format::XbstreamMariaDb));
     }
@@ -105,7 +100,7 @@ fn what_is_no_tool_is_told() {
     assert!(error(OsStr::new("")).contains("looked for xtrabackup, mariadb-backup, mariabackup"));
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("xtrabackup");
-    tool::install("#!/bin/sh\necho a wrapper that has lost its tool >&2\nexit 127\n", &program);
+    install("#!/bin/sh\necho a wrapper that has lost its tool >&2\nexit 127\n", &program);
     assert!(error(directory.path().as_os_str()).contains("a wrapper that has lost its tool"));
     // Not even root may execute what nobody may.
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o644)).unwrap();

@@ -1,12 +1,11 @@
 //! `clone` killed at each of its calls that change the disk, on an empty volume and on one that a kill left.
 
 use anyhow::{Context, Result, ensure};
-
-use crate::demands::{Look, at_the_kill, of_a_finished_clone, of_going_on, of_the_next_start};
-use crate::lab::Lab;
-use crate::needs;
-use crate::points::{self, FILES, NAMES, Point, SYNCS};
-use crate::volume::{Place, Volume};
+use harness::lab::Lab;
+use harness::lab::demands::{Look, at_the_kill, of_a_finished_clone, of_going_on, of_the_next_start};
+use harness::lab::points::{self, FILES, NAMES, Point, SYNCS};
+use harness::lab::volume::{Place, Volume};
+use harness::needs;
 
 /// A start that receives anew is an ordinary clone, whatever was killed before: one in so many has its rows compared.
 const ROWS_OF_EVERY: usize = 8;

@@ -5,15 +5,7 @@
 //! Needs root, loop devices, and Debian's mariadb-server, mariadb-backup, strace, e2fsprogs and mount; `make test`
 //! installs them. `SERVER` names another server, whose directory has all of these.
 
-#[path = "../pods/mod.rs"]
-mod pods;
-
-mod demands;
-mod disk;
 mod kills;
-mod lab;
-mod points;
 mod power_loss;
 mod swapped;
 mod tool;
-mod volume;

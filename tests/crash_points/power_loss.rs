@@ -1,12 +1,11 @@
 //! The power is lost when `clone` comes to a call, or right after it said that it was done.
 
 use anyhow::{Context, Result, ensure};
-
-use crate::demands::{Look, at_the_kill, of_going_on, of_the_next_start};
-use crate::disk::Disk;
-use crate::lab::Lab;
-use crate::points::{self, Point};
-use crate::volume::{Place, Volume};
+use harness::lab::Lab;
+use harness::lab::demands::{Look, at_the_kill, of_going_on, of_the_next_start};
+use harness::lab::disk::Disk;
+use harness::lab::points::{self, Point};
+use harness::lab::volume::{Place, Volume};
 
 /// What matters for power is the order of these.
 const ORDER: &[&str] = &["rename", "renameat", "renameat2", "fsync", "fdatasync", "syncfs", "unlinkat", "rmdir"];

@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-
-use crate::demands::{Look, of_the_next_start};
-use crate::lab::Lab;
-use crate::volume::{Place, Volume};
+use harness::lab::Lab;
+use harness::lab::demands::{Look, of_the_next_start};
+use harness::lab::volume::{Place, Volume};
 
 /// A clone takes a second or two.
 const ROUNDS: u64 = 3;

@@ -1,18 +1,16 @@
 //! The backup tool killed while it prepares: alone, with the clone that waits for it, and with the machine's power.
 
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use harness::lab::demands::{Look, at_the_kill, of_a_finished_clone, of_the_next_start};
+use harness::lab::disk::Disk;
+use harness::lab::points::{self, Point};
+use harness::lab::tool::{REAL, Tool, killing};
+use harness::lab::volume::{Place, Volume};
+use harness::lab::{LOCKED, Lab};
+use harness::needs;
 use rustix::process::Signal;
-
-use crate::demands::{Look, at_the_kill, of_a_finished_clone, of_the_next_start};
-use crate::disk::Disk;
-use crate::lab::{LOCKED, Lab};
-use crate::needs;
-use crate::points::{self, Point};
-use crate::volume::{Place, Volume};
 
 /// What the tool changes the disk with. Much of it is done by several threads: what is reached is the first thread's
 /// call of that number, and the last numbers may be reached by none.
@@ -158,38 +156,6 @@ fn kill_both(lab: &Lab, volume: &Volume, point: &Point) -> Result<()> {
 fn start_again(lab: &Lab, volume: &Volume, point: &Point) -> Result<()> {
     ensure!(at_the_kill(lab, volume)?.holds_a_backup(), "{point}: nothing to go on with");
     of_the_next_start(lab, volume, Look::AtRows).with_context(|| format!("the tool and the clone {point}"))
-}
-
-/// A program by the tool's name that is the tool, except where it is to prepare.
-struct Tool {
-    directory: PathBuf,
-}
-
-impl Tool {
-    fn new(lab: &Lab, when_it_is_to_prepare: &str) -> Result<Tool> {
-        let directory = lab.path("tool");
-        std::fs::create_dir(&directory)?;
-        let tool = Tool { directory };
-        let program = tool.directory.join("mariadb-backup");
-        let script =
-            format!("#!/bin/sh\ncase \"$*\" in *--prepare*) {when_it_is_to_prepare};; esac\nexec {REAL} \"$@\"\n");
-        std::fs::write(&program, script)?;
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
-        Ok(tool)
-    }
-}
-
-impl Drop for Tool {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// Where Debian's package has it.
-const REAL: &str = "/usr/bin/mariadb-backup";
-
-fn killing(point: &Point) -> String {
-    format!("strace {} {REAL} \"$@\"", point.arguments().join(" "))
 }
 
 /// The first, a middle and the last call of each kind.

@@ -1,11 +1,11 @@
 //! Backups that broke: cut, a bit flipped, chunks twice, missing, or in another order. The parser of the container
 //! refuses what it can know; what it can't know, a name that became another one for example, the digest around it does.
 
+use harness::xbstream::{self, Chunk, Field};
 use mysqlset::unpack::Format;
 
 use crate::framed;
 use crate::sample::{FORMATS, backup, unpacked};
-use crate::xbstream::{self, Chunk, Field};
 
 /// Each place where a field lies, in each sample that has it.
 fn each_place(field: Field, mut what: impl FnMut(Format, &[u8], &Chunk, std::ops::Range<usize>)) {

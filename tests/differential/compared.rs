@@ -6,13 +6,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use harness::xbstream::write::{end, file, payload, remove, rename};
+use harness::xbstream::{self, Field};
 use mysqlset::unpack::{Format, unpack};
 
 use crate::hostile::{outside, place};
 use crate::mbstream;
 use crate::sample::backup;
-use crate::xbstream::write::{end, file, payload, remove, rename};
-use crate::xbstream::{self, Field};
 
 const FORMAT: Format = Format::XbstreamMariaDb;
 

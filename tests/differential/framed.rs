@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use harness::xbstream::{self, Field};
 use mysqlset::protocol::data::{DataReader, DataWriter};
 use mysqlset::protocol::digest::Coverage;
 use mysqlset::protocol::frame::HEADER_LENGTH;
@@ -12,7 +13,6 @@ use mysqlset::unpack::{Format, Writing, unpack_by};
 
 use crate::sample::{FORMATS, backup, scratch};
 use crate::tree::Tree;
-use crate::xbstream::{self, Field};
 
 const COVERAGES: [Coverage; 2] = [Coverage::Whole, Coverage::Heads];
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use harness::dice::Dice;
+use harness::xbstream::write::{REWRITE, end, payload, remove, rename, seek, sparse};
 use mysqlset::unpack::Format;
 
-use crate::dice::Dice;
 use crate::tree;
-use crate::xbstream::write::{REWRITE, end, payload, remove, rename, seek, sparse};
 
 /// A stream in the making.
 pub struct Generator<'a> {

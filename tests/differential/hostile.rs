@@ -4,12 +4,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use harness::xbstream::write::{REWRITE, end, file, payload, remove, rename, sparse};
 use mysqlset::unpack::Format;
 
 use crate::framed;
 use crate::sample::{FORMATS, backup, scratch};
 use crate::tree::Tree;
-use crate::xbstream::write::{REWRITE, end, file, payload, remove, rename, sparse};
 
 /// A directory to unpack into, `target`, and beside it one that nobody may touch.
 pub fn place() -> tempfile::TempDir {

@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
+use harness::dice::Dice;
+use harness::xbstream;
 use mysqlset::unpack::{Format, unpack};
 
-use crate::dice::Dice;
 use crate::generator::Generator;
 use crate::sample::scratch;
 use crate::tree::{self, Tree};
-use crate::{mbstream, seed, xbstream};
+use crate::{mbstream, seed};
 
 /// A stream's files as the tests themselves read it, and the directories that unpacking makes.
 fn expected(format: Format, stream: &[u8], directory: &Path) -> Tree {

@@ -5,14 +5,6 @@
 //!
 //! `SEED=n` repeats a run whose failure named it.
 
-#[path = "../dice/mod.rs"]
-mod dice;
-#[path = "../donor/mod.rs"]
-mod donor;
-#[path = "../xbstream/mod.rs"]
-#[allow(dead_code, reason = "the fuzz targets use the rest")]
-mod xbstream;
-
 mod breaks;
 mod compared;
 mod framed;

@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use harness::dice::Dice;
+use harness::stand_ins::donor;
+use harness::xbstream::write::{end, file, payload, sparse};
 use mysqlset::protocol::data::DataWriter;
 use mysqlset::protocol::frame::{self, DATA_LIMIT, Kind, WireError};
 use mysqlset::protocol::inventory::{self, Entry, Inventory, MOST_BYTES, encoding};
@@ -18,10 +21,7 @@ use mysqlset::unpack::compressed::Compression;
 use mysqlset::unpack::path::MemberPath;
 use mysqlset::unpack::sink::OPEN_FILES;
 
-use crate::dice::Dice;
-use crate::donor;
 use crate::sample::scratch;
-use crate::xbstream::write::{end, file, payload, sparse};
 
 /// Asked for its version only, by which the recipient knows how to read the stream.
 const TOOL: &str = "#!/bin/sh\necho 'xtrabackup version 8.0.35-31 based on MySQL server 8.0.35 Linux (x86_64)' >&2\n";
@@ -43,7 +43,7 @@ const WINDOWS: [u32; 3] = [23, 20, 20];
 /// The same bytes in every run.
 fn random(length: usize) -> impl Iterator<Item = u8> {
     let mut dice = Dice::new(0, 0);
-    std::iter::repeat_with(move || dice.next().to_le_bytes()).flatten().take(length)
+    std::iter::repeat_with(move || dice.roll().to_le_bytes()).flatten().take(length)
 }
 
 /// A member of 24 MiB that needs such a window.

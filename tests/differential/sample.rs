@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use harness::xbstream::write::{REWRITE, end, file, payload, remove, rename, seek, sparse};
 use mysqlset::unpack::{Format, Summary, unpack};
 
 use crate::tree::Tree;
-use crate::xbstream::write::{REWRITE, end, file, payload, remove, rename, seek, sparse};
 
 pub const FORMATS: [Format; 2] = [Format::XbstreamMariaDb, Format::XbstreamPercona];
 
@@ -97,7 +97,7 @@ pub fn unpacked(format: Format, stream: &[u8]) -> Result<Tree, String> {
 fn the_samples_are_whole() {
     for format in FORMATS {
         let stream = backup(format).concat();
-        let expected: BTreeMap<String, Vec<u8>> = crate::xbstream::files(format, &stream)
+        let expected: BTreeMap<String, Vec<u8>> = harness::xbstream::files(format, &stream)
             .into_iter()
             .map(|(name, contents)| (String::from_utf8(name).unwrap(), contents.bytes(&stream)))
             .collect();

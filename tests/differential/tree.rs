@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::dice::Dice;
+use harness::dice::Dice;
 
 /// The names of a directory below which all is compared.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -122,7 +122,7 @@ pub fn name(dice: &mut Dice) -> String {
 
 /// Bytes without a pattern.
 pub fn contents(dice: &mut Dice, length: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| dice.next().to_le_bytes()).collect();
+    let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| dice.roll().to_le_bytes()).collect();
     bytes.truncate(length);
     bytes
 }

@@ -1,8 +1,8 @@
 //! What the real tool packs, both unpack: to the same tree, which is the one that was packed.
 
+use harness::dice::Dice;
 use mysqlset::unpack::{Format, unpack};
 
-use crate::dice::Dice;
 use crate::tree::{self, Tree, contents};
 use crate::{mbstream, seed};
 

@@ -7,23 +7,18 @@
 //!
 //! Each run is a process of its own: a server is a process's for its whole life.
 
-#[path = "../pods/mod.rs"]
-mod pods;
-#[path = "../scenarios/set.rs"]
-#[allow(dead_code, reason = "the scenarios use the rest")]
-mod set;
-
 mod plan;
 mod record;
 mod run;
 mod scenarios;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use harness::{project, single_test, variable};
 
 use plan::{Known, Plan, Run};
 use record::{Outcome, Record};
@@ -44,7 +39,7 @@ const SELECTION: [&str; 3] = [
 fn main() -> ExitCode {
     let outcome = match run::asked_for() {
         Some(outcome) => outcome,
-        None if is_filtered_out() => Ok(ExitCode::SUCCESS),
+        None if single_test::is_filtered_out("field") => Ok(ExitCode::SUCCESS),
         None => drive(),
     };
     outcome.unwrap_or_else(|error| {
@@ -53,31 +48,20 @@ fn main() -> ExitCode {
     })
 }
 
-/// `cargo test NAME` asks every test program; this one is a single test called `field`.
-fn is_filtered_out() -> bool {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let (options, names): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| word.starts_with('-'));
-    if options.iter().any(|option| *option == "--list") {
-        println!("field: test");
-        return true;
-    }
-    !names.is_empty() && !names.iter().any(|name| "field".contains(name.as_str()))
-}
-
 fn drive() -> Result<ExitCode> {
     let known = Known::ask()?;
-    let (is_whole, runs) = match (variable("ONLY"), variable("FIELD")) {
+    let (is_whole, runs) = match (variable::<String>("ONLY")?, variable::<String>("FIELD")?) {
         (Some(only), _) => (false, Plan::only(&known, &only)?),
         (None, Some(_)) => (true, Plan::covering(&known)),
         (None, None) => (false, SELECTION.iter().map(|run| run.parse()).collect::<Result<_>>()?),
     };
-    if let Some("plan") = variable("FIELD").as_deref() {
+    if let Some("plan") = variable::<String>("FIELD")?.as_deref() {
         runs.iter().for_each(|run| println!("{run}"));
         println!("{} runs", runs.len());
         return Ok(ExitCode::SUCCESS);
     }
     let lanes = number("LANES")?.unwrap_or(LANES).clamp(1, runs.len().max(1));
-    let goes_on = variable("RESUME").is_some();
+    let goes_on = variable::<String>("RESUME")?.is_some();
     let record = if is_whole && !goes_on { Record::new()? } else { Record::read()? };
     let to_make: Vec<Run> = runs.iter().filter(|run| !goes_on || !record.has_passed(run)).cloned().collect();
     println!("{} runs in {lanes} lanes", to_make.len());
@@ -88,7 +72,7 @@ fn drive() -> Result<ExitCode> {
     } else {
         print!("\n{}", record.of(&runs).rows());
     }
-    if is_whole || variable("RECORD").is_some() {
+    if is_whole || variable::<String>("RECORD")?.is_some() {
         record.write_docs(&known)?;
     }
     let failed = runs.iter().filter(|run| record.has_failed(run)).count();
@@ -138,24 +122,13 @@ fn make(known: &Known, run: &Run) -> Result<Vec<(Run, Outcome)>> {
     Ok(outcomes)
 }
 
-/// The repository.
-fn project() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 /// Where results and logs are kept.
 fn kept() -> PathBuf {
     project().join("target/field")
 }
 
-/// An empty one counts as none: that is what make passes on.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|text| !text.is_empty())
-}
-
 fn number(name: &str) -> Result<Option<usize>> {
-    let Some(text) = variable(name) else { return Ok(None) };
-    let number = text.parse().with_context(|| format!("{name}={text}"))?;
-    ensure!(number > 0, "{name} is 1 at least");
-    Ok(Some(number))
+    let number = variable(name)?;
+    ensure!(number != Some(0), "{name} is 1 at least");
+    Ok(number)
 }

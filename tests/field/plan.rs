@@ -62,7 +62,7 @@ impl Known {
     /// Asks a process of each server.
     pub fn ask() -> Result<Known> {
         let mut known = Known { conditions: Vec::new(), servers: Vec::new() };
-        for server in crate::pods::servers::names() {
+        for server in harness::pods::servers::names() {
             let told = run::conditions_on(server);
             known.servers.push((server.to_owned(), told.as_ref().err().map(|error| format!("{error:#}"))));
             for (name, subject, why_not) in told.unwrap_or_default() {

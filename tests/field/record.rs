@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use harness::project;
 
 use crate::plan::{Known, Run};
-use crate::{kept, project, scenarios};
+use crate::{kept, scenarios};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -6,11 +6,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use harness::pods::conditions::{self, Surroundings};
 
 use crate::plan::{Known, Run};
-use crate::pods::conditions::{self, Surroundings};
 use crate::record::Outcome;
-use crate::{kept, scenarios, variable};
+use crate::{kept, scenarios};
 
 /// What the process is to do: a run, or to say what conditions there are.
 const TASK: &str = "FIELD_TASK";
@@ -30,13 +30,13 @@ pub fn place() -> PathBuf {
 
 /// In such a process: does what it is for.
 pub fn asked_for() -> Option<Result<ExitCode>> {
-    let task = variable(TASK)?;
+    let task = std::env::var(TASK).ok()?;
     Some(if task == LIST { list() } else { here(&task) })
 }
 
 fn list() -> Result<ExitCode> {
     // Asked for, so that it is said where it is not there.
-    crate::pods::servers::tested();
+    harness::pods::servers::tested();
     for condition in conditions::ALL {
         let why = condition.why_not().unwrap_or_default().replace(['\n', '\t'], " ");
         println!("{}\t{:?}\t{why}", condition.name(), condition.subject());

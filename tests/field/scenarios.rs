@@ -1,12 +1,12 @@
 //! The main scenarios, each short: a set's first start, and one thing that happens to it.
 
 use anyhow::{Result, ensure};
+use harness::pods::conditions::{Condition, Fault, Surroundings};
+use harness::pods::servers::{self, tested};
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
+use harness::writer::Writer;
 use rustix::process::Signal;
-
-use crate::pods::conditions::{Condition, Fault, Surroundings};
-use crate::pods::servers::{self, tested};
-use crate::pods::{Cluster, PATIENCE};
-use crate::set::{self, BINARY, Writer};
 
 type Conditions = [&'static dyn Condition];
 
@@ -33,7 +33,7 @@ fn start(conditions: &Conditions, replicas: u32) -> Result<Cluster> {
     // Of no meaning until the primary is lost.
     manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", "recover");
     set::notice_gone_replicas_soon(&mut manifests);
-    let cluster = Cluster::apply_under(conditions, BINARY, None, manifests)?;
+    let cluster = Cluster::apply_under(conditions, None, manifests)?;
     if let Some(fault) = Surroundings::under(conditions).storage.fault {
         see_refused(&cluster, fault)?;
         cluster.mend_volume("mysql-1")?;

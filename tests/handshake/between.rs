@@ -4,13 +4,12 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use harness::sidecar::{Sidecar, ask, connect_to, own_address, peering};
 use mysqlset::clone::connection::{Refused, Silence};
 use mysqlset::protocol::frame::{self, Kind};
 use mysqlset::protocol::message::{Refusal, Report, Why};
 use mysqlset::protocol::preface;
 use mysqlset::settings::Peering;
-
-use crate::sidecar::{Sidecar, ask, connect_to, own_address, peering};
 
 /// Relays at once. A message that seems longer than it is takes seconds, and there are some of these.
 const SIDE_BY_SIDE: usize = 24;

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use harness::sidecar::{SECRET, Sidecar, ask, connect_to, own_address, peering};
 use mysqlset::protocol::auth::{Side, Transcript};
 use mysqlset::protocol::frame::{self, Kind};
 use mysqlset::protocol::message::{Hello, Proof};
@@ -12,10 +13,7 @@ use mysqlset::protocol::preface;
 use mysqlset::sys::secret::Secret;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
-
 use rustix::process::{Resource, getrlimit, setrlimit};
-
-use crate::sidecar::{SECRET, Sidecar, ask, connect_to, own_address, peering};
 
 /// A shell's usual limit is 1024, and the tests of this program run side by side.
 fn raise_descriptors() {

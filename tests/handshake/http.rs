@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::sidecar::{Sidecar, connect_to, free_port, own_address};
+use harness::sidecar::{Sidecar, connect_to, free_port, own_address};
 
 /// What comes for these bytes, until the end.
 fn answers(address: SocketAddr, request: &[u8]) -> String {

@@ -4,4 +4,3 @@
 mod between;
 mod floods;
 mod http;
-mod sidecar;

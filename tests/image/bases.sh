@@ -59,7 +59,7 @@ rust)
         ca-certificates,gcc,libc6-dev
     ;;
 mariadb)
-    entrypoint=$PWD/tests/pods/images/mariadb-entrypoint.sh
+    entrypoint=$PWD/tests/harness/src/pods/images/mariadb-entrypoint.sh
     cat >"$work/my.cnf" <<'END'
 [client-server]
 socket = /run/mysqld/mysqld.sock

@@ -1,8 +1,8 @@
 //! What a pod may use of its node's disk.
 
 use anyhow::{Context, Result, ensure};
+use harness::pods::manifest::{Manifests, bytes};
 
-use super::pods::manifest::{Manifests, bytes};
 use super::{all, kustomize, pod, read};
 
 /// Kubelet evicts a pod that goes beyond its limits, so each has to be far above what a healthy one writes.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use harness::pods::manifest::Manifests;
+use harness::pods::policies::{Caller, Labels, allow};
 
 use super::kustomize;
-use super::pods::manifest::Manifests;
-use super::pods::policies::{Caller, Labels, allow};
 
 const PORTS: [u16; 3] = [3306, 3307, 8307];
 

@@ -5,14 +5,6 @@
 //! `ONLY=kind` those of a kind. `LANES=n` run side by side. `PROGRAM=path` proves another build: an old one must fail.
 //! Without any of them, as in `make test`, it is ten rounds.
 
-#[path = "../dice/mod.rs"]
-mod dice;
-#[path = "../pods/mod.rs"]
-mod pods;
-#[path = "../xbstream/mod.rs"]
-#[allow(dead_code, reason = "others make more kinds of chunks")]
-mod xbstream;
-
 mod comparison;
 mod damage;
 mod data;
@@ -31,14 +23,14 @@ mod volume;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use harness::pods::servers::tested;
+use harness::{kept, single_test, variable};
 
 use plan::{KINDS, Round};
-use pods::servers::tested;
 use room::Room;
 use round::Lane;
 use tally::Tally;
@@ -49,7 +41,7 @@ const LANES: usize = 3;
 fn main() -> ExitCode {
     let outcome = match tool::called() {
         Some(outcome) => outcome,
-        None if is_filtered_out() => Ok(ExitCode::SUCCESS),
+        None if single_test::is_filtered_out("proof") => Ok(ExitCode::SUCCESS),
         None => room::enter().and_then(|room| match room {
             Room::Inside(work) => run(&work),
             Room::Ended(code) => Ok(code),
@@ -59,17 +51,6 @@ fn main() -> ExitCode {
         eprintln!("{error:#}");
         ExitCode::FAILURE
     })
-}
-
-/// `cargo test NAME` asks every test program; this one is a single test called `proof`.
-fn is_filtered_out() -> bool {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let (options, names): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| word.starts_with('-'));
-    if options.iter().any(|option| *option == "--list") {
-        println!("proof: test");
-        return true;
-    }
-    !names.is_empty() && !names.iter().any(|name| "proof".contains(name.as_str()))
 }
 
 fn run(work: &Path) -> Result<ExitCode> {
@@ -132,17 +113,10 @@ fn rounds(seed: u64) -> Result<Vec<Round>> {
 }
 
 fn keep_logs(lane: &Lane, seed: u64, round: &Round) -> Result<PathBuf> {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("proof-{seed}-{}", round.number));
+    let place = kept().join(format!("proof-{seed}-{}", round.number));
     std::fs::create_dir_all(&place)?;
     for log in lane.logs(round.data).iter().filter(|log| log.exists()) {
         std::fs::copy(log, place.join(log.file_name().context("a log's name")?))?;
     }
     Ok(place)
-}
-
-/// An empty one counts as none: that is what make passes on.
-fn variable<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(name: &str) -> Result<Option<T>> {
-    let text = std::env::var(name).unwrap_or_default();
-    let parsed = (!text.is_empty()).then(|| text.parse()).transpose();
-    parsed.with_context(|| format!("{name}={text}"))
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use harness::logged::Said;
 use mysqlset::model::event::Event;
 
-use crate::pods::logged::Said;
 use crate::recipient::Ended;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

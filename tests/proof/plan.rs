@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use harness::dice::Dice;
+
 use crate::damage::{Class, Damage, Place, Victim};
 use crate::data::Data;
-use crate::dice::Dice;
 
 /// Moments of a run at which it is killed.
 const MOMENTS: u64 = 50;

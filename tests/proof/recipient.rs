@@ -30,7 +30,7 @@ pub struct Limits {
 pub fn program() -> PathBuf {
     match std::env::var_os("PROGRAM").filter(|name| !name.is_empty()) {
         Some(name) => name.into(),
-        None => env!("CARGO_BIN_EXE_mysqlset").into(),
+        None => harness::program().into(),
     }
 }
 

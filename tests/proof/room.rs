@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
-
-use crate::pods::servers::tested;
-use crate::pods::work_directory;
+use harness::pods::servers::tested;
+use harness::pods::work_directory;
 
 /// Tells the inner proof where it may write.
 const WORK: &str = "MYSQLSET_PROOF_WORK";

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
+use harness::pods::servers::tested;
 
-use crate::pods::servers::tested;
 use crate::process::{Process, run, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);

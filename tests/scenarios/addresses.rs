@@ -1,11 +1,10 @@
 //! Pods with IPv6 addresses, alone and beside IPv4's. All scenarios can run so: `FIELD_CONDITION=ipv6-only`.
 
 use anyhow::{Result, ensure};
-
-use crate::needs;
-use crate::pods::manifest::Manifests;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
+use harness::needs;
+use harness::pods::manifest::Manifests;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
 
 /// A set that is scaled, loses a replica's volume, loses its primary's volume and recovers it.
 fn a_set_lives(condition: &str, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {

@@ -4,13 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use harness::needs;
+use harness::pods::Cluster;
+use harness::pods::servers::tested;
+use harness::set;
 use mysqlset::model::event::Event;
 use mysqlset::unpack::{Format, unpack};
-
-use crate::needs;
-use crate::pods::Cluster;
-use crate::pods::servers::tested;
-use crate::set;
 
 /// What the tutorial's pods leave has no journal.
 fn forget_what_mysqlset_wrote(cluster: &Cluster, pod: &str) -> Result<()> {
@@ -18,7 +17,7 @@ fn forget_what_mysqlset_wrote(cluster: &Cluster, pod: &str) -> Result<()> {
 }
 
 /// Two pods with rows, then none, with their volumes.
-fn stopped_set(change: impl FnOnce(&mut crate::pods::manifest::Manifests)) -> Result<Cluster> {
+fn stopped_set(change: impl FnOnce(&mut harness::pods::manifest::Manifests)) -> Result<Cluster> {
     let cluster = set::start(2, change)?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;

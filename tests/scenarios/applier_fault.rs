@@ -4,13 +4,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use harness::logged::Said;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::pods::logged::Said;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 /// How long a replica is looked at after its applier has stopped again.
 const LOOKED_AT: Duration = Duration::from_secs(2);
@@ -40,7 +39,7 @@ fn assert_never_ready(cluster: &Cluster, pod: &str, restart: impl FnOnce() -> Re
         let is_ready = tells_of_fault(cluster, pod).is_ok_and(|(is_ready, _)| is_ready);
         ensure!(!is_ready, "ready before its applier got beyond the place\n{}", cluster.describe());
         let is_another = cluster.status(pod).is_ok_and(|now| {
-            let restarts = |status: &crate::pods::pod::PodStatus| -> u32 {
+            let restarts = |status: &harness::pods::pod::PodStatus| -> u32 {
                 status.containers.values().map(|container| container.restarts).sum()
             };
             now.uid != before.uid || restarts(&now) > restarts(&before)
@@ -130,7 +129,7 @@ fn what_is_skipped_counts_as_applied() -> Result<()> {
 /// The data of such a replica are not the lost primary's. A user who skips the place says that they are.
 #[test]
 fn a_lost_primary_is_not_recovered_from_a_replica_that_stopped() -> Result<()> {
-    crate::needs!(Gtid);
+    harness::needs!(Gtid);
     let cluster = set::start(2, |manifests| {
         manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", "recover");
         // Beside one that isn't ready no pod is taken away.

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use harness::needs;
+use harness::pods::{Cluster, PATIENCE};
+use harness::processes::tools_below;
+use harness::proxy::{Fault, Proxy, use_proxy};
+use harness::set;
+use harness::writer::Writer;
 use mysqlset::model::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
-
-use crate::faults::tools_below;
-use crate::needs;
-use crate::pods::{Cluster, PATIENCE};
-use crate::proxy::{Fault, Proxy, use_proxy};
-use crate::set::{self, Writer};
 
 /// A clone that stands in its middle, with the tool at work and rows being written.
 fn clone_in_its_middle() -> Result<(Cluster, Proxy, Writer)> {

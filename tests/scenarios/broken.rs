@@ -1,14 +1,13 @@
 //! Replication that can't go on: said, kept, and mended where the user says so.
 
 use anyhow::{Context, Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 /// A replica that was away while its source purged what it needs.
 fn purged_replica(on_broken_replica: Option<&str>) -> Result<Cluster> {

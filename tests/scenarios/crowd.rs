@@ -5,13 +5,12 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use harness::needs;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
+use harness::stand_ins::recipient::{ask_for_a_clone, prove_with};
+use harness::throng::{Throng, while_thronged};
 use mysqlset::model::event::Event;
-
-use crate::faults::ask_for_a_clone;
-use crate::needs;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
-use crate::throng::{Throng, while_thronged};
 
 const SOON: Duration = Duration::from_millis(100);
 
@@ -88,7 +87,7 @@ fn who_guesses_the_clone_secret_waits_ever_longer() -> Result<()> {
     const SECRET: &str = "geheim-und-sehr-lang";
     let cluster = set::start_with_secret(1, SECRET)?;
     cluster.wait_ready(1)?;
-    let proven = |secret: &str| crate::strangers::prove_with(&cluster.connect("mysql-0", 3307)?, secret);
+    let proven = |secret: &str| prove_with(&cluster.connect("mysql-0", 3307)?, secret);
     let mut waits = Vec::new();
     for _ in 0..5 {
         let begun = Instant::now();

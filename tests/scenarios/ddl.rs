@@ -2,12 +2,11 @@
 //! has copied and of those that it has not.
 
 use anyhow::{Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
 use mysqlset::model::event::Event;
-
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 /// Engines whose tables the tool has its own log of.
 const ENGINES: [&str; 3] = ["Aria", "MyISAM", "CSV"];

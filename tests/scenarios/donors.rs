@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::PATIENCE;
+use harness::pods::servers::tested;
+use harness::proxy::{self, Fault, Proxy, use_proxy};
+use harness::set::{self, end_of_clone};
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::needs;
-use crate::pods::PATIENCE;
-use crate::pods::logged::Said;
-use crate::pods::servers::tested;
-use crate::proxy::{self, Fault, Proxy, use_proxy};
-use crate::set::{self, end_of_clone};
 
 #[test]
 fn a_donor_that_is_down_and_comes_up_is_waited_for() -> Result<()> {

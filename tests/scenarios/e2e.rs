@@ -10,9 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
-
-use crate::pods::{Cluster, kustomize, servers};
-use crate::set;
+use harness::pods::{Cluster, kustomize, servers};
 
 const NAMESPACE: &str = "rehearsal";
 
@@ -105,7 +103,7 @@ fn delete_pod(cluster: &Cluster, pod: &str) -> Result<()> {
     let before = cluster.status(pod)?.uid;
     cluster.delete_pod(pod)?;
     let is_gone = || Ok(!matches!(cluster.status(pod), Ok(status) if status.uid == before));
-    cluster.wait_for("the pod's end", crate::pods::PATIENCE, is_gone)
+    cluster.wait_for("the pod's end", harness::pods::PATIENCE, is_gone)
 }
 
 fn run(words: &[&str], place: &Mutex<Made>) -> Result<String> {
@@ -124,7 +122,7 @@ fn run(words: &[&str], place: &Mutex<Made>) -> Result<String> {
             let text = kustomize::run(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory))?;
             let mut manifests = servers::parse(&text)?;
             manifests.secrets = made().secrets.clone();
-            let applied = Cluster::apply(set::BINARY, None, manifests)?;
+            let applied = Cluster::apply(None, manifests)?;
             made().cluster = Some(Arc::new(applied));
         }
         ["rollout", "status", ..] => cluster()?.wait_settled()?,

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::manifest::volume::{SecretVolume, Volume};
+use harness::pods::manifest::{Manifests, VolumeMount};
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::manifest::volume::{SecretVolume, Volume};
-use crate::pods::manifest::{Manifests, VolumeMount};
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 const TABLES: &str = "CREATE DATABASE enc; USE enc;
     CREATE TABLE one (id INT AUTO_INCREMENT PRIMARY KEY, t VARCHAR(200)) ENCRYPTED=YES ENCRYPTION_KEY_ID=1;

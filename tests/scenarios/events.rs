@@ -1,15 +1,14 @@
 //! Events of the event scheduler: they run on the primary, and nowhere else.
 
 use anyhow::{Context, Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::manifest::Manifests;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::manifest::Manifests;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 /// What an event must keep, whatever becomes of its status.
 const KEPT: &str = "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER, TIME_ZONE, EVENT_DEFINITION, EVENT_TYPE, EXECUTE_AT, \

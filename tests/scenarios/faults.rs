@@ -3,24 +3,23 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::{Cluster, PATIENCE};
+use harness::processes::tools_below;
+use harness::proxy::{Fault, PORT, Proxy, use_proxy};
+use harness::set;
+use harness::stand_ins::donor;
+use harness::stand_ins::recipient::{ask_for_a_clone, greet};
+use harness::xbstream::write::file;
 use mysqlset::model::event::Event;
 use mysqlset::protocol::data::DataWriter;
 use mysqlset::protocol::frame::{self, Kind};
-use mysqlset::protocol::message::Hello;
-use mysqlset::protocol::preface;
 use mysqlset::unpack::Format;
-use serde::Serialize;
-
-use crate::donor;
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::{Cluster, PATIENCE};
-use crate::proxy::{Fault, PORT, Proxy, use_proxy};
-use crate::set;
 
 /// One pod with data, and a second that is to be cloned through the proxy.
-fn primary_with_data(change: impl FnOnce(&mut crate::pods::manifest::Manifests)) -> Result<Cluster> {
+fn primary_with_data(change: impl FnOnce(&mut harness::pods::manifest::Manifests)) -> Result<Cluster> {
     let cluster = set::start(1, |manifests| {
         use_proxy(manifests);
         change(manifests);
@@ -105,23 +104,12 @@ fn offer_hostile_backup(mut stream: &TcpStream, path: &str) -> Result<()> {
     frame::write_control(&mut stream, Kind::Offer, &offer)?;
     let mut writer = DataWriter::new(stream);
     for name in ["ibdata1", path] {
-        let bytes = [payload(name, b"evil"), chunk(b'E', name)].concat();
+        let bytes = file(name.as_bytes(), b"evil").concat();
         let mut bytes = bytes.as_slice();
         // The recipient may hang up as soon as it has seen the name.
         while writer.relay_once(&mut bytes)?.is_ok_and(|count| count > 0) {}
     }
     Ok(())
-}
-
-fn chunk(kind: u8, path: &str) -> Vec<u8> {
-    let length = (path.len() as u32).to_le_bytes();
-    [b"XBSTCK01\0".as_slice(), &[kind], &length, path.as_bytes()].concat()
-}
-
-fn payload(path: &str, data: &[u8]) -> Vec<u8> {
-    let (length, offset) = ((data.len() as u64).to_le_bytes(), 0u64.to_le_bytes());
-    [chunk(b'P', path), length.to_vec(), offset.to_vec(), crc32fast::hash(data).to_le_bytes().to_vec(), data.to_vec()]
-        .concat()
 }
 
 #[test]
@@ -147,45 +135,6 @@ fn a_recipient_that_goes_leaves_no_child_and_the_next_clone_works() -> Result<()
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     assert_eq!(cluster.pid("mysql-0", "sidecar")?, sidecar);
     set::assert_no_leftovers(&cluster, "mysql-0")
-}
-
-/// Processes whose parent is the sidecar, by whichever of its threads started them.
-pub fn tools_below(sidecar: u32) -> Vec<String> {
-    let threads = std::fs::read_dir(format!("/proc/{sidecar}/task")).into_iter().flatten().flatten();
-    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    children.flat_map(|pids| pids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
-}
-
-/// A recipient that was offered a backup and doesn't read it.
-pub fn ask_for_a_clone(cluster: &Cluster) -> Result<TcpStream> {
-    let mut stream = cluster.connect("mysql-0", 3307)?;
-    greet(&mut stream)?;
-    Ok(stream)
-}
-
-pub fn greet(stream: &mut TcpStream) -> Result<()> {
-    greet_as(stream, &hello())
-}
-
-pub fn hello() -> Hello {
-    let formats = Format::ALL.iter().map(ToString::to_string).collect();
-    Hello { set: "mysql".into(), ordinal: 7, nonce: "00".repeat(32), formats, ..Hello::default() }
-}
-
-pub fn greet_as(mut stream: &TcpStream, hello: &impl Serialize) -> Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    preface::send(&mut stream)?;
-    frame::write_control(&mut stream, Kind::Hello, hello)?;
-    preface::receive(&mut stream)?;
-    loop {
-        let header = frame::read_header(&mut stream)?;
-        let body = frame::read_body(&mut stream, header)?;
-        match header.kind {
-            Kind::Challenge => {}
-            Kind::Offer => return Ok(()),
-            other => bail!("{other:?}: {}", String::from_utf8_lossy(&body)),
-        }
-    }
 }
 
 /// Half of the backup has come, or nearly all of it, when somebody else fills the volume.

@@ -1,13 +1,12 @@
 //! Three pods come up from nothing, and are what the tutorial's page says.
 
 use anyhow::Result;
+use harness::logged::Said;
+use harness::pods::PATIENCE;
+use harness::pods::servers::tested;
+use harness::set;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::pods::PATIENCE;
-use crate::pods::logged::Said;
-use crate::pods::servers::tested;
-use crate::set;
 
 #[test]
 fn three_pods_come_up_and_replicate() -> Result<()> {

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::{Cluster, PATIENCE};
+use harness::proxy::{Fault, Proxy, use_proxy};
+use harness::set;
+use harness::writer::Writer;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::{Cluster, PATIENCE};
-use crate::proxy::{Fault, Proxy, use_proxy};
-use crate::set::{self, Writer};
 
 #[test]
 fn a_recipient_killed_in_each_of_its_phases_ends_whole() -> Result<()> {

@@ -2,13 +2,12 @@
 //! numbers, before the first byte.
 
 use anyhow::Result;
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::manifest::Manifests;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
 use mysqlset::model::event::Event;
-
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::manifest::Manifests;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 /// A primary with so many tables more.
 fn primary(tables: usize, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {

@@ -6,14 +6,13 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
+use harness::stand_ins::recipient::ask_for_a_clone;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::faults::ask_for_a_clone;
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 /// A table that somebody has locked; backups wait for it, and all that write wait behind them.
 struct LockedTable(Child);
@@ -46,7 +45,7 @@ fn sessions(cluster: &Cluster, state: &str) -> Result<usize> {
     Ok(cluster.value("mysql-0", &count)?.parse()?)
 }
 
-fn primary(change: impl FnOnce(&mut crate::pods::manifest::Manifests)) -> Result<Cluster> {
+fn primary(change: impl FnOnce(&mut harness::pods::manifest::Manifests)) -> Result<Cluster> {
     let cluster = set::start(1, change)?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
@@ -154,7 +153,7 @@ fn a_replica_replicates_on_after_a_backup_that_was_broken_off() -> Result<()> {
         // The turn of the one before ends once its tool is gone.
         cluster.wait_for("a turn", PATIENCE, || {
             let mut stream = cluster.connect("mysql-1", 3307)?;
-            crate::faults::greet(&mut stream)?;
+            harness::stand_ins::recipient::greet(&mut stream)?;
             Ok(asked.set(stream).is_ok())
         })?;
         let mut stream = asked.into_inner().context("nobody was asked")?;
@@ -164,6 +163,6 @@ fn a_replica_replicates_on_after_a_backup_that_was_broken_off() -> Result<()> {
         set::assert_same_rows(&cluster, &["mysql-1"])?;
     }
     let sidecar = cluster.pid("mysql-1", "sidecar")?;
-    cluster.wait_for("no tool to be left", PATIENCE, || Ok(crate::faults::tools_below(sidecar).is_empty()))?;
+    cluster.wait_for("no tool to be left", PATIENCE, || Ok(harness::processes::tools_below(sidecar).is_empty()))?;
     set::assert_no_leftovers(&cluster, "mysql-1")
 }

@@ -2,18 +2,6 @@
 //!
 //! Needs root, and Debian's mariadb-server, mariadb-backup, bubblewrap and iproute2; `make test` installs them.
 
-#[path = "../donor/mod.rs"]
-mod donor;
-#[path = "../pods/mod.rs"]
-mod pods;
-#[path = "../torture/rounds.rs"]
-mod rounds;
-#[path = "../throng/mod.rs"]
-mod throng;
-#[path = "../xbstream/mod.rs"]
-#[allow(dead_code, reason = "the differential tests use the rest")]
-mod xbstream;
-
 mod addresses;
 mod adopted;
 mod applier_fault;
@@ -27,7 +15,7 @@ mod encrypted;
 mod events;
 mod faults;
 mod first_start;
-mod harness;
+mod harness_itself;
 mod interruptions;
 mod inventory;
 mod limits;
@@ -44,7 +32,6 @@ mod preflight;
 mod prepare;
 mod primary_loss;
 mod probes;
-mod proxy;
 mod refusals;
 mod rehearsal;
 mod renumbered;
@@ -53,12 +40,10 @@ mod scale;
 mod second_set;
 mod secrecy;
 mod server_ids;
-mod set;
 mod shapes;
 mod signals;
 mod silence;
 mod slow_links;
-mod sql_proxy;
 mod statements;
 mod strangers;
 mod strict;

@@ -3,13 +3,12 @@
 //! Containers here see their memory limit, and nobody keeps them to it.
 
 use anyhow::Result;
+use harness::logged::{Line, Said};
+use harness::needs;
+use harness::pods::Cluster;
+use harness::pods::manifest::Manifests;
+use harness::set;
 use mysqlset::model::event::Event;
-
-use crate::needs;
-use crate::pods::Cluster;
-use crate::pods::logged::{Line, Said};
-use crate::pods::manifest::Manifests;
-use crate::set;
 
 /// A gibibyte that is used; it ends after a while where nobody kills it.
 const OUTGROW: &str = "exec dd if=/dev/zero of=/dev/null bs=1G count=20";

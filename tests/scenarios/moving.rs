@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-
-use crate::needs;
-use crate::pods::manifest::Manifests;
-use crate::pods::{Cluster, PATIENCE, servers};
-use crate::set;
+use harness::needs;
+use harness::pods::manifest::Manifests;
+use harness::pods::{Cluster, PATIENCE, servers};
+use harness::set;
 
 const PODS: [&str; 3] = ["mysql-0", "mysql-1", "mysql-2"];
 
@@ -155,7 +154,7 @@ fn todays_page() -> Result<Generation> {
 fn move_over(generation: &Generation) -> Result<()> {
     let count = generation.pods as usize;
     let pods = &PODS[..count];
-    let cluster = Arc::new(Cluster::apply(set::BINARY, None, servers::parse(&generation.manifest)?)?);
+    let cluster = Arc::new(Cluster::apply(None, servers::parse(&generation.manifest)?)?);
     cluster.wait_ready(count)?;
     cluster.sql("mysql-0", "CREATE DATABASE app; CREATE TABLE app.rows (number INT PRIMARY KEY)")?;
     // The tutorial's pods are ready before they replicate.
@@ -228,7 +227,7 @@ fn so_does_one_of_todays_page() -> Result<()> {
 #[test]
 fn pods_without_the_sets_label_are_left_alone() -> Result<()> {
     needs!(Tutorial);
-    let cluster = Cluster::apply(set::BINARY, None, servers::parse(&page_with_nested_data()?.manifest)?)?;
+    let cluster = Cluster::apply(None, servers::parse(&page_with_nested_data()?.manifest)?)?;
     cluster.wait_ready(1)?;
     let before = cluster.status("mysql-0")?.uid;
     cluster.change(ours(&["moving-from-tutorial"])?);

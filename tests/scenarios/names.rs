@@ -1,10 +1,9 @@
 //! Names as clusters give them: of sets, of hosts, of domains; and name servers that have a hard time.
-//! The conditions in `tests/pods/conditions.rs` have other scenarios run under them too.
+//! The conditions in `tests/harness/src/pods/conditions.rs` have other scenarios run under them too.
 
 use anyhow::Result;
-
-use crate::pods::PATIENCE;
-use crate::set;
+use harness::pods::PATIENCE;
+use harness::set;
 
 /// Its name has what looks like another pod's ordinal in it.
 #[test]

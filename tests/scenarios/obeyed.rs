@@ -6,21 +6,20 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::Cluster;
+use harness::pods::servers::tested;
+use harness::proxy::{PORT, use_proxy};
+use harness::set;
+use harness::stand_ins::donor;
+use harness::xbstream::write::{end, file, payload, seek};
+use harness::xbstream::{Field, chunks};
 use mysqlset::model::event::Event;
 use mysqlset::protocol::data::DataWriter;
 use mysqlset::protocol::frame::{self, Kind};
 use mysqlset::protocol::inventory::{Inventory, encoding};
 use mysqlset::unpack::Format;
-
-use crate::donor;
-use crate::needs;
-use crate::pods::Cluster;
-use crate::pods::logged::Said;
-use crate::pods::servers::tested;
-use crate::proxy::{PORT, use_proxy};
-use crate::set;
-use crate::xbstream::write::{end, file, payload, seek};
-use crate::xbstream::{Field, chunks};
 
 const FORMAT: Format = Format::XbstreamMariaDb;
 
@@ -270,7 +269,7 @@ fn logs_in_the_data_directory_take_no_room_of_a_clone() -> Result<()> {
 #[test]
 fn data_that_look_unusual_are_judged_by_the_configuration() -> Result<()> {
     needs!(BackupTool);
-    let change = |manifests: &mut crate::pods::manifest::Manifests| {
+    let change = |manifests: &mut harness::pods::manifest::Manifests| {
         for role in ["primary.cnf", "replica.cnf"] {
             let config = manifests.server_config().get_mut(role).expect("the role's file");
             config.push_str("[mysqld]\ninnodb_data_file_path = sys1:12M;sys2:12M:autoextend\n");

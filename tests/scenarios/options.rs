@@ -1,14 +1,13 @@
 //! Nothing in the image's, the user's or a home directory's options files changes what is copied, or as whom.
 
 use anyhow::Result;
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::manifest::Manifests;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
 use mysqlset::model::event::Event;
-
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::manifest::Manifests;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 /// Options for partial backups, and others that change a backup, in each group that a tool reads.
 const OPTIONS: [&str; 7] = [

@@ -1,14 +1,13 @@
 //! The overlay with passwords: accounts that the set makes for itself, and passwords that change while it runs.
 
 use anyhow::{Result, ensure};
+use harness::needs;
+use harness::pods::manifest::Manifests;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::processes::tools_below;
+use harness::set;
 use mysqlset::model::event::Event;
-
-use crate::faults::tools_below;
-use crate::needs;
-use crate::pods::manifest::Manifests;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 /// What the replicas are seen to have.
 const ONE_ROW: &str = "CREATE DATABASE app; CREATE TABLE app.rows (id INT); INSERT INTO app.rows VALUES (1)";

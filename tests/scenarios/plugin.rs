@@ -1,16 +1,16 @@
 //! Clones by MySQL's CLONE plugin: what it is not asked to copy, whom it lets in, and what becomes of a broken one.
 
 use anyhow::{Context, Result, bail, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::manifest::Manifests;
+use harness::pods::{Cluster, PATIENCE};
+use harness::processes::tools_below;
+use harness::set::{self, end_of_clone};
+use harness::writer::Writer;
 use mysqlset::model::event::Event;
 use mysqlset::sys::secret::Secret;
 use rustix::process::{Pid, Signal};
-
-use crate::faults::tools_below;
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::manifest::Manifests;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set::{self, end_of_clone};
 
 /// Takes the lines out that begin with a word.
 fn without(manifests: &mut Manifests, word: &str) {
@@ -185,7 +185,7 @@ fn a_copy_of_a_replica_knows_no_source_before_it_is_given_one() -> Result<()> {
     let cluster = set::start(2, |manifests| without(manifests, "skip_replica_start"))?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
-    let writer = set::Writer::start(&cluster)?;
+    let writer = Writer::start(&cluster)?;
     let pod = clone_of_a_replica(&cluster)?;
     writer.finish()?;
     set::assert_same_rows(&cluster, &["mysql-1", &pod])?;
@@ -278,7 +278,7 @@ fn a_copy_of_a_replica_that_is_killed_once_its_source_is_forgotten_keeps_its_pla
     })?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
-    let writer = set::Writer::start(&cluster)?;
+    let writer = Writer::start(&cluster)?;
     cluster.scale(3);
     let held = cluster.volume("mysql-2").join("held");
     cluster.wait_for("a server of mysql-2's own that has stopped", PATIENCE, || Ok(held.exists()))?;

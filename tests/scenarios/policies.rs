@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-
-use crate::pods::Cluster;
-use crate::pods::policies::Labels;
-use crate::set;
+use harness::pods::Cluster;
+use harness::pods::policies::Labels;
+use harness::set;
 
 const PORTS: [u16; 3] = [3306, 3307, 8307];
 

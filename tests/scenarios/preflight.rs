@@ -4,16 +4,15 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::Result;
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::container::Termination;
+use harness::pods::manifest::Manifests;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::proxy::{Fault, Proxy, use_proxy};
+use harness::set;
 use mysqlset::model::event::Event;
-
-use crate::needs;
-use crate::pods::container::Termination;
-use crate::pods::logged::Said;
-use crate::pods::manifest::Manifests;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::proxy::{Fault, Proxy, use_proxy};
-use crate::set;
 
 fn primary(change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     let cluster = set::start(1, |manifests| {

@@ -6,16 +6,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::manifest::Manifests;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
+use harness::writer::Writer;
 use mysqlset::model::event::Event;
 use mysqlset::unpack::{Format, unpack};
 use rustix::process::{Pid, Signal, kill_process};
-
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::manifest::Manifests;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 /// Has the tool copy the primary while rows are being written, into the stage of `volume`, with a journal that says so.
 fn stage_backup(cluster: &Cluster, volume: &Path) -> Result<()> {
@@ -25,7 +25,7 @@ fn stage_backup(cluster: &Cluster, volume: &Path) -> Result<()> {
     for path in [volume.join("mysql"), data.clone()] {
         chown(path, Some(999), Some(999))?;
     }
-    let writer = set::Writer::start(cluster)?;
+    let writer = Writer::start(cluster)?;
     set::fill_much(cluster, 8)?;
     let tool = ["mariadb-backup", "--backup", "--stream=xbstream", "--user=root", "--host=127.0.0.1"];
     let output = cluster.exec("mysql-0", "sidecar", &[&tool[..], &["--datadir=/var/lib/mysql"]].concat())?;
@@ -40,7 +40,7 @@ fn stage_backup(cluster: &Cluster, volume: &Path) -> Result<()> {
 
 fn clone(volume: &Path) -> Result<(Option<i32>, String)> {
     let output = tested()
-        .command(set::BINARY)?
+        .command(harness::program())?
         .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--donor", "127.0.0.1:1"])
         // What is looked at is prepare alone.
         .args(["--rehearsal", "off", "--data-dir"])
@@ -224,7 +224,7 @@ fn a_volume_that_fills_up_during_prepare_is_named_and_freed() -> Result<()> {
     cluster.limit_volume("mysql-1", 600 << 20);
     // A server that has nothing else to do writes its pages out.
     set::fill(&cluster)?;
-    let writer = set::Writer::start(&cluster)?;
+    let writer = Writer::start(&cluster)?;
     let make =
         |number| format!("CREATE TABLE many.n{number} (id INT PRIMARY KEY); INSERT INTO many.n{number} VALUES (1);");
     cluster.sql("mysql-0", &(0..100).map(make).collect::<String>())?;
@@ -296,7 +296,7 @@ fn a_prepare_that_was_told_to_stop_is_made_again_with_all_of_its_memory() -> Res
     for (signal, code) in [(Signal::TERM, Some(143)); 3].into_iter().chain([(Signal::KILL, None)]) {
         let begun = std::fs::read_to_string(&calls).unwrap_or_default().lines().count();
         let mut clone = tested()
-            .command(set::BINARY)?
+            .command(harness::program())?
             .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--donor", "127.0.0.1:1"])
             .args(["--rehearsal", "off", "--data-dir"])
             .arg(volume.path().join("mysql"))

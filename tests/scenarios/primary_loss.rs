@@ -3,16 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::dns::Mode;
+use harness::pods::manifest::Manifests;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::needs;
-use crate::pods::dns::Mode;
-use crate::pods::logged::Said;
-use crate::pods::manifest::Manifests;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 /// Two replicas with all of the primary's rows.
 fn set_with_rows(on_lost_primary: Option<&str>) -> Result<Cluster> {
@@ -95,7 +94,7 @@ fn peers_with_another_secret_say_nothing_and_that_is_no_evidence_either() -> Res
     cluster.wait_ready(2)?;
     let set_id = set::journal(&cluster, "mysql-1")?["set_id"].as_str().unwrap_or_default().to_owned();
     let report = |hostname: &str, secret: &str| {
-        let mut command = cluster.command(set::BINARY);
+        let mut command = cluster.command(harness::program());
         let data_dir = cluster.shared.directory.join("nothing");
         command.args(["clone", "--hostname", hostname, "--service"]).arg(cluster.address("mysql-1")?.to_string());
         command.arg("--data-dir").arg(&data_dir).args(["--owner", "999"]).env("MYSQLSET_CLONE_SECRET", secret);

@@ -3,15 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set;
+use harness::stand_ins::recipient::ask_for_a_clone;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::faults::ask_for_a_clone;
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
 
 const PROGRAM: &str = "/mysqlset/mysqlset";
 

@@ -4,16 +4,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::Result;
+use harness::needs;
+use harness::pods::PATIENCE;
+use harness::pods::container::Termination;
+use harness::pods::servers::tested;
+use harness::set;
 use mysqlset::model::event::Event;
 
-use crate::needs;
-use crate::pods::PATIENCE;
-use crate::pods::container::Termination;
-use crate::pods::servers::tested;
-use crate::set;
-
 /// How the first pod's init-config ended.
-fn end_of_init_config(change: impl FnOnce(&mut crate::pods::manifest::Manifests)) -> Result<Termination> {
+fn end_of_init_config(change: impl FnOnce(&mut harness::pods::manifest::Manifests)) -> Result<Termination> {
     let cluster = set::start(1, change)?;
     let end = || cluster.status("mysql-0").ok()?.containers.get("init-config")?.last_termination.clone();
     cluster.wait_for("init-config to end", PATIENCE, || Ok(end().is_some()))?;
@@ -124,7 +123,7 @@ fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
 }
 
 /// A clone container that runs as root, as in images and clusters that don't mind.
-fn as_root(manifests: &mut crate::pods::manifest::Manifests) {
+fn as_root(manifests: &mut harness::pods::manifest::Manifests) {
     let confinement = &mut manifests.container("clone").security_context;
     (confinement.run_as_user, confinement.run_as_group) = (Some(0), Some(0));
 }

@@ -4,10 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use harness::needs;
+use harness::set;
 use mysqlset::model::event::Event;
-
-use crate::needs;
-use crate::set;
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let _ = std::fs::remove_dir_all(to);

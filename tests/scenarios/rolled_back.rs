@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-
-use crate::needs;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set::{self, INNODB_TABLES, Writer};
+use harness::needs;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set::{self, INNODB_TABLES};
+use harness::writer::Writer;
 
 const FILES: [&str; 2] = ["master.info", "relay-log.info"];
 

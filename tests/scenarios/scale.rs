@@ -1,12 +1,12 @@
 //! More pods, fewer pods, the same pods again.
 
 use anyhow::Result;
+use harness::pods::PATIENCE;
+use harness::pods::manifest::VolumeMount;
+use harness::pods::servers::tested;
+use harness::set;
+use harness::writer::Writer;
 use mysqlset::model::event::Event;
-
-use crate::pods::PATIENCE;
-use crate::pods::manifest::VolumeMount;
-use crate::pods::servers::tested;
-use crate::set::{self, Writer};
 
 #[test]
 fn scaling_to_five_under_writes_gives_five_equal_servers() -> Result<()> {

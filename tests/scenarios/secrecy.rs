@@ -13,11 +13,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PASSWORDS, PATIENCE};
-use crate::set;
-use crate::strangers::prove_with;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PASSWORDS, PATIENCE};
+use harness::set;
+use harness::stand_ins::recipient::prove_with;
 
 const MARK: &str = "~gEh";
 const OLD: &str = "~gEhOld";

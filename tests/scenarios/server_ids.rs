@@ -1,12 +1,11 @@
 //! Two servers of a set with one server id end each other's replication: noticed by who has the wrong one.
 
 use anyhow::Result;
+use harness::logged::Said;
+use harness::pods::PATIENCE;
+use harness::set;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::pods::PATIENCE;
-use crate::pods::logged::Said;
-use crate::set;
 
 #[test]
 fn a_replica_whose_server_has_another_id_than_was_written_is_not_ready_and_says_so() -> Result<()> {

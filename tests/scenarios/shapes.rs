@@ -1,10 +1,9 @@
 //! The set in other shapes than the one that most tests run.
 
 use anyhow::{Context, Result};
-
-use crate::pods::manifest::PodManagementPolicy;
-use crate::pods::servers::tested;
-use crate::set;
+use harness::pods::manifest::PodManagementPolicy;
+use harness::pods::servers::tested;
+use harness::set;
 
 #[test]
 fn the_sidecar_may_be_kubernetes_own_kind() -> Result<()> {
@@ -16,13 +15,13 @@ fn the_sidecar_may_be_kubernetes_own_kind() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
 
     cluster.signal("mysql-2", "sidecar", rustix::process::Signal::KILL)?;
-    cluster.wait_for("the sidecar's second start", crate::pods::PATIENCE, || {
+    cluster.wait_for("the sidecar's second start", harness::pods::PATIENCE, || {
         Ok(cluster.status("mysql-2")?.containers["sidecar"].restarts == 1)
     })?;
     cluster.wait_ready(3)?;
 
     cluster.delete_pod("mysql-2")?;
-    cluster.wait_for("the pod's end", crate::pods::PATIENCE, || Ok(cluster.ready_pods().len() == 2))?;
+    cluster.wait_for("the pod's end", harness::pods::PATIENCE, || Ok(cluster.ready_pods().len() == 2))?;
     cluster.wait_ready(3)?;
     let events = cluster.events();
     let position = |text: &str| events.iter().position(|event| event.contains(text)).with_context(|| text.to_owned());
@@ -34,7 +33,7 @@ fn the_sidecar_may_be_kubernetes_own_kind() -> Result<()> {
 /// As README.md says: `Parallel` is for a set that is there, not for its first start.
 #[test]
 fn pods_may_start_together_once_there_is_a_primary() -> Result<()> {
-    let parallel = |manifests: &mut crate::pods::manifest::Manifests| {
+    let parallel = |manifests: &mut harness::pods::manifest::Manifests| {
         manifests.stateful_set.spec.pod_management_policy = PodManagementPolicy::Parallel;
     };
     let refused = set::start(2, parallel)?;

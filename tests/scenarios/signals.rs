@@ -3,16 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use harness::needs;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::processes::tools_below;
+use harness::set;
+use harness::stand_ins::recipient::ask_for_a_clone;
 use mysqlset::model::event::Event;
-use rustix::process::Signal;
-
 use mysqlset::protocol::data::DataReader;
-
-use crate::faults::{ask_for_a_clone, tools_below};
-use crate::needs;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set;
+use rustix::process::Signal;
 
 #[test]
 fn an_idle_sidecar_ends_at_once_on_sigterm_and_on_nothing_else() -> Result<()> {

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::PATIENCE;
+use harness::set;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
-
-use crate::needs;
-use crate::pods::PATIENCE;
-use crate::pods::logged::Said;
-use crate::set;
 
 const STALL: &str = "MYSQLSET_STALL_TIMEOUT";
 

@@ -1,21 +1,12 @@
 //! Clones over links that are slower than a disk: packed, held back, and told about while they take their time.
 
 use anyhow::{Context, Result, ensure};
+use harness::logged::{Line, Said};
+use harness::needs;
+use harness::pods::Cluster;
+use harness::pods::manifest::Manifests;
+use harness::set;
 use mysqlset::model::event::Event;
-
-use crate::needs;
-use crate::pods::Cluster;
-use crate::pods::logged::{Line, Said};
-use crate::pods::manifest::Manifests;
-use crate::set;
-
-/// Bytes of the stream, bytes on the wire and seconds of the clone that mysql-0 served.
-pub fn served(cluster: &Cluster) -> Result<(u64, u64, f64)> {
-    let log = cluster.logs("mysql-0", "sidecar");
-    let line = log.lines_of(Event::DonorCloneServed).into_iter().next().context("no clone was served")?;
-    let value = |name: &str| line.number(name).with_context(|| format!("no {name} in {}", line.text));
-    Ok((value("bytes")? as u64, value("sent")? as u64, value("seconds")?))
-}
 
 fn clone_with(variables: &[(&str, &str, &str)], megabytes: u32) -> Result<Cluster> {
     clone_after(megabytes, |manifests| {
@@ -42,7 +33,7 @@ fn frames_are_packed_where_both_ends_say_so() -> Result<()> {
     const PACKING: &str = "MYSQLSET_WIRE_COMPRESSION";
     for (recipient, donor, is_packed) in [("auto", "on", true), ("off", "on", false), ("on", "off", false)] {
         let cluster = clone_with(&[("clone", PACKING, recipient), ("sidecar", PACKING, donor)], 1)?;
-        let (bytes, sent, _) = served(&cluster)?;
+        let (bytes, sent, _) = set::served(&cluster)?;
         ensure!((sent < bytes / 2) == is_packed, "{recipient}, {donor}: {sent} of {bytes} bytes were sent");
         ensure!(is_packed || sent > bytes, "{recipient}, {donor}: {sent} of {bytes} bytes were sent");
     }
@@ -54,7 +45,7 @@ fn a_donor_keeps_to_its_rate_and_the_recipient_tells_how_far_it_is() -> Result<(
     needs!(BackupTool);
     const RATE: u64 = 2 << 20;
     let cluster = clone_with(&[("sidecar", "MYSQLSET_RATE_LIMIT", "2M")], 8)?;
-    let (bytes, sent, seconds) = served(&cluster)?;
+    let (bytes, sent, seconds) = set::served(&cluster)?;
     let rate = sent as f64 / seconds;
     ensure!(rate < 1.1 * RATE as f64, "{rate} bytes a second were sent, {RATE} are allowed");
     ensure!(seconds > 10.5, "a clone of {sent} bytes in {seconds} s says nothing of its progress");
@@ -122,7 +113,7 @@ fn a_slow_link_is_packed_for_of_itself() -> Result<()> {
     needs!(BackupTool);
     let auto = |container| (container, "MYSQLSET_WIRE_COMPRESSION", "auto");
     let cluster = clone_with(&[auto("clone"), auto("sidecar"), ("sidecar", "MYSQLSET_RATE_LIMIT", "6M")], 60)?;
-    let (bytes, sent, _) = served(&cluster)?;
+    let (bytes, sent, _) = set::served(&cluster)?;
     let log = cluster.logs("mysql-0", "sidecar");
     ensure!(log.has(Event::DonorPacking), "{sent} of {bytes} bytes were sent\n{log}");
     ensure!(sent < bytes * 3 / 4, "{sent} of {bytes} bytes were sent");

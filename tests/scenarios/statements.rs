@@ -5,13 +5,13 @@
 //! The statements are those of an undisturbed start, so a new one in `src/` is a new point by itself.
 
 use anyhow::{Context, Result, ensure};
+use harness::pods::manifest::Manifests;
+use harness::pods::servers::tested;
+use harness::pods::{Cluster, PATIENCE};
+use harness::set::{self, INNODB_TABLES};
+use harness::sql_proxy::{Moment, Point, SqlProxy, shape, use_sql_proxy};
+use harness::writer::Writer;
 use rustix::process::Signal;
-
-use crate::pods::manifest::Manifests;
-use crate::pods::servers::tested;
-use crate::pods::{Cluster, PATIENCE};
-use crate::set::{self, INNODB_TABLES, Writer};
-use crate::sql_proxy::{Moment, Point, SqlProxy, shape, use_sql_proxy};
 
 #[test]
 fn a_sidecar_killed_at_each_change_after_a_clone_from_the_primary() -> Result<()> {

@@ -5,22 +5,19 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::PATIENCE;
+use harness::set;
+use harness::stand_ins::recipient::{be_challenged, be_challenged_behind, greet_as, hello, prove};
 use mysqlset::model::event::Event;
 use mysqlset::model::identity::SetId;
 use mysqlset::model::position::Position;
 use mysqlset::protocol::auth::{Side, Transcript};
 use mysqlset::protocol::frame::{self, Kind};
-use mysqlset::protocol::message::{Challenge, Hello, Proof, Report, Wants};
-use mysqlset::protocol::preface;
+use mysqlset::protocol::message::{Hello, Report, Wants};
 use mysqlset::sys::secret::Secret;
 use rustix::process::Signal;
-
-use crate::faults::{greet_as, hello};
-use crate::needs;
-use crate::pods::PATIENCE;
-use crate::pods::logged::Said;
-
-use crate::set;
 
 #[test]
 fn a_recipient_of_another_set_gets_nothing() -> Result<()> {
@@ -96,47 +93,6 @@ fn a_recipient_that_takes_another_format_is_sent_nothing() -> Result<()> {
         assert!(refused.names(Event::RefusedMethod) && refused.contains("xbstream-mariadb"), "{refused}");
     }
     Ok(())
-}
-
-/// What was said in a handshake that somebody overheard.
-struct Overheard {
-    challenge: Challenge,
-    said: Transcript,
-}
-
-/// A hello, and the donor's challenge.
-fn be_challenged(stream: &TcpStream) -> Result<Overheard> {
-    be_challenged_behind(&preface::OWN.bytes(), &hello(), stream)
-}
-
-/// The same where the recipient's preface was altered on its way.
-fn be_challenged_behind(altered: &[u8], hello: &Hello, mut stream: &TcpStream) -> Result<Overheard> {
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    stream.write_all(altered)?;
-    let mut said = Transcript::begin(preface::OWN, preface::OWN);
-    said.add(&frame::write_control(&mut stream, Kind::Hello, hello)?);
-    preface::receive(&mut stream)?;
-    let header = frame::read_header(&mut stream)?;
-    let body = frame::read_body(&mut stream, header)?;
-    said.add(&frame::header_bytes(header.kind, body.len()));
-    said.add(&body);
-    Ok(Overheard { challenge: frame::parse(Kind::Challenge, &body)?, said })
-}
-
-/// What the donor says to a proof.
-fn prove(mut stream: &TcpStream, hmac: String) -> Result<(Kind, String)> {
-    frame::write_control(&mut stream, Kind::Proof, &Proof { hmac })?;
-    let header = frame::read_header(&mut stream)?;
-    let body = frame::read_body(&mut stream, header)?;
-    Ok((header.kind, String::from_utf8_lossy(&body).into_owned()))
-}
-
-/// Whether a peer that proves to know this secret is given a report.
-pub fn prove_with(stream: &TcpStream, secret: &str) -> Result<bool> {
-    let own = be_challenged_behind(&preface::OWN.bytes(), &Hello { wants: Wants::Report, ..hello() }, stream)?;
-    let (kind, text) = prove(stream, own.said.prove(&Secret::new(secret), Side::Recipient))?;
-    ensure!(kind == Kind::Report || text.names(Event::RefusedUnauthorised), "{kind:?}: {text}");
-    Ok(kind == Kind::Report)
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! A few rounds of `make torture`, always the same ones.
 
 use anyhow::Result;
-
-use crate::rounds::Torture;
+use harness::torture::Torture;
 
 #[test]
 fn random_kills_leave_replicas_with_the_primarys_rows() -> Result<()> {

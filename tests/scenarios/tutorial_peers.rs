@@ -4,16 +4,14 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use harness::logged::Said;
+use harness::needs;
+use harness::pods::manifest::Manifests;
+use harness::pods::{Cluster, PATIENCE, work_directory};
+use harness::processes::tools_below;
+use harness::proxy::{Fault, Proxy, use_proxy};
+use harness::set;
 use mysqlset::model::event::Event;
-
-use crate::faults::tools_below;
-use crate::needs;
-use crate::pods::logged::Said;
-use crate::pods::manifest::Manifests;
-use crate::pods::{Cluster, PATIENCE, work_directory};
-use crate::proxy::{Fault, Proxy, use_proxy};
-use crate::set;
-use crate::slow_links::served;
 
 /// The tutorial's donor on pod 0, until a file says that the pod is moved over. Other files have it send less: so many
 /// bytes of what the tool writes, which breaks the tool, or what was recorded.
@@ -166,7 +164,7 @@ fn the_tutorials_recipient_is_sent_no_more_than_the_donors_rate() -> Result<()> 
     let output = pipeline(&cluster, "mbstream -x -C", &directory)?.wait_with_output()?;
     ensure!(output.status.success() && directory.join("xtrabackup_info").exists(), "{output:?}");
     cluster.wait_for_event("mysql-0", "sidecar", Event::DonorCloneServed)?;
-    let (_, sent, seconds) = served(&cluster)?;
+    let (_, sent, seconds) = set::served(&cluster)?;
     ensure!(sent as f64 / seconds < 1.1 * RATE as f64, "{sent} bytes were sent in {seconds} s");
     std::fs::remove_dir_all(&directory)?;
     Ok(())

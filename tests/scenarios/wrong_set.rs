@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
+use harness::logged::Said;
+use harness::pods::Cluster;
+use harness::pods::conditions::bridge;
+use harness::set;
 use mysqlset::model::event::Event;
 use mysqlset::protocol::auth::{Side, Transcript, nonce};
 use mysqlset::protocol::frame::{self, Kind, WireError};
@@ -12,11 +16,6 @@ use mysqlset::protocol::message::{Challenge, Proof, Refusal, Why};
 use mysqlset::protocol::preface;
 use mysqlset::sys::secret::Secret;
 use serde::Serialize;
-
-use crate::pods::Cluster;
-use crate::pods::conditions::bridge;
-use crate::pods::logged::Said;
-use crate::set;
 
 const SECRET: &str = "between all pods";
 

@@ -1,10 +1,10 @@
 //! Damage to a stream: it stays a whole and legal one.
 
 use anyhow::{Context, Result};
+use harness::xbstream::{Field, chunks, files, write};
 use mysqlset::unpack::Format;
 
 use super::{Damage, Victim, harm};
-use crate::xbstream::{Field, chunks, files, write};
 
 /// Bytes of a member in one chunk.
 const PIECE: usize = 8 << 20;

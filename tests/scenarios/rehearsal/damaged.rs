@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use harness::logged::Said;
+use harness::pods::servers::tested;
+use harness::rehearsal::{Staged, odd};
 use mysqlset::model::event::Event;
-
-use super::database::{Staged, odd};
-use crate::pods::logged::Said;
-use crate::pods::servers::tested;
 
 fn zero(path: &Path) -> Result<()> {
     let length = std::fs::metadata(path)?.len();

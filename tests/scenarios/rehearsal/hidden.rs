@@ -4,11 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use harness::logged::Said;
+use harness::pods::servers::tested;
+use harness::rehearsal::{Running, Staged, odd};
 use mysqlset::model::event::Event;
-
-use super::database::{Running, Staged, odd};
-use crate::pods::logged::Said;
-use crate::pods::servers::tested;
 
 #[test]
 fn logs_files_and_addresses_of_the_configuration_are_left_alone() -> Result<()> {

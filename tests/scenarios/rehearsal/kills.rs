@@ -4,13 +4,12 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use harness::logged::Said;
+use harness::pods::PATIENCE;
+use harness::pods::servers::tested;
+use harness::rehearsal::{Running, Staged, digests, odd};
 use mysqlset::model::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
-
-use super::database::{Running, Staged, digests, odd};
-use crate::pods::PATIENCE;
-use crate::pods::logged::Said;
-use crate::pods::servers::tested;
 
 /// Processes that work below a directory: their arguments name it by a descriptor.
 fn users_of(path: &std::path::Path) -> Vec<u32> {

@@ -1,18 +1,16 @@
 //! The rehearsal: a copy on which the pod's server can't start, or whose tables it can't open, is not published.
 
 mod damaged;
-mod database;
 mod hidden;
 mod kills;
 mod settled;
 
 use anyhow::Result;
+use harness::logged::Said;
+use harness::pods::servers::tested;
+use harness::rehearsal::{Staged, digests, odd};
+use harness::set;
 use mysqlset::model::event::Event;
-
-use crate::pods::logged::Said;
-use crate::pods::servers::tested;
-use crate::set;
-use database::{Staged, digests, odd};
 
 /// Broken views, a discarded table, a MERGE table without its tables and names of all kinds among them.
 #[test]

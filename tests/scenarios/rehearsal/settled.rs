@@ -7,12 +7,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use harness::logged::Said;
+use harness::pods::PATIENCE;
+use harness::program;
+use harness::rehearsal::{Ended, Running, Staged, digests, odd};
 use mysqlset::model::event::Event;
-
-use super::database::{Ended, Running, Staged, digests, odd};
-use crate::pods::PATIENCE;
-use crate::pods::logged::Said;
-use crate::set::BINARY;
 
 const STATUSES: &str =
     "SELECT GROUP_CONCAT(EVENT_NAME, ' ', STATUS ORDER BY EVENT_NAME) FROM information_schema.EVENTS";
@@ -189,7 +188,7 @@ fn a_server_that_can_not_be_kept_to_itself_changes_no_events() -> Result<()> {
         std::fs::write(&program, format!("#!/bin/sh\necho '{says}'\n"))?;
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
     }
-    let output = Command::new(BINARY)
+    let output = Command::new(program())
         .args(staged.command()?.get_args().skip_while(|argument| *argument != "clone"))
         .env("PATH", programs.path())
         .output()?;
@@ -206,7 +205,7 @@ fn with_umask(staged: &Staged, umask: &str) -> Result<Command> {
     let position = arguments.iter().position(|argument| *argument == "clone");
     let (before, after) = arguments.split_at(position.context("the subcommand")?);
     let script = format!("umask {umask}; exec chroot --userspec=999:999 --groups= / \"$@\"");
-    let shell = ["-c", &script, "sh", BINARY];
+    let shell = ["-c", &script, "sh", program()];
     let mut limited = Command::new("sh");
     // What mounts are needed are root's work.
     if let Some((_, mounting)) = before.split_last() {
