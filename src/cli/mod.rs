@@ -13,6 +13,7 @@ mod bytes;
 mod clone;
 mod data;
 mod drain;
+mod heading;
 mod init_config;
 mod install;
 mod peers;
@@ -58,15 +59,15 @@ pub enum Command {
     InitConfig(InitConfigArgs),
     /// Fills an empty data directory with a clone of another pod's data (init container).
     Clone(CloneArgs),
-    /// Starts replication, then serves clones, health and metrics for ever (container beside the server).
+    /// Starts replication, then serves clones, health and metrics until it is stopped (container beside the server).
     Sidecar(Box<SidecarArgs>),
-    /// Copies this program into a directory, for containers of images that don't have it (init container).
+    /// Copies this program into a directory, for containers whose images lack it (init container).
     Install(InstallArgs),
-    /// Asks this pod's server or sidecar how it is: exit code 0, or 1 and why not (probes).
+    /// Asks this pod's server or sidecar how it is: exit code 0, or 1 with the reason (probes).
     Probe(ProbeArgs),
-    /// Waits while this pod's sidecar serves a clone, which would break off if its server stopped now (preStop hook of the
+    /// Waits while this pod's sidecar serves a clone, which would break if the server stopped now (preStop hook of the
     /// server).
     Drain(DrainArgs),
-    /// Prints a link to all that this pod's sidecar knows, valid for ten minutes: to be opened behind kubectl port-forward.
+    /// Prints a link to this pod's /status, valid for ten minutes. Open it behind kubectl port-forward.
     Link(SidecarAddress),
 }
