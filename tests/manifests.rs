@@ -2,6 +2,8 @@
 //! each component.
 
 mod flags;
+#[path = "manifests/labels.rs"]
+mod labels;
 #[path = "manifests/limits.rs"]
 mod limits;
 #[path = "manifests/network_policy.rs"]
