@@ -11,11 +11,13 @@ mod accounts;
 mod address;
 mod bytes;
 mod clone;
+mod completions;
 mod data;
 mod drain;
 mod heading;
 mod init_config;
 mod install;
+mod man;
 mod peers;
 mod probe;
 mod process;
@@ -28,10 +30,12 @@ use clap::{Parser, Subcommand};
 
 pub use accounts::ManagedArgs;
 pub use clone::CloneArgs;
+pub use completions::CompletionsArgs;
 pub use data::DataArgs;
 pub use drain::{DrainArgs, DrainLimit};
 pub use init_config::InitConfigArgs;
 pub use install::InstallArgs;
+pub use man::ManArgs;
 pub use peers::PeerArgs;
 pub use probe::{ProbeArgs, Question, ReadyArgs};
 pub use process::ProcessArgs;
@@ -41,9 +45,9 @@ pub use sidecar_address::SidecarAddress;
 
 pub use crate::settings::{Method, OnBrokenReplica, OnHalfMade, OnLostPrimary, Rehearse, WireCompression};
 
-/// Runs MySQL and MariaDB replicas in a StatefulSet: configuration, clones, replication.
+/// The whole command line. What the program is for is said by Cargo.toml.
 #[derive(Parser, Debug)]
-#[command(name = "mysqlset", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "mysqlset", version, about, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -70,4 +74,8 @@ pub enum Command {
     Drain(DrainArgs),
     /// Prints a link to this pod's /status, valid for ten minutes. Open it behind kubectl port-forward.
     Link(SidecarAddress),
+    /// Prints completions for a shell.
+    Completions(CompletionsArgs),
+    /// Prints the manual page of the program, or of a command: mysqlset man clone | man -l -
+    Man(ManArgs),
 }

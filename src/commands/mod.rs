@@ -53,6 +53,8 @@ pub fn run(cli: Cli) -> Result<Outcome> {
             let settings = args.checked()?;
             runtime()?.block_on(probe::run(&settings))
         }
+        Command::Completions(args) => args.print().map(|()| Outcome::Done),
+        Command::Man(args) => args.print().map(|()| Outcome::Done),
         Command::Link(args) => runtime()?.block_on(link::run(args.sidecar)),
         Command::Drain(args) => runtime()?.block_on(drain::run(&args.checked())),
     }
