@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use mysqlset::cli::{Cli, Command};
-use mysqlset::commands::{self, Outcome};
-use mysqlset::{core_files, exit, logging, name_service, umask};
+use mysqlset::commands::{Outcome, ending};
+use mysqlset::model::exit;
+use mysqlset::observe::logging;
+use mysqlset::sys::{core_files, name_service, umask};
 
 fn main() -> ExitCode {
     umask::bear();
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
     if !has_names {
         name_service::tell_of_glibc();
     }
-    match started.and_then(|()| commands::run(cli)) {
+    match started.and_then(|()| cli.run()) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Terminated) => ExitCode::from(exit::TERMINATED),
         Ok(Outcome::No(why)) => {
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             // The message is the container's own.
-            exit::tell(&error, (!is_visitor).then_some(termination_log.as_path()));
+            ending::tell(&error, (!is_visitor).then_some(termination_log.as_path()));
             ExitCode::from(exit::code_of(&error))
         }
     }

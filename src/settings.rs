@@ -1,28 +1,19 @@
 //! Settings that have been checked: one plain struct for each command. [`crate::cli`] fills them from flags and variables
 //! before a command opens a socket or touches a file.
 
-mod accounts;
 mod choices;
-mod host;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::clone_secret::CloneSecret;
-use crate::ordinal::{Member, ServerId};
+use crate::datadir::ownership::Owner;
+use crate::model::host::HostPort;
+use crate::model::ordinal::{Member, ServerId};
+use crate::protocol::clone_secret::CloneSecret;
+use crate::server::account::{Account, ManagedAccount};
 use crate::unpack::Writing;
-pub use accounts::{Account, ManagedAccount, Purpose};
 pub use choices::{Method, OnBrokenReplica, OnHalfMade, OnLostPrimary, Rehearse, WireCompression};
-pub use host::{HostPort, host};
-
-/// Who a data directory is given to when run as root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    pub uid: u32,
-    /// The user's own number where not given.
-    pub gid: u32,
-}
 
 /// How peers of the set find, trust and wait for each other.
 #[derive(Clone, Debug)]
@@ -47,7 +38,7 @@ pub struct InitConfig {
 
 /// `mysqlset clone`, checked.
 #[derive(Debug)]
-pub struct Clone {
+pub struct CloneSettings {
     pub member: Member,
     pub data_dir: PathBuf,
     /// Donors in the order in which they are tried; none on ordinal 0, unless the user names some.

@@ -7,9 +7,9 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
 use super::heading;
-use crate::exit::Reason;
-use crate::secret::Password;
-use crate::settings::{Account, ManagedAccount, Purpose};
+use crate::model::exit::Reason;
+use crate::server::account::{Account, ManagedAccount, Purpose};
+use crate::sys::secret::Password;
 
 /// The account that the servers' images make.
 const ROOT: &str = "root";

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::exit::Reason;
+use crate::model::exit::Reason;
 
 /// Reads `512M` or a bare number. The error names the flag, and the least that it takes.
 pub fn parse(flag: &str, text: Option<&str>, least: u64) -> Result<Option<u64>> {

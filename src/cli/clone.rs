@@ -11,9 +11,11 @@ use super::data::DataArgs;
 use super::peers::{PeerArgs, no_secret_beside};
 use super::process::ProcessArgs;
 use super::{bytes, heading, seconds};
-use crate::exit::Reason;
-use crate::ordinal::Ordinal;
-use crate::settings::{self, HostPort, OnBrokenReplica, OnHalfMade, OnLostPrimary, Owner, Rehearse};
+use crate::datadir::ownership::Owner;
+use crate::model::exit::Reason;
+use crate::model::host::HostPort;
+use crate::model::ordinal::Ordinal;
+use crate::settings::{self, OnBrokenReplica, OnHalfMade, OnLostPrimary, Rehearse};
 use crate::unpack::Writing;
 
 /// The tools refuse to prepare with less.
@@ -124,7 +126,7 @@ pub struct CloneArgs {
 }
 
 impl CloneArgs {
-    pub fn checked(self, process: &ProcessArgs) -> Result<settings::Clone> {
+    pub fn checked(self, process: &ProcessArgs) -> Result<settings::CloneSettings> {
         let member = process.member()?;
         let donors = if self.donor.is_empty() {
             let peers = member.ordinal.donors();
@@ -137,7 +139,7 @@ impl CloneArgs {
         let primary = HostPort { host: member.peer(Ordinal::PRIMARY, &self.peers.service), port: self.clone_port };
         let peering = self.peers.peering()?;
         no_secret_beside(&peering, self.take_unproven_stream, "--take-unproven-stream")?;
-        Ok(settings::Clone {
+        Ok(settings::CloneSettings {
             primary,
             member,
             data_dir: self.data.data_dir,

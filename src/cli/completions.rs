@@ -3,10 +3,8 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
-
-use super::Cli;
 
 #[derive(Args, Debug)]
 pub struct CompletionsArgs {
@@ -15,22 +13,23 @@ pub struct CompletionsArgs {
 }
 
 impl CompletionsArgs {
-    /// Runs the command.
-    pub fn print(&self) -> Result<()> {
-        std::io::stdout().write_all(&script(self.shell)).context("writing to standard output")
+    /// Runs the command, about this command line.
+    pub fn print(&self, program: Command) -> Result<()> {
+        std::io::stdout().write_all(&script(self.shell, program)).context("writing to standard output")
     }
 }
 
-fn script(shell: Shell) -> Vec<u8> {
+fn script(shell: Shell, mut program: Command) -> Vec<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "mysqlset", &mut script);
+    clap_complete::generate(shell, &mut program, "mysqlset", &mut script);
     script
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum;
+    use clap::{CommandFactory, ValueEnum};
 
+    use super::super::Cli;
     use super::*;
 
     #[test]
@@ -38,7 +37,7 @@ mod tests {
         let mut root = Cli::command();
         root.build();
         for shell in Shell::value_variants() {
-            let script = String::from_utf8(script(*shell)).unwrap();
+            let script = String::from_utf8(script(*shell, Cli::command())).unwrap();
             for command in root.get_subcommands() {
                 assert!(script.contains(command.get_name()), "{shell}: {}", command.get_name());
                 for flag in command.get_arguments().filter_map(clap::Arg::get_long) {

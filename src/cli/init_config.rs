@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::heading;
 use super::process::ProcessArgs;
-use crate::ordinal::ServerId;
+use crate::model::ordinal::ServerId;
 use crate::settings;
 
 #[derive(Args, Debug)]

@@ -3,11 +3,10 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man;
 
-use super::Cli;
-use crate::exit::Reason;
+use crate::model::exit::Reason;
 
 #[derive(Args, Debug)]
 pub struct ManArgs {
@@ -16,15 +15,15 @@ pub struct ManArgs {
 }
 
 impl ManArgs {
-    /// Runs the command.
-    pub fn print(&self) -> Result<()> {
-        std::io::stdout().write_all(&self.page()?).context("writing to standard output")
+    /// Runs the command, about this command line.
+    pub fn print(&self, program: Command) -> Result<()> {
+        std::io::stdout().write_all(&self.page(program)?).context("writing to standard output")
     }
 
-    fn page(&self) -> Result<Vec<u8>> {
-        let mut root = Cli::command().disable_help_subcommand(true);
-        root.build();
-        let mut command = &root;
+    fn page(&self, program: Command) -> Result<Vec<u8>> {
+        let mut program = program.disable_help_subcommand(true);
+        program.build();
+        let mut command = &program;
         for word in &self.command {
             command = command.find_subcommand(word).ok_or_else(|| {
                 Reason::Settings
@@ -39,12 +38,15 @@ impl ManArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
+    use super::super::Cli;
     use super::*;
 
     fn page(words: &[&str]) -> Result<String> {
         let args = ManArgs { command: words.iter().map(|word| (*word).to_owned()).collect() };
         // Hyphens are escaped, since a page may break lines at bare ones.
-        Ok(String::from_utf8(args.page()?)?.replace("\\-", "-"))
+        Ok(String::from_utf8(args.page(Cli::command())?)?.replace("\\-", "-"))
     }
 
     #[test]

@@ -26,7 +26,8 @@ mod server;
 mod sidecar;
 mod sidecar_address;
 
-use clap::{Parser, Subcommand};
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use accounts::ManagedArgs;
 pub use clone::CloneArgs;
@@ -43,6 +44,7 @@ pub use server::ServerArgs;
 pub use sidecar::SidecarArgs;
 pub use sidecar_address::SidecarAddress;
 
+use crate::commands::{self, Outcome};
 pub use crate::settings::{Method, OnBrokenReplica, OnHalfMade, OnLostPrimary, Rehearse, WireCompression};
 
 /// The whole command line. What the program is for is said by Cargo.toml.
@@ -78,4 +80,22 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Prints the manual page of the program, or of a command: mysqlset man clone | man -l -
     Man(ManArgs),
+}
+
+impl Cli {
+    /// Checks the settings, then runs the command.
+    pub fn run(self) -> Result<Outcome> {
+        let process = &self.process;
+        match self.command {
+            Command::InitConfig(args) => commands::init_config(&args.checked(process)?),
+            Command::Clone(args) => commands::clone(args.checked(process)?),
+            Command::Sidecar(args) => commands::sidecar(args.checked(process)?),
+            Command::Install(args) => commands::install(&args.to),
+            Command::Probe(args) => commands::probe(&args.checked()?),
+            Command::Completions(args) => args.print(Cli::command()).map(|()| Outcome::Done),
+            Command::Man(args) => args.print(Cli::command()).map(|()| Outcome::Done),
+            Command::Link(args) => commands::link(args.sidecar),
+            Command::Drain(args) => commands::drain(&args.checked()),
+        }
+    }
 }

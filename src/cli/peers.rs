@@ -7,8 +7,8 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{heading, seconds};
-use crate::clone_secret::CloneSecret;
-use crate::exit::Reason;
+use crate::model::exit::Reason;
+use crate::protocol::clone_secret::CloneSecret;
 use crate::settings::{Method, Peering, WireCompression};
 
 /// What both ends of a clone must agree on.
@@ -77,7 +77,7 @@ mod tests {
         assert!(no_secret_beside(&peering(None), true, "--flag").is_ok());
         assert!(no_secret_beside(&peering(Some("geheim und sehr lang")), false, "--flag").is_ok());
         let error = no_secret_beside(&peering(Some("geheim und sehr lang")), true, "--flag").unwrap_err();
-        assert_eq!(crate::exit::reason_of(&error), Some(Reason::Settings));
+        assert_eq!(crate::model::exit::reason_of(&error), Some(Reason::Settings));
         assert!(error.to_string().contains("--flag") && !error.to_string().contains("geheim"), "{error}");
     }
 }

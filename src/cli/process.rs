@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::heading;
-use crate::logging::Format;
-use crate::ordinal::Member;
+use crate::model::ordinal::Member;
+use crate::observe::logging::Format;
 
 /// What every command takes.
 #[derive(Args, Debug)]
@@ -27,7 +27,7 @@ pub struct ProcessArgs {
     )]
     pub log_format: Format,
 
-    /// Log filter: error, warn, info, debug or trace, also by module, as in "info,mysqlset::donor=debug".
+    /// Log filter: error, warn, info, debug or trace, also by module, as in "info,mysqlset::clone::donor=debug".
     #[arg(
         long,
         global = true,

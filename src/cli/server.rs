@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::accounts::account;
 use super::heading;
-use crate::settings::{Account, HostPort, host};
+use crate::model::host::{HostPort, host};
+use crate::server::account::Account;
 
 /// The server in this pod, and who `mysqlset` is there.
 #[derive(Args, Debug)]

@@ -15,8 +15,9 @@ use super::peers::{PeerArgs, no_secret_beside};
 use super::process::ProcessArgs;
 use super::server::ServerArgs;
 use super::{address, bytes, heading, seconds};
-use crate::ordinal::Ordinal;
-use crate::settings::{self, HostPort, host};
+use crate::model::host::{HostPort, host};
+use crate::model::ordinal::Ordinal;
+use crate::settings;
 
 /// A clone slower than this would take for ever.
 const LEAST_RATE: u64 = 1 << 10;
