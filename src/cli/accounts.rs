@@ -77,7 +77,7 @@ impl ManagedArgs {
             if accounts[..number].iter().any(|earlier| &earlier.account.user == user) {
                 return Err(Reason::Settings.error(format!("--manage-accounts: {user:?} is named for two purposes")));
             }
-            // A password that changes while the sidecar is away would lock the sidecar out of its own account.
+            // Without the socket, a password changed during the sidecar's absence would lock the sidecar out.
             if &sql.user == user && sql.socket.is_none() {
                 return Err(Reason::Settings.error(format!(
                     "--manage-accounts changes the password of {user:?}, which the sidecar itself uses: let it in through the \

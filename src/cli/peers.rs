@@ -51,12 +51,11 @@ impl PeerArgs {
     }
 }
 
-/// With a clone secret every peer must prove itself. Each of these flags exempts some peers, so the two exclude each other.
+/// With a clone secret every peer must prove itself. These flags exempt peers from that.
 pub fn no_secret_beside(peering: &Peering, is_set: bool, flag: &str) -> Result<()> {
     match &peering.secret {
         Some(_) if is_set => Err(Reason::Settings.error(format!(
-            "{flag} is for peers that cannot prove themselves, but a clone secret requires a proof from every peer: keep \
-             one of the two"
+            "{flag} exempts peers from the clone secret, but a clone secret is set: remove the flag or the secret"
         ))),
         _ => Ok(()),
     }

@@ -19,7 +19,7 @@ use crate::model::host::{HostPort, host};
 use crate::model::ordinal::Ordinal;
 use crate::settings;
 
-/// A clone slower than this would take for ever.
+/// A slower rate would never finish a clone.
 const LEAST_RATE: u64 = 1 << 10;
 
 #[derive(Args, Debug)]
@@ -289,7 +289,7 @@ impl SidecarArgs {
     }
 }
 
-/// A recipient that our own rate limit holds back counts as fast enough.
+/// Keeps the least rate at or below half of our own rate limit, so that a limited recipient does not count as slow.
 fn least_rate(text: &str, limit: Option<u64>) -> Result<u64> {
     let least = bytes::parse("--least-rate", Some(text), 0)?.unwrap_or(0);
     Ok(limit.map_or(least, |limit| least.min(limit / 2)))
