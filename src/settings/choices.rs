@@ -64,3 +64,24 @@ pub enum OnBrokenReplica {
     /// most once a day.
     CloneAgain,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words<T: ValueEnum>() -> Vec<String> {
+        let values = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        values.map(|value| value.get_name().to_owned()).collect()
+    }
+
+    /// Manifests have them.
+    #[test]
+    fn a_renamed_variant_changes_no_word() {
+        assert_eq!(words::<Method>(), ["auto", "backup-tool", "clone-plugin"]);
+        assert_eq!(words::<WireCompression>(), ["off", "auto", "on"]);
+        assert_eq!(words::<Rehearse>(), ["auto", "off"]);
+        assert_eq!(words::<OnHalfMade>(), ["refuse", "set-aside"]);
+        assert_eq!(words::<OnLostPrimary>(), ["refuse", "recover", "start-anew"]);
+        assert_eq!(words::<OnBrokenReplica>(), ["keep", "clone-again"]);
+    }
+}
