@@ -67,7 +67,7 @@ test-family: servers ## Scenarios and crash points on all servers, or on some: F
 	@$(ON_SERVERS) "" $(FAMILY)
 
 .PHONY: check
-check: packages ## The manifests against Kubernetes' schemas and the program's own flags; the Dockerfile's lints.
+check: packages ## The manifests against Kubernetes' schemas and the program's own flags; lints of the Dockerfile and the workflows.
 	@tests/install-packages.sh python3-venv
 	@CARGO=$(CARGO) tests/check/run.sh $(KUSTOMIZE)
 	@$(CARGO) test --quiet --locked --release --test manifests

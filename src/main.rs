@@ -17,8 +17,9 @@ fn main() -> ExitCode {
     let has_names = name_service::use_built_in();
     let cli = Cli::parse();
     let termination_log = cli.process.termination_log.clone();
-    // Probes and drain run inside another program's container.
-    let is_visitor = matches!(cli.command, Command::Probe(_) | Command::Drain(_));
+    // Probes and drain run inside another program's container; completions and manual pages are for a person.
+    let is_visitor =
+        matches!(cli.command, Command::Probe(_) | Command::Drain(_) | Command::Completions(_) | Command::Man(_));
     let started = logging::start(&cli.process.log, cli.process.log_format);
     if !has_names {
         name_service::tell_of_glibc();

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
+use super::heading;
 use crate::model::exit::Reason;
 use crate::server::account::{Account, ManagedAccount, Purpose};
 use crate::sys::secret::Password;
@@ -16,21 +17,33 @@ const ROOT: &str = "root";
 /// The accounts that the set makes for itself.
 #[derive(Args, Debug)]
 pub struct ManagedArgs {
-    /// On the primary, make the accounts for backup, replication and monitoring with the privileges that they need, and set
-    /// their passwords, and root's, to those given whenever one changes.
-    #[arg(long, env = "MYSQLSET_MANAGE_ACCOUNTS", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    /// On the primary, create the accounts for backup, replication and monitoring with the privileges that they need. Their
+    /// passwords, and root's, are set whenever a given one changes.
+    #[arg(
+        long,
+        help_heading = heading::ACCOUNTS,
+        env = "MYSQLSET_MANAGE_ACCOUNTS",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new(),
+    )]
     pub manage_accounts: bool,
 
-    /// Account to be made for whoever watches the servers.
-    #[arg(long, env = "MYSQLSET_MONITORING_USER", default_value = "monitoring", value_name = "NAME")]
+    /// Account to create for monitoring.
+    #[arg(
+        long,
+        help_heading = heading::ACCOUNTS,
+        env = "MYSQLSET_MONITORING_USER",
+        default_value = "monitoring",
+        value_name = "NAME",
+    )]
     pub monitoring_user: String,
 
-    /// File with its password (or MYSQLSET_MONITORING_PASSWORD); without one there is no such account.
-    #[arg(long, env = "MYSQLSET_MONITORING_PASSWORD_FILE", value_name = "FILE")]
+    /// File with its password (or MYSQLSET_MONITORING_PASSWORD). The account is created only with a password.
+    #[arg(long, help_heading = heading::ACCOUNTS, env = "MYSQLSET_MONITORING_PASSWORD_FILE", value_name = "FILE")]
     pub monitoring_password_file: Option<PathBuf>,
 
-    /// File with the password that root shall have (or MYSQLSET_ROOT_PASSWORD); without one it is left alone.
-    #[arg(long, env = "MYSQLSET_ROOT_PASSWORD_FILE", value_name = "FILE")]
+    /// File with the password that root gets (or MYSQLSET_ROOT_PASSWORD). Without one, root's stays as it is.
+    #[arg(long, help_heading = heading::ACCOUNTS, env = "MYSQLSET_ROOT_PASSWORD_FILE", value_name = "FILE")]
     pub root_password_file: Option<PathBuf>,
 }
 

@@ -10,7 +10,7 @@ use clap::{ArgAction, Args};
 use super::data::DataArgs;
 use super::peers::{PeerArgs, no_secret_beside};
 use super::process::ProcessArgs;
-use super::{bytes, seconds};
+use super::{bytes, heading, seconds};
 use crate::datadir::ownership::Owner;
 use crate::model::exit::Reason;
 use crate::model::host::HostPort;
@@ -29,63 +29,99 @@ pub struct CloneArgs {
     #[command(flatten)]
     pub peers: PeerArgs,
 
-    /// Port of the donors' sidecars.
-    #[arg(long, env = "MYSQLSET_CLONE_PORT", default_value_t = 3307, value_name = "PORT")]
+    /// Clone port of the donors.
+    #[arg(long, help_heading = heading::SET, env = "MYSQLSET_CLONE_PORT", default_value_t = 3307, value_name = "PORT")]
     pub clone_port: u16,
 
-    /// Donor to clone from instead of the lower ordinals, HOST or HOST:PORT; may be repeated, tried in order.
-    #[arg(long, env = "MYSQLSET_DONOR", value_name = "HOST[:PORT]", value_delimiter = ',')]
+    /// Donor to clone from, instead of the lower ordinals. Several are asked in order: repeat the flag, or use commas.
+    #[arg(long, help_heading = heading::SET, env = "MYSQLSET_DONOR", value_delimiter = ',', value_name = "HOST[:PORT]")]
     pub donor: Vec<String>,
 
-    /// Time without any progress after which the clone is given up, in seconds.
-    #[arg(long, env = "MYSQLSET_GIVE_UP_AFTER", default_value_t = 600, value_name = "SECONDS", value_parser = seconds::any())]
+    /// Seconds without any progress after which the clone is given up.
+    #[arg(
+        long,
+        help_heading = heading::LIMITS,
+        env = "MYSQLSET_GIVE_UP_AFTER",
+        value_parser = seconds::any(),
+        default_value_t = 600,
+        value_name = "SECONDS",
+    )]
     pub give_up_after: u64,
 
-    /// Whose the data directory shall be when run as root, USER[:GROUP] as numbers.
-    #[arg(long, env = "MYSQLSET_OWNER", value_name = "UID[:GID]")]
+    /// Owner of the data directory when run as root, in numbers.
+    #[arg(long, help_heading = heading::DATA, env = "MYSQLSET_OWNER", value_name = "UID[:GID]")]
     pub owner: Option<String>,
 
-    /// What to do with a data directory that is half a copy, or half of a primary's first start.
-    #[arg(long, env = "MYSQLSET_ON_HALF_MADE", value_enum, default_value = "refuse")]
+    /// What to do with a half-made data directory: half a copy, or half of a primary's first start.
+    #[arg(long, help_heading = heading::LOSS, env = "MYSQLSET_ON_HALF_MADE", value_enum, default_value = "refuse")]
     pub on_half_made: OnHalfMade,
 
     /// What ordinal 0 does with an empty volume while other pods of the set hold data, or may hold some.
-    #[arg(long, env = "MYSQLSET_ON_LOST_PRIMARY", value_enum, default_value = "refuse")]
+    #[arg(long, help_heading = heading::LOSS, env = "MYSQLSET_ON_LOST_PRIMARY", value_enum, default_value = "refuse")]
     pub on_lost_primary: OnLostPrimary,
 
-    /// The set's first start is behind it: an empty ordinal 0 makes no new database, even where no other pod answers.
-    #[arg(long, env = "MYSQLSET_SET_HAS_DATA", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    /// The set's first start is over: an empty ordinal 0 refuses to make a new database, even if all other pods are silent.
+    #[arg(
+        long,
+        help_heading = heading::LOSS,
+        env = "MYSQLSET_SET_HAS_DATA",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new(),
+    )]
     pub set_has_data: bool,
 
-    /// What to do with a replica's data whose replication can't go on: the source has purged what it needs, or its relay
-    /// logs are lost.
-    #[arg(long, env = "MYSQLSET_ON_BROKEN_REPLICA", value_enum, default_value = "keep")]
+    /// What to do with a replica whose replication is broken: the source purged what it needs, or its relay logs are lost.
+    #[arg(long, help_heading = heading::LOSS, env = "MYSQLSET_ON_BROKEN_REPLICA", value_enum, default_value = "keep")]
     pub on_broken_replica: OnBrokenReplica,
 
-    /// Directory with the server's configuration files, for what a clone depends on: page size, places, keys.
-    #[arg(long, env = "MYSQLSET_SERVER_CONFIG", default_value = "/etc/mysql/conf.d", value_name = "DIR")]
+    /// Directory of the server's configuration files. A clone depends on the page size, places and keys in them.
+    #[arg(
+        long,
+        help_heading = heading::DATA,
+        env = "MYSQLSET_SERVER_CONFIG",
+        default_value = "/etc/mysql/conf.d",
+        value_name = "DIR",
+    )]
     pub server_config: PathBuf,
 
-    /// Whether the server here is started on each copy, and opens every table, before the copy is published.
-    #[arg(long, env = "MYSQLSET_REHEARSAL", value_enum, default_value = "auto")]
+    /// Start the local server on each copy and open every table, before the copy is published.
+    #[arg(long, help_heading = heading::CLONES, env = "MYSQLSET_REHEARSAL", value_enum, default_value = "auto")]
     pub rehearsal: Rehearse,
 
-    /// The backup tool here reaches the keys of encrypted data. Without this no clone of encrypted data is taken.
-    #[arg(long, env = "MYSQLSET_KEYRING", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    /// The local backup tool reaches the keys of encrypted data. A clone of encrypted data requires this flag.
+    #[arg(
+        long,
+        help_heading = heading::CLONES,
+        env = "MYSQLSET_KEYRING",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new(),
+    )]
     pub keyring: bool,
 
-    /// Take the backup stream of a donor that is no mysqlset, such as the tutorial's ncat: without proof of who sends it,
-    /// without an end mark, without a digest.
-    #[arg(long, env = "MYSQLSET_TAKE_UNPROVEN_STREAM", action = ArgAction::SetTrue,
-          value_parser = BoolishValueParser::new())]
+    /// Accept the legacy stream of a donor other than mysqlset, such as the tutorial's ncat. Its sender is unproven, and it
+    /// lacks an end mark and a digest.
+    #[arg(
+        long,
+        help_heading = heading::TUTORIAL,
+        env = "MYSQLSET_TAKE_UNPROVEN_STREAM",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new(),
+    )]
     pub take_unproven_stream: bool,
 
-    /// Memory for prepare, in bytes, or with K, M or G; by default by the container's memory limit and the length of the log.
-    #[arg(long, env = "MYSQLSET_PREPARE_MEMORY", value_name = "BYTES")]
+    /// Memory for prepare, in bytes or with K, M or G. By default it follows the container's memory limit and the length of
+    /// the log.
+    #[arg(long, help_heading = heading::CLONES, env = "MYSQLSET_PREPARE_MEMORY", value_name = "BYTES")]
     pub prepare_memory: Option<String>,
 
-    /// Write the clone through the page cache instead of past it (O_DIRECT), for storage that is slow without.
-    #[arg(long, env = "MYSQLSET_CACHED_WRITES", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    /// Write the clone through the page cache instead of past it (O_DIRECT), for storage that needs the cache to be fast.
+    #[arg(
+        long,
+        help_heading = heading::CLONES,
+        env = "MYSQLSET_CACHED_WRITES",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new(),
+    )]
     pub cached_writes: bool,
 }
 

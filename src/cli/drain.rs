@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::seconds;
 use super::sidecar_address::SidecarAddress;
+use super::{heading, seconds};
 use crate::settings;
 
 #[derive(Args, Debug)]
@@ -20,8 +20,15 @@ pub struct DrainArgs {
 /// How long a clone keeps its donor from ending.
 #[derive(Args, Debug)]
 pub struct DrainLimit {
-    /// How long a running clone may go on when the pod is to end, in seconds; keep it below the pod's grace period.
-    #[arg(long, env = "MYSQLSET_DRAIN_TIMEOUT", default_value_t = 90, value_name = "SECONDS", value_parser = seconds::any())]
+    /// Seconds that a running clone gets when the pod is to end. Keep it below the pod's grace period.
+    #[arg(
+        long,
+        help_heading = heading::LIMITS,
+        env = "MYSQLSET_DRAIN_TIMEOUT",
+        value_parser = seconds::any(),
+        default_value_t = 90,
+        value_name = "SECONDS",
+    )]
     pub drain_timeout: u64,
 }
 

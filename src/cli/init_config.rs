@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::heading;
 use super::process::ProcessArgs;
 use crate::model::ordinal::ServerId;
 use crate::settings;
@@ -12,19 +13,37 @@ use crate::settings;
 #[derive(Args, Debug)]
 pub struct InitConfigArgs {
     /// Directory of the mounted ConfigMap.
-    #[arg(long, env = "MYSQLSET_CONFIG_MAP", default_value = "/mnt/config-map", value_name = "DIR")]
+    #[arg(
+        long,
+        help_heading = heading::DATA,
+        env = "MYSQLSET_CONFIG_MAP",
+        default_value = "/mnt/config-map",
+        value_name = "DIR",
+    )]
     pub config_map: PathBuf,
 
     /// Directory that the server reads its configuration from.
-    #[arg(long, env = "MYSQLSET_CONF_DIR", default_value = "/mnt/conf.d", value_name = "DIR")]
+    #[arg(
+        long,
+        help_heading = heading::DATA,
+        env = "MYSQLSET_CONF_DIR",
+        default_value = "/mnt/conf.d",
+        value_name = "DIR",
+    )]
     pub conf_dir: PathBuf,
 
-    /// Server id of ordinal 0; ordinal N gets this plus N.
-    #[arg(long, env = "MYSQLSET_SERVER_ID_OFFSET", default_value_t = 100, value_name = "N")]
+    /// Server id of ordinal 0. Ordinal N gets this number plus N.
+    #[arg(
+        long,
+        help_heading = heading::DATA,
+        env = "MYSQLSET_SERVER_ID_OFFSET",
+        default_value_t = 100,
+        value_name = "N",
+    )]
     pub server_id_offset: u32,
 
-    /// Directory that gets this program too, as `install` does it: one container less.
-    #[arg(long, env = "MYSQLSET_INSTALL", value_name = "DIR")]
+    /// Also copy this program into this directory, as `install` does. That saves one container.
+    #[arg(long, help_heading = heading::DATA, env = "MYSQLSET_INSTALL", value_name = "DIR")]
     pub install: Option<PathBuf>,
 }
 

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::heading;
+
 #[derive(Args, Debug)]
 pub struct InstallArgs {
-    /// Directory that gets the program, a volume that the other containers mount too.
-    #[arg(long, env = "MYSQLSET_TO", default_value = "/mysqlset", value_name = "DIR")]
+    /// Directory for the program: a volume that the other containers mount too.
+    #[arg(long, help_heading = heading::DATA, env = "MYSQLSET_TO", default_value = "/mysqlset", value_name = "DIR")]
     pub to: PathBuf,
 }

@@ -11,10 +11,13 @@ mod accounts;
 mod address;
 mod bytes;
 mod clone;
+mod completions;
 mod data;
 mod drain;
+mod heading;
 mod init_config;
 mod install;
+mod man;
 mod peers;
 mod probe;
 mod process;
@@ -24,14 +27,16 @@ mod sidecar;
 mod sidecar_address;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use accounts::ManagedArgs;
 pub use clone::CloneArgs;
+pub use completions::CompletionsArgs;
 pub use data::DataArgs;
 pub use drain::{DrainArgs, DrainLimit};
 pub use init_config::InitConfigArgs;
 pub use install::InstallArgs;
+pub use man::ManArgs;
 pub use peers::PeerArgs;
 pub use probe::{ProbeArgs, Question, ReadyArgs};
 pub use process::ProcessArgs;
@@ -42,9 +47,9 @@ pub use sidecar_address::SidecarAddress;
 use crate::commands::{self, Outcome};
 pub use crate::settings::{Method, OnBrokenReplica, OnHalfMade, OnLostPrimary, Rehearse, WireCompression};
 
-/// Runs MySQL and MariaDB replicas in a StatefulSet: configuration, clones, replication.
+/// The whole command line. What the program is for is said by Cargo.toml.
 #[derive(Parser, Debug)]
-#[command(name = "mysqlset", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "mysqlset", version, about, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -60,17 +65,21 @@ pub enum Command {
     InitConfig(InitConfigArgs),
     /// Fills an empty data directory with a clone of another pod's data (init container).
     Clone(CloneArgs),
-    /// Starts replication, then serves clones, health and metrics for ever (container beside the server).
+    /// Starts replication, then serves clones, health and metrics until it is stopped (container beside the server).
     Sidecar(Box<SidecarArgs>),
-    /// Copies this program into a directory, for containers of images that don't have it (init container).
+    /// Copies this program into a directory, for containers whose images lack it (init container).
     Install(InstallArgs),
-    /// Asks this pod's server or sidecar how it is: exit code 0, or 1 and why not (probes).
+    /// Asks this pod's server or sidecar how it is: exit code 0, or 1 with the reason (probes).
     Probe(ProbeArgs),
-    /// Waits while this pod's sidecar serves a clone, which would break off if its server stopped now (preStop hook of the
+    /// Waits while this pod's sidecar serves a clone, which would break if the server stopped now (preStop hook of the
     /// server).
     Drain(DrainArgs),
-    /// Prints a link to all that this pod's sidecar knows, valid for ten minutes: to be opened behind kubectl port-forward.
+    /// Prints a link to this pod's /status, valid for ten minutes. Open it behind kubectl port-forward.
     Link(SidecarAddress),
+    /// Prints completions for a shell.
+    Completions(CompletionsArgs),
+    /// Prints the manual page of the program, or of a command: mysqlset man clone | man -l -
+    Man(ManArgs),
 }
 
 impl Cli {
@@ -83,6 +92,8 @@ impl Cli {
             Command::Sidecar(args) => commands::sidecar(args.checked(process)?),
             Command::Install(args) => commands::install(&args.to),
             Command::Probe(args) => commands::probe(&args.checked()?),
+            Command::Completions(args) => args.print(Cli::command()).map(|()| Outcome::Done),
+            Command::Man(args) => args.print(Cli::command()).map(|()| Outcome::Done),
             Command::Link(args) => commands::link(args.sidecar),
             Command::Drain(args) => commands::drain(&args.checked()),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use super::seconds;
+use super::{heading, seconds};
 use crate::model::exit::Reason;
 use crate::protocol::clone_secret::CloneSecret;
 use crate::settings::{Method, Peering, WireCompression};
@@ -14,26 +14,31 @@ use crate::settings::{Method, Peering, WireCompression};
 /// What both ends of a clone must agree on.
 #[derive(Args, Debug)]
 pub struct PeerArgs {
-    /// Name of the headless service, by which pods know each other: mysql-0.SERVICE.
-    #[arg(long, env = "MYSQLSET_SERVICE", default_value = "mysql", value_name = "NAME")]
+    /// Name of the headless Service. Pods find each other through it, as mysql-0.SERVICE.
+    #[arg(long, help_heading = heading::SET, env = "MYSQLSET_SERVICE", default_value = "mysql", value_name = "NAME")]
     pub service: String,
 
-    /// File with the secret that donor and recipient must share (or MYSQLSET_CLONE_SECRET).
-    #[arg(long, env = "MYSQLSET_CLONE_SECRET_FILE", value_name = "FILE")]
+    /// File with the clone secret, which donors and recipients prove to each other (or MYSQLSET_CLONE_SECRET).
+    #[arg(long, help_heading = heading::TRUST, env = "MYSQLSET_CLONE_SECRET_FILE", value_name = "FILE")]
     pub clone_secret_file: Option<PathBuf>,
 
-    /// How a clone is made.
-    #[arg(long, env = "MYSQLSET_METHOD", value_enum, default_value = "auto")]
+    /// Clone method.
+    #[arg(long, help_heading = heading::CLONES, env = "MYSQLSET_METHOD", value_enum, default_value = "auto")]
     pub method: Method,
 
-    /// Silence after which a peer counts as gone, in seconds.
-    #[arg(long, env = "MYSQLSET_STALL_TIMEOUT", default_value_t = 30, value_name = "SECONDS",
-          value_parser = seconds::some())]
+    /// Seconds of silence after which a peer counts as gone.
+    #[arg(
+        long,
+        help_heading = heading::LIMITS,
+        env = "MYSQLSET_STALL_TIMEOUT",
+        value_parser = seconds::some(),
+        default_value_t = 30,
+        value_name = "SECONDS",
+    )]
     pub stall_timeout: u64,
 
-    /// Pack clones with zstd on the wire, where both ends say "auto" or "on"; the donor's word decides which. "auto"
-    /// packs where that turns out to be quicker.
-    #[arg(long, env = "MYSQLSET_WIRE_COMPRESSION", value_enum, default_value = "off")]
+    /// Compress clones with zstd on the wire, where both ends say "auto" or "on". The donor's choice decides.
+    #[arg(long, help_heading = heading::CLONES, env = "MYSQLSET_WIRE_COMPRESSION", value_enum, default_value = "off")]
     pub wire_compression: WireCompression,
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use super::seconds;
 use super::server::ServerArgs;
 use super::sidecar_address::SidecarAddress;
+use super::{heading, seconds};
 use crate::settings;
 
 #[derive(Args, Debug)]
@@ -15,24 +15,39 @@ pub struct ProbeArgs {
     #[command(subcommand)]
     pub question: Question,
 
-    /// Time without an answer that counts as a no, in seconds; keep it below the probe's timeoutSeconds.
-    #[arg(long, global = true, env = "MYSQLSET_TIMEOUT", default_value_t = 4, value_name = "SECONDS",
-          value_parser = seconds::some())]
+    /// Seconds without an answer that count as a failure. Keep it below the probe's timeoutSeconds.
+    #[arg(
+        long,
+        global = true,
+        help_heading = heading::LIMITS,
+        env = "MYSQLSET_TIMEOUT",
+        value_parser = seconds::some(),
+        default_value_t = 4,
+        value_name = "SECONDS",
+    )]
     pub timeout: u64,
 
-    /// Time for which a server or a sidecar that has not come up yet is asked again before the answer is no, in seconds: a
-    /// normal start then has no failed probe. Together with the timeout keep it below the probe's timeoutSeconds.
-    #[arg(long, global = true, env = "MYSQLSET_WHILE_STARTING", default_value_t = 0, value_name = "SECONDS", value_parser = seconds::any())]
+    /// Seconds to keep asking a server or a sidecar that is still starting, so that a normal start has no failed probe.
+    /// Keep the sum with --timeout below the probe's timeoutSeconds.
+    #[arg(
+        long,
+        global = true,
+        help_heading = heading::LIMITS,
+        env = "MYSQLSET_WHILE_STARTING",
+        value_parser = seconds::any(),
+        default_value_t = 0,
+        value_name = "SECONDS",
+    )]
     pub while_starting: u64,
 }
 
 /// What a probe asks.
 #[derive(Subcommand, Debug)]
 pub enum Question {
-    /// Whether the server answers over TCP, be it that it turns us away: not while it recovers, nor the temporary one
-    /// that an image's entrypoint runs.
+    /// Succeeds if the server accepts TCP connections, even if it denies access. Fails during crash recovery and for an
+    /// entrypoint's temporary server.
     Alive(ServerArgs),
-    /// Whether clients may be sent to this pod, as its sidecar says.
+    /// Succeeds if the sidecar says that clients may be sent to this pod.
     Ready(ReadyArgs),
 }
 
@@ -41,8 +56,14 @@ pub struct ReadyArgs {
     #[command(flatten)]
     pub sidecar: SidecarAddress,
 
-    /// Lag above which a replica is not ready, in seconds; without it lag doesn't matter.
-    #[arg(long, env = "MYSQLSET_MAX_LAG", value_name = "SECONDS", value_parser = seconds::any())]
+    /// Lag in seconds above which a replica is not ready. By default lag is ignored.
+    #[arg(
+        long,
+        help_heading = heading::LIMITS,
+        env = "MYSQLSET_MAX_LAG",
+        value_parser = seconds::any(),
+        value_name = "SECONDS",
+    )]
     pub max_lag: Option<u64>,
 }
 

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::accounts::account;
+use super::heading;
 use crate::model::host::{HostPort, host};
 use crate::server::account::Account;
 
@@ -13,24 +14,36 @@ use crate::server::account::Account;
 #[derive(Args, Debug)]
 pub struct ServerArgs {
     /// Address of the local server.
-    #[arg(long, env = "MYSQLSET_SERVER_HOST", default_value = "127.0.0.1", value_name = "HOST")]
+    #[arg(
+        long,
+        help_heading = heading::SERVER,
+        env = "MYSQLSET_SERVER_HOST",
+        default_value = "127.0.0.1",
+        value_name = "HOST",
+    )]
     pub server_host: String,
 
     /// Port of the local server.
-    #[arg(long, env = "MYSQLSET_SERVER_PORT", default_value_t = 3306, value_name = "PORT")]
+    #[arg(
+        long,
+        help_heading = heading::SERVER,
+        env = "MYSQLSET_SERVER_PORT",
+        default_value_t = 3306,
+        value_name = "PORT",
+    )]
     pub server_port: u16,
 
-    /// The local server's socket, through which the account for SQL is let in instead of over TCP: by a plugin that asks
-    /// for no password, as whom this process runs.
-    #[arg(long, env = "MYSQLSET_SERVER_SOCKET", value_name = "FILE")]
+    /// Socket of the local server, which the SQL account uses instead of TCP. A plugin of the server admits the user of
+    /// this process there without a password.
+    #[arg(long, help_heading = heading::SERVER, env = "MYSQLSET_SERVER_SOCKET", value_name = "FILE")]
     pub server_socket: Option<PathBuf>,
 
-    /// Account for the sidecar's own SQL on the local server.
-    #[arg(long, env = "MYSQLSET_SQL_USER", default_value = "root", value_name = "NAME")]
+    /// Account for mysqlset's own SQL on the local server.
+    #[arg(long, help_heading = heading::SERVER, env = "MYSQLSET_SQL_USER", default_value = "root", value_name = "NAME")]
     pub sql_user: String,
 
     /// File with its password (or MYSQLSET_SQL_PASSWORD).
-    #[arg(long, env = "MYSQLSET_SQL_PASSWORD_FILE", value_name = "FILE")]
+    #[arg(long, help_heading = heading::SERVER, env = "MYSQLSET_SQL_PASSWORD_FILE", value_name = "FILE")]
     pub sql_password_file: Option<PathBuf>,
 }
 

@@ -14,7 +14,7 @@ use super::drain::DrainLimit;
 use super::peers::{PeerArgs, no_secret_beside};
 use super::process::ProcessArgs;
 use super::server::ServerArgs;
-use super::{address, bytes, seconds};
+use super::{address, bytes, heading, seconds};
 use crate::model::host::{HostPort, host};
 use crate::model::ordinal::Ordinal;
 use crate::settings;
@@ -30,114 +30,213 @@ pub struct SidecarArgs {
     #[command(flatten)]
     pub peers: PeerArgs,
 
-    /// Address that clones are served on; [::] is every address, IPv4's too.
-    #[arg(long, env = "MYSQLSET_CLONE_LISTEN", default_value = "[::]:3307", value_name = "ADDRESS:PORT",
-          value_parser = address::parse)]
+    /// Address of the clone port. [::] is every address, IPv4 included.
+    #[arg(
+        long,
+        help_heading = heading::PORTS,
+        env = "MYSQLSET_CLONE_LISTEN",
+        value_parser = address::parse,
+        default_value = "[::]:3307",
+        value_name = "ADDRESS:PORT",
+    )]
     pub clone_listen: SocketAddr,
 
-    /// Address of health, readiness, metrics and status; [::] is every address, IPv4's too.
-    #[arg(long, env = "MYSQLSET_HTTP_LISTEN", default_value = "[::]:8307", value_name = "ADDRESS:PORT",
-          value_parser = address::parse)]
+    /// Address of health, readiness, metrics and status. [::] is every address, IPv4 included.
+    #[arg(
+        long,
+        help_heading = heading::PORTS,
+        env = "MYSQLSET_HTTP_LISTEN",
+        value_parser = address::parse,
+        default_value = "[::]:8307",
+        value_name = "ADDRESS:PORT",
+    )]
     pub http_listen: SocketAddr,
 
-    /// Give the whole database to anyone who can reach the clone port. Without this or a secret no clone is served.
-    #[arg(long, env = "MYSQLSET_DONATE_TO_ANYONE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    /// Give the whole database to anyone who reaches the clone port. Without this flag or a clone secret every clone is
+    /// refused.
+    #[arg(
+        long,
+        help_heading = heading::TRUST,
+        env = "MYSQLSET_DONATE_TO_ANYONE",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new(),
+    )]
     pub donate_to_anyone: bool,
 
-    /// Send the bare backup stream of the whole database to anyone who connects and says nothing, such as the tutorial's
-    /// ncat: without an end mark or a digest. Implies --donate-to-anyone.
-    #[arg(long, env = "MYSQLSET_DONATE_UNPROVEN_STREAM_TO_ANYONE", action = ArgAction::SetTrue,
-          value_parser = BoolishValueParser::new())]
+    /// Send the whole database as a legacy stream to anyone who connects and stays silent, such as the tutorial's ncat. The
+    /// stream lacks an end mark and a digest. Implies --donate-to-anyone.
+    #[arg(
+        long,
+        help_heading = heading::TUTORIAL,
+        env = "MYSQLSET_DONATE_UNPROVEN_STREAM_TO_ANYONE",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new(),
+    )]
     pub donate_unproven_stream_to_anyone: bool,
 
-    /// Follow a primary whose sidecar is no mysqlset but the tutorial's, as long as these data have no identity: without
-    /// knowing whether its data are of the same set.
-    #[arg(long, env = "MYSQLSET_FOLLOW_UNPROVEN_PRIMARY", action = ArgAction::SetTrue,
-          value_parser = BoolishValueParser::new())]
+    /// Follow a primary whose sidecar is the tutorial's, as long as the local data have no identity. Whether its data are
+    /// of the same set stays unknown.
+    #[arg(
+        long,
+        help_heading = heading::TUTORIAL,
+        env = "MYSQLSET_FOLLOW_UNPROVEN_PRIMARY",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new(),
+    )]
     pub follow_unproven_primary: bool,
 
-    /// The server's image leaves .mysqlset-first-start-done in the data directory when it has made a new database: one
-    /// without that mark is not taken for whole.
-    #[arg(long, env = "MYSQLSET_FIRST_START_MARK", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    /// The server's image leaves .mysqlset-first-start-done in the data directory after it made a new database. A new
+    /// database without this mark counts as incomplete.
+    #[arg(
+        long,
+        help_heading = heading::DATA,
+        env = "MYSQLSET_FIRST_START_MARK",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new(),
+    )]
     pub first_start_mark: bool,
 
     #[command(flatten)]
     pub server: ServerArgs,
 
-    /// Directory with the server's configuration files, where init-config has left the server id. Where that file is there,
-    /// the server must have that id.
-    #[arg(long, env = "MYSQLSET_SERVER_CONFIG", default_value = "/etc/mysql/conf.d", value_name = "DIR")]
+    /// Directory of the server's configuration files. Where init-config left a server id in it, the server must have that
+    /// id.
+    #[arg(
+        long,
+        help_heading = heading::DATA,
+        env = "MYSQLSET_SERVER_CONFIG",
+        default_value = "/etc/mysql/conf.d",
+        value_name = "DIR",
+    )]
     pub server_config: PathBuf,
 
-    /// Host that replicas replicate from; by default pod 0 of the set, mysql-0.mysql.
-    #[arg(long, env = "MYSQLSET_SOURCE_HOST", value_name = "HOST")]
+    /// Host of the source that replicas follow. By default it is pod 0 of the set, as mysql-0.mysql.
+    #[arg(long, help_heading = heading::SET, env = "MYSQLSET_SOURCE_HOST", value_name = "HOST")]
     pub source_host: Option<String>,
 
     /// Port of the source.
-    #[arg(long, env = "MYSQLSET_SOURCE_PORT", default_value_t = 3306, value_name = "PORT")]
+    #[arg(long, help_heading = heading::SET, env = "MYSQLSET_SOURCE_PORT", default_value_t = 3306, value_name = "PORT")]
     pub source_port: u16,
 
-    /// Account that the backup tool uses on the local server.
-    #[arg(long, env = "MYSQLSET_BACKUP_USER", default_value = "root", value_name = "NAME")]
+    /// Account of the backup tool on the local server.
+    #[arg(
+        long,
+        help_heading = heading::ACCOUNTS,
+        env = "MYSQLSET_BACKUP_USER",
+        default_value = "root",
+        value_name = "NAME",
+    )]
     pub backup_user: String,
 
     /// File with its password (or MYSQLSET_BACKUP_PASSWORD).
-    #[arg(long, env = "MYSQLSET_BACKUP_PASSWORD_FILE", value_name = "FILE")]
+    #[arg(long, help_heading = heading::ACCOUNTS, env = "MYSQLSET_BACKUP_PASSWORD_FILE", value_name = "FILE")]
     pub backup_password_file: Option<PathBuf>,
 
-    /// Account that copies by MySQL's CLONE plugin come as; the primary's sidecar makes it where it is needed.
-    #[arg(long, env = "MYSQLSET_PLUGIN_USER", default_value = "mysqlset-clone", value_name = "NAME")]
+    /// Account of copies by MySQL's CLONE plugin. The primary's sidecar creates it where it is needed.
+    #[arg(
+        long,
+        help_heading = heading::ACCOUNTS,
+        env = "MYSQLSET_PLUGIN_USER",
+        default_value = "mysqlset-clone",
+        value_name = "NAME",
+    )]
     pub plugin_user: String,
 
-    /// Account that replicas use on the source.
-    #[arg(long, env = "MYSQLSET_REPLICATION_USER", default_value = "root", value_name = "NAME")]
+    /// Account of the replicas on the source.
+    #[arg(
+        long,
+        help_heading = heading::ACCOUNTS,
+        env = "MYSQLSET_REPLICATION_USER",
+        default_value = "root",
+        value_name = "NAME",
+    )]
     pub replication_user: String,
 
     /// File with its password (or MYSQLSET_REPLICATION_PASSWORD).
-    #[arg(long, env = "MYSQLSET_REPLICATION_PASSWORD_FILE", value_name = "FILE")]
+    #[arg(long, help_heading = heading::ACCOUNTS, env = "MYSQLSET_REPLICATION_PASSWORD_FILE", value_name = "FILE")]
     pub replication_password_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub managed: ManagedArgs,
 
-    /// Lag above which a replica donates to nobody, in seconds.
-    #[arg(long, env = "MYSQLSET_MAX_DONOR_LAG", default_value_t = 60, value_name = "SECONDS", value_parser = seconds::any())]
+    /// Lag in seconds above which a replica refuses to be a donor.
+    #[arg(
+        long,
+        help_heading = heading::LIMITS,
+        env = "MYSQLSET_MAX_DONOR_LAG",
+        value_parser = seconds::any(),
+        default_value_t = 60,
+        value_name = "SECONDS",
+    )]
     pub max_donor_lag: u64,
 
-    /// How long a replica stays ready whose source refuses its account (a wrong or expired password, a lock), or whose applier
-    /// waits for acknowledgements that nobody gives, in seconds.
-    #[arg(long, env = "MYSQLSET_MAX_REFUSAL", default_value_t = 60, value_name = "SECONDS", value_parser = seconds::any())]
+    /// Seconds that a replica stays ready while its source refuses its account (a wrong or expired password, a lock), or
+    /// while its applier waits for missing acknowledgements.
+    #[arg(
+        long,
+        help_heading = heading::LIMITS,
+        env = "MYSQLSET_MAX_REFUSAL",
+        value_parser = seconds::any(),
+        default_value_t = 60,
+        value_name = "SECONDS",
+    )]
     pub max_refusal: u64,
 
-    /// How long a replica stays ready whose receiver is held back because the primary's sidecar, which is there, does not say which
-    /// set its data are of, in seconds.
-    #[arg(long, env = "MYSQLSET_MAX_HELD_BACK", default_value_t = 60, value_name = "SECONDS", value_parser = seconds::any())]
+    /// Seconds that a replica stays ready while its receiver is held back: the primary's sidecar is there, but leaves open
+    /// which set its data are of.
+    #[arg(
+        long,
+        help_heading = heading::LIMITS,
+        env = "MYSQLSET_MAX_HELD_BACK",
+        value_parser = seconds::any(),
+        default_value_t = 60,
+        value_name = "SECONDS",
+    )]
     pub max_held_back: u64,
 
-    /// How long the backup tool may wait for the server's locks, in seconds.
-    #[arg(long, env = "MYSQLSET_LOCK_WAIT", default_value_t = 60, value_name = "SECONDS", value_parser = seconds::any())]
+    /// Seconds that the backup tool may wait for the server's locks.
+    #[arg(
+        long,
+        help_heading = heading::LIMITS,
+        env = "MYSQLSET_LOCK_WAIT",
+        value_parser = seconds::any(),
+        default_value_t = 60,
+        value_name = "SECONDS",
+    )]
     pub lock_wait: u64,
 
-    /// Threads of the backup tool that copy tables: while one waits for the recipient, the others read on.
-    #[arg(long, env = "MYSQLSET_TOOL_THREADS", default_value_t = 4, value_name = "COUNT",
-          value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Threads of the backup tool that copy tables. While one waits for the recipient, the others read on.
+    #[arg(
+        long,
+        help_heading = heading::CLONES,
+        env = "MYSQLSET_TOOL_THREADS",
+        value_parser = clap::value_parser!(u16).range(1..=64),
+        default_value_t = 4,
+        value_name = "COUNT",
+    )]
     pub tool_threads: u16,
 
-    /// The most that a clone may send, in bytes a second, or with K, M or G; by default there is no limit.
-    #[arg(long, env = "MYSQLSET_RATE_LIMIT", value_name = "BYTES")]
+    /// Highest rate of a clone, in bytes a second or with K, M or G. By default it is unlimited.
+    #[arg(long, help_heading = heading::LIMITS, env = "MYSQLSET_RATE_LIMIT", value_name = "BYTES")]
     pub rate_limit: Option<String>,
 
-    /// The least that a recipient must take while others wait, in bytes a second, or with K, M or G: one that takes less for half a
-    /// minute loses its turn. 0 leaves it its turn.
-    #[arg(long, env = "MYSQLSET_LEAST_RATE", value_name = "BYTES", default_value = "1M")]
+    /// Lowest rate of a recipient while others wait, in bytes a second or with K, M or G. A slower one loses its slot after
+    /// half a minute. 0 lets it keep the slot.
+    #[arg(
+        long,
+        help_heading = heading::LIMITS,
+        env = "MYSQLSET_LEAST_RATE",
+        default_value = "1M",
+        value_name = "BYTES",
+    )]
     pub least_rate: String,
 
     #[command(flatten)]
     pub drain: DrainLimit,
 
-    /// Directory for the backup tool's temporary files; by default beside the data directory where that can be
-    /// written, else the system's.
-    #[arg(long, env = "MYSQLSET_SCRATCH_DIR", value_name = "DIR")]
+    /// Directory for the backup tool's temporary files. By default it is beside the data directory where that is writable,
+    /// else the system's.
+    #[arg(long, help_heading = heading::DATA, env = "MYSQLSET_SCRATCH_DIR", value_name = "DIR")]
     pub scratch_dir: Option<PathBuf>,
 }
 

@@ -16,6 +16,15 @@ fi
 "$tools/bin/hadolint" --failure-threshold style docker/Dockerfile
 echo "docker/Dockerfile: nothing to say (hadolint)"
 
+# Its installation downloads actionlint itself from GitHub. Where GitHub cannot be reached, a line says what was left out.
+if [ -x "$tools/bin/actionlint" ] || "$tools/bin/pip" install --quiet --disable-pip-version-check \
+    --requirement tests/check/workflows.txt >"$tools/actionlint.log" 2>&1; then
+    "$tools/bin/actionlint" .github/workflows/*.yml
+    echo ".github/workflows: nothing to say (actionlint)"
+else
+    echo "NOT CHECKED: .github/workflows, for actionlint cannot be had here ($tools/actionlint.log says why)"
+fi
+
 # Cargo finds all that its manifest names among what the Dockerfile copies.
 copied=$(mktemp -d)
 trap 'rm -rf "$copied"' EXIT

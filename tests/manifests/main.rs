@@ -1,11 +1,13 @@
 //! What the manifests say about the program is so: its commands, flags and variables, in every overlay, alone and with
 //! each component.
 
+mod labels;
 mod limits;
 mod network_policy;
 mod requests;
 mod restricted;
 mod selectors;
+mod version;
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -218,23 +220,6 @@ fn probes_are_ours_and_answer_before_they_are_given_up() -> Result<()> {
             }
         }
         assert_eq!(asked, 4, "{label}");
-    }
-    Ok(())
-}
-
-#[test]
-fn all_speak_of_this_version() -> Result<()> {
-    let version = env!("CARGO_PKG_VERSION");
-    let label = format!("org.opencontainers.image.version=\"{version}\"");
-    assert!(include_str!("../../docker/Dockerfile").contains(&label), "the Dockerfile's label");
-    for overlay in kustomize::names("overlays")? {
-        let manifests = Manifests::parse(&kustomize::build(&overlay, &[])?)?;
-        let images = containers(pod(&manifests)).map(|container| container.image.clone());
-        let ours: Vec<String> = images.filter(|image| image.starts_with("mysqlset")).collect();
-        assert!(
-            !ours.is_empty() && ours.iter().all(|image| *image == format!("mysqlset:{version}")),
-            "{overlay}: {ours:?}"
-        );
     }
     Ok(())
 }

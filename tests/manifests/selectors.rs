@@ -54,7 +54,7 @@ fn whatever_selects_pods_selects_the_sets_and_ports_are_theirs() -> Result<()> {
 }
 
 /// The labels by which an object selects pods, wherever in it; one that selects all pods of a namespace has none.
-fn selectors(value: &Value) -> Vec<BTreeMap<String, String>> {
+pub fn selectors(value: &Value) -> Vec<BTreeMap<String, String>> {
     let labels = |value: &Value| serde_yaml_ng::from_value::<BTreeMap<String, String>>(value.clone());
     let mut found = Vec::new();
     for (name, below) in value.as_mapping().into_iter().flatten() {
