@@ -1,7 +1,7 @@
 //! Outcome → exit code, and the reason where `kubectl describe pod` shows it.
 //!
 //! Every way in which `mysqlset` gives up on purpose is one [`Reason`]; its number is the exit code and part of the
-//! interface (the README lists them). Whatever carries no reason ends with [`UNEXPECTED`].
+//! interface (docs/reference/exit-codes.md lists them). Whatever carries no reason ends with [`UNEXPECTED`].
 
 use std::fmt;
 use std::fs::OpenOptions;

@@ -198,7 +198,7 @@ fn asked_for(pod: &PodSpec) -> Result<(u64, u64)> {
 
 #[test]
 fn the_guide_says_what_a_set_needs_and_a_small_one_fits_a_small_node() -> Result<()> {
-    let guide = include_str!("../k8s/README.md");
+    let guide = include_str!("../docs/guide/sizes.md");
     for overlay in kustomize::names("overlays")? {
         for (label, components) in [("as shipped", &[][..]), ("with `small`", &["small"][..])] {
             let (cpu, memory) = asked_for(pod(&Manifests::parse(&kustomize::build(&overlay, components)?)?))?;
@@ -365,7 +365,8 @@ fn sets_in_one_namespace_have_names_and_selectors_of_their_own() -> Result<()> {
 /// The recipe's patch for passwords.
 #[test]
 fn a_second_set_reads_the_secret_that_the_guide_gives_it() -> Result<()> {
-    let (_, recipe) = include_str!("../k8s/README.md").split_once("```yaml\npatches:").context("the recipe")?;
+    let (_, recipe) =
+        include_str!("../docs/guide/second-set.md").split_once("```yaml\npatches:").context("the recipe")?;
     let (patch, _) = recipe.split_once("```").context("its end")?;
     for overlay in kustomize::names("overlays")?.iter().filter(|name| name.ends_with("-secrets")) {
         let text = kustomize::build_with(overlay, &[], &format!("nameSuffix: -b\npatches:{patch}"))?;
@@ -463,7 +464,7 @@ fn assert_restricted(spec: &Value, overlay: &str) {
 /// Prometheus says nothing about a metric that isn't there.
 #[test]
 fn alerts_and_dashboard_ask_for_metrics_that_are_there() {
-    let readme = include_str!("../README.md");
+    let page = include_str!("../docs/reference/health.md");
     let asked = concat!(
         include_str!("../k8s/components/monitoring/alerts.yaml"),
         include_str!("../k8s/components/monitoring/dashboard.json")
@@ -473,7 +474,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_are_there() {
     let names: BTreeSet<&str> = names.collect();
     assert!(names.len() > 8, "{names:?}");
     for name in names {
-        assert!(readme.contains(&format!("`{name}`")), "{name} is not among the README's metrics");
+        assert!(page.contains(&format!("`{name}`")), "{name} is not among the documented metrics");
     }
 }
 

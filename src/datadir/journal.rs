@@ -256,7 +256,7 @@ impl Journal {
             let error = in_one_line(&error.to_string());
             Reason::Journal.error(format!(
                 "the journal {} cannot be understood ({error}): the data are left alone; \
-                 see \"the journal\" in the README",
+                 see docs/reference/journal.md",
                 path
             ))
         };
@@ -359,11 +359,12 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_somebody_wrote_from_the_readme_is_understood() {
+    fn a_journal_that_was_written_from_the_docs_is_understood() {
         let directory = tempfile::tempdir().unwrap();
         let text = r#"{"version": 1, "state": "complete", "since": 0, "set_id": "0123456789abcdef0123456789abcdef"}"#;
         assert!(
-            include_str!("../../README.md").contains(r#"{"version": 1, "state": "complete", "since": 0, "set_id": "#)
+            include_str!("../../docs/reference/journal.md")
+                .contains(r#"{"version": 1, "state": "complete", "since": 0, "set_id": "#)
         );
         std::fs::write(directory.path().join(FILE_NAME), text).unwrap();
         assert!(Journal::read(directory.path()).unwrap().unwrap().set_id.is_some());

@@ -191,8 +191,8 @@ impl Copying<'_> {
         let doubt = self.ways.doubt();
         if doubt == Some(Unproven::PrepareWords) && self.rehearsal.is_none() && self.ways.server().is_none() {
             return Err(Reason::Refused.error(format!(
-                "{}, and no copy of it is published without a rehearsal: use a version that is known (README, \"Servers and \
-                 tools\"), or an image with the server's program",
+                "{}, and no copy of it is published without a rehearsal: use a version that is known \
+                 (docs/reference/servers.md), or an image with the server's program",
                 Unproven::PrepareWords
             )));
         }

@@ -33,9 +33,7 @@ impl Proofs {
             (false, true) => "the donor sent no list of its tables",
             (false, false) => "neither was the donor's list of its tables compared, nor the rehearsal made",
         };
-        Some(format!(
-            "{unproven}, and {missing}: use a version of the tool that is known (README, \"Servers and tools\")"
-        ))
+        Some(format!("{unproven}, and {missing}: use a version of the tool that is known (docs/reference/servers.md)"))
     }
 }
 
