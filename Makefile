@@ -1,4 +1,4 @@
-# The two commands of the README. As root, on Debian 12 with a Rust toolchain; what else they need they install.
+# The two commands of the README, and others. As root, on Debian 12 with a Rust toolchain; they install their other needs.
 
 # Servers and tools for the tests: programs only, no package that sets up a database of the machine's own.
 PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup bubblewrap iproute2 iptables util-linux mount \
@@ -117,9 +117,10 @@ fuzz-keep: ## What fuzzing of TARGET has found joins fuzz/corpus/: the fewest in
 	@rm -r fuzz/corpus/$(TARGET) && mv $(FUZZ_FOUND).kept fuzz/corpus/$(TARGET)
 
 .PHONY: lint
-lint: ## Format and lints, warnings as errors.
+lint: ## Format and lints, warnings as errors; the book: its facts, links and prose.
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --locked --release --all-targets -- --deny warnings
+	@$(CARGO) test --quiet --locked --release --test book --test links --test prose
 
 .PHONY: audit
 audit: ## Dependencies by cargo-deny: advisories, licences, sources, doubles; it needs crates.io and RustSec's database.
