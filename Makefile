@@ -14,6 +14,10 @@ IMAGE_PACKAGES := buildah podman runc mmdebstrap qemu-user-static iproute2 util-
 # A package of another release, unpacked below target/.
 KUSTOMIZE := target/tools/kustomize/root/usr/bin/kustomize
 
+# What makes a book of docs/.
+MDBOOK := target/tools/mdbook/bin/mdbook
+MDBOOK_VERSION := 0.5.4
+
 # Other servers, each unpacked with all that it needs and what the tests run beside it.
 BESIDE_A_SERVER := dash coreutils sed grep strace e2fsprogs mount
 MARIADB_11_8 := mariadb-server-core mariadb-client-core mariadb-backup bsdutils findutils util-linux $(BESIDE_A_SERVER)
@@ -121,6 +125,12 @@ lint: ## Format and lints, warnings as errors; the book: its facts, links and pr
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --locked --release --all-targets -- --deny warnings
 	@$(CARGO) test --quiet --locked --release --test book --test links --test prose
+
+.PHONY: book
+book: ## The book of docs/, by mdBook, into target/book.
+	@$(MDBOOK) --version >/dev/null 2>&1 || { echo "installing mdBook $(MDBOOK_VERSION)"; \
+		$(CARGO) install --quiet --locked mdbook --version $(MDBOOK_VERSION) --root $(CURDIR)/target/tools/mdbook; }
+	@$(MDBOOK) build docs
 
 .PHONY: audit
 audit: ## Dependencies by cargo-deny: advisories, licences, sources, doubles; it needs crates.io and RustSec's database.
