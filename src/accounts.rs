@@ -12,18 +12,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tracing::debug;
 
-use crate::backup_tool::BackupTool;
-use crate::clone_plugin;
-use crate::clone_secret::{CloneSecret, Keys};
-use crate::event::{Event, info, warn};
-use crate::exit::Reason;
-use crate::mysql::dialect::{Dialect, Statement};
-use crate::mysql::refusal::Refusal;
-use crate::mysql::trouble::{Recurring, Trouble, code_of};
-use crate::mysql::{Server, TurnedAway};
-use crate::secret::{Password, Secret};
-use crate::settings::{Account, ManagedAccount, Purpose, Sidecar};
-use crate::wire::auth;
+use crate::clone::method::backup_tool::BackupTool;
+use crate::clone::method::clone_plugin;
+use crate::model::event::{Event, info, warn};
+use crate::model::exit::Reason;
+use crate::protocol::auth;
+use crate::protocol::clone_secret::{CloneSecret, Keys};
+use crate::server::account::{Account, ManagedAccount, Purpose};
+use crate::server::dialect::{Dialect, Statement};
+use crate::server::refusal::Refusal;
+use crate::server::trouble::{Recurring, Trouble, code_of};
+use crate::server::{Server, TurnedAway};
+use crate::settings::Sidecar;
+use crate::sys::secret::{Password, Secret};
 
 /// ER_OPTION_PREVENTS_STATEMENT: MariaDB's strict_password_validation takes no hash for a password.
 const NO_HASHES: u16 = 1290;

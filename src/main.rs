@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use mysqlset::cli::{Cli, Command};
-use mysqlset::commands::{self, Outcome};
-use mysqlset::{core_files, exit, logging, name_service, umask};
+use mysqlset::commands::{Outcome, ending};
+use mysqlset::model::exit;
+use mysqlset::observe::logging;
+use mysqlset::sys::{core_files, name_service, umask};
 
 fn main() -> ExitCode {
     umask::bear();
@@ -16,11 +18,11 @@ fn main() -> ExitCode {
     let termination_log = cli.process.termination_log.clone();
     // They run in a container beside its own program.
     let is_visitor = matches!(cli.command, Command::Probe(_) | Command::Drain(_));
-    let started = logging::start(&cli.process);
+    let started = logging::start(&cli.process.log, cli.process.log_format);
     if !has_names {
         name_service::tell_of_glibc();
     }
-    match started.and_then(|()| commands::run(cli)) {
+    match started.and_then(|()| cli.run()) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Terminated) => ExitCode::from(exit::TERMINATED),
         Ok(Outcome::No(why)) => {
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             // The message is the container's own.
-            exit::tell(&error, (!is_visitor).then_some(termination_log.as_path()));
+            ending::tell(&error, (!is_visitor).then_some(termination_log.as_path()));
             ExitCode::from(exit::code_of(&error))
         }
     }

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use flags::{SECRETS, flags, name, variable};
 use mysqlset::datadir::journal::{CloneRecord, ListedBy, PluginCopy, State, Why};
-use mysqlset::event::Event;
-use mysqlset::metrics::Metrics;
-use mysqlset::mysql::plugin::PositionIn;
-use mysqlset::mysql::status::{ReplicationStatus, Thread};
-use mysqlset::ordinal::Role;
-use mysqlset::position::Position;
-use mysqlset::status::Status;
+use mysqlset::model::event::Event;
+use mysqlset::model::ordinal::Role;
+use mysqlset::model::position::Position;
+use mysqlset::observe::metrics::Metrics;
+use mysqlset::observe::status::Status;
+use mysqlset::server::plugin::PositionIn;
+use mysqlset::server::status::{ReplicationStatus, Thread};
 
 const README: &str = include_str!("../README.md");
 const INSTALL: &str = include_str!("../docs/guide/install.md");
@@ -49,13 +49,13 @@ fn pages() -> Vec<(PathBuf, String)> {
 
 /// The exit codes that the program has.
 fn exit_codes() -> BTreeSet<u8> {
-    let source = include_str!("../src/exit.rs");
+    let source = include_str!("../src/model/exit.rs");
     let (_, reasons) = source.split_once("pub enum Reason {").expect("the enum");
     let (reasons, _) = reasons.split_once("\n}").expect("its end");
     let numbers = reasons.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = ")?.1.parse().ok());
     let mut codes: BTreeSet<u8> = numbers.collect();
     assert!(codes.len() > 10, "{codes:?}");
-    codes.extend([0, mysqlset::exit::UNEXPECTED, mysqlset::exit::TERMINATED]);
+    codes.extend([0, mysqlset::model::exit::UNEXPECTED, mysqlset::model::exit::TERMINATED]);
     codes
 }
 
@@ -202,7 +202,7 @@ fn every_metric_has_its_row() {
         });
     });
     let metrics = Metrics::new(status);
-    metrics.refused(mysqlset::wire::message::Why::Busy);
+    metrics.refused(mysqlset::protocol::message::Why::Busy);
     let page = metrics.page();
     let samples = page.lines().filter(|line| !line.starts_with('#'));
     let names: BTreeSet<String> = samples.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use logged::Said;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use tempfile::TempDir;
 
 /// A volume with a data directory `mysql` on it.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use logged::Said;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 /// Where the list is. `WRITE=1 cargo test --test events` writes it anew.
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/events.md");
@@ -51,7 +51,7 @@ fn the_reference_has_every_event() {
 
 #[test]
 fn nothing_is_logged_without_an_event() {
-    for (path, text) in code().iter().filter(|(path, _)| !path.ends_with("src/event.rs")) {
+    for (path, text) in code().iter().filter(|(path, _)| !path.ends_with("src/model/event.rs")) {
         for line in text.lines() {
             let imports = line.trim_start().starts_with("use tracing::") && !line.contains("tracing::field");
             let by_path = ["info", "warn", "error"].iter().any(|level| line.contains(&format!("tracing::{level}!")));
@@ -60,7 +60,7 @@ fn nothing_is_logged_without_an_event() {
                     && line
                         .split(|c: char| !c.is_alphanumeric() && c != '_')
                         .any(|word| ["info", "warn", "error"].contains(&word));
-            assert!(!is_wrong, "{}: {line}: log with the macros of src/event.rs", path.display());
+            assert!(!is_wrong, "{}: {line}: log with the macros of src/model/event.rs", path.display());
         }
     }
 }
@@ -69,7 +69,7 @@ fn nothing_is_logged_without_an_event() {
 fn every_event_happens_somewhere() {
     let code = code();
     let others: Vec<&String> =
-        code.iter().filter(|(path, _)| !path.ends_with("src/event.rs")).map(|(_, text)| text).collect();
+        code.iter().filter(|(path, _)| !path.ends_with("src/model/event.rs")).map(|(_, text)| text).collect();
     for event in Event::ALL {
         let variant = format!("{event:?}");
         let is_used = |text: &&String| {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use logged::Said;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use tempfile::TempDir;
 
 const SERVER_ID_HEAD: &str = "# Written by mysqlset init-config at every start of the pod.\n";

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use logged::Said;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use tempfile::TempDir;
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use logged::Said;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use tempfile::TempDir;
 
 /// The server's user, who may write anywhere in the volume.

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mysqlset::backup_tool::{left_files, writer_of};
-use mysqlset::position::Position;
+use mysqlset::clone::method::backup_tool::writer_of;
+use mysqlset::datadir::backup_metadata;
+use mysqlset::model::position::Position;
 use mysqlset::unpack::{Format, Summary, UnpackError, unpack};
 use sha2::{Digest, Sha256};
 
@@ -140,13 +141,17 @@ fn each_stream_says_where_replication_starts_and_which_tool_made_it() {
         result.unwrap();
         let data = directory.path();
         let found = match name.contains("replica") {
-            true => left_files::position_of_source(data),
-            false => left_files::position_of_primary(data, writer_of(format_of(name))),
+            true => backup_metadata::position_of_source(data),
+            false => backup_metadata::position_of_primary(data, writer_of(format_of(name))),
         };
         assert_eq!(found.unwrap(), position, "{name}");
-        assert_eq!(left_files::series_of_maker(data).unwrap().as_deref(), Some(series), "{name}");
-        assert_eq!(left_files::checkpoints(data).unwrap(), Some(left_files::Checkpoints::Unprepared), "{name}");
-        assert!(left_files::last_lsn(data).unwrap().is_some_and(|last| last > 0), "{name}");
+        assert_eq!(backup_metadata::series_of_maker(data).unwrap().as_deref(), Some(series), "{name}");
+        assert_eq!(
+            backup_metadata::checkpoints(data).unwrap(),
+            Some(backup_metadata::Checkpoints::Unprepared),
+            "{name}"
+        );
+        assert!(backup_metadata::last_lsn(data).unwrap().is_some_and(|last| last > 0), "{name}");
     }
 }
 

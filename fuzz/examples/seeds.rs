@@ -11,11 +11,11 @@ use std::io::Write;
 use std::path::Path;
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
-use mysqlset::inventory::{Definition, Entry, Inventory, Kind, encoding};
+use mysqlset::protocol::inventory::{Definition, Entry, Inventory, Kind, encoding};
 use mysqlset::unpack::Format;
 use mysqlset::unpack::path::MemberPath;
-use mysqlset::wire::data::DataWriter;
-use mysqlset::wire::preface;
+use mysqlset::protocol::data::DataWriter;
+use mysqlset::protocol::preface;
 use plain::write::{REWRITE, end, file, payload, remove, rename, seek, sparse};
 
 /// Longer inputs make a fuzzer slow.

@@ -1,9 +1,9 @@
 //! An xbstream in frames whose digest covers the heads of its chunks, as between today's peers.
 
+use mysqlset::protocol::data::DataReader;
+use mysqlset::protocol::digest::Coverage;
+use mysqlset::protocol::frame::{self, Kind};
 use mysqlset::unpack::{Format, UnpackError, Writing, unpack_by};
-use mysqlset::wire::data::DataReader;
-use mysqlset::wire::digest::Coverage;
-use mysqlset::wire::frame::{self, Kind};
 use serde_json::json;
 use xxhash_rust::xxh3::xxh3_128;
 

@@ -2,15 +2,15 @@
 
 use std::io::Read;
 
-use mysqlset::inventory::encoding;
-use mysqlset::secret::Secret;
-use mysqlset::wire::auth::{Side, Transcript};
-use mysqlset::wire::data::DataReader;
-use mysqlset::wire::frame::{self, CONTROL_LIMIT, DATA_LIMIT, HEADER_LENGTH, Kind, WireError};
-use mysqlset::wire::message::{
+use mysqlset::protocol::auth::{Side, Transcript};
+use mysqlset::protocol::data::DataReader;
+use mysqlset::protocol::frame::{self, CONTROL_LIMIT, DATA_LIMIT, HEADER_LENGTH, Kind, WireError};
+use mysqlset::protocol::inventory::encoding;
+use mysqlset::protocol::message::{
     Challenge, Copied, End, Failed, Heartbeat, Hello, Offer, PluginOffer, Proof, Refusal, Report,
 };
-use mysqlset::wire::preface::OWN;
+use mysqlset::protocol::preface::OWN;
+use mysqlset::sys::secret::Secret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -27,11 +27,11 @@ const FRAME_MEMORY: usize = 1 << 20;
 /// A preface is taken if it is one, and says the version that both speak.
 pub fn preface(data: &[u8]) {
     let mut rest = data;
-    match memory::within(4096, || mysqlset::wire::preface::receive(&mut rest)) {
+    match memory::within(4096, || mysqlset::protocol::preface::receive(&mut rest)) {
         Ok(peer) => {
             assert_eq!(data.len() - rest.len(), 12);
             let mut own = Vec::new();
-            mysqlset::wire::preface::send(&mut own).unwrap();
+            mysqlset::protocol::preface::send(&mut own).unwrap();
             assert_eq!(data[..8], own[..8]);
             let versions = |of: &[u8]| (u16::from_le_bytes([of[8], of[9]]), u16::from_le_bytes([of[10], of[11]]));
             let ((highest, lowest), (our_highest, our_lowest)) = (versions(data), versions(&own));

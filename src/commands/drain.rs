@@ -12,7 +12,8 @@ use anyhow::Result;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::{Outcome, ask};
+use super::outcome::Outcome;
+use super::sidecar_client;
 use crate::settings::Drain;
 
 /// Between two questions.
@@ -45,8 +46,8 @@ pub async fn run(settings: &Drain) -> Result<Outcome> {
 
 /// Where the sidecar can't be told to begin no clone, by whatever user or way, it says at least whether it serves one.
 async fn ask(sidecar: SocketAddr) -> Result<Value> {
-    match ask::hold(sidecar).await {
-        Err(_) => ask::status(sidecar).await,
+    match sidecar_client::hold(sidecar).await {
+        Err(_) => sidecar_client::status(sidecar).await,
         answer => answer,
     }
 }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::install;
-use crate::durable::{self, Pending};
-use crate::event::info;
-use crate::exit::Reason;
-use crate::ordinal::{Role, ServerId};
-use crate::server_config::server_id::{self, FILE as SERVER_ID_FILE};
+use crate::model::event::info;
+use crate::model::exit::Reason;
+use crate::model::ordinal::{Role, ServerId};
+use crate::server::config_files::server_id::{self, FILE as SERVER_ID_FILE};
 use crate::settings::InitConfig;
+use crate::sys::durable::{self, Pending};
 
 const PRIMARY_FILES: [&str; 2] = ["primary.cnf", "master.cnf"];
 const REPLICA_FILES: [&str; 3] = ["replica.cnf", "secondary.cnf", "slave.cnf"];

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::durable;
-use crate::event::info;
-use crate::exit::Reason;
+use crate::model::event::info;
+use crate::model::exit::Reason;
+use crate::sys::durable;
 
 /// The program as the kernel has it, by whatever name it was started.
 const OWN_PROGRAM: &str = "/proc/self/exe";

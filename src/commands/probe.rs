@@ -8,11 +8,13 @@ use anyhow::{Result, bail};
 use hyper::StatusCode;
 use serde_json::Value;
 
-use super::Outcome;
-use super::ask::{self, get};
-use crate::http::NOT_READY_YET;
-use crate::mysql::{Server, ServerError, TurnedAway};
-use crate::settings::{Account, HostPort, Probe, Question};
+use super::outcome::Outcome;
+use super::sidecar_client::{self, get};
+use crate::model::host::HostPort;
+use crate::observe::http::NOT_READY_YET;
+use crate::server::account::Account;
+use crate::server::{Server, ServerError, TurnedAway};
+use crate::settings::{Probe, Question};
 
 /// Between two questions while there is something to come up.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -69,7 +71,7 @@ async fn is_ready(sidecar: SocketAddr, max_lag: Option<Duration>) -> Result<()> 
         bail!("{}", String::from_utf8_lossy(&answer).trim());
     }
     let Some(max_lag) = max_lag else { return Ok(()) };
-    check_lag(&ask::status(sidecar).await?, max_lag)
+    check_lag(&sidecar_client::status(sidecar).await?, max_lag)
 }
 
 /// A primary has none.

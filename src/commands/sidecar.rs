@@ -12,20 +12,21 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Outcome, bear_limits, runtime};
-use crate::child;
+use super::outcome::Outcome;
+use super::runtime::{bear_limits, runtime};
+use crate::clone::donor::{self, ClonePort, Donor};
 use crate::datadir::layout::Layout;
-use crate::donor::{self, ClonePort, Donor};
-use crate::event::{error, info, warn};
-use crate::heap;
-use crate::http::{self, Pages};
-use crate::metrics::Metrics;
-use crate::own_pod::Door;
-use crate::pid1;
+use crate::model::event::{error, info, warn};
+use crate::observe::http::{self, Pages};
+use crate::observe::metrics::Metrics;
+use crate::observe::own_pod::Door;
+use crate::observe::status::Status;
 use crate::replication;
-use crate::scratch;
 use crate::settings::Sidecar;
-use crate::status::Status;
+use crate::sys::child;
+use crate::sys::heap;
+use crate::sys::pid1;
+use crate::sys::scratch;
 
 /// Before the way of this pod's own containers is tried for again.
 const DOOR_PAUSE: Duration = Duration::from_secs(2);

@@ -9,10 +9,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::backup_tool::left_files::{self, Checkpoints};
-use crate::exit::{self, Reason};
-use crate::held::{Directory, Spot};
-use crate::server_config::{Place, ServerConfig};
+use crate::datadir::backup_metadata::{self, Checkpoints};
+use crate::model::exit::Reason;
+use crate::server::config_files::{Place, ServerConfig};
+use crate::sys::disk::disk_error;
+use crate::sys::held::{Directory, Spot};
 use crate::unpack::path::OUR_PREFIX;
 use crate::unpack::storage::is_storages_own;
 
@@ -36,10 +37,9 @@ pub enum Foreign {
 impl Contents {
     /// Lists a directory.
     pub fn of(directory: &(impl Directory + ?Sized)) -> Result<Contents> {
-        let directory = directory
-            .spot()
-            .map_err(|error| exit::disk_error(error, format!("opening {}", directory.named().display())))?;
-        let entries = directory.entries().map_err(|error| exit::disk_error(error, format!("listing {directory}")))?;
+        let directory =
+            directory.spot().map_err(|error| disk_error(error, format!("opening {}", directory.named().display())))?;
+        let entries = directory.entries().map_err(|error| disk_error(error, format!("listing {directory}")))?;
         Ok(Contents { names: entries.iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect() })
     }
 
@@ -63,7 +63,7 @@ impl Contents {
     pub fn judge(&self, directory: &Spot, config: &ServerConfig) -> Result<Foreign> {
         let has = |name: &str| self.names.contains(name);
         let half = |why: &str| Ok(Foreign::HalfMade(why.to_owned()));
-        let prepared = match left_files::checkpoints(directory)? {
+        let prepared = match backup_metadata::checkpoints(directory)? {
             Some(Checkpoints::Unprepared) => return half("a backup that was never prepared"),
             Some(Checkpoints::Prepared) => true,
             None => false,
@@ -83,8 +83,8 @@ impl Contents {
         if !has_log("ib_logfile0")? && !has_log("#innodb_redo")? {
             return half("no InnoDB log: a backup that was cut before its end");
         }
-        let of_backup = left_files::BEFORE_CHECKPOINTS.iter().any(|name| has(name))
-            || left_files::is_log_of_backup(&logs.join("ib_logfile0"))?;
+        let of_backup = backup_metadata::BEFORE_CHECKPOINTS.iter().any(|name| has(name))
+            || backup_metadata::is_log_of_backup(&logs.join("ib_logfile0"))?;
         if !prepared && of_backup {
             return half("a backup that was cut before its end");
         }
@@ -120,7 +120,7 @@ fn seen(directory: &Spot, place: &Place, setting: &str) -> Result<Spot> {
     match place {
         Place::Below(below) => Ok(directory.join(below)),
         Place::Outside(outside) if outside.is_dir() => {
-            Spot::of(outside).map_err(|error| exit::disk_error(error, format!("opening {}", outside.display())))
+            Spot::of(outside).map_err(|error| disk_error(error, format!("opening {}", outside.display())))
         }
         Place::Outside(outside) => Err(Reason::HalfMade.error(format!(
             "{} holds a database that mysqlset did not make, and whether it is whole can't be seen: {setting} leads to {}, \

@@ -9,11 +9,11 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::contents::Contents;
-use crate::backup_tool::left_files;
-use crate::event::info;
-use crate::exit;
-use crate::held::Spot;
-use crate::server_config::ServerConfig;
+use crate::datadir::backup_metadata;
+use crate::model::event::info;
+use crate::server::config_files::ServerConfig;
+use crate::sys::disk::disk_error;
+use crate::sys::held::Spot;
 use crate::unpack::forbidden::TOOLS_SETTINGS;
 
 /// Directories below a copy's top in which logs may lie: no server has them deeper than its data directory's databases.
@@ -41,14 +41,14 @@ pub fn remove(staged: &Spot, config: &ServerConfig) -> Result<()> {
 
 /// A stream may bring a directory by a file's name, and the other way round.
 fn remove_whatever_it_is(path: &Spot) -> Result<()> {
-    path.remove_whatever_it_is().map_err(|error| exit::disk_error(error, format!("removing {path}")))
+    path.remove_whatever_it_is().map_err(|error| disk_error(error, format!("removing {path}")))
 }
 
 /// What the names of logs begin with.
 fn logs(staged: &Spot, config: &ServerConfig) -> Result<Vec<String>> {
     let configured = ["log_bin", "relay_log"].into_iter().filter_map(|name| config.get(name));
     let configured = configured.filter_map(|path| Some(Path::new(path).file_name()?.to_string_lossy().into_owned()));
-    let copied = left_files::binlog_name(staged)?;
+    let copied = backup_metadata::binlog_name(staged)?;
     let names = configured.chain(copied.and_then(|name| Some(numbered(&name)?.to_owned())));
     Ok(names.filter(|name| name != ARIA).collect())
 }
@@ -77,7 +77,7 @@ fn remains(staged: &Spot, logs: &[String]) -> Result<Vec<Spot>> {
 }
 
 fn add_logs(directory: &Spot, logs: &[String], depth: usize, remains: &mut Vec<Spot>) -> Result<()> {
-    let entries = directory.entries().map_err(|error| exit::disk_error(error, format!("listing {directory}")))?;
+    let entries = directory.entries().map_err(|error| disk_error(error, format!("listing {directory}")))?;
     for entry in entries {
         let (name, path) = (entry.name.to_string_lossy().into_owned(), directory.join(&entry.name));
         if entry.is_dir() {

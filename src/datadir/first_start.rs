@@ -6,8 +6,8 @@
 
 use anyhow::Result;
 
-use crate::exit;
-use crate::held::Directory;
+use crate::sys::disk::disk_error;
+use crate::sys::held::Directory;
 
 /// In the data directory.
 const MARK: &str = ".mysqlset-first-start-done";
@@ -20,7 +20,5 @@ pub fn is_done(data_dir: &(impl Directory + ?Sized)) -> bool {
 /// Removes the mark, once the journal says more.
 pub fn forget(data_dir: &(impl Directory + ?Sized)) -> Result<()> {
     let removed = data_dir.spot().and_then(|directory| directory.join(MARK).remove_if_there());
-    removed
-        .map(drop)
-        .map_err(|error| exit::disk_error(error, format!("removing {}", data_dir.named().join(MARK).display())))
+    removed.map(drop).map_err(|error| disk_error(error, format!("removing {}", data_dir.named().join(MARK).display())))
 }

@@ -12,8 +12,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat, chownat};
 use rustix::process::{getegid, geteuid};
 
 use super::layout::Layout;
-use crate::exit;
-use crate::held::Spot;
+use crate::sys::disk::disk_error;
+use crate::sys::held::Spot;
 
 /// For ourselves alone.
 pub(super) const STAGE_MODE: u32 = 0o700;
@@ -35,9 +35,8 @@ impl Layout {
     pub(super) fn ensure_stage_is_seen(&self) -> Result<()> {
         let mut held = self.held_stage();
         if held.is_none() {
-            *held = self
-                .find_stage()
-                .map_err(|error| exit::disk_error(error, format!("looking at {}", self.named_stage())))?;
+            *held =
+                self.find_stage().map_err(|error| disk_error(error, format!("looking at {}", self.named_stage())))?;
         }
         Ok(())
     }

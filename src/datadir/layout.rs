@@ -12,9 +12,11 @@ use rustix::process::geteuid;
 use tracing::debug;
 
 use super::contents::Contents;
-use super::journal::Journal;
-use crate::exit::{self, Reason};
-use crate::held::Spot;
+use super::journal::{Journal, State};
+use super::ownership::{Owner, Ownership};
+use crate::model::exit::Reason;
+use crate::sys::disk::disk_error;
+use crate::sys::held::Spot;
 
 /// The stage in a data directory.
 const INSIDE: &str = ".mysqlset-stage";
@@ -60,7 +62,7 @@ impl Layout {
         };
         let workplace = match workplace {
             Err(error) if error.kind() == ErrorKind::NotFound => Spot::nowhere(data_dir.to_owned()),
-            found => found.map_err(|error| exit::disk_error(error, format!("opening {}", data_dir.display())))?,
+            found => found.map_err(|error| disk_error(error, format!("opening {}", data_dir.display())))?,
         };
         debug!(data_dir = %data_dir.display(), ?place, "layout");
         Ok(Layout { data_dir: data_dir.to_owned(), place, workplace, stage: Arc::default() })
@@ -92,7 +94,7 @@ impl Layout {
         let parent = parent(&self.data_dir);
         access(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
             let what = format!("{} is not there, and {} cannot be written", self.data_dir.display(), parent.display());
-            exit::disk_error(error.into(), what)
+            disk_error(error.into(), what)
         })
     }
 
@@ -112,6 +114,17 @@ impl Layout {
     /// What the staged copy must hold, as its donor listed it.
     pub fn staged_inventory(&self) -> Spot {
         self.stage().join("inventory")
+    }
+
+    /// Whom published files are given to.
+    pub fn ownership(&self, owner: Option<Owner>) -> Result<Ownership> {
+        Ownership::decide(&self.data_dir, &[self.data(), self.workplace().clone()], owner)
+    }
+
+    /// Whether the whole backup that a journal speaks for is staged still: earlier versions removed it first and their journal
+    /// later.
+    pub fn has_backup_of(&self, journal: &Journal) -> bool {
+        journal.state != State::Publishing && journal.has_whole_backup() && self.staged_data().exists()
     }
 
     /// The directory whose journal tells how far a clone has come.
@@ -151,7 +164,7 @@ impl Layout {
 /// Run as root, a link in the data directory's place counts only where it is root's: whoever may write beside it could lead
 /// root anywhere.
 fn ensure_link_counts(link: &Spot) -> Result<()> {
-    let found = link.look().map_err(|error| exit::disk_error(error, format!("looking at {link}")))?;
+    let found = link.look().map_err(|error| disk_error(error, format!("looking at {link}")))?;
     if !geteuid().is_root() || found.st_uid == 0 {
         return Ok(());
     }
@@ -179,7 +192,7 @@ fn can_be_renamed(parent: &Spot, data: &Spot) -> Result<bool> {
         return Ok(false);
     }
     let device = |spot: &Spot| {
-        let found = spot.look().map_err(|error| exit::disk_error(error, format!("looking at {spot}")));
+        let found = spot.look().map_err(|error| disk_error(error, format!("looking at {spot}")));
         found.map(|found| found.st_dev)
     };
     Ok(device(parent)? == device(data)?)
@@ -196,9 +209,9 @@ fn parent(path: &Path) -> &Path {
 /// Whether something is mounted right on a directory. A `subPath` mount has its parent's device number, so only the
 /// kernel's list of mounts tells.
 fn is_mount_point(directory: &Spot) -> Result<bool> {
-    let resolved = directory.real_path().map_err(|error| exit::disk_error(error, format!("looking at {directory}")))?;
-    let mounts = std::fs::read("/proc/self/mountinfo")
-        .map_err(|error| exit::disk_error(error, "reading /proc/self/mountinfo"))?;
+    let resolved = directory.real_path().map_err(|error| disk_error(error, format!("looking at {directory}")))?;
+    let mounts =
+        std::fs::read("/proc/self/mountinfo").map_err(|error| disk_error(error, "reading /proc/self/mountinfo"))?;
     Ok(mount_points(&mounts).any(|mount_point| mount_point == resolved.as_os_str().as_bytes()))
 }
 
@@ -261,7 +274,7 @@ mod tests {
     fn a_place_where_nothing_can_be_made_is_named() {
         let layout = Layout::of(Path::new("/proc/nowhere/mysql")).unwrap();
         let error = layout.ensure_possible().unwrap_err();
-        assert_eq!(crate::exit::reason_of(&error), Some(crate::exit::Reason::Disk));
+        assert_eq!(crate::model::exit::reason_of(&error), Some(crate::model::exit::Reason::Disk));
         assert!(error.to_string().contains("/proc/nowhere cannot be written"), "{error}");
     }
 

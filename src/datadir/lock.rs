@@ -7,9 +7,10 @@ use anyhow::Result;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
-use crate::event::{info, warn};
-use crate::exit::{self, Reason};
-use crate::held::Directory;
+use crate::model::event::{info, warn};
+use crate::model::exit::Reason;
+use crate::sys::disk::disk_error;
+use crate::sys::held::Directory;
 
 /// How long a killed start's children may take to be gone: a private server is told to go with its parent, and has its
 /// memory to give back first.
@@ -31,7 +32,7 @@ impl Lock {
     }
 
     fn take_within(patience: Duration, directory: &(impl Directory + ?Sized)) -> Result<Lock> {
-        let opening = |error| exit::disk_error(error, format!("opening {}", directory.named().display()));
+        let opening = |error| disk_error(error, format!("opening {}", directory.named().display()));
         let held = directory.spot().map_err(opening)?;
         let file = held.open(OFlags::RDONLY | OFlags::DIRECTORY).map_err(opening)?;
         let (begun, mut told) = (Instant::now(), false);
@@ -55,8 +56,7 @@ impl Lock {
                 warn!(LocksMissing, directory = %held, %error, "this file system has no locks; going on without")
             }
         }
-        fcntl_setfd(&file, FdFlags::empty())
-            .map_err(|error| exit::disk_error(error.into(), format!("locking {held}")))?;
+        fcntl_setfd(&file, FdFlags::empty()).map_err(|error| disk_error(error.into(), format!("locking {held}")))?;
         Ok(Lock { _directory: file })
     }
 }
@@ -64,7 +64,7 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::reason_of;
+    use crate::model::exit::reason_of;
 
     #[test]
     fn a_second_worker_is_refused() {

@@ -20,10 +20,11 @@
 //! * **inside**: the data directory is a mount point (the tutorial's mounts). What is received lies in
 //!   `.mysqlset-stage/` inside it and publishing renames entry by entry, `mysql/` last.
 //!
-//! The volume's directory and the stage are held open ([`crate::held`]): a start works where it began to, whatever gets their names.
+//! The volume's directory and the stage are held open ([`crate::sys::held`]): a start works where it began to, whatever gets their names.
 //!
 //! While a server runs, nothing of ours is in its data directory but the journal.
 
+pub mod backup_metadata;
 pub mod contents;
 pub mod earlier_life;
 pub mod first_start;
@@ -34,5 +35,6 @@ pub mod lock;
 pub mod named_places;
 pub mod ownership;
 pub mod publish;
+pub mod received_log;
 pub mod stage;
 pub mod state;

@@ -12,11 +12,12 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
-use super::stage::DIRECTORY_MODE;
-use crate::event::info;
-use crate::exit::{self, Reason};
-use crate::held::Spot;
-use crate::server_config::{Elsewhere, Place, ServerConfig};
+use super::ownership::DIRECTORY_MODE;
+use crate::model::event::info;
+use crate::model::exit::Reason;
+use crate::server::config_files::{Elsewhere, Place, ServerConfig};
+use crate::sys::disk::disk_error;
+use crate::sys::held::Spot;
 
 /// Refuses a configuration with which no server could start on a copy, by the setting.
 pub fn check(config: &ServerConfig, data_dir: &Path) -> Result<()> {
@@ -215,7 +216,7 @@ fn make_directory(staged: &Spot, below: &Path, setting: &str) -> Result<()> {
         }
         directory
             .make_directory(DIRECTORY_MODE)
-            .map_err(|error| exit::disk_error(error, format!("making the directory {directory}")))?;
+            .map_err(|error| disk_error(error, format!("making the directory {directory}")))?;
         info!(PlaceMade, directory = %below.display(), setting, "made a directory that the server's configuration names");
     }
     Ok(())
@@ -238,7 +239,7 @@ fn rename_over_nothing(staged: &Spot, name: &Path, place: &Path) -> Result<()> {
             name.display(),
             place.display()
         )),
-        _ => exit::disk_error(error, format!("moving {from} to {to}")),
+        _ => disk_error(error, format!("moving {from} to {to}")),
     })
 }
 

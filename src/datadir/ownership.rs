@@ -1,12 +1,24 @@
 //! Whose the published files are.
 
+use std::path::Path;
+
 use anyhow::Result;
 use rustix::process::{getegid, geteuid};
 
-use super::layout::Layout;
-use crate::exit::{self, Reason};
-use crate::held::{Spot, Taker};
-use crate::settings::Owner;
+use crate::model::exit::Reason;
+use crate::sys::disk::disk_error;
+use crate::sys::held::{Spot, Taker};
+
+/// Of a data directory: for the server's user and group only.
+pub(super) const DIRECTORY_MODE: u32 = 0o770;
+
+/// Who a data directory is given to when run as root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    /// The user's own number where not given.
+    pub gid: u32,
+}
 
 /// The user and group that a data directory's files are given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +27,8 @@ pub struct Ownership(Taker);
 impl Ownership {
     /// Run as root: `owner`, else whose the data directory is where that isn't root, else refused. Run as anyone
     /// else: that user, and the directory's group.
-    pub fn decide(layout: &Layout, owner: Option<Owner>) -> Result<Ownership> {
-        let spots = [layout.data(), layout.workplace().clone()];
+    /// `data_dir` is how messages name the directory, which lies at the first of `spots` that exists.
+    pub fn decide(data_dir: &Path, spots: &[Spot], owner: Option<Owner>) -> Result<Ownership> {
         let directory = spots.iter().filter(|spot| spot.is_dir()).find_map(|spot| spot.look().ok());
         if !geteuid().is_root() {
             let gid = directory.map_or(getegid().as_raw(), |found| found.st_gid);
@@ -30,7 +42,7 @@ impl Ownership {
             (None, _) => Err(Reason::Owner.error(format!(
                 "running as root, and {} belongs to root: say with --owner UID:GID which user the server runs as, \
                  or run as that user",
-                layout.data_dir.display()
+                data_dir.display()
             ))),
         }
     }
@@ -53,7 +65,7 @@ impl Ownership {
     fn outcome(self, given: std::io::Result<()>, directory: &Spot) -> Result<()> {
         given.map_err(|error| {
             let user = self.0.uid.map_or(String::new(), |uid| format!("user {uid}, "));
-            exit::disk_error(error, format!("giving {directory} to {user}group {}", self.0.gid))
+            disk_error(error, format!("giving {directory} to {user}group {}", self.0.gid))
         })
     }
 }

@@ -12,8 +12,9 @@ use super::layout::{Layout, Place};
 use super::named_places::Placed;
 use super::ownership::Ownership;
 use super::stage;
-use crate::exit::{self, Reason};
-use crate::held::Spot;
+use crate::model::exit::Reason;
+use crate::sys::disk::disk_error;
+use crate::sys::held::Spot;
 
 /// What the images' entrypoints and the tutorial's script take as the sign of a complete data directory.
 const LAST_TO_MOVE: &str = "mysql";
@@ -104,20 +105,18 @@ fn move_entries(from: &Spot, to: &Spot) -> Result<()> {
 }
 
 fn sync_everything(directory: &Spot) -> Result<()> {
-    directory
-        .sync_file_system()
-        .map_err(|error| exit::disk_error(error, format!("syncing the file system of {directory}")))
+    directory.sync_file_system().map_err(|error| disk_error(error, format!("syncing the file system of {directory}")))
 }
 
 fn sync_directory(directory: &Spot) -> Result<()> {
-    directory.sync().map_err(|error| exit::disk_error(error, format!("syncing {directory}")))
+    directory.sync().map_err(|error| disk_error(error, format!("syncing {directory}")))
 }
 
 fn moving(from: &Spot, to: &Spot, error: std::io::Error) -> anyhow::Error {
     match error.kind() {
         std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::DirectoryNotEmpty => Reason::HalfMade
             .error(format!("publishing {from}: {to} is there already and not ours: move it away and start again")),
-        _ => exit::disk_error(error, format!("moving {from} to {to}")),
+        _ => disk_error(error, format!("moving {from} to {to}")),
     }
 }
 
@@ -125,7 +124,7 @@ fn moving(from: &Spot, to: &Spot, error: std::io::Error) -> anyhow::Error {
 mod tests {
     use super::*;
     use crate::datadir::state::{self, Found};
-    use crate::server_config::ServerConfig;
+    use crate::server::config_files::ServerConfig;
 
     fn look(layout: &Layout) -> Result<Found> {
         state::look(layout, || Ok(ServerConfig::default()))
@@ -137,8 +136,8 @@ mod tests {
             Place::Beside => Layout::at(&volume.path().join("mysql"), place),
             Place::Inside => Layout::at(volume.path(), place),
         };
-        let owner = crate::settings::Owner { uid: 999, gid: 999 };
-        let ownership = Ownership::decide(&layout, Some(owner)).unwrap();
+        let owner = crate::datadir::ownership::Owner { uid: 999, gid: 999 };
+        let ownership = layout.ownership(Some(owner)).unwrap();
         let data = stage::open(&layout, ownership, &Journal::receiving(0)).unwrap().path();
         std::fs::create_dir(data.join("mysql")).unwrap();
         for name in ["ibdata1", "aria_log.00000001", "mysql/user.frm"] {

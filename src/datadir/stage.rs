@@ -6,13 +6,11 @@ use rustix::fs::FileType;
 use super::contents::Contents;
 use super::journal::{Journal, State};
 use super::layout::{Layout, Place};
-use super::ownership::Ownership;
-use crate::event::{info, warn};
-use crate::exit::{self, Reason};
-use crate::held::{Spot, kind_of};
-
-/// Of a data directory: for the server's user and group only.
-pub(super) const DIRECTORY_MODE: u32 = 0o770;
+use super::ownership::{DIRECTORY_MODE, Ownership};
+use crate::model::event::{info, warn};
+use crate::model::exit::Reason;
+use crate::sys::disk::disk_error;
+use crate::sys::held::{Spot, kind_of};
 
 /// Throws away what an earlier try left and makes an empty stage. The journal, which says `receiving`, is on disk before
 /// this returns; so the first byte of a backup can't arrive unannounced. Nobody but us gets into it: its files are given to their
@@ -23,9 +21,7 @@ pub(super) const DIRECTORY_MODE: u32 = 0o770;
 pub fn open(layout: &Layout, ownership: Ownership, receiving: &Journal) -> Result<Spot> {
     Journal::remove(&layout.journal_of_clone())?;
     discard(layout)?;
-    layout
-        .make_stage()
-        .map_err(|error| exit::disk_error(error, format!("making the directory {}", layout.named_stage())))?;
+    layout.make_stage().map_err(|error| disk_error(error, format!("making the directory {}", layout.named_stage())))?;
     match layout.place {
         Place::Beside => receiving.write(&layout.stage())?,
         Place::Inside => receiving.write_for(&layout.data(), ownership)?,
@@ -41,14 +37,14 @@ pub fn remove_impostor(layout: &Layout) -> Result<()> {
     let named = layout.named_stage();
     let removing = |spot: &Spot| {
         let what = format!("removing {spot}");
-        move |error| exit::disk_error(error, what)
+        move |error| disk_error(error, what)
     };
     if let Ok(found) = named.look() {
         if !named.is_dir() {
             warn!(StageImpostor, path = %named, "something else has the name of a stage: it is removed");
             named.remove_if_there().map_err(removing(&named))?;
         } else if !super::held_stage::counts(&found) && is_being_published_inside(layout) {
-            layout.adopt_stage().map_err(|error| exit::disk_error(error, format!("taking {named}")))?;
+            layout.adopt_stage().map_err(|error| disk_error(error, format!("taking {named}")))?;
         } else if !super::held_stage::counts(&found) {
             warn!(
                 StageOfAnother,
@@ -90,7 +86,7 @@ pub fn discard(layout: &Layout) -> Result<()> {
         Journal::remove(&stage)?;
     }
     let removed = layout.staged_data().remove_tree().and_then(|_| layout.remove_stage());
-    if removed.map_err(|error| exit::disk_error(error, format!("removing {stage}")))? {
+    if removed.map_err(|error| disk_error(error, format!("removing {stage}")))? {
         sync(layout.workplace())?;
     }
     Ok(())
@@ -100,7 +96,7 @@ pub fn discard(layout: &Layout) -> Result<()> {
 /// start needs.
 pub fn clear(layout: &Layout) -> Result<()> {
     let stage = layout.stage();
-    let failed = |error| exit::disk_error(error, format!("clearing {stage}"));
+    let failed = |error| disk_error(error, format!("clearing {stage}"));
     let entries = match stage.entries() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(failed)?,
@@ -116,7 +112,7 @@ pub fn clear(layout: &Layout) -> Result<()> {
 /// Removes what programs and private servers have left beside the copy.
 pub fn keep_copy_only(layout: &Layout) -> Result<()> {
     let stage = layout.stage();
-    let failed = |error| exit::disk_error(error, format!("clearing {stage}"));
+    let failed = |error| disk_error(error, format!("clearing {stage}"));
     let entries = match stage.entries() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(failed)?,
@@ -137,8 +133,8 @@ pub fn announce_first_start(layout: &Layout, ownership: Ownership) -> Result<()>
     if !data.exists() {
         make_directory(&data)?;
         // Held: what is given is what was made, or another directory of ours that is as empty.
-        let made = data.held().map_err(|error| exit::disk_error(error, format!("opening {data}")))?;
-        made.ensure_own_and_empty().map_err(|error| exit::disk_error(error, "making the data directory"))?;
+        let made = data.held().map_err(|error| disk_error(error, format!("opening {data}")))?;
+        made.ensure_own_and_empty().map_err(|error| disk_error(error, "making the data directory"))?;
         ownership.give(&made)?;
         sync(layout.workplace())?;
     }
@@ -154,7 +150,7 @@ pub fn set_aside(layout: &Layout) -> Result<Spot> {
              move the files off the volume by hand, or mount the volume one level up as the shipped manifests do"
         )));
     };
-    data.rename_over_nothing(&aside).map_err(|error| exit::disk_error(error, format!("renaming {data} to {aside}")))?;
+    data.rename_over_nothing(&aside).map_err(|error| disk_error(error, format!("renaming {data} to {aside}")))?;
     sync(layout.workplace())?;
     info!(DataMovedAside, from = %data, to = %aside, "set aside data that cannot be trusted");
     Ok(aside)
@@ -163,17 +159,17 @@ pub fn set_aside(layout: &Layout) -> Result<Spot> {
 fn make_directory(directory: &Spot) -> Result<()> {
     directory
         .make_directory(DIRECTORY_MODE)
-        .map_err(|error| exit::disk_error(error, format!("making the directory {directory}")))
+        .map_err(|error| disk_error(error, format!("making the directory {directory}")))
 }
 
 fn sync(directory: &Spot) -> Result<()> {
-    directory.sync().map_err(|error| exit::disk_error(error, format!("syncing {directory}")))
+    directory.sync().map_err(|error| disk_error(error, format!("syncing {directory}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Owner;
+    use crate::datadir::ownership::Owner;
 
     /// As with fsGroup: what is made in the volume has its group, and so on.
     #[test]
@@ -183,7 +179,7 @@ mod tests {
         chown(volume.path(), None, Some(4321)).unwrap();
         std::fs::set_permissions(volume.path(), PermissionsExt::from_mode(0o2775)).unwrap();
         let layout = Layout::at(&volume.path().join("mysql"), Place::Beside);
-        let ownership = Ownership::decide(&layout, Some(Owner { uid: 999, gid: 999 })).unwrap();
+        let ownership = layout.ownership(Some(Owner { uid: 999, gid: 999 })).unwrap();
         let data = open(&layout, ownership, &Journal::receiving(0)).unwrap().path();
         let of = |path: &std::path::Path| path.metadata().map(|found| (found.gid(), found.mode() & 0o7777)).unwrap();
         assert_eq!(of(data.parent().unwrap()), (4321, 0o2700));
@@ -197,7 +193,7 @@ mod tests {
             let volume = tempfile::tempdir().unwrap();
             let data_dir = if place == Place::Beside { volume.path().join("mysql") } else { volume.path().to_owned() };
             let layout = Layout::at(&data_dir, place);
-            let ownership = Ownership::decide(&layout, Some(Owner { uid: 999, gid: 999 })).unwrap();
+            let ownership = layout.ownership(Some(Owner { uid: 999, gid: 999 })).unwrap();
             let data = open(&layout, ownership, &Journal::receiving(0)).unwrap();
             std::fs::write(data.path().join("ibdata1"), "old").unwrap();
             Journal::new(State::Received).write(&layout.journal_of_clone()).unwrap();

@@ -6,8 +6,8 @@ use super::contents::{Contents, Foreign};
 use super::first_start;
 use super::journal::{Journal, State};
 use super::layout::{Layout, Place};
-use crate::exit::Reason;
-use crate::server_config::ServerConfig;
+use crate::model::exit::Reason;
+use crate::server::config_files::ServerConfig;
 
 /// What a start finds.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ fn journalled(layout: &Layout, journal: Journal, contents: &Contents) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::reason_of;
+    use crate::model::exit::reason_of;
 
     fn look(layout: &Layout) -> Result<Found> {
         super::look(layout, || Ok(ServerConfig::default()))

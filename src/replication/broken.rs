@@ -7,14 +7,14 @@ use anyhow::Result;
 use tokio::time::timeout;
 
 use super::fatal_error;
+use crate::clone::connection::{self, Questions};
 use crate::datadir::journal::{BrokenReplication, Why, now};
-use crate::mysql::Server;
-use crate::mysql::history::{self, Progress};
-use crate::mysql::status::{ReplicationStatus, Thread};
-use crate::peer::{self, Questions};
-use crate::position::Position;
+use crate::model::position::Position;
+use crate::protocol::message::Report;
+use crate::server::Server;
+use crate::server::history::{self, Progress};
+use crate::server::status::{ReplicationStatus, Thread};
 use crate::settings::Sidecar;
-use crate::wire::message::Report;
 
 /// How long the server is not looked at while the primary is asked.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -77,7 +77,7 @@ pub async fn ask_primary(settings: &Arc<Sidecar>, questions: Questions) -> Optio
     let primary = settings.primary.clone()?;
     let settings = settings.clone();
     let asking = tokio::task::spawn_blocking(move || {
-        peer::ask_primary(&settings.member, &settings.peering, &primary, &questions).ok()
+        connection::ask_primary(&settings.member, &settings.peering, &primary, &questions).ok()
     });
     timeout(PATIENCE, asking).await.ok()?.ok()?
 }

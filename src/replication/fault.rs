@@ -7,10 +7,10 @@ use anyhow::Result;
 
 use super::broken::RELAY_LOGS_LOST;
 use crate::datadir::journal::ApplierFault;
-use crate::mysql::Server;
-use crate::mysql::history;
-use crate::mysql::status::{ReplicationStatus, Thread};
-use crate::position::Position;
+use crate::model::position::Position;
+use crate::server::Server;
+use crate::server::history;
+use crate::server::status::{ReplicationStatus, Thread};
 
 /// What a look at replication changes in what is known of a fault.
 #[derive(Debug, PartialEq)]

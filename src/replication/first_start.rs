@@ -15,11 +15,12 @@ use rustix::process::{Flock, FlockType, fcntl_getlk};
 use crate::datadir::contents::Contents;
 use crate::datadir::first_start;
 use crate::datadir::journal::{Journal, State};
-use crate::event::{Cause, Event};
-use crate::exit::{self, Reason};
-use crate::mysql::TurnedAway;
-use crate::ordinal::Role;
+use crate::model::event::{Cause, Event};
+use crate::model::exit::Reason;
+use crate::model::ordinal::Role;
+use crate::server::TurnedAway;
 use crate::settings::Sidecar;
+use crate::sys::termination_log;
 
 /// Longer than an entrypoint takes between two servers.
 const IDLE: Duration = Duration::from_secs(30);
@@ -63,7 +64,7 @@ impl FirstStart {
     /// What `kubectl describe pod` shows when the container has ended.
     pub fn leave_message(&mut self, cause: &Cause, settings: &Sidecar) {
         if cause.event == Event::ExitFirstStart {
-            exit::leave_termination_message(&settings.termination_log, &format!("{}: {cause}", cause.event));
+            termination_log::leave(&settings.termination_log, &format!("{}: {cause}", cause.event));
             self.has_left_message = true;
         }
     }
@@ -71,7 +72,7 @@ impl FirstStart {
     /// The database is whole.
     pub fn is_over(&mut self, settings: &Sidecar) {
         if std::mem::take(&mut self.has_left_message) {
-            exit::leave_termination_message(&settings.termination_log, "");
+            termination_log::leave(&settings.termination_log, "");
         }
     }
 }

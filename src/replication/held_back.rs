@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::datadir::journal::now;
-use crate::status::Snapshot;
+use crate::observe::status::Snapshot;
 
 /// Since when it waits.
 #[derive(Default)]
@@ -33,8 +33,8 @@ impl HeldBack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ordinal::Role;
-    use crate::status::Status;
+    use crate::model::ordinal::Role;
+    use crate::observe::status::Status;
 
     #[test]
     fn only_a_primary_that_is_there_makes_it_too_long() {

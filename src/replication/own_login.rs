@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use crate::mysql::refusal::Refusal;
-use crate::mysql::status::{ReplicationStatus, Thread};
-use crate::mysql::{Server, TurnedAway};
+use crate::server::refusal::Refusal;
+use crate::server::status::{ReplicationStatus, Thread};
+use crate::server::{Server, TurnedAway};
 use crate::settings::Sidecar;
 
 /// A receiver that is not connected after so long may have been turned away.

@@ -5,13 +5,15 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::datadir::first_start;
-use crate::datadir::journal::{Journal, Lineage, SetId, State};
-use crate::event::{info, warn};
-use crate::exit::Reason;
-use crate::mysql::{Server, history, replication_status};
-use crate::ordinal::Ordinal;
-use crate::position::Position;
-use crate::position::history::{mariadb_covers, mysql_covers};
+use crate::datadir::journal::{Journal, State};
+use crate::model::event::{info, warn};
+use crate::model::exit::Reason;
+use crate::model::identity::{Lineage, SetId};
+use crate::model::ordinal::Ordinal;
+use crate::model::position::Position;
+use crate::model::position::history::{mariadb_covers, mysql_covers};
+use crate::server::{Server, history, replication_status};
+use crate::sys::random;
 
 /// Brings the primary's journal up to what its server shows. Data without a journal are taken for the set's own: the
 /// server runs on them. Where first starts leave a mark, data without it are not taken for a database.
@@ -37,7 +39,7 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path, first_starts_are_marked
         }
         _ => {}
     }
-    let set_id = SetId::random()?;
+    let set_id = SetId::of_random(random::bytes()?);
     let mut complete = journal.entering(State::Complete);
     complete.set_id = Some(set_id.clone());
     complete.ordinal.get_or_insert(Ordinal::PRIMARY.0);
@@ -67,9 +69,9 @@ pub async fn take_over(journal: Journal, server: &mut Server, data_dir: &Path) -
     let mut replaces = None;
     let cannot_be_followed = matches!(position, Position::BinlogFile { .. });
     if complete.set_id.is_none() || cannot_be_followed {
-        replaces = complete.set_id.replace(SetId::random()?);
+        replaces = complete.set_id.replace(SetId::of_random(random::bytes()?));
     }
-    complete.lineage = Some(Lineage { id: SetId::random()?, began_at: position.clone(), replaces });
+    complete.lineage = Some(Lineage { id: SetId::of_random(random::bytes()?), began_at: position.clone(), replaces });
     complete.write(data_dir)?;
     if cannot_be_followed {
         warn!(

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::event::{Cause, Event, warn};
-use crate::mysql::status::{ReplicationStatus, Thread};
-use crate::mysql::trouble::{Recurring, Trouble};
+use crate::model::event::{Cause, Event, warn};
+use crate::server::status::{ReplicationStatus, Thread};
+use crate::server::trouble::{Recurring, Trouble};
 
 /// A refusal that was not seen for so long is over.
 const FORGOTTEN: Duration = Duration::from_secs(60);

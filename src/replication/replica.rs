@@ -25,17 +25,18 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 
 use super::broken::ask_primary;
-use super::source::{Identity, Primary};
+use super::primary_identity::{Identity, Primary};
+use super::source_password::check_password;
+use crate::clone::connection::Questions;
 use crate::datadir::journal::{Journal, State};
-use crate::event::{Event, info, warn};
-use crate::exit::Reason;
-use crate::mysql::dialect::Dialect;
-use crate::mysql::status::{ReplicationStatus, Thread};
-use crate::mysql::{Server, history, replication_status};
-use crate::peer::Questions;
-use crate::position::{Position, history as order};
+use crate::model::event::{info, warn};
+use crate::model::exit::Reason;
+use crate::model::position::{Position, history as order};
+use crate::observe::status::Status;
+use crate::server::dialect::Dialect;
+use crate::server::status::{ReplicationStatus, Thread};
+use crate::server::{Server, history, replication_status};
 use crate::settings::Sidecar;
-use crate::status::Status;
 
 /// Sets the server's replication right and starts the applier; returns the journal as it is then.
 pub async fn settle(
@@ -230,29 +231,6 @@ async fn keep_source(
              clone again",
         )),
     }
-}
-
-/// A receiver that the source turns away is given the password anew: it may have been changed on both ends since.
-pub async fn renew_password(server: &mut Server, settings: &Sidecar) -> Result<()> {
-    check_password(server.dialect, settings)?;
-    server.execute(&server.dialect.stop()).await?;
-    server.execute(&server.dialect.change_password(&settings.replication)).await?;
-    server.execute(&server.dialect.start_applier()).await?;
-    server.execute(&server.dialect.start_receiver()).await
-}
-
-/// A server refuses one that is too long, and quotes it.
-fn check_password(dialect: Dialect, settings: &Sidecar) -> Result<()> {
-    let length = settings.replication.password.current().reveal().chars().count();
-    let longest = dialect.longest_source_password();
-    if length > longest {
-        let text = format!(
-            "the replication password has {length} characters, and this server takes {longest} for its source: give it a \
-             shorter one"
-        );
-        return Err(Event::ReplicationPasswordTooLong.because(text).into());
-    }
-    Ok(())
 }
 
 async fn start_applier(server: &mut Server) -> Result<()> {

@@ -3,11 +3,11 @@
 
 use anyhow::{Context, Result};
 
-use crate::event::Event;
-use crate::mysql::status::Thread;
-use crate::mysql::{Server, replication_status};
-use crate::ordinal::Role;
-use crate::server_config::server_id;
+use crate::model::event::Event;
+use crate::model::ordinal::Role;
+use crate::server::config_files::server_id;
+use crate::server::status::Thread;
+use crate::server::{Server, replication_status};
 use crate::settings::Sidecar;
 
 /// Refuses a server with another id, and stops its receiver, so that it harms no other replica. Where `init-config` has left no

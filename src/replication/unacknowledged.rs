@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::event::{Cause, Event, warn};
-use crate::mysql::Server;
-use crate::mysql::status::{ReplicationStatus, Thread};
+use crate::model::event::{Cause, Event, warn};
+use crate::server::Server;
+use crate::server::status::{ReplicationStatus, Thread};
 
 /// The applier that waits.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! Names that no backup may bring: files that a server or a tool executes, loads, follows or obeys.
 //!
 //! A donor supplies bytes, not options. A stream with such a name is refused, also as the target of a rename, and in
-//! whatever directory. No backup tool sends one from data that [`crate::donor`] lets through.
+//! whatever directory. No backup tool sends one from data that [`crate::clone::donor`] lets through.
 //!
 //! | name | who would use it, and how |
 //! |---|---|
@@ -21,7 +21,7 @@
 //!
 //! | name | |
 //! |---|---|
-//! | `backup-my.cnf` at the top | made anew of the settings that are known ([`crate::backup_tool`]) |
+//! | `backup-my.cnf` at the top | made anew of the settings that are known ([`crate::clone::method::backup_tool`]) |
 //! | `xtrabackup_component_keyring_*.cnf` at the top | removed before prepare |
 //! | `*.index`, `*.info` of replication, binary and relay logs | removed before the proof ([`crate::datadir::earlier_life`]) |
 //! | `ib_buffer_pool`, `ib_lru_dump` | taken: numbers of pages to be read |

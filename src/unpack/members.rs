@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::compressed::{Compression, Memory};
-use super::lost::{self, Lost};
+use super::ddl_replay::{self, Lost};
 use super::member::Member;
 use super::path::MemberPath;
 use super::sink::{OPEN_FILES, Open, Sink};
@@ -77,7 +77,7 @@ impl Members<'_> {
     /// mariadb-backup says of the data of a file that it copies again that they replace what came before, and of an empty
     /// one nothing. It copies again when the table's definition has come.
     fn how_empty(&self, path: &MemberPath) -> Result<Open, UnpackError> {
-        let (Flavour::MariaDb, Some(definition)) = (self.flavour, lost::definition_of(path)) else {
+        let (Flavour::MariaDb, Some(definition)) = (self.flavour, ddl_replay::definition_of(path)) else {
             return Ok(Open::New);
         };
         let is_copied_again = self.sink.has(path)? && self.sink.has(&definition)?;
@@ -105,7 +105,7 @@ impl Members<'_> {
         if !self.sink.rename(from, to)? {
             return self.lost.renamed(from, to);
         }
-        let definition = lost::definition_of(from).filter(|definition| definition != from);
+        let definition = ddl_replay::definition_of(from).filter(|definition| definition != from);
         let is_reused = definition.map_or(Ok(false), |definition| self.sink.has(&definition))?;
         self.lost.moved(from, to, is_reused)
     }
@@ -121,7 +121,7 @@ impl Members<'_> {
             gone = true;
             self.lost.gone(&file)
         })?;
-        match lost::definition_of(path) {
+        match ddl_replay::definition_of(path) {
             Some(definition) if gone && *path != definition && self.sink.has(&definition)? => {
                 self.lost.emptied(definition)
             }
@@ -134,8 +134,8 @@ impl Members<'_> {
     /// the new definition.
     fn note_misspelt(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
         if let Some(meant) = path.decoded_once().filter(|_| self.flavour == Flavour::MariaDb) {
-            if self.misspelt.len() >= lost::MOST {
-                return lost::too_many();
+            if self.misspelt.len() >= ddl_replay::MOST {
+                return ddl_replay::too_many();
             }
             self.misspelt.insert(meant);
         }
@@ -149,7 +149,7 @@ impl Members<'_> {
         }
         self.lost.check()?;
         for path in &self.misspelt {
-            let definition = lost::definition_of(path);
+            let definition = ddl_replay::definition_of(path);
             if self.sink.has(path)? || definition.map_or(Ok(false), |definition| self.sink.has(&definition))? {
                 return malformed(format!(
                     "it says of {path} by a wrong name that it was changed while the backup was taken, as the tool does with \
@@ -179,7 +179,8 @@ impl Members<'_> {
     /// Whether there are data of a table, and not only InnoDB's of one that had its name.
     fn has_data(&self, definition: &MemberPath) -> Result<bool, UnpackError> {
         let is_stale = self.has_notes(definition)?;
-        let counts = |path: &MemberPath| lost::is_data_of(definition, path) && !(is_stale && path.ends_with(b".ibd"));
+        let counts =
+            |path: &MemberPath| ddl_replay::is_data_of(definition, path) && !(is_stale && path.ends_with(b".ibd"));
         self.sink.has_beside(definition, counts)
     }
 
@@ -187,15 +188,16 @@ impl Members<'_> {
     fn is_innodbs(&self, definition: &MemberPath) -> Result<bool, UnpackError> {
         let is_stale = self.has_notes(definition)?;
         let is_its = |path: &MemberPath| {
-            lost::is_data_of(definition, path) && (path.ends_with(b".new") || !is_stale && path.ends_with(b".ibd"))
+            ddl_replay::is_data_of(definition, path)
+                && (path.ends_with(b".new") || !is_stale && path.ends_with(b".ibd"))
         };
         self.sink.has_beside(definition, is_its)
     }
 
     fn has_notes(&self, definition: &MemberPath) -> Result<bool, UnpackError> {
         let is_note = |path: &MemberPath| {
-            lost::NOTES.iter().any(|note| path.ends_with(note))
-                && lost::definition_of(path).as_ref() == Some(definition)
+            ddl_replay::NOTES.iter().any(|note| path.ends_with(note))
+                && ddl_replay::definition_of(path).as_ref() == Some(definition)
         };
         self.sink.has_beside(definition, is_note)
     }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use tempfile::TempDir;
 
 use crate::logged::Said;

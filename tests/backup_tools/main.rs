@@ -18,13 +18,13 @@ use std::path::Path;
 use std::process::ChildStdout;
 use std::time::{Duration, Instant};
 
-use mysqlset::backup_tool::left_files::{self, Checkpoints};
-use mysqlset::backup_tool::{Attempt, Backup, BackupLines, BackupTool, Proof, prepare, writer_of};
-use mysqlset::child::{Ended, Running};
-use mysqlset::exit::{self, Reason};
-use mysqlset::limits::Descriptors;
-use mysqlset::position::Position;
-use mysqlset::settings::HostPort;
+use mysqlset::clone::method::backup_tool::{Attempt, Backup, BackupLines, BackupTool, Proof, prepare, writer_of};
+use mysqlset::datadir::backup_metadata::{self, Checkpoints};
+use mysqlset::model::exit::{self, Reason};
+use mysqlset::model::host::HostPort;
+use mysqlset::model::position::Position;
+use mysqlset::sys::child::{Ended, Running};
+use mysqlset::sys::limits::Descriptors;
 use mysqlset::unpack::{Format, unpack};
 use tool::{SERIES, StandIn, account, recorded};
 
@@ -125,7 +125,7 @@ fn each_series_is_told_only_what_it_knows_and_no_password() {
         let data = tempfile::tempdir().unwrap();
         let summary = unpack(Format::XbstreamPercona, stream.as_slice(), data.path()).unwrap();
         summary.require_backup_metadata().unwrap();
-        left_files::position_of_primary(data.path(), writer_of(Format::XbstreamPercona)).unwrap();
+        backup_metadata::position_of_primary(data.path(), writer_of(Format::XbstreamPercona)).unwrap();
     }
 }
 
@@ -157,7 +157,7 @@ fn a_replicas_backup_says_where_its_source_was() {
     let outer = unpacked(&stand_in);
     let data = outer.path().join("data");
     let source = Position::BinlogFile { file: "mysql-bin.000003".into(), offset: 1575 };
-    assert_eq!(left_files::position_of_source(&data).unwrap(), source);
+    assert_eq!(backup_metadata::position_of_source(&data).unwrap(), source);
 }
 
 #[test]
@@ -196,9 +196,9 @@ fn each_series_prepares_once() {
         let stand_in = StandIn::of(series);
         let outer = unpacked(&stand_in);
         let data = outer.path().join("data");
-        assert_eq!(left_files::checkpoints(&data).unwrap(), Some(Checkpoints::Unprepared));
+        assert_eq!(backup_metadata::checkpoints(&data).unwrap(), Some(Checkpoints::Unprepared));
         assert!(matches!(attempt(&stand_in, &data), Attempt::Whole(Proof::Complete)), "{series:?}");
-        assert_eq!(left_files::checkpoints(&data).unwrap(), Some(Checkpoints::Prepared));
+        assert_eq!(backup_metadata::checkpoints(&data).unwrap(), Some(Checkpoints::Prepared));
         assert!(stand_in.calls().contains("--prepare --use-memory=67108864 --target-dir="), "{}", stand_in.calls());
         // A second time tells nothing about the first.
         let failure = failure(&stand_in, &data).to_string();

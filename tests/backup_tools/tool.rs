@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mysqlset::backup_tool::BackupTool;
-use mysqlset::secret::Password;
-use mysqlset::settings::Account;
+use mysqlset::clone::method::backup_tool::BackupTool;
+use mysqlset::server::account::Account;
+use mysqlset::sys::secret::Password;
 use tempfile::TempDir;
 
 /// What each series' `--version` says: its own version, and the server's that it is made of.
@@ -137,7 +137,7 @@ pub fn recorded(name: &str) -> Vec<u8> {
 /// The id of the dictionary's tablespace.
 pub const DICTIONARY: u32 = 4_294_967_294;
 
-/// A tablespace of one page, which says whose it is. (src/inventory/first_page.rs)
+/// A tablespace of one page, which says whose it is. (src/clone/completeness/first_page.rs)
 pub fn tablespace(id: u32) -> Vec<u8> {
     let mut page = vec![0; 16384];
     for (at, value) in [(34, id), (38, id), (46, 1)] {

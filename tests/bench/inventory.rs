@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use mysqlset::inventory::check::{Copy, Verdict};
-use mysqlset::mysql;
-use mysqlset::mysql::inventory::{Extent, look};
+use mysqlset::clone::completeness::{Copy, Verdict};
+use mysqlset::server;
+use mysqlset::server::inventory::{Extent, look};
 use tokio::runtime::Builder;
 
 use crate::data::Database;
@@ -26,7 +26,7 @@ pub fn measure(database: &Database, work: &Path, runs: usize, figures: &mut Figu
         let server = Server::start(&data_dir, work, &PRIMARY, &IDLE)?;
         let socket = work.join(format!("{}-server.sock", PRIMARY.name));
         let (found, listed) = runtime.block_on(async {
-            let mut asked = mysql::Server::connect_to_own(&socket).await?;
+            let mut asked = server::Server::connect_to_own(&socket).await?;
             let begun = Instant::now();
             let found = look(&mut asked, "root", &data_dir, Extent::AllEngines).await;
             let listed = begun.elapsed().as_secs_f64();

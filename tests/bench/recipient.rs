@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use serde_json::Value;
 
 use crate::disk;

@@ -5,10 +5,10 @@
 use std::ops::Range;
 use std::path::Path;
 
+use mysqlset::protocol::data::{DataReader, DataWriter};
+use mysqlset::protocol::digest::Coverage;
+use mysqlset::protocol::frame::HEADER_LENGTH;
 use mysqlset::unpack::{Format, Writing, unpack_by};
-use mysqlset::wire::data::{DataReader, DataWriter};
-use mysqlset::wire::digest::Coverage;
-use mysqlset::wire::frame::HEADER_LENGTH;
 
 use crate::sample::{FORMATS, backup, scratch};
 use crate::tree::Tree;

@@ -8,15 +8,15 @@ use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mysqlset::inventory::{self, Entry, Inventory, MOST_BYTES, encoding};
+use mysqlset::protocol::data::DataWriter;
+use mysqlset::protocol::frame::{self, DATA_LIMIT, Kind, WireError};
+use mysqlset::protocol::inventory::{self, Entry, Inventory, MOST_BYTES, encoding};
+use mysqlset::protocol::message::Offer;
+use mysqlset::protocol::packing::{Packer, ZSTD};
 use mysqlset::unpack::Format;
 use mysqlset::unpack::compressed::Compression;
 use mysqlset::unpack::path::MemberPath;
 use mysqlset::unpack::sink::OPEN_FILES;
-use mysqlset::wire::data::DataWriter;
-use mysqlset::wire::frame::{self, DATA_LIMIT, Kind, WireError};
-use mysqlset::wire::message::Offer;
-use mysqlset::wire::packing::{Packer, ZSTD};
 
 use crate::dice::Dice;
 use crate::donor;

@@ -2,12 +2,12 @@
 
 use std::net::TcpStream;
 
-use mysqlset::inventory::encoding;
+use mysqlset::protocol::digest::Coverage;
+use mysqlset::protocol::frame::{self, Kind, WireError};
+use mysqlset::protocol::inventory::encoding;
+use mysqlset::protocol::message::{Challenge, Hello, Offer};
+use mysqlset::protocol::preface;
 use mysqlset::unpack::Format;
-use mysqlset::wire::digest::Coverage;
-use mysqlset::wire::frame::{self, Kind, WireError};
-use mysqlset::wire::message::{Challenge, Hello, Offer};
-use mysqlset::wire::preface;
 
 /// Hears a recipient's greeting, and asks for no proof.
 pub fn greet(mut recipient: &TcpStream) -> Result<(), WireError> {

@@ -3,7 +3,7 @@
 use clap::{Arg, Command, CommandFactory};
 use mysqlset::cli::Cli;
 
-/// Secrets have no flag; only [`mysqlset::settings`] names their variables.
+/// Secrets have no flag; only [`mysqlset::cli`] names their variables.
 pub const SECRETS: [&str; 6] = [
     "MYSQLSET_CLONE_SECRET",
     "MYSQLSET_SQL_PASSWORD",

@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mysqlset::peer::{Refused, Silence};
+use mysqlset::clone::connection::{Refused, Silence};
+use mysqlset::protocol::frame::{self, Kind};
+use mysqlset::protocol::message::{Refusal, Report, Why};
+use mysqlset::protocol::preface;
 use mysqlset::settings::Peering;
-use mysqlset::wire::frame::{self, Kind};
-use mysqlset::wire::message::{Refusal, Report, Why};
-use mysqlset::wire::preface;
 
 use crate::sidecar::{Sidecar, ask, connect_to, own_address, peering};
 

@@ -5,11 +5,11 @@ use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use mysqlset::secret::Secret;
-use mysqlset::wire::auth::{Side, Transcript};
-use mysqlset::wire::frame::{self, Kind};
-use mysqlset::wire::message::{Hello, Proof};
-use mysqlset::wire::preface;
+use mysqlset::protocol::auth::{Side, Transcript};
+use mysqlset::protocol::frame::{self, Kind};
+use mysqlset::protocol::message::{Hello, Proof};
+use mysqlset::protocol::preface;
+use mysqlset::sys::secret::Secret;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 

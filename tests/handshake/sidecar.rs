@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use mysqlset::cli::{Method, WireCompression};
-use mysqlset::clone_secret::CloneSecret;
-use mysqlset::ordinal::Member;
-use mysqlset::peer::{Place, Questions, Silence, ask_for_report};
+use mysqlset::clone::connection::{Place, Questions, Silence, ask_for_report};
+use mysqlset::model::ordinal::Member;
+use mysqlset::protocol::clone_secret::CloneSecret;
+use mysqlset::protocol::message::Report;
 use mysqlset::settings::Peering;
-use mysqlset::wire::message::Report;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use tempfile::TempDir;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::pods::Cluster;
 use crate::pods::network::PodNetwork;

@@ -4,7 +4,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 /// A log, or another text, that names events.
 pub trait Said {

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::conditions::Limits;

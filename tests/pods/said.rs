@@ -1,7 +1,7 @@
 //! What the pods of a cluster say of themselves, by events.
 
 use anyhow::{Context, Result};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use super::logged::Said;
 use super::{Cluster, PATIENCE};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::pods::logged::Said;
 use crate::recipient::Ended;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use mysqlset::unpack::{Format, unpack};
 
 use crate::needs;

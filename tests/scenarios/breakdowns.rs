@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::faults::tools_below;

@@ -1,7 +1,7 @@
 //! Replication that can't go on: said, kept, and mended where the user says so.
 
 use anyhow::{Context, Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use rustix::process::Signal;
 
 use crate::needs;

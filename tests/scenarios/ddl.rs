@@ -2,7 +2,7 @@
 //! has copied and of those that it has not.
 
 use anyhow::{Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::needs;
 use crate::pods::logged::Said;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use rustix::process::Signal;
 
 use crate::needs;

@@ -1,7 +1,7 @@
 //! Events of the event scheduler: they run on the primary, and nowhere else.
 
 use anyhow::{Context, Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use rustix::process::Signal;
 
 use crate::needs;

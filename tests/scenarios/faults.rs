@@ -4,12 +4,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
+use mysqlset::protocol::data::DataWriter;
+use mysqlset::protocol::frame::{self, Kind};
+use mysqlset::protocol::message::Hello;
+use mysqlset::protocol::preface;
 use mysqlset::unpack::Format;
-use mysqlset::wire::data::DataWriter;
-use mysqlset::wire::frame::{self, Kind};
-use mysqlset::wire::message::Hello;
-use mysqlset::wire::preface;
 use serde::Serialize;
 
 use crate::donor;

@@ -1,7 +1,7 @@
 //! Three pods come up from nothing, and are what the tutorial's page says.
 
 use anyhow::Result;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use rustix::process::Signal;
 
 use crate::pods::PATIENCE;

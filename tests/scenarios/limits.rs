@@ -2,7 +2,7 @@
 //! numbers, before the first byte.
 
 use anyhow::Result;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::needs;
 use crate::pods::logged::Said;

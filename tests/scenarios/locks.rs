@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use rustix::process::Signal;
 
 use crate::faults::ask_for_a_clone;

@@ -3,7 +3,7 @@
 //! Containers here see their memory limit, and nobody keeps them to it.
 
 use anyhow::Result;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::needs;
 use crate::pods::Cluster;

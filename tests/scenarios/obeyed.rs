@@ -6,11 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use mysqlset::event::Event;
-use mysqlset::inventory::{Inventory, encoding};
+use mysqlset::model::event::Event;
+use mysqlset::protocol::data::DataWriter;
+use mysqlset::protocol::frame::{self, Kind};
+use mysqlset::protocol::inventory::{Inventory, encoding};
 use mysqlset::unpack::Format;
-use mysqlset::wire::data::DataWriter;
-use mysqlset::wire::frame::{self, Kind};
 
 use crate::donor;
 use crate::needs;

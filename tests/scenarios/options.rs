@@ -1,7 +1,7 @@
 //! Nothing in the image's, the user's or a home directory's options files changes what is copied, or as whom.
 
 use anyhow::Result;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::needs;
 use crate::pods::logged::Said;

@@ -1,7 +1,7 @@
 //! The overlay with passwords: accounts that the set makes for itself, and passwords that change while it runs.
 
 use anyhow::{Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::faults::tools_below;
 use crate::needs;

@@ -1,8 +1,8 @@
 //! Clones by MySQL's CLONE plugin: what it is not asked to copy, whom it lets in, and what becomes of a broken one.
 
 use anyhow::{Context, Result, bail, ensure};
-use mysqlset::event::Event;
-use mysqlset::secret::Secret;
+use mysqlset::model::event::Event;
+use mysqlset::sys::secret::Secret;
 use rustix::process::{Pid, Signal};
 
 use crate::faults::tools_below;
@@ -142,11 +142,11 @@ fn a_secret_is_the_accounts_password_and_lets_nobody_else_in() -> Result<()> {
     let known = "SELECT GROUP_CONCAT(Host) FROM mysql.user WHERE User = 'mysqlset-clone'";
     assert_eq!(cluster.value("mysql-2", known)?, "%");
     // What anybody can work out where there is no secret.
-    let guessed = mysqlset::wire::auth::password_of_plugin(None, "mysql");
+    let guessed = mysqlset::protocol::auth::password_of_plugin(None, "mysql");
     for password in ["", "geheim-und-sehr-lang", guessed.reveal()] {
         assert!(cluster.sql_as("mysql-0", "mysqlset-clone", password, "SELECT 1").is_err(), "{password:?}");
     }
-    let right = mysqlset::wire::auth::password_of_plugin(Some(&Secret::new("geheim-und-sehr-lang")), "mysql");
+    let right = mysqlset::protocol::auth::password_of_plugin(Some(&Secret::new("geheim-und-sehr-lang")), "mysql");
     assert!(cluster.sql_as("mysql-0", "mysqlset-clone", right.reveal(), "SELECT 1").is_ok());
     for (pod, container) in [("mysql-0", "sidecar"), ("mysql-1", "clone"), ("mysql-1", "sidecar")] {
         assert!(!cluster.logs(pod, container).contains("geheim"), "{pod} {container}");

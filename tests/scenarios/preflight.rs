@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::Result;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::needs;
 use crate::pods::container::Termination;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use mysqlset::unpack::{Format, unpack};
 use rustix::process::{Pid, Signal, kill_process};
 

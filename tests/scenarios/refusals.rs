@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::Result;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::needs;
 use crate::pods::PATIENCE;

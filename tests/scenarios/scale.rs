@@ -1,7 +1,7 @@
 //! More pods, fewer pods, the same pods again.
 
 use anyhow::Result;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::pods::PATIENCE;
 use crate::pods::manifest::VolumeMount;

@@ -1,7 +1,7 @@
 //! Two servers of a set with one server id end each other's replication: noticed by who has the wrong one.
 
 use anyhow::Result;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use rustix::process::Signal;
 
 use crate::pods::PATIENCE;

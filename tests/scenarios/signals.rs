@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use rustix::process::Signal;
 
-use mysqlset::wire::data::DataReader;
+use mysqlset::protocol::data::DataReader;
 
 use crate::faults::{ask_for_a_clone, tools_below};
 use crate::needs;

@@ -1,7 +1,7 @@
 //! Clones over links that are slower than a disk: packed, held back, and told about while they take their time.
 
 use anyhow::{Context, Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::needs;
 use crate::pods::Cluster;

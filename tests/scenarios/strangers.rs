@@ -5,14 +5,14 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mysqlset::datadir::journal::SetId;
-use mysqlset::event::Event;
-use mysqlset::position::Position;
-use mysqlset::secret::Secret;
-use mysqlset::wire::auth::{Side, Transcript};
-use mysqlset::wire::frame::{self, Kind};
-use mysqlset::wire::message::{Challenge, Hello, Proof, Report, Wants};
-use mysqlset::wire::preface;
+use mysqlset::model::event::Event;
+use mysqlset::model::identity::SetId;
+use mysqlset::model::position::Position;
+use mysqlset::protocol::auth::{Side, Transcript};
+use mysqlset::protocol::frame::{self, Kind};
+use mysqlset::protocol::message::{Challenge, Hello, Proof, Report, Wants};
+use mysqlset::protocol::preface;
+use mysqlset::sys::secret::Secret;
 use rustix::process::Signal;
 
 use crate::faults::{greet_as, hello};
@@ -28,7 +28,7 @@ fn a_recipient_of_another_set_gets_nothing() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     for (set, set_id, event) in
-        [("mysql", Some(SetId::random()?), Event::RefusedOtherData), ("other", None, Event::RefusedOtherSet)]
+        [("mysql", Some(SetId::of_random([7; 16])), Event::RefusedOtherData), ("other", None, Event::RefusedOtherSet)]
     {
         let hello = Hello { set: set.into(), set_id, ..hello() };
         let refused = greet_as(&cluster.connect("mysql-0", 3307)?, &hello).err().context("a clone was offered")?;
@@ -180,7 +180,7 @@ fn who_connects_and_says_nothing_costs_no_thread_and_keeps_nobody_waiting() -> R
     let silent = (0..100).map(|_| cluster.connect("mysql-0", 3307)).collect::<Result<Vec<TcpStream>>>()?;
     let began = Instant::now();
     let stream = cluster.connect("mysql-0", 3307)?;
-    let hello = Hello { wants: mysqlset::wire::message::Wants::Unknown, ..hello() };
+    let hello = Hello { wants: mysqlset::protocol::message::Wants::Unknown, ..hello() };
     let answer = greet_as(&stream, &hello).err().context("a clone was offered")?;
     let waited = began.elapsed();
     ensure!(answer.to_string().names(Event::RefusedUnknownWish), "{answer}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::needs;
 use crate::pods::manifest::Manifests;

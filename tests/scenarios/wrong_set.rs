@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
-use mysqlset::event::Event;
-use mysqlset::secret::Secret;
-use mysqlset::wire::auth::{Side, Transcript, nonce};
-use mysqlset::wire::frame::{self, Kind, WireError};
-use mysqlset::wire::message::{Challenge, Proof, Refusal, Why};
-use mysqlset::wire::preface;
+use mysqlset::model::event::Event;
+use mysqlset::protocol::auth::{Side, Transcript, nonce};
+use mysqlset::protocol::frame::{self, Kind, WireError};
+use mysqlset::protocol::message::{Challenge, Proof, Refusal, Why};
+use mysqlset::protocol::preface;
+use mysqlset::sys::secret::Secret;
 use serde::Serialize;
 
 use crate::pods::Cluster;

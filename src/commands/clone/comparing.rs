@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::copying::Copying;
-use crate::backup_tool::Prepared;
+use super::job::Copying;
+use crate::clone::completeness::{Copy, Verdict};
+use crate::clone::method::backup_tool::Prepared;
 use crate::datadir::journal::{Journal, ListedBy};
-use crate::event::{info, warn};
-use crate::exit::{self, Reason};
-use crate::inventory::check::{Copy, Verdict};
-use crate::inventory::{Inventory, encoding};
-use crate::wire::digest::Tally;
-use crate::wire::message::InventoryEnd;
+use crate::model::event::{info, warn};
+use crate::model::exit::Reason;
+use crate::protocol::digest::Tally;
+use crate::protocol::inventory::{Inventory, encoding};
+use crate::protocol::message::InventoryEnd;
+use crate::sys::disk::disk_error;
 
 impl Copying<'_> {
     /// The copy must hold all that its donor held before and after it.
@@ -42,7 +43,7 @@ impl Copying<'_> {
         };
         let data = self.layout.staged_data();
         let copy = Copy::of(&data.way(), &inventory)
-            .map_err(|error| exit::disk_error(error, format!("looking at the files of {data}")))?;
+            .map_err(|error| disk_error(error, format!("looking at the files of {data}")))?;
         match copy.compare(&inventory) {
             Verdict::Whole => {
                 let seconds = began.elapsed().as_secs_f64();

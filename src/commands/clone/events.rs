@@ -16,18 +16,19 @@ use std::path::Path;
 use anyhow::Result;
 use tokio::runtime::Handle;
 
-use super::copying::Copying;
-use crate::backup_tool::Prepared;
-use crate::cli::Rehearse;
+use super::job::Copying;
+use crate::clone::method::backup_tool::Prepared;
+use crate::clone::rehearsal::{Rehearsal, Shadow};
 use crate::datadir::earlier_life;
 use crate::datadir::journal::Journal;
-use crate::event::{info, warn};
-use crate::exit::{self, Reason, reason_of};
-use crate::held::Spot;
-use crate::mysql::events::{self, Change};
-use crate::own_server::{Access, Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
-use crate::rehearsal::{Rehearsal, Shadow};
-use crate::wire::message::Wants;
+use crate::model::event::{info, warn};
+use crate::model::exit::{Reason, reason_of};
+use crate::protocol::message::Wants;
+use crate::server::events::{self, Change};
+use crate::server::scratch::{Access, Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
+use crate::settings::Rehearse;
+use crate::sys::disk::disk_error;
+use crate::sys::held::Spot;
 
 /// The files that hold events where they are an ordinary table, each with its length while no event was ever in it: Aria's
 /// (MariaDB 10.4 and later) and MyISAM's.
@@ -138,7 +139,7 @@ impl Copying<'_> {
         // It has made itself a UUID.
         earlier_life::remove(&copy, &self.config)?;
         // What the server wrote lasts before the journal says so.
-        copy.sync_file_system().map_err(|error| exit::disk_error(error, format!("syncing {copy}")))?;
+        copy.sync_file_system().map_err(|error| disk_error(error, format!("syncing {copy}")))?;
         self.tell_of_events(journal);
         self.write(journal)
     }

@@ -4,9 +4,9 @@
 use anyhow::Result;
 
 use crate::datadir::contents::Contents;
-use crate::exit;
-use crate::held::{Spot, Taker};
-use crate::ordinal::{Member, Ordinal};
+use crate::model::ordinal::{Member, Ordinal};
+use crate::sys::disk::disk_error;
+use crate::sys::held::{Spot, Taker};
 
 const END: &str = "-bin";
 const INDEX: &str = ".index";
@@ -39,7 +39,7 @@ pub fn rename(
 }
 
 fn rename_logs(data_dir: &Spot, names: &[String], base: &str, ours: &str) -> Result<()> {
-    let failed = |error| exit::disk_error(error, format!("renaming binary logs in {data_dir}"));
+    let failed = |error| disk_error(error, format!("renaming binary logs in {data_dir}"));
     let parts = |base: &str| -> Vec<String> {
         let ends = names.iter().filter_map(|name| name.strip_prefix(base)?.strip_prefix('.'));
         ends.filter(|end| *end == "state" || is_number(end)).map(str::to_owned).collect()

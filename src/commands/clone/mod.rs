@@ -5,48 +5,51 @@
 //! that a start after any interruption goes on from there.
 
 mod comparing;
-mod copying;
 mod events;
-mod judge;
+mod job;
 mod logs_of_pod;
+mod methods;
 mod owner;
+mod plan;
 mod preparing;
+mod primary_report;
 mod proving;
 mod rehearsing;
 mod usefulness;
-mod ways;
 
 use anyhow::Result;
 
-use crate::child;
-use crate::cli::OnLostPrimary;
+use crate::clone::connection::{self, Questions};
 use crate::datadir::contents::Contents;
 use crate::datadir::journal::{Journal, State};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
 use crate::datadir::ownership::Ownership;
-use crate::datadir::{named_places, publish, stage, state::look};
-use crate::event::{info, warn};
-use crate::exit::{self, Reason};
-use crate::guard::Guard;
-use crate::limits;
-use crate::ordinal::Role;
-use crate::peer::{self, Questions};
-use crate::server_config::ServerConfig;
-use crate::settings::{Clone, HostPort};
-use crate::wire::message::{Report, Wants};
-use copying::{Copying, From};
-use judge::{Next, judge};
-use ways::Ways;
+use crate::datadir::state::look;
+use crate::datadir::{named_places, publish, stage};
+use crate::model::event::{info, warn};
+use crate::model::exit::{self, Reason};
+use crate::model::host::HostPort;
+use crate::model::ordinal::Role;
+use crate::primary_loss::Guard;
+use crate::protocol::message::Wants;
+use crate::server::config_files::ServerConfig;
+use crate::settings::CloneSettings;
+use crate::settings::OnLostPrimary;
+use crate::sys::child;
+use crate::sys::limits;
+use job::{Copying, From};
+use methods::Ways;
+use plan::{Next, judge};
 
 /// Runs the command.
-pub fn run(settings: &Clone) -> Result<()> {
+pub fn run(settings: &CloneSettings) -> Result<()> {
     let layout = Layout::of(&settings.data_dir)?;
     layout.ensure_possible()?;
     let _lock = Lock::take(layout.workplace())?;
     stage::remove_impostor(&layout)?;
     // By what is there before anything is moved; that it can't be decided matters only where something is to be made.
-    let ownership = Ownership::decide(&layout, settings.owner);
+    let ownership = layout.ownership(settings.owner);
     name_storages_entries(&layout)?;
     let found = look(&layout, || ServerConfig::read(&settings.server_config, None))?;
     let interrupted = match judge(settings, &layout, found)? {
@@ -112,7 +115,7 @@ fn name_storages_entries(layout: &Layout) -> Result<()> {
 
 /// Puts a clone in the place of a replica that can't go on. Where that doesn't work its data stay as they are, and the
 /// pod starts with them and tells what is wrong.
-fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal) -> Result<()> {
+fn replace(settings: &CloneSettings, layout: &Layout, ownership: Ownership, old: Journal) -> Result<()> {
     let interrupted = Journal::read(&layout.stage())?
         .filter(|journal| journal.state != State::Publishing || publish::missing(layout, journal).is_none());
     if let Some(why) = why_to_keep_now(settings, &old) {
@@ -135,25 +138,19 @@ fn replace(settings: &Clone, layout: &Layout, ownership: Ownership, old: Journal
         }
         warn!(CloneAgainFailed, "the broken replica is not cloned again this time: {error:#}");
         let keeps = exit::reason_of(&error) == Some(Reason::Limit)
-            && Journal::read(&layout.stage())?.is_some_and(|journal| journal.speaks_for_a_backup(layout));
+            && Journal::read(&layout.stage())?.is_some_and(|journal| layout.has_backup_of(&journal));
         if keeps { Ok(()) } else { stage::discard(layout) }
     })
 }
 
 /// The configuration that the server will use, as the programs here would.
-fn config(settings: &Clone, ways: &Ways) -> Result<ServerConfig> {
+fn config(settings: &CloneSettings, ways: &Ways) -> Result<ServerConfig> {
     ServerConfig::read(&settings.server_config, ways.series().as_deref())
 }
 
-/// Asks the primary's sidecar, without any question about a position.
-fn ask_primary(settings: &Clone) -> Result<Report, String> {
-    peer::ask_primary(&settings.member, &settings.peering, &settings.primary, &Questions::default())
-        .map_err(|silence| format!("{}: {silence}", settings.primary))
-}
-
-fn why_to_keep_now(settings: &Clone, old: &Journal) -> Option<String> {
+fn why_to_keep_now(settings: &CloneSettings, old: &Journal) -> Option<String> {
     let questions = Questions { about: None, history: old.broken.as_ref().map(|broken| broken.history.clone()) };
-    match peer::ask_primary(&settings.member, &settings.peering, &settings.primary, &questions) {
+    match connection::ask_primary(&settings.member, &settings.peering, &settings.primary, &questions) {
         Ok(report) => usefulness::why_to_keep(old, &report),
         Err(silence) => Some(format!("the primary does not say whether it has all that it holds: {silence}")),
     }
@@ -167,7 +164,7 @@ enum Plan {
 }
 
 /// A new database, unless the set has data elsewhere or may have.
-fn plan_for_primary(settings: &Clone) -> Result<Plan> {
+fn plan_for_primary(settings: &CloneSettings) -> Result<Plan> {
     let guard = Guard {
         member: &settings.member,
         peering: &settings.peering,

@@ -19,10 +19,11 @@ use anyhow::Result;
 use super::logs_of_pod;
 use crate::datadir::journal::{Journal, State};
 use crate::datadir::layout::Layout;
-use crate::event::info;
-use crate::exit::{self, Reason};
-use crate::ordinal::{Member, Ordinal, Role};
-use crate::wire::message::Report;
+use crate::model::event::info;
+use crate::model::exit::Reason;
+use crate::model::ordinal::{Member, Ordinal, Role};
+use crate::protocol::message::Report;
+use crate::sys::disk::disk_error;
 
 /// Where MySQL keeps a server's UUID.
 const UUID_FILE: &str = "auto.cnf";
@@ -112,15 +113,15 @@ fn renew_identity(layout: &Layout) -> Result<()> {
     let data = layout.data();
     let path = data.join(UUID_FILE);
     let removed = path.remove_if_there().and_then(|was_there| if was_there { data.sync() } else { Ok(()) });
-    removed.map_err(|error| exit::disk_error(error, format!("removing {path}")))
+    removed.map_err(|error| disk_error(error, format!("removing {path}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datadir::journal::SetId;
     use crate::datadir::layout::Place;
-    use crate::exit::reason_of;
+    use crate::model::exit::reason_of;
+    use crate::model::identity::SetId;
 
     fn volume() -> (tempfile::TempDir, Layout) {
         let volume = tempfile::tempdir().unwrap();
@@ -143,7 +144,7 @@ mod tests {
     #[test]
     fn data_are_claimed_taken_or_refused() {
         use State::{Complete, Published, Replicating};
-        let (own, other) = (SetId::random().unwrap(), SetId::random().unwrap());
+        let (own, other) = (SetId::of_random([1; 16]), SetId::of_random([2; 16]));
         for (pod, state, ordinal, primary, taken) in [
             // The same pod's, with and without a name, and in a set of another name.
             ("mysql-0", Complete, None, None, Some(false)),

@@ -4,16 +4,18 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::copying::Copying;
-use crate::backup_tool::received_log::ReceivedLog;
-use crate::backup_tool::{self, Attempt, Prepared, Proof, left_files, memory, server_options};
-use crate::child;
-use crate::clone_plugin::StartedCopy;
+use super::job::Copying;
+use crate::clone::method::backup_tool::{self, Attempt, Prepared, Proof, server_options};
+use crate::clone::method::clone_plugin::StartedCopy;
+use crate::datadir::backup_metadata;
 use crate::datadir::journal::{Journal, PluginCopy, State, Unproven};
-use crate::event::{info, warn};
-use crate::exit::{Reason, reason_of};
-use crate::progress::Progress;
-use crate::stop::Noted;
+use crate::datadir::received_log::ReceivedLog;
+use crate::model::event::{info, warn};
+use crate::model::exit::{Reason, reason_of};
+use crate::observe::progress::Progress;
+use crate::sys::child;
+use crate::sys::memory;
+use crate::sys::stop::Noted;
 
 /// Tries to prepare one received copy.
 const PREPARE_TRIES: u32 = 2;
@@ -77,7 +79,7 @@ impl Copying<'_> {
         } else {
             journal.received_log = ReceivedLog::of(&data)?;
         }
-        if let Some(log) = left_files::cut_aria_log(&data)? {
+        if let Some(log) = backup_metadata::cut_aria_log(&data)? {
             let why = format!("the backup's {log} is shorter than one page: a prepare would never end");
             return Ok(Prepared::Failed(Reason::Prepare.error(why)));
         }
@@ -118,7 +120,7 @@ impl Copying<'_> {
 
     /// What a prepare may use that nobody has halved.
     fn full_memory(&self) -> u64 {
-        let by_log = || memory::for_prepare(left_files::log_bytes(&self.layout.staged_data()));
+        let by_log = || memory::for_prepare(backup_metadata::log_bytes(&self.layout.staged_data()));
         self.settings.prepare_memory.unwrap_or_else(by_log)
     }
 

@@ -3,13 +3,14 @@
 
 use anyhow::Result;
 
-use super::copying::Copying;
-use crate::backup_tool::Prepared;
+use super::job::Copying;
+use crate::clone::method::backup_tool::Prepared;
 use crate::datadir::earlier_life;
 use crate::datadir::journal::{CloneRecord, Journal, Unproven};
 use crate::datadir::named_places::{self, Placed};
-use crate::exit::{self, Reason};
-use crate::inventory::engines;
+use crate::model::exit::{self, Reason};
+use crate::protocol::inventory::engines;
+use crate::sys::disk::disk_error;
 
 /// The checks that a copy has passed, beside its prepare.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,7 +64,7 @@ impl Copying<'_> {
             None => {}
         }
         let data = engines::lacking(&staged.way())
-            .map_err(|error| exit::disk_error(error, format!("looking at the definitions in {staged}")))?;
+            .map_err(|error| disk_error(error, format!("looking at the definitions in {staged}")))?;
         if let Some(lacking) = data {
             return Ok(Prepared::Failed(Reason::Prepare.error(format!(
                 "the copy lacks data: {lacking}. If the donor's server lacks them too, drop the table there"

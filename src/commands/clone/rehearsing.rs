@@ -2,20 +2,21 @@
 
 use anyhow::Result;
 
-use super::copying::Copying;
-use super::ways::Ways;
-use crate::backup_tool::Prepared;
-use crate::cli::Rehearse;
+use super::job::Copying;
+use super::methods::Ways;
+use crate::clone::method::backup_tool::Prepared;
+use crate::clone::rehearsal::Rehearsal;
 use crate::datadir::layout::Layout;
-use crate::event::{info, warn};
-use crate::exit::{self, Reason};
-use crate::held::Spot;
-use crate::own_server::Program;
-use crate::rehearsal::Rehearsal;
-use crate::settings::Clone;
+use crate::model::event::{info, warn};
+use crate::model::exit::{self, Reason};
+use crate::server::scratch::Program;
+use crate::settings::CloneSettings;
+use crate::settings::Rehearse;
+use crate::sys::disk::disk_error;
+use crate::sys::held::Spot;
 
 /// Looks for a server program. Called before the first byte comes: what no copy would change is refused then.
-pub fn plan(settings: &Clone, layout: &Layout, ways: &Ways) -> Result<Option<Rehearsal>> {
+pub fn plan(settings: &CloneSettings, layout: &Layout, ways: &Ways) -> Result<Option<Rehearsal>> {
     if settings.rehearsal == Rehearse::Off {
         info!(RehearsalOff, "--rehearsal off: no server is started on the copy before it is published");
         return Ok(None);
@@ -77,13 +78,13 @@ impl Scratch {
             .and_then(|held| held.ensure_own_and_empty().map(|()| held))
             .and_then(|held| held.set_mode(MODE).map(|()| held))
             .and_then(Spot::for_children);
-        let held = made.map_err(|error| exit::disk_error(error, format!("making the directory {named}")))?;
+        let held = made.map_err(|error| disk_error(error, format!("making the directory {named}")))?;
         Ok(Scratch { named, held })
     }
 
     fn has_hard_links(&self) -> Result<bool> {
         let (file, link) = (self.held.join("file"), self.held.join("link"));
-        file.make_file(MODE).map_err(|error| exit::disk_error(error, format!("writing {file}")))?;
+        file.make_file(MODE).map_err(|error| disk_error(error, format!("writing {file}")))?;
         Ok(file.link(&link).is_ok())
     }
 }

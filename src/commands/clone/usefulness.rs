@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::copying::Copying;
+use super::job::Copying;
+use crate::clone::connection::{self, Questions, Silence};
 use crate::datadir::journal::{Journal, ListedBy};
-use crate::event::warn;
-use crate::exit::Reason;
-use crate::peer::{self, Questions, Silence};
-use crate::position::Position;
-use crate::settings::HostPort;
-use crate::wire::message::Report;
+use crate::model::event::warn;
+use crate::model::exit::Reason;
+use crate::model::host::HostPort;
+use crate::model::position::Position;
+use crate::protocol::message::Report;
 
 /// Between two questions to a primary that does not answer.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -59,7 +59,7 @@ impl Copying<'_> {
         let (begun, patience) = (Instant::now(), self.settings.give_up_after);
         let mut said = false;
         loop {
-            let answer = peer::ask_primary(&self.settings.member, &self.settings.peering, primary, questions);
+            let answer = connection::ask_primary(&self.settings.member, &self.settings.peering, primary, questions);
             let silence = match answer.and_then(|report| understood(report, questions, journal)) {
                 Ok(report) => return Ok(Some(report)),
                 Err(silence) => silence,
@@ -129,11 +129,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::datadir::journal::{SetId, State};
+    use crate::datadir::journal::State;
+    use crate::model::identity::SetId;
 
     #[test]
     fn a_report_that_leaves_open_what_was_asked_is_no_answer() {
-        let set_id = SetId::random().unwrap();
+        let set_id = SetId::of_random([1; 16]);
         let mut journal = Journal::new(State::Prepared);
         journal.set_id = Some(set_id.clone());
         let about = Some(Position::MariadbGtid { slave_pos: "0-100-7".into() });

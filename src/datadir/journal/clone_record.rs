@@ -6,9 +6,9 @@ use std::fmt;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::mysql::plugin::PositionIn;
-use crate::position::Position;
-use crate::wire::message::InventoryEnd;
+use crate::model::position::Position;
+use crate::protocol::message::InventoryEnd;
+use crate::server::plugin::PositionIn;
 
 /// Where a clone came from and what came with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

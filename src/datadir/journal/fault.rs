@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::now;
-use crate::position::Position;
-use crate::position::history::{mysql_covers, streams_ahead};
+use crate::model::position::Position;
+use crate::model::position::history::{mysql_covers, streams_ahead};
 
 /// An applier that stopped at an error. Until it has applied beyond that place, the replica's data differ from the
 /// source's, or may. A restart of the server or of the applier forgets the error, and not what it was about.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::exit::reason_of;
+use crate::model::exit::reason_of;
 
 fn copy(names: &[&str]) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();

@@ -19,7 +19,8 @@ use lz4_flex::block::decompress_into_with_dict;
 use xxhash_rust::xxh32::{Xxh32, xxh32};
 
 use super::memory::Share;
-use super::{Output, UnpackError, malformed};
+use super::output::Output;
+use crate::unpack::error::{UnpackError, malformed};
 
 const MAGIC: u32 = 0x184D_2204;
 

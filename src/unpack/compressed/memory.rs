@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::{UnpackError, malformed};
+use crate::unpack::error::{UnpackError, malformed};
 
 /// For all decoders together, in bytes: one of zstd's level 19 or of lz4's largest blocks, or eleven of what the tools
 /// do unless told otherwise.

@@ -4,7 +4,8 @@ use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_frameParameter_windowT
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name, is_error_kind};
 
 use super::memory::{Share, too_much};
-use super::{Output, UnpackError, malformed};
+use super::output::Output;
+use crate::unpack::error::{UnpackError, malformed};
 
 /// What a decoder needs beside its window, in bytes: its tables, and buffers for three blocks of 128 KiB.
 const BESIDE_THE_WINDOW: usize = 640 << 10;

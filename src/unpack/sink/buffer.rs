@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use bytes::BytesMut;
 use rustix::mm::{Advice, madvise};
 
-use super::OPEN_FILES;
+/// Files that may be open at once, which whoever creates them sees to. The tools keep one for each of their threads.
+pub const OPEN_FILES: usize = 128;
 
 /// Bytes of a large buffer, and of most writes: few system calls, each long enough for a disk.
 pub const LARGE: usize = 1 << 20;

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Output;
 use super::buffer::Buffer;
+use super::output::Output;
 use super::target::{Piece, Target};
 use super::writer::Assigned;
 use crate::unpack::UnpackError;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use super::writer::Fault;
+use super::fault::Fault;
 
 /// Bytes after which there is something to sync.
 const EVERY: u64 = 256 << 20;

@@ -5,8 +5,10 @@
 //! finished.
 
 mod buffer;
+mod fault;
 mod file;
 mod flusher;
+mod output;
 mod removal;
 mod room;
 mod target;
@@ -20,39 +22,27 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat};
 use rustix::io::Errno;
 
 use super::path::MemberPath;
 use super::{UnpackError, malformed};
-use buffer::{Buffer, Pool};
+pub use buffer::OPEN_FILES;
+use buffer::Pool;
 pub use file::{SinkFile, read_some};
-use flusher::Flusher;
+use output::Output;
+pub use output::Writing;
 use removal::{Removal, Stopped};
 use room::Room;
 use target::Target;
-use writer::{Fault, Writer};
+use writer::Writer;
 
 const FILE_MODE: Mode = Mode::from_raw_mode(0o660);
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o770);
 
 /// Directories that are kept open: databases, of which the tools copy one after the other.
 const KNOWN_DIRECTORIES: usize = 16;
-
-/// Files that may be open at once, which whoever creates them sees to. The tools keep one for each of their threads.
-pub const OPEN_FILES: usize = 128;
-
-/// How files are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Writing {
-    /// Past the page cache where the file system takes it.
-    #[default]
-    Direct,
-    /// Through the page cache.
-    Cached,
-}
 
 /// A directory that members are unpacked into.
 pub struct Sink {
@@ -69,50 +59,6 @@ pub enum Open {
     New,
     /// What has the name goes.
     Replace,
-}
-
-/// What all files of a sink share: the memory, and the threads, which are started when there is something for them.
-struct Output {
-    pool: Pool,
-    writer: Option<Writer>,
-    writing: Writing,
-    room: Room,
-    directory: OwnedFd,
-    path: PathBuf,
-}
-
-impl Output {
-    /// Bytes are about to be written.
-    fn take_room(&mut self, bytes: usize) -> Result<(), UnpackError> {
-        self.room.write((&self.directory, &self.path), bytes as u64)
-    }
-
-    /// A hole is left in a file.
-    fn leave_hole(&mut self, bytes: u64) -> Result<(), UnpackError> {
-        self.room.leave((&self.directory, &self.path), bytes)
-    }
-
-    fn writer(&mut self) -> Result<&Writer, UnpackError> {
-        let writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => {
-                let started = self.start();
-                started.map_err(|source| UnpackError::Output { path: self.path.clone(), source })?
-            }
-        };
-        Ok(self.writer.insert(writer))
-    }
-
-    /// A buffer to fill.
-    fn buffer(&mut self) -> Result<Buffer, UnpackError> {
-        self.pool.take().ok_or_else(|| UnpackError::Output { path: self.path.clone(), source: writer::gone() })
-    }
-
-    fn start(&mut self) -> std::io::Result<Writer> {
-        let fault = Arc::<Fault>::default();
-        let flusher = Flusher::start(File::from(self.directory.try_clone()?), self.path.clone(), fault.clone())?;
-        Writer::start(self.pool.return_address(), flusher, fault, self.writing == Writing::Direct)
-    }
 }
 
 impl Sink {

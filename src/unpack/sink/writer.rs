@@ -14,12 +14,12 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use super::buffer::Buffer;
+use super::fault::Fault;
 use super::flusher::Flusher;
 use super::target::{Piece, Target};
 use crate::unpack::UnpackError;
@@ -40,33 +40,6 @@ enum Job {
     Lengthen(Arc<Target>, u64),
     /// Answers once all before it is done.
     Settle(SyncSender<()>),
-}
-
-/// What went wrong first, in whatever thread.
-#[derive(Default)]
-pub struct Fault {
-    happened: AtomicBool,
-    first: Mutex<Option<(PathBuf, io::Error)>>,
-}
-
-impl Fault {
-    pub fn note(&self, path: PathBuf, error: io::Error) {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((path, error));
-        self.happened.store(true, Ordering::Release);
-    }
-
-    fn has_happened(&self) -> bool {
-        self.happened.load(Ordering::Acquire)
-    }
-
-    fn check(&self) -> Result<(), UnpackError> {
-        if !self.has_happened() {
-            return Ok(());
-        }
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (path, source) = first.unwrap_or_else(|| (PathBuf::new(), io::Error::other("an earlier write failed")));
-        Err(UnpackError::Output { path, source })
-    }
 }
 
 /// The error where a thread that writes is gone, and hasn't said why.

@@ -5,8 +5,8 @@ use std::io::Write;
 use lz4_flex::frame::{FrameEncoder, FrameInfo};
 
 use super::*;
-use crate::backup_tool::left_files;
-use crate::position::{Position, Writer};
+use crate::datadir::backup_metadata;
+use crate::model::position::{Position, Writer};
 
 fn zst(data: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
@@ -67,8 +67,8 @@ fn positions_are_found_where_they_are_compressed() {
         result.unwrap();
         let data = outer.path().join("stage");
         let position = Position::MariadbGtid { slave_pos: "0-100-9".into() };
-        assert_eq!(left_files::position_of_source(&data).unwrap(), position);
-        assert_eq!(left_files::position_of_primary(&data, Writer::MariadbBackup).unwrap(), position);
+        assert_eq!(backup_metadata::position_of_source(&data).unwrap(), position);
+        assert_eq!(backup_metadata::position_of_primary(&data, Writer::MariadbBackup).unwrap(), position);
     }
 }
 

@@ -3,10 +3,13 @@
 
 use std::io::Read;
 
-use super::{Flavour, MAP_LIMIT};
 use crate::unpack::compressed::{Compression, plain_name};
+use crate::unpack::format::Flavour;
 use crate::unpack::path::MemberPath;
 use crate::unpack::{UnpackError, malformed};
+
+/// Entries of a sparse map; a chunk of 10 MiB with a hole in each of its 1 KiB pages has 10,240.
+const MAP_LIMIT: u32 = 1 << 16;
 
 /// What every chunk begins with, and so every stream.
 pub const MAGIC: &[u8; 8] = b"XBSTCK01";

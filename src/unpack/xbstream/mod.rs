@@ -29,6 +29,7 @@ use std::io::{self, Read};
 use crc32fast::Hasher;
 
 use super::compressed::Compression;
+pub use super::format::Flavour;
 use super::member::Member;
 use super::members::Members;
 use super::path::MemberPath;
@@ -38,16 +39,6 @@ use chunk::{Body, Chunk, Chunks, Data, Map};
 
 /// Compressed bytes that are read at once.
 const PIECE: usize = 128 << 10;
-
-/// Entries of a sparse map; a chunk of 10 MiB with a hole in each of its 1 KiB pages has 10,240.
-const MAP_LIMIT: u32 = 1 << 16;
-
-/// Whose xbstream: `S` means two things.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flavour {
-    Percona,
-    MariaDb,
-}
 
 /// Unpacks to the input's end.
 pub fn unpack(input: impl Source, sink: &Sink, flavour: Flavour) -> Result<Summary, UnpackError> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use super::database::{Staged, odd};
 use crate::pods::logged::Said;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use super::database::{Running, Staged, odd};
 use crate::pods::logged::Said;

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::database::{Running, Staged, digests, odd};

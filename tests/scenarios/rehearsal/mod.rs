@@ -7,7 +7,7 @@ mod kills;
 mod settled;
 
 use anyhow::Result;
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use crate::pods::logged::Said;
 use crate::pods::servers::tested;

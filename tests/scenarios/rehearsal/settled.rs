@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mysqlset::event::Event;
+use mysqlset::model::event::Event;
 
 use super::database::{Ended, Running, Staged, digests, odd};
 use crate::pods::PATIENCE;

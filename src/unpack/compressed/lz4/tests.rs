@@ -4,8 +4,8 @@ use std::io::Write;
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
-use super::super::{Compression, Memory};
 use super::*;
+use crate::unpack::compressed::{Compression, Memory};
 
 fn packed(info: FrameInfo, data: &[u8]) -> Vec<u8> {
     let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
@@ -31,7 +31,7 @@ fn data() -> Vec<u8> {
 }
 
 fn decompressed(packed: &[u8], step: usize) -> Result<Vec<u8>, UnpackError> {
-    super::super::decompressed(Compression::Lz4, packed, step)
+    crate::unpack::compressed::decompressed(Compression::Lz4, packed, step)
 }
 
 fn refusal(packed: &[u8]) -> String {

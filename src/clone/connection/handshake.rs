@@ -1,0 +1,329 @@
+//! The handshake, from connecting to the answer.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use super::asking::{Asker, Place, Questions, Refused, Silence};
+use super::connecting::{CONNECT_LIMIT, connect};
+use super::receive_buffer::GatheringStream;
+use crate::model::host::HostPort;
+use crate::model::ordinal::Member;
+use crate::protocol::auth::{self, Side, Transcript};
+use crate::protocol::clone_secret::{CloneSecret, Keys};
+use crate::protocol::data::DataReader;
+use crate::protocol::digest::Coverage;
+use crate::protocol::frame::{self, Kind};
+use crate::protocol::inventory::encoding;
+use crate::protocol::message::{Challenge, Hello, Offer, PluginOffer, Proof, Refusal, Report, Wants};
+use crate::protocol::packing::ZSTD;
+use crate::protocol::preface;
+use crate::settings::Peering;
+use crate::settings::WireCompression;
+use crate::sys::deadline::DeadlineReader;
+use crate::sys::secret::Secret;
+use crate::unpack::Format;
+use crate::unpack::compressed::Compression;
+
+/// For what a donor says at once.
+const CHALLENGE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Before it offers it asks its server, looks at each of its files, of which there may be very many on a slow volume, and
+/// starts the backup tool.
+const OFFER_LIMIT: Duration = Duration::from_secs(80);
+
+/// What a donor announces as its longest silence counts up to here, in seconds.
+const LONGEST_SILENCE: u64 = 60;
+
+/// A donor that has offered, and the stream that it is sending.
+pub struct Incoming {
+    pub offer: Offer,
+    pub data: DataReader<GatheringStream>,
+}
+
+/// A donor that has offered to be copied by the plugin, for as long as the connection lasts.
+pub struct Lease {
+    pub offer: PluginOffer,
+    pub stream: TcpStream,
+}
+
+/// What a donor offers.
+pub enum Answer {
+    Stream(Box<Incoming>),
+    Plugin(Box<Lease>),
+}
+
+/// Connects, proves, has the donor prove, and returns its offer and what comes behind it.
+pub fn ask_for_clone(asker: &Asker<'_>, donor: &HostPort) -> Result<Answer, Silence> {
+    ask_within(Limits { challenge: CHALLENGE_LIMIT, all: OFFER_LIMIT }, asker, donor)
+}
+
+pub(in crate::clone) fn ask_within(limits: Limits, asker: &Asker<'_>, donor: &HostPort) -> Result<Answer, Silence> {
+    let stream = connect(&Place::Name(donor.clone()), CONNECT_LIMIT)?;
+    let stall = asker.peering.stall_timeout;
+    let _ = stream.set_nodelay(true);
+    let _ = stream.set_write_timeout(Some(stall));
+    let hello = hello(asker, &Questions::default())?;
+    let answered = converse(asker, hello, &stream, &[Kind::Offer, Kind::PluginOffer], limits)?;
+    if answered.kind == Kind::PluginOffer {
+        if asker.site.plugin_server.is_none() {
+            return Err(Silence::Unacceptable("the donor offers a copy by the CLONE plugin, unasked".into()));
+        }
+        let offer: PluginOffer = answered.parse()?;
+        check_pod(asker.member, donor, &offer.pod, offer.ordinal)?;
+        check_inventory(offer.inventory.as_deref()).map_err(Silence::Unacceptable)?;
+        set_patience(&stream, patience(stall, offer.heartbeat_seconds))?;
+        return Ok(Answer::Plugin(Box::new(Lease { offer, stream })));
+    }
+    let offer: Offer = answered.parse()?;
+    check_pod(asker.member, donor, &offer.pod, offer.ordinal)?;
+    check_offer(&offer, asker.formats, &packings(asker.peering)).map_err(Silence::Unacceptable)?;
+    set_patience(&stream, patience(stall, offer.heartbeat_seconds))?;
+    let mut data = DataReader::covering(offer.digest, GatheringStream::new(stream));
+    if offer.packing.is_some() {
+        data = data.allow_packed().map_err(|error| Silence::Fatal(error.into()))?;
+    }
+    Ok(Answer::Stream(Box::new(Incoming { offer, data })))
+}
+
+/// How long a donor may be silent: it is not given up for a silence that it has announced, nor for a heartbeat that is late.
+fn patience(stall: Duration, heartbeat_seconds: u64) -> Duration {
+    stall.max(2 * Duration::from_secs(heartbeat_seconds.min(LONGEST_SILENCE)))
+}
+
+fn set_patience(stream: &TcpStream, patience: Duration) -> Result<(), Silence> {
+    stream.set_read_timeout(Some(patience)).map_err(|error| Silence::Unreachable(error.to_string()))
+}
+
+/// A name server that is behind, or lies, leads to another pod of the set than the one whose name was asked for: what that
+/// says is not the other's word.
+pub(in crate::clone) fn check_pod(asker: &Member, asked: &HostPort, pod: &str, ordinal: u32) -> Result<(), Silence> {
+    match Member::from_hostname(&asked.host) {
+        Ok(named) if named.set == asker.set && (named.to_string() != pod || named.ordinal.0 != ordinal) => {
+            Err(Silence::Mute(format!("the name leads to {pod}, which is not {named}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A donor sends what was asked for.
+fn check_offer(offer: &Offer, formats: &[Format], packings: &[String]) -> Result<(), String> {
+    if !formats.contains(&offer.format) {
+        return Err(format!("the donor sends {}, which was not asked for", offer.format));
+    }
+    check_inventory(offer.inventory.as_deref())?;
+    if let Some(packing) = &offer.packing
+        && !packings.contains(packing)
+    {
+        return Err(format!("the donor packs what it sends with {packing}, which was not asked for"));
+    }
+    match offer.members {
+        Some(compression) if !Compression::TAKEN.contains(&compression) => {
+            Err(format!("the donor sends members compressed with {compression}, which was not asked for"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A copy is proven by it; each donor of this version and of later ones has one.
+fn check_inventory(encoding: Option<&str>) -> Result<(), String> {
+    match encoding {
+        Some(encoding::NAME) => Ok(()),
+        Some(other) => Err(format!("the donor sends an inventory encoded as {other}, which was not asked for")),
+        None => {
+            Err("the donor sends no inventory of its tables, so its copy could not be proven whole: bring the donor's \
+                     sidecar to this version of mysqlset"
+                .to_owned())
+        }
+    }
+}
+
+/// How frames may come packed.
+fn packings(peering: &Peering) -> Vec<String> {
+    let is_wanted = peering.wire_compression != WireCompression::Off;
+    is_wanted.then(|| ZSTD.to_owned()).into_iter().collect()
+}
+
+/// The same for a report; all of it within `limit`, twice that where a name has to be looked up.
+pub fn ask_for_report(
+    asker: &Asker<'_>,
+    place: &Place,
+    questions: &Questions,
+    limit: Duration,
+) -> Result<Report, Silence> {
+    let stream = connect(place, limit)?;
+    let _ = stream.set_nodelay(true);
+    let _ = stream.set_write_timeout(Some(limit));
+    let hello = hello(asker, questions)?;
+    converse(asker, hello, &stream, &[Kind::Report], Limits { challenge: limit, all: limit })?.parse()
+}
+
+/// A message as it came.
+struct Answered {
+    kind: Kind,
+    body: Vec<u8>,
+}
+
+impl Answered {
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, Silence> {
+        Ok(frame::parse(self.kind, &self.body)?)
+    }
+}
+
+/// How long it may take until the challenge has come, and until all has.
+pub(in crate::clone) struct Limits {
+    pub challenge: Duration,
+    pub all: Duration,
+}
+
+/// The whole handshake, up to an answer of one of these kinds.
+fn converse(
+    asker: &Asker<'_>,
+    hello: Hello,
+    mut stream: &TcpStream,
+    answers: &[Kind],
+    limits: Limits,
+) -> Result<Answered, Silence> {
+    let begun = Instant::now();
+    let mut input = DeadlineReader::new(stream, begun + limits.challenge);
+    preface::send(&mut stream)?;
+    let hello = frame::write_control(&mut stream, Kind::Hello, &hello)?;
+    let theirs = preface::receive(&mut input)?;
+    theirs.common_version()?;
+    let mut transcript = Transcript::begin(preface::OWN, theirs);
+    transcript.add(&hello);
+    let challenge: Challenge = expect(&mut input, &[Kind::Challenge], &mut transcript)?.parse()?;
+    let mut input = DeadlineReader::new(stream, begun + limits.all);
+
+    let keys = asker.peering.secret.as_ref().map(CloneSecret::now);
+    let secret = keys.as_ref().map(Keys::own);
+    match (secret, challenge.proof) {
+        (Some(secret), true) => {
+            let proof = Proof { hmac: transcript.prove(secret, Side::Recipient) };
+            transcript.add(&frame::write_control(&mut stream, Kind::Proof, &proof)?);
+        }
+        (None, true) => {
+            return Err(Silence::Unacceptable(
+                "the donor asks for a clone secret: set MYSQLSET_CLONE_SECRET_FILE or MYSQLSET_CLONE_SECRET".into(),
+            ));
+        }
+        (Some(_), false) => {
+            return Err(Silence::Unacceptable(
+                "the donor does not know the clone secret (it did not ask for it): nothing is taken from it".into(),
+            ));
+        }
+        (None, false) => {}
+    }
+    let answered = expect(&mut input, answers, &mut transcript);
+    let Some(secret) = secret else { return answered };
+    match answered {
+        Ok(answered) if is_proven(&mut input, &transcript, secret)? => Ok(answered),
+        Ok(_) => {
+            Err(Silence::Unacceptable("the donor does not know the clone secret: nothing is taken from it".into()))
+        }
+        // A stranger that says no says nothing behind it, or nonsense. Its no is told all the same.
+        Err(Silence::Refused(Refused { refusal, .. })) => {
+            let is_proven = is_proven(&mut input, &transcript, secret).unwrap_or(false);
+            Err(Silence::Refused(Refused { refusal, is_proven }))
+        }
+        Err(silence) => Err(silence),
+    }
+}
+
+/// Whether the donor proves that it knows the secret, and all that was said.
+fn is_proven(input: &mut DeadlineReader<'_>, said: &Transcript, secret: &Secret) -> Result<bool, Silence> {
+    let proof: Proof = expect(input, &[Kind::Proof], &mut said.clone())?.parse()?;
+    Ok(said.verify(secret, Side::Donor, &proof.hmac))
+}
+
+fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
+    Ok(Hello {
+        set: asker.member.set.clone(),
+        ordinal: asker.member.ordinal.0,
+        nonce: auth::nonce().map_err(Silence::Fatal)?,
+        formats: asker.formats.iter().map(ToString::to_string).collect(),
+        members: Compression::TAKEN.iter().map(ToString::to_string).collect(),
+        set_id: asker.set_id.clone(),
+        tool_series: asker.site.tool_series.clone(),
+        plugin_server: asker.site.plugin_server.clone(),
+        free_bytes: asker.site.free_bytes,
+        page_size: asker.site.page_size,
+        lower_case_table_names: asker.site.lower_case_table_names,
+        keyring: asker.site.keyring,
+        packing: packings(asker.peering),
+        digests: Coverage::BESIDE_WHOLE.map(|coverage| coverage.name().to_owned()).to_vec(),
+        inventory: if asker.wants == Wants::Report { Vec::new() } else { vec![encoding::NAME.to_owned()] },
+        wants: asker.wants,
+        about: questions.about.clone(),
+        history: questions.history.clone(),
+    })
+}
+
+/// Reads the message that is due, of one of these kinds, or the refusal that may come in its place.
+fn expect(input: &mut DeadlineReader<'_>, kinds: &[Kind], transcript: &mut Transcript) -> Result<Answered, Silence> {
+    let header = frame::read_header(input)?;
+    let body = frame::read_body(input, header)?;
+    transcript.add(&frame::header_bytes(header.kind, body.len()));
+    transcript.add(&body);
+    if header.kind == Kind::Refusal {
+        let refusal = frame::parse::<Refusal>(Kind::Refusal, &body)?;
+        return Err(Silence::Refused(Refused { refusal, is_proven: false }));
+    }
+    if !kinds.contains(&header.kind) {
+        return Err(Silence::Unacceptable(format!(
+            "the donor sent a {:?} message where a {:?} belongs",
+            header.kind, kinds[0]
+        )));
+    }
+    Ok(Answered { kind: header.kind, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_donor_is_given_up_for_a_silence_that_it_has_announced() {
+        let seconds = |stall, heartbeat| patience(Duration::from_secs(stall), heartbeat).as_secs();
+        assert_eq!((seconds(30, 5), seconds(3, 5), seconds(30, 20)), (30, 10, 40));
+        assert_eq!((seconds(1, 0), seconds(1, u64::MAX)), (1, 120));
+    }
+
+    #[test]
+    fn an_offer_of_another_pod_than_was_asked_is_not_taken() {
+        let asker = Member::from_hostname("mysql-2").unwrap();
+        let is_taken = |host: &str, pod: &str, ordinal| {
+            let asked = HostPort { host: host.to_owned(), port: 3307 };
+            check_pod(&asker, &asked, pod, ordinal).is_ok()
+        };
+        assert!(is_taken("mysql-1.mysql", "mysql-1", 1));
+        assert!(!is_taken("mysql-1.mysql", "mysql-0", 0));
+        assert!(!is_taken("mysql-1.mysql.default.svc.cluster.local", "mysql-0", 0));
+        assert!(!is_taken("mysql-1.mysql", "mysql-1", 0));
+        assert!(!is_taken("mysql-1.mysql", "other-1", 1));
+        // Names that say nothing of a pod of this set.
+        for host in ["10.0.0.7", "mysql-read", "backups", "other-1.other"] {
+            assert!(is_taken(host, "mysql-1", 1), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_offer_of_what_was_not_asked_for_is_not_taken() {
+        let offer = |format: &str, members: &str| -> Offer {
+            let rest =
+                r#""pod":"mysql-0","ordinal":0,"inventory":"tables-1","tool":"","server":"","heartbeat_seconds":5"#;
+            serde_json::from_str(&format!(r#"{{{rest},"format":"{format}"{members}}}"#)).unwrap()
+        };
+        let formats = [Format::XbstreamPercona];
+        for members in ["", r#","members":"zstd""#, r#","members":"lz4""#] {
+            assert_eq!(check_offer(&offer("xbstream-percona", members), &formats, &[]), Ok(()));
+        }
+        let quicklz = check_offer(&offer("xbstream-percona", r#","members":"quicklz""#), &formats, &[]).unwrap_err();
+        assert!(quicklz.contains("quicklz, which was not asked for"), "{quicklz}");
+        let packed = offer("xbstream-percona", r#","packing":"zstd""#);
+        assert!(check_offer(&packed, &formats, &[]).unwrap_err().contains("packs what it sends with zstd"));
+        assert_eq!(check_offer(&packed, &formats, &[ZSTD.to_owned()]), Ok(()));
+        assert!(check_offer(&offer("xbstream-mariadb", ""), &formats, &[]).unwrap_err().contains("xbstream-mariadb"));
+    }
+}

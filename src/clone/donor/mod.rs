@@ -1,0 +1,198 @@
+//! The donor: serves clones of the local server, one at a time, for ever.
+//!
+//! Nothing that a peer sends or fails to send ends it or keeps others out: each connection has deadlines, who has proven
+//! nothing may lose its place to who comes later ([`crate::sys::connection_limit`]), and the one clone that runs is killed with its backup tool
+//! when its recipient goes.
+
+mod admission;
+pub(in crate::clone) mod admitted;
+mod answers;
+mod compression_probe;
+mod congestion_control;
+pub(in crate::clone) mod context;
+mod copied_files;
+mod definitions;
+mod greeting;
+mod guesses;
+mod lines;
+pub(in crate::clone) mod listing;
+pub(in crate::clone) mod method;
+pub(in crate::clone) mod preflight;
+pub(in crate::clone) mod rate_limit;
+pub(in crate::clone) mod relay;
+mod report;
+pub(in crate::clone) mod slot;
+pub(in crate::clone) mod slowness;
+pub(in crate::clone) mod splice;
+mod tool_pipe;
+pub(in crate::clone) mod tool_sessions;
+mod waiting;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpStream;
+use tokio::sync::TryAcquireError;
+use tokio::task::JoinSet;
+use tracing::{Instrument as _, debug, info_span};
+
+use crate::model::event::{Event, info, warn};
+use crate::model::exit::Reason;
+use crate::server::trouble::Recurring;
+use crate::sys::connection_limit::Places;
+use crate::sys::listening::Listener;
+use congestion_control::SetAside;
+pub use context::Donor;
+
+/// Connections at once of peers that have proven nothing yet. An honest one needs a few milliseconds: a flood of 2,000 a second
+/// from its own address leaves it 64.
+const UNPROVEN: usize = 128;
+
+/// After an error of `accept`, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Between two tries to reach a server that doesn't answer yet.
+const ORPHANS_PAUSE: Duration = Duration::from_secs(1);
+
+/// The port that clones are served on.
+pub struct ClonePort {
+    listener: Listener,
+    set_aside: Option<SetAside>,
+}
+
+impl ClonePort {
+    /// Binds it; nobody is answered yet.
+    pub fn open(address: SocketAddr) -> Result<ClonePort> {
+        let listener = Listener::open(address)
+            .with_context(|| format!("listening for clones on {address}"))
+            .map_err(|error| Reason::Listen.because(error))?;
+        let set_aside = SetAside::by(&listener.socket);
+        Ok(ClonePort { listener, set_aside })
+    }
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.listener.accept().await?;
+        if let Some(set_aside) = &self.set_aside {
+            set_aside.give_back_unless_nearby(&stream);
+        }
+        Ok((stream, peer))
+    }
+}
+
+/// Serves until `stop` completes; then lets a running clone finish, within the drain timeout.
+pub async fn serve(donor: Arc<Donor>, port: ClonePort, stop: impl Future<Output = ()>) {
+    announce(&donor);
+    let tidying = tokio::spawn(end_orphans(donor.clone()));
+    let mut sessions = JoinSet::new();
+    let places = Places::new(UNPROVEN);
+    let mut said = Recurring::default();
+    let mut period = tokio::time::interval(lines::WHILE);
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            () = accept_one(&donor, &port, &places, &mut sessions, &mut said) => {
+                // Those that were accepted have their turn first, and those that were cut end: a runtime with one thread calls
+                // its first future more often than it comes through its other tasks, and they would become ever more.
+                tokio::task::yield_now().await;
+            }
+            _ = period.tick() => tell_unsaid(&donor),
+        }
+        while sessions.try_join_next().is_some() {}
+    }
+    drop(port);
+    tidying.abort();
+    drain(&donor, sessions).await;
+}
+
+/// Once, when the server first answers.
+async fn end_orphans(donor: Arc<Donor>) {
+    while let Err(error) = tool_sessions::end_orphans(&donor.settings.server, &donor.settings.backup).await {
+        debug!("looking for sessions of an earlier backup tool: {error:#}");
+        tokio::time::sleep(ORPHANS_PAUSE).await;
+    }
+}
+
+fn tell_unsaid(donor: &Donor) {
+    let unsaid = donor.lines.take_unsaid() + donor.lines_of_peers.take_unsaid();
+    if unsaid > 0 {
+        info!(
+            DonorStrangers,
+            connections = unsaid,
+            "more connections were refused or brought no request, without a line for each"
+        );
+    }
+}
+
+/// Nobody waits to be accepted.
+async fn accept_one(
+    donor: &Arc<Donor>,
+    port: &ClonePort,
+    places: &Arc<Places>,
+    sessions: &mut JoinSet<()>,
+    said: &mut Recurring,
+) {
+    match port.accept().await {
+        Ok((stream, peer)) => {
+            said.clear();
+            let place = places.take(peer.ip().into());
+            let handling = admission::handle(donor.clone(), stream, peer.ip(), place);
+            sessions.spawn(handling.instrument(info_span!("clone", %peer)));
+        }
+        Err(error) => {
+            if said.is_news_of(&Event::DonorAcceptFailed.because(&error)) {
+                warn!(DonorAcceptFailed, %error, "accepting a connection failed");
+            }
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+async fn drain(donor: &Donor, mut sessions: JoinSet<()>) {
+    donor.stopping.store(true, Ordering::Relaxed);
+    match donor.turn.try_acquire() {
+        // Nobody gets a turn any more: a tool that started now would outlive us.
+        Ok(turn) => return turn.forget(),
+        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {}
+    }
+    let limit = donor.settings.drain_timeout;
+    info!(DonorDraining, limit_seconds = limit.as_secs(), "letting the running clone finish");
+    let finished = async {
+        if let Ok(turn) = donor.turn.acquire().await {
+            turn.forget();
+        }
+    };
+    if tokio::time::timeout(limit, finished).await.is_err() {
+        warn!(DonorCloneCut, "the running clone did not finish in time and is broken off");
+    }
+    sessions.detach_all();
+}
+
+fn announce(donor: &Donor) {
+    if donor.settings.donate_unproven_stream {
+        warn!(
+            DonorUnprovenAllowed,
+            "a peer that says nothing, such as the tutorial's `ncat --recv-only`, is sent the whole database, with nothing \
+             by which it could tell that it is whole (--donate-unproven-stream-to-anyone)"
+        );
+    }
+    match (&donor.settings.peering.secret, donor.settings.donate_to_anyone) {
+        (Some(_), _) => {
+            info!(DonorServing, address = %donor.settings.clone_listen, "serving clones to who knows the secret")
+        }
+        (None, true) => warn!(
+            DonorServingAnyone,
+            address = %donor.settings.clone_listen,
+            "serving clones to ANYONE who reaches this port (--donate-to-anyone); set a clone secret to close it"
+        ),
+        (None, false) => warn!(
+            DonorServingNobody,
+            "serving no clones: set a clone secret (MYSQLSET_CLONE_SECRET_FILE or MYSQLSET_CLONE_SECRET), \
+             or say --donate-to-anyone"
+        ),
+    }
+}

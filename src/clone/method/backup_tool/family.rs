@@ -1,0 +1,7 @@
+//! Whose tool it is.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    Percona,
+    Mariadb,
+}

@@ -1,0 +1,157 @@
+//! Fetching a copy into the stage, by a server that is thrown away afterwards.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+use super::donor_lease::HeldTurn;
+use super::donors_settings;
+use crate::model::exit::Reason;
+use crate::model::host::HostPort;
+use crate::observe::progress::Progress;
+use crate::protocol::message::PluginOffer;
+use crate::protocol::text::in_one_line;
+use crate::server::Server;
+use crate::server::plugin::{self, Fetching};
+use crate::server::scratch::{Access, Configuration, Grants, LEAST_POOL, OwnServer, Program, Setup};
+use crate::sys::child::is_about_space;
+use crate::sys::disk::disk_error;
+use crate::sys::durable;
+use crate::sys::secret::Secret;
+
+/// Between two looks at how much has come.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How long one that is over is asked for its bytes.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// A copy to be fetched.
+pub struct Fetch<'a> {
+    pub program: &'a Program,
+    pub offer: &'a PluginOffer,
+    /// The donor's server.
+    pub server: HostPort,
+    pub password: Secret,
+    /// The offer lasts as long as this is held.
+    pub turn: &'a HeldTurn,
+    /// The directory that the copy is to be in. It is there, and empty.
+    pub data: &'a Path,
+}
+
+/// A copy that has come whole, by the server's word; not yet synced.
+pub struct Fetched {
+    /// Bytes that came over the network.
+    pub bytes: u64,
+}
+
+/// Why there is no copy.
+pub enum Trouble {
+    /// The donor's end, or the way to it; after so many bytes.
+    Broken { why: String, bytes: u64 },
+    /// Our own.
+    Fatal(anyhow::Error),
+}
+
+impl Fetch<'_> {
+    pub fn run(&self) -> Result<Fetched, Trouble> {
+        let stage = self.data.parent().unwrap_or(self.data);
+        let own = stage.join("own");
+        let setup = Setup {
+            program: self.program,
+            stage,
+            data_dir: own.clone(),
+            configuration: Configuration::None,
+            grants: Grants::Asked,
+            access: Access::Writable,
+            pool: LEAST_POOL,
+            options: {
+                let mut options = donors_settings::options(&self.offer.settings, &self.offer.libraries);
+                options.push("--loose-innodb-redo-log-capacity=8M".into());
+                options
+            },
+            blame: Reason::OwnServer,
+        };
+        let is_wanted = || self.turn.end().is_none();
+        setup.initialise(&is_wanted).map_err(|error| self.trouble(error))?;
+        self.turn.moved(0);
+        let fetched = Handle::current().block_on(async {
+            let own_server = setup.start(&is_wanted).await.map_err(|error| self.trouble(error))?;
+            self.fetch_with(own_server).await
+        })?;
+        // The server is gone: killed, for it has nothing that anybody needs.
+        remove(&own).map_err(Trouble::Fatal)?;
+        Ok(fetched)
+    }
+
+    /// Nothing was copied yet. Our server is not to blame where it was given up because the donor had gone.
+    fn trouble(&self, error: anyhow::Error) -> Trouble {
+        match self.turn.end() {
+            Some(why) => Trouble::Broken { why, bytes: 0 },
+            None => Trouble::Fatal(error),
+        }
+    }
+
+    async fn fetch_with(&self, own_server: OwnServer) -> Result<Fetched, Trouble> {
+        let mut watching = own_server.connect().await.map_err(Trouble::Fatal)?;
+        let mut fetching = own_server.connect().await.map_err(Trouble::Fatal)?;
+        for setting in plugin::settings(&self.server, self.offer.rate_limit, self.offer.compressed) {
+            fetching.execute(&setting).await.map_err(Trouble::Fatal)?;
+        }
+        std::fs::remove_dir(self.data)
+            .map_err(|error| Trouble::Fatal(disk_error(error, format!("removing {}", self.data.display()))))?;
+        let statement = plugin::copy(&self.server, &self.offer.user, &self.password, &self.data.to_string_lossy());
+        let progress = Progress::of_bytes("receiving", self.offer.expected_bytes);
+        let outcome = tokio::select! {
+            copied = fetching.execute_at_length(&statement) => copied.map_err(|error| format!("{error:#}")),
+            why = self.turn.ended() => Err(why),
+            () = self.follow(&own_server, &mut watching, &progress) => unreachable!("it is followed for ever"),
+        };
+        if let Ok(Ok(seen)) = timeout(LAST_LOOK, plugin::fetching(&mut watching)).await {
+            progress.set(seen.bytes);
+        }
+        let bytes = progress.done();
+        if outcome.is_err() {
+            // Before our server is killed: one that hangs in a disk's hands would keep the turn with it.
+            self.turn.let_go();
+        }
+        let outcome = outcome.map_err(|why| {
+            let end = own_server.end().map(|end| format!("the server that copies {}", end.words));
+            in_one_line(&end.unwrap_or(why))
+        });
+        outcome.map(|()| Fetched { bytes }).map_err(|why| match is_about_space(&why) {
+            true => Trouble::Fatal(Reason::DiskFull.error(why)),
+            false => Trouble::Broken { why, bytes },
+        })
+    }
+
+    /// Tells how far it has come, here and to the donor.
+    async fn follow(&self, own_server: &OwnServer, server: &mut Server, progress: &Progress) {
+        let mut last = Fetching::default();
+        loop {
+            sleep(PERIOD).await;
+            match plugin::fetching(server).await {
+                Ok(seen) if seen != last => {
+                    last = seen;
+                    progress.set(seen.bytes);
+                    self.turn.moved(seen.bytes);
+                }
+                Ok(_) => {}
+                // The connection may be of no use any more.
+                Err(_) => {
+                    if let Ok(another) = own_server.connect().await {
+                        *server = another;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn remove(own: &Path) -> Result<()> {
+    std::fs::remove_dir_all(own)
+        .and_then(|()| durable::sync_directory(own.parent().unwrap_or(own)))
+        .map_err(|error| disk_error(error, format!("removing {}", own.display())))
+}

@@ -1,0 +1,275 @@
+//! Opens every table of a server, one after the other, so that the one that it dies of is known.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tracing::debug;
+
+use super::marks;
+use super::patience::{self, Sizes, TIME_TO_OPEN};
+use super::statements::{self, Asked};
+use super::verdict::{Verdict, judge};
+use crate::model::event::warn;
+use crate::model::exit::Reason;
+use crate::server::Server;
+use crate::server::opening::Table;
+use crate::server::scratch::{End, OwnServer, TIME_TO_DIE};
+
+/// How long a list may take: MySQL 5.7 reads a definition for each table in it.
+const TIME_TO_LIST: Duration = Duration::from_secs(600);
+
+/// Schemas of MariaDB's own, whose tables are Aria's.
+const OWN_SCHEMAS: [&str; 2] = ["mysql", "sys"];
+
+/// Ends of names of files of engines that no server lacks.
+const BUILT_IN: [&str; 5] = ["ibd", "MAD", "MYD", "CSV", "MRG"];
+
+/// What was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    pub tables: u64,
+    /// Tables that the donor's server could not read either, or that are of an engine that is not here.
+    pub not_readable: u64,
+}
+
+/// Why not all could be.
+pub enum Trouble {
+    Damaged {
+        table: String,
+        why: String,
+    },
+    Died {
+        last: String,
+        how: String,
+    },
+    Hung {
+        last: String,
+        limit: Duration,
+    },
+    /// The server does not list its tables.
+    Unlisted(anyhow::Error),
+}
+
+impl Trouble {
+    /// In words, with the server's end where it has come to one.
+    pub async fn told(self, server: OwnServer) -> anyhow::Error {
+        let by_copy = |text: String| Reason::Rehearsal.error(text);
+        let died = |at: &str, end: End| match end.reason {
+            Reason::Rehearsal => by_copy(format!("the server died of the copy at {at}: {}", end.words)),
+            other => other.error(format!("the server died at {at}: {}", end.words)),
+        };
+        match self {
+            Trouble::Damaged { table, why } => by_copy(format!(
+                "the copy's table {table} can't be opened ({why}). If the donor's server can't read it either, repair or \
+                 drop it there, or say --rehearsal off"
+            )),
+            Trouble::Died { last, how } => match server.end_within(TIME_TO_DIE).await {
+                Some(end) => died(&last, end),
+                None => by_copy(format!("the server died of the copy at {last}: {how}")),
+            },
+            Trouble::Hung { last, limit } => by_copy(format!(
+                "the server gave no answer to {last} within {} seconds, and was killed",
+                limit.as_secs()
+            )),
+            Trouble::Unlisted(error) => match server.end_within(TIME_TO_DIE).await {
+                Some(end) => died("the list of its tables", end),
+                None => by_copy(format!("the server does not list the copy's tables: {error:#}")),
+            },
+        }
+    }
+}
+
+/// Opens all. `data_dir` is the server's own, a shadow of the `copy`.
+pub async fn open_all(own_server: &mut OwnServer, data_dir: &Path, copy: &Path) -> Result<Opened, Trouble> {
+    let server = &mut own_server.server;
+    let dialect = server.dialect;
+    let list = Listing::of(server, data_dir).await.map_err(Trouble::Unlisted)?;
+    let check_limit = patience::time_to_read(list.largest_index);
+    let (mut opened, mut dictionary) = (Opened::default(), Dictionary::default());
+    for schema in &list.schemas {
+        let engines = list.needs_engines(schema);
+        let tables = server.tables(schema, engines, TIME_TO_LIST).await.map_err(Trouble::Unlisted)?;
+        for table in tables {
+            let verdict = match statements::of(dialect, &table) {
+                Asked::Nothing => Verdict::NotReadable("its rows are not in the data directory"),
+                Asked::Open(statement) => {
+                    let limit = list.time_to_open(server, &table).await;
+                    ended(judge(server.ask(&statement, limit).await), statement, limit)?
+                }
+                Asked::Check(statement) => {
+                    let verdict = judge(server.check(&statement, check_limit).await);
+                    ended(verdict, statement, check_limit)?
+                }
+            };
+            opened.tables += 1;
+            if let Some(why) = why_not_readable(server, &table, verdict, copy, &mut dictionary).await? {
+                opened.not_readable += 1;
+                warn!(
+                    RehearsalNotReadable,
+                    table = table.quoted(),
+                    "a table can't be read here, which is nothing against the copy: {why}"
+                );
+            }
+        }
+    }
+    debug!(?opened, "every table was opened");
+    Ok(opened)
+}
+
+/// A verdict after which the server goes on.
+fn ended(verdict: Verdict, last: String, limit: Duration) -> Result<Verdict, Trouble> {
+    match verdict {
+        Verdict::Died(how) => Err(Trouble::Died { last, how }),
+        Verdict::Hung => Err(Trouble::Hung { last, limit }),
+        verdict => Ok(verdict),
+    }
+}
+
+async fn why_not_readable(
+    server: &mut Server,
+    table: &Table,
+    verdict: Verdict,
+    copy: &Path,
+    dictionary: &mut Dictionary,
+) -> Result<Option<&'static str>, Trouble> {
+    let damaged = |why| Err(Trouble::Damaged { table: table.quoted(), why });
+    // The server may have come to its end.
+    let untold = |error: anyhow::Error, words: String, what: &str| {
+        Err(Trouble::Unlisted(error.context(format!("{what}, for {} says {words}", table.quoted()))))
+    };
+    match verdict {
+        Verdict::Whole => Ok(None),
+        Verdict::NotReadable(why) => Ok(Some(why)),
+        Verdict::UnknownToInnodb(words) => match dictionary.has(server, table).await {
+            Ok(false) => Ok(Some("a definition without a table: InnoDB's dictionary does not have it")),
+            Ok(true) => damaged(words),
+            Err(error) => untold(error, words, "what InnoDB's dictionary has"),
+        },
+        Verdict::UnknownEngine(words) => match server.file_name(table, TIME_TO_LIST).await {
+            Ok(name) => match data_beside(copy, &name) {
+                Some(file) => damaged(format!("{words}; {file} beside its definition is of an engine that is here")),
+                None => Ok(Some("a table of an engine that is not loaded")),
+            },
+            Err(error) => untold(error, words, "the names of its files"),
+        },
+        Verdict::MarkedAsCrashed(words) => match server.file_name(table, TIME_TO_LIST).await {
+            Ok(name) if marks::is_marked(copy, &name) => {
+                Ok(Some("it is marked as crashed, which the donor's server did"))
+            }
+            Ok(_) => damaged(format!("{words}; the copy's index file has no such mark")),
+            Err(error) => untold(error, words, "the names of its files"),
+        },
+        Verdict::Damaged(why) | Verdict::Died(why) => damaged(why),
+        Verdict::Hung => damaged("no answer".to_owned()),
+    }
+}
+
+/// What InnoDB's dictionary has, which is asked for at most once.
+#[derive(Default)]
+struct Dictionary {
+    names: Option<BTreeSet<Vec<u8>>>,
+}
+
+impl Dictionary {
+    /// Whether it has a table, or a partition of one: a damaged list of partitions names those that never were.
+    async fn has(&mut self, server: &mut Server, table: &Table) -> Result<bool> {
+        let name = server.file_name(table, TIME_TO_LIST).await?;
+        let names = match self.names.take() {
+            Some(names) => names,
+            None => server.innodb_names(TIME_TO_LIST).await?.into_iter().collect(),
+        };
+        let found = has_table(&names, &name);
+        self.names = Some(names);
+        Ok(found)
+    }
+}
+
+/// Partitions' names have `#P#` behind the table's, or `#p#` where letters are small.
+fn has_table(names: &BTreeSet<Vec<u8>>, table: &[u8]) -> bool {
+    let partitions = [table, b"#"].concat();
+    names.contains(table) || names.range(partitions.clone()..).next().is_some_and(|name| name.starts_with(&partitions))
+}
+
+/// A file of an engine that every server has, whose table goes by this name.
+fn data_beside(data_dir: &Path, name: &[u8]) -> Option<String> {
+    let table = data_dir.join(OsStr::from_bytes(name));
+    let whole = BUILT_IN.iter().map(|end| table.with_added_extension(end)).find(|file| file.exists());
+    let file = whole.or_else(|| table.with_added_extension("par").exists().then(|| a_partition(&table)).flatten())?;
+    Some(file.strip_prefix(data_dir).unwrap_or(&file).display().to_string())
+}
+
+/// The data of one of a table's partitions, where they are of such an engine.
+fn a_partition(table: &Path) -> Option<PathBuf> {
+    let start = [table.file_name()?.as_bytes(), b"#"].concat();
+    let is_one = |file: &PathBuf| {
+        let (name, end) = (file.file_name().unwrap_or_default(), file.extension().unwrap_or_default());
+        name.as_bytes().starts_with(&start) && BUILT_IN.iter().any(|built_in| end == *built_in)
+    };
+    std::fs::read_dir(table.parent()?).ok()?.flatten().map(|entry| entry.path()).find(is_one)
+}
+
+/// What is to be opened, and what has to be known of it.
+struct Listing {
+    schemas: Vec<String>,
+    all_engines: bool,
+    largest_index: u64,
+    /// Where a table that is large takes longer to be opened.
+    large: Option<Sizes>,
+}
+
+impl Listing {
+    async fn of(server: &mut Server, data_dir: &Path) -> Result<Listing> {
+        let schemas = server.schemas(TIME_TO_LIST).await.context("listing the schemas")?;
+        let engines = server.engines(TIME_TO_LIST).await.context("listing the engines")?;
+        let foreign: BTreeSet<&String> = engines.iter().filter(|engine| statements::is_foreign(engine)).collect();
+        let is_cheap = server.dialect.has_engines_in_dictionary();
+        let files = statements::checked_files(data_dir);
+        let all_engines = is_cheap || !foreign.is_empty() || files.of_users;
+        let reads_rows = server.dialect.rows_to_open_a_file() > 0;
+        let large = reads_rows.then(|| Sizes::of(data_dir)).filter(|sizes| !sizes.are_small());
+        Ok(Listing { schemas, all_engines, largest_index: files.largest_index, large })
+    }
+
+    /// A server that can't tell the name of a table's files has the least time to open it.
+    async fn time_to_open(&self, server: &mut Server, table: &Table) -> Duration {
+        let Some(sizes) = &self.large else { return TIME_TO_OPEN };
+        let name = server.file_name(table, TIME_TO_OPEN).await;
+        name.map_or(TIME_TO_OPEN, |name| sizes.time_to_open(&name))
+    }
+
+    fn needs_engines(&self, schema: &str) -> bool {
+        self.all_engines || OWN_SCHEMAS.contains(&schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_its_tables() {
+        let names = ["app/a", "app/p#P#low", "app/q#p#low#sp#s", "app/zz"].map(|name| name.as_bytes().to_vec()).into();
+        for (table, is_there) in [("app/a", true), ("app/p", true), ("app/q", true), ("app/z", false), ("b", false)] {
+            assert_eq!(has_table(&names, table.as_bytes()), is_there, "{table}");
+        }
+    }
+
+    #[test]
+    fn files_beside_a_definition_tell_its_engine() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("app")).unwrap();
+        let files =
+            ["a.frm", "a.ibd", "a.b.MAD", "c.frm", "c.rdb", "p.frm", "p.par", "p#P#low.MAI", "p#P#low.MAD", "q.par"];
+        for name in files {
+            std::fs::write(directory.path().join("app").join(name), "").unwrap();
+        }
+        let beside = |name: &str| data_beside(directory.path(), name.as_bytes());
+        assert_eq!(beside("app/a").as_deref(), Some("app/a.ibd"));
+        assert_eq!(beside("app/p").as_deref(), Some("app/p#P#low.MAD"));
+        assert_eq!([beside("app/c"), beside("app/b"), beside("app/q")], [None, None, None]);
+    }
+}

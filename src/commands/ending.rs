@@ -1,0 +1,17 @@
+//! The end of a command that failed: the last log line, and the termination message that `kubectl describe pod` shows.
+
+use std::path::Path;
+
+use crate::model::event::{Event, error};
+use crate::model::exit::{Reason, reason_of};
+use crate::sys::held;
+use crate::sys::termination_log;
+
+/// Logs the error that ends the process, and leaves it in the termination message, where there is one.
+pub fn tell(error: &anyhow::Error, termination_file: Option<&Path>) {
+    let event = reason_of(error).map_or(Event::ExitUnexpected, Reason::event);
+    error!(= event, "{error:#}");
+    if let Some(path) = termination_file {
+        termination_log::leave(path, &held::in_words(&format!("{event}: {error:#}")));
+    }
+}

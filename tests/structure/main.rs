@@ -1,0 +1,131 @@
+//! The map in `src/lib.rs` holds: imports point down, no two files import each other, and knowledge stays where it belongs.
+
+mod imports;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use imports::{Imports, knots};
+
+/// The folders of `src/`, from top to bottom, as its map has them.
+const FOLDERS: [&str; 14] = [
+    "cli",
+    "commands",
+    "primary_loss",
+    "replication",
+    "accounts",
+    "clone",
+    "settings",
+    "observe",
+    "datadir",
+    "server",
+    "protocol",
+    "unpack",
+    "sys",
+    "model",
+];
+
+/// Modules that know one tool or server from another.
+const KNOWING: [&str; 2] = ["server", "clone/method/backup_tool"];
+
+/// Words by which code would ask, or be told.
+const FLAVOURS: [&str; 4] = ["Dialect::Mariadb", "Dialect::Mysql", "Family::Mariadb", "Family::Percona"];
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("the source").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// What works on the stage and the data directory, where anybody may have put a link.
+const HELD: [&str; 2] = ["datadir", "commands/clone"];
+
+/// Ways to a file by a path, which would follow it.
+const BY_PATH: [&str; 7] =
+    ["std::fs", "File::open", "File::create", "OpenOptions", "DirBuilder", "CWD", "os::unix::fs"];
+
+/// The kernel's list of mounts is no file of the volume.
+const NO_FILE_OF_THE_VOLUME: &str = r#"std::fs::read("/proc/self/mountinfo")"#;
+
+#[test]
+fn stage_and_data_directory_are_reached_by_held_directories_alone() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for part in HELD {
+        let part = source.join(part);
+        for file in if part.is_dir() { files(&part) } else { vec![part] } {
+            if file.ends_with("tests.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).expect("a file of the source");
+            let text =
+                text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().replace(NO_FILE_OF_THE_VOLUME, "");
+            let found: Vec<&str> = BY_PATH.into_iter().filter(|word| text.contains(word)).collect();
+            assert!(found.is_empty(), "{} says {found:?}", file.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen} files");
+}
+
+#[test]
+fn nobody_else_asks_which_flavour_it_is_talking_to() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = [0, 0];
+    for file in files(&source) {
+        let text = std::fs::read_to_string(&file).expect("a file of the source");
+        let knows = KNOWING.iter().any(|module| file.starts_with(source.join(module)));
+        let asks: Vec<&str> = FLAVOURS.into_iter().filter(|word| text.contains(word)).collect();
+        assert!(knows || asks.is_empty(), "{} says {asks:?}", file.display());
+        found[usize::from(knows)] += asks.len();
+    }
+    assert!(found[1] > 0, "the words are no longer what they were");
+}
+
+fn place(module: &str) -> usize {
+    let folder = module.split("::").next().unwrap_or_default();
+    FOLDERS.iter().position(|name| *name == folder).unwrap_or_else(|| panic!("{folder} is not in the map"))
+}
+
+#[test]
+fn imports_point_down() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let imports = Imports::of(&source, &files(&source));
+    let edges = imports.edges();
+    let mut wrong = String::new();
+    for (module, targets) in &edges {
+        for target in targets.iter().filter(|target| place(target) < place(module)) {
+            writeln!(wrong, "{module} imports {target}, which lies above it").expect("a string takes all");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    let count: usize = edges.values().map(|targets| targets.len()).sum();
+    assert!(count > 500, "only {count} imports were found");
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let imports = Imports::of(&source, &files(&source));
+    let knots = knots(&imports.edges());
+    assert!(knots.is_empty(), "{knots:#?}");
+}
+
+#[test]
+fn the_map_names_the_folders_in_this_order() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let map = std::fs::read_to_string(source.join("lib.rs")).expect("the map");
+    let places: Vec<usize> = FOLDERS
+        .iter()
+        .map(|folder| map.find(&format!("| [`{folder}`] |")).unwrap_or_else(|| panic!("{folder} is not in the map")))
+        .collect();
+    assert!(places.is_sorted(), "{places:?}");
+}
+
+#[test]
+fn no_file_is_longer_than_400_lines() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in files(&source) {
+        let lines = std::fs::read_to_string(&file).expect("a file of the source").lines().count();
+        assert!(lines <= 400, "{} has {lines} lines: look for the second noun", file.display());
+    }
+}
