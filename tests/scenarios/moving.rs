@@ -1,4 +1,5 @@
-//! A running set of the tutorial's is moved over, as docs/guide/from-the-tutorial.md has it: two manifests applied, one after the other.
+//! A running set of the tutorial's is moved over, as docs/guide/from-the-tutorial.md has it: two manifests applied, one after
+//! the other.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
