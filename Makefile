@@ -1,4 +1,4 @@
-# The two commands of the README. As root, on Debian 12 with a Rust toolchain; what else they need they install.
+# The two commands of the README, and others. As root, on Debian 12 with a Rust toolchain; they install their other needs.
 
 # Servers and tools for the tests: programs only, no package that sets up a database of the machine's own.
 PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup bubblewrap iproute2 iptables util-linux mount \
@@ -13,6 +13,10 @@ IMAGE_PACKAGES := buildah podman runc mmdebstrap qemu-user-static iproute2 util-
 
 # A package of another release, unpacked below target/.
 KUSTOMIZE := target/tools/kustomize/root/usr/bin/kustomize
+
+# What makes a book of docs/.
+MDBOOK := target/tools/mdbook/bin/mdbook
+MDBOOK_VERSION := 0.5.4
 
 # Other servers, each unpacked with all that it needs and what the tests run beside it.
 BESIDE_A_SERVER := dash coreutils sed grep strace e2fsprogs mount
@@ -129,9 +133,16 @@ fuzz-keep: ## What fuzzing of TARGET has found joins fuzz/corpus/: the fewest in
 	@rm -r fuzz/corpus/$(TARGET) && mv $(FUZZ_FOUND).kept fuzz/corpus/$(TARGET)
 
 .PHONY: lint
-lint: ## Format and lints, warnings as errors.
+lint: ## Format and lints, warnings as errors; the book: its facts, links and prose.
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --quiet --locked --release --workspace --all-targets -- --deny warnings
+	@$(CARGO) test --quiet --locked --release --test book --test links --test prose
+
+.PHONY: book
+book: ## The book of docs/, by mdBook, into target/book.
+	@$(MDBOOK) --version >/dev/null 2>&1 || { echo "installing mdBook $(MDBOOK_VERSION)"; \
+		$(CARGO) install --quiet --locked mdbook --version $(MDBOOK_VERSION) --root $(CURDIR)/target/tools/mdbook; }
+	@$(MDBOOK) build docs
 
 .PHONY: audit
 audit: ## Dependencies by cargo-deny: advisories, licences, sources, doubles; it needs crates.io and RustSec's database.

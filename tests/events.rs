@@ -1,4 +1,4 @@
-//! Event names: `docs/events.md` has them all, each is used, and nothing is logged without one.
+//! Event names: `docs/reference/events.md` has them all, each is used, and nothing is logged without one.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +8,7 @@ use harness::logged::Said;
 use mysqlset::model::event::Event;
 
 /// Where the list is. `WRITE=1 cargo test --test events` writes it anew.
-const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.md");
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/events.md");
 
 const HEAD: &str = "# Events
 
@@ -44,7 +44,7 @@ fn the_reference_has_every_event() {
         fs::write(REFERENCE, &expected).expect(REFERENCE);
     }
     let found = fs::read_to_string(REFERENCE).expect(REFERENCE);
-    assert_eq!(found, expected, "docs/events.md is written anew by: WRITE=1 cargo test --test events");
+    assert_eq!(found, expected, "docs/reference/events.md is written anew by: WRITE=1 cargo test --test events");
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn files_of_server(settings: &InitConfig, role_file: &str) -> Result<Vec<PathBuf
     Ok(files)
 }
 
-/// The one file in the config map for a role.
+/// The one file in the ConfigMap for a role.
 struct RoleFile {
     name: &'static str,
     content: Vec<u8>,

@@ -109,8 +109,8 @@ pub fn make(config: &ServerConfig, data_dir: &Path, staged: &Spot) -> Result<()>
     Ok(())
 }
 
-/// Makes only the directories, in a copy that is being published, and returns all of them. Where a copy moves name by
-/// name, each directory is made in the part that holds its top name.
+/// Makes only the directories, in a copy that is being published, and returns all of them. Where a copy moves one name after
+/// the other, each directory is made in the part that holds its top name.
 pub fn make_directories(
     config: &ServerConfig,
     data_dir: &Path,

@@ -7,7 +7,7 @@
 //!   JSON  {…, "level":"INFO", "message":"the clone is published", "event":"clone.published", "donor":"mysql-0", "bytes":9}
 //! ```
 //!
-//! `docs/events.md` has the same list. Every line at info, warn or error is logged through the macros here.
+//! `docs/reference/events.md` has the same list. Every line at info, warn or error is logged through the macros here.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Maps errors to exit codes, and keeps the reason for `kubectl describe pod`.
 //!
 //! Each intended failure of `mysqlset` has one [`Reason`]. Its number is the exit code and part of the interface,
-//! as the README lists them. An error without a reason ends with [`UNEXPECTED`].
+//! as docs/reference/exit-codes.md lists them. An error without a reason ends with [`UNEXPECTED`].
 
 use std::fmt;
 use std::io;

@@ -61,7 +61,7 @@ pub enum Kinship<'a> {
     Same,
     /// They are of two sets.
     Different { own: &'a SetId, theirs: &'a SetId },
-    /// One of them has no identity yet: its data are older than identities, or the tutorial's, or not whole yet.
+    /// One of them lacks an identity: its data are older than identities, or the tutorial's, or still incomplete.
     OneUnknown,
     /// Neither has.
     BothUnknown,
@@ -81,9 +81,9 @@ impl<'a> Kinship<'a> {
 /// What a primary's lineage means for data of the same set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Descent<'a> {
-    /// The data went along with the primary's latest recovery, or there was none.
+    /// The data followed every recovery of the primary.
     Along,
-    /// The primary was recovered since. The data may follow where they hold no more than the recovery began with.
+    /// The primary was recovered since. The data may follow where the recovery began with all that they hold.
     Since(&'a Lineage),
 }
 

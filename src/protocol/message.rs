@@ -23,10 +23,10 @@ pub struct Hello {
     pub ordinal: u32,
     /// 32 random bytes in hexadecimal.
     pub nonce: String,
-    /// Formats that the recipient can unpack, by name. A newer recipient may list names unknown to this donor.
+    /// Names of the formats that the recipient can unpack. A newer recipient may list names unknown to this donor.
     #[serde(deserialize_with = "one_line_each")]
     pub formats: Vec<String>,
-    /// Compressions of members that the recipient can undo, by name. (Absent: none)
+    /// Names of the compressions of members that the recipient can undo. (Absent: none)
     #[serde(default, deserialize_with = "one_line_each")]
     pub members: Vec<String>,
     /// The set id of the recipient's earlier data, if it had any.
@@ -50,10 +50,10 @@ pub struct Hello {
     /// Whether the recipient has access to the keys of encrypted data.
     #[serde(default)]
     pub keyring: bool,
-    /// Digests that it can check beside one of the whole stream, by name. (Absent: none)
+    /// Names of the digests that it can check beside one of the whole stream. (Absent: none)
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_line_each")]
     pub digests: Vec<String>,
-    /// Packings of frames that it accepts, by name. (Absent: none)
+    /// Names of the packings of frames that it accepts. (Absent: none)
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_line_each")]
     pub packing: Vec<String>,
     /// Encodings of an inventory that it accepts. (Absent: it wants no inventory)
@@ -209,7 +209,7 @@ pub struct PluginOffer {
     pub server: String,
     /// Whether the donor's server has GTIDs on. The position of the copy is then its GTID set.
     pub by_gtid: bool,
-    /// Settings that the recipient's own server must share, by name.
+    /// Names and values of the settings that the recipient's own server must share.
     #[serde(default, deserialize_with = "one_line_by_name")]
     pub settings: BTreeMap<String, String>,
     /// Libraries of the plugins that are active there. The recipient's own server needs them too.

@@ -30,7 +30,7 @@ fn is_plain(character: char) -> bool {
     !character.is_control() && !turns && !matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
-/// The same for texts by name.
+/// The same for named texts.
 pub fn one_line_by_name<'de, D: Deserializer<'de>>(input: D) -> Result<BTreeMap<String, String>, D::Error> {
     let texts = BTreeMap::<String, String>::deserialize(input)?;
     Ok(texts.into_iter().map(|(name, text)| (in_one_line(&name), in_one_line(&text))).collect())

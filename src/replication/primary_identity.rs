@@ -36,11 +36,11 @@ pub enum Identity {
     Trusted,
     /// The primary's data belong to another set; in words.
     Different(String),
-    /// The primary gives no answer; why.
+    /// The primary is silent; why.
     Unknown(String),
 }
 
-/// Why there is no report.
+/// Why a report is missing.
 enum Unheard {
     /// The primary's sidecar is the tutorial's.
     Legacy,
@@ -53,7 +53,7 @@ pub struct Primary {
     pub settings: Arc<Sidecar>,
     /// A pending question. It cannot be cancelled, and a slow or silent name server can hold it up for long.
     pub asking: Option<JoinHandle<Answered>>,
-    /// Whether the last question reached a peer that gave no report.
+    /// Whether the last question reached a peer that kept silent.
     pub is_mute: bool,
     /// Remembers an answer that the primary is the tutorial's.
     pub trust: Trust,

@@ -107,7 +107,7 @@ impl Server {
             .context(format!("{what}: no answer in {} seconds", STATEMENT_LIMIT.as_secs()))
     }
 
-    /// The same without a time limit.
+    /// The same, however long it takes.
     pub async fn execute_at_length(&mut self, statement: &Statement) -> Result<()> {
         if statement.holds_password {
             self.log_statements("OFF").await;
@@ -144,7 +144,7 @@ impl Server {
         }
     }
 
-    /// Runs a query without secrets.
+    /// Runs a query that holds only public text.
     pub async fn rows(&mut self, query: &str) -> Result<Vec<NamedRow>> {
         let table = self.query(query).await?;
         let named = |row: client::Values| table.columns.iter().cloned().zip(row.into_iter().map(text)).collect();

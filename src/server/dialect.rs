@@ -6,8 +6,8 @@
 //! | MySQL up to 8.0.22 | the same | the same | `gtid_purged` |
 //! | MySQL from 8.0.23 | `CHANGE REPLICATION SOURCE TO`, `START REPLICA`, `SHOW REPLICA STATUS` | `Source_Host` … | `gtid_purged` |
 //!
-//! MySQL 8.4 dropped the old keywords. (MySQL reference manual, "CHANGE REPLICATION SOURCE TO"; MariaDB knowledge base,
-//! "CHANGE MASTER TO".)
+//! MySQL 8.4 dropped the old keywords. (MySQL reference manual, `CHANGE REPLICATION SOURCE TO`; MariaDB knowledge base,
+//! `CHANGE MASTER TO`.)
 
 mod replication;
 

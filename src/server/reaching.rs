@@ -1,4 +1,4 @@
-//! Reaches a server by name: the name may have several addresses, of which only some answer.
+//! Reaches a server whose name may have several addresses, of which only some answer.
 
 use std::time::Duration;
 

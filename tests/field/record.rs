@@ -179,11 +179,11 @@ impl Record {
 
     /// Puts the table into the docs.
     pub fn write_docs(&self, known: &Known) -> Result<()> {
-        let path = project().join("docs/field.md");
+        let path = project().join("docs/contributing/field.md");
         let text = std::fs::read_to_string(&path)?;
         let [from, to] = MARKERS;
-        let (before, rest) = text.split_once(from).context("docs/field.md has no marker")?;
-        let (_, after) = rest.split_once(to).context("docs/field.md has no second marker")?;
+        let (before, rest) = text.split_once(from).context("docs/contributing/field.md has no marker")?;
+        let (_, after) = rest.split_once(to).context("docs/contributing/field.md has no second marker")?;
         std::fs::write(&path, format!("{before}{from}\n{}{to}{after}", self.table(known)))?;
         Ok(())
     }

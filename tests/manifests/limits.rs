@@ -27,7 +27,8 @@ fn every_empty_volume_has_a_limit_that_no_healthy_pod_reaches() -> Result<()> {
 
 #[test]
 fn the_guides_recipe_raises_what_temporary_files_may_take() -> Result<()> {
-    let (_, recipe) = include_str!("../../k8s/README.md").split_once("**Temporary files:**").context("the section")?;
+    let (_, recipe) =
+        include_str!("../../docs/guide/resize.md").split_once("## Temporary files").context("the section")?;
     let (_, recipe) = recipe.split_once("```yaml\n").context("the recipe")?;
     let (recipe, _) = recipe.split_once("```").context("its end")?;
     for overlay in kustomize::names("overlays")? {

@@ -64,7 +64,7 @@ fn a_policy_lets_in_who_needs_a_port_and_nobody_else() -> Result<()> {
 
 /// A block of YAML of the guide that has these words.
 fn recipe(words: &str) -> Result<&'static str> {
-    let blocks = include_str!("../../k8s/README.md").split("```yaml\n").skip(1);
+    let blocks = include_str!("../../docs/guide/network-policy.md").split("```yaml\n").skip(1);
     let blocks = blocks.filter_map(|block| Some(block.split_once("```")?.0));
     blocks.into_iter().find(|block| block.contains(words)).with_context(|| format!("no recipe has {words}"))
 }

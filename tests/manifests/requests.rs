@@ -25,7 +25,7 @@ fn asked_for(pod: &PodSpec) -> Result<(u64, u64)> {
 
 #[test]
 fn the_guide_says_what_a_set_needs_and_a_small_one_fits_a_small_node() -> Result<()> {
-    let guide = include_str!("../../k8s/README.md");
+    let guide = include_str!("../../docs/guide/sizes.md");
     for overlay in kustomize::names("overlays")? {
         for (label, components) in [("as shipped", &[][..]), ("with `small`", &["small"][..])] {
             let (cpu, memory) = asked_for(pod(&Manifests::parse(&kustomize::build(&overlay, components)?)?))?;

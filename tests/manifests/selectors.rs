@@ -134,7 +134,8 @@ fn sets_in_one_namespace_have_names_and_selectors_of_their_own() -> Result<()> {
 /// The recipe's patch for passwords.
 #[test]
 fn a_second_set_reads_the_secret_that_the_guide_gives_it() -> Result<()> {
-    let (_, recipe) = include_str!("../../k8s/README.md").split_once("```yaml\npatches:").context("the recipe")?;
+    let (_, recipe) =
+        include_str!("../../docs/guide/second-set.md").split_once("```yaml\npatches:").context("the recipe")?;
     let (patch, _) = recipe.split_once("```").context("its end")?;
     for overlay in kustomize::names("overlays")?.iter().filter(|name| name.ends_with("-secrets")) {
         let text = kustomize::build_with(overlay, &[], &format!("nameSuffix: -b\npatches:{patch}"))?;

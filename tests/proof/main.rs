@@ -55,9 +55,9 @@ fn main() -> ExitCode {
 
 fn run(work: &Path) -> Result<ExitCode> {
     ensure!(tested().is_mariadb(), "the proof needs a backup tool; SERVER is mariadb-10.11 or mariadb-11.8");
-    let readme = include_str!("../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let page = include_str!("../../docs/how-it-works/proof.md").split_whitespace().collect::<Vec<_>>().join(" ");
     for listed in damage::expected::LISTED {
-        ensure!(readme.contains(listed), "README.md does not list {listed:?}");
+        ensure!(page.contains(listed), "docs/how-it-works/proof.md does not list {listed:?}");
     }
     let seed = variable("SEED")?.unwrap_or(1);
     let rounds = rounds(seed)?;

@@ -19,7 +19,7 @@ pub enum Noticed {
     Other(i32),
 }
 
-/// Exit codes of the README.
+/// Exit codes of docs/reference/exit-codes.md.
 const NO_DONOR: i32 = 20;
 const REFUSED: i32 = 21;
 const NOT_PREPARED: i32 = 41;

@@ -1,4 +1,5 @@
-//! A running set of the tutorial's is moved over, as k8s/README.md tells it: two manifests applied, one after the other.
+//! A running set of the tutorial's is moved over, as docs/guide/from-the-tutorial.md has it: two manifests applied, one after
+//! the other.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
@@ -150,7 +151,7 @@ fn todays_page() -> Result<Generation> {
     Ok(Generation { manifest, ..page() })
 }
 
-/// As k8s/README.md tells it, under writes.
+/// As docs/guide/from-the-tutorial.md has it, under writes.
 fn move_over(generation: &Generation) -> Result<()> {
     let count = generation.pods as usize;
     let pods = &PODS[..count];

@@ -30,7 +30,7 @@ fn the_sidecar_may_be_kubernetes_own_kind() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
 }
 
-/// As README.md says: `Parallel` is for a set that is there, not for its first start.
+/// As docs/guide/lost-primary.md says: `Parallel` is for a set that is there, not for its first start.
 #[test]
 fn pods_may_start_together_once_there_is_a_primary() -> Result<()> {
     let parallel = |manifests: &mut harness::pods::manifest::Manifests| {

@@ -32,7 +32,7 @@ fn inventory() -> Inventory {
     Inventory { keeps_definitions: true, entries }
 }
 
-/// Files by name: the length, and for a tablespace its id and pages.
+/// For each file name: the length, and for a tablespace its id and pages.
 type Files = BTreeMap<&'static str, (u64, Option<(u32, u32)>)>;
 
 fn files() -> Files {

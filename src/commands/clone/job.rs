@@ -193,8 +193,8 @@ impl CloneJob<'_> {
         let doubt = self.ways.doubt();
         if doubt == Some(Unproven::PrepareWords) && self.rehearsal.is_none() && self.ways.server().is_none() {
             return Err(Reason::Refused.error(format!(
-                "{}, and its copies need a rehearsal before they are published: use a known version (README, \"Servers \
-                 and tools\"), or an image with the server's program",
+                "{}, and its copies need a rehearsal before they are published: use a known version \
+                 (docs/reference/servers.md), or an image with the server's program",
                 Unproven::PrepareWords
             )));
         }

@@ -35,7 +35,7 @@ impl Proofs {
             (false, true) => "the donor sent no inventory",
             (false, false) => "both the donor's inventory and the rehearsal are missing",
         };
-        Some(format!("{unproven}, and {missing}: use a known version of the tool (README, \"Servers and tools\")"))
+        Some(format!("{unproven}, and {missing}: use a known version of the tool (docs/reference/servers.md)"))
     }
 }
 

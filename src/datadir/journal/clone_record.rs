@@ -86,6 +86,6 @@ impl CloneRecord {
 pub struct PluginCopy {
     /// Where its position is stored.
     pub position_in: PositionIn,
-    /// The donor's settings that a server needs to start on it, by name.
+    /// Names and values of the donor's settings that a server needs to start on it.
     pub settings: BTreeMap<String, String>,
 }

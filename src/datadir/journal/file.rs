@@ -46,7 +46,7 @@ impl Journal {
             let error = in_one_line(&error.to_string());
             Reason::Journal.error(format!(
                 "cannot read the journal {} ({error}): the data stay untouched; \
-                 see \"the journal\" in the README",
+                 see docs/reference/journal.md",
                 path
             ))
         };
@@ -147,11 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_written_by_hand_from_the_readme_is_accepted() {
+    fn a_journal_written_by_hand_from_the_docs_is_accepted() {
         let directory = tempfile::tempdir().unwrap();
         let text = r#"{"version": 1, "state": "complete", "since": 0, "set_id": "0123456789abcdef0123456789abcdef"}"#;
         assert!(
-            include_str!("../../../README.md")
+            include_str!("../../../docs/reference/journal.md")
                 .contains(r#"{"version": 1, "state": "complete", "since": 0, "set_id": "#)
         );
         std::fs::write(directory.path().join(FILE_NAME), text).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! `clone` may run as root in a volume where others write. Another user can replace a directory by a link between
 //! a check and its use, and a path would follow that link. So a volume's directory is opened once. Everything
-//! below is reached from that descriptor, name by name.
+//! below is reached from that descriptor, one name after the other.
 
 mod giving;
 mod names;

@@ -1,4 +1,4 @@
-//! What went wrong first, in whatever thread.
+//! The first fault of any writing thread.
 
 use std::io;
 use std::path::PathBuf;

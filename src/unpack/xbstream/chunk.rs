@@ -21,7 +21,7 @@ const PATH_LIMIT: u32 = 511;
 /// A chunk's head, up to its data.
 #[derive(Debug)]
 pub struct Chunk {
-    /// The name, without the suffix of a compressed member.
+    /// The name. The suffix of a compressed member is taken off.
     pub path: MemberPath,
     pub compression: Option<Compression>,
     pub body: Body,

@@ -1,4 +1,4 @@
-//! Which damage need not be noticed. README.md has the same list; what is not on it must be noticed.
+//! Which damage need not be noticed. docs/how-it-works/proof.md has the same list; all other damage must be noticed.
 
 use super::{Class, Damage, Place};
 
@@ -12,13 +12,13 @@ pub enum Expected {
     Unseen(&'static str),
 }
 
-/// The words of the list, each at the place where README.md has it.
+/// The words of the list, each at the place where the page has it.
 const ROWS: &str = "bytes changed in place where no check reads: behind the first pages of an InnoDB table, and inside the data and index files of other engines";
 const LOST_BEFORE: &str = "what the donor's own files had lost before: it is copied as it is";
 const CSV_STATE: &str = "a CSV table's state file (`.CSM`), which a server makes again";
 const NOTES: &str = "the backup tool's own notes, which are made again or not needed";
 
-/// All that README.md lists.
+/// All that the page lists.
 pub const LISTED: [&str; 4] = [ROWS, LOST_BEFORE, CSV_STATE, NOTES];
 
 pub fn expected(place: Place, class: Class, damage: Damage) -> Expected {

@@ -73,7 +73,7 @@ pub fn in_file(family: Family, backup: &Backup<'_>) -> Result<Options> {
     Ok(options)
 }
 
-/// The server's settings by name. A value that the tools may lack is left to their defaults.
+/// Names and values of the server's settings. A value that the tools may lack is left to their defaults.
 fn settings(variables: &BTreeMap<String, String>, data_dir: &Path) -> Vec<(&'static str, String)> {
     let get = |name: &str| variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let one_of = |name: &'static str, known: &[&str]| {

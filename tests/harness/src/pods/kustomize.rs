@@ -46,7 +46,7 @@ pub fn run(directory: &Path) -> Result<String> {
     String::from_utf8(output.stdout).context("what kustomize writes")
 }
 
-/// A kustomization as the README shows it.
+/// A kustomization as docs/guide/install.md shows it.
 fn users_own(overlay: &str, components: &[&str], lines: &str) -> Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
     lines.hash(&mut hasher);

@@ -2,7 +2,7 @@
 //!
 //! Clones are made undisturbed, then while 1,000 connections to each port are held idle, then while 2,000 connections a
 //! second bring garbage; each for half a minute. Meanwhile the donor's sidecar is probed and watched. The table is in
-//! docs/security.md. A missed bar ends it with exit code 1.
+//! docs/reference/security.md. A missed bar ends it with exit code 1.
 
 mod table;
 mod watch;

@@ -1,4 +1,4 @@
-//! What was measured, as docs/security.md has it, and the bars.
+//! What was measured, as docs/reference/security.md has it, and the bars.
 
 use std::fmt;
 use std::time::Duration;
