@@ -26,7 +26,7 @@ use crate::settings::Sidecar;
 use crate::sys::child;
 use crate::sys::heap;
 use crate::sys::pid1;
-use crate::sys::scratch;
+use crate::sys::temporary_directory;
 
 /// Wait before the socket for this pod's own containers is tried again.
 const DOOR_PAUSE: Duration = Duration::from_secs(2);
@@ -50,7 +50,7 @@ async fn live(settings: Arc<Sidecar>) -> Result<Outcome> {
     let clones = ClonePort::open(settings.clone_listen)?;
     let http = Arc::new(http::bind(settings.http_listen)?);
     let scratch = scratch_directory(&settings)?;
-    scratch::clean(&scratch);
+    temporary_directory::clean(&scratch);
 
     let status = Arc::new(Status::new(settings.member.to_string(), settings.member.role()));
     let metrics = Arc::new(Metrics::new(status.clone()));

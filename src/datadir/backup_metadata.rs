@@ -11,7 +11,7 @@ use crate::model::exit::Reason;
 use crate::model::position::{self, Position, Writer};
 use crate::model::version::series_of;
 use crate::sys::disk::disk_error;
-use crate::sys::held::{Directory, Spot};
+use crate::sys::held_directory::{Directory, Spot};
 
 const PREFIXES: [&str; 2] = ["mariadb_backup_", "xtrabackup_"];
 

@@ -13,7 +13,7 @@ use crate::datadir::backup_metadata::{self, Checkpoints};
 use crate::model::exit::Reason;
 use crate::server::config_files::{Place, ServerConfig};
 use crate::sys::disk::disk_error;
-use crate::sys::held::{Directory, Spot};
+use crate::sys::held_directory::{Directory, Spot};
 use crate::unpack::path::OUR_PREFIX;
 use crate::unpack::storage::is_storages_own;
 

@@ -7,7 +7,7 @@
 use anyhow::Result;
 
 use crate::sys::disk::disk_error;
-use crate::sys::held::Directory;
+use crate::sys::held_directory::Directory;
 
 /// Its name in the data directory.
 const MARK: &str = ".mysqlset-first-start-done";

@@ -13,7 +13,7 @@ use rustix::process::{getegid, geteuid};
 
 use super::layout::Layout;
 use crate::sys::disk::disk_error;
-use crate::sys::held::Spot;
+use crate::sys::held_directory::Spot;
 
 /// Access for our own user only.
 pub(super) const STAGE_MODE: u32 = 0o700;

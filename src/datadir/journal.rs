@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::named_places::Placed;
+use super::configured_places::Placed;
 use crate::datadir::received_log::ReceivedLog;
 use crate::model::identity::{Lineage, SetId};
 use crate::model::position::Position;

@@ -16,7 +16,7 @@ use super::journal::{Journal, State};
 use super::ownership::{Owner, Ownership};
 use crate::model::exit::Reason;
 use crate::sys::disk::disk_error;
-use crate::sys::held::Spot;
+use crate::sys::held_directory::Spot;
 
 /// The stage in a data directory.
 const INSIDE: &str = ".mysqlset-stage";

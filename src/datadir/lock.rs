@@ -11,7 +11,7 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use crate::model::event::{info, warn};
 use crate::model::exit::Reason;
 use crate::sys::disk::disk_error;
-use crate::sys::held::Directory;
+use crate::sys::held_directory::Directory;
 
 /// How long a killed start's children may take to end. A private server ends with its parent, but first has to give
 /// back its memory.

@@ -20,22 +20,22 @@
 //! * **inside**: the data directory is a mount point (the tutorial's mounts). The received copy lies in
 //!   `.mysqlset-stage/` inside it. Publishing renames entry by entry, `mysql/` last.
 //!
-//! The volume's directory and the stage are held open ([`crate::sys::held`]). So a start keeps working where it began,
+//! The volume's directory and the stage are held open ([`crate::sys::held_directory`]). So a start keeps working where it began,
 //! even if their names move.
 //!
 //! While a server runs, the journal is our only file in its data directory.
 
 pub mod backup_metadata;
+pub mod configured_places;
 pub mod contents;
-pub mod earlier_life;
+pub mod donor_leftovers;
 pub mod first_start;
 mod held_stage;
 pub mod journal;
 pub mod layout;
 pub mod lock;
-pub mod named_places;
 pub mod ownership;
 pub mod publish;
 pub mod received_log;
 pub mod stage;
-pub mod state;
+pub mod whole_or_half;

@@ -7,7 +7,7 @@ use rustix::process::{getegid, geteuid};
 
 use crate::model::exit::Reason;
 use crate::sys::disk::disk_error;
-use crate::sys::held::{Spot, Taker};
+use crate::sys::held_directory::{Spot, Taker};
 
 /// For the data directory: access for the server's user and group only.
 pub(super) const DIRECTORY_MODE: u32 = 0o770;

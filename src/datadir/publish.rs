@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
+use super::configured_places::Placed;
 use super::contents::Contents;
 use super::journal::{Journal, State};
 use super::layout::{Layout, Place};
-use super::named_places::Placed;
 use super::ownership::Ownership;
 use super::stage;
 use crate::model::exit::Reason;
 use crate::sys::disk::disk_error;
-use crate::sys::held::Spot;
+use crate::sys::held_directory::Spot;
 
 /// The images' entrypoints and the tutorial's script take it as the sign of a complete data directory.
 const LAST_TO_MOVE: &str = "mysql";
@@ -124,11 +124,11 @@ fn moving(from: &Spot, to: &Spot, error: std::io::Error) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datadir::state::{self, Found};
+    use crate::datadir::whole_or_half::{self, Found};
     use crate::server::config_files::ServerConfig;
 
     fn look(layout: &Layout) -> Result<Found> {
-        state::look(layout, || Ok(ServerConfig::default()))
+        whole_or_half::look(layout, || Ok(ServerConfig::default()))
     }
 
     fn staged(place: Place) -> (tempfile::TempDir, Layout, Ownership, Journal) {

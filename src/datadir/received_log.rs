@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::sys::disk::disk_error;
-use crate::sys::held::Directory;
+use crate::sys::held_directory::Directory;
 
 /// XtraBackup's, and mariadb-backup's. An interrupted prepare of XtraBackup's makes the second one too.
 const NAMES: [&str; 2] = ["xtrabackup_logfile", "ib_logfile0"];

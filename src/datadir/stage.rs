@@ -10,7 +10,7 @@ use super::ownership::{DIRECTORY_MODE, Ownership};
 use crate::model::event::{info, warn};
 use crate::model::exit::Reason;
 use crate::sys::disk::disk_error;
-use crate::sys::held::{Spot, kind_of};
+use crate::sys::held_directory::{Spot, kind_of};
 
 /// Discards the remains of an earlier attempt and makes an empty stage. The journal in state `receiving` is on disk
 /// before this returns, so it precedes the first byte of a backup. Only we may enter the stage: its files get their

@@ -179,6 +179,6 @@ pub mod preface;
 pub mod text;
 
 #[cfg(test)]
-mod hostile;
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

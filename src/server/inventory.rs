@@ -20,7 +20,7 @@ use super::client::Error;
 use super::connection::Server;
 use super::dialect::Dialect;
 use crate::protocol::inventory::MOST_ENTRIES;
-use crate::protocol::inventory::look::Look;
+use crate::protocol::inventory::server_look::Look;
 use crate::unpack::path::MemberPath;
 use dictionary::Tablespace;
 

@@ -11,11 +11,11 @@ pub mod dialect;
 pub mod events;
 #[cfg(test)]
 mod fake;
+pub mod filtered_data;
 pub mod history;
 #[cfg(test)]
-mod hostile;
+mod hostile_tests;
 pub mod inventory;
-pub mod left_out;
 mod literals;
 pub mod opening;
 pub mod plugin;

@@ -4,7 +4,7 @@ use std::io::{self, Stderr, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crate::sys::held;
+use crate::sys::held_directory;
 
 /// Moves to the start of the line and clears it. (ECMA-48)
 const WIPE: &[u8] = b"\r\x1b[K";
@@ -45,7 +45,7 @@ impl Write for Above {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         match std::str::from_utf8(text) {
             // Shows the name of a held directory instead of its descriptor.
-            Ok(words) => screen().write_above(held::in_words(words).as_bytes())?,
+            Ok(words) => screen().write_above(held_directory::in_words(words).as_bytes())?,
             Err(_) => screen().write_above(text)?,
         }
         Ok(text.len())

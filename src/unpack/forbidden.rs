@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `backup-my.cnf` at the top | written again from the known settings ([`crate::clone::method::backup_tool`]) |
 //! | `xtrabackup_component_keyring_*.cnf` at the top | removed before prepare |
-//! | `*.index`, `*.info` of replication, binary and relay logs | removed before the proof ([`crate::datadir::earlier_life`]) |
+//! | `*.index`, `*.info` of replication, binary and relay logs | removed before the proof ([`crate::datadir::donor_leftovers`]) |
 //! | `ib_buffer_pool`, `ib_lru_dump` | taken: numbers of pages to be read |
 //! | `xtrabackup_*`, `mariadb_backup_*` | taken: read by us with a bound |
 //!

@@ -376,6 +376,6 @@ fn a_tool_whose_words_are_unknown_needs_every_other_proof() {
     let refused = clone(&donor, &tool);
     assert_eq!(refused.code, Some(REFUSED), "{}{}", refused.log, donor.log());
     assert!(refused.log.has(Event::RehearsalNoProgram), "{}", refused.log);
-    assert!(refused.log.has_with(Event::ExitRefused, "not known"), "{}", refused.log);
+    assert!(refused.log.has_with(Event::ExitRefused, "unknown"), "{}", refused.log);
     assert_eq!(counts(&tool, &tool).0, 0);
 }

@@ -15,7 +15,7 @@ use crate::model::position::Position;
 use crate::protocol::message::{Hello, Report};
 use crate::server::history::{self, Progress};
 use crate::server::trouble::code_of;
-use crate::server::{Server, left_out, replication_status};
+use crate::server::{Server, filtered_data, replication_status};
 use crate::settings::Sidecar;
 
 /// How long an answer, a login or a failed login serves every peer.
@@ -164,7 +164,7 @@ impl Recent {
             None => {
                 let role = login.settings.member.role();
                 let server = login.server(&mut self.unreachable).await?;
-                self.left_out.put((), left_out::what(server, role).await?)
+                self.left_out.put((), filtered_data::what(server, role).await?)
             }
         };
         Ok(())

@@ -9,9 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
 use super::answers::Answers;
-use super::guesses::Guesses;
 use super::lines::Lines;
 use super::waiting::Waiting;
+use super::wrong_secrets::Guesses;
 use crate::clone::method::backup_tool::BackupTool;
 use crate::model::event::info;
 use crate::observe::metrics::Metrics;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::protocol::inventory::definition_of;
-use crate::protocol::inventory::look::Look;
+use crate::protocol::inventory::server_look::Look;
 use crate::unpack::path::MemberPath;
 
 /// Length of a definition's header, which every definition has. (`FRM_HEADER_SIZE` in MariaDB's sql/table.h; a view's
@@ -93,7 +93,7 @@ fn suspects(look: &Look) -> Vec<Suspect> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::inventory::look::Mark;
+    use crate::protocol::inventory::server_look::Mark;
 
     fn path(text: &str) -> MemberPath {
         MemberPath::new(text.as_bytes()).unwrap()

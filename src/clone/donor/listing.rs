@@ -11,7 +11,7 @@ use super::definitions;
 use crate::clone::method::CloneMethod;
 use crate::model::event::{Event, info};
 use crate::protocol::inventory::encoding::{self, NAME};
-use crate::protocol::inventory::look::Look;
+use crate::protocol::inventory::server_look::Look;
 use crate::protocol::message::{Hello, Refusal, Why};
 use crate::server::Server;
 use crate::server::account::Account;

@@ -12,7 +12,6 @@ pub(in crate::clone) mod context;
 pub(in crate::clone) mod copied_files;
 mod definitions;
 mod greeting;
-mod guesses;
 mod lines;
 pub(in crate::clone) mod listing;
 pub(in crate::clone) mod method;
@@ -28,6 +27,7 @@ pub(in crate::clone) mod survey;
 mod tool_pipe;
 pub(in crate::clone) mod tool_sessions;
 mod waiting;
+mod wrong_secrets;
 
 use std::io;
 use std::net::SocketAddr;

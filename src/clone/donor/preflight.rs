@@ -16,7 +16,7 @@ use crate::model::ordinal::Role;
 use crate::protocol::message::{Hello, Refusal, Wants, Why};
 use crate::server::status::Thread;
 use crate::server::storage::Storage;
-use crate::server::{Server, history, left_out, replication_status};
+use crate::server::{Server, filtered_data, history, replication_status};
 
 /// Room for growth while the copy is made: one part in this many of the data, for data and log.
 const GROWTH: u64 = 10;
@@ -120,7 +120,7 @@ fn check_storage(storage: &Storage, hello: &Hello) -> Result<(), Refusal> {
 /// Refuses a replica that may lack data, and a primary that withholds data from its replicas.
 async fn check_completeness(role: Role, server: &mut Server, storage: &Storage) -> Result<(), Refusal> {
     let unknown = |error: anyhow::Error| not_ready(Event::RefusedServer, format!("{error:#}"));
-    let Some(setting) = left_out::what_by(server, role, &storage.variables).await.map_err(unknown)? else {
+    let Some(setting) = filtered_data::what_by(server, role, &storage.variables).await.map_err(unknown)? else {
         return Ok(());
     };
     let text = match role {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::model::event::Event;
-use crate::protocol::inventory::look::Look;
+use crate::protocol::inventory::server_look::Look;
 use crate::protocol::message::{Refusal, Why};
 use crate::server::plugin;
 

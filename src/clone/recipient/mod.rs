@@ -1,8 +1,8 @@
 //! The recipient: finds a donor and receives a complete backup from it, or fails.
 
+mod donor_choice;
+pub(in crate::clone) mod failed_attempt;
 pub(in crate::clone) mod received;
-mod retry;
-pub(in crate::clone) mod setback;
 
 use tracing::info_span;
 
@@ -11,12 +11,12 @@ use super::method::clone_plugin;
 use crate::clone::connection::{self, Answer, Asker, Silence};
 use crate::model::host::HostPort;
 
+pub use donor_choice::receive_from_any;
+pub use failed_attempt::Setback;
 pub use received::{Means, Received};
-pub use retry::receive_from_any;
-pub use setback::Setback;
 
 use crate::clone::method::backup_tool::recipient::{check_descriptors, unpack_all};
-use setback::check_file_size;
+use failed_attempt::check_file_size;
 
 /// One attempt at one donor. With `is_legacy` set, the donor is known to send the legacy stream and gets no handshake:
 /// that would break off another backup there.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use rustix::fs::OFlags;
 
-use super::setback::Setback;
+use super::failed_attempt::Setback;
 use crate::datadir::journal::{CloneRecord, ListedBy, PluginCopy, now};
 use crate::model::event::info;
 use crate::model::host::HostPort;

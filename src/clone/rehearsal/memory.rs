@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::sys::memory;
+use crate::sys::container_memory;
 
 /// InnoDB's buffer pool. Tables are opened, not read.
 pub const POOL: u64 = 32 << 20;
@@ -19,5 +19,5 @@ const NEEDED: u64 = SERVER + OURS;
 
 /// Refuses if the container's limit is too low.
 pub fn ensure_enough() -> Result<()> {
-    memory::ensure("the rehearsal of a copy", NEEDED, "pass --rehearsal off")
+    container_memory::ensure("the rehearsal of a copy", NEEDED, "pass --rehearsal off")
 }

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use super::job::CloneJob;
 use crate::clone::method::backup_tool::Prepared;
 use crate::clone::rehearsal::{Rehearsal, Shadow};
-use crate::datadir::earlier_life;
+use crate::datadir::donor_leftovers;
 use crate::datadir::journal::Journal;
 use crate::model::event::{info, warn};
 use crate::model::exit::{Reason, reason_of};
@@ -28,7 +28,7 @@ use crate::server::events::{self, Change};
 use crate::server::scratch::{Access, Configuration, Grants, LEAST_POOL, PodConfiguration, Program, Setup};
 use crate::settings::Rehearse;
 use crate::sys::disk::disk_error;
-use crate::sys::held::Spot;
+use crate::sys::held_directory::Spot;
 
 /// The files that hold events where they are an ordinary table, each with its length before any event was added: Aria's
 /// (MariaDB 10.4 and later) and MyISAM's.
@@ -140,7 +140,7 @@ impl CloneJob<'_> {
         }
         own_server.stop().await?;
         // The server has made itself a UUID.
-        earlier_life::remove(&copy, &self.config)?;
+        donor_leftovers::remove(&copy, &self.config)?;
         // The server's writes must be durable before the journal relies on them.
         copy.sync_file_system().map_err(|error| disk_error(error, format!("syncing {copy}")))?;
         self.tell_of_events(journal);

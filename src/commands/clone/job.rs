@@ -13,7 +13,7 @@ use crate::datadir::contents::Contents;
 use crate::datadir::journal::{Journal, ListedBy, State, Unproven, now};
 use crate::datadir::layout::{Layout, Place};
 use crate::datadir::ownership::Ownership;
-use crate::datadir::{earlier_life, named_places, publish, stage};
+use crate::datadir::{configured_places, donor_leftovers, publish, stage};
 use crate::model::event::{info, warn};
 use crate::model::exit::{Reason, reason_of};
 use crate::model::host::HostPort;
@@ -70,7 +70,7 @@ impl CloneJob<'_> {
             Some(journal) if self.is_to_be_published(Some(&journal))? => {
                 // Earlier versions removed these traces only here.
                 if self.layout.staged_data().exists() {
-                    earlier_life::remove(&self.layout.staged_data(), &self.config)?;
+                    donor_leftovers::remove(&self.layout.staged_data(), &self.config)?;
                 }
                 self.make_directories()?;
                 return self.publish(&journal);
@@ -146,7 +146,7 @@ impl CloneJob<'_> {
         let (data, staged) = (self.layout.data(), self.layout.staged_data());
         let is_moved_by_names = self.layout.place == Place::Inside;
         let data_dir = &self.layout.data_dir;
-        let made = named_places::make_directories(&self.config, data_dir, &data, &staged, is_moved_by_names)?;
+        let made = configured_places::make_directories(&self.config, data_dir, &data, &staged, is_moved_by_names)?;
         made.iter().try_for_each(|directory| self.ownership.give(directory))
     }
 

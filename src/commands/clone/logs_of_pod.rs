@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::datadir::contents::Contents;
 use crate::model::ordinal::{Member, Ordinal};
 use crate::sys::disk::disk_error;
-use crate::sys::held::{Spot, Taker};
+use crate::sys::held_directory::{Spot, Taker};
 
 const END: &str = "-bin";
 const INDEX: &str = ".index";

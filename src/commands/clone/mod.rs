@@ -4,18 +4,18 @@
 //! The steps are: inspect → find a donor → receive → prepare → publish. The journal announces each step before it is
 //! taken, so that a start after any interruption continues from there.
 
-mod comparing;
 mod events;
+mod inventory_comparison;
 mod job;
 mod logs_of_pod;
 mod methods;
+mod outdated;
 mod owner;
 mod plan;
 mod preparing;
 mod primary_report;
 mod proving;
 mod rehearsing;
-mod usefulness;
 
 use anyhow::Result;
 
@@ -25,8 +25,8 @@ use crate::datadir::journal::{Journal, State};
 use crate::datadir::layout::Layout;
 use crate::datadir::lock::Lock;
 use crate::datadir::ownership::Ownership;
-use crate::datadir::state::look;
-use crate::datadir::{named_places, publish, stage};
+use crate::datadir::whole_or_half::look;
+use crate::datadir::{configured_places, publish, stage};
 use crate::model::event::{info, warn};
 use crate::model::exit::{self, Reason};
 use crate::model::host::HostPort;
@@ -93,7 +93,7 @@ pub fn run(settings: &CloneSettings) -> Result<()> {
     let ways = Methods::find(settings.peering.method)?;
     let config = config(settings, &ways)?;
     // Checked before existing files are touched: once the setting is corrected, a good copy is still useful.
-    named_places::check(&config, &layout.data_dir)?;
+    configured_places::check(&config, &layout.data_dir)?;
     let rehearsal = None;
     let mut copying = CloneJob { settings, layout: &layout, ownership, ways, config, rehearsal, from, replacing: None };
     if !copying.is_to_be_published(interrupted.as_ref())? {
@@ -135,7 +135,7 @@ fn replace(settings: &CloneSettings, layout: &Layout, ownership: Ownership, old:
         limits::ensure_room().map_err(|none| Reason::Limit.because(none))?;
         let (ways, from) = (Methods::find(settings.peering.method)?, CopySource::for_replica(settings));
         let config = config(settings, &ways)?;
-        named_places::check(&config, &layout.data_dir)?;
+        configured_places::check(&config, &layout.data_dir)?;
         let rehearsal = rehearsing::plan(settings, layout, &ways)?;
         let copying = CloneJob { settings, layout, ownership, ways, config, rehearsal, from, replacing: Some(old) };
         copying.run(interrupted)
@@ -160,7 +160,7 @@ fn config(settings: &CloneSettings, ways: &Methods) -> Result<ServerConfig> {
 fn why_to_keep_now(settings: &CloneSettings, old: &Journal) -> Option<String> {
     let questions = Questions { about: None, history: old.broken.as_ref().map(|broken| broken.history.clone()) };
     match connection::ask_primary(&settings.member, &settings.peering, &settings.primary, &questions) {
-        Ok(report) => usefulness::why_to_keep(old, &report),
+        Ok(report) => outdated::why_to_keep(old, &report),
         Err(silence) => Some(format!("the primary does not report whether it has everything in these data: {silence}")),
     }
 }

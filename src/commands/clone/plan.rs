@@ -12,7 +12,7 @@ use crate::datadir::journal::{Journal, State, now};
 use crate::datadir::layout::{Layout, Place};
 use crate::datadir::publish;
 use crate::datadir::stage;
-use crate::datadir::state::Found;
+use crate::datadir::whole_or_half::Found;
 use crate::model::event::{info, warn};
 use crate::model::exit::Reason;
 use crate::model::ordinal::Role;

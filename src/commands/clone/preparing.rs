@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::job::CloneJob;
-use crate::clone::method::backup_tool::{self, Attempt, Prepared, Proof, server_options};
+use crate::clone::method::backup_tool::{self, Attempt, Prepared, Proof, prepare_memory, server_options};
 use crate::clone::method::clone_plugin::RecoveredCopy;
 use crate::datadir::backup_metadata;
 use crate::datadir::journal::{Journal, PluginCopy, State, Unproven};
@@ -14,7 +14,6 @@ use crate::model::event::{info, warn};
 use crate::model::exit::{Reason, reason_of};
 use crate::observe::progress::Progress;
 use crate::sys::child;
-use crate::sys::memory;
 use crate::sys::stop::Noted;
 
 /// How often one received copy is prepared at most.
@@ -92,7 +91,7 @@ impl CloneJob<'_> {
         loop {
             let earlier = journal.prepare_attempts.saturating_add(journal.failed_backups);
             self.begin_attempt(journal, noted)?;
-            let memory = memory::halved(full, journal.memory_halvings);
+            let memory = prepare_memory::halved(full, journal.memory_halvings);
             let attempt = backup_tool::prepare(tool, &data.way(), memory, earlier);
             if !matches!(attempt, Ok(Attempt::Whole(_) | Attempt::Failed(_))) {
                 self.note_stop(journal)?;
@@ -120,7 +119,7 @@ impl CloneJob<'_> {
 
     /// The memory for a prepare before any halving.
     fn full_memory(&self) -> u64 {
-        let by_log = || memory::for_prepare(backup_metadata::log_bytes(&self.layout.staged_data()));
+        let by_log = || prepare_memory::for_prepare(backup_metadata::log_bytes(&self.layout.staged_data()));
         self.settings.prepare_memory.unwrap_or_else(by_log)
     }
 
@@ -148,7 +147,7 @@ impl CloneJob<'_> {
             journal.halve_memory(!journal.told_to_stop);
         }
         while journal.prepare_attempts < PREPARE_TRIES {
-            let memory = memory::halved(full, journal.memory_halvings);
+            let memory = prepare_memory::halved(full, journal.memory_halvings);
             self.begin_attempt(journal, noted)?;
             let tried = self.prepare_copy(journal, copy, memory);
             if !matches!(tried, Ok(Prepared::Whole)) {

@@ -5,9 +5,9 @@ use anyhow::Result;
 
 use super::job::CloneJob;
 use crate::clone::method::backup_tool::Prepared;
-use crate::datadir::earlier_life;
+use crate::datadir::configured_places::{self, Placed};
+use crate::datadir::donor_leftovers;
 use crate::datadir::journal::{CloneRecord, Journal, Unproven};
-use crate::datadir::named_places::{self, Placed};
 use crate::model::exit::{self, Reason};
 use crate::protocol::inventory::engines;
 use crate::sys::disk::disk_error;
@@ -49,7 +49,7 @@ impl CloneJob<'_> {
         if let Prepared::Failed(error) = self.gather_places(journal)? {
             return Ok(Prepared::Failed(error));
         }
-        earlier_life::remove(&staged, &self.config)?;
+        donor_leftovers::remove(&staged, &self.config)?;
         if let Prepared::Failed(error) = self.make_places(journal)? {
             return Ok(Prepared::Failed(error));
         }
@@ -95,11 +95,11 @@ impl CloneJob<'_> {
         if journal.placed.add(Placed::plan(&self.config, data_dir, &staged)?) {
             self.write(journal)?;
         }
-        or_failed(named_places::make(&self.config, data_dir, &staged))
+        or_failed(configured_places::make(&self.config, data_dir, &staged))
     }
 
     fn gather_places(&self, journal: &Journal) -> Result<Prepared> {
-        or_failed(named_places::gather(&journal.placed, &self.layout.staged_data()))
+        or_failed(configured_places::gather(&journal.placed, &self.layout.staged_data()))
     }
 }
 

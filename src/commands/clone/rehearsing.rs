@@ -13,7 +13,7 @@ use crate::server::scratch::Program;
 use crate::settings::CloneSettings;
 use crate::settings::Rehearse;
 use crate::sys::disk::disk_error;
-use crate::sys::held::Spot;
+use crate::sys::held_directory::Spot;
 
 /// Looks for a server program. Called before the first byte arrives, so that faults of the image and the configuration
 /// are refused early.

@@ -8,7 +8,7 @@ use crate::datadir::ownership::Ownership;
 use crate::model::exit::Reason;
 use crate::protocol::text::in_one_line;
 use crate::sys::disk::disk_error;
-use crate::sys::held::{self, Directory, Spot, Taker};
+use crate::sys::held_directory::{self, Directory, Spot, Taker};
 
 /// A journal lists each database while its copy is published: this is enough for a million.
 const LARGEST: u64 = 64 << 20;
@@ -36,7 +36,7 @@ impl Journal {
                 return Err(Reason::Journal.error(format!("the journal {path} is too long")));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if held::is_strange(&error) => {
+            Err(error) if held_directory::is_strange(&error) => {
                 return Err(Reason::Journal.error(format!("the journal is not a regular file: {error}")));
             }
             Err(error) => return Err(disk_error(error, format!("reading {path}"))),

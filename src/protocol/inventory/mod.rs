@@ -15,7 +15,7 @@
 
 pub mod encoding;
 pub mod engines;
-pub mod look;
+pub mod server_look;
 
 use crate::unpack::path::MemberPath;
 

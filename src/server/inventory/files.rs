@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::protocol::inventory::MOST_ENTRIES;
-use crate::protocol::inventory::look::Mark;
+use crate::protocol::inventory::server_look::Mark;
 use crate::unpack::path::MemberPath;
 
 /// Suffixes of files that a backup tool copies beside InnoDB's. They hold data of MyISAM, MERGE, Aria, ARCHIVE and CSV,

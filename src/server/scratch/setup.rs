@@ -18,10 +18,10 @@ use super::{options, plugin_directory, words};
 use crate::model::exit::Reason;
 use crate::server::Server;
 use crate::sys::child::{self, Running, path_option};
+use crate::sys::container_memory;
 use crate::sys::disk::disk_error;
 use crate::sys::environment;
 use crate::sys::limits::Descriptors;
-use crate::sys::memory;
 
 /// How long the creation of a new database may take.
 const TIME_TO_INITIALISE: Duration = Duration::from_secs(900);
@@ -80,7 +80,7 @@ impl Setup<'_> {
         let deadline = Instant::now() + TIME_TO_INITIALISE;
         let ended = Running::start(&mut command, &self.program.name(), Stdio::null())
             .and_then(|running| {
-                running.below(memory::ceiling()).wait_while(|| is_wanted() && Instant::now() < deadline)
+                running.below(container_memory::ceiling()).wait_while(|| is_wanted() && Instant::now() < deadline)
             })
             .with_context(|| format!("running {}", self.program.path.display()))?;
         if Instant::now() >= deadline && !ended.status.success() {
@@ -114,7 +114,7 @@ impl Setup<'_> {
         let deadline = Instant::now() + limit;
         let mut running = Running::start(&mut self.command()?, &self.program.name(), Stdio::null())
             .with_context(|| format!("running {}", self.program.path.display()))?
-            .below(memory::ceiling());
+            .below(container_memory::ceiling());
         loop {
             if running.has_ended()? {
                 let ended = running.wait()?;

@@ -32,7 +32,7 @@ use crate::server::{Server, aria, plugin};
 use crate::settings::Sidecar;
 use crate::sys::child::{Ended, Running};
 use crate::sys::limits::{self, Descriptors, TooFew};
-use crate::sys::scratch;
+use crate::sys::temporary_directory;
 use crate::unpack::Format;
 
 /// How long a statement may keep an Aria table open before the donor refuses for now.
@@ -157,7 +157,7 @@ impl<'a> RunningTool<'a> {
         if tool.loses_unflushed_aria() {
             Handle::current().block_on(flush_aria(donor))?;
         }
-        let (settings, scratch) = (&donor.settings, scratch::directory_in(&donor.scratch)?);
+        let (settings, scratch) = (&donor.settings, temporary_directory::directory_in(&donor.scratch)?);
         let backup = Backup {
             server: &settings.server,
             account: &settings.backup,

@@ -10,6 +10,7 @@ mod huge_pages;
 mod lines;
 mod options_file;
 mod prepare;
+pub mod prepare_memory;
 pub mod recipient;
 pub mod server_options;
 mod tool_options;
@@ -136,7 +137,7 @@ impl BackupTool {
         let lines = BackupLines::of(self.family);
         let running = Running::examined(&mut command, &self.name(), Stdio::piped(), lines)
             .with_context(|| format!("cannot start {}", self.program.display()))?;
-        Ok(running.below(crate::sys::memory::ceiling()))
+        Ok(running.below(crate::sys::container_memory::ceiling()))
     }
 
     fn backup_command(&self, backup: &Backup<'_>, file: OsString) -> Command {

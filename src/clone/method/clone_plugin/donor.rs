@@ -19,7 +19,7 @@ use crate::clone::method::{Answer, CloneMethod};
 use crate::model::event::Event;
 use crate::protocol::data::DataWriter;
 use crate::protocol::frame::{self, Kind};
-use crate::protocol::inventory::look::Look;
+use crate::protocol::inventory::server_look::Look;
 use crate::protocol::message::{Copied, Failed, Heartbeat, Hello, PluginOffer, Refusal};
 use crate::server::account::Account;
 use crate::server::inventory::Extent;

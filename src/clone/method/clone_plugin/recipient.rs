@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use crate::clone::connection::{Asker, Lease};
 use crate::clone::method::clone_plugin::{DonorLease, Fetch, Trouble};
+use crate::clone::recipient::failed_attempt::{Setback, check_file_size, setback_of_wire};
 use crate::clone::recipient::received::{Means, Received, checked_inventory, inventory_file};
-use crate::clone::recipient::setback::{Setback, check_file_size, setback_of_wire};
 use crate::datadir::journal::PluginCopy;
 use crate::model::event::info;
 use crate::model::exit::Reason;
@@ -24,8 +24,8 @@ use crate::server::account::Account;
 use crate::server::plugin::PositionIn;
 use crate::server::scratch::{FETCHING, Program};
 use crate::server::{Server, TurnedAway};
+use crate::sys::container_memory;
 use crate::sys::disk::disk_error;
-use crate::sys::memory;
 use crate::sys::secret::{Password, Secret};
 use crate::unpack::{self, UnpackError};
 
@@ -49,7 +49,8 @@ pub fn receive(
     let host = name_for_plugin(donor, asker.member, means.service, Ordinal(offer.ordinal))?;
     let started = Instant::now();
     check_file_size(offer.largest_file)?;
-    memory::ensure("a copy by the CLONE plugin", FETCHING, "have a backup tool in PATH").map_err(Setback::Fatal)?;
+    container_memory::ensure("a copy by the CLONE plugin", FETCHING, "have a backup tool in PATH")
+        .map_err(Setback::Fatal)?;
     let patience = asker.peering.stall_timeout * STALLS;
     let turn = DonorLease::hold(stream, patience)
         .context("cannot hold the connection to the donor")

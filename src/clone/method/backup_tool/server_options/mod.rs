@@ -22,7 +22,7 @@ use crate::model::exit::Reason;
 use crate::server::config_files::{ServerConfig, lines, setting};
 use crate::sys::child::path_option;
 use crate::sys::disk::disk_error;
-use crate::sys::held::Spot;
+use crate::sys::held_directory::Spot;
 use crate::unpack::forbidden::{self, TOOLS_SETTINGS};
 use known::Verdict;
 use plugins::Wanted;

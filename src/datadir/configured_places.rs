@@ -16,7 +16,7 @@ use crate::model::event::info;
 use crate::model::exit::Reason;
 use crate::server::config_files::{Elsewhere, Place, ServerConfig};
 use crate::sys::disk::disk_error;
-use crate::sys::held::Spot;
+use crate::sys::held_directory::Spot;
 
 /// Refuses a configuration that would stop every server from starting on a copy, and names the setting.
 pub fn check(config: &ServerConfig, data_dir: &Path) -> Result<()> {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::model::event::warn;
-use crate::sys::held::Directory as _;
+use crate::sys::held_directory::Directory as _;
 
 const PREFIX: &str = "mysqlset-backup-";
 

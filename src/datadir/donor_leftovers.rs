@@ -14,7 +14,7 @@ use crate::datadir::backup_metadata;
 use crate::model::event::info;
 use crate::server::config_files::ServerConfig;
 use crate::sys::disk::disk_error;
-use crate::sys::held::Spot;
+use crate::sys::held_directory::Spot;
 use crate::unpack::forbidden::TOOLS_SETTINGS;
 
 /// Directory levels below a copy's top that are searched for logs. The deepest place of a server's logs is a database
