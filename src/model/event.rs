@@ -278,8 +278,8 @@ events! {
     ServerRefused, "server.refused", "The server answers a statement with an error. The field `code` has its number.";
     SidecarTrouble, "sidecar.trouble", "The sidecar cannot do its work.";
     ReplicationNotSetUp, "replication.not_set_up", "No replication is set up.";
-    ReplicationWaits, "replication.waits", "Replication is stopped until the primary's sidecar answers.";
-    ReplicationStopped, "replication.stopped", "Replication is stopped.";
+    ReplicationWaits, "replication.waits", "Replication waits until the primary's sidecar answers.";
+    ReplicationStopped, "replication.stopped", "Replication is not running: a thread is stopped or connecting.";
     ReplicationPasswordTooLong, "replication.password_too_long", "The replication password is longer than the server allows (MariaDB 96 characters, MySQL 32).";
     ReplicationRefused, "replication.refused", "The primary refuses the replication account. After `--max-refusal` seconds the replica is not ready.";
     ReplicationUnacknowledged, "replication.unacknowledged", "The applier waits for a replica of this replica to acknowledge a transaction. After `--max-refusal` seconds the replica is not ready.";

@@ -137,9 +137,9 @@ impl Snapshot {
                 Event::ReplicationWaits.because(format!("replication waits for the primary ({threads}): {why}"))
             }
             (Some(error), None) => {
-                Event::ReplicationStopped.because(format!("replication is stopped ({threads}): {error}"))
+                Event::ReplicationStopped.because(format!("replication is not running ({threads}): {error}"))
             }
-            (None, None) => Event::ReplicationStopped.because(format!("replication is stopped ({threads})")),
+            (None, None) => Event::ReplicationStopped.because(format!("replication is not running ({threads})")),
         }
     }
 }

@@ -101,7 +101,7 @@ impl Primary {
             return Ok(Identity::Different(further(&report.pod, &lineage.began_at, &extra)));
         }
         if journal.set_id.is_none() || journal.lineage != report.lineage {
-            info!(DataFollow, set_id = %theirs, recovered = report.lineage.is_some(), "adopted the primary's set id");
+            info!(DataFollow, set_id = %theirs, recovered = report.lineage.is_some(), "adopted the primary's set id or lineage");
             (journal.set_id, journal.lineage) = (Some(theirs), report.lineage);
             journal.write(data_dir)?;
             status.update(|snapshot| (snapshot.set_id, snapshot.lineage) = (journal.set_id, journal.lineage));

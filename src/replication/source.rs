@@ -126,7 +126,7 @@ impl SourceWatch {
             self.password_renewed = Some(Instant::now());
             info!(
                 ReplicationTurnedAway,
-                "the primary denies access to the replication account: setting its password again"
+                "the primary denies access to the replication account: giving this server the password again"
             );
             // Should a step fail, both threads are ours to start again.
             self.held_back = true;

@@ -20,7 +20,8 @@ impl Imports {
         let mut texts = BTreeMap::new();
         for file in files {
             let module = module(source, file);
-            let is_test = ["tests", "fake", "hostile_tests"].iter().any(|name| module.split("::").any(|part| part == *name));
+            let is_test =
+                ["tests", "fake", "hostile_tests"].iter().any(|name| module.split("::").any(|part| part == *name));
             if !is_test && !["lib", "main"].contains(&module.as_str()) {
                 texts.insert(module, code(&std::fs::read_to_string(file).expect("a file of the source")));
             }

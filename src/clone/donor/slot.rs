@@ -23,7 +23,7 @@ const RETRY_AFTER: u64 = 2;
 /// Takes the donor slot for a recipient, if a clone may start now.
 pub fn take_slot(donor: &Donor, hello: &Hello) -> Result<Slot, Refusal> {
     if donor.stopping.load(Ordering::Relaxed) || donor.status.is_held() {
-        return Err(passing(Event::RefusedStopping, Why::Stopping, "this donor's sidecar is stopping"));
+        return Err(passing(Event::RefusedStopping, Why::Stopping, "this donor's server or sidecar is about to stop"));
     }
     let snapshot = donor.status.get();
     let fit = match hello.wants {

@@ -81,7 +81,7 @@ fn run(donor: &Donor, tool: &BackupTool, stream: &TcpStream, survey: &Survey) ->
             running.end_by_force();
             // The recipient may only have been slow and may still read.
             spoil(stream, "the recipient accepted no bytes for too long");
-            bail!("the recipient disconnected after {bytes} bytes: {gone}");
+            bail!("the recipient was lost after {bytes} bytes: {gone}");
         }
         Err(RelayError::Tool(error)) => {
             running.end_by_force();

@@ -216,8 +216,8 @@ fn plan_for_primary(settings: &CloneSettings) -> Result<Plan> {
                 Ok(Plan::Recover(vec![donor]))
             }
             Err(why) => lost(format!(
-                "the volume of {} is empty, and there is no replica to recover from: {why}. Wait for the replicas, or \
-                 name one with --donor",
+                "the volume of {} is empty, and no replica can be chosen to recover from: {why}. Wait for the replicas, \
+                 or name one with --donor",
                 settings.member
             )),
         },

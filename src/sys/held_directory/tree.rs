@@ -74,7 +74,9 @@ impl Spot {
         // could misuse.
         let is_anothers = geteuid().is_root() && self.look()?.st_uid != geteuid().as_raw();
         if is_anothers || !self.entries()?.is_empty() {
-            return Err(io::Error::other(format!("another user has replaced {self} since it was made")));
+            return Err(io::Error::other(format!(
+                "{self} was made, and another directory or its content has taken its place"
+            )));
         }
         Ok(())
     }

@@ -275,7 +275,7 @@ fn relay<'a>(
         Relayed::Cut(what) => Ok((writer, Some(what))),
         Relayed::RecipientGone(why) => {
             running.end_by_force();
-            bail!("the recipient disconnected after {} bytes: {why}", writer.bytes())
+            bail!("the recipient was lost after {} bytes: {why}", writer.bytes())
         }
         Relayed::OutputBroken(why) => {
             running.end_by_force();
