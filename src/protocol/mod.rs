@@ -177,6 +177,7 @@ pub mod message;
 pub mod packing;
 pub mod preface;
 pub mod text;
+pub mod verdict;
 
 #[cfg(test)]
 mod hostile_tests;

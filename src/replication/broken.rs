@@ -11,6 +11,7 @@ use crate::clone::connection::{self, Questions};
 use crate::datadir::journal::{BrokenReplication, Why, now};
 use crate::model::position::Position;
 use crate::protocol::message::Report;
+use crate::protocol::verdict::Verdict;
 use crate::server::Server;
 use crate::server::history::{self, Progress};
 use crate::server::status::{ReplicationStatus, Thread};
@@ -64,8 +65,8 @@ fn refined(why: Why, reached: &[Position], primary: Option<&Report>) -> Why {
     let Some(primary) = primary else { return why };
     let covers = |position: &Position| primary.applied.as_ref().and_then(|there| there.covers(position));
     let lacks_some = reached.iter().any(|position| covers(position) == Some(false));
-    let knows_all = primary.unknown_history.as_deref() == Some("");
-    let is_purged = primary.cannot_follow.as_deref().is_some_and(|why| !why.is_empty());
+    let knows_all = primary.has_history() == Verdict::Yes;
+    let is_purged = matches!(primary.can_be_followed(), Verdict::No(_));
     match (lacks_some, knows_all, is_purged) {
         (true, ..) => Why::AheadOfSource,
         (false, true, true) if reached.iter().all(|position| covers(position) == Some(true)) => Why::SourcePurged,

@@ -33,6 +33,7 @@ use crate::model::event::{info, warn};
 use crate::model::exit::Reason;
 use crate::model::position::{Position, history as order};
 use crate::observe::status::Status;
+use crate::protocol::verdict::Verdict;
 use crate::server::dialect::Dialect;
 use crate::server::status::{ReplicationStatus, Thread};
 use crate::server::{Server, history, replication_status};
@@ -145,11 +146,14 @@ async fn follow_with_primarys_data(
     }
     let questions = Questions { about: Some(position.clone()), history: Some(history::own_history(server).await?) };
     let report = ask_primary(settings, questions).await.context("the primary's sidecar does not answer")?;
-    match (report.cannot_follow.as_deref(), report.unknown_history.as_deref()) {
-        (Some(""), Some("")) => {}
-        (Some(""), Some(extra)) => return Err(refuse(&format!("{} lacks {extra}", report.pod))),
-        (Some(why), _) => return Err(refuse(why)),
-        (None, _) => bail!("{} does not report whether replication can start from {position}", report.pod),
+    match (report.can_be_followed(), report.has_history()) {
+        (Verdict::Yes, Verdict::Yes) => {}
+        (Verdict::Yes, Verdict::No(extra)) => return Err(refuse(&format!("{} lacks {extra}", report.pod))),
+        (Verdict::No(why), _) => return Err(refuse(why)),
+        (Verdict::Unknown, _) => bail!("{} does not report whether replication can start from {position}", report.pod),
+        (Verdict::Yes, Verdict::Unknown) => {
+            bail!("{} does not report whether it has all transactions of this pod", report.pod)
+        }
     }
     // The identity check may have written the journal.
     let journal = Journal::read(&settings.data_dir)?.unwrap_or(journal);

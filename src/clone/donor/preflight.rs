@@ -14,6 +14,7 @@ use crate::model::event::Event;
 use crate::model::identity::Kinship;
 use crate::model::ordinal::Role;
 use crate::protocol::message::{Hello, Refusal, Wants, Why};
+use crate::protocol::verdict::Verdict;
 use crate::server::status::Thread;
 use crate::server::storage::Storage;
 use crate::server::{Server, filtered_data, history, replication_status};
@@ -188,13 +189,13 @@ async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(),
             "cannot confirm that this replica belongs to the primary's set",
         ));
     }
-    if let Some(extra) = report.unknown_history.filter(|extra| !extra.is_empty()) {
+    if let Verdict::No(extra) = report.has_history() {
         return Err(not_ready(
             Event::RefusedOwnHistory,
             format!("this replica has transactions that the primary lacks: {extra}"),
         ));
     }
-    if let Some(why) = report.cannot_follow.filter(|why| !why.is_empty()) {
+    if let Verdict::No(why) = report.can_be_followed() {
         return Err(not_ready(
             Event::RefusedPurged,
             format!("the primary no longer holds this replica's position: {why}"),

@@ -13,6 +13,7 @@ use crate::model::host::HostPort;
 use crate::model::identity::Kinship;
 use crate::model::position::Position;
 use crate::protocol::message::Report;
+use crate::protocol::verdict::Verdict;
 
 /// Between two questions to a silent primary.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -43,8 +44,10 @@ impl CloneJob<'_> {
         if let Some(why) = self.replacing.as_ref().and_then(|old| why_to_keep(old, &report)) {
             return Err(Reason::Refused.error(why));
         }
-        let cannot = report.cannot_follow.filter(|why| !why.is_empty());
-        Ok(cannot.map(|why| format!("replication can no longer start from the clone's position: {why}")))
+        Ok(match report.can_be_followed() {
+            Verdict::No(why) => Some(format!("replication can no longer start from the clone's position: {why}")),
+            Verdict::Yes | Verdict::Unknown => None,
+        })
     }
 
     /// Gets the primary's report. A primary that is reachable is asked until it answers; meanwhile the copy is kept
@@ -100,7 +103,7 @@ impl CloneJob<'_> {
 /// Accepts a report only if it answers the questions. A report that lacks its server's part leaves them open, and
 /// "unknown" is not fine.
 fn understood(report: Report, questions: &Questions, journal: &Journal) -> Result<Report, Silence> {
-    if questions.about.is_some() && report.cannot_follow.is_none() {
+    if questions.about.is_some() && report.can_be_followed() == Verdict::Unknown {
         return Err(Silence::Mute("its server does not report whether replication can start there".to_owned()));
     }
     if journal.set_id.is_some() && report.set_id.is_none() {
@@ -126,10 +129,10 @@ pub fn why_to_keep(old: &Journal, primary: &Report) -> Option<String> {
     } else if let Some(missing) = broken.reached.iter().find(|position| !has(position)) {
         Some(format!("{} lacks part of {missing}, which the broken replica holds", primary.pod))
     } else {
-        match primary.unknown_history.as_deref() {
-            Some("") => None,
-            Some(extra) => Some(format!("{} lacks {extra}, which the broken replica holds", primary.pod)),
-            None => {
+        match primary.has_history() {
+            Verdict::Yes => None,
+            Verdict::No(extra) => Some(format!("{} lacks {extra}, which the broken replica holds", primary.pod)),
+            Verdict::Unknown => {
                 Some(format!("{} does not report whether it has everything in the broken replica's data", primary.pod))
             }
         }
