@@ -35,7 +35,7 @@ RUN = $(CARGO) run --quiet --locked --release --package mysqlset-harness --bin
 # The runner's options that skip tests which the tested server cannot run, so that it counts none of them as passed.
 LEFT_OUT = NOT_TESTED=$(NOT_TESTED) $(CARGO) test --quiet --locked --release --test left_out --
 
-TEST_THREADS ?= 6
+TEST_THREADS ?= 8
 
 # The servers that `make test` runs the scenarios that tell most on, beside the machine's own, and those that
 # `make test-family` runs all of them on.

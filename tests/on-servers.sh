@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
-threads=${TEST_THREADS:-6}
+threads=${TEST_THREADS:-8}
 export NOT_TESTED="${NOT_TESTED:-$PWD/target/not-tested}"
 
 scenarios=$1
