@@ -11,9 +11,9 @@ use super::survey::{Survey, not_ready, unsupported};
 use crate::clone::connection::{self, Questions};
 use crate::clone::method::CloneMethod;
 use crate::model::event::Event;
-use crate::model::identity::Kinship;
+use crate::model::identity::{Kinship, SetId};
 use crate::model::ordinal::Role;
-use crate::protocol::message::{Hello, Refusal, Wants, Why};
+use crate::protocol::message::{Hello, Refusal, Report, Wants, Why};
 use crate::protocol::verdict::Verdict;
 use crate::server::status::Thread;
 use crate::server::storage::Storage;
@@ -173,7 +173,7 @@ async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(),
     let Some(primary) = donor.settings.primary.clone() else { return Ok(()) };
     let silent = |why: String| not_ready(Event::RefusedPrimarySilent, why);
     let questions = questions(server).await.map_err(|error| not_ready(Event::RefusedServer, format!("{error:#}")))?;
-    let settings = donor.settings.clone();
+    let (settings, has_position) = (donor.settings.clone(), questions.about.is_some());
     let asking = tokio::task::spawn_blocking(move || {
         connection::ask_primary(&settings.member, &settings.peering, &primary, &questions)
     });
@@ -182,26 +182,37 @@ async fn check_against_primary(donor: &Donor, server: &mut Server) -> Result<(),
         Ok(Err(silence)) => return Err(silent(format!("cannot ask the primary about this replica: {silence}"))),
         Err(error) => return Err(silent(format!("cannot ask the primary: {error}"))),
     };
-    let own = donor.status.get().set_id;
-    if Kinship::of(own.as_ref(), report.set_id.as_ref()) != Kinship::Same {
+    compare_with_primary(&report, donor.status.get().set_id.as_ref(), has_position)
+}
+
+/// Decides from the primary's report. An answer that is missing is a refusal too: the primary's sidecar answers while its
+/// server is away.
+fn compare_with_primary(report: &Report, own: Option<&SetId>, has_position: bool) -> Result<(), Refusal> {
+    if Kinship::of(own, report.set_id.as_ref()) != Kinship::Same {
         return Err(not_ready(
             Event::RefusedUnknownSet,
             "cannot confirm that this replica belongs to the primary's set",
         ));
     }
-    if let Verdict::No(extra) = report.has_history() {
-        return Err(not_ready(
-            Event::RefusedOwnHistory,
-            format!("this replica has transactions that the primary lacks: {extra}"),
-        ));
+    let unanswered =
+        || not_ready(Event::RefusedPrimarySilent, "the primary's server gives no answer about this replica");
+    match report.has_history() {
+        Verdict::Yes => {}
+        Verdict::No(extra) => {
+            return Err(not_ready(
+                Event::RefusedOwnHistory,
+                format!("this replica has transactions that the primary lacks: {extra}"),
+            ));
+        }
+        Verdict::Unknown => return Err(unanswered()),
     }
-    if let Verdict::No(why) = report.can_be_followed() {
-        return Err(not_ready(
-            Event::RefusedPurged,
-            format!("the primary no longer holds this replica's position: {why}"),
-        ));
+    match report.can_be_followed() {
+        Verdict::No(why) => {
+            Err(not_ready(Event::RefusedPurged, format!("the primary no longer holds this replica's position: {why}")))
+        }
+        Verdict::Unknown if has_position => Err(unanswered()),
+        Verdict::Yes | Verdict::Unknown => Ok(()),
     }
-    Ok(())
 }
 
 async fn questions(server: &mut Server) -> Result<Questions> {
@@ -217,6 +228,8 @@ async fn questions(server: &mut Server) -> Result<Questions> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -252,5 +265,30 @@ mod tests {
         let refusal = check_storage(&storage, &hello(None, false)).unwrap_err();
         assert!(!refusal.why.may_pass() && refusal.text.contains("app/t"), "{refusal}");
         assert!(check_storage(&storage, &hello(None, true)).is_ok());
+    }
+
+    /// A replica was a donor while the primary's server was away, whatever it held.
+    #[test]
+    fn a_primary_that_leaves_a_question_open_has_not_said_yes() {
+        let set_id = SetId::of_random([1; 16]);
+        let compare = |followed: Option<&str>, history: Option<&str>, has_position| {
+            let mut report = json!({ "pod": "mysql-0", "ordinal": 0, "has_data": true, "set_id": set_id.to_string() });
+            if let Some(followed) = followed {
+                report["cannot_follow"] = followed.into();
+            }
+            if let Some(history) = history {
+                report["unknown_history"] = history.into();
+            }
+            let report = serde_json::from_value(report).unwrap();
+            compare_with_primary(&report, Some(&set_id), has_position).map_err(|refusal| refusal.event)
+        };
+        assert_eq!(compare(Some(""), Some(""), true), Ok(()));
+        assert_eq!(compare(None, Some(""), false), Ok(()), "a replica without a position asks about none");
+        let silent = Err(Event::RefusedPrimarySilent.name().to_owned());
+        for (followed, history) in [(None, None), (Some(""), None), (None, Some(""))] {
+            assert_eq!(compare(followed, history, true), silent, "{followed:?} {history:?}");
+        }
+        assert_eq!(compare(Some(""), Some("0-1-7"), true), Err(Event::RefusedOwnHistory.name().to_owned()));
+        assert_eq!(compare(Some("gone"), Some(""), true), Err(Event::RefusedPurged.name().to_owned()));
     }
 }
