@@ -94,14 +94,18 @@ fn a_sidecar_killed_again_and_again_starts_replication_once_and_right() -> Resul
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     let mut writer = Some(Writer::start(&cluster)?);
-    cluster.delete_volume("mysql-1")?;
     let deadline = Instant::now() + PATIENCE;
     let mut kills = 0;
-    while set::state(&cluster, "mysql-1").as_deref() != Some("replicating") {
-        ensure!(Instant::now() < deadline, "replication never starts\n{}", cluster.describe());
-        let pid = cluster.pid("mysql-1", "sidecar").ok();
-        // Later each time, so that each of the first steps is somewhere the last one.
-        if cluster.signal("mysql-1", "sidecar", Signal::KILL).is_ok() {
+    // A busy machine may look too seldom to meet the sidecar in its work: then once more.
+    while kills < 3 {
+        cluster.delete_volume("mysql-1")?;
+        while set::state(&cluster, "mysql-1").as_deref() != Some("replicating") {
+            ensure!(Instant::now() < deadline, "replication never starts\n{}", cluster.describe());
+            let pid = cluster.pid("mysql-1", "sidecar").ok();
+            if cluster.signal("mysql-1", "sidecar", Signal::KILL).is_err() {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            }
             kills += 1;
             if kills == WRITTEN_DURING {
                 writer.take().map(Writer::finish).transpose()?;
@@ -109,13 +113,11 @@ fn a_sidecar_killed_again_and_again_starts_replication_once_and_right() -> Resul
             cluster.wait_for("a new sidecar", PATIENCE, || {
                 Ok(cluster.pid("mysql-1", "sidecar").is_ok_and(|new| Some(new) != pid))
             })?;
+            // Later each time, so that each of the first steps is somewhere the last one.
             std::thread::sleep(Duration::from_millis(5 * kills));
-        } else {
-            std::thread::sleep(Duration::from_millis(1));
         }
     }
     println!("the sidecar was killed {kills} times");
-    assert!(kills > 2);
     cluster.wait_ready(2)?;
     writer.map(Writer::finish).transpose()?;
     set::assert_same_rows(&cluster, &["mysql-1"])
@@ -127,10 +129,11 @@ fn a_first_start_that_was_interrupted_is_not_taken_for_a_database() -> Result<()
     cluster.wait_for("the server's first files", PATIENCE, || {
         Ok(cluster.volume("mysql-0").join("mysql/mysql").exists())
     })?;
-    // The server is killed before it has ever answered, then its pod is deleted.
+    // The pod is deleted before its sidecar has ever had an answer; the server may end by itself before it is killed.
+    cluster.signal("mysql-0", "sidecar", Signal::STOP)?;
     cluster.delete_pod("mysql-0")?;
-    cluster.signal("mysql-0", "sidecar", Signal::KILL)?;
-    cluster.signal("mysql-0", "mysql", Signal::KILL)?;
+    let _ = cluster.signal("mysql-0", "mysql", Signal::KILL);
+    let _ = cluster.signal("mysql-0", "sidecar", Signal::KILL);
     let end = set::end_of_clone_where(&cluster, "mysql-0", |end| end.exit_code != 0)?;
     assert_eq!(end.exit_code, 31, "{end:?}");
     assert!(end.is(Event::ExitFirstStart) && end.message.contains("--on-half-made"), "{end:?}");
