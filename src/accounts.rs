@@ -15,7 +15,6 @@ use tracing::debug;
 use crate::clone::method::backup_tool::BackupTool;
 use crate::clone::method::clone_plugin;
 use crate::model::event::{Event, info, warn};
-use crate::model::exit::Reason;
 use crate::protocol::auth;
 use crate::protocol::clone_secret::{CloneSecret, Keys};
 use crate::server::account::{Account, ManagedAccount, Purpose};
@@ -94,7 +93,7 @@ impl Accounts {
         if let Some(first) = server.dialect.too_old_to_keep_accounts(&server.version)
             && !self.settings.managed.is_empty()
         {
-            return Err(Reason::Settings.error(format!(
+            return Err(Event::AccountServerTooOld.error(format!(
                 "--manage-accounts needs {first} or later, and this server is {}: create the accounts by hand and \
                  remove the flag",
                 server.version

@@ -76,6 +76,13 @@ impl fmt::Display for Cause {
 
 impl std::error::Error for Cause {}
 
+impl Event {
+    /// An error that carries this event.
+    pub fn error(self, text: impl fmt::Display) -> anyhow::Error {
+        self.because(text).into()
+    }
+}
+
 /// The event that an error carries, if any.
 pub fn event_of(error: &anyhow::Error) -> Option<Event> {
     error.chain().find_map(|cause| cause.downcast_ref::<Cause>()).map(|cause| cause.event)
@@ -277,6 +284,11 @@ events! {
     ServerIdDiffers, "server.id_differs", "The server id differs from the one that `init-config` wrote. Two servers with one id end each other's replication.";
     ServerRefused, "server.refused", "The server answers a statement with an error. The field `code` has its number.";
     SidecarTrouble, "sidecar.trouble", "The sidecar cannot do its work.";
+    FirstStartInterrupted, "primary.first_start_interrupted", "The primary's first start was interrupted, so its data may be half a database.";
+    DataUnproven, "data.unproven", "The server runs on data whose journal is missing or shows an unfinished clone.";
+    AccountServerTooOld, "account.server_too_old", "The server is too old for `--manage-accounts`.";
+    ReplicationNoPosition, "replication.no_position", "The position to replicate from is lost.";
+    ReplicationDataUnfit, "replication.data_unfit", "The data were the primary's, and this replica cannot continue with them.";
     ReplicationNotSetUp, "replication.not_set_up", "No replication is set up.";
     ReplicationWaits, "replication.waits", "Replication waits until the primary's sidecar answers.";
     ReplicationStopped, "replication.stopped", "Replication is not running: a thread is stopped or connecting.";

@@ -17,7 +17,6 @@ use crate::datadir::contents::Contents;
 use crate::datadir::first_start;
 use crate::datadir::journal::{Journal, State};
 use crate::model::event::{Cause, Event};
-use crate::model::exit::Reason;
 use crate::model::ordinal::Role;
 use crate::server::TurnedAway;
 use crate::settings::Sidecar;
@@ -45,7 +44,7 @@ impl FirstStart {
         if !self.has_been_idle(is_idle, Instant::now()) {
             return error;
         }
-        Reason::FirstStartInterrupted.error(format!(
+        Event::FirstStartInterrupted.error(format!(
             "{} holds part of a new database, and no server has opened it for {} seconds: the first start was \
              interrupted or failed. Read the log of the server's container, then delete the pod: its clone refuses the \
              remains (exit code 31), or renames them and starts over with --on-half-made set-aside. (Connecting: \
@@ -65,7 +64,7 @@ impl FirstStart {
 
     /// Writes the message that `kubectl describe pod` shows once the container has ended.
     pub fn leave_message(&mut self, cause: &Cause, settings: &Sidecar) {
-        if cause.event == Event::ExitFirstStart {
+        if cause.event == Event::FirstStartInterrupted {
             termination_log::leave(&settings.termination_log, &format!("{}: {cause}", cause.event));
             self.has_left_message = true;
         }

@@ -6,8 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::datadir::first_start;
 use crate::datadir::journal::{Journal, State};
-use crate::model::event::{info, warn};
-use crate::model::exit::Reason;
+use crate::model::event::{Event, info, warn};
 use crate::model::identity::{Lineage, SetId};
 use crate::model::ordinal::Ordinal;
 use crate::model::position::Position;
@@ -20,7 +19,7 @@ use crate::sys::random;
 pub fn settle(journal: Option<Journal>, data_dir: &Path, first_starts_are_marked: bool) -> Result<Journal> {
     let is_new = journal.as_ref().is_some_and(|journal| journal.state == State::Initialising);
     if is_new && first_starts_are_marked && !first_start::is_done(data_dir) {
-        return Err(Reason::FirstStartInterrupted.error(
+        return Err(Event::FirstStartInterrupted.error(
             "the server runs on the remains of an interrupted first start, which may be half a database: delete the \
              pod; its clone then refuses the remains, or sets them aside with --on-half-made set-aside",
         ));
@@ -28,7 +27,7 @@ pub fn settle(journal: Option<Journal>, data_dir: &Path, first_starts_are_marked
     let journal = journal.unwrap_or_else(|| Journal::new(State::Initialising));
     match journal.state {
         State::Receiving | State::Received | State::Preparing | State::Prepared | State::Publishing => {
-            return Err(Reason::Journal.error(format!(
+            return Err(Event::DataUnproven.error(format!(
                 "the server runs on data in state {} of the journal: stop it, and let `mysqlset clone` finish",
                 journal.state
             )));

@@ -29,8 +29,7 @@ use super::primary_identity::{Identity, Primary};
 use super::source_password::check_password;
 use crate::clone::connection::Questions;
 use crate::datadir::journal::{Journal, State};
-use crate::model::event::{info, warn};
-use crate::model::exit::Reason;
+use crate::model::event::{Event, info, warn};
 use crate::model::position::{Position, history as order};
 use crate::observe::status::Status;
 use crate::protocol::verdict::Verdict;
@@ -52,7 +51,7 @@ pub async fn settle(
         (Some(journal), _) => journal,
         (None, Some(_)) => Journal::new(State::Configured),
         (None, None) => {
-            return Err(Reason::Journal.error(
+            return Err(Event::DataUnproven.error(
                 "the data directory has no journal and the server has no source, so the start of replication is \
                  unknown: set it up by hand once, or empty the volume to clone again",
             ));
@@ -66,7 +65,7 @@ pub async fn settle(
             journal
         }
         other => {
-            return Err(Reason::Journal.error(format!(
+            return Err(Event::DataUnproven.error(format!(
                 "a replica's server runs on data in state {other} of the journal, which hold no clone of the primary"
             )));
         }
@@ -130,7 +129,7 @@ async fn follow_with_primarys_data(
     known: &Status,
 ) -> Result<Journal> {
     let refuse = |why: &str| {
-        Reason::OtherPod.error(format!(
+        Event::ReplicationDataUnfit.error(format!(
             "these data were the primary's, and this replica cannot continue with them: {why}; the data are kept: \
              return the volume to the primary, or delete it to clone again"
         ))
@@ -247,7 +246,7 @@ async fn keep_source(
             warn!(ReplicationLostSource, source = %settings.source, "the server has lost its source: setting it again");
             set_source(&by_own_gtid, server, settings).await
         }
-        None => Err(Reason::NoPosition.error(
+        None => Err(Event::ReplicationNoPosition.error(
             "the server has lost its source and its position in the source's log: empty the volume to clone again",
         )),
     }
@@ -302,7 +301,7 @@ async fn by_gtid_where_it_can_be(
     let gtid = source.value(&query).await?;
     source.close().await;
     let gtid = gtid.ok_or_else(|| {
-        Reason::NoPosition.error(format!(
+        Event::ReplicationNoPosition.error(format!(
             "the source {} has lost {file}:{offset}, where the clone ends: empty the volume to clone again",
             settings.source
         ))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::access_denied::TurnedAway;
 use super::client::ServerError;
 use crate::model::event::{Cause, Event, event_of};
-use crate::model::exit::reason_of;
+use crate::model::exit::{Reason, reason_of};
 
 /// The same obstacle is logged again after this time, so that a rotated log shows it too.
 const REMINDER: Duration = Duration::from_secs(600);
@@ -24,7 +24,7 @@ impl Trouble {
         let code = code_of(error);
         let is_io =
             || error.chain().any(|cause| cause.is::<std::io::Error>() || cause.is::<tokio::time::error::Elapsed>());
-        let event = match event_of(error).or_else(|| reason_of(error).map(crate::model::exit::Reason::event)) {
+        let event = match event_of(error).or_else(|| reason_of(error).map(Reason::event)) {
             Some(event) => event,
             None if error.is::<TurnedAway>() => Event::ServerTurnsAway,
             None if code.is_some() => Event::ServerRefused,
@@ -120,7 +120,9 @@ mod tests {
         for (error, event, code) in [
             (refused(1290, "x"), Event::ServerRefused, Some(1290)),
             (silent, Event::ServerSilent, None),
-            (crate::model::exit::Reason::NoPosition.error("x"), Event::ExitNoPosition, None),
+            (Event::ReplicationNoPosition.error("x"), Event::ReplicationNoPosition, None),
+            // From reading the server's files.
+            (Reason::Disk.error("x"), Event::ExitDisk, None),
             (anyhow::Error::new(Event::ReplicationLag.because("x")), Event::ReplicationLag, None),
             (anyhow!("x"), Event::SidecarTrouble, None),
         ] {

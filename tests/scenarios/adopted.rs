@@ -112,12 +112,12 @@ fn what_keeps_a_replica_from_being_set_up_is_said_once() -> Result<()> {
     cluster.wait_ready(1)?;
     forget_what_mysqlset_wrote(&cluster, "mysql-1")?;
     cluster.scale(2);
-    cluster.wait_for_event("mysql-1", "sidecar", Event::ExitJournal)?;
+    cluster.wait_for_event("mysql-1", "sidecar", Event::DataUnproven)?;
     let aborted = || cluster.logs("mysql-1", "mysql").matches("Aborted connection").count();
     let aborted_before = aborted();
     // Ten tries and more.
     std::thread::sleep(Duration::from_secs(6));
-    assert_eq!(cluster.times_logged("mysql-1", "sidecar", Event::ExitJournal), 1);
+    assert_eq!(cluster.times_logged("mysql-1", "sidecar", Event::DataUnproven), 1);
     assert_eq!(aborted(), aborted_before, "connections are dropped");
     Ok(())
 }

@@ -90,12 +90,12 @@ fn a_first_start_that_was_interrupted_and_does_not_start_again_is_said_with_its_
     })?;
     cluster.wait_for("the sidecar to say it", PATIENCE, || {
         let status = cluster.status_page("mysql-0")?;
-        Ok(status.names(Event::ExitFirstStart) && status.contains("--on-half-made set-aside"))
+        Ok(status.names(Event::FirstStartInterrupted) && status.contains("--on-half-made set-aside"))
     })?;
-    assert!(cluster.has_logged("mysql-0", "sidecar", Event::ExitFirstStart));
+    assert!(cluster.has_logged("mysql-0", "sidecar", Event::FirstStartInterrupted));
     cluster.signal("mysql-0", "sidecar", Signal::TERM)?;
     let end = || cluster.status("mysql-0").ok()?.containers.get("sidecar")?.last_termination.clone();
     cluster.wait_for("the sidecar's end", PATIENCE, || Ok(end().is_some()))?;
-    assert!(end().is_some_and(|end| end.is(Event::ExitFirstStart)), "{:?}", end());
+    assert!(end().is_some_and(|end| end.is(Event::FirstStartInterrupted)), "{:?}", end());
     Ok(())
 }

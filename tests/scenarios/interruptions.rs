@@ -156,7 +156,7 @@ fn a_server_killed_in_its_first_start_serves_no_half_of_a_database() -> Result<(
             // Some halves are such that no server starts on them.
             let restarts = cluster.status("mysql-0")?.containers.get("mysql").map_or(0, |mysql| mysql.restarts);
             // What is seen before the restart may be from before the kill.
-            Ok(restarts > 0 && (code == 200 || why.names(Event::ExitFirstStart)) || restarts > 2)
+            Ok(restarts > 0 && (code == 200 || why.names(Event::FirstStartInterrupted)) || restarts > 2)
         })?;
         if cluster.http_get("mysql-0", 8307, "/readyz")?.0 == 200 {
             whole += 1;
