@@ -7,16 +7,13 @@ pub(in crate::clone) mod received;
 use tracing::info_span;
 
 use super::legacy_stream;
-use super::method::clone_plugin;
+use super::method::{backup_tool, clone_plugin};
 use crate::clone::connection::{self, Answer, Asker, Silence};
 use crate::model::host::HostPort;
 
 pub use donor_choice::receive_from_any;
 pub use failed_attempt::Setback;
 pub use received::{Means, Received};
-
-use crate::clone::method::backup_tool::recipient::{check_descriptors, unpack_all};
-use failed_attempt::check_file_size;
 
 /// One attempt at one donor. With `is_legacy` set, the donor is known to send the legacy stream and gets no handshake:
 /// that would break off another backup there.
@@ -37,12 +34,7 @@ pub fn receive(
             answer => answer.map_err(|silence| Setback::of(silence, asker.peering.secret.is_some()))?,
         };
         match (answer, means.server) {
-            (Answer::Stream(incoming), _) => {
-                check_descriptors(&incoming.offer).map_err(Setback::Fatal)?;
-                check_file_size(incoming.offer.largest_file)?;
-                let directory = (means.stage)().map_err(Setback::Fatal)?;
-                unpack_all(*incoming, donor, &directory, means)
-            }
+            (Answer::Stream(incoming), _) => backup_tool::recipient::receive(*incoming, donor, means),
             (Answer::Plugin(lease), Some(program)) => {
                 clone_plugin::recipient::receive(asker, donor, *lease, program, means)
             }

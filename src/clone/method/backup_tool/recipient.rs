@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::server_options;
 use super::writer_of;
 use crate::clone::connection::Incoming;
-use crate::clone::recipient::failed_attempt::{Setback, setback_of, setback_of_wire};
+use crate::clone::recipient::failed_attempt::{Setback, check_file_size, setback_of, setback_of_wire};
 use crate::clone::recipient::received::{Means, Received, checked_inventory, inventory_file};
 use crate::datadir::backup_metadata;
 use crate::model::event::info;
@@ -21,18 +21,16 @@ use crate::unpack::{self, Format};
 
 /// Checks the limit on descriptors, because prepare keeps all files open. If the donor leaves out the number, the files
 /// are counted before prepare.
-pub(in crate::clone) fn check_descriptors(offer: &Offer) -> anyhow::Result<()> {
+fn check_descriptors(offer: &Offer) -> anyhow::Result<()> {
     let Some(files) = offer.files else { return Ok(()) };
     Descriptors::for_files(files).map(drop).map_err(|too_few| Reason::Limit.because(too_few))
 }
 
-/// Unpacks to the end of the stream and accepts the data only then.
-pub(in crate::clone) fn unpack_all(
-    incoming: Incoming,
-    donor: &HostPort,
-    directory: &Path,
-    means: &Means<'_>,
-) -> Result<Received, Setback> {
+/// Checks the offer, unpacks the stream to its end, and accepts the data only then.
+pub(in crate::clone) fn receive(incoming: Incoming, donor: &HostPort, means: &Means<'_>) -> Result<Received, Setback> {
+    check_descriptors(&incoming.offer).map_err(Setback::Fatal)?;
+    check_file_size(incoming.offer.largest_file)?;
+    let directory = &(means.stage)().map_err(Setback::Fatal)?;
     let started = Instant::now();
     let Incoming { offer, mut data } = incoming;
     info!(
