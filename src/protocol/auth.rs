@@ -5,6 +5,7 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize as _;
 
+use super::frame::{self, Frame};
 use super::preface::Versions;
 use crate::sys::secret::Secret;
 
@@ -37,6 +38,12 @@ impl Transcript {
     /// Adds a frame, header and body, as it went over the wire.
     pub fn add(&mut self, frame: &[u8]) {
         self.0.update(frame);
+    }
+
+    /// Adds a received frame.
+    pub fn add_frame(&mut self, frame: &Frame) {
+        self.add(&frame::header_bytes(frame.kind, frame.body.len()));
+        self.add(&frame.body);
     }
 
     /// The proof that `side` sends.

@@ -146,14 +146,41 @@ pub fn read_body(input: &mut impl Read, header: Header) -> Result<Vec<u8>, WireE
     Ok(body)
 }
 
-/// Writes a control frame at once, and returns the bytes sent.
-pub fn write_control(output: &mut impl Write, kind: Kind, message: &impl Serialize) -> Result<Vec<u8>, WireError> {
+/// A received control frame.
+#[derive(Debug)]
+pub struct Frame {
+    pub kind: Kind,
+    pub body: Vec<u8>,
+}
+
+impl Frame {
+    /// Reads one.
+    pub fn read(input: &mut impl Read) -> Result<Frame, WireError> {
+        let header = read_header(input)?;
+        let body = read_body(input, header)?;
+        Ok(Frame { kind: header.kind, body })
+    }
+
+    /// The message in it.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, WireError> {
+        parse(self.kind, &self.body)
+    }
+}
+
+/// Encodes a control frame.
+pub fn encode(kind: Kind, message: &impl Serialize) -> Result<Vec<u8>, WireError> {
     let body = serde_json::to_vec(message).map_err(|error| WireError::Malformed(error.to_string()))?;
     if body.len() > CONTROL_LIMIT {
         return Err(WireError::Malformed(format!("a {kind:?} message of {} bytes is too long to send", body.len())));
     }
     let mut frame = header_bytes(kind, body.len()).to_vec();
     frame.extend(body);
+    Ok(frame)
+}
+
+/// Writes a control frame at once, and returns the bytes sent.
+pub fn write_control(output: &mut impl Write, kind: Kind, message: &impl Serialize) -> Result<Vec<u8>, WireError> {
+    let frame = encode(kind, message)?;
     output.write_all(&frame).map_err(WireError::Io)?;
     Ok(frame)
 }

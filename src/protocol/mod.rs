@@ -172,6 +172,7 @@ pub mod clone_secret;
 pub mod data;
 pub mod digest;
 pub mod frame;
+pub mod handshake;
 pub mod inventory;
 pub mod message;
 pub mod packing;

@@ -8,6 +8,7 @@ use crate::model::identity::SetId;
 use crate::model::ordinal::Member;
 use crate::model::position::Position;
 use crate::protocol::frame::WireError;
+use crate::protocol::handshake::recipient::Unanswered;
 use crate::protocol::message::{Refusal, Wants};
 use crate::settings::Peering;
 use crate::unpack::Format;
@@ -114,5 +115,22 @@ impl From<WireError> for Silence {
             WireError::Legacy => Silence::Legacy,
             other => Silence::Mute(other.to_string()),
         }
+    }
+}
+
+impl From<Unanswered> for Silence {
+    fn from(unanswered: Unanswered) -> Silence {
+        let why = match unanswered {
+            Unanswered::Broken(error) => return error.into(),
+            Unanswered::Refused { refusal, is_proven } => return Silence::Refused(Refused { refusal, is_proven }),
+            Unanswered::SecretMissing => {
+                "the donor asks for a clone secret: set MYSQLSET_CLONE_SECRET_FILE or MYSQLSET_CLONE_SECRET"
+            }
+            Unanswered::SecretNotAsked => {
+                "the donor does not know the clone secret (it did not ask for it): nothing is taken from it"
+            }
+            Unanswered::SecretNotProven => "the donor does not know the clone secret: nothing is taken from it",
+        };
+        Silence::Unacceptable(why.into())
     }
 }

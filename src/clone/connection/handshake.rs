@@ -1,28 +1,27 @@
-//! The recipient's handshake with a donor, from connecting to the answer.
+//! Asks a donor, from connecting to its answer. The protocol's half is [`crate::protocol::handshake::recipient`].
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use serde::de::DeserializeOwned;
-
-use super::asking::{Asker, Place, Questions, Refused, Silence};
+use super::asking::{Asker, Place, Questions, Silence};
 use super::connecting::{CONNECT_LIMIT, connect};
 use super::receive_buffer::ReceiveBuffer;
 use crate::model::host::HostPort;
 use crate::model::ordinal::Member;
-use crate::protocol::auth::{self, Side, Transcript};
+use crate::protocol::auth;
 use crate::protocol::clone_secret::{CloneSecret, Keys};
 use crate::protocol::data::DataReader;
 use crate::protocol::digest::Coverage;
-use crate::protocol::frame::{self, Kind};
+use crate::protocol::frame::{Frame, Kind, WireError};
+use crate::protocol::handshake::recipient::{self, Step};
 use crate::protocol::inventory::encoding;
-use crate::protocol::message::{Challenge, Hello, Offer, PluginOffer, Proof, Refusal, Report, Wants};
+use crate::protocol::message::{Hello, Offer, PluginOffer, Report, Wants};
 use crate::protocol::packing::ZSTD;
 use crate::protocol::preface;
 use crate::settings::Peering;
 use crate::settings::WireCompression;
 use crate::sys::deadline::DeadlineReader;
-use crate::sys::secret::Secret;
 use crate::unpack::Format;
 use crate::unpack::compressed::Compression;
 
@@ -156,19 +155,7 @@ pub fn ask_for_report(
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(limit));
     let hello = hello(asker, questions)?;
-    converse(asker, hello, &stream, &[Kind::Report], Limits { challenge: limit, all: limit })?.parse()
-}
-
-/// A received message.
-struct Answered {
-    kind: Kind,
-    body: Vec<u8>,
-}
-
-impl Answered {
-    fn parse<T: DeserializeOwned>(&self) -> Result<T, Silence> {
-        Ok(frame::parse(self.kind, &self.body)?)
-    }
+    Ok(converse(asker, hello, &stream, &[Kind::Report], Limits { challenge: limit, all: limit })?.parse()?)
 }
 
 /// Time until the challenge, and until the whole answer.
@@ -184,57 +171,22 @@ fn converse(
     mut stream: &TcpStream,
     answers: &[Kind],
     limits: Limits,
-) -> Result<Answered, Silence> {
+) -> Result<Frame, Silence> {
     let begun = Instant::now();
     let mut input = DeadlineReader::new(stream, begun + limits.challenge);
-    preface::send(&mut stream)?;
-    let hello = frame::write_control(&mut stream, Kind::Hello, &hello)?;
-    let theirs = preface::receive(&mut input)?;
-    theirs.common_version()?;
-    let mut transcript = Transcript::begin(preface::OWN, theirs);
-    transcript.add(&hello);
-    let challenge: Challenge = expect(&mut input, &[Kind::Challenge], &mut transcript)?.parse()?;
-    let mut input = DeadlineReader::new(stream, begun + limits.all);
-
+    let mut send = |bytes: &[u8]| stream.write_all(bytes).map_err(WireError::Io);
+    let (awaits_preface, first) = recipient::begin(&hello)?;
+    send(&first)?;
+    let awaits_challenge = awaits_preface.preface(preface::receive(&mut input)?)?;
+    let challenge = Frame::read(&mut input)?;
     let keys = asker.peering.secret.as_ref().map(CloneSecret::now);
-    let secret = keys.as_ref().map(Keys::own);
-    match (secret, challenge.proof) {
-        (Some(secret), true) => {
-            let proof = Proof { hmac: transcript.prove(secret, Side::Recipient) };
-            transcript.add(&frame::write_control(&mut stream, Kind::Proof, &proof)?);
-        }
-        (None, true) => {
-            return Err(Silence::Unacceptable(
-                "the donor asks for a clone secret: set MYSQLSET_CLONE_SECRET_FILE or MYSQLSET_CLONE_SECRET".into(),
-            ));
-        }
-        (Some(_), false) => {
-            return Err(Silence::Unacceptable(
-                "the donor does not know the clone secret (it did not ask for it): nothing is taken from it".into(),
-            ));
-        }
-        (None, false) => {}
+    let (awaits_answer, proof) = awaits_challenge.challenge(&challenge, keys.as_ref().map(Keys::own))?;
+    send(&proof)?;
+    let mut input = DeadlineReader::new(stream, begun + limits.all);
+    match awaits_answer.answer(Frame::read(&mut input)?, answers)? {
+        Step::Done(answer) => Ok(answer),
+        Step::AwaitsProof(awaits_proof) => Ok(awaits_proof.proof(Frame::read(&mut input))?),
     }
-    let answered = expect(&mut input, answers, &mut transcript);
-    let Some(secret) = secret else { return answered };
-    match answered {
-        Ok(answered) if is_proven(&mut input, &transcript, secret)? => Ok(answered),
-        Ok(_) => {
-            Err(Silence::Unacceptable("the donor does not know the clone secret: nothing is taken from it".into()))
-        }
-        // A stranger's refusal is followed by an end or by garbage. The refusal is still reported.
-        Err(Silence::Refused(Refused { refusal, .. })) => {
-            let is_proven = is_proven(&mut input, &transcript, secret).unwrap_or(false);
-            Err(Silence::Refused(Refused { refusal, is_proven }))
-        }
-        Err(silence) => Err(silence),
-    }
-}
-
-/// Whether the donor proves the secret over the whole transcript.
-fn is_proven(input: &mut DeadlineReader<'_>, said: &Transcript, secret: &Secret) -> Result<bool, Silence> {
-    let proof: Proof = expect(input, &[Kind::Proof], &mut said.clone())?.parse()?;
-    Ok(said.verify(secret, Side::Donor, &proof.hmac))
 }
 
 fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
@@ -258,25 +210,6 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
         about: questions.about.clone(),
         history: questions.history.clone(),
     })
-}
-
-/// Reads the next message, which is of one of these kinds or a refusal.
-fn expect(input: &mut DeadlineReader<'_>, kinds: &[Kind], transcript: &mut Transcript) -> Result<Answered, Silence> {
-    let header = frame::read_header(input)?;
-    let body = frame::read_body(input, header)?;
-    transcript.add(&frame::header_bytes(header.kind, body.len()));
-    transcript.add(&body);
-    if header.kind == Kind::Refusal {
-        let refusal = frame::parse::<Refusal>(Kind::Refusal, &body)?;
-        return Err(Silence::Refused(Refused { refusal, is_proven: false }));
-    }
-    if !kinds.contains(&header.kind) {
-        return Err(Silence::Unacceptable(format!(
-            "the donor sent a {:?} message where a {:?} belongs",
-            header.kind, kinds[0]
-        )));
-    }
-    Ok(Answered { kind: header.kind, body })
 }
 
 #[cfg(test)]

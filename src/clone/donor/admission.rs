@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tracing::{Span, debug};
 
-use super::admitted::{Admitted, READING_LIMIT, Said, refuse};
+use super::admitted::{Admitted, READING_LIMIT, refuse};
 use super::context::{Donor, Slot};
 use super::greeting::{Ended, greet, refused};
 use super::report;
@@ -19,6 +19,7 @@ use crate::model::event::{Event, info};
 use crate::model::identity::Kinship;
 use crate::observe::metrics::Metrics;
 use crate::protocol::frame::{self, Kind, WireError};
+use crate::protocol::handshake::donor::Said;
 use crate::protocol::message::{Hello, Wants, Why};
 use crate::sys::connection_limit::{Origin, Place};
 use crate::sys::heap;
@@ -59,7 +60,7 @@ pub async fn handle(donor: Arc<Donor>, mut stream: tokio::net::TcpStream, peer: 
             return;
         }
     };
-    if said.secret.is_some() {
+    if said.is_proven() {
         place.place = Some(donor.proven.take(Origin::Pod(hello.pod())));
     }
     if let Err(ended) = check_set(&donor, &hello) {
@@ -114,7 +115,7 @@ fn give(donor: &Donor, stream: TcpStream, hello: Hello, said: Said, slot: Slot) 
         Err(refusal) => {
             // First: a refused recipient may come again at once.
             drop(slot);
-            tell_refusal(donor, &refusal, said.secret.is_some());
+            tell_refusal(donor, &refusal, said.is_proven());
             refuse(&stream, said, &refusal);
         }
     }
@@ -124,10 +125,10 @@ fn give(donor: &Donor, stream: TcpStream, hello: Hello, said: Said, slot: Slot) 
 async fn end(donor: &Donor, stream: &mut tokio::net::TcpStream, said: Option<Said>, ended: Ended) {
     match ended {
         Ended::Refused(refusal) => {
-            tell_refusal(donor, &refusal, said.as_ref().is_some_and(|said| said.secret.is_some()));
+            tell_refusal(donor, &refusal, said.as_ref().is_some_and(Said::is_proven));
             let bytes = match said {
-                Some(said) => said.proven(Kind::Refusal, &refusal),
-                None => frame::write_control(&mut Vec::new(), Kind::Refusal, &refusal),
+                Some(said) => said.answer(Kind::Refusal, &refusal),
+                None => frame::encode(Kind::Refusal, &refusal),
             };
             send_last(stream, bytes).await;
         }
@@ -166,7 +167,7 @@ fn limit_silence(stream: &impl std::os::fd::AsFd, stall: Duration) {
 async fn give_report(donor: &Arc<Donor>, stream: &mut tokio::net::TcpStream, hello: &Hello, said: Said) {
     let Some(report) = report::report(donor, hello).await else { return };
     debug!(to = hello.pod(), "reporting");
-    send_last(stream, said.proven(Kind::Report, &report)).await;
+    send_last(stream, said.answer(Kind::Report, &report)).await;
 }
 
 fn check_set(donor: &Donor, hello: &Hello) -> Result<(), Ended> {

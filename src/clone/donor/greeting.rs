@@ -1,4 +1,5 @@
-//! Reads a peer's greeting, from its preface to its proof.
+//! Reads a peer's greeting, from its preface to its proof. The protocol's half is
+//! [`crate::protocol::handshake::donor`].
 //!
 //! Greetings share one thread, because any number of strangers may connect.
 
@@ -6,21 +7,19 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::admitted::Said;
 use super::context::Donor;
 use crate::model::event::Event;
-use crate::protocol::auth::{self, Side, Transcript};
+use crate::protocol::auth;
 use crate::protocol::clone_secret::CloneSecret;
-use crate::protocol::frame::{self, HEADER_LENGTH, Kind, WireError};
-use crate::protocol::message::{Challenge, Hello, Proof, Refusal, Wants, Why};
-use crate::protocol::preface::{self, Versions};
-use crate::sys::secret::Secret;
+use crate::protocol::frame::{self, Frame, HEADER_LENGTH, Kind, WireError};
+use crate::protocol::handshake::donor::{AwaitsHello, Said, Step, Unchallenged};
+use crate::protocol::handshake::require;
+use crate::protocol::message::{Hello, Refusal, Wants, Why};
+use crate::protocol::preface;
 
 /// Limit for each of the two parts of a greeting, however slowly the bytes arrive.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -55,39 +54,34 @@ pub async fn greet(donor: &Donor, stream: &mut TcpStream, peer: IpAddr) -> Resul
         return Ok(None);
     }
     let silent = |_| Ended::Broken(WireError::Io(ErrorKind::TimedOut.into()));
-    let (hello, mut transcript) = timeout(LIMIT, hear_hello(stream)).await.map_err(silent)??;
-    let secret = timeout(LIMIT, prove(donor, &hello, stream, &mut transcript)).await.map_err(silent)?;
-    if let Err(Ended::Refused(refusal)) = &secret
+    let (hello, unchallenged) = timeout(LIMIT, hear_hello(stream)).await.map_err(silent)??;
+    let said = timeout(LIMIT, prove(donor, &hello, stream, unchallenged)).await.map_err(silent)?;
+    if let Err(Ended::Refused(refusal)) = &said
         && refusal.event == Event::RefusedUnauthorised.name()
     {
         sleep(donor.guesses.pause_after_another(peer)).await;
     }
-    Ok(Some((hello, Said::new(transcript, secret?))))
+    Ok(Some((hello, said?)))
 }
 
-async fn hear_hello(stream: &mut TcpStream) -> Result<(Hello, Transcript), Ended> {
+async fn hear_hello(stream: &mut TcpStream) -> Result<(Hello, Unchallenged), Ended> {
     let mut bytes = [0; preface::LENGTH];
-    let theirs: Versions = match stream.read_exact(&mut bytes).await {
-        Ok(_) => preface::receive(&mut &bytes[..])?,
-        Err(error) => return Err(broken(error).into()),
-    };
+    stream.read_exact(&mut bytes).await.map_err(broken)?;
+    let theirs = preface::receive(&mut &bytes[..])?;
     send(stream, &preface::OWN.bytes()).await?;
-    // If the versions fail to overlap, the recipient sees that from ours and gives up.
-    theirs.common_version()?;
-    let mut transcript = Transcript::begin(theirs, preface::OWN);
-    let hello = hear(stream, Kind::Hello, &mut transcript).await?;
-    Ok((hello, transcript))
+    let awaits_hello = AwaitsHello::after(theirs)?;
+    Ok(awaits_hello.hello(&hear(stream, Kind::Hello).await?)?)
 }
 
-/// Challenges the recipient if there is a secret, and returns the secret that it proved.
+/// Challenges the recipient if there is a secret, and verifies its proof.
 ///
 /// If there is none and anonymous clones are off, only report requests pass.
 async fn prove(
     donor: &Donor,
     hello: &Hello,
     stream: &mut TcpStream,
-    transcript: &mut Transcript,
-) -> Result<Option<Secret>, Ended> {
+    unchallenged: Unchallenged,
+) -> Result<Said, Ended> {
     let keys = donor.settings.peering.secret.as_ref().map(CloneSecret::now);
     if keys.is_none() && !donor.settings.donate_to_anyone && hello.wants != Wants::Report {
         return Err(refused(
@@ -97,49 +91,34 @@ async fn prove(
         ));
     }
     let nonce = auth::nonce().map_err(|error| WireError::Malformed(error.to_string()))?;
-    transcript.add(&say(stream, Kind::Challenge, &Challenge { nonce, proof: keys.is_some() }).await?);
-    let Some(keys) = keys else { return Ok(None) };
-
-    let said = transcript.clone();
-    let proof: Proof = hear(stream, Kind::Proof, transcript).await?;
-    let proven = keys.all().find(|secret| said.verify(secret, Side::Recipient, &proof.hmac));
+    let (step, challenge) = unchallenged.challenge(nonce, keys)?;
+    send(stream, &challenge).await?;
+    let awaits_proof = match step {
+        Step::Done(said) => return Ok(said),
+        Step::AwaitsProof(awaits_proof) => awaits_proof,
+    };
     let wrong = || {
         refused(Event::RefusedUnauthorised, Why::Unauthorised, "the recipient's clone secret differs from this donor's")
     };
-    proven.cloned().map(Some).ok_or_else(wrong)
-}
-
-/// Sends one message, and returns its bytes.
-pub async fn say(stream: &mut TcpStream, kind: Kind, message: &impl Serialize) -> Result<Vec<u8>, WireError> {
-    let bytes = frame::write_control(&mut Vec::new(), kind, message)?;
-    send(stream, &bytes).await?;
-    Ok(bytes)
+    awaits_proof.proof(&hear(stream, Kind::Proof).await?)?.ok_or_else(wrong)
 }
 
 async fn send(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), WireError> {
     stream.write_all(bytes).await.map_err(WireError::Io)
 }
 
-/// Receives one message. Memory grows only as the bytes arrive.
-async fn hear<T: DeserializeOwned>(
-    stream: &mut TcpStream,
-    kind: Kind,
-    transcript: &mut Transcript,
-) -> Result<T, WireError> {
+/// Receives one message of this kind. Memory grows only as the bytes arrive.
+async fn hear(stream: &mut TcpStream, kind: Kind) -> Result<Frame, WireError> {
     let mut bytes = [0; HEADER_LENGTH];
     stream.read_exact(&mut bytes).await.map_err(broken)?;
     let header = frame::read_header(&mut &bytes[..])?;
-    if header.kind != kind {
-        return Err(WireError::Malformed(format!("a {:?} message where a {kind:?} belongs", header.kind)));
-    }
+    require(header.kind, &[kind])?;
     let mut body = Vec::new();
     stream.take(header.length as u64).read_to_end(&mut body).await.map_err(broken)?;
     if body.len() < header.length {
         return Err(WireError::Ended("in the middle of a message"));
     }
-    transcript.add(&bytes);
-    transcript.add(&body);
-    frame::parse(kind, &body)
+    Ok(Frame { kind, body })
 }
 
 fn broken(error: std::io::Error) -> WireError {

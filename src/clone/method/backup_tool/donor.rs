@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::{Backup, BackupLines, BackupTool};
-use crate::clone::donor::admitted::{Admitted, Said, answer, refuse};
+use crate::clone::donor::admitted::{Admitted, answer, refuse};
 use crate::clone::donor::context::{Donor, Slot};
 use crate::clone::donor::copied_files::Copier;
 use crate::clone::donor::listing;
@@ -24,6 +24,7 @@ use crate::model::ordinal::Role;
 use crate::observe::status::Status;
 use crate::protocol::data::DataWriter;
 use crate::protocol::frame::Kind;
+use crate::protocol::handshake::donor::Said;
 use crate::protocol::message::{Hello, Offer, Refusal, Why};
 use crate::server::account::Account;
 use crate::server::inventory::Extent;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::clone::donor::admitted::{Admitted, Said, answer};
+use crate::clone::donor::admitted::{Admitted, answer};
 use crate::clone::donor::context::Donor;
 use crate::clone::donor::copied_files::Copier;
 use crate::clone::donor::listing;
@@ -19,6 +19,7 @@ use crate::clone::method::{Answer, CloneMethod};
 use crate::model::event::Event;
 use crate::protocol::data::DataWriter;
 use crate::protocol::frame::{self, Kind};
+use crate::protocol::handshake::donor::Said;
 use crate::protocol::inventory::server_look::Look;
 use crate::protocol::message::{Copied, Failed, Heartbeat, Hello, PluginOffer, Refusal};
 use crate::server::account::Account;
