@@ -2,7 +2,7 @@
 
 # Servers and tools for the tests: programs only, no package that sets up a database of the machine's own.
 PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup bubblewrap iproute2 iptables util-linux mount \
-	strace e2fsprogs zstd lz4 ncat openssl
+	strace e2fsprogs ncat openssl
 
 # The tutorial's pipeline, and what the bench keeps its processes with.
 BENCH_PACKAGES := gcc libc6-dev mariadb-server-core mariadb-client mariadb-backup iproute2 util-linux mount ncat time e2fsprogs

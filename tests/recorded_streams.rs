@@ -37,7 +37,7 @@ fn stream(name: &str) -> Vec<u8> {
     zstd::decode_all(packed.as_slice()).unwrap()
 }
 
-/// The suffix of members that can't be decompressed here, in one of the streams.
+/// The suffix of compressed members, in one of the streams.
 const QUICKLZ: &str = ".qp";
 
 /// A stream as it is unpacked here. That of `--compress` is refused, but how its members interleave is worth more than
@@ -156,10 +156,10 @@ fn each_stream_says_where_replication_starts_and_which_tool_made_it() {
 }
 
 #[test]
-fn members_compressed_with_quicklz_are_refused_with_what_to_change() {
+fn compressed_members_are_refused_with_a_remedy() {
     let name = "primary-5.6-compress-parallel4.xbstream";
     let error = unpack_some(name, &stream(name)).1.unwrap_err().to_string();
-    assert!(error.contains(".qp is compressed with quicklz") && error.contains("remove `compress`"), "{error}");
+    assert!(error.contains(".qp is compressed by the backup tool") && error.contains("remove `compress`"), "{error}");
 }
 
 #[test]

@@ -8,7 +8,6 @@ use std::path::Path;
 
 use harness::xbstream;
 use harness::xbstream::write::{REWRITE, end, file, payload, remove, rename, seek, sparse};
-use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use mysqlset::protocol::inventory::{Definition, Entry, Inventory, Kind, encoding};
 use mysqlset::unpack::Format;
 use mysqlset::unpack::path::MemberPath;
@@ -34,7 +33,6 @@ fn main() {
     write("xbstream_mariadb", all_maria_db());
     write("framed_xbstream", all_maria_db());
     write("tar", members());
-    write("compressed_members", compressed());
 }
 
 fn write(target: &str, inputs: impl IntoIterator<Item = Vec<u8>>) {
@@ -61,12 +59,12 @@ fn messages() -> Vec<&'static str> {
         r#"H{"set":"mysql","ordinal":1,"nonce":"00ff","formats":["xbstream-mariadb","tar"],"keyring":false,"wants":"clone"}"#,
         r#"H{"set":"mysql","ordinal":0,"nonce":"","formats":[],"set_id":"ab","tool_series":"10.11","free_bytes":9,"page_size":16384,"keyring":true,"wants":"recovery"}"#,
         r#"H{"set":"m","ordinal":2,"nonce":"","formats":[],"wants":"report","about":{"by":"mariadb-gtid","slave_pos":"0-1-2"},"history":"0-1-2"}"#,
-        r#"H{"set":"m","ordinal":2,"nonce":"","formats":["xbstream-percona"],"members":["zstd","lz4"],"digests":["heads"],"packing":["zstd"],"plugin_server":"8.4.3","wants":"something-new"}"#,
+        r#"H{"set":"m","ordinal":2,"nonce":"","formats":["xbstream-percona"],"digests":["heads"],"packing":["zstd"],"plugin_server":"8.4.3","wants":"something-new"}"#,
         r#"C{"nonce":"00ff","proof":true}"#,
         r#"P{"hmac":"00112233445566778899aabbccddeeff"}"#,
         r#"O{"pod":"mysql-0","ordinal":0,"format":"xbstream-percona","tool":"xtrabackup 8.0","server":"8.0.36","heartbeat_seconds":5}"#,
         r#"O{"pod":"mysql-1","ordinal":1,"format":"tar","tool":"x\ny","server":"5.6","set_id":"ab","lineage":{"id":"cd","began_at":{"by":"binlog-file","file":"b.1","offset":4}},"heartbeat_seconds":18446744073709551615}"#,
-        r#"O{"pod":"mysql-0","ordinal":0,"format":"xbstream-percona","digest":"heads","members":"zstd","packing":"zstd","expected_bytes":7,"files":3,"tool":"xtrabackup 8.4","server":"8.4.3","heartbeat_seconds":5}"#,
+        r#"O{"pod":"mysql-0","ordinal":0,"format":"xbstream-percona","digest":"heads","packing":"zstd","expected_bytes":7,"files":3,"tool":"xtrabackup 8.4","server":"8.4.3","heartbeat_seconds":5}"#,
         r#"Q{"pod":"mysql-0","ordinal":0,"server_port":3306,"user":"u","server":"8.4.3","by_gtid":true,"settings":{"a":"b"},"libraries":["x.so"],"rate_limit":1,"compressed":true,"heartbeat_seconds":5}"#,
         r#"K{"bytes":7}"#,
         r#"A{"pod":"mysql-1","ordinal":1,"has_data":true,"server":"10.11","applied":{"by":"mysql-gtid","executed":"u:1-9"},"cannot_follow":"","unknown_history":"x"}"#,
@@ -197,36 +195,6 @@ fn special_maria_db() -> Vec<Vec<u8>> {
             .concat(),
         [file(b"d/a", b"1"), file(b"d/e/b", b"2"), vec![remove(b"d")], file(b"d/a", b"3")].concat().concat(),
     ]
-}
-
-/// By both, whole and in two frames, with all that lz4's frames may have, and with what is to be skipped.
-fn compressed() -> Vec<Vec<u8>> {
-    let content: Vec<u8> = (0..3000u32).map(|number| (number % 7 * (number / 500)) as u8).collect();
-    let fed = |kind: u8, piece: u8, parts: &[&[u8]]| [&[kind, piece][..], &parts.concat()].concat();
-    let skipped = b"\x50\x2a\x4d\x18\x03\0\0\0xyz";
-    let mut all = vec![fed(0, 9, &[]), fed(1, 9, &[]), fed(1, 9, &[skipped]), fed(0, 9, &[skipped])];
-    for level in [1, 19] {
-        let packed = zstd::bulk::compress(&content, level).unwrap();
-        all.extend([fed(0, 255, &[&packed]), fed(0, 0, &[&packed, skipped, &packed])]);
-    }
-    for mode in [BlockMode::Independent, BlockMode::Linked] {
-        for with_checksums in [false, true] {
-            let frame = FrameInfo::new()
-                .block_mode(mode)
-                .block_size(BlockSize::Max64KB)
-                .block_checksums(with_checksums)
-                .content_checksum(with_checksums)
-                .content_size(with_checksums.then_some(content.len() as u64));
-            let mut encoder = FrameEncoder::with_frame_info(frame, Vec::new());
-            for part in content.chunks(700) {
-                encoder.write_all(part).unwrap();
-                encoder.flush().unwrap();
-            }
-            let packed = encoder.finish().unwrap();
-            all.extend([fed(1, 255, &[&packed]), fed(1, 0, &[&packed, skipped, &packed])]);
-        }
-    }
-    all
 }
 
 /// Small members of the recorded archive, alone and some together, with the end and without.

@@ -90,9 +90,9 @@ fn members_of_a_hello_are_of_their_kind_and_come_once() {
         r#""page_size":1.5"#,
         r#""lower_case_table_names":256"#,
         r#""keyring":1"#,
-        r#""members":"zstd""#,
-        r#""members":[1]"#,
-        r#""members":{"0":"zstd"}"#,
+        r#""packing":"zstd""#,
+        r#""packing":[1]"#,
+        r#""packing":{"0":"zstd"}"#,
         r#""set_id":"""#,
         r#""set_id":7"#,
         r#""set_id":"two words""#,
@@ -153,13 +153,13 @@ fn texts_of_messages_cannot_start_a_new_line() {
     };
     let id = |id: &Option<crate::model::identity::SetId>| id.as_ref().map(ToString::to_string).unwrap_or_default();
     check::<Hello>(
-        r#"{"set":"x","ordinal":1,"nonce":"","formats":["x"],"members":["x"],"set_id":"x","tool_series":"x",
+        r#"{"set":"x","ordinal":1,"nonce":"","formats":["x"],"set_id":"x","tool_series":"x",
         "plugin_server":"x","about":{"by":"mariadb-gtid","slave_pos":"x"},"wants":"report"}"#,
         Kind::Hello,
         |hello| {
             let about = hello.about.as_ref().map(ToString::to_string).unwrap_or_default();
             let series = hello.tool_series.clone().unwrap_or_default();
-            [hello.pod(), hello.formats.concat(), hello.members.concat(), id(&hello.set_id), series, about].concat()
+            [hello.pod(), hello.formats.concat(), id(&hello.set_id), series, about].concat()
         },
     );
     check::<Report>(
@@ -177,7 +177,7 @@ fn texts_of_messages_cannot_start_a_new_line() {
     );
     check::<Offer>(
         &format!(
-            r#"{{"pod":"x","ordinal":0,"format":"tar","digest":"heads","members":"zstd","packing":"x","inventory":"x",
+            r#"{{"pod":"x","ordinal":0,"format":"tar","digest":"heads","packing":"x","inventory":"x",
             "tool":"x","server":"x","set_id":"x","heartbeat_seconds":5,"lineage":{lineage}}}"#
         ),
         Kind::Offer,
@@ -215,14 +215,13 @@ fn texts_of_messages_cannot_start_a_new_line() {
 #[test]
 fn an_endless_list_of_names_takes_little_memory() {
     let many = vec![r#""""#; 20_000].join(",");
-    let lists =
-        ["formats", "members", "digests", "packing", "inventory"].map(|name| format!(r#""{name}":["known",{many}]"#));
+    let lists = ["formats", "digests", "packing", "inventory"].map(|name| format!(r#""{name}":["known",{many}]"#));
     for list in lists {
         let formats = if list.contains("formats") { "" } else { r#""formats":[],"# };
         let text = format!(r#"{{"set":"a","ordinal":1,"nonce":"",{formats}{list}}}"#);
         assert!(text.len() < frame::CONTROL_LIMIT);
         let hello: Hello = from_str(&text).unwrap();
-        let all = [&hello.formats, &hello.members, &hello.digests, &hello.packing, &hello.inventory];
+        let all = [&hello.formats, &hello.digests, &hello.packing, &hello.inventory];
         assert_eq!(all.iter().filter_map(|list| list.first()).collect::<Vec<_>>(), ["known"]);
         assert!(all.iter().map(|list| list.capacity()).sum::<usize>() <= 64, "{}", hello.formats.capacity());
     }

@@ -11,7 +11,6 @@ use crate::model::event::Event;
 use crate::model::identity::{Lineage, SetId};
 use crate::model::position::Position;
 use crate::unpack::Format;
-use crate::unpack::compressed::Compression;
 
 /// Recipient → donor: the identity and the abilities of the recipient.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -26,9 +25,6 @@ pub struct Hello {
     /// Names of the formats that the recipient can unpack. A newer recipient may list names unknown to this donor.
     #[serde(deserialize_with = "one_line_each")]
     pub formats: Vec<String>,
-    /// Names of the compressions of members that the recipient can undo. (Absent: none)
-    #[serde(default, deserialize_with = "one_line_each")]
-    pub members: Vec<String>,
     /// The set id of the recipient's earlier data, if it had any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_id: Option<SetId>,
@@ -159,9 +155,6 @@ pub struct Offer {
     /// The coverage of the digest at the end. One of those in the hello.
     #[serde(default)]
     pub digest: Coverage,
-    /// The compression of the members, if any. One of those in the hello.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub members: Option<Compression>,
     /// The packing of frames, if any. One of those in the hello.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_line_if_any")]
     pub packing: Option<String>,

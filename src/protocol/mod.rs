@@ -154,7 +154,6 @@
 //! | in the hello | in the offer | missing means | |
 //! |---|---|---|---|
 //! | `formats` | `format` | – | names of container formats |
-//! | `members` | `members` | none is compressed | the tool's own compression of members: `zstd`, `lz4` |
 //! | `digests` | `digest` | `whole` | coverages of a digest beside the whole: `heads` |
 //! | `packing` | `packing` | no `Z` frame | packings of frames: `zstd`; with any, the plugin may compress |
 //! | `inventory` | `inventory` | no inventory | encodings of an inventory: `tables-1`. A recipient accepts only offers that have one |

@@ -27,14 +27,14 @@ fn is_kept<T: Serialize + DeserializeOwned>(json: &str) {
 fn messages_keep_their_members() {
     is_kept::<Hello>(
         r#"{"set":"mysql","ordinal":1,"nonce":"00ff","formats":["xbstream-percona","xbstream-mariadb","tar"],
-        "members":["zstd","lz4"],"set_id":"00112233445566778899aabbccddeeff","tool_series":"10.11","free_bytes":1,
+        "set_id":"00112233445566778899aabbccddeeff","tool_series":"10.11","free_bytes":1,
         "plugin_server":"8.4.3","page_size":16384,"lower_case_table_names":1,"keyring":true,"digests":["heads"],"packing":["zstd"],
         "inventory":["tables-1"],"wants":"report","about":{"by":"mariadb-gtid","slave_pos":"0-100-7"},"history":"0-100-7"}"#,
     );
     is_kept::<Challenge>(r#"{"nonce":"00ff","proof":true}"#);
     is_kept::<Proof>(r#"{"hmac":"00ff"}"#);
     is_kept::<Offer>(
-        r#"{"pod":"mysql-0","ordinal":0,"format":"xbstream-percona","digest":"heads","members":"zstd",
+        r#"{"pod":"mysql-0","ordinal":0,"format":"xbstream-percona","digest":"heads",
         "packing":"zstd","expected_bytes":7,"files":3,"inventory":"tables-1","tool":"xtrabackup 8.4.0-1","server":"8.4.3",
         "set_id":"00112233445566778899aabbccddeeff","lineage":{"id":"00112233445566778899aabbccddeeff",
         "began_at":{"by":"mysql-gtid","executed":""}},"heartbeat_seconds":5}"#,
@@ -76,7 +76,7 @@ fn messages_with_required_members_only_are_read() {
     assert_eq!(hello.inventory.len(), 0);
     let offer = r#"{"pod":"a-0","ordinal":0,"format":"tar","tool":"","server":"","heartbeat_seconds":5}"#;
     let offer: Offer = from_str(offer).unwrap();
-    assert_eq!((offer.digest.name(), offer.members, offer.packing, offer.expected_bytes), ("whole", None, None, None));
+    assert_eq!((offer.digest.name(), offer.packing, offer.expected_bytes), ("whole", None, None));
     assert_eq!(offer.inventory, None);
     let end: End = from_str(r#"{"bytes":7,"digest":"00ff","tool_status":0}"#).unwrap();
     assert_eq!(end.inventory, None);
@@ -89,8 +89,7 @@ fn messages_with_required_members_only_are_read() {
 #[test]
 fn texts_of_a_hello_cannot_start_a_new_line() {
     let texts = ["set", "tool_series", "plugin_server"].map(|name| format!(r#""{name}":"a\nb\u001b[2Jc""#)).join(",");
-    let lists =
-        ["formats", "members", "digests", "packing", "inventory"].map(|name| format!(r#""{name}":["a\nb"]"#)).join(",");
+    let lists = ["formats", "digests", "packing", "inventory"].map(|name| format!(r#""{name}":["a\nb"]"#)).join(",");
     let hello: Hello = from_str(&format!(r#"{{"ordinal":1,"nonce":"","wants":"clone",{texts},{lists}}}"#)).unwrap();
     let shown = format!("{} {:?} {:?}", hello.set, hello.tool_series, hello.plugin_server);
     assert!(!shown.contains("\\n") && !shown.contains(char::is_control), "{shown:?}");
@@ -98,7 +97,7 @@ fn texts_of_a_hello_cannot_start_a_new_line() {
     let about = br#"{"set":"a","ordinal":1,"nonce":"","formats":[],"wants":"report","about":{"by":"x\nFORGED"}}"#;
     let error = frame::parse::<Hello>(Kind::Hello, about).unwrap_err().to_string();
     assert!(error.contains("FORGED") && !error.contains('\n'), "{error:?}");
-    for list in [&hello.formats, &hello.members, &hello.digests, &hello.packing, &hello.inventory] {
+    for list in [&hello.formats, &hello.digests, &hello.packing, &hello.inventory] {
         assert_eq!(list, &["a b"]);
     }
 }

@@ -36,16 +36,6 @@ impl fmt::Display for UnpackError {
 
 impl std::error::Error for UnpackError {}
 
-impl UnpackError {
-    /// Names the damaged member in the error.
-    pub(super) fn in_member(self, path: impl fmt::Display) -> UnpackError {
-        match self {
-            UnpackError::Malformed(what) => UnpackError::Malformed(format!("{path}: {what}")),
-            other => other,
-        }
-    }
-}
-
 pub(crate) fn malformed<T>(what: impl Into<String>) -> Result<T, UnpackError> {
     Err(UnpackError::Malformed(what.into()))
 }

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::compressed::{Compression, Memory};
 use super::ddl_replay::{self, Lost};
-use super::member::Member;
 use super::path::MemberPath;
-use super::sink::{OPEN_FILES, Open, Sink};
+use super::sink::{OPEN_FILES, Open, Sink, SinkFile};
 use super::xbstream::Flavour;
 use super::{UnpackError, malformed};
 
@@ -14,8 +12,7 @@ use super::{UnpackError, malformed};
 pub struct Members<'a> {
     sink: &'a Sink,
     flavour: Flavour,
-    open: HashMap<MemberPath, Member>,
-    memory: Memory,
+    open: HashMap<MemberPath, SinkFile>,
     lost: Lost,
     /// Names that the tool's log of changes has encoded twice, in their correct spelling.
     misspelt: BTreeSet<MemberPath>,
@@ -23,55 +20,36 @@ pub struct Members<'a> {
 
 impl Members<'_> {
     pub fn new(sink: &Sink, flavour: Flavour) -> Members<'_> {
-        Members {
-            sink,
-            flavour,
-            open: HashMap::new(),
-            memory: Memory::default(),
-            lost: Lost::default(),
-            misspelt: BTreeSet::new(),
-        }
+        Members { sink, flavour, open: HashMap::new(), lost: Lost::default(), misspelt: BTreeSet::new() }
     }
 
     /// The member for a chunk with bytes. Its file is created at the first one.
-    pub fn opened(
-        &mut self,
-        path: &MemberPath,
-        compression: Option<Compression>,
-        how: Open,
-    ) -> Result<&mut Member, UnpackError> {
+    pub fn opened(&mut self, path: &MemberPath, how: Open) -> Result<&mut SinkFile, UnpackError> {
         if !self.open.contains_key(path) {
             if self.open.len() >= OPEN_FILES {
                 return malformed(format!("more than {OPEN_FILES} files are open at once"));
             }
-            let member = Member::create(self.sink, path, compression, how, &self.memory)?;
-            self.open.insert(path.clone(), member);
+            self.open.insert(path.clone(), self.sink.create(path, how)?);
         }
-        self.already_open(path, compression)
+        self.already_open(path)
     }
 
     /// A member that is already open.
-    pub fn already_open(
-        &mut self,
-        path: &MemberPath,
-        compression: Option<Compression>,
-    ) -> Result<&mut Member, UnpackError> {
-        let Some(member) = self.open.get_mut(path) else {
+    pub fn already_open(&mut self, path: &MemberPath) -> Result<&mut SinkFile, UnpackError> {
+        let Some(file) = self.open.get_mut(path) else {
             return malformed(format!("a seek in {path}, which is not open"));
         };
-        member.check_compression(compression)?;
-        Ok(member)
+        Ok(file)
     }
 
     /// Ends a member. Without any bytes it becomes an empty file.
-    pub fn end(&mut self, path: &MemberPath, compression: Option<Compression>) -> Result<(), UnpackError> {
-        let member = match self.open.remove(path) {
-            Some(member) => member,
-            None => Member::create(self.sink, path, compression, self.how_empty(path)?, &self.memory)?,
+    pub fn end(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
+        let file = match self.open.remove(path) {
+            Some(file) => file,
+            None => self.sink.create(path, self.how_empty(path)?)?,
         };
-        member.check_compression(compression)?;
         self.lost.came(path);
-        member.finish()
+        file.finish()
     }
 
     /// mariadb-backup copies some files again after their table's definition. It marks their data as a

@@ -2,28 +2,26 @@
 //!
 //! The two container formats are [`xbstream`] and [`tar`]. Both pass their members through [`path::MemberPath`],
 //! which refuses hostile names, and [`sink::Sink`], which creates the files. Lengths are checked before memory is
-//! allocated, so any stream can be unpacked in less than 32 MiB:
+//! allocated, so any stream can be unpacked in less than 20 MiB:
 //!
 //! | | MiB |
 //! |---|---|
 //! | buffers, used again and again | 16 |
-//! | decompression of members ([`compressed`]) | 12 |
 //! | a frame packed with zstd, and its content | 2.2 |
 //! | the map of holes in a sparse chunk | 0.5 |
 //! | everything else in the process | 0.5 |
 
-pub mod compressed;
 mod ddl_replay;
 mod error;
 pub mod forbidden;
 mod format;
-pub mod member;
 pub mod members;
 pub mod path;
 mod scan;
 pub mod sink;
 mod source;
 pub mod storage;
+pub mod suffix;
 mod summary;
 pub mod tar;
 pub mod xbstream;

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use tar::{Archive, EntryType};
 
-use super::path::MemberPath;
 use super::sink::{Open, Sink};
+use super::suffix::plain_path;
 use super::{Summary, UnpackError, malformed};
 
 const BLOCK: usize = 512;
@@ -31,7 +31,7 @@ pub fn unpack(input: impl Read, sink: &Sink) -> Result<Summary, UnpackError> {
         let mut entry = entry.map_err(fault)?;
         allowed.set(u64::MAX);
         let path = entry.path_bytes();
-        let path = MemberPath::new(path.strip_prefix(b"./").unwrap_or(&path))?;
+        let path = plain_path(path.strip_prefix(b"./").unwrap_or(&path))?;
         if entry.header().entry_type() != EntryType::Regular {
             return malformed(format!("{path} must be a plain file"));
         }

@@ -10,7 +10,6 @@ use tempfile::TempDir;
 use super::sink::OPEN_FILES;
 use super::*;
 
-mod compressed;
 mod dropped;
 mod tar;
 mod turns;

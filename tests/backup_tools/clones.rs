@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use harness::logged::Said;
 use harness::stand_ins::server;
-use harness::stand_ins::xtrabackup::{DICTIONARY, PASSWORD, SERIES, StandIn, tablespace};
+use harness::stand_ins::xtrabackup::{PASSWORD, SERIES, StandIn};
 use mysqlset::model::event::Event;
 use tempfile::TempDir;
 
@@ -151,20 +151,6 @@ fn a_multi_threaded_primary_without_gtid_is_copied() {
     let donor = Donor::start(&tool, "8.4.7");
     let cloned = clone(&donor, &tool);
     assert_eq!(cloned.code, Some(0), "{}{}", cloned.log, donor.log());
-}
-
-/// By an older donor, whose tool heeds its own options files; they come out as they were.
-#[test]
-fn members_that_the_tool_compresses_are_decompressed() {
-    let tool = StandIn::of(SERIES[4]);
-    tool.compresses();
-    let donor = Donor::start(&tool, "8.4.7");
-    let cloned = clone(&donor, &tool);
-    assert_eq!(cloned.code, Some(0), "{}{}", cloned.log, donor.log());
-    for (name, id) in [("ibdata1", 0), ("mysql.ibd", DICTIONARY)] {
-        assert_eq!(std::fs::read(cloned.data.join(name)).unwrap(), tablespace(id), "{name}");
-        assert!(!cloned.data.join(format!("{name}.zst")).exists());
-    }
 }
 
 /// The server has it before and after, and its tool says that all went well.

@@ -17,7 +17,6 @@ use mysqlset::protocol::inventory::{self, Entry, Inventory, MOST_BYTES, encoding
 use mysqlset::protocol::message::Offer;
 use mysqlset::protocol::packing::{Packer, ZSTD};
 use mysqlset::unpack::Format;
-use mysqlset::unpack::compressed::Compression;
 use mysqlset::unpack::path::MemberPath;
 use mysqlset::unpack::sink::OPEN_FILES;
 
@@ -29,30 +28,17 @@ const TOOL: &str = "#!/bin/sh\necho 'xtrabackup version 8.0.35-31 based on MySQL
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// KiB of the whole process, but for its program.
-const ALLOWED: u64 = 32 << 10;
+const ALLOWED: u64 = 20 << 10;
 
 /// As long as a name may be.
-fn name(number: usize, suffix: &str) -> Vec<u8> {
-    let digits = 255 - suffix.len();
-    format!("{number:0digits$}{suffix}").into_bytes()
+fn name(number: usize) -> Vec<u8> {
+    format!("{number:0255}").into_bytes()
 }
-
-/// Logarithms of windows that members may need at once: the largest that is taken, and two more beside it.
-const WINDOWS: [u32; 3] = [23, 20, 20];
 
 /// The same bytes in every run.
 fn random(length: usize) -> impl Iterator<Item = u8> {
     let mut dice = Dice::new(0, 0);
     std::iter::repeat_with(move || dice.roll().to_le_bytes()).flatten().take(length)
-}
-
-/// A member of 24 MiB that needs such a window.
-fn packed(window_log: u32) -> Vec<u8> {
-    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
-    encoder.window_log(window_log).unwrap();
-    let content: Vec<u8> = random(24 << 20).map(|byte| byte & 0x3f).collect();
-    encoder.write_all(&content).unwrap();
-    encoder.finish().unwrap()
 }
 
 /// What zstd makes little of, but shorter.
@@ -62,29 +48,21 @@ fn noise(length: usize) -> Vec<u8> {
 
 /// A stream that is right in all its parts: refused only at its end, for what is missing.
 fn stream() -> Vec<u8> {
-    let packed = WINDOWS.map(packed);
-    let packed_name = |number| name(number, ".ibd.zst");
-    let halves = packed.each_ref().map(|packed| packed.split_at(packed.len() / 2));
     let mut chunks = Vec::new();
-    chunks.extend((0..).zip(halves).map(|(number, (begun, _))| payload(0, &packed_name(number), 0, begun)));
     // All files that may be open, filled in turn, so that each holds memory.
     let piece = vec![7; 100_003];
     for round in 0..3 {
-        chunks.extend((WINDOWS.len()..OPEN_FILES).map(|number| payload(0, &name(number, ""), round * 100_003, &piece)));
+        chunks.extend((0..OPEN_FILES).map(|number| payload(0, &name(number), round * 100_003, &piece)));
     }
     // Meanwhile, a hole at every other byte, as many as there may be in a chunk, and what fills frames that are packed.
-    let last = name(OPEN_FILES - 1, "");
+    let last = name(OPEN_FILES - 1);
     let (map, noise) = (vec![(1, 1); 1 << 16], noise(4 << 20));
     chunks.push(sparse(&last, 300_009, &map, &vec![7; map.len()]));
     chunks.push(payload(0, &last, 300_009 + 2 * map.len() as u64, &noise));
-    for (number, (begun, rest)) in (0..).zip(halves) {
-        chunks.push(payload(0, &packed_name(number), begun.len() as u64, rest));
-    }
-    chunks.extend((WINDOWS.len()..OPEN_FILES).map(|number| end(&name(number, ""))));
-    chunks.extend((0..WINDOWS.len()).map(|number| end(&packed_name(number))));
+    chunks.extend((0..OPEN_FILES).map(|number| end(&name(number))));
     // A chunk larger than the memory; many names.
     chunks.extend(file(b"large", &vec![7; 40 << 20]));
-    chunks.extend((0..3000).flat_map(|number| file(&[b"many/".as_slice(), &name(number, "")].concat(), b"x")));
+    chunks.extend((0..3000).flat_map(|number| file(&[b"many/".as_slice(), &name(number)].concat(), b"x")));
     chunks.concat()
 }
 
@@ -110,7 +88,7 @@ fn serve(listener: TcpListener, donate: impl Fn(&TcpStream) -> Result<(), WireEr
 fn offer_packed(mut connection: &TcpStream, stream: &[u8]) -> Result<(), WireError> {
     donor::greet(connection)?;
     let offer = donor::offer(Format::XbstreamPercona, "xtrabackup 8.0.35-31", "8.0.35");
-    let offer = Offer { members: Some(Compression::Zstd), packing: Some(ZSTD.into()), ..offer };
+    let offer = Offer { packing: Some(ZSTD.into()), ..offer };
     frame::write_control(&mut connection, Kind::Offer, &offer)?;
     let mut writer = DataWriter::new(connection);
     writer.set_packing(true)?;

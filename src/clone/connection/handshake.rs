@@ -23,7 +23,6 @@ use crate::settings::Peering;
 use crate::settings::WireCompression;
 use crate::sys::deadline::DeadlineReader;
 use crate::unpack::Format;
-use crate::unpack::compressed::Compression;
 
 /// Time until the challenge, which a donor sends at once.
 const CHALLENGE_LIMIT: Duration = Duration::from_secs(20);
@@ -117,12 +116,7 @@ fn check_offer(offer: &Offer, formats: &[Format], packings: &[String]) -> Result
     {
         return Err(format!("the donor compresses its stream with {packing}, which was not asked for"));
     }
-    match offer.members {
-        Some(compression) if !Compression::TAKEN.contains(&compression) => {
-            Err(format!("the donor sends members compressed with {compression}, which was not asked for"))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Requires an inventory, which proves the copy. Donors of this version and later send one.
@@ -195,7 +189,6 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
         ordinal: asker.member.ordinal.0,
         nonce: auth::nonce().map_err(Silence::Fatal)?,
         formats: asker.formats.iter().map(ToString::to_string).collect(),
-        members: Compression::TAKEN.iter().map(ToString::to_string).collect(),
         set_id: asker.set_id.clone(),
         tool_series: asker.site.tool_series.clone(),
         plugin_server: asker.site.plugin_server.clone(),
@@ -243,17 +236,13 @@ mod tests {
 
     #[test]
     fn an_offer_of_unrequested_things_is_rejected() {
-        let offer = |format: &str, members: &str| -> Offer {
+        let offer = |format: &str, more: &str| -> Offer {
             let rest =
                 r#""pod":"mysql-0","ordinal":0,"inventory":"tables-1","tool":"","server":"","heartbeat_seconds":5"#;
-            serde_json::from_str(&format!(r#"{{{rest},"format":"{format}"{members}}}"#)).unwrap()
+            serde_json::from_str(&format!(r#"{{{rest},"format":"{format}"{more}}}"#)).unwrap()
         };
         let formats = [Format::XbstreamPercona];
-        for members in ["", r#","members":"zstd""#, r#","members":"lz4""#] {
-            assert_eq!(check_offer(&offer("xbstream-percona", members), &formats, &[]), Ok(()));
-        }
-        let quicklz = check_offer(&offer("xbstream-percona", r#","members":"quicklz""#), &formats, &[]).unwrap_err();
-        assert!(quicklz.contains("quicklz, which was not asked for"), "{quicklz}");
+        assert_eq!(check_offer(&offer("xbstream-percona", ""), &formats, &[]), Ok(()));
         let packed = offer("xbstream-percona", r#","packing":"zstd""#);
         assert!(check_offer(&packed, &formats, &[]).unwrap_err().contains("compresses its stream with zstd"));
         assert_eq!(check_offer(&packed, &formats, &[ZSTD.to_owned()]), Ok(()));

@@ -237,7 +237,6 @@ fn unrequested_offers_are_rejected() {
         ("format", "tar", "the donor sends tar, which was not asked for"),
         ("format", "xbstream-percona", "the donor sends xbstream-percona, which was not asked for"),
         ("packing", "zstd", "compresses its stream with zstd, which was not asked for"),
-        ("members", "quicklz", "compressed with quicklz, which was not asked for"),
         ("format", "cpio", "makes no sense"),
         ("digest", "nothing", "makes no sense"),
         ("inventory", "tables-2", "an inventory encoded as tables-2, which was not asked for"),
@@ -296,7 +295,7 @@ fn each_hello_lists_the_capabilities_with_a_fresh_nonce() {
     for hello in &hellos {
         assert_eq!((hello.pod().as_str(), hello.wants), ("mysql-1", Wants::Clone));
         assert_eq!((&hello.formats[..], &hello.digests[..]), (&["xbstream-mariadb".into()][..], &["heads".into()][..]));
-        assert_eq!((&hello.members[..], hello.packing.len()), (&["zstd".into(), "lz4".into()][..], 0));
+        assert!(hello.packing.is_empty());
         assert_eq!((&hello.inventory[..], hello.nonce.len()), (&["tables-1".into()][..], 64));
     }
     assert_ne!(hellos[0].nonce, hellos[1].nonce);

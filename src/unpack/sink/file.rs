@@ -76,15 +76,6 @@ impl SinkFile {
         }
     }
 
-    /// Appends bytes that are already in memory.
-    pub fn write(&mut self, mut data: &[u8]) -> Result<(), UnpackError> {
-        while !data.is_empty() {
-            let limit = data.len() as u64;
-            self.fill_from(&mut data, limit)?;
-        }
-        Ok(())
-    }
-
     /// Moves to another offset. The gap becomes a hole.
     pub fn seek(&mut self, position: u64) -> Result<(), UnpackError> {
         self.flush(false)?;
@@ -143,7 +134,7 @@ impl SinkFile {
 }
 
 /// One read, repeated after interruptions.
-pub fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match input.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -29,7 +29,7 @@ use super::path::MemberPath;
 use super::{UnpackError, malformed};
 pub use buffer::OPEN_FILES;
 use buffer::Pool;
-pub use file::{SinkFile, read_some};
+pub use file::SinkFile;
 use output::Output;
 pub use output::Writing;
 use removal::{Removal, Stopped};
@@ -246,7 +246,11 @@ mod tests {
         for _ in 0..10 {
             for content in [&old, &new] {
                 let mut file = sink.create(&member, Open::Replace).unwrap();
-                file.write(content).unwrap();
+                let mut rest = content.as_slice();
+                while !rest.is_empty() {
+                    let limit = rest.len() as u64;
+                    file.fill_from(&mut rest, limit).unwrap();
+                }
                 file.finish().unwrap();
             }
             sink.settle().unwrap();

@@ -2,9 +2,9 @@
 
 use std::io::Read;
 
-use crate::unpack::compressed::{Compression, plain_name};
 use crate::unpack::format::Flavour;
 use crate::unpack::path::MemberPath;
+use crate::unpack::suffix::plain_path;
 use crate::unpack::{UnpackError, malformed};
 
 /// The most entries of a sparse map. A chunk of 10 MiB with a hole in each of its 1 KiB pages has 10,240.
@@ -21,9 +21,7 @@ const PATH_LIMIT: u32 = 511;
 /// A chunk's head, up to its data.
 #[derive(Debug)]
 pub struct Chunk {
-    /// The name. The suffix of a compressed member is taken off.
     pub path: MemberPath,
-    pub compression: Option<Compression>,
     pub body: Body,
 }
 
@@ -109,10 +107,10 @@ impl<R: Read> Chunks<R> {
         if magic != *MAGIC {
             return malformed(format!("no chunk begins at {at}"));
         }
-        let (path, compression) = self.path(u32::from_le_bytes([a, b, c, d]))?;
+        let path = self.path(u32::from_le_bytes([a, b, c, d]))?;
         self.check_flags(&path, flags, kind)?;
         let body = self.body(&path, flags, kind)?;
-        Ok(Some(Chunk { path, compression, body }))
+        Ok(Some(Chunk { path, body }))
     }
 
     fn check_flags(&self, path: &MemberPath, flags: u8, kind: u8) -> Result<(), UnpackError> {
@@ -135,7 +133,7 @@ impl<R: Read> Chunks<R> {
             (b'S', Flavour::MariaDb) => Body::Seek(self.u64()?),
             (b'R', Flavour::MariaDb) => {
                 let length = self.u32()?;
-                Body::Rename(self.path(length)?.0)
+                Body::Rename(self.path(length)?)
             }
             (b'D', Flavour::MariaDb) => Body::Remove,
             _ => return malformed(format!("unknown chunk type {:?} for {path}", kind as char)),
@@ -164,14 +162,14 @@ impl<R: Read> Chunks<R> {
         Ok(Body::Sparse { data, map: Map(bytes) })
     }
 
-    fn path(&mut self, length: u32) -> Result<(MemberPath, Option<Compression>), UnpackError> {
+    fn path(&mut self, length: u32) -> Result<MemberPath, UnpackError> {
         if length > PATH_LIMIT {
             return malformed(format!("a path of {length} bytes; at most {PATH_LIMIT} are allowed"));
         }
         let mut bytes = [0; PATH_LIMIT as usize];
         let bytes = &mut bytes[..length as usize];
         self.exactly(bytes)?;
-        plain_name(bytes)
+        plain_path(bytes)
     }
 
     fn u32(&mut self) -> Result<u32, UnpackError> {

@@ -28,24 +28,18 @@ use std::io::{self, Read};
 
 use crc32fast::Hasher;
 
-use super::compressed::Compression;
 pub use super::format::Flavour;
-use super::member::Member;
 use super::members::Members;
 use super::path::MemberPath;
-use super::sink::{Open, Sink};
+use super::sink::{Open, Sink, SinkFile};
 use super::{Source, Summary, UnpackError, malformed};
 use chunk::{Body, Chunk, Chunks, Data, Map};
-
-/// Compressed bytes per read.
-const PIECE: usize = 128 << 10;
 
 /// Unpacks to the input's end.
 pub fn unpack(input: impl Source, sink: &Sink, flavour: Flavour) -> Result<Summary, UnpackError> {
     let mut unpacker = Unpacker {
         input: Chunks::new(input, flavour),
         members: Members::new(sink, flavour),
-        piece: Vec::new(),
         summary: Summary::default(),
     };
     while let Some(chunk) = unpacker.input.next_chunk()? {
@@ -58,23 +52,18 @@ pub fn unpack(input: impl Source, sink: &Sink, flavour: Flavour) -> Result<Summa
 struct Unpacker<'a, S> {
     input: Chunks<S>,
     members: Members<'a>,
-    /// A buffer for compressed bytes, if there are any.
-    piece: Vec<u8>,
     summary: Summary,
 }
 
 impl<S: Source> Unpacker<'_, S> {
     fn chunk(&mut self, chunk: Chunk) -> Result<(), UnpackError> {
-        let Chunk { path, compression, body } = chunk;
-        if compression.is_some() {
-            self.piece.resize(PIECE, 0);
-        }
+        let Chunk { path, body } = chunk;
         match body {
             Body::Payload { data, rewrite } => {
-                self.payload(&path, compression, data, if rewrite { Open::Replace } else { Open::New })
+                self.payload(&path, data, if rewrite { Open::Replace } else { Open::New })
             }
-            Body::Sparse { data, map } => self.sparse(&path, compression, data, &map),
-            Body::Seek(offset) => self.seek(&path, compression, offset),
+            Body::Sparse { data, map } => self.sparse(&path, data, &map),
+            Body::Seek(offset) => self.seek(&path, offset),
             Body::Rename(to) => {
                 self.summary.gone(&path);
                 self.members.rename(&path, &to)
@@ -83,59 +72,47 @@ impl<S: Source> Unpacker<'_, S> {
                 self.summary.gone(&path);
                 self.members.remove(&path)
             }
-            Body::End => self.end(&path, compression),
+            Body::End => self.end(&path),
         }
     }
 
-    fn payload(
-        &mut self,
-        path: &MemberPath,
-        compression: Option<Compression>,
-        data: Data,
-        how: Open,
-    ) -> Result<(), UnpackError> {
-        let member = self.members.opened(path, compression, how)?;
-        check_place(member, path, data.offset, data.length)?;
+    fn payload(&mut self, path: &MemberPath, data: Data, how: Open) -> Result<(), UnpackError> {
+        let file = self.members.opened(path, how)?;
+        check_place(file, path, data.offset, data.length)?;
         let mut hasher = Hasher::new();
-        copy(&mut self.input, member, &mut self.piece, path, data.length, &mut hasher)?;
-        member.pause()?;
+        copy(&mut self.input, file, path, data.length, &mut hasher)?;
+        file.pass_on_if_full()?;
         check_crc(path, data, hasher)
     }
 
-    fn sparse(
-        &mut self,
-        path: &MemberPath,
-        compression: Option<Compression>,
-        data: Data,
-        map: &Map,
-    ) -> Result<(), UnpackError> {
+    fn sparse(&mut self, path: &MemberPath, data: Data, map: &Map) -> Result<(), UnpackError> {
         let (holes, length) = map.entries().fold((0, 0), |(holes, sum), (hole, length)| (holes + hole, sum + length));
         if length != data.length {
             return malformed(format!("a sparse chunk of {path} whose map and length differ"));
         }
-        let member = self.members.opened(path, compression, Open::New)?;
-        check_place(member, path, data.offset, length.saturating_add(holes))?;
+        let file = self.members.opened(path, Open::New)?;
+        check_place(file, path, data.offset, length.saturating_add(holes))?;
         let mut hasher = Hasher::new();
         hasher.update(map.as_bytes());
         for (hole, length) in map.entries() {
-            member.plain()?.skip(hole)?;
-            copy(&mut self.input, member, &mut self.piece, path, length, &mut hasher)?;
+            file.skip(hole)?;
+            copy(&mut self.input, file, path, length, &mut hasher)?;
         }
-        member.pause()?;
+        file.pass_on_if_full()?;
         check_crc(path, data, hasher)
     }
 
-    fn end(&mut self, path: &MemberPath, compression: Option<Compression>) -> Result<(), UnpackError> {
-        self.members.end(path, compression)?;
+    fn end(&mut self, path: &MemberPath) -> Result<(), UnpackError> {
+        self.members.end(path)?;
         self.summary.ended(path);
         Ok(())
     }
 
     /// The next payload overwrites from here. Patches a header after the rest was sent.
-    fn seek(&mut self, path: &MemberPath, compression: Option<Compression>, offset: u64) -> Result<(), UnpackError> {
-        let member = self.members.already_open(path, compression)?;
+    fn seek(&mut self, path: &MemberPath, offset: u64) -> Result<(), UnpackError> {
+        let file = self.members.already_open(path)?;
         check_bounds(path, offset, 0)?;
-        member.plain()?.seek(offset)
+        file.seek(offset)
     }
 }
 
@@ -148,18 +125,17 @@ impl<S: Source> Read for Checksummed<'_, S> {
     }
 }
 
-/// Copies `length` bytes into the member, and updates the checksum.
+/// Copies `length` bytes into the file, and updates the checksum.
 fn copy<S: Source>(
     input: &mut Chunks<S>,
-    member: &mut Member,
-    piece: &mut [u8],
+    file: &mut SinkFile,
     path: &MemberPath,
     length: u64,
     hasher: &mut Hasher,
 ) -> Result<(), UnpackError> {
     let mut left = length;
     while left > 0 {
-        let piece = member.fill_from(&mut Checksummed(&mut input.reader), left, piece)?;
+        let piece = file.fill_from(&mut Checksummed(&mut input.reader), left)?;
         if piece.is_empty() {
             return malformed(format!("it ends inside {path}, {left} bytes before a chunk's end"));
         }
@@ -170,9 +146,9 @@ fn copy<S: Source>(
     Ok(())
 }
 
-fn check_place(member: &Member, path: &MemberPath, offset: u64, length: u64) -> Result<(), UnpackError> {
-    if offset != member.position() {
-        return malformed(format!("a chunk of {path} for offset {offset} comes at {}", member.position()));
+fn check_place(file: &SinkFile, path: &MemberPath, offset: u64, length: u64) -> Result<(), UnpackError> {
+    if offset != file.position() {
+        return malformed(format!("a chunk of {path} for offset {offset} comes at {}", file.position()));
     }
     check_bounds(path, offset, length)
 }

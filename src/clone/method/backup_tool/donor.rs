@@ -243,8 +243,6 @@ fn offer(donor: &Donor, tool: &BackupTool, hello: &Hello, survey: &Survey) -> Of
         pod: snapshot.pod,
         ordinal: donor.settings.member.ordinal.0,
         format: tool.format(),
-        // This donor sends files uncompressed; older donors may compress them one by one.
-        members: None,
         packing: relay::packing(donor.settings.peering.wire_compression, &hello.packing),
         inventory: survey.look.as_ref().and_then(|_| listing::encoding(&hello.inventory)),
         expected_bytes: Some(survey.bytes),

@@ -44,9 +44,7 @@ pub(in crate::clone) fn receive(incoming: Incoming, donor: &HostPort, means: &Me
         "receiving"
     );
     data.collect_inventory(inventory_file(&(means.inventory)())?);
-    // The number covers the donor's data directory: compressed members are smaller.
-    let expected = offer.expected_bytes.filter(|_| offer.members.is_none());
-    let progress = Progress::of_bytes("receiving", expected);
+    let progress = Progress::of_bytes("receiving", offer.expected_bytes);
     let unpacked = unpack::unpack_by(means.writing, offer.format, progress.watch(&mut data), directory);
     drop(progress);
     let bytes = data.bytes();

@@ -26,7 +26,6 @@ pub fn offer(format: Format, tool: &str, server: &str) -> Offer {
         ordinal: 0,
         format,
         digest: Coverage::Whole,
-        members: None,
         packing: None,
         expected_bytes: None,
         files: None,

@@ -68,18 +68,6 @@ impl StandIn {
         self.takes_the_way("replay");
     }
 
-    /// As an older donor lets its tool do: zstd, of all but the files that it writes last.
-    pub fn compresses(&self) {
-        let packed = |id| zstd::encode_all(tablespace(id).as_slice(), 1).unwrap();
-        let data =
-            [("ibdata1.zst", 0), ("mysql.ibd.zst", DICTIONARY)].map(|(name, id)| member(name, &packed(id))).concat();
-        let stream = std::fs::read(self.path("stream")).unwrap();
-        let head = member("xtrabackup_binlog_info", b"")[..36].to_vec();
-        let metadata = stream.windows(head.len()).position(|bytes| bytes == head).unwrap();
-        self.takes_the_way("compressed");
-        self.streams(&[&data, &stream[metadata..]].concat());
-    }
-
     /// Makes an option unknown to it.
     pub fn lacks(&self, option: &str) {
         self.write("without", format!("{option}\n").as_bytes());
