@@ -12,7 +12,8 @@ use crate::sys::limits;
 use crate::unpack::UnpackError;
 
 /// Why one attempt at one donor failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, strum::IntoStaticStr, thiserror::Error)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Setback {
     /// The donor is unreachable.
     #[error("{0}")]
@@ -35,18 +36,6 @@ pub enum Setback {
 }
 
 impl Setback {
-    /// The kind as a log field.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Setback::Unreachable(_) => "unreachable",
-            Setback::Refused(_) => "refused",
-            Setback::Unacceptable(_) => "unacceptable",
-            Setback::Unusable(_) => "unusable",
-            Setback::Broken { .. } => "broken",
-            Setback::Fatal(_) => "fatal",
-        }
-    }
-
     /// Classifies a donor's missing answer for a recipient. If there is a secret, an unproven refusal comes from a
     /// stranger or from a donor with another secret. It counts as no answer.
     pub(in crate::clone) fn of(silence: Silence, has_secret: bool) -> Setback {

@@ -1,15 +1,15 @@
 //! The suffix of a compressed member, and the name of the file that it becomes.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+use strum::VariantArray as _;
 
 use crate::unpack::error::{UnpackError, malformed};
 use crate::unpack::path::MemberPath;
 
 /// The compression of a member by the tool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::VariantArray)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Compression {
     Zstd,
     Lz4,
@@ -20,24 +20,12 @@ impl Compression {
     /// The compressions that can be undone here.
     pub const TAKEN: [Compression; 2] = [Compression::Zstd, Compression::Lz4];
 
-    const ALL: [Compression; 3] = [Compression::Zstd, Compression::Lz4, Compression::Quicklz];
-
     fn suffix(self) -> &'static [u8] {
         match self {
             Compression::Zstd => b".zst",
             Compression::Lz4 => b".lz4",
             Compression::Quicklz => b".qp",
         }
-    }
-}
-
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Compression::Zstd => "zstd",
-            Compression::Lz4 => "lz4",
-            Compression::Quicklz => "quicklz",
-        })
     }
 }
 
@@ -50,7 +38,7 @@ pub fn plain_name(name: &[u8]) -> Result<(MemberPath, Option<Compression>), Unpa
              donor's backup tool reads"
         ));
     }
-    for compression in Compression::ALL {
+    for &compression in Compression::VARIANTS {
         match without_suffix(name, compression.suffix()) {
             None => {}
             Some(_) if !Compression::TAKEN.contains(&compression) => {
