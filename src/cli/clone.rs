@@ -109,9 +109,9 @@ pub struct CloneArgs {
     )]
     pub take_unproven_stream: bool,
 
-    /// Memory for prepare, in bytes or with K, M or G. By default it follows the container's memory limit and the length of
+    /// Memory for prepare, in bytes or as 512MiB. By default it follows the container's memory limit and the length of
     /// the log.
-    #[arg(long, help_heading = heading::CLONES, env = "MYSQLSET_PREPARE_MEMORY", value_name = "BYTES")]
+    #[arg(long, help_heading = heading::CLONES, env = "MYSQLSET_PREPARE_MEMORY", value_name = "SIZE")]
     pub prepare_memory: Option<String>,
 
     /// Write the clone through the page cache instead of past it (O_DIRECT), for storage that needs the cache to be fast.

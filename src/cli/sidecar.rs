@@ -216,18 +216,18 @@ pub struct SidecarArgs {
     )]
     pub tool_threads: u16,
 
-    /// Highest rate of a clone, in bytes a second or with K, M or G. By default it is unlimited.
-    #[arg(long, help_heading = heading::LIMITS, env = "MYSQLSET_RATE_LIMIT", value_name = "BYTES")]
+    /// Highest rate of a clone, in bytes a second or as 50MiB. By default it is unlimited.
+    #[arg(long, help_heading = heading::LIMITS, env = "MYSQLSET_RATE_LIMIT", value_name = "SIZE")]
     pub rate_limit: Option<String>,
 
-    /// Lowest rate of a recipient while others wait, in bytes a second or with K, M or G. A slower one loses its slot after
+    /// Lowest rate of a recipient while others wait, in bytes a second or as 50MiB. A slower one loses its slot after
     /// half a minute. 0 lets it keep the slot.
     #[arg(
         long,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_LEAST_RATE",
         default_value = "1M",
-        value_name = "BYTES",
+        value_name = "SIZE",
     )]
     pub least_rate: String,
 
