@@ -5,7 +5,6 @@
 //! it is. So a restart leaves the binary log unchanged.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,28 +38,19 @@ const PERIOD: Duration = Duration::from_secs(2);
 
 /// Why an account is checked again soon. The pod may be ready meanwhile: replicas connect only to a ready primary, so
 /// its readiness must not wait for one.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Later {
     /// MySQL with semi-synchronous replication: a change waits for ever for a replica, and blocks every login
     /// meanwhile.
+    #[error(
+        "replication is semi-synchronous and no replica is connected to acknowledge a change: the change follows once \
+         one connects"
+    )]
     NoReplica,
     /// Reading the account's state failed; why.
+    #[error("its privileges are unknown: {0}")]
     Unseen(String),
 }
-
-impl fmt::Display for Later {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Later::NoReplica => f.write_str(
-                "replication is semi-synchronous and no replica is connected to acknowledge a change: the change \
-                 follows once one connects",
-            ),
-            Later::Unseen(why) => write!(f, "its privileges are unknown: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for Later {}
 
 /// Creates the accounts and keeps them at their passwords.
 pub struct Accounts {

@@ -10,7 +10,7 @@ use clap::{ArgAction, Args};
 use super::data::DataArgs;
 use super::peers::{PeerArgs, no_secret_beside};
 use super::process::ProcessArgs;
-use super::{bytes, heading, seconds};
+use super::{bytes, heading, time};
 use crate::datadir::ownership::Owner;
 use crate::model::exit::Reason;
 use crate::model::host::HostPort;
@@ -37,16 +37,16 @@ pub struct CloneArgs {
     #[arg(long, help_heading = heading::SET, env = "MYSQLSET_DONOR", value_delimiter = ',', value_name = "HOST[:PORT]")]
     pub donor: Vec<String>,
 
-    /// Seconds without any progress after which the clone is given up.
+    /// Time without any progress after which the clone is given up.
     #[arg(
         long,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_GIVE_UP_AFTER",
-        value_parser = seconds::any(),
-        default_value_t = 600,
-        value_name = "SECONDS",
+        value_parser = time::any,
+        default_value = "10min",
+        value_name = "TIME",
     )]
-    pub give_up_after: u64,
+    pub give_up_after: Duration,
 
     /// Owner of the data directory when run as root, in numbers.
     #[arg(long, help_heading = heading::DATA, env = "MYSQLSET_OWNER", value_name = "UID[:GID]")]
@@ -109,9 +109,9 @@ pub struct CloneArgs {
     )]
     pub take_unproven_stream: bool,
 
-    /// Memory for prepare, in bytes or with K, M or G. By default it follows the container's memory limit and the length of
+    /// Memory for prepare, in bytes or as 512MiB. By default it follows the container's memory limit and the length of
     /// the log.
-    #[arg(long, help_heading = heading::CLONES, env = "MYSQLSET_PREPARE_MEMORY", value_name = "BYTES")]
+    #[arg(long, help_heading = heading::CLONES, env = "MYSQLSET_PREPARE_MEMORY", value_name = "SIZE")]
     pub prepare_memory: Option<String>,
 
     /// Write the clone through the page cache instead of past it (O_DIRECT), for storage that needs the cache to be fast.
@@ -147,7 +147,7 @@ impl CloneArgs {
             peering,
             service: self.peers.service,
             clone_port: self.clone_port,
-            give_up_after: Duration::from_secs(self.give_up_after),
+            give_up_after: self.give_up_after,
             owner: self.owner.as_deref().map(owner).transpose()?,
             on_half_made: self.on_half_made,
             on_lost_primary: self.on_lost_primary,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::sidecar_address::SidecarAddress;
-use super::{heading, seconds};
+use super::{heading, time};
 use crate::settings;
 
 #[derive(Args, Debug)]
@@ -20,20 +20,20 @@ pub struct DrainArgs {
 /// How long a clone keeps its donor from ending.
 #[derive(Args, Debug)]
 pub struct DrainLimit {
-    /// Seconds that a running clone gets when the pod is to end. Keep it below the pod's grace period.
+    /// Time that a running clone gets when the pod is to end. Keep it below the pod's grace period.
     #[arg(
         long,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_DRAIN_TIMEOUT",
-        value_parser = seconds::any(),
-        default_value_t = 90,
-        value_name = "SECONDS",
+        value_parser = time::any,
+        default_value = "90s",
+        value_name = "TIME",
     )]
-    pub drain_timeout: u64,
+    pub drain_timeout: Duration,
 }
 
 impl DrainArgs {
     pub fn checked(&self) -> settings::Drain {
-        settings::Drain { sidecar: self.sidecar.sidecar, limit: Duration::from_secs(self.limit.drain_timeout) }
+        settings::Drain { sidecar: self.sidecar.sidecar, limit: self.limit.drain_timeout }
     }
 }

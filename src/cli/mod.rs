@@ -21,10 +21,10 @@ mod man;
 mod peers;
 mod probe;
 mod process;
-mod seconds;
 mod server;
 mod sidecar;
 mod sidecar_address;
+mod time;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use super::{heading, seconds};
+use super::{heading, time};
 use crate::model::exit::Reason;
 use crate::protocol::clone_secret::CloneSecret;
 use crate::settings::{Method, Peering, WireCompression};
@@ -26,16 +26,16 @@ pub struct PeerArgs {
     #[arg(long, help_heading = heading::CLONES, env = "MYSQLSET_METHOD", value_enum, default_value = "auto")]
     pub method: Method,
 
-    /// Seconds of silence after which a peer counts as gone.
+    /// Silence after which a peer counts as gone.
     #[arg(
         long,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_STALL_TIMEOUT",
-        value_parser = seconds::some(),
-        default_value_t = 30,
-        value_name = "SECONDS",
+        value_parser = time::some,
+        default_value = "30s",
+        value_name = "TIME",
     )]
-    pub stall_timeout: u64,
+    pub stall_timeout: Duration,
 
     /// Compress clones with zstd on the wire, where both ends say "auto" or "on". The donor's choice decides.
     #[arg(long, help_heading = heading::CLONES, env = "MYSQLSET_WIRE_COMPRESSION", value_enum, default_value = "off")]
@@ -46,7 +46,7 @@ impl PeerArgs {
     /// How this pod and its peers find, trust and wait for each other.
     pub fn peering(&self) -> Result<Peering> {
         let secret = CloneSecret::read(self.clone_secret_file.as_deref(), "MYSQLSET_CLONE_SECRET")?;
-        let stall_timeout = Duration::from_secs(self.stall_timeout);
+        let stall_timeout = self.stall_timeout;
         Ok(Peering { secret, stall_timeout, wire_compression: self.wire_compression, method: self.method })
     }
 }

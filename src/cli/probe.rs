@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::server::ServerArgs;
 use super::sidecar_address::SidecarAddress;
-use super::{heading, seconds};
+use super::{heading, time};
 use crate::settings;
 
 #[derive(Args, Debug)]
@@ -15,30 +15,30 @@ pub struct ProbeArgs {
     #[command(subcommand)]
     pub question: Question,
 
-    /// Seconds without an answer that count as a failure. Keep it below the probe's timeoutSeconds.
+    /// Time without an answer that counts as a failure. Keep it below the probe's timeoutSeconds.
     #[arg(
         long,
         global = true,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_TIMEOUT",
-        value_parser = seconds::some(),
-        default_value_t = 4,
-        value_name = "SECONDS",
+        value_parser = time::some,
+        default_value = "4s",
+        value_name = "TIME",
     )]
-    pub timeout: u64,
+    pub timeout: Duration,
 
-    /// Seconds to keep asking a server or a sidecar that is still starting, so that a normal start has no failed probe.
+    /// How long to keep asking a server or a sidecar that is still starting, so that a normal start has no failed probe.
     /// Keep the sum with --timeout below the probe's timeoutSeconds.
     #[arg(
         long,
         global = true,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_WHILE_STARTING",
-        value_parser = seconds::any(),
-        default_value_t = 0,
-        value_name = "SECONDS",
+        value_parser = time::any,
+        default_value = "0s",
+        value_name = "TIME",
     )]
-    pub while_starting: u64,
+    pub while_starting: Duration,
 }
 
 /// What a probe asks.
@@ -56,30 +56,23 @@ pub struct ReadyArgs {
     #[command(flatten)]
     pub sidecar: SidecarAddress,
 
-    /// Lag in seconds above which a replica is not ready. By default lag is ignored.
+    /// Lag above which a replica is not ready. By default lag is ignored.
     #[arg(
         long,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_MAX_LAG",
-        value_parser = seconds::any(),
-        value_name = "SECONDS",
+        value_parser = time::any,
+        value_name = "TIME",
     )]
-    pub max_lag: Option<u64>,
+    pub max_lag: Option<Duration>,
 }
 
 impl ProbeArgs {
     pub fn checked(self) -> Result<settings::Probe> {
         let question = match self.question {
             Question::Alive(args) => settings::Question::Alive { server: args.server()?, account: args.account()? },
-            Question::Ready(args) => settings::Question::Ready {
-                sidecar: args.sidecar.sidecar,
-                max_lag: args.max_lag.map(Duration::from_secs),
-            },
+            Question::Ready(args) => settings::Question::Ready { sidecar: args.sidecar.sidecar, max_lag: args.max_lag },
         };
-        Ok(settings::Probe {
-            question,
-            timeout: Duration::from_secs(self.timeout),
-            while_starting: Duration::from_secs(self.while_starting),
-        })
+        Ok(settings::Probe { question, timeout: self.timeout, while_starting: self.while_starting })
     }
 }

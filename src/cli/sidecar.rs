@@ -14,7 +14,7 @@ use super::drain::DrainLimit;
 use super::peers::{PeerArgs, no_secret_beside};
 use super::process::ProcessArgs;
 use super::server::ServerArgs;
-use super::{address, bytes, heading, seconds};
+use super::{address, bytes, heading, time};
 use crate::model::host::{HostPort, host};
 use crate::model::ordinal::Ordinal;
 use crate::settings;
@@ -159,51 +159,51 @@ pub struct SidecarArgs {
     #[command(flatten)]
     pub managed: ManagedArgs,
 
-    /// Lag in seconds above which a replica refuses to be a donor.
+    /// Lag above which a replica refuses to be a donor.
     #[arg(
         long,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_MAX_DONOR_LAG",
-        value_parser = seconds::any(),
-        default_value_t = 60,
-        value_name = "SECONDS",
+        value_parser = time::any,
+        default_value = "60s",
+        value_name = "TIME",
     )]
-    pub max_donor_lag: u64,
+    pub max_donor_lag: Duration,
 
-    /// Seconds that a replica stays ready while its source refuses its account (a wrong or expired password, a lock), or
+    /// How long a replica stays ready while its source refuses its account (a wrong or expired password, a lock), or
     /// while its applier waits for missing acknowledgements.
     #[arg(
         long,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_MAX_REFUSAL",
-        value_parser = seconds::any(),
-        default_value_t = 60,
-        value_name = "SECONDS",
+        value_parser = time::any,
+        default_value = "60s",
+        value_name = "TIME",
     )]
-    pub max_refusal: u64,
+    pub max_refusal: Duration,
 
-    /// Seconds that a replica stays ready while its receiver is held back: the primary's sidecar is there, but leaves open
+    /// How long a replica stays ready while its receiver is held back: the primary's sidecar is there, but leaves open
     /// which set its data are of.
     #[arg(
         long,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_MAX_HELD_BACK",
-        value_parser = seconds::any(),
-        default_value_t = 60,
-        value_name = "SECONDS",
+        value_parser = time::any,
+        default_value = "60s",
+        value_name = "TIME",
     )]
-    pub max_held_back: u64,
+    pub max_held_back: Duration,
 
-    /// Seconds that the backup tool may wait for the server's locks.
+    /// How long the backup tool may wait for the server's locks.
     #[arg(
         long,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_LOCK_WAIT",
-        value_parser = seconds::any(),
-        default_value_t = 60,
-        value_name = "SECONDS",
+        value_parser = time::any,
+        default_value = "60s",
+        value_name = "TIME",
     )]
-    pub lock_wait: u64,
+    pub lock_wait: Duration,
 
     /// Threads of the backup tool that copy tables. While one waits for the recipient, the others read on.
     #[arg(
@@ -216,18 +216,18 @@ pub struct SidecarArgs {
     )]
     pub tool_threads: u16,
 
-    /// Highest rate of a clone, in bytes a second or with K, M or G. By default it is unlimited.
-    #[arg(long, help_heading = heading::LIMITS, env = "MYSQLSET_RATE_LIMIT", value_name = "BYTES")]
+    /// Highest rate of a clone, in bytes a second or as 50MiB. By default it is unlimited.
+    #[arg(long, help_heading = heading::LIMITS, env = "MYSQLSET_RATE_LIMIT", value_name = "SIZE")]
     pub rate_limit: Option<String>,
 
-    /// Lowest rate of a recipient while others wait, in bytes a second or with K, M or G. A slower one loses its slot after
+    /// Lowest rate of a recipient while others wait, in bytes a second or as 50MiB. A slower one loses its slot after
     /// half a minute. 0 lets it keep the slot.
     #[arg(
         long,
         help_heading = heading::LIMITS,
         env = "MYSQLSET_LEAST_RATE",
         default_value = "1M",
-        value_name = "BYTES",
+        value_name = "SIZE",
     )]
     pub least_rate: String,
 
@@ -276,14 +276,14 @@ impl SidecarArgs {
             backup,
             replication,
             plugin_user: self.plugin_user,
-            max_donor_lag: Duration::from_secs(self.max_donor_lag),
-            max_refusal: Duration::from_secs(self.max_refusal),
-            max_held_back: Duration::from_secs(self.max_held_back),
-            lock_wait: Duration::from_secs(self.lock_wait),
+            max_donor_lag: self.max_donor_lag,
+            max_refusal: self.max_refusal,
+            max_held_back: self.max_held_back,
+            lock_wait: self.lock_wait,
             tool_threads: self.tool_threads,
             least_rate: least_rate(&self.least_rate, rate_limit)?,
             rate_limit,
-            drain_timeout: Duration::from_secs(self.drain.drain_timeout),
+            drain_timeout: self.drain.drain_timeout,
             scratch_dir: self.scratch_dir,
         })
     }

@@ -6,7 +6,6 @@ mod file;
 mod why;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -26,8 +25,9 @@ pub const FILE_NAME: &str = ".mysqlset.json";
 const VERSION: u32 = 1;
 
 /// A data directory's state; see the drawing in [`crate::datadir`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum State {
     /// Ordinal 0 only: the server's image is about to create, or is creating, a new database.
     Initialising,
@@ -49,23 +49,6 @@ pub enum State {
     Configured,
     /// Replication has run.
     Replicating,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            State::Initialising => "initialising",
-            State::Complete => "complete",
-            State::Receiving => "receiving",
-            State::Received => "received",
-            State::Preparing => "preparing",
-            State::Prepared => "prepared",
-            State::Publishing => "publishing",
-            State::Published => "published",
-            State::Configured => "configured",
-            State::Replicating => "replicating",
-        })
-    }
 }
 
 /// Replication that cannot continue by itself.

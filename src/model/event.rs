@@ -55,7 +55,8 @@ impl Serialize for Event {
 }
 
 /// A cause: the event for programs, the text for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{text}")]
 pub struct Cause {
     pub event: Event,
     pub text: String,
@@ -67,14 +68,6 @@ impl Event {
         Cause { event: self, text: text.to_string() }
     }
 }
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for Cause {}
 
 impl Event {
     /// An error that carries this event.

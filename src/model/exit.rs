@@ -107,43 +107,30 @@ impl Reason {
 
     /// Gives an existing error this reason's exit code. A limit named in the error takes precedence.
     pub fn because(self, source: impl Into<anyhow::Error>) -> anyhow::Error {
-        let source = source.into();
-        let is_limit = reason_of(&source) == Some(Reason::Limit);
-        Failure { reason: if is_limit { Reason::Limit } else { self }, source }.into()
+        let error = source.into();
+        let is_limit = reason_of(&error) == Some(Reason::Limit);
+        Failure { reason: if is_limit { Reason::Limit } else { self }, error }.into()
     }
 }
 
 /// An error with a known exit code.
+#[derive(thiserror::Error)]
+#[error("{error:#}")]
 struct Failure {
     reason: Reason,
-    source: anyhow::Error,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.source)
-    }
+    error: anyhow::Error,
 }
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {:#}", self.reason, self.source)
+        write!(f, "{:?}: {:#}", self.reason, self.error)
     }
 }
-
-impl std::error::Error for Failure {}
 
 /// The limit behind the error of a system call.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct Reached(String);
-
-impl fmt::Display for Reached {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Reached {}
 
 impl Reached {
     /// The limit, described with its remedy.

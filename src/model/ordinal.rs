@@ -33,22 +33,14 @@ impl fmt::Display for Ordinal {
 }
 
 /// The role of a server in its set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// Takes the writes; every other server's source.
     Primary,
     /// Follows the primary.
     Replica,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Role::Primary => "primary",
-            Role::Replica => "replica",
-        })
-    }
 }
 
 /// MySQL's `server_id`: 1 … 2³²−1. (MySQL reference manual, "server_id"; 0 refuses all replication.)

@@ -76,7 +76,7 @@ impl Metrics {
 
     /// Counts a refusal.
     pub fn refused(&self, why: Why) {
-        self.refusals.get_or_create(&Reason { reason: why.name() }).inc();
+        self.refusals.get_or_create(&Reason { reason: why.into_str() }).inc();
     }
 
     /// Counts a connection without a valid request.

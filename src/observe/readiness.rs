@@ -108,7 +108,7 @@ impl Snapshot {
         if let Some(broken) = &self.broken {
             return Err(Event::ReplicationBroken.because(format!(
                 "replication is broken ({}): {}: {}",
-                broken.why.name(),
+                broken.why,
                 broken.text,
                 broken.why.remedy()
             )));

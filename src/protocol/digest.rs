@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 /// The part of a stream that its digest covers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Coverage {
     /// Every byte.
     #[default]
@@ -19,14 +20,6 @@ pub enum Coverage {
 impl Coverage {
     /// Coverages that a hello may name. Every recipient can check [`Coverage::Whole`].
     pub const BESIDE_WHOLE: [Coverage; 1] = [Coverage::Heads];
-
-    /// The name in a hello.
-    pub fn name(self) -> &'static str {
-        match self {
-            Coverage::Whole => "whole",
-            Coverage::Heads => "heads",
-        }
-    }
 }
 
 /// Counts and digests a backup stream: XXH3-128.

@@ -1,6 +1,5 @@
 //! Reads and writes frames: a kind, a bounded length, a body.
 
-use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 
 use serde::Serialize;
@@ -70,36 +69,31 @@ impl Kind {
 }
 
 /// Why a connection failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// The connection broke, or the peer was silent for too long.
+    #[error("{}", broken(.0))]
     Io(std::io::Error),
     /// The peer hung up at this place.
+    #[error("the peer hung up {0}")]
     Ended(&'static str),
     /// The peer violated the protocol.
+    #[error("{0}")]
     Malformed(String),
     /// The peer sends a legacy stream at once, as the tutorial's `ncat` does.
+    #[error("the peer is not mysqlset: it sends a legacy stream")]
     Legacy,
     /// Writing the inventory failed on this side.
+    #[error("cannot write the inventory: {0}")]
     Inventory(std::io::Error),
 }
 
-impl fmt::Display for WireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            WireError::Io(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                f.write_str("the peer was silent for too long")
-            }
-            WireError::Io(error) => write!(f, "the connection broke: {error}"),
-            WireError::Ended(place) => write!(f, "the peer hung up {place}"),
-            WireError::Malformed(what) => f.write_str(what),
-            WireError::Inventory(error) => write!(f, "cannot write the inventory: {error}"),
-            WireError::Legacy => f.write_str("the peer is not mysqlset: it sends a legacy stream"),
-        }
+fn broken(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => "the peer was silent for too long".to_owned(),
+        _ => format!("the connection broke: {error}"),
     }
 }
-
-impl std::error::Error for WireError {}
 
 /// A frame's kind and the length of its body, within that kind's limit.
 #[derive(Clone, Copy, Debug)]

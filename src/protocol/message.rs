@@ -239,8 +239,9 @@ pub struct Copied {
 }
 
 /// Why a donor refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Why {
     /// Another clone is running.
     Busy,
@@ -265,20 +266,6 @@ impl Why {
     /// Whether a later attempt may succeed.
     pub fn may_pass(self) -> bool {
         matches!(self, Why::Busy | Why::NotReady | Why::Stopping)
-    }
-
-    /// The reason's name, for metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Why::Busy => "busy",
-            Why::NotReady => "not-ready",
-            Why::Stopping => "stopping",
-            Why::WrongSet => "wrong-set",
-            Why::Unauthorised => "unauthorised",
-            Why::Unsupported => "unsupported",
-            Why::NoRoom => "no-room",
-            Why::Other => "other",
-        }
     }
 }
 
@@ -311,7 +298,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = if self.event.is_empty() { self.why.name() } else { &self.event };
+        let name = if self.event.is_empty() { self.why.into_str() } else { &self.event };
         write!(f, "{name}: {}", self.text)
     }
 }

@@ -61,7 +61,7 @@ fn messages_keep_their_members() {
     is_kept::<Failed>(r#"{"text":"x"}"#);
     for why in ["busy", "not-ready", "stopping", "wrong-set", "unauthorised", "unsupported", "no-room"] {
         let known: Why = from_str(&format!("\"{why}\"")).unwrap();
-        assert_eq!((known.name(), known == Why::Other), (why, false));
+        assert_eq!((known.into_str(), known == Why::Other), (why, false));
     }
     for wants in ["clone", "recovery", "report"] {
         is_kept::<Wants>(&format!("\"{wants}\""));
@@ -76,7 +76,7 @@ fn messages_with_required_members_only_are_read() {
     assert_eq!(hello.inventory.len(), 0);
     let offer = r#"{"pod":"a-0","ordinal":0,"format":"tar","tool":"","server":"","heartbeat_seconds":5}"#;
     let offer: Offer = from_str(offer).unwrap();
-    assert_eq!((offer.digest.name(), offer.packing, offer.expected_bytes), ("whole", None, None));
+    assert_eq!((offer.digest.into_str(), offer.packing, offer.expected_bytes), ("whole", None, None));
     assert_eq!(offer.inventory, None);
     let end: End = from_str(r#"{"bytes":7,"digest":"00ff","tool_status":0}"#).unwrap();
     assert_eq!(end.inventory, None);

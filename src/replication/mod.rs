@@ -298,7 +298,7 @@ impl Keeper {
         let broken = broken::describe(why, server, status, &self.settings).await?;
         error!(
             ReplicationBroken,
-            why = broken.why.name(),
+            why = broken.why.into_str(),
             "replication is broken ({}): {}",
             broken.text,
             broken.why.remedy()

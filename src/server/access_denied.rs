@@ -44,7 +44,8 @@ pub(super) fn temporary() -> anyhow::Error {
 }
 
 /// The server answers but denies access.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
 pub struct TurnedAway {
     text: String,
     /// The server's error number.
@@ -58,14 +59,6 @@ impl TurnedAway {
         self.refusal == Some(Refusal::Password)
     }
 }
-
-impl std::fmt::Display for TurnedAway {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for TurnedAway {}
 
 /// The innermost cause of an error.
 pub(super) fn innermost(error: Error) -> anyhow::Error {

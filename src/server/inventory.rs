@@ -8,7 +8,6 @@ mod dictionary;
 mod files;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -44,31 +43,21 @@ pub enum Extent {
 }
 
 /// Why a server's inventory is unknown.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Unknown {
     /// The account may not ask.
+    #[error(
+        "the account {user:?} may not list the server's tablespaces, and the proof of a copy needs that list: \
+         GRANT PROCESS ON *.* to it"
+    )]
     NoPrivilege { user: String },
     /// The server holds something that a copy would lack.
+    #[error("{0}")]
     Uncopied(String),
     /// The server, or its disk, gave no answer.
+    #[error("the server does not report its tables: {0:#}")]
     NoAnswer(anyhow::Error),
 }
-
-impl fmt::Display for Unknown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unknown::NoPrivilege { user } => write!(
-                f,
-                "the account {user:?} may not list the server's tablespaces, and the proof of a copy needs that list: \
-                 GRANT PROCESS ON *.* to it"
-            ),
-            Unknown::Uncopied(what) => f.write_str(what),
-            Unknown::NoAnswer(error) => write!(f, "the server does not report its tables: {error:#}"),
-        }
-    }
-}
-
-impl std::error::Error for Unknown {}
 
 impl From<anyhow::Error> for Unknown {
     fn from(error: anyhow::Error) -> Unknown {

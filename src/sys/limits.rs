@@ -19,7 +19,6 @@
 mod reached;
 mod room;
 
-use std::fmt;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -57,30 +56,18 @@ pub struct Descriptors {
 }
 
 /// The hard limit is too low.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} {needed} file descriptors, but the container's hard limit (RLIMIT_NOFILE) is {hard}: raise it in the container \
+     runtime's configuration (LimitNOFILE, ulimits)",
+    files.map_or("a private server needs".to_owned(), |files| format!("{files} InnoDB files need"))
+)]
 pub struct TooFew {
     /// The number of InnoDB files in a backup. `None` for a private server.
     pub files: Option<u64>,
     pub needed: u64,
     pub hard: u64,
 }
-
-impl fmt::Display for TooFew {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TooFew { files, needed, hard } = self;
-        match files {
-            None => f.write_str("a private server needs")?,
-            Some(files) => write!(f, "{files} InnoDB files need")?,
-        }
-        write!(
-            f,
-            " {needed} file descriptors, but the container's hard limit (RLIMIT_NOFILE) is {hard}: \
-             raise it in the container runtime's configuration (LimitNOFILE, ulimits)"
-        )
-    }
-}
-
-impl std::error::Error for TooFew {}
 
 impl Descriptors {
     /// For a backup tool that opens this many InnoDB files at once.

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{CommandFactory, Parser};
-use harness::flags::{SECRETS, flags, name, variable};
+use harness::flags::{SECRETS, variable};
 use harness::pods::kustomize;
 use harness::pods::manifest::{Container, Manifests, PodSpec};
 use mysqlset::cli::{Cli, Command};
@@ -215,7 +215,7 @@ fn probes_are_ours_and_answer_before_they_are_given_up() -> Result<()> {
                 let cli = parse(&exec.command[1..].iter().collect::<Vec<_>>())?;
                 let Command::Probe(words) = cli.command else { panic!("{label}: {}: no probe", container.name) };
                 let latest = words.while_starting + words.timeout;
-                ensure!(latest < probe.timeout_seconds, "{label}: {}: it answers too late", container.name);
+                ensure!(latest.as_secs() < probe.timeout_seconds, "{label}: {}: it answers too late", container.name);
                 asked += 1;
             }
         }
@@ -243,8 +243,8 @@ fn alerts_and_dashboard_ask_for_metrics_that_are_there() {
 
 #[test]
 fn a_pod_has_time_to_end() -> Result<()> {
-    let drain = flags().into_iter().find(|flag| name(flag) == "--drain-timeout").context("--drain-timeout")?;
-    let drain: u64 = drain.get_default_values()[0].to_str().context("a default")?.parse()?;
+    let Command::Drain(drain) = parse(&[&"drain".to_owned()])?.command else { panic!("no drain") };
+    let drain = drain.limit.drain_timeout.as_secs();
     for (label, manifests) in all()? {
         let grace = pod(manifests).termination_grace_period_seconds;
         ensure!(drain < grace, "{label}: a drain may take longer than the pod's grace period of {grace} seconds");

@@ -66,45 +66,35 @@ pub struct Questions {
 }
 
 /// Why a peer gave no usable answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Silence {
     /// The peer is unreachable.
+    #[error("{0}")]
     Unreachable(String),
     /// A peer accepted the connection but stayed silent, hung up, or is another pod than the one that was named.
+    #[error("{0}")]
     Mute(String),
     /// The peer refused.
+    #[error("refused, {0}")]
     Refused(Refused),
     /// The peer is untrusted or unintelligible: a retry changes nothing.
+    #[error("{0}")]
     Unacceptable(String),
     /// The peer is a legacy donor: it sends a backup to every connection, as the tutorial's does.
+    #[error("{}", WireError::Legacy)]
     Legacy,
     /// The fault is local.
+    #[error("{0:#}")]
     Fatal(anyhow::Error),
 }
 
 /// A peer's refusal.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{refusal}")]
 pub struct Refused {
     pub refusal: Refusal,
     /// Whether the peer proved the clone secret. Always false if there is none.
     pub is_proven: bool,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.refusal.fmt(f)
-    }
-}
-
-impl fmt::Display for Silence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Silence::Unreachable(why) | Silence::Mute(why) | Silence::Unacceptable(why) => f.write_str(why),
-            Silence::Refused(refused) => write!(f, "refused, {refused}"),
-            Silence::Legacy => WireError::Legacy.fmt(f),
-            Silence::Fatal(error) => write!(f, "{error:#}"),
-        }
-    }
 }
 
 impl From<WireError> for Silence {

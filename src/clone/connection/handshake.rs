@@ -197,7 +197,7 @@ fn hello(asker: &Asker<'_>, questions: &Questions) -> Result<Hello, Silence> {
         lower_case_table_names: asker.site.lower_case_table_names,
         keyring: asker.site.keyring,
         packing: packings(asker.peering),
-        digests: Coverage::BESIDE_WHOLE.map(|coverage| coverage.name().to_owned()).to_vec(),
+        digests: Coverage::BESIDE_WHOLE.map(|coverage| coverage.into_str().to_owned()).to_vec(),
         inventory: if asker.wants == Wants::Report { Vec::new() } else { vec![encoding::NAME.to_owned()] },
         wants: asker.wants,
         about: questions.about.clone(),

@@ -51,7 +51,7 @@ pub enum Relayed {
 /// The digest for a stream of this format. The recipient names the digests that it can check in `asked_for`.
 pub fn coverage(format: Format, asked_for: &[String]) -> Coverage {
     let heads = Coverage::Heads;
-    let is_known = asked_for.iter().any(|name| name == heads.name());
+    let is_known = asked_for.iter().any(|name| name == heads.into_str());
     if is_known && format.xbstream().is_some() { heads } else { Coverage::Whole }
 }
 

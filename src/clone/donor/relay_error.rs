@@ -1,39 +1,16 @@
 //! Tells which end of a relay broke: the backup tool's pipe, or the connection to the recipient.
 
-use std::fmt;
 use std::io;
 
 use crate::protocol::frame::WireError;
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub enum RelayError {
     /// The recipient is gone.
-    Recipient(WireError),
+    Recipient(#[from] WireError),
     /// The tool's output is unreadable.
-    Tool(io::Error),
-}
-
-impl fmt::Display for RelayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RelayError::Recipient(error) => error.fmt(f),
-            RelayError::Tool(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for RelayError {}
-
-impl From<io::Error> for RelayError {
-    fn from(error: io::Error) -> RelayError {
-        RelayError::Tool(error)
-    }
-}
-
-impl From<WireError> for RelayError {
-    fn from(error: WireError) -> RelayError {
-        RelayError::Recipient(error)
-    }
+    Tool(#[from] io::Error),
 }
 
 /// For a reader that passes only `io::Error`: [`RelayError::of`] unwraps it.

@@ -64,6 +64,6 @@ pub fn tell_refusal(donor: &Donor, refusal: &Refusal, is_proven: bool) {
     donor.metrics.refused(refusal.why);
     let lines = if is_proven { &donor.lines_of_peers } else { &donor.lines };
     if lines.may_say() {
-        info!(= refusal.event, why = refusal.why.name(), "refused: {}", refusal.text);
+        info!(= refusal.event, why = refusal.why.into_str(), "refused: {}", refusal.text);
     }
 }

@@ -54,7 +54,7 @@ pub fn receive_from_any(
                         Setback::Refused(refusal) => Some(refusal.event.as_str()),
                         _ => None,
                     };
-                    info!(ReceiveSetback, %donor, kind = setback.kind(), refusal, "cannot clone from this donor: {setback}");
+                    info!(ReceiveSetback, %donor, kind = setback.into_str(), refusal, "cannot clone from this donor: {setback}");
                     setbacks.push((donor, setback));
                 }
             }

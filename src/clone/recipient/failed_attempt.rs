@@ -1,6 +1,5 @@
 //! Why an attempt at one donor failed.
 
-use std::fmt;
 use std::io::ErrorKind;
 
 use crate::clone::connection::{Refused, Silence};
@@ -13,45 +12,27 @@ use crate::sys::limits;
 use crate::unpack::UnpackError;
 
 /// Why one attempt at one donor failed.
-#[derive(Debug)]
+#[derive(Debug, strum::IntoStaticStr, thiserror::Error)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Setback {
     /// The donor is unreachable.
+    #[error("{0}")]
     Unreachable(String),
     /// The donor refused.
+    #[error("refused, {0}")]
     Refused(Refusal),
     /// The donor is untrusted or unintelligible: a retry changes nothing.
+    #[error("{0}")]
     Unacceptable(String),
     /// A complete backup arrived, but this donor's data is unusable here.
+    #[error("{0:#}")]
     Unusable(anyhow::Error),
     /// A backup started and broke off.
+    #[error("broke after {bytes} bytes: {why}")]
     Broken { why: String, bytes: u64 },
     /// The fault is local, such as the disk: no other donor helps.
+    #[error("{0:#}")]
     Fatal(anyhow::Error),
-}
-
-impl Setback {
-    /// The kind as a log field.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Setback::Unreachable(_) => "unreachable",
-            Setback::Refused(_) => "refused",
-            Setback::Unacceptable(_) => "unacceptable",
-            Setback::Unusable(_) => "unusable",
-            Setback::Broken { .. } => "broken",
-            Setback::Fatal(_) => "fatal",
-        }
-    }
-}
-
-impl fmt::Display for Setback {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Setback::Unreachable(why) | Setback::Unacceptable(why) => f.write_str(why),
-            Setback::Refused(refusal) => write!(f, "refused, {refusal}"),
-            Setback::Broken { why, bytes } => write!(f, "broke after {bytes} bytes: {why}"),
-            Setback::Unusable(error) | Setback::Fatal(error) => write!(f, "{error:#}"),
-        }
-    }
 }
 
 impl Setback {

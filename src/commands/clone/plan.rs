@@ -120,12 +120,7 @@ fn may_be_replaced(settings: &CloneSettings, layout: &Layout, journal: &Journal)
         return false;
     }
     let refuse = |why: &str| {
-        warn!(
-            CloneAgainRefused,
-            "replication is broken ({}): {}; keeping the data: {why}",
-            broken.why.name(),
-            broken.text
-        );
+        warn!(CloneAgainRefused, "replication is broken ({}): {}; keeping the data: {why}", broken.why, broken.text);
         false
     };
     if !broken.why.is_mended_by_clone() {

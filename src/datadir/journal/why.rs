@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// What stops a replica's replication for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Why {
     /// The source has purged the log after this replica's position.
     SourcePurged,
@@ -26,19 +27,6 @@ const CLONE_AGAIN: &str = "the data are kept as they are; delete the pod to clon
                            --on-broken-replica clone-again, else delete its volume too";
 
 impl Why {
-    /// The reason's name, for metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Why::SourcePurged => "source-purged",
-            Why::AheadOfSource => "ahead-of-source",
-            Why::SourceLogDamaged => "source-log-damaged",
-            Why::PacketTooLarge => "packet-too-large",
-            Why::SameServerId => "same-server-id",
-            Why::SourceRefuses => "source-refuses",
-            Why::RelayLogsLost => "relay-logs-lost",
-        }
-    }
-
     /// Whether a new clone of the primary repairs it.
     pub fn is_mended_by_clone(self) -> bool {
         match self {

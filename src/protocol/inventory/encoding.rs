@@ -17,7 +17,6 @@
 //!                         u16 length and path of its later name, or length 0 for the same name
 //! ```
 
-use std::fmt;
 use std::io::{self, ErrorKind, Read};
 
 use super::{Definition, Entry, Inventory, Kind, MOST_BYTES, MOST_ENTRIES};
@@ -40,22 +39,13 @@ const NOT_KNOWN: u32 = u32::MAX;
 const NONE: u32 = u32::MAX - 1;
 
 /// Why decoding failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Undecodable {
+    #[error("cannot read the inventory: {0}")]
     Io(io::Error),
+    #[error("the inventory is damaged: {0}")]
     Damaged(String),
 }
-
-impl fmt::Display for Undecodable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Undecodable::Io(error) => write!(f, "cannot read the inventory: {error}"),
-            Undecodable::Damaged(what) => write!(f, "the inventory is damaged: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for Undecodable {}
 
 fn damaged<T>(what: impl Into<String>) -> Result<T, Undecodable> {
     Err(Undecodable::Damaged(what.into()))

@@ -69,7 +69,7 @@ impl Greeting {
 pub fn response(greeting: &Greeting, user: &str, plugin: Plugin, proof: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     let plugins = greeting.capabilities & PLUGINS;
     // Allocated at its full length, since a growing buffer leaves its old content in memory.
-    let mut packet = Zeroizing::new(Vec::with_capacity(64 + user.len() + proof.len() + plugin.name().len()));
+    let mut packet = Zeroizing::new(Vec::with_capacity(64 + user.len() + proof.len() + plugin.into_str().len()));
     packet.extend_from_slice(&(CAPABILITIES | plugins).to_le_bytes());
     packet.extend_from_slice(&LONGEST_PACKET.to_le_bytes());
     packet.push(CHARACTER_SET);
@@ -79,7 +79,7 @@ pub fn response(greeting: &Greeting, user: &str, plugin: Plugin, proof: &[u8]) -
     packet.push(proof.len().try_into().map_err(|_| Error::Protocol("a long proof"))?);
     packet.extend_from_slice(proof);
     if plugins != 0 {
-        packet.extend_from_slice(plugin.name().as_bytes());
+        packet.extend_from_slice(plugin.into_str().as_bytes());
         packet.push(0);
     }
     Ok(packet)

@@ -107,7 +107,7 @@ impl Client {
             return Err(error_in(&packet));
         }
         let greeting = Greeting::parse(&packet)?;
-        let plugin = Plugin::named(&greeting.plugin).unwrap_or(Plugin::Native);
+        let plugin = greeting.plugin.parse().unwrap_or(Plugin::Native);
         let mut prover = Prover::new(plugin, greeting.nonce.clone(), login.password, is_private);
         packets.write(&greeting::response(&greeting, login.user, plugin, &prover.first()?)?).await?;
         for _ in 0..MOST_STEPS {

@@ -34,29 +34,17 @@ const WANT_KEY: u8 = 1;
 const KNOWN: u8 = 3;
 const WANTS_PASSWORD: u8 = 4;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+#[strum(const_into_str)]
 pub enum Plugin {
+    #[strum(serialize = "mysql_native_password")]
     Native,
+    #[strum(serialize = "caching_sha2_password")]
     CachingSha2,
+    #[strum(serialize = "sha256_password")]
     Sha256,
+    #[strum(serialize = "client_ed25519")]
     Ed25519,
-}
-
-impl Plugin {
-    const ALL: [Plugin; 4] = [Plugin::Native, Plugin::CachingSha2, Plugin::Sha256, Plugin::Ed25519];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Plugin::Native => "mysql_native_password",
-            Plugin::CachingSha2 => "caching_sha2_password",
-            Plugin::Sha256 => "sha256_password",
-            Plugin::Ed25519 => "client_ed25519",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Plugin> {
-        Plugin::ALL.into_iter().find(|plugin| plugin.name() == name)
-    }
 }
 
 /// The next step of a proof.
@@ -97,7 +85,7 @@ impl<'a> Prover<'a> {
         }
         let mut fields = Fields(request);
         let name = String::from_utf8_lossy(fields.text()).into_owned();
-        self.plugin = Plugin::named(&name).ok_or(Error::UnknownPlugin(name))?;
+        self.plugin = name.parse().map_err(|_| Error::UnknownPlugin(name))?;
         let length = if self.plugin == Plugin::Ed25519 { LONG_NONCE } else { NONCE };
         self.nonce = fields.take(length).ok_or(Error::Protocol("a short nonce"))?.to_vec();
         self.wants_key = false;

@@ -1,6 +1,5 @@
 //! Errors about links, devices and other strange files where a plain file or directory belongs, with a remedy.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -10,31 +9,20 @@ use rustix::fs::{FileType, Stat};
 pub(super) const SECOND_NAME: &str = "a file that has another name too";
 
 /// A file of the wrong kind in the place of a plain file or directory.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{path} is {what}, where only plain files and directories of this volume belong: {remedy}")]
 struct Strange {
     path: PathBuf,
     what: &'static str,
+    remedy: &'static str,
 }
-
-impl fmt::Display for Strange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let remedy = match self.what == SECOND_NAME {
-            true => "find its other name and remove that one",
-            false => "find out which process made it, and remove it",
-        };
-        write!(
-            f,
-            "{} is {}, where only plain files and directories of this volume belong: {remedy}",
-            self.path.display(),
-            self.what
-        )
-    }
-}
-
-impl std::error::Error for Strange {}
 
 pub(super) fn strange(path: PathBuf, what: &'static str) -> io::Error {
-    io::Error::other(Strange { path, what })
+    let remedy = match what == SECOND_NAME {
+        true => "find its other name and remove that one",
+        false => "find out which process made it, and remove it",
+    };
+    io::Error::other(Strange { path, what, remedy })
 }
 
 /// Whether an error reports a strange file.

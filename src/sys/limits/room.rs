@@ -1,7 +1,6 @@
 //! Checks before the first byte whether the container's limits leave enough threads, memory and file size for a
 //! clone.
 
-use std::fmt;
 use std::sync::mpsc::channel;
 use std::thread::{Builder, scope};
 
@@ -20,16 +19,9 @@ const STACK: usize = 64 << 10;
 const MEMORY: u64 = 192 << 20;
 
 /// Names the scarce resource.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct NoRoom(String);
-
-impl fmt::Display for NoRoom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NoRoom {}
 
 /// Checks that a clone's threads can be started and its memory mapped. Thread limits are shared with other
 /// containers, so the check starts the threads.
