@@ -1,9 +1,11 @@
 //! Pods with IPv6 addresses, alone and beside IPv4's. All scenarios can run so: `FIELD_CONDITION=ipv6-only`.
 
-use anyhow::{Result, ensure};
+use std::net::TcpStream;
+
+use anyhow::{Context, Result, ensure};
 use harness::needs;
 use harness::pods::manifest::Manifests;
-use harness::pods::{Cluster, PATIENCE};
+use harness::pods::{Cluster, PATIENCE, network};
 use harness::set;
 
 /// A set that is scaled, loses a replica's volume, loses its primary's volume and recovers it.
@@ -48,8 +50,11 @@ fn a_set_lives_where_names_have_both_addresses() -> Result<()> {
     needs!(Ipv6);
     let cluster = a_set_lives("dual-v6-first", |_| {})?;
     for pod in ["mysql-0", "mysql-1", "mysql-2"] {
-        let probe = ["/mysqlset/mysqlset", "probe", "ready", "--sidecar", "[::1]:8307"];
-        cluster.wait_for("a yes", PATIENCE, || Ok(cluster.exec(pod, "mysql", &probe)?.status.success()))?;
+        let pid = cluster.pid(pod, "sidecar")?;
+        for (address, port) in [("127.0.0.1", 3307), ("::1", 3307), ("127.0.0.1", 8307), ("::1", 8307)] {
+            let connecting = network::inside(pid, move || Ok(TcpStream::connect((address, port))?));
+            connecting.with_context(|| format!("{pod} does not listen on {address}, port {port}"))?;
+        }
     }
     Ok(())
 }

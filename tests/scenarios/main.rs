@@ -33,6 +33,7 @@ mod prepare;
 mod primary_loss;
 mod probes;
 mod refusals;
+mod refused_accounts;
 mod rehearsal;
 mod renumbered;
 mod rolled_back;

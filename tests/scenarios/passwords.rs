@@ -213,9 +213,43 @@ fn the_sidecar_is_let_in_by_plugins_for_passwords() -> Result<()> {
         manifests.set_env("sidecar", "MYSQLSET_SQL_PASSWORD", "s3cret");
     })?;
     cluster.wait_ready(1)?;
-    let log = cluster.logs("mysql-0", "sidecar");
+    assert_let_in(&cluster, "mysql-0")
+}
+
+fn assert_let_in(cluster: &Cluster, pod: &str) -> Result<()> {
+    let log = cluster.logs(pod, "sidecar");
     ensure!(!log.contains("server.turns_away") && !log.contains("sidecar.part_failed"), "{log}");
+    // The server is alive for whoever asks.
+    for password in ["s3cret", "another"] {
+        let password = format!("MYSQLSET_SQL_PASSWORD={password}");
+        let words = ["env", &password, "/mysqlset/mysqlset", "probe", "alive", "--sql-user", "sidecar"];
+        let output = cluster.exec(pod, "mysql", &words)?;
+        ensure!(output.status.success(), "{output:?}");
+    }
     Ok(())
+}
+
+/// The sidecar's account and the replication account: over TCP a password is encrypted with the server's key.
+#[test]
+fn accounts_may_have_sha256_password() -> Result<()> {
+    needs!(Sha256Password);
+    let cluster = set::start(2, |manifests| {
+        let make = |user: &str, privileges: &str| {
+            let account = format!("CREATE USER {user}@'%' IDENTIFIED WITH sha256_password BY 's3cret'");
+            format!("{account}; GRANT {privileges} ON *.* TO {user}@'%' WITH GRANT OPTION;\n")
+        };
+        let sql = make("sidecar", "ALL") + &make("replication", "REPLICATION SLAVE");
+        manifests.first_start_scripts().insert("accounts.sql".to_owned(), sql);
+        for (purpose, user) in [("SQL", "sidecar"), ("REPLICATION", "replication")] {
+            manifests.set_env("sidecar", &format!("MYSQLSET_{purpose}_USER"), user);
+            manifests.set_env("sidecar", &format!("MYSQLSET_{purpose}_PASSWORD"), "s3cret");
+        }
+    })?;
+    cluster.wait_ready(2)?;
+    set::fill(&cluster)?;
+    cluster.sql("mysql-1", "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")?;
+    set::assert_same_rows(&cluster, &["mysql-1"])?;
+    ["mysql-0", "mysql-1"].iter().try_for_each(|pod| assert_let_in(&cluster, pod))
 }
 
 /// Each step of it by the accounts that are set apart.

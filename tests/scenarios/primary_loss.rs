@@ -156,6 +156,28 @@ fn a_lost_primary_is_recovered_from_a_replica_and_the_others_follow_it() -> Resu
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
 }
 
+/// A place in the lost primary's log means nothing in another log.
+#[test]
+fn replicas_of_a_primary_that_was_recovered_without_gtids_are_told_to_be_cloned_again() -> Result<()> {
+    needs!(PlacesInTheLog);
+    let cluster = set_with_rows(Some("recover"))?;
+    let expected = checksums(&cluster, "mysql-1")?;
+    cluster.delete_volume("mysql-0")?;
+    for pod in ["mysql-1", "mysql-2"] {
+        cluster.wait_for(&format!("{pod} to see it"), PATIENCE, || cluster.is_unready_by(pod, Event::SourceForeign))?;
+        let told = cluster.status_page(pod)?;
+        ensure!(told.contains("delete this pod's volume and the pod"), "{told}");
+        ensure!(!told.contains("--on-lost-primary"), "the primary needs nothing more: {told}");
+    }
+    for pod in ["mysql-1", "mysql-2"] {
+        cluster.delete_volume(pod)?;
+        cluster.wait_for(pod, PATIENCE, || Ok(cluster.ready_pods().contains(&pod.to_owned())))?;
+    }
+    cluster.wait_ready(3)?;
+    assert_eq!(checksums(&cluster, "mysql-0")?, expected);
+    set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
+}
+
 /// What it has more is known by nobody else, and the primary gives the same numbers to other transactions.
 #[test]
 fn a_replica_that_is_further_than_the_recovered_primary_is_kept_and_follows_nobody() -> Result<()> {

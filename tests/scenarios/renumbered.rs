@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use harness::needs;
+use harness::pods::servers::{self, tested};
+use harness::pods::{Cluster, PATIENCE, kustomize};
 use harness::set;
 use mysqlset::model::event::Event;
 
@@ -49,5 +51,34 @@ fn a_replicas_data_in_the_primarys_pod_are_refused_and_left_alone() -> Result<()
         assert!(end.message.contains(text), "{text}: {end:?}");
     }
     assert_eq!(set::journal(&cluster, "mysql-0")?["ordinal"], 1);
+    Ok(())
+}
+
+/// As a snapshot is restored beside its set. A server of MariaDB's that forgets its log gives out GTIDs again.
+#[test]
+fn a_primarys_data_are_taken_by_a_set_of_another_name() -> Result<()> {
+    needs!(Gtid);
+    let cluster = set::start(1, |_| {})?;
+    cluster.wait_ready(1)?;
+    set::fill(&cluster)?;
+    let end = cluster.value("mysql-0", tested().end_of_log())?;
+    cluster.scale(0);
+    cluster.wait_ready(0)?;
+
+    let mut manifests = servers::parse(&kustomize::build_with(tested().overlay, &[], "nameSuffix: -b")?)?;
+    manifests.stateful_set.spec.replicas = 0;
+    let other = Cluster::apply(None, manifests)?;
+    std::fs::create_dir_all(other.volume("mysql-b-0"))?;
+    copy(&cluster.volume("mysql-0").join("mysql"), &other.volume("mysql-b-0").join("mysql"))?;
+    other.scale(2);
+    other.wait_ready(2)?;
+    if tested().is_mariadb() {
+        assert_eq!(other.value("mysql-b-0", tested().end_of_log())?, end);
+    }
+    other.sql("mysql-b-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
+    for pod in ["mysql-b-0", "mysql-b-1"] {
+        let count = || other.value(pod, "SELECT COUNT(*) FROM app.keyed");
+        other.wait_for(&format!("the rows in {pod}"), PATIENCE, || Ok(count()? == "301"))?;
+    }
     Ok(())
 }

@@ -11,8 +11,10 @@ use harness::pods::{Cluster, PATIENCE};
 use harness::set;
 use mysqlset::model::event::Event;
 
+use super::refused_accounts::with_an_account_by_hand;
+
 /// A setting under which a set must come up and grow.
-struct Strict {
+pub struct Strict {
     name: &'static str,
     mariadb: &'static [&'static str],
     mysql: &'static [&'static str],
@@ -41,6 +43,9 @@ const STRICT: [Strict; 8] = [
         mysql: &["init_connect = 'SELECT no_such_function()'"],
     },
 ];
+
+/// No setting at all.
+pub const AS_SHIPPED: Strict = Strict { name: "as shipped", mariadb: &[], mysql: &[] };
 
 const PASSWORD_VALIDATION: Strict = Strict {
     name: "password validation",
@@ -105,7 +110,7 @@ impl Strict {
     }
 }
 
-const STRONG: [(&str, &str); 5] = [
+pub const STRONG: [(&str, &str); 5] = [
     ("root", "R00t!password"),
     ("clone", "a clone secret of some length"),
     ("backup", "B4ckup!password"),
@@ -114,7 +119,7 @@ const STRONG: [(&str, &str); 5] = [
 ];
 
 /// The overlay with accounts, under a setting.
-fn with_accounts(strict: &Strict, passwords: &[(&str, &str)], replicas: u32) -> Result<Cluster> {
+pub fn with_accounts(strict: &Strict, passwords: &[(&str, &str)], replicas: u32) -> Result<Cluster> {
     set::start_from(tested().overlay_with_passwords, &[], replicas, |manifests| {
         manifests.secrets.insert("mysql-passwords".to_owned(), keys(passwords));
         strict.set(manifests);
@@ -185,7 +190,7 @@ fn a_replication_password_that_is_too_long_is_named_and_shown_nowhere() -> Resul
     let long = format!("Repl1cation!{}", "x".repeat(100));
     let mut passwords: [(&str, &str); 5] = STRONG;
     passwords[3].1 = &long;
-    let cluster = with_accounts(&Strict { name: "", mariadb: &[], mysql: &[] }, &passwords, 2)?;
+    let cluster = with_accounts(&AS_SHIPPED, &passwords, 2)?;
     cluster.wait_for("the event", PATIENCE, || {
         let log = cluster.logs("mysql-1", "sidecar");
         Ok(log.contains("event=replication.password_too_long") || log.contains("xxxxxxxxxx"))
@@ -208,7 +213,7 @@ fn a_primary_with_semi_sync_and_no_replica_becomes_ready() -> Result<()> {
 
 #[test]
 fn a_locked_account_is_said_and_keeps_no_primary_from_being_ready() -> Result<()> {
-    let cluster = with_accounts(&Strict { name: "", mariadb: &[], mysql: &[] }, &STRONG, 1)?;
+    let cluster = with_accounts(&AS_SHIPPED, &STRONG, 1)?;
     cluster.wait_ready(1)?;
     cluster.sql_as("mysql-0", "root", STRONG[0].1, "ALTER USER monitoring@'%' ACCOUNT LOCK")?;
     cluster.signal("mysql-0", "sidecar", rustix::process::Signal::KILL)?;
@@ -264,7 +269,7 @@ const EXPIRED: &str = "ALTER USER replication@'%' PASSWORD EXPIRE";
 
 #[test]
 fn a_managed_account_that_expired_is_mended() -> Result<()> {
-    let cluster = with_accounts(&Strict { name: "", mariadb: &[], mysql: &[] }, &STRONG, 2)?;
+    let cluster = with_accounts(&AS_SHIPPED, &STRONG, 2)?;
     cluster.wait_ready(2)?;
     let root = |pod: &str, sql: &str| cluster.sql_as(pod, "root", STRONG[0].1, sql);
     root("mysql-0", EXPIRED)?;
@@ -279,14 +284,7 @@ fn a_managed_account_that_expired_is_mended() -> Result<()> {
 
 #[test]
 fn a_replica_whose_account_expired_is_not_ready_after_a_time() -> Result<()> {
-    let cluster = set::start(2, |manifests| {
-        let sql =
-            "CREATE USER replication@'%' IDENTIFIED BY 's3cret'; GRANT REPLICATION SLAVE ON *.* TO replication@'%';\n";
-        manifests.first_start_scripts().insert("replication.sql".to_owned(), sql.to_owned());
-        manifests.set_env("sidecar", "MYSQLSET_REPLICATION_USER", "replication");
-        manifests.set_env("sidecar", "MYSQLSET_REPLICATION_PASSWORD", "s3cret");
-        manifests.set_env("sidecar", "MYSQLSET_MAX_REFUSAL", "5");
-    })?;
+    let cluster = set::start(2, with_an_account_by_hand)?;
     cluster.wait_ready(2)?;
     cluster.sql("mysql-0", EXPIRED)?;
     cluster.sql("mysql-1", "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")?;

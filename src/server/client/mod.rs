@@ -11,6 +11,7 @@ mod packet;
 mod proof;
 mod public_key;
 
+use std::io;
 use std::path::Path;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -135,7 +136,8 @@ impl Client {
     /// Sends a statement. [`Client::next`] then reads its rows, where it has any.
     pub async fn begin(&mut self, statement: &str) -> Result<Option<Vec<String>>> {
         if self.busy {
-            return Err(Error::Protocol("an earlier answer is still unread"));
+            let text = "an earlier statement of this connection was given up";
+            return Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, text)));
         }
         self.busy = true;
         let answer = self.begin_answer(statement).await;

@@ -28,6 +28,8 @@ pub enum Needs {
     MariadbsAccounts,
     /// Plugins that a server's whole package has, and the package of its program alone may not have.
     Plugins,
+    /// MySQL's plugin `sha256_password`.
+    Sha256Password,
     /// The tutorial's pipeline, in words of one version of MariaDB's tool.
     Tutorial,
     /// A kernel that has IPv6.
@@ -37,7 +39,7 @@ pub enum Needs {
 }
 
 impl Needs {
-    const ALL: [Needs; 10] = [
+    const ALL: [Needs; 11] = [
         Needs::BackupTool,
         Needs::ClonePlugin,
         Needs::Gtid,
@@ -45,6 +47,7 @@ impl Needs {
         Needs::PlacesInTheLog,
         Needs::MariadbsAccounts,
         Needs::Plugins,
+        Needs::Sha256Password,
         Needs::Tutorial,
         Needs::Ipv6,
         Needs::KeyPlugin,

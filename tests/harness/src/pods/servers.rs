@@ -317,10 +317,12 @@ impl Server {
                 None
             }
             (Needs::Plugins, _) => Some("its plugins are fetched for MariaDB 10.11 only, by `make packages`"),
-            (Needs::ClonePlugin, Family::Mysql { .. }) | (Needs::PlacesInTheLog, Family::Mysql { gtid: false }) => None,
+            (Needs::ClonePlugin | Needs::Sha256Password, Family::Mysql { .. })
+            | (Needs::PlacesInTheLog, Family::Mysql { gtid: false }) => None,
             (Needs::PlacesInTheLog, _) => Some("it is about MySQL without GTID"),
             (Needs::Ipv6, _) => (!conditions::machine_has_ipv6()).then_some("this machine's kernel has no IPv6"),
             (Needs::ClonePlugin, Family::Mariadb) => Some("it is about MySQL's CLONE plugin"),
+            (Needs::Sha256Password, Family::Mariadb) => Some("MariaDB has no sha256_password"),
             (Needs::Tutorial, _) if self.is_the_machines => None,
             (Needs::Tutorial, _) => Some("the tutorial's pods in it know mariadb-backup 10.11 only"),
             (Needs::KeyPlugin, _)
