@@ -59,16 +59,22 @@ demo: $(if $(SERVER),servers,packages) ## Three pods from the shipped manifest, 
 	@$(RUN) demo
 
 .PHONY: test
-test: servers ## All tests on MariaDB 10.11; first start, scale, plugin, accounts, some crash points on others: ALSO=name.
+test: servers ## All tests on MariaDB 10.11; first start, scale, plugin and accounts on others: ALSO=name.
 	@rm -f $(NOT_TESTED)
 	@skipped=$$($(LEFT_OUT) scenarios) && more=$$($(LEFT_OUT) crash_points) && NOT_TESTED=$(NOT_TESTED) \
 		$(CARGO) test --locked --release --workspace -- --test-threads=$(TEST_THREADS) $$skipped $$more
-	@$(ON_SERVERS) "first_start scale:: plugin:: a_set_makes_its_accounts" $(ALSO)
+	@$(ON_SERVERS) "first_start scale:: plugin:: a_set_makes_its_accounts" - $(ALSO)
+
+# Each takes many clones, and a server of MySQL takes long for each of them.
+.PHONY: crash-points
+crash-points: servers ## The crash points that tell most, on the servers beside the machine's own: ALSO=name.
+	@rm -f $(NOT_TESTED)
+	@$(ON_SERVERS) - "kills::names_beside power_loss::lost_when_all_is_done" $(ALSO)
 
 .PHONY: test-family
 test-family: servers ## Scenarios and crash points on all servers, or on some: FAMILY="mariadb-11.8 mysql-9.7:off".
 	@rm -f $(NOT_TESTED)
-	@$(ON_SERVERS) "" $(FAMILY)
+	@$(ON_SERVERS) "" "" $(FAMILY)
 
 .PHONY: check
 check: packages ## The manifests against Kubernetes' schemas and the program's own flags; lints of the Dockerfile and the workflows.

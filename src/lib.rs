@@ -19,7 +19,7 @@
 //! | [`sys`] | children, durable files, directories held open, limits, signals, sockets |
 //! | [`model`] | ordinals, set identity, positions, events, exit codes: plain data |
 //!
-//! Imports point down this table only. `tests/structure.rs` holds the arrows.
+//! Imports point down this table only. `tests/structure` holds the arrows.
 
 pub mod accounts;
 pub mod cli;

@@ -15,7 +15,8 @@ const HEAD: &str = "# Events
 Every line that mysqlset logs at info, warn or error has a field `event`, in text and in JSON (`--log-format json`). Alerts
 and filters may rely on these names. The wording of a line may change with every version.
 
-- A termination message (`kubectl describe pod`) begins with the name of its `exit.` event.
+- A termination message (`kubectl describe pod`) begins with the name of an event: an `exit.` one, or
+  `primary.first_start_interrupted` by the sidecar.
 - The donor and the recipient log a refusal with the same event: a `donor.refused.` one, or why the donor is not ready.
 - `/status` names why a pod is not ready in `not_ready.event`. `/readyz` shows the name in brackets.
 - Trouble that stays is logged again after 10 minutes, or when its event or the server's error number (`code`) changes.

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs scenarios and crash points on servers beside the machine's own, and lists last what was not tested, by name.
-#   on-servers.sh SCENARIOS SERVER...
-# SCENARIOS are words in the names of the scenarios, or nothing for all. A SERVER is a name of tests/harness/src/pods/servers.rs;
-# NAME:off is MySQL without GTIDs. One that fails keeps no other from being run. The file NOT_TESTED has a line for each test: why not, a tab, its name.
+#   on-servers.sh SCENARIOS CRASH_POINTS SERVER...
+# SCENARIOS and CRASH_POINTS are words in the names of those tests: an empty text for all, "-" for none. A SERVER is a name
+# of tests/harness/src/pods/servers.rs; NAME:off is MySQL without GTIDs. One that fails keeps no other from being run. The file NOT_TESTED has a line for each test: why not, a tab, its name.
 set -eu
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
@@ -10,7 +10,8 @@ threads=${TEST_THREADS:-8}
 export NOT_TESTED="${NOT_TESTED:-$PWD/target/not-tested}"
 
 scenarios=$1
-shift
+crash_points=$2
+shift 2
 failed=
 
 # names PROGRAM WORD...: of the tests that would be run
@@ -25,35 +26,42 @@ skips() {
     "$cargo" test --quiet --locked --release --test left_out -- "$@"
 }
 
+# run PROGRAM WORDS: its tests on the server of SERVER and GTID
+run() {
+    [ "$2" != - ] || return 0
+    # shellcheck disable=SC2086 # words
+    skipped=$(skips "$1" $2)
+    # shellcheck disable=SC2086 # words
+    "$cargo" test --locked --release --test "$1" -- --test-threads="$threads" $skipped $2 || failed="$failed $server"
+}
+
+part() {
+    case $1 in
+    -) echo none ;;
+    '') echo all ;;
+    *) echo "$1" ;;
+    esac
+}
+
 for server in "$@"; do
     name=${server%:off}
     gtid=
     [ "$name" = "$server" ] || gtid=off
     if [ "$name" != mariadb-10.11 ] && [ ! -e "target/servers/$name/fetched" ]; then
         # shellcheck disable=SC2086 # words
-        { names scenarios $scenarios; names crash_points; } |
+        { [ "$scenarios" = - ] || names scenarios $scenarios; [ "$crash_points" = - ] || names crash_points $crash_points; } |
             sed "s/^/skipped on $server, for its packages could not be fetched	/" >>"$NOT_TESTED"
         continue
     fi
-    # Where not all scenarios are run, not all crash points are: each takes many clones, and a server of MySQL takes long
-    # for each of them.
-    crash_points=${scenarios:+kills::names_beside power_loss::lost_when_all_is_done}
     echo "on $server"
     export SERVER="$name" GTID="$gtid"
-    # shellcheck disable=SC2086 # words
-    skipped=$(skips scenarios $scenarios)
-    # shellcheck disable=SC2086 # words
-    "$cargo" test --locked --release --test scenarios -- --test-threads="$threads" $skipped $scenarios ||
-        failed="$failed $server"
-    # shellcheck disable=SC2086 # words
-    skipped=$(skips crash_points $crash_points)
-    # shellcheck disable=SC2086 # words
-    "$cargo" test --locked --release --test crash_points -- --test-threads="$threads" $skipped $crash_points ||
-        failed="$failed $server"
+    run scenarios "$scenarios"
+    run crash_points "$crash_points"
 done
 
-[ -z "$scenarios" ] ||
-    echo "On these servers only scenarios of $scenarios and some crash points were run: make test-family runs all."
+[ -z "$scenarios$crash_points" ] ||
+    echo "Only a part was run on these servers (scenarios: $(part "$scenarios"), crash points: $(part "$crash_points")):" \
+        "make test-family runs all."
 if [ -s "$NOT_TESTED" ]; then
     echo "Not run:"
     sort "$NOT_TESTED" | awk -F '\t' '

@@ -26,7 +26,7 @@ mod tests {
         let parsed = |text| parse("--prepare-memory", Some(text), 1 << 20);
         assert_eq!(parsed("512M").unwrap(), Some(512 << 20));
         assert_eq!(parsed("1048576").unwrap(), Some(1 << 20));
-        for same in ["512m", "512MiB", "512 mib", "0.5GiB", "524288K", "536870912B"] {
+        for same in ["512m", "512Mi", "512MiB", "512 mib", "0.5GiB", "524288K", "536870912B"] {
             assert_eq!(parsed(same).unwrap(), Some(512 << 20), "{same}");
         }
         assert_eq!((parsed("512MB").unwrap(), parsed("1T").unwrap()), (Some(512_000_000), Some(1 << 40)));

@@ -5,13 +5,19 @@ use std::time::Duration;
 /// 136 years.
 const MOST: u64 = u32::MAX as u64;
 
-/// Digits of the largest number that is read. With 20 of them the library would add beyond 64 bits, and panic.
-const MOST_DIGITS: usize = 12;
+/// Digits of the longest number, and bytes of the longest text. Longer ones could make the library add beyond 64 bits, where
+/// it panics.
+const LONGEST: (usize, usize) = (10, 40);
 
 /// 0 and more.
 pub fn any(text: &str) -> Result<Duration, String> {
-    if text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > MOST_DIGITS) {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+    if text.len() > LONGEST.1 || numbers.any(|digits| digits.len() > LONGEST.0) {
         return Err(format!("it must be {MOST} seconds at most"));
+    }
+    // To the library it is a month. In a size the letter means MiB, and in other programs minutes.
+    if text.contains('M') {
+        return Err("it must be a time like 30s, 5min or 1h 30min: M is no unit".to_owned());
     }
     let time = text.parse().map(Duration::from_secs).or_else(|_| humantime::parse_duration(text));
     match time {
@@ -63,6 +69,8 @@ mod tests {
                     "4294967296",
                     "18446744073709551615",
                     "18446744073709551615s 1000ms",
+                    "584542046090years 19767615s 1000ms",
+                    "2M",
                     "137years",
                     "500ms",
                     "30 bananas",

@@ -67,9 +67,7 @@ impl Event {
     pub fn because(self, text: impl fmt::Display) -> Cause {
         Cause { event: self, text: text.to_string() }
     }
-}
 
-impl Event {
     /// An error that carries this event.
     pub fn error(self, text: impl fmt::Display) -> anyhow::Error {
         self.because(text).into()
@@ -278,7 +276,7 @@ events! {
     ServerRefused, "server.refused", "The server answers a statement with an error. The field `code` has its number.";
     SidecarTrouble, "sidecar.trouble", "The sidecar cannot do its work.";
     FirstStartInterrupted, "primary.first_start_interrupted", "The primary's first start was interrupted, so its data may be half a database.";
-    DataUnproven, "data.unproven", "The server runs on data whose journal is missing or shows an unfinished clone.";
+    DataUnproven, "data.unproven", "The server runs on data whose journal is missing, or shows no finished data for this pod.";
     AccountServerTooOld, "account.server_too_old", "The server is too old for `--manage-accounts`.";
     ReplicationNoPosition, "replication.no_position", "The position to replicate from is lost.";
     ReplicationDataUnfit, "replication.data_unfit", "The data were the primary's, and this replica cannot continue with them.";
@@ -286,8 +284,8 @@ events! {
     ReplicationWaits, "replication.waits", "Replication waits until the primary's sidecar answers.";
     ReplicationStopped, "replication.stopped", "Replication is not running: a thread is stopped or connecting.";
     ReplicationPasswordTooLong, "replication.password_too_long", "The replication password is longer than the server allows (MariaDB 96 characters, MySQL 32).";
-    ReplicationRefused, "replication.refused", "The primary refuses the replication account. After `--max-refusal` seconds the replica is not ready.";
-    ReplicationUnacknowledged, "replication.unacknowledged", "The applier waits for a replica of this replica to acknowledge a transaction. After `--max-refusal` seconds the replica is not ready.";
+    ReplicationRefused, "replication.refused", "The primary refuses the replication account. After `--max-refusal` the replica is not ready.";
+    ReplicationUnacknowledged, "replication.unacknowledged", "The applier waits for a replica of this replica to acknowledge a transaction. After `--max-refusal` the replica is not ready.";
     ReplicationLag, "replication.lag", "Replication is too far behind to donate.";
     ReplicationLagUnknown, "replication.lag_unknown", "The server does not report the replication lag.";
     ReplicationNone, "replication.none", "The pod is not a replica.";

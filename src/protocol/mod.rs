@@ -144,7 +144,8 @@
 //! Within a version, messages grow. A reader ignores unknown members of a JSON object, and treats a missing one
 //! as in the table. A donor uses only abilities named in the hello. A recipient refuses an offer of anything
 //! else. A donor refuses a hello with an unknown `wants` as `unsupported`. So members and names can be added
-//! within a version, while changes of existing ones need a new version.
+//! within a version, while changes of existing ones need a new version. One was removed: `members`, by which a
+//! tool compressed its stream's members. Such a stream is refused at its first member.
 //!
 //! **Legacy peers** are those of the tutorial, without this protocol. A legacy donor answers the preface with the
 //! first chunk of a backup: "XBSTCK01" in place of "MYSQLSET". A recipient that may accept a legacy stream then

@@ -3,7 +3,8 @@
 //!
 //! | suffix | written by |
 //! |---|---|
-//! | `.zst`, `.lz4` | XtraBackup from 8.0.7 with `--compress` |
+//! | `.zst` | XtraBackup from 8.0.30 with `--compress` |
+//! | `.lz4` | XtraBackup from 8.0.7 with `--compress` |
 //! | `.qp` | XtraBackup up to 8.0.33, and mariadb-backup, with `--compress` |
 //! | `.xbcrypt`, after these | XtraBackup with `--encrypt` |
 
@@ -20,16 +21,19 @@ const REFUSED: [(&[u8], &str, &str); 4] = [
 
 /// The path of a member whose content is as it was in the data directory.
 pub fn plain_path(name: &[u8]) -> Result<MemberPath, UnpackError> {
-    let path = MemberPath::new(name)?;
     for (suffix, how, option) in REFUSED {
-        if name.strip_suffix(suffix).is_some_and(|rest| !rest.is_empty() && !rest.ends_with(b"/")) {
+        let plain = name.strip_suffix(suffix).filter(|rest| !rest.is_empty() && !rest.ends_with(b"/"));
+        if let Some(plain) = plain {
+            // With its suffix the name may be longer than a file's.
+            let path = MemberPath::new(plain)?;
             return malformed(format!(
-                "{path} is {how} by the backup tool: remove `{option}` from the options files that the donor's backup \
-                 tool reads"
+                "{path}{} is {how} by the backup tool: remove `{option}` from the options files that the donor's backup \
+                 tool reads",
+                suffix.escape_ascii()
             ));
         }
     }
-    Ok(path)
+    MemberPath::new(name)
 }
 
 #[cfg(test)]
@@ -38,7 +42,9 @@ mod tests {
 
     #[test]
     fn compressed_and_encrypted_members_are_refused_with_a_remedy() {
+        let long = format!("{}.ibd.zst", "@4e2d".repeat(50));
         for (name, option) in [
+            (long.as_str(), "`compress`"),
             ("a.zst", "`compress`"),
             ("db/t.ibd.lz4", "`compress`"),
             ("a.qp", "`compress`"),

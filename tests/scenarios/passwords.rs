@@ -191,8 +191,9 @@ fn a_first_start_of_a_hundred_seconds_is_left_alone() -> Result<()> {
     }
     assert_eq!(set::state(&cluster, "mysql-0").as_deref(), Some("initialising"));
     cluster.wait_for("the first start to end", 3 * PATIENCE, || Ok(cluster.ready_pods().len() == 1))?;
-    let log = cluster.logs("mysql-0", "sidecar");
-    ensure!(!log.contains("exit.first_start") && !log.contains("server.turns_away"), "{log}");
+    for alarm in [Event::FirstStartInterrupted, Event::ServerTurnsAway] {
+        ensure!(!cluster.has_logged("mysql-0", "sidecar", alarm), "{}", cluster.logs("mysql-0", "sidecar"));
+    }
     assert_eq!(cluster.status("mysql-0")?.containers["mysql"].restarts, 0, "{}", cluster.describe());
     Ok(())
 }

@@ -96,3 +96,11 @@ impl Said {
         Ok(bytes)
     }
 }
+
+#[cfg(test)]
+impl Said {
+    /// The same conversation, by a donor with another secret.
+    pub fn with_secret(self, text: &str) -> Said {
+        Said { secret: Some(Secret::new(text)), ..self }
+    }
+}

@@ -111,8 +111,3 @@ pub fn files(directory: &Path) -> Vec<PathBuf> {
     }
     found
 }
-
-/// Whether a name may be decompressed on its way, so that the file is not what came.
-pub fn is_compressed(name: &[u8]) -> bool {
-    [b".qp".as_slice(), b".lz4", b".zst"].iter().any(|suffix| name.ends_with(suffix))
-}

@@ -10,6 +10,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::disk::files_below;
 
+/// The settings that came with a backup. Our recipient rewrites them.
+const REWRITTEN: &str = "backup-my.cnf";
+
 /// The files below a directory with their lengths and, where asked for, digests.
 #[derive(PartialEq, Eq)]
 pub struct Manifest(BTreeMap<PathBuf, (u64, Option<u64>)>);
@@ -38,8 +41,12 @@ impl Manifest {
     fn of(directory: &Path, digest: &mut dyn FnMut(&Path) -> Result<Option<u64>>) -> Result<Manifest> {
         let mut files = BTreeMap::new();
         for path in files_below(directory)? {
-            let content = (path.symlink_metadata()?.len(), digest(&path)?);
-            files.insert(path.strip_prefix(directory)?.to_owned(), content);
+            let name = path.strip_prefix(directory)?;
+            let content = match name == Path::new(REWRITTEN) {
+                true => (0, None),
+                false => (path.symlink_metadata()?.len(), digest(&path)?),
+            };
+            files.insert(name.to_owned(), content);
         }
         Ok(Manifest(files))
     }
