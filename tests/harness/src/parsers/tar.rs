@@ -1,7 +1,6 @@
 //! tar.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use mysqlset::unpack::{Format, Summary};
