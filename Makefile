@@ -114,10 +114,10 @@ field: servers ## Main scenarios under conditions of the field: all, or ONLY=con
 		$(CARGO) test --quiet --locked --release --test field
 
 .PHONY: bench
-bench: ## A clone against the tutorial's pipeline: RUNS=5; parts alone with ONLY=transfer,clone; DISK=memory.
+bench: ## A clone against the tutorial's pipeline: RUNS=5; parts alone with ONLY=transfer,clone; DISK=memory; LINK=200 (MB/s).
 	@tests/install-packages.sh $(BENCH_PACKAGES)
 	@$(BUILD) --quiet --bin bench
-	@RUNS=$(RUNS) ONLY=$(ONLY) DISK=$(DISK) $(RUN) bench
+	@RUNS=$(RUNS) ONLY=$(ONLY) DISK=$(DISK) LINK=$(LINK) $(RUN) bench
 
 .PHONY: fuzz
 fuzz: RUNS ?= 10000000

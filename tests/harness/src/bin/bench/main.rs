@@ -2,9 +2,9 @@
 //!
 //! `RUNS=n` is how often each is measured, `ONLY=transfer,clone` measures parts alone. Within a run the peer and we take
 //! turns, so that a machine that gets slower does so for both. `DISK=memory` has both pods' volumes in memory, so that
-//! what the programs take is seen and not what this machine's disk does. The medians are in `target/bench.json`, all
-//! samples with the machine's description in `target/bench-raw.json`; those of parts alone, of fewer than three runs and in
-//! memory are in `target/bench-part.json` and `target/bench-part-raw.json`. A missed bar ends it with exit code 1.
+//! what the programs take is seen and not what this machine's disk does. `LINK=200` has a link of 200 MB/s between them. The medians are in `target/bench.json`, all
+//! samples with the machine's description in `target/bench-raw.json`; those of parts alone, of fewer than three runs, in
+//! memory and by a slow link are in `target/bench-part.json` and `target/bench-part-raw.json`. A missed bar ends it with exit code 1.
 
 mod clone;
 mod copy;
@@ -79,7 +79,8 @@ fn run() -> Result<ExitCode> {
     if runs < FEWEST_RUNS {
         println!("Fewer than {FEWEST_RUNS} runs say little.");
     }
-    let name = if is_whole && !room::is_in_memory()? { "bench" } else { "bench-part" };
+    let is_whole = is_whole && !room::is_in_memory()? && room::link()?.is_none();
+    let name = if is_whole { "bench" } else { "bench-part" };
     write(&target.join(format!("{name}.json")), &figures.medians())?;
     let raw = json!({"runs": runs, "machine": machine::describe(&work)?, "samples": figures.raw()});
     write(&target.join(format!("{name}-raw.json")), &raw)?;

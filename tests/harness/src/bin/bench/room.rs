@@ -7,7 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use harness::variable;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::disk;
@@ -49,8 +50,20 @@ fn furnish(work: &Path) -> Result<()> {
     let hosts = work.join("hosts");
     std::fs::write(&hosts, HOSTS)?;
     run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    if let Some(rate) = link()? {
+        let rate = format!("{}mbit", 8 * rate);
+        run(Command::new("tc")
+            .args(["qdisc", "add", "dev", "lo", "root", "tbf", "burst", "2m", "latency", "50ms", "rate", &rate]))?;
+    }
     run(Command::new("mount").arg("--bind").arg(&hosts).arg("/etc/hosts"))?;
     Ok(())
+}
+
+/// The rate of the link between both pods in MB/s, where it is limited.
+pub fn link() -> Result<Option<u32>> {
+    let rate = variable("LINK")?;
+    ensure!(rate != Some(0), "LINK=0 carries nothing");
+    Ok(rate)
 }
 
 /// Whether clones are to be received into memory.
