@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::asking::{Asker, Place, Questions, Silence};
 use super::connecting::{CONNECT_LIMIT, connect};
-use super::receive_buffer::ReceiveBuffer;
 use crate::model::host::HostPort;
 use crate::model::ordinal::Member;
 use crate::protocol::auth;
@@ -37,7 +36,7 @@ const LONGEST_SILENCE: u64 = 60;
 /// A donor's offer of a stream, and the stream.
 pub struct Incoming {
     pub offer: Offer,
-    pub data: DataReader<ReceiveBuffer>,
+    pub data: DataReader<TcpStream>,
 }
 
 /// A donor's offer of a copy by the plugin, valid while the connection lasts.
@@ -78,7 +77,7 @@ pub(in crate::clone) fn ask_within(limits: Limits, asker: &Asker<'_>, donor: &Ho
     check_pod(asker.member, donor, &offer.pod, offer.ordinal)?;
     check_offer(&offer, asker.formats, &packings(asker.peering)).map_err(Silence::Unacceptable)?;
     set_patience(&stream, patience(stall, offer.heartbeat_seconds))?;
-    let mut data = DataReader::covering(offer.digest, ReceiveBuffer::new(stream));
+    let mut data = DataReader::covering(offer.digest, stream);
     if offer.packing.is_some() {
         data = data.allow_packed().map_err(|error| Silence::Fatal(error.into()))?;
     }

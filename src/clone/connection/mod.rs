@@ -3,7 +3,6 @@
 mod asking;
 pub(in crate::clone) mod connecting;
 mod handshake;
-mod receive_buffer;
 #[cfg(test)]
 mod tests;
 

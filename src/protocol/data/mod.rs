@@ -4,7 +4,7 @@
 mod reader;
 mod writer;
 
-pub use reader::{DataReader, READ_AHEAD};
+pub use reader::DataReader;
 pub use writer::DataWriter;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::unpack::Source;
 
 /// The size of a read in bytes when less is asked for: frame headers, chunk heads, small files. Larger reads
 /// bypass this buffer and go straight to their target. They ask for at most the length in the frame's header.
-pub const READ_AHEAD: usize = 8 << 10;
+const READ_AHEAD: usize = 8 << 10;
 
 /// The stream's bytes as a [`Read`]. It reports the end only after it has compared the end frame with the
 /// received bytes. Every other end is an error.
