@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use harness::flags::{SECRETS, flags, name, variable};
-use mysqlset::datadir::journal::{CloneRecord, ListedBy, PluginCopy, State, Why};
+use mysqlset::datadir::journal::{CloneRecord, Journal, ListedBy, PluginCopy, State, Why};
 use mysqlset::model::event::Event;
 use mysqlset::model::ordinal::Role;
 use mysqlset::model::position::Position;
@@ -15,6 +15,7 @@ use mysqlset::observe::metrics::Metrics;
 use mysqlset::observe::status::Status;
 use mysqlset::server::plugin::PositionIn;
 use mysqlset::server::status::{ReplicationStatus, Thread};
+use serde::de::{Deserialize, Deserializer, Visitor};
 
 const README: &str = include_str!("../README.md");
 const INSTALL: &str = include_str!("../docs/guide/install.md");
@@ -81,6 +82,32 @@ fn names_of<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
     let (_, names) =
         error.to_string().split_once("expected one of ").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("names");
     names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Takes the names of a struct's fields in JSON, and no value.
+struct FieldNames<'a>(&'a mut BTreeSet<String>);
+
+impl<'de> Deserializer<'de> for FieldNames<'_> {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(serde::de::Error::custom("it is no struct"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.0.extend(fields.iter().map(|field| (*field).to_owned()));
+        self.deserialize_any(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
 }
 
 /// The files of a directory, without their ending.
@@ -232,6 +259,16 @@ fn every_state_and_every_reason_of_a_broken_replica_has_its_row() {
     let (states, _) = states.split_once("\n## ").expect("its end");
     assert_eq!(quoted_first(rows(states)), names_of::<State>());
     assert_eq!(quoted_first(rows(BROKEN_REPLICA).skip(1)), names_of::<Why>());
+}
+
+#[test]
+fn every_member_of_the_journal_has_its_row() {
+    let mut fields = BTreeSet::new();
+    Journal::deserialize(FieldNames(&mut fields)).expect_err("no value");
+    assert!(fields.len() > 10, "{fields:?}");
+    let (_, section) = JOURNAL.split_once("## Members").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("its end");
+    assert_eq!(quoted_first(rows(section)), fields);
 }
 
 /// A word between backquotes that begins like an event is one.
