@@ -38,7 +38,7 @@ pub use init_config::InitConfigArgs;
 pub use install::InstallArgs;
 pub use man::ManArgs;
 pub use peers::PeerArgs;
-pub use probe::{ProbeArgs, Question, ReadyArgs};
+pub use probe::{ProbeArgs, ProbeCommand, ReadyArgs};
 pub use process::ProcessArgs;
 pub use server::ServerArgs;
 pub use sidecar::SidecarArgs;

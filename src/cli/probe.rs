@@ -13,7 +13,7 @@ use crate::settings;
 #[derive(Args, Debug)]
 pub struct ProbeArgs {
     #[command(subcommand)]
-    pub question: Question,
+    pub question: ProbeCommand,
 
     /// Time without an answer that counts as a failure. Keep it below the probe's timeoutSeconds.
     #[arg(
@@ -43,7 +43,7 @@ pub struct ProbeArgs {
 
 /// What a probe asks.
 #[derive(Subcommand, Debug)]
-pub enum Question {
+pub enum ProbeCommand {
     /// Succeeds if the server accepts TCP connections, even if it denies access. Fails during crash recovery and for an
     /// entrypoint's temporary server.
     Alive(ServerArgs),
@@ -70,8 +70,10 @@ pub struct ReadyArgs {
 impl ProbeArgs {
     pub fn checked(self) -> Result<settings::Probe> {
         let question = match self.question {
-            Question::Alive(args) => settings::Question::Alive { server: args.server()?, account: args.account()? },
-            Question::Ready(args) => settings::Question::Ready { sidecar: args.sidecar.sidecar, max_lag: args.max_lag },
+            ProbeCommand::Alive(args) => settings::Question::Alive { server: args.server()?, account: args.account()? },
+            ProbeCommand::Ready(args) => {
+                settings::Question::Ready { sidecar: args.sidecar.sidecar, max_lag: args.max_lag }
+            }
         };
         Ok(settings::Probe { question, timeout: self.timeout, while_starting: self.while_starting })
     }

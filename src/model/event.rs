@@ -308,7 +308,7 @@ events! {
     ExitNoBackupTool, "exit.no_backup_tool", "40: There is no backup tool.";
     ExitPrepare, "exit.prepare", "41: The received backup could not be prepared or proven.";
     ExitNoPosition, "exit.no_position", "42: There is no position to start replication from.";
-    ExitOwnServer, "exit.own_server", "43: The private server for the CLONE plugin could not be started or stopped.";
+    ExitScratchServer, "exit.scratch_server", "43: The private server for the CLONE plugin could not be started or stopped.";
     ExitRehearsal, "exit.rehearsal", "44: The server here cannot use the copy.";
     ExitDiskFull, "exit.disk_full", "50: The volume is full.";
     ExitDisk, "exit.disk", "51: The volume cannot be read or written, or a link, a fifo, a device, a hard link or a mount has the place of a plain file or directory.";

@@ -96,7 +96,7 @@ impl Reason {
             Reason::NoBackupTool => Event::ExitNoBackupTool,
             Reason::Prepare => Event::ExitPrepare,
             Reason::NoPosition => Event::ExitNoPosition,
-            Reason::ScratchServer => Event::ExitOwnServer,
+            Reason::ScratchServer => Event::ExitScratchServer,
             Reason::Rehearsal => Event::ExitRehearsal,
             Reason::DiskFull => Event::ExitDiskFull,
             Reason::Disk => Event::ExitDisk,

@@ -38,13 +38,13 @@ impl Progress {
     pub fn of_bytes(phase: &'static str, expected: Option<u64>) -> Progress {
         let done = Arc::<Done>::default();
         let (stop, stopped) = channel();
-        let mut pace = Pace::new(phase, expected);
+        let mut meter = Meter::new(phase, expected);
         let period = if terminal::is_drawn_on() { LIVELY } else { CALM };
         let counted = done.clone();
         // If the thread cannot be started, the phase continues in silence.
         let thread = std::thread::Builder::new().name("progress".into()).spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(period) {
-                pace.tell(counted.bytes(), counted.first.get().copied(), Instant::now());
+                meter.tell(counted.bytes(), counted.first.get().copied(), Instant::now());
             }
             terminal::clear();
         });
@@ -124,7 +124,7 @@ impl<S: Source> Source for Watched<S> {
 }
 
 /// The speed of a phase.
-struct Pace {
+struct Meter {
     phase: &'static str,
     expected: Option<u64>,
     began: Instant,
@@ -134,10 +134,10 @@ struct Pace {
     rate: Option<f64>,
 }
 
-impl Pace {
-    fn new(phase: &'static str, expected: Option<u64>) -> Pace {
+impl Meter {
+    fn new(phase: &'static str, expected: Option<u64>) -> Meter {
         let now = Instant::now();
-        Pace { phase, expected, began: now, last: now, done: 0, rate: None }
+        Meter { phase, expected, began: now, last: now, done: 0, rate: None }
     }
 
     fn tell(&mut self, done: u64, first: Option<Instant>, now: Instant) {
@@ -219,13 +219,13 @@ mod tests {
 
     #[test]
     fn shows_the_amount_the_rate_and_the_time_left() {
-        let mut pace = Pace::new("receiving", Some(4_000_000_000));
-        let began = pace.began;
+        let mut meter = Meter::new("receiving", Some(4_000_000_000));
+        let began = meter.began;
         let at = |seconds| began + Duration::from_secs(seconds);
-        pace.tell(0, None, at(4));
-        assert_eq!(pace.line(0, at(5)), "receiving, for 5 s");
+        meter.tell(0, None, at(4));
+        assert_eq!(meter.line(0, at(5)), "receiving, for 5 s");
         // From the first byte on its time counts.
-        pace.tell(0, Some(at(5)), at(5));
+        meter.tell(0, Some(at(5)), at(5));
         for (bytes, seconds, says) in [
             (1_000_000_000, 15, "1.00 GB of about 4.00 GB, 25 %, 100 MB/s, 30 s left"),
             (2_000_000_000, 25, "2.00 GB of about 4.00 GB, 50 %, 100 MB/s, 20 s left"),
@@ -234,27 +234,27 @@ mod tests {
             (3_500_000_000, 35, "3.50 GB of about 4.00 GB, 87 %, 121 MB/s, 4 s left"),
             (4_200_000_000, 45, "4.20 GB of about 4.00 GB, 99 %, 106 MB/s"),
         ] {
-            assert_eq!(pace.line(bytes, at(seconds)), format!("receiving {says}"));
+            assert_eq!(meter.line(bytes, at(seconds)), format!("receiving {says}"));
         }
     }
 
     #[test]
     fn a_decrease_counts_as_zero() {
-        let mut pace = Pace::new("copying", Some(4_000_000_000));
-        let began = pace.began;
-        pace.line(2_000_000_000, began + Duration::from_secs(20));
-        let line = pace.line(1_000_000_000, began + Duration::from_secs(30));
+        let mut meter = Meter::new("copying", Some(4_000_000_000));
+        let began = meter.began;
+        meter.line(2_000_000_000, began + Duration::from_secs(20));
+        let line = meter.line(1_000_000_000, began + Duration::from_secs(30));
         assert_eq!(line, "copying 1.00 GB of about 4.00 GB, 25 %, 70 MB/s, 42 s left");
     }
 
     #[test]
     fn unknown_parts_are_left_out() {
-        let mut pace = Pace::new("receiving", None);
-        let began = pace.began;
-        let line = pace.line(512_000_000, began + Duration::from_secs(1));
+        let mut meter = Meter::new("receiving", None);
+        let began = meter.began;
+        let line = meter.line(512_000_000, began + Duration::from_secs(1));
         assert_eq!(line, "receiving 512 MB, 512 MB/s");
-        let mut pace = Pace::new("preparing", None);
-        assert_eq!(pace.line(0, began + Duration::from_secs(4000)), "preparing, for 1 h 06 min");
+        let mut meter = Meter::new("preparing", None);
+        assert_eq!(meter.line(0, began + Duration::from_secs(4000)), "preparing, for 1 h 06 min");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::sys::own_address;
 const MOST_PEERS: u32 = 1000;
 
 /// The pod that asks, and where its peers are.
-pub struct Guard<'a> {
+pub struct LossCheck<'a> {
     pub member: &'a Member,
     pub peering: &'a Peering,
     /// The headless service's name.
@@ -70,7 +70,7 @@ impl Peer {
     }
 }
 
-impl Guard<'_> {
+impl LossCheck<'_> {
     /// Asks every peer that has a name. Takes almost no time for a set of one pod.
     pub fn look_around(&self) -> Surroundings {
         let mut surroundings = Surroundings::default();
@@ -286,14 +286,14 @@ mod tests {
             method: crate::settings::Method::Auto,
         };
         let member = Member { set: "mysql".into(), ordinal: Ordinal::PRIMARY };
-        let guard = Guard { member: &member, peering: &peering, service: "mysql", port: 3307 };
+        let check = LossCheck { member: &member, peering: &peering, service: "mysql", port: 3307 };
         let mut found = Surroundings::default();
         let answers = answers.into_iter().map(|(address, answer)| (address.parse().unwrap(), answer));
         let look_up = |name: &str| {
             let number = name.trim_start_matches("mysql-").trim_end_matches(".mysql");
             [format!("10.0.0.{number}"), format!("fd00::{number}")].map(|address| address.parse().unwrap()).to_vec()
         };
-        guard.sort(answers, look_up, &mut found);
+        check.sort(answers, look_up, &mut found);
         found
     }
 

@@ -126,7 +126,7 @@
 //! - The donor's proof is HMAC-SHA-256(secret, "mysqlset clone 1 donor" ‖ T′). T′ adds the recipient's proof and
 //!   the offer, report or refusal.
 //!
-//! A refusal sent before the recipient's proof, or because of it, has no proof. The primary-loss guard ignores a
+//! A refusal sent before the recipient's proof, or because of it, has no proof. The check for a lost primary ignores a
 //! "wrong set" in such a refusal. Hello and challenge contain nonces of both sides, so a proof is valid for one
 //! connection only. The secret stays off the wire. A recipient with a secret accepts nothing from a donor that
 //! asks for no proof.

@@ -32,7 +32,7 @@ pub async fn look(
         return Ok(None);
     }
     let applied = history::progress(server, Some(status)).await?.applied;
-    Ok(applied.and_then(|applied| judge(known, status, &applied)))
+    Ok(applied.and_then(|applied| change_of(known, status, &applied)))
 }
 
 fn has_stopped(status: &ReplicationStatus) -> bool {
@@ -41,7 +41,7 @@ fn has_stopped(status: &ReplicationStatus) -> bool {
     status.applier == Thread::Stopped && is_about_data
 }
 
-fn judge(known: Option<&ApplierFault>, status: &ReplicationStatus, applied: &Position) -> Option<Change> {
+fn change_of(known: Option<&ApplierFault>, status: &ReplicationStatus, applied: &Position) -> Option<Change> {
     let fetched = &status.fetched_gtid;
     // A replica that starts by file and offset may continue by GTID; the server knows both.
     let by_file = Position::BinlogFile { file: status.applied_file.clone(), offset: status.applied_offset };
@@ -94,32 +94,33 @@ mod tests {
     #[test]
     fn a_fault_lasts_until_the_applier_passes_it() {
         let stopped = status(Thread::Stopped, 1062, "0-100-9");
-        let Some(Change::Stopped(first)) = judge(None, &stopped, &at("0-100-7")) else { panic!() };
+        let Some(Change::Stopped(first)) = change_of(None, &stopped, &at("0-100-7")) else { panic!() };
         assert_eq!((first.number, &first.stopped_at), (1062, &at("0-100-7")));
-        assert_eq!(judge(Some(&first), &stopped, &at("0-100-7")), None, "the fault is written once");
+        assert_eq!(change_of(Some(&first), &stopped, &at("0-100-7")), None, "the fault is written once");
         // Started again, by hand or with the server: both threads run, and the error is forgotten.
         let running = status(Thread::Running, 0, "0-100-9");
-        assert_eq!(judge(Some(&first), &running, &at("0-100-7")), None);
-        assert_eq!(judge(Some(&first), &running, &at("0-100-8")), Some(Change::Passed));
+        assert_eq!(change_of(Some(&first), &running, &at("0-100-7")), None);
+        assert_eq!(change_of(Some(&first), &running, &at("0-100-8")), Some(Change::Passed));
         // Stopped by hand without an error, before and beyond the place.
         let by_hand = status(Thread::Stopped, 0, "0-100-9");
-        assert_eq!(judge(Some(&first), &by_hand, &at("0-100-7")), None);
-        assert_eq!(judge(Some(&first), &by_hand, &at("0-100-8")), Some(Change::Passed));
+        assert_eq!(change_of(Some(&first), &by_hand, &at("0-100-7")), None);
+        assert_eq!(change_of(Some(&first), &by_hand, &at("0-100-8")), Some(Change::Passed));
     }
 
     #[test]
     fn another_error_is_a_new_place_only_beyond_the_first() {
-        let Some(Change::Stopped(mut first)) = judge(None, &status(Thread::Stopped, 1205, "0-100-9"), &at("0-100-7"))
+        let Some(Change::Stopped(mut first)) =
+            change_of(None, &status(Thread::Stopped, 1205, "0-100-9"), &at("0-100-7"))
         else {
             panic!()
         };
         first.since = 1;
         let again = status(Thread::Stopped, 1062, "0-100-20");
-        let Some(Change::Stopped(second)) = judge(Some(&first), &again, &at("0-100-7")) else { panic!() };
+        let Some(Change::Stopped(second)) = change_of(Some(&first), &again, &at("0-100-7")) else { panic!() };
         assert_eq!((second.number, second.since, &second.stopped_at), (1062, 1, &first.stopped_at));
         assert_eq!(second.fetched_gtid, "0-100-9");
         let beyond = status(Thread::Stopped, 1032, "0-100-20");
-        let Some(Change::Stopped(third)) = judge(Some(&second), &beyond, &at("0-100-12")) else { panic!() };
+        let Some(Change::Stopped(third)) = change_of(Some(&second), &beyond, &at("0-100-12")) else { panic!() };
         assert_eq!((third.number, &third.stopped_at), (1032, &at("0-100-12")));
         assert!(third.since > 1);
     }
@@ -128,31 +129,31 @@ mod tests {
     #[test]
     fn a_place_skipped_by_hand_stays_known_while_the_applier_is_stopped() {
         let stopped = status(Thread::Stopped, 1062, "0-100-9");
-        let Some(Change::Stopped(first)) = judge(None, &stopped, &at("0-100-7")) else { panic!() };
-        assert_eq!(judge(Some(&first), &stopped, &at("0-100-8")), None);
+        let Some(Change::Stopped(first)) = change_of(None, &stopped, &at("0-100-7")) else { panic!() };
+        assert_eq!(change_of(Some(&first), &stopped, &at("0-100-8")), None);
         let running = status(Thread::Running, 0, "0-100-9");
-        assert_eq!(judge(Some(&first), &running, &at("0-100-8")), Some(Change::Passed));
+        assert_eq!(change_of(Some(&first), &running, &at("0-100-8")), Some(Change::Passed));
     }
 
     #[test]
     fn a_mariadb_server_that_goes_by_file_is_followed_by_file() {
         let mut stopped = ReplicationStatus { by_gtid: false, ..status(Thread::Stopped, 1062, "") };
         (stopped.applied_file, stopped.applied_offset) = ("mysql-bin.000002".into(), 500);
-        let Some(Change::Stopped(fault)) = judge(None, &stopped, &at("0-100-7")) else { panic!() };
+        let Some(Change::Stopped(fault)) = change_of(None, &stopped, &at("0-100-7")) else { panic!() };
         let running =
             ReplicationStatus { applier: Thread::Running, applier_error: 0, applied_offset: 900, ..stopped.clone() };
-        assert_eq!(judge(Some(&fault), &running, &at("0-100-7")), Some(Change::Passed));
+        assert_eq!(change_of(Some(&fault), &running, &at("0-100-7")), Some(Change::Passed));
     }
 
     #[test]
     fn lost_relay_logs_are_no_fault_of_the_data() {
-        assert_eq!(judge(None, &status(Thread::Stopped, 1594, "0-100-9"), &at("0-100-7")), None);
+        assert_eq!(change_of(None, &status(Thread::Stopped, 1594, "0-100-9"), &at("0-100-7")), None);
     }
 
     #[test]
     fn a_retry_by_the_server_is_no_fault() {
         for number in [1205, 1213] {
-            assert_eq!(judge(None, &status(Thread::Running, number, "0-100-9"), &at("0-100-7")), None);
+            assert_eq!(change_of(None, &status(Thread::Running, number, "0-100-9"), &at("0-100-7")), None);
         }
     }
 
@@ -161,10 +162,10 @@ mod tests {
         let mut stopped = status(Thread::Stopped, 1062, "");
         (stopped.applied_file, stopped.applied_offset) = ("mysql-bin.000002".into(), 500);
         let place = Position::BinlogFile { file: "mysql-bin.000002".into(), offset: 500 };
-        let Some(Change::Stopped(fault)) = judge(None, &stopped, &place) else { panic!() };
+        let Some(Change::Stopped(fault)) = change_of(None, &stopped, &place) else { panic!() };
         let mut running = ReplicationStatus { applier: Thread::Running, applier_error: 0, ..stopped };
-        assert_eq!(judge(Some(&fault), &running, &at("0-100-7")), None);
+        assert_eq!(change_of(Some(&fault), &running, &at("0-100-7")), None);
         running.applied_offset = 900;
-        assert_eq!(judge(Some(&fault), &running, &at("0-100-7")), Some(Change::Passed));
+        assert_eq!(change_of(Some(&fault), &running, &at("0-100-7")), Some(Change::Passed));
     }
 }

@@ -89,19 +89,19 @@ fn path(tool: &StandIn) -> String {
 }
 
 /// What became of a clone.
-struct Clone {
+struct Cloned {
     code: Option<i32>,
     log: String,
     data: PathBuf,
     volume: TempDir,
 }
 
-fn clone(donor: &Donor, tool: &StandIn) -> Clone {
+fn clone(donor: &Donor, tool: &StandIn) -> Cloned {
     clone_on(tempfile::tempdir().unwrap(), donor, tool)
 }
 
 /// The same on a volume that an earlier start may have left something on.
-fn clone_on(volume: TempDir, donor: &Donor, tool: &StandIn) -> Clone {
+fn clone_on(volume: TempDir, donor: &Donor, tool: &StandIn) -> Cloned {
     let data = volume.path().join("mysql");
     let output = Command::new(BINARY)
         .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--owner", "999:999"])
@@ -111,7 +111,7 @@ fn clone_on(volume: TempDir, donor: &Donor, tool: &StandIn) -> Clone {
         .output()
         .unwrap();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    Clone { code: output.status.code(), log, data, volume }
+    Cloned { code: output.status.code(), log, data, volume }
 }
 
 #[test]

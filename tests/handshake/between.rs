@@ -16,7 +16,7 @@ const SIDE_BY_SIDE: usize = 24;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
+enum Sender {
     Recipient,
     Donor,
 }
@@ -26,13 +26,13 @@ enum From {
 enum Change {
     Nothing,
     Flip {
-        from: From,
+        from: Sender,
         at: usize,
         bit: u8,
     },
     /// As long as what it takes the place of.
     Word {
-        from: From,
+        from: Sender,
         old: &'static str,
         new: &'static str,
     },
@@ -40,7 +40,7 @@ enum Change {
 
 impl Change {
     /// Changes bytes of which the first is the `begin`th.
-    fn make(self, speaker: From, begin: usize, bytes: &mut [u8]) {
+    fn make(self, speaker: Sender, begin: usize, bytes: &mut [u8]) {
         match self {
             Change::Flip { from, at, bit } if from == speaker && (begin..begin + bytes.len()).contains(&at) => {
                 bytes[at - begin] ^= 1 << bit;
@@ -63,7 +63,7 @@ struct Said {
 }
 
 /// Passes bytes on until their end.
-fn pass(from: From, change: Change, mut input: TcpStream, mut output: TcpStream) -> Vec<u8> {
+fn pass(from: Sender, change: Change, mut input: TcpStream, mut output: TcpStream) -> Vec<u8> {
     let (mut said, mut buffer) = (Vec::new(), [0; 4096]);
     while let Ok(count @ 1..) = input.read(&mut buffer) {
         let begin = said.len();
@@ -86,8 +86,8 @@ fn ask_through(change: Change, peering: &Peering, donor: SocketAddr) -> (Result<
             let (recipient, donor) = (listener.accept().unwrap().0, connect_to(donor));
             recipient.set_nodelay(true).unwrap();
             let (input, output) = (recipient.try_clone().unwrap(), donor.try_clone().unwrap());
-            let there = std::thread::spawn(move || pass(From::Recipient, change, input, output));
-            let donor = pass(From::Donor, change, donor, recipient);
+            let there = std::thread::spawn(move || pass(Sender::Recipient, change, input, output));
+            let donor = pass(Sender::Donor, change, donor, recipient);
             Said { recipient: there.join().unwrap(), donor }
         });
         let answer = ask(peering, address);
@@ -114,7 +114,7 @@ fn nothing_of_a_handshake_can_be_altered_by_a_bit() {
     assert!(said.recipient.len() > 250 && said.donor.len() > 200, "{} {}", said.recipient.len(), said.donor.len());
     let bits = |from, length| (0..length).flat_map(move |at| (0..8).map(move |bit| Change::Flip { from, at, bit }));
     let changes: Vec<Change> =
-        bits(From::Recipient, said.recipient.len()).chain(bits(From::Donor, said.donor.len())).collect();
+        bits(Sender::Recipient, said.recipient.len()).chain(bits(Sender::Donor, said.donor.len())).collect();
     let (next, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
@@ -141,17 +141,17 @@ fn nothing_of_a_handshake_can_be_altered_by_a_bit() {
 fn nothing_of_a_handshake_can_be_altered_by_a_word() {
     let (mut sidecar, peering) = (Sidecar::start("mysql-0"), peering());
     for (from, old, new) in [
-        (From::Recipient, r#""wants":"report""#, r#""wants":"clone" "#),
-        (From::Recipient, r#""ordinal":1"#, r#""ordinal":2"#),
-        (From::Recipient, r#""set":"mysql""#, r#""set":"other""#),
-        (From::Donor, r#""has_data":false"#, r#""has_data":true "#),
-        (From::Donor, r#""pod":"mysql-0""#, r#""pod":"mysql-1""#),
-        (From::Donor, r#""proof":true"#, r#""proof":null"#),
+        (Sender::Recipient, r#""wants":"report""#, r#""wants":"clone" "#),
+        (Sender::Recipient, r#""ordinal":1"#, r#""ordinal":2"#),
+        (Sender::Recipient, r#""set":"mysql""#, r#""set":"other""#),
+        (Sender::Donor, r#""has_data":false"#, r#""has_data":true "#),
+        (Sender::Donor, r#""pod":"mysql-0""#, r#""pod":"mysql-1""#),
+        (Sender::Donor, r#""proof":true"#, r#""proof":null"#),
     ] {
         let change = Change::Word { from, old, new };
         let (answer, said) = ask_through(change, &peering, sidecar.address);
         let spoken =
-            String::from_utf8_lossy(if from == From::Donor { &said.donor } else { &said.recipient }).into_owned();
+            String::from_utf8_lossy(if from == Sender::Donor { &said.donor } else { &said.recipient }).into_owned();
         // After another word the recipient may not hear the rest.
         assert!(spoken.contains(old), "{old} was not said: {spoken}");
         must_be_refused(change, &answer);
@@ -215,7 +215,7 @@ fn an_echo_is_no_donor() {
     let address = listener.local_addr().unwrap();
     let echo = std::thread::spawn(move || {
         let stream = listener.accept().unwrap().0;
-        pass(From::Recipient, Change::Nothing, stream.try_clone().unwrap(), stream);
+        pass(Sender::Recipient, Change::Nothing, stream.try_clone().unwrap(), stream);
     });
     match ask(&peering(), address) {
         Err(Silence::Unacceptable(why)) => assert!(why.contains("Hello message where a Challenge belongs"), "{why}"),

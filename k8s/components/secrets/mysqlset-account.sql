@@ -1,7 +1,7 @@
 -- The sidecar's own account, run by the server's image at a first start: let in through the socket without a password,
--- for who runs as the server's user. It makes the other accounts, so it has what they need, and may change any account: who
--- is in the sidecar can become root. Each kind of server takes what stands behind its own mark for a statement, and what
--- stands behind the other's for a comment.
+-- for the server's user. It makes the other accounts, so it has what they need, and may change any account: code in the
+-- sidecar can become root. Each kind of server runs the text after its own mark, and reads the text after the other's as a
+-- comment.
 
 -- Not in the binary log: replicas get it with their copy, and with semi-synchronous replication there is no replica yet that
 -- could acknowledge it.
@@ -11,7 +11,7 @@ SET SESSION sql_log_bin = 0;
 /*M!100600 GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE, REPLICATION SLAVE ADMIN,
     REPLICATION MASTER ADMIN, READ_ONLY ADMIN, CONNECTION ADMIN, CREATE USER ON *.* TO mysql@localhost WITH GRANT OPTION */;
 
--- MySQL shows names of tables, and which engine each has, to who could use them: SHOW VIEW is the least that does.
+-- MySQL shows names of tables, and which engine each has, to an account that could use them: SHOW VIEW is the least that does.
 /*!80016 CREATE USER IF NOT EXISTS mysql@localhost IDENTIFIED WITH auth_socket */;
 /*!80016 GRANT RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT, REPLICATION SLAVE, SHOW VIEW, CREATE USER, SYSTEM_USER,
     BACKUP_ADMIN, CONNECTION_ADMIN, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.* TO mysql@localhost WITH GRANT OPTION */;

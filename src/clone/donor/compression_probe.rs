@@ -22,7 +22,7 @@ const LONGEST_STAY: u64 = 16 << 30;
 const QUICK_ENOUGH: f64 = 1.5e-9;
 
 /// The current mode and the measurements that decide on it.
-pub struct Choice {
+pub struct CompressionProbe {
     is_open: bool,
     packs: bool,
     /// During a trial: seconds a byte of the mode in use before.
@@ -36,10 +36,10 @@ pub struct Choice {
     stay: u64,
 }
 
-impl Choice {
+impl CompressionProbe {
     /// `allowed` says whether the recipient can decompress.
-    pub fn new(setting: WireCompression, allowed: bool) -> Choice {
-        Choice {
+    pub fn new(setting: WireCompression, allowed: bool) -> CompressionProbe {
+        CompressionProbe {
             is_open: allowed && setting == WireCompression::Auto,
             packs: allowed && setting == WireCompression::On,
             before: None,
@@ -67,11 +67,11 @@ impl Choice {
             self.seconds += took.as_secs_f64();
         }
         if self.measured >= PROBE {
-            self.judge();
+            self.decide();
         }
     }
 
-    fn judge(&mut self) {
+    fn decide(&mut self) {
         let cost = self.seconds / self.measured as f64;
         self.until_look = self.until_look.saturating_sub(self.measured);
         (self.measured, self.seconds) = (0, 0.0);
@@ -112,42 +112,42 @@ mod tests {
     use super::*;
 
     /// Sends `bytes` over a link with these seconds a byte. Returns how many went compressed.
-    fn send(choice: &mut Choice, bytes: u64, plain: f64, packed: f64) -> u64 {
+    fn send(probe: &mut CompressionProbe, bytes: u64, plain: f64, packed: f64) -> u64 {
         let mut sent_packed = 0;
         for _ in 0..bytes >> 20 {
-            let cost = if choice.packs() { packed } else { plain };
-            sent_packed += if choice.packs() { 1 << 20 } else { 0 };
-            choice.note(1 << 20, Duration::from_secs_f64(cost * (1 << 20) as f64));
+            let cost = if probe.packs() { packed } else { plain };
+            sent_packed += if probe.packs() { 1 << 20 } else { 0 };
+            probe.note(1 << 20, Duration::from_secs_f64(cost * (1 << 20) as f64));
         }
         sent_packed
     }
 
     #[test]
     fn a_slow_link_ends_up_compressed_and_a_quick_one_uncompressed() {
-        let mut choice = Choice::new(WireCompression::Auto, true);
-        let packed = send(&mut choice, 1 << 30, 1e-7, 3e-8);
-        assert!(choice.packs() && packed > 900 << 20, "{packed}");
-        let mut choice = Choice::new(WireCompression::Auto, true);
-        let packed = send(&mut choice, 1 << 30, 3e-9, 1e-8);
-        assert!(!choice.packs() && packed < 100 << 20, "{packed}");
-        let mut choice = Choice::new(WireCompression::Auto, true);
-        assert_eq!(send(&mut choice, 1 << 30, 1e-9, 1e-9), 0);
+        let mut probe = CompressionProbe::new(WireCompression::Auto, true);
+        let packed = send(&mut probe, 1 << 30, 1e-7, 3e-8);
+        assert!(probe.packs() && packed > 900 << 20, "{packed}");
+        let mut probe = CompressionProbe::new(WireCompression::Auto, true);
+        let packed = send(&mut probe, 1 << 30, 3e-9, 1e-8);
+        assert!(!probe.packs() && packed < 100 << 20, "{packed}");
+        let mut probe = CompressionProbe::new(WireCompression::Auto, true);
+        assert_eq!(send(&mut probe, 1 << 30, 1e-9, 1e-9), 0);
     }
 
     #[test]
     fn a_link_that_changes_is_noticed() {
-        let mut choice = Choice::new(WireCompression::Auto, true);
-        send(&mut choice, 1 << 30, 1e-7, 3e-8);
-        send(&mut choice, 2 << 30, 3e-9, 1e-8);
-        assert!(!choice.packs());
+        let mut probe = CompressionProbe::new(WireCompression::Auto, true);
+        send(&mut probe, 1 << 30, 1e-7, 3e-8);
+        send(&mut probe, 2 << 30, 3e-9, 1e-8);
+        assert!(!probe.packs());
     }
 
     #[test]
     fn only_a_recipient_that_asked_gets_compressed_frames() {
         for setting in [WireCompression::On, WireCompression::Auto, WireCompression::Off] {
-            assert_eq!(send(&mut Choice::new(setting, false), 1 << 30, 1e-7, 3e-8), 0);
+            assert_eq!(send(&mut CompressionProbe::new(setting, false), 1 << 30, 1e-7, 3e-8), 0);
         }
-        assert_eq!(send(&mut Choice::new(WireCompression::Off, true), 1 << 30, 1e-7, 3e-8), 0);
-        assert_eq!(send(&mut Choice::new(WireCompression::On, true), 1 << 30, 1e-9, 1e-8), 1 << 30);
+        assert_eq!(send(&mut CompressionProbe::new(WireCompression::Off, true), 1 << 30, 1e-7, 3e-8), 0);
+        assert_eq!(send(&mut CompressionProbe::new(WireCompression::On, true), 1 << 30, 1e-9, 1e-8), 1 << 30);
     }
 }

@@ -46,26 +46,26 @@ mod tests {
 
     #[test]
     fn sent_bytes_have_to_be_waited_for() {
-        let mut pace = RateLimit::new(Some(1000));
-        assert_eq!(pace.wait(), Duration::ZERO);
-        pace.spent(60_000, Instant::now());
-        pace.spent(60_000, Instant::now());
-        assert!(pace.wait() > Duration::from_secs(110) && pace.wait() <= Duration::from_secs(120));
-        assert_eq!(pace.frame_limit() as u64, LEAST_FRAME);
+        let mut limit = RateLimit::new(Some(1000));
+        assert_eq!(limit.wait(), Duration::ZERO);
+        limit.spent(60_000, Instant::now());
+        limit.spent(60_000, Instant::now());
+        assert!(limit.wait() > Duration::from_secs(110) && limit.wait() <= Duration::from_secs(120));
+        assert_eq!(limit.frame_limit() as u64, LEAST_FRAME);
     }
 
     #[test]
     fn a_pause_earns_no_faster_rate_later() {
-        let mut pace = RateLimit::new(Some(1000));
-        pace.spent(1000, Instant::now() + Duration::from_secs(60));
-        assert!(pace.wait() > Duration::from_secs(60));
+        let mut limit = RateLimit::new(Some(1000));
+        limit.spent(1000, Instant::now() + Duration::from_secs(60));
+        assert!(limit.wait() > Duration::from_secs(60));
     }
 
     #[test]
     fn an_unlimited_rate_never_waits() {
-        let mut pace = RateLimit::new(None);
-        pace.spent(u64::MAX, Instant::now());
-        assert_eq!(pace.wait(), Duration::ZERO);
-        assert_eq!(pace.frame_limit(), usize::MAX);
+        let mut limit = RateLimit::new(None);
+        limit.spent(u64::MAX, Instant::now());
+        assert_eq!(limit.wait(), Duration::ZERO);
+        assert_eq!(limit.frame_limit(), usize::MAX);
     }
 }

@@ -8,11 +8,11 @@ use std::net::TcpStream;
 use std::process::ChildStdout;
 use std::time::Duration;
 
-use super::compression_probe::Choice;
+use super::compression_probe::CompressionProbe;
 use super::rate_limit::RateLimit;
 use super::relay_error::RelayError;
 use super::splice;
-use super::tool_pipe::{Passing, Sending};
+use super::tool_pipe::{Sending, ToolPipe};
 use crate::protocol::data::DataWriter;
 use crate::protocol::digest::Coverage;
 use crate::protocol::frame::WireError;
@@ -72,31 +72,31 @@ pub fn relay(
     splice::enlarge(&output);
     let stall = settings.peering.stall_timeout;
     let heartbeat = heartbeat(stall);
-    let choice = Choice::new(settings.peering.wire_compression, may_pack);
-    if let Err(error) = writer.set_packing(choice.packs()) {
+    let probe = CompressionProbe::new(settings.peering.wire_compression, may_pack);
+    if let Err(error) = writer.set_packing(probe.packs()) {
         return Relayed::OutputBroken(error.to_string());
     }
-    let sending = Sending { pace: RateLimit::new(settings.rate_limit), choice, heartbeat, stall };
+    let sending = Sending { rate_limit: RateLimit::new(settings.rate_limit), probe, heartbeat, stall };
     let flavour = format.xbstream().filter(|_| writer.coverage() == Coverage::Heads);
-    let mut passing = Passing::new(output, writer, sending);
+    let mut pipe = ToolPipe::new(output, writer, sending);
     let passed = match flavour {
-        Some(flavour) => pass_chunks(&mut passing, flavour),
-        None => passing.pass_all().map_err(|error| UnpackError::Input(error.into())),
+        Some(flavour) => pass_chunks(&mut pipe, flavour),
+        None => pipe.pass_all().map_err(|error| UnpackError::Input(error.into())),
     };
     match passed {
         Ok(()) => Relayed::Whole,
         Err(UnpackError::Input(error)) => match RelayError::of(error) {
             RelayError::Recipient(gone) => Relayed::RecipientGone(gone),
-            RelayError::Tool(error) if passing.has_ended() => Relayed::Cut(error.to_string()),
+            RelayError::Tool(error) if pipe.has_ended() => Relayed::Cut(error.to_string()),
             RelayError::Tool(error) => Relayed::OutputBroken(error.to_string()),
         },
-        Err(error) if passing.has_ended() => Relayed::Cut(error.to_string()),
+        Err(error) if pipe.has_ended() => Relayed::Cut(error.to_string()),
         Err(error) => Relayed::OutputBroken(error.to_string()),
     }
 }
 
-fn pass_chunks(passing: &mut Passing<'_, '_>, flavour: Flavour) -> Result<(), UnpackError> {
-    let mut chunks = Chunks::new(passing, flavour);
+fn pass_chunks(pipe: &mut ToolPipe<'_, '_>, flavour: Flavour) -> Result<(), UnpackError> {
+    let mut chunks = Chunks::new(pipe, flavour);
     while let Some(chunk) = chunks.next_chunk()? {
         let length = chunk.body.data_length();
         chunks.reader.pass(length).map_err(|error| match error {

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::process::ChildStdout;
 use std::time::{Duration, Instant};
 
-use super::compression_probe::Choice;
+use super::compression_probe::CompressionProbe;
 use super::rate_limit::RateLimit;
 use super::relay_error::RelayError;
 use super::splice;
@@ -26,7 +26,7 @@ const LEAST_TO_SPLICE: usize = 32 << 10;
 const WORTH_MOVING: usize = 512 << 10;
 
 /// The longest such wait: a slow disk delivers about as much in that time.
-const GATHERING: Duration = Duration::from_millis(1);
+const WAIT_FOR_MORE: Duration = Duration::from_millis(1);
 
 /// Time between two looks at a filling pipe. It holds a mebibyte, which a fast tool writes in a quarter of a
 /// millisecond. When each look came only after the whole wait, this was the slowest part of a clone.
@@ -37,20 +37,20 @@ const COPY_SIZE: usize = 64 << 10;
 
 /// How frames are sent.
 pub struct Sending {
-    pub pace: RateLimit,
-    pub choice: Choice,
+    pub rate_limit: RateLimit,
+    pub probe: CompressionProbe,
     /// The longest silence towards the recipient.
     pub heartbeat: Duration,
     /// How long the recipient may accept nothing.
     pub stall: Duration,
 }
 
-pub struct Passing<'a, 'w> {
+pub struct ToolPipe<'a, 'w> {
     output: ChildStdout,
     recipient: &'a TcpStream,
     writer: &'w mut DataWriter<&'a TcpStream>,
-    pace: RateLimit,
-    choice: Choice,
+    rate_limit: RateLimit,
+    probe: CompressionProbe,
     heartbeat: Duration,
     stall: Duration,
     last_word: Instant,
@@ -62,16 +62,16 @@ pub struct Passing<'a, 'w> {
     has_ended: bool,
 }
 
-impl<'a, 'w> Passing<'a, 'w> {
-    pub fn new(output: ChildStdout, writer: &'w mut DataWriter<&'a TcpStream>, sending: Sending) -> Passing<'a, 'w> {
-        let Sending { pace, choice, heartbeat, stall } = sending;
-        writer.set_limit(pace.frame_limit());
-        Passing {
+impl<'a, 'w> ToolPipe<'a, 'w> {
+    pub fn new(output: ChildStdout, writer: &'w mut DataWriter<&'a TcpStream>, sending: Sending) -> ToolPipe<'a, 'w> {
+        let Sending { rate_limit, probe, heartbeat, stall } = sending;
+        writer.set_limit(rate_limit.frame_limit());
+        ToolPipe {
             output,
             recipient: writer.output(),
             writer,
-            pace,
-            choice,
+            rate_limit,
+            probe,
             heartbeat,
             stall,
             last_word: Instant::now(),
@@ -128,7 +128,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         let mut there = splice::there(&self.output)?;
         // A short wait makes one large frame out of many small ones, each of which would wake both ends.
         let began = Instant::now();
-        while there < worth && began.elapsed() < GATHERING {
+        while there < worth && began.elapsed() < WAIT_FOR_MORE {
             std::thread::sleep(GLANCE);
             there = splice::there(&self.output)?;
         }
@@ -198,7 +198,7 @@ impl<'a, 'w> Passing<'a, 'w> {
     /// Waits until the rate limit allows more.
     fn hold(&mut self) -> Result<(), RelayError> {
         loop {
-            let wait = self.pace.wait();
+            let wait = self.rate_limit.wait();
             if wait.is_zero() {
                 return Ok(());
             }
@@ -222,7 +222,7 @@ impl<'a, 'w> Passing<'a, 'w> {
         Ok(self.heartbeat.saturating_sub(self.last_word.elapsed()))
     }
 
-    /// The counters so far, for [`Passing::account`].
+    /// The counters so far, for [`ToolPipe::account`].
     fn mark(&self) -> Mark {
         Mark {
             at: Instant::now(),
@@ -238,10 +238,10 @@ impl<'a, 'w> Passing<'a, 'w> {
             return Ok(());
         }
         self.last_word = now.at;
-        self.pace.spent(now.sent - mark.sent, mark.at);
-        self.choice.note(now.bytes - mark.bytes, now.at - mark.at + std::mem::take(&mut self.held));
-        if self.choice.packs() != self.writer.is_packing()
-            && let Err(error) = self.writer.set_packing(self.choice.packs())
+        self.rate_limit.spent(now.sent - mark.sent, mark.at);
+        self.probe.note(now.bytes - mark.bytes, now.at - mark.at + std::mem::take(&mut self.held));
+        if self.probe.packs() != self.writer.is_packing()
+            && let Err(error) = self.writer.set_packing(self.probe.packs())
         {
             return Err(error.into());
         }
@@ -263,7 +263,7 @@ struct Mark {
 }
 
 /// Reads the chunk heads: they are relayed and covered by the digest.
-impl Read for Passing<'_, '_> {
+impl Read for ToolPipe<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_ahead(READ_AHEAD)?;
         if self.ahead.is_empty() {
@@ -310,8 +310,8 @@ mod tests {
 
     fn sending(bytes_a_second: Option<u64>) -> Sending {
         let minute = Duration::from_secs(60);
-        let choice = Choice::new(WireCompression::Off, false);
-        Sending { pace: RateLimit::new(bytes_a_second), choice, heartbeat: minute, stall: minute }
+        let probe = CompressionProbe::new(WireCompression::Off, false);
+        Sending { rate_limit: RateLimit::new(bytes_a_second), probe, heartbeat: minute, stall: minute }
     }
 
     #[test]
@@ -321,10 +321,10 @@ mod tests {
         let (connection, _reading) = connection();
         let mut writer = DataWriter::covering(Coverage::Heads, &connection);
         let output = written(&[head, vec![0; 9000]].concat());
-        let mut passing = Passing::new(output, &mut writer, sending(None));
-        let cut = Chunks::new(&mut passing, Flavour::Percona).next_chunk();
+        let mut pipe = ToolPipe::new(output, &mut writer, sending(None));
+        let cut = Chunks::new(&mut pipe, Flavour::Percona).next_chunk();
         assert!(matches!(cut, Err(UnpackError::Malformed(_))), "{cut:?}");
-        assert!(passing.has_ended());
+        assert!(pipe.has_ended());
     }
 
     /// Copied data would have gone through the buffer.
@@ -333,20 +333,20 @@ mod tests {
         const LENGTH: usize = 600 << 10;
         let (connection, _reading) = connection();
         let mut writer = DataWriter::covering(Coverage::Heads, &connection);
-        let mut passing = Passing::new(written(&[7; LENGTH]), &mut writer, sending(None));
-        passing.pass(LENGTH as u64).unwrap();
-        assert!(passing.buffer.iter().all(|byte| *byte == 0));
+        let mut pipe = ToolPipe::new(written(&[7; LENGTH]), &mut writer, sending(None));
+        pipe.pass(LENGTH as u64).unwrap();
+        assert!(pipe.buffer.iter().all(|byte| *byte == 0));
         assert_eq!(writer.bytes(), LENGTH as u64);
     }
 
     #[test]
     fn the_rate_limit_holds_for_every_way_of_sending() {
         const LENGTH: usize = 256 << 10;
-        type Pass = fn(&mut Passing<'_, '_>) -> Result<(), RelayError>;
+        type Pass = fn(&mut ToolPipe<'_, '_>) -> Result<(), RelayError>;
         let ways: [(Coverage, Pass); 3] = [
-            (Coverage::Whole, |passing| passing.pass_all()),
-            (Coverage::Heads, |passing| passing.pass(LENGTH as u64)),
-            (Coverage::Heads, |passing| io::copy(passing, &mut io::sink()).map(drop).map_err(RelayError::of)),
+            (Coverage::Whole, |pipe| pipe.pass_all()),
+            (Coverage::Heads, |pipe| pipe.pass(LENGTH as u64)),
+            (Coverage::Heads, |pipe| io::copy(pipe, &mut io::sink()).map(drop).map_err(RelayError::of)),
         ];
         std::thread::scope(|scope| {
             for (number, (coverage, pass)) in ways.into_iter().enumerate() {
@@ -354,8 +354,8 @@ mod tests {
                     let (connection, _reading) = connection();
                     let mut writer = DataWriter::covering(coverage, &connection);
                     let began = Instant::now();
-                    let mut passing = Passing::new(written(&[7; LENGTH]), &mut writer, sending(Some(LENGTH as u64)));
-                    pass(&mut passing).unwrap();
+                    let mut pipe = ToolPipe::new(written(&[7; LENGTH]), &mut writer, sending(Some(LENGTH as u64)));
+                    pass(&mut pipe).unwrap();
                     // The rate limit delays all but the last eighth of a second.
                     let took = began.elapsed();
                     assert!(took > Duration::from_millis(800), "way {number} took {took:?}");

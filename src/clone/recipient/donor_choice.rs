@@ -37,10 +37,10 @@ pub fn receive_from_any(
     means: &Means<'_>,
 ) -> Result<Received> {
     let mut patience = Patience::new(give_up_after);
-    let mut bare = vec![false; donors.len()];
+    let mut are_legacy = vec![false; donors.len()];
     loop {
         let mut setbacks = Vec::new();
-        for (donor, is_legacy) in donors.iter().zip(&mut bare) {
+        for (donor, is_legacy) in donors.iter().zip(&mut are_legacy) {
             let began = Instant::now();
             match receive(asker, donor, is_legacy, means) {
                 Ok(received) => return Ok(received),

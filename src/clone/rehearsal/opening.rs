@@ -12,7 +12,7 @@ use tracing::debug;
 use super::marks;
 use super::patience::{self, Sizes, TIME_TO_OPEN};
 use super::statements::{self, Asked};
-use super::verdict::{Verdict, judge};
+use super::verdict::{Verdict, verdict_of};
 use crate::model::event::warn;
 use crate::model::exit::Reason;
 use crate::server::Server;
@@ -98,10 +98,10 @@ pub async fn open_all(own_server: &mut ScratchServer, data_dir: &Path, copy: &Pa
                 Asked::Nothing => Verdict::NotReadable("its rows are outside the data directory"),
                 Asked::Open(statement) => {
                     let limit = list.time_to_open(server, &table).await;
-                    ended(judge(server.ask(&statement, limit).await), statement, limit)?
+                    ended(verdict_of(server.ask(&statement, limit).await), statement, limit)?
                 }
                 Asked::Check(statement) => {
-                    let verdict = judge(server.check(&statement, check_limit).await);
+                    let verdict = verdict_of(server.check(&statement, check_limit).await);
                     ended(verdict, statement, check_limit)?
                 }
             };

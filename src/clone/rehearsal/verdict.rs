@@ -47,10 +47,10 @@ const UNKNOWN_ENGINE: u16 = 1286;
 const MARKED: &str = "marked as crashed";
 
 /// Judges an answer.
-pub fn judge(answer: Answer) -> Verdict {
+pub fn verdict_of(answer: Answer) -> Verdict {
     match answer {
         Answer::Done => Verdict::Whole,
-        Answer::Checked(said) => judge_check(&said),
+        Answer::Checked(said) => verdict_of_check(&said),
         Answer::Error { code, text } => {
             let words = format!("error {code}: {text}");
             match NOT_READABLE.iter().find(|(number, _)| *number == code) {
@@ -65,7 +65,7 @@ pub fn judge(answer: Answer) -> Verdict {
     }
 }
 
-fn judge_check(said: &[(String, String)]) -> Verdict {
+fn verdict_of_check(said: &[(String, String)]) -> Verdict {
     let is = |kind: &str, expected: &str| kind.eq_ignore_ascii_case(expected);
     if said.iter().any(|(kind, text)| is(kind, "warning") && text.contains(MARKED)) {
         let error = said.iter().find(|(kind, _)| is(kind, "error"));
@@ -83,12 +83,12 @@ mod tests {
     use super::*;
 
     fn checked(said: &[(&str, &str)]) -> Verdict {
-        judge(Answer::Checked(said.iter().map(|(kind, text)| ((*kind).to_owned(), (*text).to_owned())).collect()))
+        verdict_of(Answer::Checked(said.iter().map(|(kind, text)| ((*kind).to_owned(), (*text).to_owned())).collect()))
     }
 
     #[test]
     fn errors_are_damage_except_for_a_list() {
-        let error = |code| judge(Answer::Error { code, text: "x".to_owned() });
+        let error = |code| verdict_of(Answer::Error { code, text: "x".to_owned() });
         for code in [1168, 1814] {
             assert!(matches!(error(code), Verdict::NotReadable(_)), "{code}");
         }
@@ -117,8 +117,8 @@ mod tests {
 
     #[test]
     fn a_server_that_dies_or_hangs_counts_against_the_copy() {
-        assert_eq!(judge(Answer::Silence), Verdict::Hung);
-        assert_eq!(judge(Answer::Gone("broken pipe".into())), Verdict::Died("broken pipe".into()));
-        assert_eq!(judge(Answer::Done), Verdict::Whole);
+        assert_eq!(verdict_of(Answer::Silence), Verdict::Hung);
+        assert_eq!(verdict_of(Answer::Gone("broken pipe".into())), Verdict::Died("broken pipe".into()));
+        assert_eq!(verdict_of(Answer::Done), Verdict::Whole);
     }
 }

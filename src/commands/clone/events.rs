@@ -87,7 +87,7 @@ impl CloneJob<'_> {
             );
             return Ok(Prepared::Whole);
         }
-        let fits = |program: &Program| self.ways.misfit(&program.version).is_none() && program.can_be_isolated();
+        let fits = |program: &Program| self.methods.misfit(&program.version).is_none() && program.can_be_isolated();
         let program = Program::find()?.filter(fits);
         let Some(program) = program else {
             warn!(

@@ -34,7 +34,7 @@ pub struct CloneJob<'a> {
     pub settings: &'a CloneSettings,
     pub layout: &'a Layout,
     pub ownership: Ownership,
-    pub ways: Methods,
+    pub methods: Methods,
     /// The configuration of the server that will start on the copy.
     pub config: ServerConfig,
     /// Where a copy is rehearsed.
@@ -190,8 +190,8 @@ impl CloneJob<'_> {
     /// Empty or interrupted → received, after `failed_backups` backups that failed to prepare.
     fn receive(&self, failed_backups: u32, memory_halvings: u32) -> Result<Journal> {
         self.keys().map_or(Ok(()), server_options::check_key_files)?;
-        let doubt = self.ways.doubt();
-        if doubt == Some(Unproven::PrepareWords) && self.rehearsal.is_none() && self.ways.server().is_none() {
+        let doubt = self.methods.doubt();
+        if doubt == Some(Unproven::PrepareWords) && self.rehearsal.is_none() && self.methods.server().is_none() {
             return Err(Reason::Refused.error(format!(
                 "{}, and its copies need a rehearsal before they are published: use a known version \
                  (docs/reference/servers.md), or an image with the server's program",
@@ -204,7 +204,7 @@ impl CloneJob<'_> {
             member: &self.settings.member,
             peering: &self.settings.peering,
             wants: self.from.wants,
-            formats: self.ways.formats(),
+            formats: self.methods.formats(),
             site: self.site(),
             set_id: self.replacing.as_ref().and_then(|old| old.set_id.clone()),
             takes_unproven: self.takes_unproven(doubt),
@@ -220,7 +220,7 @@ impl CloneJob<'_> {
         };
         let (patience, writing) = (self.settings.give_up_after, self.settings.writing);
         let inventory = || self.layout.staged_inventory().way();
-        let (server, keys) = (self.ways.server(), self.keys());
+        let (server, keys) = (self.methods.server(), self.keys());
         let service = &self.settings.service;
         let means = Means { stage: &stage, inventory: &inventory, writing, server, service, keys };
         let received = receive_from_any(&asker, &self.from.donors, patience, &means)
@@ -257,8 +257,8 @@ impl CloneJob<'_> {
 
     fn site(&self) -> Site {
         Site {
-            tool_series: self.ways.tool_series(),
-            plugin_server: self.ways.server().map(|server| server.version.clone()),
+            tool_series: self.methods.tool_series(),
+            plugin_server: self.methods.server().map(|server| server.version.clone()),
             free_bytes: self.layout.workplace().free_bytes().ok(),
             page_size: self.config.page_size(),
             lower_case_table_names: self.config.lower_case_table_names(),

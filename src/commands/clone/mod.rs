@@ -31,7 +31,7 @@ use crate::model::event::{info, warn};
 use crate::model::exit::{self, Reason};
 use crate::model::host::HostPort;
 use crate::model::ordinal::Role;
-use crate::primary_loss::Guard;
+use crate::primary_loss::LossCheck;
 use crate::protocol::message::Wants;
 use crate::server::config_files::ServerConfig;
 use crate::settings::CloneSettings;
@@ -40,7 +40,7 @@ use crate::sys::child;
 use crate::sys::limits;
 use job::{CloneJob, CopySource};
 use methods::Methods;
-use plan::{Next, judge};
+use plan::{Next, plan};
 
 /// Runs the command.
 pub fn run(settings: &CloneSettings) -> Result<()> {
@@ -52,7 +52,7 @@ pub fn run(settings: &CloneSettings) -> Result<()> {
     let ownership = layout.ownership(settings.owner);
     name_storages_entries(&layout)?;
     let found = look(&layout, || ServerConfig::read(&settings.server_config, None))?;
-    let interrupted = match judge(settings, &layout, found)? {
+    let interrupted = match plan(settings, &layout, found)? {
         Next::LeaveAlone(journal) => {
             if let (Some(journal), Ok(ownership)) = (journal, &ownership) {
                 // Earlier versions set the owner after the name, and may have been killed in between. On a full volume
@@ -90,16 +90,16 @@ pub fn run(settings: &CloneSettings) -> Result<()> {
         },
     };
     limits::ensure_room().map_err(|none| Reason::Limit.because(none))?;
-    let ways = Methods::find(settings.peering.method)?;
-    let config = config(settings, &ways)?;
+    let methods = Methods::find(settings.peering.method)?;
+    let config = config(settings, &methods)?;
     // Checked before existing files are touched: once the setting is corrected, a good copy is still useful.
     configured_places::check(&config, &layout.data_dir)?;
     let rehearsal = None;
-    let mut copying = CloneJob { settings, layout: &layout, ownership, ways, config, rehearsal, from, replacing: None };
-    if !copying.is_to_be_published(interrupted.as_ref())? {
-        copying.rehearsal = rehearsing::plan(settings, &layout, &copying.ways)?;
+    let mut job = CloneJob { settings, layout: &layout, ownership, methods, config, rehearsal, from, replacing: None };
+    if !job.is_to_be_published(interrupted.as_ref())? {
+        job.rehearsal = rehearsing::plan(settings, &layout, &job.methods)?;
     }
-    copying.run(interrupted)
+    job.run(interrupted)
 }
 
 /// Logs entries that belong to the storage and are never touched.
@@ -133,12 +133,12 @@ fn replace(settings: &CloneSettings, layout: &Layout, ownership: Ownership, old:
     }
     let replace = || -> Result<()> {
         limits::ensure_room().map_err(|none| Reason::Limit.because(none))?;
-        let (ways, from) = (Methods::find(settings.peering.method)?, CopySource::for_replica(settings));
-        let config = config(settings, &ways)?;
+        let (methods, from) = (Methods::find(settings.peering.method)?, CopySource::for_replica(settings));
+        let config = config(settings, &methods)?;
         configured_places::check(&config, &layout.data_dir)?;
-        let rehearsal = rehearsing::plan(settings, layout, &ways)?;
-        let copying = CloneJob { settings, layout, ownership, ways, config, rehearsal, from, replacing: Some(old) };
-        copying.run(interrupted)
+        let rehearsal = rehearsing::plan(settings, layout, &methods)?;
+        let job = CloneJob { settings, layout, ownership, methods, config, rehearsal, from, replacing: Some(old) };
+        job.run(interrupted)
     };
     replace().or_else(|error| {
         if child::are_ended() {
@@ -153,8 +153,8 @@ fn replace(settings: &CloneSettings, layout: &Layout, ownership: Ownership, old:
 }
 
 /// The configuration that the server will use, as read by the programs here.
-fn config(settings: &CloneSettings, ways: &Methods) -> Result<ServerConfig> {
-    ServerConfig::read(&settings.server_config, ways.series().as_deref())
+fn config(settings: &CloneSettings, methods: &Methods) -> Result<ServerConfig> {
+    ServerConfig::read(&settings.server_config, methods.series().as_deref())
 }
 
 fn why_to_keep_now(settings: &CloneSettings, old: &Journal) -> Option<String> {
@@ -174,13 +174,13 @@ enum Plan {
 
 /// A new database, unless the set has data elsewhere or may have.
 fn plan_for_primary(settings: &CloneSettings) -> Result<Plan> {
-    let guard = Guard {
+    let check = LossCheck {
         member: &settings.member,
         peering: &settings.peering,
         service: &settings.service,
         port: settings.clone_port,
     };
-    let found = guard.look_around();
+    let found = check.look_around();
     let words = match (found.are_empty(), settings.set_has_data) {
         (true, false) => return Ok(Plan::NewDatabase),
         (true, true) => "the set has data (--set-has-data), and no other pod exists".to_owned(),

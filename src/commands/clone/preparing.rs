@@ -67,7 +67,7 @@ impl CloneJob<'_> {
     /// prepare is repeated only while the log is as received, since then all of it is done again.
     fn prepare_backup(&self, journal: &mut Journal, noted: &mut Noted) -> Result<Prepared> {
         // Checked first, so that a missing tool leaves the attempts uncounted.
-        let (tool, data) = (self.ways.needed_tool()?, self.layout.staged_data());
+        let (tool, data) = (self.methods.needed_tool()?, self.layout.staged_data());
         if journal.state == State::Preparing {
             // Memory may be the cause: a container that is killed as a whole ends silently.
             journal.halve_memory(!journal.told_to_stop);
@@ -137,7 +137,7 @@ impl CloneJob<'_> {
 
     /// Prepares a copy by the plugin, through the server's own recovery. That may be repeated.
     fn recover_copy(&self, journal: &mut Journal, copy: &PluginCopy, noted: &mut Noted) -> Result<Prepared> {
-        self.ways.needed_server()?;
+        self.methods.needed_server()?;
         let full = self.full_memory();
         let mut outcome = Prepared::Failed(
             Reason::Prepare.error("earlier starts tried to recover the copy, and failed or were killed"),
@@ -170,7 +170,7 @@ impl CloneJob<'_> {
     /// One attempt at that. It records the position in the journal first, since it then empties the tables that hold
     /// it.
     fn prepare_copy(&self, journal: &mut Journal, copy: &PluginCopy, memory: u64) -> Result<Prepared> {
-        let server = self.ways.needed_server()?;
+        let server = self.methods.needed_server()?;
         info!(PrepareBegun, server = server.version, memory_bytes = memory, "preparing");
         let (started, progress) = (Instant::now(), Progress::of("preparing"));
         let mut running = match RecoveredCopy::start(server, &self.layout.staged_data().way(), copy, memory) {

@@ -17,7 +17,7 @@ use crate::sys::held_directory::Spot;
 
 /// Looks for a server program. Called before the first byte arrives, so that faults of the image and the configuration
 /// are refused early.
-pub fn plan(settings: &CloneSettings, layout: &Layout, ways: &Methods) -> Result<Option<Rehearsal>> {
+pub fn plan(settings: &CloneSettings, layout: &Layout, methods: &Methods) -> Result<Option<Rehearsal>> {
     if settings.rehearsal == Rehearse::Off {
         info!(RehearsalOff, "--rehearsal off: publishing the copy without starting a server on it");
         return Ok(None);
@@ -34,7 +34,7 @@ pub fn plan(settings: &CloneSettings, layout: &Layout, ways: &Methods) -> Result
         info!(RehearsalNoProgram, "no server program in PATH: prepare and the inventory alone prove the copy");
         return Ok(None);
     };
-    if let Some(misfit) = ways.misfit(&program.version) {
+    if let Some(misfit) = methods.misfit(&program.version) {
         warn!(RehearsalOtherServer, "no rehearsal: the copy is for another server than the one here: {misfit}");
         return Ok(None);
     }

@@ -115,14 +115,14 @@ fn outcome(tool: &BackupTool, directory: &Path, ended: &Ended<PrepareLines>) -> 
             "ended with success, but its checkpoints file does not say that the backup is prepared".to_owned(),
         );
     }
-    Ok(match judge(tool.words(), ended.lines.reached(), backup_metadata::last_lsn(directory)?) {
+    Ok(match proof_of(tool.words(), ended.lines.reached(), backup_metadata::last_lsn(directory)?) {
         Ok(proof) => Attempt::Whole(proof),
         Err(why) => return failed(format!("ended with success, but {why}")),
     })
 }
 
 /// What the end of a recovery proves, if the backup's log goes on to `last`.
-fn judge(words: Words, reached: Option<u64>, last: Option<u64>) -> Result<Proof, String> {
+fn proof_of(words: Words, reached: Option<u64>, last: Option<u64>) -> Result<Proof, String> {
     match (words, reached, last) {
         (_, Some(reached), Some(last)) if reached < last => Err(format!(
             "at log sequence number {reached}, while the backup goes on to {last}: part of its log is missing or damaged"
@@ -185,7 +185,7 @@ mod tests {
             (Words::Unread, None, None, Some(Proof::UnknownWords)),
             (Words::Unread, Some(6), Some(7), None),
         ] {
-            assert_eq!(judge(words, reached, last).ok(), expected, "{words:?} {reached:?} {last:?}");
+            assert_eq!(proof_of(words, reached, last).ok(), expected, "{words:?} {reached:?} {last:?}");
         }
     }
 }

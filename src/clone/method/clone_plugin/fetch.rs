@@ -36,7 +36,7 @@ pub struct Fetch<'a> {
     pub server: HostPort,
     pub password: Secret,
     /// The offer lasts while this is held.
-    pub turn: &'a DonorLease,
+    pub lease: &'a DonorLease,
     /// The directory for the copy. It exists and is empty.
     pub data: &'a Path,
 }
@@ -74,9 +74,9 @@ impl Fetch<'_> {
             },
             blame: Reason::ScratchServer,
         };
-        let is_wanted = || self.turn.end().is_none();
+        let is_wanted = || self.lease.end().is_none();
         setup.initialise(&is_wanted).map_err(|error| self.trouble(error))?;
-        self.turn.moved(0);
+        self.lease.moved(0);
         let fetched = Handle::current().block_on(async {
             let own_server = setup.start(&is_wanted).await.map_err(|error| self.trouble(error))?;
             self.fetch_with(own_server).await
@@ -89,7 +89,7 @@ impl Fetch<'_> {
     /// Classifies an error before the first byte. If the donor had left, the scratch server was ended for that reason
     /// and is innocent.
     fn trouble(&self, error: anyhow::Error) -> Trouble {
-        match self.turn.end() {
+        match self.lease.end() {
             Some(why) => Trouble::Broken { why, bytes: 0 },
             None => Trouble::Fatal(error),
         }
@@ -107,7 +107,7 @@ impl Fetch<'_> {
         let progress = Progress::of_bytes("receiving", self.offer.expected_bytes);
         let outcome = tokio::select! {
             copied = fetching.execute_at_length(&statement) => copied.map_err(|error| format!("{error:#}")),
-            why = self.turn.ended() => Err(why),
+            why = self.lease.ended() => Err(why),
             () = self.follow(&own_server, &mut watching, &progress) => unreachable!("following never ends"),
         };
         if let Ok(Ok(seen)) = timeout(LAST_LOOK, plugin::fetching(&mut watching)).await {
@@ -116,7 +116,7 @@ impl Fetch<'_> {
         let bytes = progress.done();
         if outcome.is_err() {
             // Before the scratch server is killed: one that hangs on a disk would keep the slot.
-            self.turn.let_go();
+            self.lease.let_go();
         }
         let outcome = outcome.map_err(|why| {
             let end = own_server.end().map(|end| format!("the server that copies {}", end.words));
@@ -137,7 +137,7 @@ impl Fetch<'_> {
                 Ok(seen) if seen != last => {
                     last = seen;
                     progress.set(seen.bytes);
-                    self.turn.moved(seen.bytes);
+                    self.lease.moved(seen.bytes);
                 }
                 Ok(_) => {}
                 // The connection may be broken.

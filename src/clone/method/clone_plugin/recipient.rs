@@ -52,14 +52,14 @@ pub fn receive(
     container_memory::ensure("a copy by the CLONE plugin", FETCHING, "have a backup tool in PATH")
         .map_err(Setback::Fatal)?;
     let patience = asker.peering.stall_timeout * STALLS;
-    let turn = DonorLease::hold(stream, patience)
+    let lease = DonorLease::hold(stream, patience)
         .context("cannot hold the connection to the donor")
         .map_err(Setback::Fatal)?;
     info!(
         ReceiveBegun,
         pod = offer.pod,
         server = offer.server,
-        own_server = program.version,
+        own_version = program.version,
         expected_bytes = offer.expected_bytes,
         rate_limit = offer.rate_limit,
         "receiving by the CLONE plugin"
@@ -71,7 +71,7 @@ pub fn receive(
         offer: &offer,
         password: password(asker, &server, &offer.user),
         server,
-        turn: &turn,
+        lease: &lease,
         data: &data,
     };
     let fetched = fetch.run().map_err(|trouble| match trouble {
@@ -85,7 +85,7 @@ pub fn receive(
         refused => Setback::Unusable(Reason::Refused.error(refused)),
     })?;
     let bytes = fetched.bytes;
-    let end = turn.give_back(&Copied { bytes }, inventory_file(&(means.inventory)())?);
+    let end = lease.give_back(&Copied { bytes }, inventory_file(&(means.inventory)())?);
     let inventory =
         checked_inventory(&(means.inventory)(), &end.map_err(|error| setback_of_wire(error, bytes))?, bytes)?;
     let seconds = started.elapsed().as_secs_f64();

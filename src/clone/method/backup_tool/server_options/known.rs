@@ -68,7 +68,7 @@ pub enum Verdict {
 }
 
 /// Judges one setting of a backup in the directory `copy`.
-pub fn judge(name: &str, value: &str, copy: &Path) -> Verdict {
+pub fn verdict_of(name: &str, value: &str, copy: &Path) -> Verdict {
     if UNUSED.contains(&name) {
         return Verdict::Unused;
     }
@@ -153,9 +153,9 @@ mod tests {
             ("innodb_doublewrite_file", "dblwr", Some("dblwr")),
         ] {
             let expected = expected.map_or(Verdict::Wrong, |value| Verdict::Taken(value.to_owned()));
-            assert_eq!(judge(name, value, copy.path()), expected, "{name} = {value}");
+            assert_eq!(verdict_of(name, value, copy.path()), expected, "{name} = {value}");
         }
-        assert_eq!(judge("innodb_buffer_pool_filename", "/etc/passwd", copy.path()), Verdict::Unused);
-        assert_eq!(judge("something_new", "1", copy.path()), Verdict::Unknown);
+        assert_eq!(verdict_of("innodb_buffer_pool_filename", "/etc/passwd", copy.path()), Verdict::Unused);
+        assert_eq!(verdict_of("something_new", "1", copy.path()), Verdict::Unknown);
     }
 }

@@ -110,7 +110,7 @@ fn rebuilt(text: &str, copy: &Path, keys: Option<&ServerConfig>) -> Result<Rebui
         }
         let Some(setting) = setting(&line) else { continue };
         let (name, value) = (setting.name, setting.value.unwrap_or_default());
-        match known::judge(&name, &value, copy) {
+        match known::verdict_of(&name, &value, copy) {
             Verdict::Taken(value) => kept.push(format!("{name}={value}")),
             Verdict::Wrong => return Err(format!("sets {} = {}, an impossible value", name, shown(&value))),
             Verdict::Unused => {}
