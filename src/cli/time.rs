@@ -11,9 +11,11 @@ const LONGEST: (usize, usize) = (10, 40);
 
 /// 0 and more.
 pub fn any(text: &str) -> Result<Duration, String> {
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
-    if text.len() > LONGEST.1 || numbers.any(|digits| digits.len() > LONGEST.0) {
-        return Err(format!("it must be {MOST} seconds at most"));
+    // The library ignores spaces inside a number.
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit() && !c.is_whitespace());
+    let is_long = |number: &str| number.chars().filter(char::is_ascii_digit).count() > LONGEST.0;
+    if text.len() > LONGEST.1 || numbers.any(is_long) {
+        return Err(format!("it must be {MOST} seconds at most, in numbers of {} digits at most", LONGEST.0));
     }
     // To the library it is a month. In a size the letter means MiB, and in other programs minutes.
     if text.contains('M') {
@@ -70,6 +72,7 @@ mod tests {
                     "18446744073709551615",
                     "18446744073709551615s 1000ms",
                     "584542046090years 19767615s 1000ms",
+                    "1844674407 3709551615s 1000ms",
                     "2M",
                     "137years",
                     "500ms",

@@ -60,7 +60,7 @@ impl Contents {
     }
 
     /// Judges the data by the configuration of the server that would start on them.
-    pub fn foreign(&self, directory: &Spot, config: &ServerConfig) -> Result<Foreign> {
+    pub fn foreign_verdict(&self, directory: &Spot, config: &ServerConfig) -> Result<Foreign> {
         let has = |name: &str| self.names.contains(name);
         let half = |why: &str| Ok(Foreign::HalfMade(why.to_owned()));
         let prepared = match backup_metadata::checkpoints(directory)? {
@@ -157,7 +157,7 @@ mod tests {
     fn judged_by(config: &str, names: &[&str], checkpoints: Option<&str>) -> Foreign {
         let directory = directory(names, checkpoints);
         let config = ServerConfig::of_text(config);
-        Contents::of(directory.path()).unwrap().foreign(&Spot::of(directory.path()).unwrap(), &config).unwrap()
+        Contents::of(directory.path()).unwrap().foreign_verdict(&Spot::of(directory.path()).unwrap(), &config).unwrap()
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
         std::os::unix::fs::symlink(elsewhere.path(), database.path().join("linked")).unwrap();
         for setting in ["innodb_log_group_home_dir = linked", "innodb_data_home_dir = linked"] {
             let contents = Contents::of(database.path()).unwrap();
-            let judged = contents.foreign(&Spot::of(database.path()).unwrap(), &ServerConfig::of_text(setting));
+            let judged = contents.foreign_verdict(&Spot::of(database.path()).unwrap(), &ServerConfig::of_text(setting));
             let error = judged.unwrap_err().to_string();
             assert!(
                 error.contains("checking its completeness failed") && error.contains("symbolic link"),
@@ -201,8 +201,10 @@ mod tests {
     fn a_place_on_an_unmounted_volume_is_refused() {
         let directory = directory(&["mysql/", "ib_logfile0"], None);
         let config = ServerConfig::of_text("innodb_data_home_dir = /nowhere/at/all");
-        let error =
-            Contents::of(directory.path()).unwrap().foreign(&Spot::of(directory.path()).unwrap(), &config).unwrap_err();
+        let error = Contents::of(directory.path())
+            .unwrap()
+            .foreign_verdict(&Spot::of(directory.path()).unwrap(), &config)
+            .unwrap_err();
         assert!(error.to_string().contains("innodb_data_file_path, ibdata1 leads to /nowhere/at/all"), "{error}");
     }
 
@@ -241,8 +243,10 @@ mod tests {
             let header = [&[0; 16][..], creator.as_bytes(), &[0; 480]].concat();
             std::fs::write(directory.path().join("ib_logfile0"), header).unwrap();
             let config = ServerConfig::default();
-            let judged =
-                Contents::of(directory.path()).unwrap().foreign(&Spot::of(directory.path()).unwrap(), &config).unwrap();
+            let judged = Contents::of(directory.path())
+                .unwrap()
+                .foreign_verdict(&Spot::of(directory.path()).unwrap(), &config)
+                .unwrap();
             assert_eq!(judged != Foreign::Complete, expected, "{creator}");
         }
     }

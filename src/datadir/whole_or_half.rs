@@ -49,7 +49,7 @@ fn look_at_both(layout: &Layout, config: impl FnOnce() -> Result<ServerConfig>) 
     match Journal::read(&data)? {
         Some(journal) => journalled(layout, journal, &contents),
         None if contents.is_empty() => interrupted_or_empty(layout),
-        None => Ok(match contents.foreign(&data, &config()?)? {
+        None => Ok(match contents.foreign_verdict(&data, &config()?)? {
             Foreign::Complete => Found::ForeignComplete,
             Foreign::HalfMade(why) => Found::ForeignHalfMade(why),
         }),

@@ -21,19 +21,23 @@ const REFUSED: [(&[u8], &str, &str); 4] = [
 
 /// The path of a member whose content is as it was in the data directory.
 pub fn plain_path(name: &[u8]) -> Result<MemberPath, UnpackError> {
+    let mut plain = name;
+    let mut refused = None;
     for (suffix, how, option) in REFUSED {
-        let plain = name.strip_suffix(suffix).filter(|rest| !rest.is_empty() && !rest.ends_with(b"/"));
-        if let Some(plain) = plain {
-            // With its suffix the name may be longer than a file's.
-            let path = MemberPath::new(plain)?;
-            return malformed(format!(
-                "{path}{} is {how} by the backup tool: remove `{option}` from the options files that the donor's backup \
-                 tool reads",
-                suffix.escape_ascii()
-            ));
+        if let Some(rest) = plain.strip_suffix(suffix).filter(|rest| !rest.is_empty() && !rest.ends_with(b"/")) {
+            plain = rest;
+            refused.get_or_insert((how, option));
         }
     }
-    MemberPath::new(name)
+    // With its suffixes the name may be longer than a file's.
+    let path = MemberPath::new(plain)?;
+    match refused {
+        None => Ok(path),
+        Some((how, option)) => malformed(format!(
+            "{path} is {how} by the backup tool: remove `{option}` from the options files that the donor's backup tool \
+             reads"
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -42,9 +46,10 @@ mod tests {
 
     #[test]
     fn compressed_and_encrypted_members_are_refused_with_a_remedy() {
-        let long = format!("{}.ibd.zst", "@4e2d".repeat(50));
+        let long = format!("{}.ibd.zst.xbcrypt", "@4e2d".repeat(50));
         for (name, option) in [
-            (long.as_str(), "`compress`"),
+            (long.as_str(), "`encrypt`"),
+            (long.trim_end_matches(".xbcrypt"), "`compress`"),
             ("a.zst", "`compress`"),
             ("db/t.ibd.lz4", "`compress`"),
             ("a.qp", "`compress`"),
@@ -52,7 +57,7 @@ mod tests {
             ("a.zst.xbcrypt", "`encrypt`"),
         ] {
             let error = plain_path(name.as_bytes()).unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains(option), "{error}");
+            assert!(error.contains(&format!("remove {option}")), "{name}: {error}");
         }
         for name in ["a.zst/b", "a/b.zst4", "a/.zst", "a/.lz4", "ibdata1"] {
             assert_eq!(plain_path(name.as_bytes()).unwrap().to_string(), name);

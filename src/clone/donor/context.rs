@@ -29,7 +29,7 @@ pub struct Donor {
     pub(in crate::clone) metrics: Arc<Metrics>,
     pub(in crate::clone) scratch: PathBuf,
     /// The donor slot: one permit, one clone at a time.
-    pub(super) turn: Arc<Semaphore>,
+    pub(super) free_slot: Arc<Semaphore>,
     pub(super) guesses: Guesses,
     pub(super) answers: Answers,
     pub(super) waiting: Arc<Waiting>,
@@ -49,7 +49,7 @@ impl Donor {
             status,
             metrics,
             scratch,
-            turn: Arc::new(Semaphore::new(1)),
+            free_slot: Arc::new(Semaphore::new(1)),
             guesses: Guesses::default(),
             answers: Answers::default(),
             waiting: Arc::default(),
@@ -83,7 +83,7 @@ pub struct Slot {
 impl Slot {
     /// Takes the slot if it is free.
     pub(super) fn take(donor: &Donor) -> Option<Slot> {
-        let permit = donor.turn.clone().try_acquire_owned().ok()?;
+        let permit = donor.free_slot.clone().try_acquire_owned().ok()?;
         donor.status.donates(true);
         Some(Slot { status: donor.status.clone(), _permit: permit })
     }

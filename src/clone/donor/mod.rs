@@ -141,16 +141,16 @@ async fn accept_one(
 
 async fn drain(donor: &Donor, mut sessions: JoinSet<()>) {
     donor.stopping.store(true, Ordering::Relaxed);
-    match donor.turn.try_acquire() {
+    match donor.free_slot.try_acquire() {
         // The slot stays taken: a tool that started now would outlive this process.
-        Ok(turn) => return turn.forget(),
+        Ok(slot) => return slot.forget(),
         Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {}
     }
     let limit = donor.settings.drain_timeout;
     info!(DonorDraining, limit_seconds = limit.as_secs(), "waiting for the running clone to finish");
     let finished = async {
-        if let Ok(turn) = donor.turn.acquire().await {
-            turn.forget();
+        if let Ok(slot) = donor.free_slot.acquire().await {
+            slot.forget();
         }
     };
     if tokio::time::timeout(limit, finished).await.is_err() {

@@ -102,19 +102,19 @@ fn run(donor: &Donor, tool: &BackupTool, stream: &TcpStream, survey: &Survey) ->
 /// Relays the whole output and counts it.
 fn relay(donor: &Donor, output: ChildStdout, recipient: &TcpStream, bytes: &mut u64) -> Result<(), RelayError> {
     splice::enlarge(&output);
-    let mut pace = RateLimit::new(donor.settings.rate_limit);
+    let mut limit = RateLimit::new(donor.settings.rate_limit);
     loop {
-        let pause = pace.wait().min(PERIOD);
+        let pause = limit.wait().min(PERIOD);
         let patience = if pause.is_zero() { PERIOD } else { pause };
         if !splice::is_ready(pause.is_zero().then_some(&output), recipient, patience)? {
             continue;
         }
-        let (since, count) = (Instant::now(), splice::there(&output)?.min(pace.frame_limit()));
+        let (since, count) = (Instant::now(), splice::there(&output)?.min(limit.frame_limit()));
         if count == 0 {
             return Ok(());
         }
         splice::splice(&output, recipient, count, donor.settings.peering.stall_timeout)?;
-        pace.spent(count as u64, since);
+        limit.spent(count as u64, since);
         *bytes += count as u64;
     }
 }

@@ -84,8 +84,8 @@ impl Trouble {
 }
 
 /// Opens all tables. `data_dir` is the server's own, a shadow of the `copy`.
-pub async fn open_all(own_server: &mut ScratchServer, data_dir: &Path, copy: &Path) -> Result<Opened, Trouble> {
-    let server = &mut own_server.server;
+pub async fn open_all(scratch: &mut ScratchServer, data_dir: &Path, copy: &Path) -> Result<Opened, Trouble> {
+    let server = &mut scratch.server;
     let dialect = server.dialect;
     let list = Listing::of(server, data_dir).await.map_err(Trouble::Unlisted)?;
     let check_limit = patience::time_to_read(list.largest_index);

@@ -128,17 +128,17 @@ impl CloneJob<'_> {
             }
             self.announce_events(journal, names)?;
         }
-        let mut own_server = on(&data, program.access_to_events(&data)).start(&|| true).await?;
-        let (server, change) = (&mut own_server.server, self.change_of_events());
+        let mut scratch = on(&data, program.access_to_events(&data)).start(&|| true).await?;
+        let (server, change) = (&mut scratch.server, self.change_of_events());
         let names = match events::concerned(server, change).await {
             Ok(names) => names,
-            Err(error) => return Err(own_server.explain(error.context(LOOKING)).await),
+            Err(error) => return Err(scratch.explain(error.context(LOOKING)).await),
         };
         self.announce_events(journal, names)?;
         if let Err(error) = events::change(server, change).await {
-            return Err(own_server.explain(error.context("changing the copy's events")).await);
+            return Err(scratch.explain(error.context("changing the copy's events")).await);
         }
-        own_server.stop().await?;
+        scratch.stop().await?;
         // The server has made itself a UUID.
         donor_leftovers::remove(&copy, &self.config)?;
         // The server's writes must be durable before the journal relies on them.
@@ -176,11 +176,11 @@ impl CloneJob<'_> {
             None => None,
         };
         let place = shadow.as_ref().map_or(data, Shadow::path);
-        let mut own_server = on(place, Access::ReadOnly).start(&|| true).await?;
-        let found = events::concerned(&mut own_server.server, self.change_of_events()).await;
+        let mut scratch = on(place, Access::ReadOnly).start(&|| true).await?;
+        let found = events::concerned(&mut scratch.server, self.change_of_events()).await;
         match found {
-            Ok(names) => own_server.stop().await.map(|()| names),
-            Err(error) => Err(own_server.explain(error.context(LOOKING)).await),
+            Ok(names) => scratch.stop().await.map(|()| names),
+            Err(error) => Err(scratch.explain(error.context(LOOKING)).await),
         }
     }
 }

@@ -40,7 +40,7 @@ use crate::sys::child;
 use crate::sys::limits;
 use job::{CloneJob, CopySource};
 use methods::Methods;
-use plan::{Next, plan};
+use plan::{Next, next_step};
 
 /// Runs the command.
 pub fn run(settings: &CloneSettings) -> Result<()> {
@@ -52,7 +52,7 @@ pub fn run(settings: &CloneSettings) -> Result<()> {
     let ownership = layout.ownership(settings.owner);
     name_storages_entries(&layout)?;
     let found = look(&layout, || ServerConfig::read(&settings.server_config, None))?;
-    let interrupted = match plan(settings, &layout, found)? {
+    let interrupted = match next_step(settings, &layout, found)? {
         Next::LeaveAlone(journal) => {
             if let (Some(journal), Ok(ownership)) = (journal, &ownership) {
                 // Earlier versions set the owner after the name, and may have been killed in between. On a full volume

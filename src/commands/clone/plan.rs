@@ -36,7 +36,7 @@ pub enum Next {
 }
 
 /// Leaves whole data alone, and refuses or sets aside untrusted data.
-pub fn plan(settings: &CloneSettings, layout: &Layout, found: Found) -> Result<Next> {
+pub fn next_step(settings: &CloneSettings, layout: &Layout, found: Found) -> Result<Next> {
     let data_dir = layout.data_dir.display();
     match found {
         Found::Settled(journal) => {

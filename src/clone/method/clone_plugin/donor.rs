@@ -64,7 +64,7 @@ impl CloneMethod for ByPlugin {
     }
 
     fn recipients_own_room(&self) -> u64 {
-        OWN_SERVERS_ROOM
+        SCRATCH_SERVERS_ROOM
     }
 
     fn make_ready<'a>(&'a self, server: &'a mut Server, storage: &'a Storage) -> Answer<'a, Option<plugin::Facts>> {
@@ -78,7 +78,7 @@ impl CloneMethod for ByPlugin {
 }
 
 /// Room for the database on which a recipient's own server runs, with its log. (69 MB with 9.7)
-const OWN_SERVERS_ROOM: u64 = 128 << 20;
+const SCRATCH_SERVERS_ROOM: u64 = 128 << 20;
 
 /// Prepares the plugin, if it can copy everything that the server holds.
 async fn ready_plugin(server: &mut Server, storage: &Storage) -> Result<plugin::Facts, Refusal> {

@@ -49,7 +49,7 @@ impl DonorLease {
         let copy = Arc::new(Mutex::new(CopyUnderWay { bytes: 0, moved: Instant::now(), is_whole: false }));
         let (tell, end) = watch::channel(None);
         let (own, followed) = (connection.try_clone()?, copy.clone());
-        std::thread::Builder::new().name("turn".into()).spawn(move || {
+        std::thread::Builder::new().name("lease".into()).spawn(move || {
             let over = answer(&own, &followed, patience);
             if matches!(over, Over::Lost(_)) {
                 let _ = own.shutdown(Shutdown::Both);

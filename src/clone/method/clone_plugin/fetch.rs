@@ -78,8 +78,8 @@ impl Fetch<'_> {
         setup.initialise(&is_wanted).map_err(|error| self.trouble(error))?;
         self.lease.moved(0);
         let fetched = Handle::current().block_on(async {
-            let own_server = setup.start(&is_wanted).await.map_err(|error| self.trouble(error))?;
-            self.fetch_with(own_server).await
+            let scratch = setup.start(&is_wanted).await.map_err(|error| self.trouble(error))?;
+            self.fetch_with(scratch).await
         })?;
         // The server is gone by now: it was killed, because all of its own data is disposable.
         remove(&own).map_err(Trouble::Fatal)?;
@@ -95,9 +95,9 @@ impl Fetch<'_> {
         }
     }
 
-    async fn fetch_with(&self, own_server: ScratchServer) -> Result<Fetched, Trouble> {
-        let mut watching = own_server.connect().await.map_err(Trouble::Fatal)?;
-        let mut fetching = own_server.connect().await.map_err(Trouble::Fatal)?;
+    async fn fetch_with(&self, scratch: ScratchServer) -> Result<Fetched, Trouble> {
+        let mut watching = scratch.connect().await.map_err(Trouble::Fatal)?;
+        let mut fetching = scratch.connect().await.map_err(Trouble::Fatal)?;
         for setting in plugin::settings(&self.server, self.offer.rate_limit, self.offer.compressed) {
             fetching.execute(&setting).await.map_err(Trouble::Fatal)?;
         }
@@ -108,7 +108,7 @@ impl Fetch<'_> {
         let outcome = tokio::select! {
             copied = fetching.execute_at_length(&statement) => copied.map_err(|error| format!("{error:#}")),
             why = self.lease.ended() => Err(why),
-            () = self.follow(&own_server, &mut watching, &progress) => unreachable!("following never ends"),
+            () = self.follow(&scratch, &mut watching, &progress) => unreachable!("following never ends"),
         };
         if let Ok(Ok(seen)) = timeout(LAST_LOOK, plugin::fetching(&mut watching)).await {
             progress.set(seen.bytes);
@@ -119,7 +119,7 @@ impl Fetch<'_> {
             self.lease.let_go();
         }
         let outcome = outcome.map_err(|why| {
-            let end = own_server.end().map(|end| format!("the server that copies {}", end.words));
+            let end = scratch.end().map(|end| format!("the server that copies {}", end.words));
             in_one_line(&end.unwrap_or(why))
         });
         outcome.map(|()| Fetched { bytes }).map_err(|why| match is_about_space(&why) {
@@ -129,7 +129,7 @@ impl Fetch<'_> {
     }
 
     /// Reports the progress, here and to the donor.
-    async fn follow(&self, own_server: &ScratchServer, server: &mut Server, progress: &Progress) {
+    async fn follow(&self, scratch: &ScratchServer, server: &mut Server, progress: &Progress) {
         let mut last = Fetching::default();
         loop {
             sleep(PERIOD).await;
@@ -142,7 +142,7 @@ impl Fetch<'_> {
                 Ok(_) => {}
                 // The connection may be broken.
                 Err(_) => {
-                    if let Ok(another) = own_server.connect().await {
+                    if let Ok(another) = scratch.connect().await {
                         *server = another;
                     }
                 }

@@ -62,7 +62,7 @@ fn furnish(work: &Path) -> Result<()> {
 /// The rate of the link between both pods in MB/s, where it is limited.
 pub fn link() -> Result<Option<u32>> {
     let rate = variable("LINK")?;
-    ensure!(rate != Some(0), "LINK=0 carries nothing");
+    ensure!(rate.is_none_or(|rate| (1..=10_000).contains(&rate)), "LINK is 1 to 10000 (MB/s)");
     Ok(rate)
 }
 
