@@ -7,7 +7,7 @@ use harness::lab::points::{self, FILES, NAMES, Point, SYNCS};
 use harness::lab::volume::{Place, Volume};
 use harness::needs;
 
-/// A start that receives anew is an ordinary clone, whatever was killed before: one in so many has its rows compared.
+/// A start that receives again is an ordinary clone after any kill. One in this many has its rows compared.
 const ROWS_OF_EVERY: usize = 8;
 
 #[test]
@@ -40,7 +40,7 @@ fn files_inside() -> Result<()> {
     kill_at_each(FILES, Place::Inside)
 }
 
-/// The second start, which throws away or goes on with what the first one left, is killed as well.
+/// The second start throws away or continues what the first one left. It is killed as well.
 #[test]
 fn killed_twice() -> Result<()> {
     needs!(BackupTool);

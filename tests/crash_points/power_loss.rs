@@ -1,4 +1,4 @@
-//! The power is lost when `clone` comes to a call, or right after it said that it was done.
+//! The power is lost when `clone` reaches a call, or right after it reported success.
 
 use anyhow::{Context, Result, ensure};
 use harness::lab::Lab;
@@ -7,7 +7,7 @@ use harness::lab::disk::Disk;
 use harness::lab::points::{self, Point};
 use harness::lab::volume::{Place, Volume};
 
-/// What matters for power is the order of these.
+/// The order of these calls decides what a loss of power leaves.
 const ORDER: &[&str] = &["rename", "renameat", "renameat2", "fsync", "fdatasync", "syncfs", "unlinkat", "rmdir"];
 
 #[test]
@@ -33,7 +33,7 @@ fn lost_when_all_is_done() -> Result<()> {
     Ok(())
 }
 
-/// Published and whole before anything is started again, and in order once it was.
+/// The copy is published and whole before the next start, and in order after it.
 fn demand_it_lasts(lab: &Lab, volume: &Volume) -> Result<()> {
     at_the_kill(lab, volume)?;
     let state = volume.state()?;

@@ -1,5 +1,5 @@
-//! Somebody exchanges the stage for a link to another directory, again and again, while a real clone receives, prepares, rehearses
-//! and publishes as root: what lies there stays as it is, and the copy is whole.
+//! A program exchanges the stage for a link to another directory, again and again. Meanwhile a real clone receives,
+//! prepares, rehearses and publishes as root. The other directory stays unchanged, and the copy is whole.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -56,7 +56,7 @@ fn swap_while_it_clones(place: Place) -> Result<()> {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(tree(&outside)? == before, "round {round}: something outside has changed: {} {said}", output.status);
         ensure!(output.status.code().is_some(), "round {round}: {} {said}", output.status);
-        // Whatever became of it, the next start is undisturbed.
+        // The next start is undisturbed, after any outcome of this clone.
         of_the_next_start(&lab, &volume, Look::AtRows).with_context(|| format!("round {round}: {said}"))?;
         ensure!(tree(&outside)? == before, "round {round}, the next start: something outside has changed");
         volume.remove()?;
@@ -65,7 +65,7 @@ fn swap_while_it_clones(place: Place) -> Result<()> {
     Ok(())
 }
 
-/// Ends the swapping, whatever becomes of the clone.
+/// Ends the swapping after any outcome of the clone.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -74,10 +74,10 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Says how often it was done.
+/// Returns the number of swaps.
 fn swap(lab: &Lab, stage: &Path, round: u64, is_over: &AtomicBool) -> u32 {
     let away = stage.with_file_name(".mysqlset-away");
-    // As the clone sees it.
+    // The path as the clone sees it.
     let outside = lab.path("outside");
     let mut swaps = 0;
     while !is_over.load(Ordering::Relaxed) {
@@ -92,7 +92,7 @@ fn swap(lab: &Lab, stage: &Path, round: u64, is_over: &AtomicBool) -> u32 {
         }
         std::thread::sleep(Duration::from_millis(1 + round));
     }
-    // What the clone has given up meanwhile.
+    // The remains of a stage that the clone has given up meanwhile.
     let _ = std::fs::remove_dir_all(&away);
     let _ = std::fs::remove_dir(stage);
     swaps

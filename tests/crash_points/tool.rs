@@ -12,19 +12,19 @@ use harness::lab::{LOCKED, Lab};
 use harness::needs;
 use rustix::process::Signal;
 
-/// What the tool changes the disk with. Much of it is done by several threads: what is reached is the first thread's
-/// call of that number, and the last numbers may be reached by none.
+/// The calls by which the tool changes the disk. Several threads make many of them. A point is the first thread's call
+/// of that number, so the last numbers may stay unreached.
 const CALLS: &[&str] =
     &["rename", "unlink", "pwrite64", "ftruncate", "fallocate", "fsync", "fdatasync", "io_submit", "io_uring_enter"];
 
 /// The exit code of "the backup could not be prepared".
 const NOT_PREPARED: i32 = 41;
 
-/// How that is said of the tool.
+/// The log's text for such an end of the tool.
 const KILLED: &str = "killed by signal 9";
 
-/// Not always by preparing the same backup again: killed between making its new log and filling it, mariadb-backup
-/// 10.11.19 can't ("ib_logfile0 is too small"), and another backup is received.
+/// Some points lead to another backup. A kill between making the new log and filling it leaves mariadb-backup 10.11.19
+/// unable to prepare the same backup again ("ib_logfile0 is too small").
 #[test]
 fn the_tool_is_killed_and_started_again() -> Result<()> {
     needs!(BackupTool);
@@ -60,8 +60,8 @@ fn a_tool_that_is_always_killed_is_a_reason_to_stop() -> Result<()> {
     Ok(())
 }
 
-/// The first backup is prepared and lacks a table: it is thrown away for another one. As long as a journal speaks for it, all of
-/// it is there.
+/// The first backup is prepared and lacks a table, so it is thrown away for another one. As long as a journal vouches
+/// for it, all its files are there.
 #[test]
 fn a_copy_that_is_thrown_away_has_no_journal() -> Result<()> {
     needs!(BackupTool);
@@ -84,7 +84,7 @@ fn a_copy_that_is_thrown_away_has_no_journal() -> Result<()> {
                 let files = std::fs::read_to_string(tool.directory.join("mariadb-backup.files"))?;
                 let data = volume.staged_data();
                 let missing: Vec<&str> = files.lines().filter(|file| !data.join(file).exists()).collect();
-                // Of the second backup there is all, and the lost table.
+                // The second backup has all of them, and the lost table.
                 ensure!(missing.is_empty(), "{place:?}, {point}: a journal speaks for a copy without {missing:?}");
             }
             killed += u32::from(is_killed);
@@ -109,9 +109,9 @@ fn the_container_is_killed_while_the_tool_works() -> Result<()> {
     Ok(())
 }
 
-/// A tool that goes on after its clone was killed would write where the next one reads.
+/// A tool that continues after its clone was killed would write where the next clone reads.
 #[test]
-fn a_tool_that_outlives_its_clone_keeps_the_next_one_away() -> Result<()> {
+fn a_tool_that_outlives_its_clone_blocks_the_next_one() -> Result<()> {
     needs!(BackupTool);
     let lab = Lab::start()?;
     for place in [Place::Beside, Place::Inside] {
@@ -143,7 +143,7 @@ fn the_power_is_lost_while_the_tool_works() -> Result<()> {
     Ok(())
 }
 
-/// The tool is killed, and then, before it can notice, who waits for it.
+/// Kills the tool, and then its waiting clone before the clone can notice.
 fn kill_both(lab: &Lab, volume: &Volume, point: &Point) -> Result<()> {
     let tool = Tool::new(lab, &format!("{}; echo $? >$0.status; kill -KILL $PPID", killing(point)))?;
     let output = lab.clone_with(volume, &tool.directory)?;

@@ -1,11 +1,11 @@
-//! `make field`: the main scenarios under conditions of the field, on every server that can be had.
+//! `make field`: the main scenarios under conditions of the field, on every available server.
 //!
-//! `ONLY=condition[,condition]/scenario/server` makes one run, and each part may be left empty for all that there are:
-//! `ONLY=small-packets//` is a condition in every scenario on every server. `LANES=n` run side by side, `MINUTES=n` is
-//! when no more are begun, and `PATIENCE=n` is how many times as long as usual a wait may take. `RESUME=1` makes those again that failed, or were not made.
-//! Without `FIELD`, as in `make test`, it is three runs.
+//! `ONLY=condition[,condition]/scenario/server` makes one run. An empty part stands for all: `ONLY=small-packets//` is
+//! a condition in every scenario on every server. `LANES=n` is the number of runs side by side. After `MINUTES=n` no
+//! further run begins. `PATIENCE=n` multiplies the usual limit of a wait. `RESUME=1` repeats the runs that failed and
+//! makes those that are missing. Without `FIELD`, as in `make test`, there are three runs.
 //!
-//! Each run is a process of its own: a server is a process's for its whole life.
+//! Each run is a process of its own, because a process tests one server for its whole life.
 
 mod plan;
 mod record;
@@ -23,13 +23,13 @@ use harness::{project, single_test, variable};
 use plan::{Known, Plan, Run};
 use record::{Outcome, Record};
 
-/// A set waits for most of its time: two cores do two at once.
+/// A set spends most of its time waiting, so two cores run two at once.
 const LANES: usize = 2;
 
-/// What all runs may take.
+/// The limit for all runs together.
 const MINUTES: u64 = 120;
 
-/// In `make test`: little time, and of each kind something.
+/// The runs of `make test`: short, with one of each kind.
 const SELECTION: [&str; 3] = [
     "descriptors-1024,storage-directories,short-timeouts/first-start/mariadb-10.11",
     "cgroup-v1,no-autocommit,full-volume/volume-deletion/mariadb-10.11",
@@ -84,7 +84,7 @@ fn drive() -> Result<ExitCode> {
     Ok(if failed + unmade == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Makes all runs, the next one in whatever lane is free. A combination that fails is taken apart.
+/// Makes all runs; each free lane takes the next one. A failed combination is taken apart.
 fn work_off(known: &Known, runs: &[Run], lanes: usize, limit: Duration, record: Record) -> Result<Record> {
     let (began, next, record) = (Instant::now(), Mutex::new(runs.iter()), Mutex::new(record));
     std::thread::scope(|scope| {
@@ -109,7 +109,7 @@ fn work_off(known: &Known, runs: &[Run], lanes: usize, limit: Duration, record: 
     Ok(record.into_inner().expect("record"))
 }
 
-/// Makes a run. Where several conditions together fail, each is tried alone, so that it is known which it was.
+/// Makes a run. Where several conditions together fail, each is tried alone, to find the one at fault.
 fn make(known: &Known, run: &Run) -> Result<Vec<(Run, Outcome)>> {
     let outcome = run::make(known, run)?;
     let mut outcomes = vec![(run.clone(), outcome)];
@@ -122,7 +122,7 @@ fn make(known: &Known, run: &Run) -> Result<Vec<(Run, Outcome)>> {
     Ok(outcomes)
 }
 
-/// Where results and logs are kept.
+/// The directory of results and logs.
 fn kept() -> PathBuf {
     project().join("target/field")
 }

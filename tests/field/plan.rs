@@ -1,4 +1,4 @@
-//! Which conditions meet in which scenario on which server.
+//! Assigns conditions to scenarios and servers.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use anyhow::{Context, Error, Result, ensure};
 use crate::run;
 use crate::scenarios;
 
-/// Conditions of one run. More would be fewer runs, but a failure would tell less.
+/// Conditions of one run. More would mean fewer runs, but a failure would tell less.
 const TOGETHER: usize = 3;
 
 /// One run.
@@ -22,7 +22,7 @@ pub struct Run {
 }
 
 impl fmt::Display for Run {
-    /// As `ONLY` takes it.
+    /// The form that `ONLY` takes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.conditions.join(","), self.scenario, self.server)
     }
@@ -41,25 +41,25 @@ impl FromStr for Run {
     }
 }
 
-/// A condition as a server has it.
+/// A condition as it applies to each server.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub subject: String,
-    /// Why it cannot be made, by server.
+    /// By server, the reason why the condition is unavailable there.
     pub why_not: BTreeMap<String, String>,
 }
 
-/// What there is on this machine.
+/// The conditions and servers of this machine.
 #[derive(Debug)]
 pub struct Known {
     /// In the order of the harness's list.
     pub conditions: Vec<(String, Entry)>,
-    /// Servers, and why one cannot be had.
+    /// Servers, with the reason where one is unavailable.
     pub servers: Vec<(String, Option<String>)>,
 }
 
 impl Known {
-    /// Asks a process of each server.
+    /// Asks one process for each server.
     pub fn ask() -> Result<Known> {
         let mut known = Known { conditions: Vec::new(), servers: Vec::new() };
         for server in harness::pods::servers::names() {
@@ -76,7 +76,7 @@ impl Known {
                 }
             }
         }
-        ensure!(!known.conditions.is_empty(), "no server can be had: {:?}", known.servers);
+        ensure!(!known.conditions.is_empty(), "no server is available: {:?}", known.servers);
         Ok(known)
     }
 
@@ -86,7 +86,7 @@ impl Known {
         Ok(&found.with_context(|| format!("there is no condition {name:?}; there are {}", names()))?.1)
     }
 
-    /// Why a run cannot be made.
+    /// The reason why a run is impossible.
     pub fn why_not(&self, run: &Run) -> Option<String> {
         let server = self.servers.iter().find(|(name, _)| *name == run.server);
         if let Some((_, Some(why))) = server {
@@ -105,7 +105,7 @@ impl Known {
 pub struct Plan;
 
 impl Plan {
-    /// What `ONLY` names; an empty part stands for all.
+    /// The runs that `ONLY` names; an empty part stands for all.
     pub fn only(known: &Known, text: &str) -> Result<Vec<Run>> {
         let named: Run = text.parse()?;
         named.conditions.iter().try_for_each(|name| known.entry(name).map(drop))?;
@@ -132,12 +132,12 @@ impl Plan {
         Ok(runs)
     }
 
-    /// As few runs as a simple search finds, in which each condition meets each scenario on each server, and each
+    /// As few runs as a simple search finds. In them each condition meets each scenario on each server, and each
     /// condition of another subject.
     pub fn covering(known: &Known) -> Vec<Run> {
         let mut open = Open::of(known);
         let mut runs = Vec::new();
-        // Each with the number of its runs: where the time is up before all is done, no place has had much more than another.
+        // Each place with the number of its runs. If the time runs out, all places have had about the same number.
         let mut places: Vec<((String, String), usize)> = Vec::new();
         for (server, _) in known.servers.iter().filter(|(_, why_not)| why_not.is_none()) {
             places.extend(scenarios::ALL.iter().map(|(scenario, _)| (((*scenario).to_owned(), server.clone()), 0)));
@@ -153,7 +153,7 @@ impl Plan {
     }
 }
 
-/// What no run has covered yet.
+/// The combinations that are still uncovered.
 struct Open {
     cells: BTreeSet<(String, String, String)>,
     pairs: BTreeSet<(String, String)>,
@@ -180,7 +180,7 @@ impl Open {
         Open { cells, pairs }
     }
 
-    /// The conditions that cover most in a place, one after the other, and how much that is.
+    /// The conditions that cover most in a place, chosen one after the other, and their gain.
     fn best(&self, known: &Known, (scenario, server): &(String, String)) -> (usize, Run) {
         let mut run = Run { conditions: Vec::new(), scenario: scenario.clone(), server: server.clone() };
         let mut gain = 0;

@@ -1,4 +1,4 @@
-//! What was seen, kept in a file, and the table that says it.
+//! Keeps the outcomes in a file, and draws the table of them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,11 +13,11 @@ use crate::{kept, scenarios};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// After so many seconds.
+    /// The seconds that it took.
     Passed(u64),
-    /// What was said first.
+    /// The first line of its error.
     Failed(String),
-    /// Why.
+    /// The reason.
     NotRun(String),
 }
 
@@ -34,26 +34,26 @@ impl fmt::Display for Outcome {
 /// The last outcome of each run.
 pub struct Record(BTreeMap<Run, Outcome>);
 
-/// One run a line: the run, a word, and what there is to say.
+/// The file has one line for each run: the run, a word, and its detail.
 fn path() -> PathBuf {
     kept().join("runs.tsv")
 }
 
-/// Why a run was not made that could have been.
+/// The reason for a possible run that was not made.
 pub const TIME_IS_UP: &str = "the time was up";
 
-/// Around the table in the docs.
+/// Markers around the table in the docs.
 const MARKERS: [&str; 2] = ["<!-- make field writes from here -->\n", "<!-- to here -->\n"];
 
 impl Record {
-    /// An empty one; what an earlier one said is gone.
+    /// An empty record; it replaces that of an earlier call.
     pub fn new() -> Result<Record> {
         let record = Record(BTreeMap::new());
         record.write()?;
         Ok(record)
     }
 
-    /// What earlier runs have left.
+    /// Reads the record of earlier calls.
     pub fn read() -> Result<Record> {
         let text = std::fs::read_to_string(path()).unwrap_or_default();
         let line = |line: &str| -> Result<(Run, Outcome)> {
@@ -99,8 +99,8 @@ impl Record {
         matches!(self.0.get(run), Some(Outcome::NotRun(why)) if why == TIME_IS_UP)
     }
 
-    /// One condition in one scenario on one server. A combination that failed counts for those of its conditions that fail
-    /// alone too; where none does, for all of them.
+    /// One condition in one scenario on one server. A failed combination counts for those of its conditions that fail
+    /// alone too. Where none fails alone, it counts for all of them.
     fn cell(&self, condition: &str, scenario: &str, server: &str) -> &'static str {
         let alone = |name: &str| Run {
             conditions: vec![name.to_owned()],
@@ -126,7 +126,7 @@ impl Record {
         if cell.is_empty() { "not run" } else { cell }
     }
 
-    /// The same of a few runs alone.
+    /// The same record, limited to a few runs.
     pub fn of(&self, runs: &[Run]) -> Record {
         let is_of_them = |run: &Run| {
             let is_part = |whole: &Run| run.conditions.iter().all(|name| whole.conditions.contains(name));
@@ -135,7 +135,7 @@ impl Record {
         Record(self.0.clone().into_iter().filter(|(run, _)| is_of_them(run)).collect())
     }
 
-    /// A table for each server, then what failed and what was not run, with why.
+    /// A table for each server, then the failures and the missing runs with their reasons.
     pub fn table(&self, known: &Known) -> String {
         let mut text = String::new();
         for (server, why_not) in &known.servers {
@@ -155,7 +155,7 @@ impl Record {
         text + &self.failures() + &not_run(known)
     }
 
-    /// One line for each condition, scenario and server that was run.
+    /// One line for each condition, scenario and server with a run.
     pub fn rows(&self) -> String {
         let mut rows = std::collections::BTreeSet::new();
         for run in self.0.keys() {
@@ -189,7 +189,7 @@ impl Record {
     }
 }
 
-/// Conditions that cannot be made, by what keeps them from it.
+/// Conditions that are unavailable, by reason.
 fn not_run(known: &Known) -> String {
     let mut reasons: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
     for (name, entry) in &known.conditions {
@@ -209,7 +209,7 @@ fn not_run(known: &Known) -> String {
     text
 }
 
-/// What the field has and no condition makes.
+/// Conditions of the field that the harness does not make.
 const UNMADE: [(&str, &str); 4] = [
     ("two sets in one namespace", "the harness has one StatefulSet in a cluster"),
     ("a volume over FUSE", "more than a test of this program needs"),

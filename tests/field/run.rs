@@ -1,4 +1,4 @@
-//! One run in a process of its own, seen from both sides.
+//! One run in a process of its own: the caller's side and the process's side.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -12,30 +12,30 @@ use crate::plan::{Known, Run};
 use crate::record::Outcome;
 use crate::{kept, scenarios};
 
-/// What the process is to do: a run, or to say what conditions there are.
+/// The task of the process: a run, or the list of conditions.
 const TASK: &str = "FIELD_TASK";
 
 const LIST: &str = "conditions";
 
-/// Every wait in a run ends; together they end by then, for one that is as patient as most.
+/// Every wait in a run ends. All together end by this limit, for a run of usual patience.
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Patience multiplies where several conditions are slow.
 const LONGEST: Duration = Duration::from_secs(40 * 60);
 
-/// Where logs are.
+/// The directory of logs.
 pub fn place() -> PathBuf {
     kept().join("logs")
 }
 
-/// In such a process: does what it is for.
+/// In such a process: performs its task.
 pub fn asked_for() -> Option<Result<ExitCode>> {
     let task = std::env::var(TASK).ok()?;
     Some(if task == LIST { list() } else { here(&task) })
 }
 
 fn list() -> Result<ExitCode> {
-    // Asked for, so that it is said where it is not there.
+    // Called first, so that a missing server is reported.
     harness::pods::servers::tested();
     for condition in conditions::ALL {
         let why = condition.why_not().unwrap_or_default().replace(['\n', '\t'], " ");
@@ -59,7 +59,7 @@ fn process(task: &str, server: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Name, subject, and why it cannot be made, of each condition.
+/// Name and subject of each condition, and the reason where it is unavailable.
 pub fn conditions_on(server: &str) -> Result<Vec<(String, String, Option<String>)>> {
     let output = process(LIST, server)?.output()?;
     let error = String::from_utf8_lossy(&output.stderr);
@@ -72,7 +72,7 @@ pub fn conditions_on(server: &str) -> Result<Vec<(String, String, Option<String>
     Ok(String::from_utf8(output.stdout)?.lines().filter_map(line).collect())
 }
 
-/// Makes a run and says how it ended. Its log stays where it failed.
+/// Makes a run and returns its outcome. A failed run keeps its log.
 pub fn make(known: &Known, run: &Run) -> Result<Outcome> {
     if let Some(why) = known.why_not(run) {
         return Ok(Outcome::NotRun(why));
@@ -105,7 +105,7 @@ pub fn make(known: &Known, run: &Run) -> Result<Outcome> {
     })
 }
 
-/// Of an error, whose other lines are all that the cluster knows.
+/// The first line of an error. The other lines are the state of the whole cluster.
 fn first_line(log: &str) -> String {
     let line = log.lines().find(|line| !line.is_empty()).unwrap_or("nothing was said");
     line.chars().filter(|c| !"|\t".contains(*c)).take(200).collect()

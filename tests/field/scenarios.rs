@@ -12,7 +12,7 @@ type Conditions = [&'static dyn Condition];
 
 pub type Scenario = fn(&Conditions) -> Result<()>;
 
-/// By name.
+/// The scenarios, each with its name.
 pub const ALL: [(&str, Scenario); 5] = [
     ("first-start", first_start),
     ("scale", scale),
@@ -21,7 +21,7 @@ pub const ALL: [(&str, Scenario); 5] = [
     ("primary-loss", primary_loss),
 ];
 
-/// A set that is ready and has rows, after what conditions have wrong with it at first was said and mended.
+/// A set that is ready and has rows. The initial fault of a condition was reported and mended by then.
 fn start(conditions: &Conditions, replicas: u32) -> Result<Cluster> {
     let needs_accounts = conditions.iter().any(|condition| condition.needs_accounts());
     let overlay = if needs_accounts { tested().overlay_with_passwords } else { tested().overlay };
@@ -30,7 +30,7 @@ fn start(conditions: &Conditions, replicas: u32) -> Result<Cluster> {
     if needs_accounts {
         set::give_passwords(&mut manifests);
     }
-    // Of no meaning until the primary is lost.
+    // This matters only once the primary is lost.
     manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", "recover");
     set::notice_gone_replicas_soon(&mut manifests);
     let cluster = Cluster::apply_under(conditions, None, manifests)?;
@@ -43,7 +43,7 @@ fn start(conditions: &Conditions, replicas: u32) -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// A volume that cannot be written to is refused by a documented code, and named with what is wrong.
+/// `clone` refuses a volume that it cannot write to, with a documented code and a message that names the fault.
 fn see_refused(cluster: &Cluster, fault: Fault) -> Result<()> {
     let end = set::end_of_clone(cluster, "mysql-1")?;
     let words: &[&str] = match fault {
@@ -71,7 +71,7 @@ fn first_start(conditions: &Conditions) -> Result<()> {
     assert_replicate(&cluster, 3)
 }
 
-/// To one more under writes, and back.
+/// Adds one pod under writes, and removes it again.
 fn scale(conditions: &Conditions) -> Result<()> {
     let cluster = start(conditions, 2)?;
     let writer = Writer::start(&cluster)?;
@@ -113,7 +113,7 @@ fn restart(conditions: &Conditions) -> Result<()> {
     }
     cluster.wait_ready(2)?;
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
-    // What is outside InnoDB was lost or not with a killed server.
+    // A killed server may lose rows outside InnoDB.
     set::assert_same_rows_of_innodb(&cluster, &["mysql-1"])
 }
 

@@ -1,4 +1,4 @@
-//! What a server holds, in lines that can be compared.
+//! The contents of a server, in lines that can be compared.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::server::Server;
 
-/// Differences that are told.
+/// The number of differences that a message lists.
 const SHOWN: usize = 3;
 
 /// Tables and their rows by checksum, definitions of databases and triggers, and what full-text indexes find.
@@ -15,7 +15,7 @@ pub struct Contents(BTreeSet<String>);
 
 const USERS: &str = "NOT IN ('information_schema', 'performance_schema')";
 
-/// What each server writes for itself.
+/// Tables that each server writes for itself.
 const OWN: [&str; 6] = [
     "mysql.innodb_table_stats",
     "mysql.innodb_index_stats",
@@ -60,7 +60,7 @@ impl Contents {
         Ok(Contents(lines))
     }
 
-    /// In a few words what a copy has otherwise; nothing where it has all the same.
+    /// In a few words the differences of a copy; empty where it is equal.
     pub fn differences(&self, copy: &Contents) -> Option<String> {
         let differing: Vec<&String> = self.0.symmetric_difference(&copy.0).collect();
         let first: Vec<&str> = differing.iter().take(SHOWN).map(|line| line.as_str()).collect();
@@ -68,7 +68,7 @@ impl Contents {
         (!differing.is_empty()).then(|| format!("{missing} of {} lines differ: {}", self.0.len(), first.join("; ")))
     }
 
-    /// Every table that can be summed has a sum: what is compared was read.
+    /// Every table with a checksum must have one, as evidence that it was read.
     pub fn demand_readable(&self) -> Result<()> {
         let unreadable = self.0.iter().find(|line| line.ends_with("\tNULL"));
         unreadable.map_or(Ok(()), |line| Err(anyhow::anyhow!("{line}")).context("the donor cannot read a table"))

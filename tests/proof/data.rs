@@ -1,27 +1,27 @@
-//! What donors hold, and in which state their files and logs are when they are asked for a copy.
+//! The data of donors, and the state of their files and logs when a copy begins.
 
 use std::fmt;
 use std::fmt::Write as _;
 
-/// Tables enough for a program that has 1024 descriptors to run out of them.
+/// Enough tables to exhaust a program that has 1024 descriptors.
 pub const TABLES: u32 = 1500;
 
-/// Rows of a page's half, which a table grows by meanwhile.
+/// Rows of half a page each, by which a table grows during a backup.
 const GROWTH: u32 = 1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Data {
-    /// Many tables, made since the last checkpoint: their files are empty, the log has them.
+    /// Many tables, made since the last checkpoint: their files are empty, and the log has their rows.
     Created,
-    /// Many tables, written to their files before, and changed while each backup is made: what a copy without its log
-    /// has of them is old, and reads well.
+    /// Many tables that were written to their files before and change during each backup. A copy without its log has
+    /// old rows of them, and reads well.
     Changed,
     /// A few tables of every kind, at rest.
     Zoo,
 }
 
 impl Data {
-    /// The statements that make it.
+    /// The statements that create it.
     pub fn schema(self) -> String {
         match self {
             Data::Created | Data::Changed => many_tables(),
@@ -34,7 +34,7 @@ impl Data {
         self != Data::Created
     }
 
-    /// What is written while a backup is made.
+    /// Statements during a backup.
     pub fn changes(self) -> Option<String> {
         (self == Data::Changed).then(|| {
             let mut text = "USE app;\nSET SESSION lock_wait_timeout = 20;\nSTART TRANSACTION;\n".to_owned();
@@ -46,7 +46,7 @@ impl Data {
         })
     }
 
-    /// What is done before each round, so that a table grows while a backup is made: prepare needs room for that.
+    /// Statements before each round. They let a table grow during a backup, so that prepare needs room for it.
     pub fn beginning(self) -> Option<&'static str> {
         (self == Data::Changed).then_some(
             "DROP TABLE IF EXISTS app.growing; CREATE TABLE app.growing (id INT AUTO_INCREMENT PRIMARY KEY, data LONGBLOB)",
@@ -74,7 +74,8 @@ fn many_tables() -> String {
     text
 }
 
-/// Several of each kind, so that each has another to be mistaken for; with more than one page where pages matter.
+/// Several tables of each kind, so that each has another that could replace it. They have more than one page where
+/// pages matter.
 const ZOO: &str = "CREATE DATABASE zoo CHARACTER SET utf8mb3 COLLATE utf8mb3_bin;
 USE zoo;
 CREATE TABLE plain1 (id INT AUTO_INCREMENT PRIMARY KEY, n INT, text VARCHAR(300), KEY (n)) ENGINE=InnoDB;

@@ -24,7 +24,7 @@ pub struct Donor {
     pub address: Ipv4Addr,
     pub data: Data,
     directory: PathBuf,
-    /// Of a donor whose rows nobody changes.
+    /// The contents of a donor with constant rows.
     contents: Option<Contents>,
 }
 
@@ -57,7 +57,7 @@ impl Donor {
         Ok(donor)
     }
 
-    /// Starts a sidecar in the place of the one that runs.
+    /// Starts a sidecar in place of the running one.
     pub fn start_sidecar(&mut self, limits: Option<Limits>) -> Result<()> {
         self.sidecar = None;
         let mut command = limited(&program(), limits);
@@ -87,7 +87,7 @@ impl Donor {
         asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")
     }
 
-    /// Puts the data in the state that a round begins with, and orders what its tool is to do.
+    /// Puts the data in a round's initial state, and sets the orders of its tool.
     pub fn begin(&mut self, orders: Orders) -> Result<()> {
         std::fs::write(self.log(), "")?;
         if let Some(beginning) = self.data.beginning() {
@@ -97,7 +97,7 @@ impl Donor {
         self.order(orders)
     }
 
-    /// Orders what its tool is to do. Of a backup that was made before, its rows are still those.
+    /// Sets the orders of its tool. The rows stay those of the backup that was made before.
     pub fn order(&mut self, mut orders: Orders) -> Result<()> {
         Orders::revoke_all(&self.programs())?;
         if self.data.changes().is_some() {
@@ -107,7 +107,7 @@ impl Donor {
         orders.give(&self.programs(), Of::Backup)
     }
 
-    /// What it holds now.
+    /// Its current contents.
     pub fn contents(&mut self) -> Result<Contents> {
         if let Some(contents) = &self.contents {
             return Ok(contents.clone());
@@ -123,7 +123,7 @@ impl Donor {
         self.directory.join("data")
     }
 
-    /// Where a file of its may lie meanwhile.
+    /// The place for a file that is left out of its data directory meanwhile.
     pub fn aside(&self) -> PathBuf {
         self.directory.join("aside")
     }

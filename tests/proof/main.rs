@@ -1,9 +1,9 @@
-//! `make proof`: a copy is published only when it is whole. Tools and clones are killed, run out of descriptors and of
-//! room, and copies are damaged on their way; each published one is compared with its donor, table by table.
+//! `make proof`: only a whole copy is published. Tools and clones are killed and run out of descriptors and room, and
+//! copies are damaged on their way. Each published copy is compared with its donor, table by table.
 //!
-//! `SEED=n` makes other rounds of the same kinds, `ROUND=n` repeats one alone, `ROUNDS=n` runs that many of all, and
-//! `ONLY=kind` those of a kind. `LANES=n` run side by side. `PROGRAM=path` proves another build: an old one must fail.
-//! Without any of them, as in `make test`, it is ten rounds.
+//! `SEED=n` makes other rounds of the same kinds. `ROUND=n` repeats one alone, `ROUNDS=n` runs that many of all, and
+//! `ONLY=kind` runs those of a kind. `LANES=n` is the number of rounds side by side. `PROGRAM=path` proves another
+//! build: an old one must fail. Without these variables, as in `make test`, there are ten rounds.
 
 mod comparison;
 mod damage;
@@ -35,7 +35,7 @@ use room::Room;
 use round::Lane;
 use tally::Tally;
 
-/// A clone waits for its donor's tool for most of its time: two cores do three at once.
+/// A clone spends most of its time waiting for its donor's tool, so two cores run three at once.
 const LANES: usize = 3;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! Who noticed that a copy is not whole, by the reason that `clone` gave.
+//! Finds out which check noticed an incomplete copy, by the reason that `clone` gave.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use crate::recipient::Ended;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Noticed {
-    /// The donor, or its tool: the backup failed.
+    /// The donor or its tool: the backup failed.
     Donor,
     Stream,
     Prepare,
     Inventory,
     Rehearsal,
-    /// By a reason that the proof cannot assign.
+    /// A reason that the proof cannot assign.
     Other(i32),
 }
 
@@ -26,12 +26,12 @@ const NOT_PREPARED: i32 = 41;
 const NO_POSITION: i32 = 42;
 const REHEARSAL: i32 = 44;
 
-/// How `clone` says that the copy does not hold what the donor's inventory has: its event is that of a failed prepare.
+/// The words of `clone` for a copy that lacks entries of the donor's inventory. Its event is that of a failed prepare.
 const LACKS: &str = "the copy lacks what the donor held";
 
 pub fn by_whom(ended: &Ended) -> Noticed {
     let code = ended.code.unwrap_or(-1);
-    // Another backup may fail otherwise, for its donor is busy with the first.
+    // Another backup may fail for a different reason, because its donor is busy with the first.
     let another = ended.log.lines_of(Event::CloneAnotherBackup).into_iter().next();
     let reason = another.map_or_else(|| ended.reason(), |line| line.text);
     match code {

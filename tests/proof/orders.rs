@@ -1,4 +1,4 @@
-//! What a program in front of the real tool or server is ordered to do, as the proof leaves it in a file beside it.
+//! Orders for a program in front of the real tool or server. The proof leaves them in a file beside it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,36 +7,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::damage::{Damage, Victim};
 
-/// What is to happen around the real program. By default nothing does.
+/// Events around the real program. By default there are none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Orders {
-    /// For the first run only; later ones are left alone.
+    /// Only the first run follows the orders; later ones run undisturbed.
     pub once: bool,
     /// The most file descriptors that the real program gets.
     pub descriptors: Option<u64>,
     /// SIGKILL for the real program.
     pub kill: Option<Kill>,
-    /// SIGKILL at the same moment for who waits for it.
+    /// SIGKILL at the same moment for the waiting parent.
     pub kill_parent: bool,
-    /// Before it starts.
+    /// A volume to fill before it starts.
     pub fill: Option<Fill>,
-    /// While the tool copies: statements in a file, for the server behind a socket.
+    /// Statements to run while the tool copies, in a file, for the server behind a socket.
     pub write: Option<Write>,
-    /// Of what it streams.
+    /// Damage to its stream.
     pub stream: Option<(Victim, Damage)>,
-    /// Of its target directory, when it has ended well.
+    /// Damage to its target directory after a successful end.
     pub stage: Option<(Victim, Damage)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Kill {
     AfterMicroseconds(u64),
-    /// As soon as it says that it has run out of descriptors.
+    /// As soon as it reports that it has run out of descriptors.
     AtTheFirstFault,
 }
 
-/// A volume is made so small that only this much is free.
+/// A volume shrinks until only this much is free.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fill {
     pub volume: PathBuf,
@@ -49,7 +49,7 @@ pub struct Write {
     pub statements: PathBuf,
 }
 
-/// Which program they are for.
+/// The program that the orders are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
     Backup,
@@ -72,7 +72,7 @@ impl Orders {
         Ok(std::fs::write(programs.join(of.name()), serde_json::to_vec(self)?)?)
     }
 
-    /// The orders for this run; those for one run are gone then.
+    /// The orders for this run. Orders for a single run are removed.
     pub fn take(programs: &Path, of: Of) -> Result<Orders> {
         let path = programs.join(of.name());
         let Ok(text) = std::fs::read(&path) else { return Ok(Orders::default()) };

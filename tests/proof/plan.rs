@@ -1,4 +1,4 @@
-//! The rounds: what each does follows from the seed and its number alone.
+//! The rounds. The seed and a round's number alone determine it.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use harness::dice::Dice;
 use crate::damage::{Class, Damage, Place, Victim};
 use crate::data::Data;
 
-/// Moments of a run at which it is killed.
+/// The number of moments at which a run is killed.
 const MOMENTS: u64 = 50;
 
 /// Numbers of descriptors for each way to run out of them.
@@ -15,11 +15,11 @@ const DESCRIPTORS: u64 = 6;
 
 const DISK_LEVELS: usize = 10;
 
-/// Copies that are damaged, and how many of these there are to one that is left alone.
+/// Damaged copies, and their number for each copy without damage.
 const DAMAGED: u64 = 540;
 const PER_UNTOUCHED: u64 = 9;
 
-/// More than any tool here needs for all that it does, and fewer than let it do anything.
+/// The first is more than any tool here needs, the last is less than any tool can start with.
 const MOST: u64 = 1600;
 const FEWEST: u64 = 24;
 
@@ -36,36 +36,36 @@ pub enum Kind {
 pub const KINDS: [Kind; 6] =
     [Kind::PrepareKilled, Kind::CloneKilled, Kind::Descriptors, Kind::DiskFull, Kind::Damaged, Kind::Untouched];
 
-/// Who runs out of descriptors, and what happens then.
+/// The program that runs out of descriptors, and the event that follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
-    /// `clone` has the soft limit that containers start with, and a hard one that is enough.
+    /// `clone` has the soft limit of containers, and a sufficient hard limit.
     RecipientsSoftLimit,
-    /// `clone` may have no more than so many.
+    /// The hard limit of `clone` is this number.
     RecipientsHardLimit(u64),
-    /// The tool that prepares gets no more, each time.
+    /// The tool that prepares has this limit each time.
     Prepare(u64),
-    /// The same for its first run; the next has enough.
+    /// The tool has this limit in its first run; the next run has enough.
     PrepareOnce(u64),
-    /// The same, and it is killed when it says so.
+    /// As before, and the tool is killed when it reports the shortage.
     PrepareThenKilled(u64),
-    /// The same, and `clone` with it.
+    /// As before, and `clone` is killed with it.
     PrepareThenBothKilled(u64),
-    /// The server that `clone` starts on the copy gets no more.
+    /// The server that `clone` starts on the copy has this limit.
     Rehearsal(u64),
     DonorsSoftLimit,
-    /// The tool that makes the backup gets no more.
+    /// The tool that makes the backup has this limit.
     Backup(u64),
 }
 
-/// Where the volume is full.
+/// The moment at which the volume is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// When so many parts of a thousand were received.
+    /// After this many thousandths were received.
     Receiving(u64),
-    /// When the tool prepares, but for so many bytes.
+    /// When the tool prepares; this many bytes are left.
     Preparing(u64),
-    /// When the copy is looked at by a server, but for so many bytes.
+    /// When a server looks at the copy; this many bytes are left.
     Rehearsing(u64),
 }
 
@@ -84,7 +84,7 @@ pub const LEVELS: [Full; DISK_LEVELS] = [
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum What {
-    /// At so many parts of a thousand of its undisturbed time.
+    /// After this many thousandths of its undisturbed time.
     PrepareKilled(u64),
     CloneKilled(u64),
     Descriptors(Lack),
@@ -119,7 +119,7 @@ pub fn all(seed: u64) -> Vec<Round> {
     let mut add = |data: Data, what: What| rounds.push(Round { number: rounds.len() as u64 + 1, data, what });
     let both = [Data::Changed, Data::Created];
     let dice = |salt: u64, number: u64| Dice::new(seed, salt << 32 | number);
-    // Within its own part of the run each moment is another with each seed.
+    // Each moment stays within its own part of the run, and differs with each seed.
     let moment = |salt: u64, number: u64| (number * 1000 + dice(salt, number).below(1000)) / MOMENTS;
     for number in 0..MOMENTS {
         both.into_iter().for_each(|data| add(data, What::PrepareKilled(moment(1, number))));
@@ -161,7 +161,7 @@ pub fn all(seed: u64) -> Vec<Round> {
     rounds
 }
 
-/// A few of all, spread over what they do: for every run of the tests.
+/// A few of all rounds, spread over their kinds, for every run of the tests.
 pub fn spread(seed: u64) -> Vec<Round> {
     let all = all(seed);
     let kinds = kinds_of_damage();
@@ -192,7 +192,7 @@ pub fn spread(seed: u64) -> Vec<Round> {
     .collect()
 }
 
-/// Everything that can be done to a file of each class, at each place.
+/// Every possible damage to a file of each class, at each place.
 fn kinds_of_damage() -> Vec<(Place, Class, Damage)> {
     use Class::*;
     use Damage::*;
@@ -246,7 +246,7 @@ fn kinds_of_damage() -> Vec<(Place, Class, Damage)> {
     let mut kinds = Vec::new();
     for place in [Place::Stream, Place::Stage, Place::Donor] {
         for (class, damages) in tables {
-            // A donor's system tablespace is what its server lives on.
+            // A donor's system tablespace keeps its own server alive.
             if place != Place::Donor || *class != SystemTablespace {
                 kinds.extend(damages.iter().map(|damage| (place, *class, *damage)));
             }
@@ -255,7 +255,7 @@ fn kinds_of_damage() -> Vec<(Place, Class, Damage)> {
     kinds.extend(
         streamed.iter().flat_map(|(class, damages)| damages.iter().map(|damage| (Place::Stream, *class, *damage))),
     );
-    // Side by side in the order of their numbers stand damages of different places and classes.
+    // In the order of their numbers, damage of different places and classes stands side by side.
     let step = (1..kinds.len()).find(|step| step * 5 > kinds.len() * 2 && gcd(*step, kinds.len()) == 1).unwrap_or(1);
     (0..kinds.len()).map(|number| kinds[number * step % kinds.len()]).collect()
 }
@@ -265,7 +265,7 @@ fn gcd(a: usize, b: usize) -> usize {
 }
 
 impl Kind {
-    /// As `ONLY` has it.
+    /// The form that `ONLY` takes.
     pub fn name(self) -> &'static str {
         match self {
             Kind::PrepareKilled => "prepare-killed",

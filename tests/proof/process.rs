@@ -1,11 +1,11 @@
-//! Processes: killed when dropped, and waited for until a deadline.
+//! Processes: killed when dropped, and awaited until a deadline.
 
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-/// Between two looks at something that is waited for.
+/// The pause between two looks at a condition.
 const PERIOD: Duration = Duration::from_millis(5);
 
 pub struct Process(Child);
@@ -15,7 +15,7 @@ impl Process {
         Ok(Process(command.spawn().with_context(|| format!("starting {command:?}"))?))
     }
 
-    /// How it ended, where it has by then.
+    /// Its exit status, if it has ended by then.
     pub fn wait_until(&mut self, deadline: Instant) -> Result<Option<ExitStatus>> {
         loop {
             let ended = self.0.try_wait()?;
@@ -38,7 +38,7 @@ impl Drop for Process {
     }
 }
 
-/// Runs a short command to its end; what it said is in the error where it fails.
+/// Runs a short command to its end. If it fails, the error contains its output.
 pub fn run(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("starting {command:?}"))?;
     let error = String::from_utf8_lossy(&output.stderr);

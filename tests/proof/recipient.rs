@@ -16,7 +16,7 @@ use crate::server::Server;
 use crate::tool;
 use crate::volume::Volume;
 
-/// A clone that has not ended by then hangs.
+/// A clone that runs longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(450);
 
 /// Descriptors: the soft and the hard limit.
@@ -26,7 +26,7 @@ pub struct Limits {
     pub hard: u64,
 }
 
-/// The program that is proven, or the one that `PROGRAM` names in its place, to see that the proof can fail.
+/// The tested program, or the one that `PROGRAM` names, to see that the proof can fail.
 pub fn program() -> PathBuf {
     match std::env::var_os("PROGRAM").filter(|name| !name.is_empty()) {
         Some(name) => name.into(),
@@ -47,18 +47,18 @@ pub struct Recipient {
     directory: PathBuf,
 }
 
-/// How a clone is started, and ended.
+/// The options and the planned end of a clone.
 #[derive(Clone, Copy, Default)]
 pub struct Start {
     pub limits: Option<Limits>,
     pub kill_after: Option<Duration>,
-    /// Where a donor or its stream fails it asks no second time.
+    /// With this it does not ask again where a donor or its stream fails.
     pub impatient: bool,
 }
 
-/// What became of a clone.
+/// The outcome of a clone.
 pub struct Ended {
-    /// Its exit code, where it was not killed.
+    /// Its exit code; `None` after a kill.
     pub code: Option<i32>,
     pub hung: bool,
     pub log: String,
@@ -80,7 +80,7 @@ impl Recipient {
         self.directory.join("programs")
     }
 
-    /// An empty volume with room, no orders, and nothing that works there any more.
+    /// An empty volume with room, without orders and without processes.
     pub fn begin_again(&self) -> Result<()> {
         self.end_what_is_left()?;
         Orders::revoke_all(&self.programs())?;
@@ -91,7 +91,7 @@ impl Recipient {
         Ok(())
     }
 
-    /// A tool may outlive a clone that was killed, and would keep the next one away. All processes here are the proof's own.
+    /// A tool may outlive its killed clone, and would block the next one. All processes here are the proof's own.
     fn end_what_is_left(&self) -> Result<()> {
         let path = self.volume.path().to_owned();
         wait_for("what is left of a round to end", Duration::from_secs(20), || {
@@ -118,7 +118,7 @@ impl Recipient {
         self.watched(donor, start, |_| Ok(()))
     }
 
-    /// The same; `look` is called again and again with the time since the start.
+    /// The same; `look` is called repeatedly with the time since the start.
     pub fn watched(
         &self,
         donor: Ipv4Addr,
@@ -151,7 +151,7 @@ impl Recipient {
         Ok(Ended { code: status.code(), hung, log, time: began.elapsed() })
     }
 
-    /// What a server that is started on the published copy holds.
+    /// The contents of a server that is started on the published copy.
     pub fn contents(&self) -> Result<Contents> {
         let options = ["--skip-networking", "--innodb-fast-shutdown=2", "--server-id=101", "--log-bin=mysql-bin"];
         let server = Server::start(&self.volume.data(), &self.directory.join("server"), &options.map(str::to_owned))
@@ -161,7 +161,7 @@ impl Recipient {
 }
 
 impl Ended {
-    /// The reason that it gave last.
+    /// The last reason that it gave.
     pub fn reason(&self) -> &str {
         let errors = self.log.lines().rfind(|line| line.contains(" ERROR "));
         errors.and_then(|line| line.split_once(" ERROR ")).map_or("", |(_, reason)| reason)

@@ -1,7 +1,7 @@
-//! The namespaces that the proof lives in: processes, network and mounts of its own.
+//! The namespaces of the proof: processes, network and mounts of its own.
 //!
-//! The proof runs itself once more as the first process in them. Ports are free, small volumes are mounted for nobody
-//! else, the tested server's programs lie at `/usr`, and everything dies with the proof, however that ends.
+//! The proof runs itself once more as the first process in them. Ports are free, and small volumes are mounted for this
+//! process alone. The programs of the tested server lie at `/usr`. All processes end with the proof, in every case.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -10,13 +10,13 @@ use anyhow::{Context, Result};
 use harness::pods::servers::tested;
 use harness::pods::work_directory;
 
-/// Tells the inner proof where it may write.
+/// Names the directory that the inner proof writes to.
 const WORK: &str = "MYSQLSET_PROOF_WORK";
 
-/// Where the proof stands.
+/// The side on which this process is.
 pub enum Room {
     Inside(PathBuf),
-    /// The inner one ran, and ended so.
+    /// The inner proof ran and ended with this code.
     Ended(ExitCode),
 }
 
@@ -26,7 +26,7 @@ pub fn enter() -> Result<Room> {
     }
     let work = work_directory()?;
     let usr = tested().usr()?;
-    // A bind of /usr on itself would change nothing; what runs afterwards must be found in the server's own.
+    // A bind of /usr on itself would be useless. Later programs must come from the server's own directory.
     let furnish = "ip link set lo up && mkdir -p \"$1\" && if [ \"$2\" != /usr ]; then mount --bind \"$2\" /usr; fi && exec \"$0\"";
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
@@ -50,7 +50,7 @@ pub fn enter() -> Result<Room> {
     Ok(Room::Ended(if ended?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
 }
 
-/// Deletes a file or a directory that may not be there.
+/// Deletes a file or a directory, if it exists.
 pub fn remove(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     match removed {

@@ -1,5 +1,5 @@
-//! One round: a condition, a clone under it, and what must be true afterwards: the copy is the donor's, or nothing is
-//! published and a start without the condition publishes.
+//! One round: a condition, and a clone under it. Afterwards the copy equals the donor's; or nothing is published, and a
+//! start without the condition publishes.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -17,31 +17,30 @@ use crate::orders::{Fill, Kill, Of, Orders};
 use crate::plan::{Full, Lack, Round, What};
 use crate::recipient::{Ended, Limits, Recipient, Start};
 
-/// What containers start with since containerd 2.0, and a hard limit that is enough.
+/// The limit of containers since containerd 2.0, and a sufficient hard limit.
 const SOFT: Limits = Limits { soft: 1024, hard: 20_000 };
 
-/// Starts that may fail when nothing stands in the way any more: one goes on with what an earlier one left.
+/// The number of starts that may fail once all obstacles are gone. One of them continues what an earlier one left.
 const STARTS: usize = 3;
 
-/// Exit codes with which `clone` says that a copy is not whole: no donor gave one, all refused, prepare, position,
-/// rehearsal.
+/// Exit codes of `clone` for an incomplete copy: no donor gave one, all refused, prepare, position, rehearsal.
 const NOT_WHOLE: [i32; 5] = [20, 21, 41, 42, 44];
 
-/// And that it lacks what it needs here: room, a limit.
+/// Exit codes for a shortage here: room, a limit.
 const LACKING: [i32; 2] = [50, 52];
 
-/// The exit code of "another mysqlset, or a backup tool that outlived one, works on the same data directory", and how long
-/// that may last after a kill.
+/// The exit code of "another mysqlset, or a backup tool that outlived one, works on the same data directory", and how
+/// long that may last after a kill.
 const LOCKED: i32 = 33;
 const GONE_WITHIN: Duration = Duration::from_secs(20);
 
-/// Donors and a recipient that one thread works with.
+/// The donors and the recipient of one thread.
 pub struct Lane {
     number: u8,
     directory: PathBuf,
     donors: BTreeMap<Data, Donor>,
     recipient: Recipient,
-    /// What an undisturbed clone of these data takes.
+    /// The measures of an undisturbed clone of these data.
     measured: BTreeMap<Data, Measured>,
 }
 
@@ -52,19 +51,19 @@ struct Measured {
     bytes: u64,
 }
 
-/// What a round came to.
+/// The outcome of a round.
 pub struct Outcome {
     pub result: Outcomes,
     pub time: Duration,
-    /// How the first clone ended, in words.
+    /// The end of the first clone, in words.
     pub ended: String,
 }
 
 pub enum Outcomes {
     Published,
-    /// Not published, and noticed by.
+    /// It stayed unpublished; this check noticed.
     NotPublished(Noticed),
-    /// Published as the list of what need not be noticed has it.
+    /// It was published, as the list of permitted damage allows.
     PublishedAsListed(&'static str),
 }
 
@@ -87,7 +86,7 @@ impl Lane {
         Ok(Outcome { result, time: began.elapsed(), ended: in_words(&ended) })
     }
 
-    /// Starts the donor where it does not run yet, and clones once undisturbed.
+    /// Starts the donor if it is down, and makes one undisturbed clone.
     fn measured(&mut self, data: Data) -> Result<Measured> {
         if let Some(measured) = self.measured.get(&data) {
             return Ok(*measured);
@@ -191,7 +190,7 @@ impl Lane {
         Ok((outcome?, ended))
     }
 
-    /// Nothing was published, or the donor's; without the condition it is published.
+    /// Either nothing was published, or the donor's data. Without the condition they are published.
     fn judge(&mut self, data: Data, ended: &Ended, must_publish: bool) -> Result<Outcomes> {
         ensure!(!ended.hung, "clone hung");
         let published = self.recipient.volume.holds_data()?;
@@ -201,7 +200,7 @@ impl Lane {
             ensure!((code == 0) == published, "clone ended with {code}, and data are there: {published}");
             ensure!(code == 0 || !must_publish, "not published, {}: {}", in_words(ended), ended.reason());
         }
-        // A server wants room as well.
+        // A server needs room as well.
         self.recipient.volume.make_roomy()?;
         if published {
             self.demand_equal(data).with_context(|| format!("published ({})", in_words(ended)))?;
@@ -211,7 +210,7 @@ impl Lane {
         Ok(if ended.code.is_none() { Outcomes::Published } else { Outcomes::NotPublished(by_whom(ended)) })
     }
 
-    /// Without the condition a start publishes, what an earlier one left or another copy.
+    /// Without the condition a start publishes the remains of an earlier one or another copy.
     fn demand_a_good_start(&mut self, data: Data) -> Result<()> {
         Orders::revoke_all(&self.recipient.programs())?;
         self.donor(data)?.order(Orders::default())?;
@@ -220,7 +219,7 @@ impl Lane {
         let deadline = Instant::now() + GONE_WITHIN;
         while starts < STARTS {
             let ended = self.recipient.clone(address, &Start::default())?;
-            // A tool that outlives its clone keeps the next one away, and a container would be started again.
+            // A tool that outlives its clone blocks the next one; a container would be restarted.
             if ended.code == Some(LOCKED) && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(100));
                 continue;

@@ -1,4 +1,4 @@
-//! A MariaDB server on a data directory: a donor's, or one that is started to look at a copy.
+//! A MariaDB server on a data directory: a donor's, or one that is started to check a copy.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,8 +11,8 @@ use crate::process::{Process, run, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Memory and log are so large that it writes no changed page of its own accord: the tables of a new server are in its log
-/// alone. Most of the memory is never touched.
+/// Memory and log are so large that it writes no changed page by itself. The tables of a new server are then in its log
+/// alone. Most of the memory stays unused.
 const SMALL: [&str; 7] = [
     "--no-defaults",
     "--user=root",
@@ -33,7 +33,7 @@ pub fn install(data: &Path) -> Result<()> {
     std::fs::create_dir_all(data)?;
     let mut command = Command::new("mariadb-install-db");
     command.args(["--no-defaults", "--user=root", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-    // Several are made at once, and name what they put there alike.
+    // Several are created at once, with the same names for their temporary files.
     let tmp = data.with_extension("tmp");
     std::fs::create_dir_all(&tmp)?;
     command.arg(format!("--tmpdir={}", tmp.display()));
@@ -65,12 +65,12 @@ impl Server {
         Ok(server)
     }
 
-    /// Runs statements as root, and gives the rows, columns parted by tabs.
+    /// Runs statements as root. Returns the rows, with tabs between columns.
     pub fn sql(&self, statements: &str) -> Result<String> {
         run(&mut client(&self.socket, statements))
     }
 
-    /// The same, going on after an error: a table that cannot be read keeps no other from being read.
+    /// The same, but it continues after an error: an unreadable table leaves the others readable.
     pub fn sql_of_each(&self, statements: &str) -> Result<String> {
         let output = client(&self.socket, statements).arg("--force").output()?;
         let error = String::from_utf8_lossy(&output.stderr);
@@ -91,7 +91,7 @@ impl Server {
         self.sql("SET GLOBAL innodb_max_dirty_pages_pct = 90").map(drop)
     }
 
-    /// Ends it in order: every page is written then.
+    /// Stops it in order, which writes every page.
     pub fn stop(mut self) -> Result<()> {
         self.sql("SHUTDOWN")?;
         let ended = self.process.wait_until(Instant::now() + PATIENCE)?;

@@ -1,4 +1,4 @@
-//! What the rounds came to: for each kind of round, and for each kind of damage by whom it was noticed.
+//! The outcomes of the rounds: for each kind of round, and for each kind of damage by the check that noticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,7 +16,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a round, and tells of it in a line.
+    /// Counts a round, and prints a line about it.
     pub fn round(&mut self, round: &Round, outcome: &Result<Outcome, anyhow::Error>) -> String {
         self.rounds += 1;
         let (column, end) = match outcome {

@@ -1,5 +1,5 @@
-//! The program in front of the real backup tool, and of the server that a recipient starts: the proof itself, called by
-//! a script of their name. It does what it is ordered to, around the real one.
+//! A program in front of the real backup tool, and of the server that a recipient starts. It is the proof itself,
+//! called by a script of their name. It follows its orders around the real program.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write as _};
@@ -20,33 +20,34 @@ use crate::process::run;
 use crate::server::client;
 use crate::volume;
 
-/// The words that call the proof as one of these.
+/// The first arguments that call the proof as one of these.
 pub const TOOL: &str = "as-tool";
 const DYING: &str = "as-dying";
 
-/// The tool has copied InnoDB's tables. Commits go on until its last stage, and the definitions of many tables come before
-/// that.
+/// The tool has copied InnoDB's tables. Commits continue until its last stage, and the definitions of many tables come
+/// before that.
 const TABLES_COPIED: &str = "Finished BACKUP STAGE START";
 
-/// What mariadb-backup says when it has run out of descriptors.
+/// mariadb-backup's message when it has run out of descriptors.
 const FAULTS: [&str; 5] =
     ["error number 24", "Error number 24", "Too many open files", "Cannot open '", "OS error 224"];
 
-/// Puts a program of that name into a directory that goes before the machine's.
+/// Puts a program of that name into a directory that precedes the machine's.
 pub fn install(programs: &Path, name: &str, real: &Path) -> Result<()> {
     std::fs::create_dir_all(programs)?;
     let proof = std::env::current_exe()?;
     let script =
         format!("#!/bin/sh\nexec '{}' {TOOL} '{}' '{}' \"$@\"\n", proof.display(), programs.display(), real.display());
     let path = programs.join(name);
-    // Written under another name: a child that starts meanwhile would hold it open, and nobody could run it.
+    // It is written under another name. Otherwise a child that starts meanwhile would hold it open, and it could not be
+    // run.
     let text = programs.join(format!("{name}.text"));
     std::fs::write(&text, script)?;
     std::fs::set_permissions(&text, PermissionsExt::from_mode(0o755))?;
     run(Command::new("cp").arg(&text).arg(&path)).map(drop)
 }
 
-/// The end of the process where it was called as such a program.
+/// The exit code, if the process was called as such a program.
 pub fn called() -> Option<Result<ExitCode>> {
     let mut words = std::env::args_os().skip(1);
     match words.next()?.to_str()? {
@@ -77,7 +78,7 @@ fn act(programs: &Path, real: &Path, arguments: Vec<OsString>) -> Result<ExitCod
         () if has("--backup") => Of::Backup,
         () if has("--prepare") => Of::Prepare,
         () if !real.ends_with("mariadb-backup") && !has("--version") && !has("--help") => Of::Server,
-        // Questions to the tool are answered by the tool.
+        // The tool answers queries itself.
         () => return Err(Command::new(real).args(arguments).exec().into()),
     };
     let orders = Orders::take(programs, of)?;
@@ -120,13 +121,13 @@ fn act(programs: &Path, real: &Path, arguments: Vec<OsString>) -> Result<ExitCod
         damage::files::damage(&target, victim, *harm, None)?;
     }
     if status.signal().is_some() {
-        // It ends as the real one ended.
+        // It ends as the real program ended.
         kill_process(getpid(), Signal::KILL)?;
     }
     Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
 }
 
-/// Kills the real one, and who waits for it where that is ordered: it cannot have noticed, for it waits for us.
+/// Kills the real program, and its parent where that is ordered. The parent waits for us, so it cannot have noticed.
 fn kill(pid: Pid, orders: &Orders) -> Result<()> {
     kill_process(pid, Signal::KILL)?;
     if let (true, Some(parent)) = (orders.kill_parent, getppid()) {
@@ -135,7 +136,7 @@ fn kill(pid: Pid, orders: &Orders) -> Result<()> {
     Ok(())
 }
 
-/// Passes on what the real one says, and acts on it.
+/// Passes on the output of the real program, and acts on it.
 fn hear(words: ChildStderr, pid: Pid, orders: &Orders) -> Result<()> {
     let mut kills = orders.kill == Some(Kill::AtTheFirstFault);
     let mut write = orders.write.as_ref();
@@ -163,7 +164,7 @@ fn hear(words: ChildStderr, pid: Pid, orders: &Orders) -> Result<()> {
     Ok(())
 }
 
-/// Passes on the stream, damaged. It must have come to its end.
+/// Passes on the damaged stream. The real stream must have reached its end.
 fn pass_on(mut stream: ChildStdout, orders: &Orders) -> Result<()> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::process::{run, wait_for};
 
-/// Room for anything that is cloned here.
+/// Room for all that is cloned here.
 const ROOMY: u64 = 4 << 30;
 
 pub struct Volume(PathBuf);
@@ -29,17 +29,17 @@ impl Volume {
         self.0.join("mysql")
     }
 
-    /// Lifts whatever limit it has.
+    /// Lifts any limit.
     pub fn make_roomy(&self) -> Result<()> {
         resize(&self.0, ROOMY)
     }
 
-    /// Bytes that are written there.
+    /// Bytes in use.
     pub fn used(&self) -> Result<u64> {
         used(&self.0)
     }
 
-    /// What the journal of the data directory, or else of the stage, says.
+    /// The state in the journal of the data directory, or else of the stage.
     pub fn state(&self) -> Option<String> {
         let places = ["mysql/.mysqlset.json", ".mysqlset-mysql-stage/.mysqlset.json"];
         let text = places.iter().find_map(|place| std::fs::read(self.0.join(place)).ok())?;
@@ -47,7 +47,7 @@ impl Volume {
         Some(journal.get("state")?.as_str()?.to_owned())
     }
 
-    /// Whether a server could take what lies in the data directory for its own.
+    /// Whether the data directory holds anything that a server could take for its own.
     pub fn holds_data(&self) -> Result<bool> {
         let entries = match std::fs::read_dir(self.data()) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -64,15 +64,15 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        // What still has a file open there keeps it until it ends.
+        // A process with an open file keeps the mount until it ends.
         let _ = run(Command::new("umount").arg("--lazy").arg(&self.0));
     }
 }
 
-/// Makes a volume so small that only this much is free. Who writes meanwhile may be faster for a while.
+/// Shrinks a volume until only this much is free. A process that writes meanwhile may be faster for a while.
 pub fn leave_free(volume: &Path, bytes: u64) -> Result<()> {
     wait_for("a volume to be made small", Duration::from_secs(10), || {
-        // A size of nothing would be no limit.
+        // A size of zero would mean no limit.
         Ok(resize(volume, (used(volume)? + bytes).max(1 << 12)).ok())
     })
 }

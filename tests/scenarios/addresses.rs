@@ -1,4 +1,4 @@
-//! Pods with IPv6 addresses, alone and beside IPv4's. All scenarios can run so: `FIELD_CONDITION=ipv6-only`.
+//! Pods with IPv6 addresses, alone and beside IPv4 addresses. All scenarios can run so: `FIELD_CONDITION=ipv6-only`.
 
 use std::net::TcpStream;
 
@@ -30,7 +30,7 @@ fn a_set_lives(condition: &str, change: impl FnOnce(&mut Manifests)) -> Result<C
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
     let log = cluster.logs("mysql-0", "clone");
-    ensure!(log.contains("mysql-1.mysql:3307") || log.contains("mysql-2.mysql:3307"), "by name: {log}");
+    ensure!(log.contains("mysql-1.mysql:3307") || log.contains("mysql-2.mysql:3307"), "no peer's name: {log}");
     Ok(cluster)
 }
 
@@ -59,7 +59,7 @@ fn a_set_lives_where_names_have_both_addresses() -> Result<()> {
     Ok(())
 }
 
-/// A peer that listens on one kind of its addresses only, as one of an older version does.
+/// A peer that listens on one kind of its addresses only, like one of an older version.
 #[test]
 fn a_pod_that_is_reached_by_one_of_its_addresses_is_reached() -> Result<()> {
     needs!(Ipv6);
@@ -76,7 +76,8 @@ fn peers_by_ipv4_are_shown_as_such() -> Result<()> {
     cluster.wait_for("the recipient's address", PATIENCE, || Ok(cluster.logs("mysql-0", "sidecar").contains(&name)))?;
     let log = cluster.logs("mysql-0", "sidecar");
     ensure!(!log.contains("::ffff:"), "{log}");
-    // Clones are held back by the pod itself only, and no address proves that it is: a mesh's proxy comes from within.
+    // Only the pod itself may hold clones back. An address is no proof of that, because a mesh's proxy connects from
+    // within.
     for (from, to) in [("mysql-1", address.as_str()), ("mysql-1", "127.0.0.1"), ("mysql-0", address.as_str())] {
         let pid = cluster.pid(from, "sidecar")?.to_string();
         let request = r"POST /hold HTTP/1.1\r\nHost: x\r\n\r\n";

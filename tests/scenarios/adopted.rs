@@ -1,4 +1,4 @@
-//! Data that mysqlset did not make: the tutorial's own volumes, whole and half.
+//! Data from a source other than mysqlset: the tutorial's own volumes, whole and half.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use harness::set;
 use mysqlset::model::event::Event;
 use mysqlset::unpack::{Format, unpack};
 
-/// What the tutorial's pods leave has no journal.
+/// The tutorial's pods leave no journal.
 fn forget_what_mysqlset_wrote(cluster: &Cluster, pod: &str) -> Result<()> {
     Ok(std::fs::remove_file(cluster.volume(pod).join("mysql/.mysqlset.json"))?)
 }
 
-/// Two pods with rows, then none, with their volumes.
+/// Two pods with rows, then none; their volumes stay.
 fn stopped_set(change: impl FnOnce(&mut harness::pods::manifest::Manifests)) -> Result<Cluster> {
     let cluster = set::start(2, change)?;
     cluster.wait_ready(2)?;
@@ -26,10 +26,10 @@ fn stopped_set(change: impl FnOnce(&mut harness::pods::manifest::Manifests)) -> 
 }
 
 #[test]
-fn whole_volumes_are_taken_as_they_are_and_get_one_identity() -> Result<()> {
+fn whole_volumes_are_adopted_and_get_one_set_id() -> Result<()> {
     let cluster = stopped_set(|_| {})?;
     if tested().is_mariadb() {
-        // By file and offset, as the tutorial's sidecar has it.
+        // By file and offset, as in the tutorial's sidecar.
         cluster.sql("mysql-1", "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID = no; START SLAVE")?;
     }
     set::assert_same_rows(&cluster, &["mysql-1"])?;
@@ -45,16 +45,16 @@ fn whole_volumes_are_taken_as_they_are_and_get_one_identity() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     let (primary, replica) = (set::journal(&cluster, "mysql-0")?, set::journal(&cluster, "mysql-1")?);
     assert!(primary["set_id"].is_string() && primary["set_id"] == replica["set_id"], "{primary} {replica}");
-    // MariaDB's replicas are safe against power loss by GTID only.
+    // MariaDB's replicas are safe against power loss only by GTID.
     let status = cluster.sql("mysql-1", "SHOW REPLICA STATUS")?;
     assert!(tested().by_gtid().is_none_or(|word| status[0].iter().any(|value| value == word)), "{status:?}");
-    // And it donates.
+    // The adopted replica donates.
     cluster.scale(3);
     cluster.wait_ready(3)?;
     set::assert_same_rows(&cluster, &["mysql-2"])
 }
 
-/// What `mbstream -x` leaves of a stream that was cut, and of a whole one that nobody prepared.
+/// The remains of `mbstream -x`, from a stream that was cut and from a whole one without a prepare.
 fn leave_half_a_clone(cluster: &Cluster, volume: &Path, cut: bool) -> Result<()> {
     let tool = ["mariadb-backup", "--backup", "--stream=xbstream", "--user=root", "--host=127.0.0.1"];
     let output = cluster.exec("mysql-0", "sidecar", &[&tool[..], &["--datadir=/var/lib/mysql"]].concat())?;
@@ -105,7 +105,7 @@ fn half_a_clone_is_refused_or_set_aside_and_never_served_or_deleted() -> Result<
 }
 
 #[test]
-fn what_keeps_a_replica_from_being_set_up_is_said_once() -> Result<()> {
+fn a_failed_setup_of_a_replica_is_logged_once() -> Result<()> {
     let cluster = stopped_set(|_| {})?;
     cluster.sql("mysql-1", "STOP REPLICA; RESET REPLICA ALL")?;
     cluster.scale(1);
@@ -115,7 +115,7 @@ fn what_keeps_a_replica_from_being_set_up_is_said_once() -> Result<()> {
     cluster.wait_for_event("mysql-1", "sidecar", Event::DataUnproven)?;
     let aborted = || cluster.logs("mysql-1", "mysql").matches("Aborted connection").count();
     let aborted_before = aborted();
-    // Ten tries and more.
+    // Time for ten tries and more.
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(cluster.times_logged("mysql-1", "sidecar", Event::DataUnproven), 1);
     assert_eq!(aborted(), aborted_before, "connections are dropped");

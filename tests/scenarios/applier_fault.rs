@@ -1,5 +1,5 @@
-//! A replica whose applier stopped with an error: neither ready nor a donor until it has applied beyond that place, however
-//! often it is started in between.
+//! A replica whose applier stopped with an error. Until it has applied beyond that place it is neither ready nor a
+//! donor, even after restarts.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use harness::set;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
 
-/// How long a replica is looked at after its applier has stopped again.
+/// How long the test watches a replica after its applier has stopped again.
 const LOOKED_AT: Duration = Duration::from_secs(2);
 
-/// A row of the replica's own is in the way of the primary's.
+/// A row of the replica's own conflicts with the primary's.
 fn stop_applier(cluster: &Cluster, pod: &str) -> Result<()> {
     let row = "INSERT INTO app.keyed (id, n, text) VALUES (100000, 1, 'x')";
     cluster.sql(pod, &format!("{}SET SESSION sql_log_bin = 0; {row}", tested().let_root_write()))?;
@@ -22,13 +22,13 @@ fn stop_applier(cluster: &Cluster, pod: &str) -> Result<()> {
     cluster.wait_for(&format!("{pod} to say what is wrong"), PATIENCE, || Ok(tells_of_fault(cluster, pod)?.1))
 }
 
-/// Whether a pod is ready, and whether it says that its applier stopped with 1062 and went no further.
+/// Whether a pod is ready, and whether it reports an applier that stopped with 1062 and went no further.
 fn tells_of_fault(cluster: &Cluster, pod: &str) -> Result<(bool, bool)> {
     let (code, why) = cluster.http_get(pod, 8307, "/readyz")?;
     Ok((code == 200, why.names(Event::ApplierFault) && why.contains(" 1062 ")))
 }
 
-/// Looks on while something is restarted, until its applier has stopped again and for a while after.
+/// Watches a restart until the applier has stopped again, and for a while after.
 fn assert_never_ready(cluster: &Cluster, pod: &str, restart: impl FnOnce() -> Result<()>) -> Result<()> {
     let before = cluster.status(pod)?;
     restart()?;
@@ -52,7 +52,7 @@ fn assert_never_ready(cluster: &Cluster, pod: &str, restart: impl FnOnce() -> Re
     Ok(())
 }
 
-/// What the server says itself. Both families have the applier's thread and its error there.
+/// The server's own report. Both families have the applier's thread and its error there.
 fn has_stopped(cluster: &Cluster, pod: &str) -> Result<bool> {
     let rows = cluster.sql(pod, "SHOW REPLICA STATUS")?;
     Ok(rows.first().is_some_and(|row| row.iter().any(|value| value == "1062")))
@@ -64,16 +64,16 @@ fn mend(cluster: &Cluster, pod: &str) -> Result<()> {
 }
 
 #[test]
-fn a_replica_that_stopped_is_not_ready_again_before_it_is_mended_and_nobody_clones_its_fault() -> Result<()> {
+fn a_replica_with_an_applier_fault_is_neither_ready_nor_a_donor() -> Result<()> {
     let cluster = set::start(2, |_| {})?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     stop_applier(&cluster, "mysql-1")?;
-    // The next pod is made when this one is ready.
+    // The StatefulSet makes the next pod when this one is ready.
     cluster.wait_for("mysql-1 to leave", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
     cluster.scale(3);
-    // By hand, and for seconds both threads say that they run: what fails waits for a lock.
+    // The applier is started by hand. For seconds both threads run, because the failing statement waits for a lock.
     let seconds_of_both = "LOCK TABLES app.keyed WRITE; START REPLICA SQL_THREAD; SELECT SLEEP(3)";
     std::thread::scope(|scope| -> Result<()> {
         let locking = scope.spawn(|| cluster.sql("mysql-1", seconds_of_both));
@@ -111,7 +111,7 @@ fn a_replica_that_stopped_is_not_ready_again_before_it_is_mended_and_nobody_clon
 }
 
 #[test]
-fn what_is_skipped_counts_as_applied() -> Result<()> {
+fn a_skipped_transaction_counts_as_applied() -> Result<()> {
     let cluster = set::start(2, |_| {})?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
@@ -120,19 +120,19 @@ fn what_is_skipped_counts_as_applied() -> Result<()> {
     skip(&cluster, "mysql-1")?;
     cluster.wait_for("mysql-1 to be ready", PATIENCE, || Ok(tells_of_fault(&cluster, "mysql-1")?.0))?;
     cluster.wait_ready(2)?;
-    // The row that was in the way is the primary's.
+    // The conflicting row is the primary's.
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     assert!(set::journal(&cluster, "mysql-1")?["applier_fault"].is_null());
     Ok(())
 }
 
-/// The data of such a replica are not the lost primary's. A user who skips the place says that they are.
+/// The data of such a replica differ from the lost primary's. A user who skips the place accepts them as equal.
 #[test]
-fn a_lost_primary_is_not_recovered_from_a_replica_that_stopped() -> Result<()> {
+fn a_lost_primary_is_not_recovered_from_a_replica_with_an_applier_fault() -> Result<()> {
     harness::needs!(Gtid);
     let cluster = set::start(2, |manifests| {
         manifests.set_env("clone", "MYSQLSET_ON_LOST_PRIMARY", "recover");
-        // Beside one that isn't ready no pod is taken away.
+        // A StatefulSet takes no pod away beside an unready one.
         let probe = manifests.container("sidecar").readiness_probe.as_mut();
         probe.expect("the sidecar has one").failure_threshold = u32::MAX;
     })?;
@@ -144,7 +144,8 @@ fn a_lost_primary_is_not_recovered_from_a_replica_that_stopped() -> Result<()> {
     let end = set::end_of_clone(&cluster, "mysql-0")?;
     ensure!(end.exit_code == 35 && end.message.contains("error 1062"), "{end:?}");
     if tested().is_mariadb() {
-        // A receiver that stands still has the relay logs thrown away: there is nothing left to be skipped but the number.
+        // The server throws the relay logs away while the receiver is stopped. Only the GTID position is left to be
+        // skipped.
         let stopped_at = cluster.value("mysql-1", "SELECT @@gtid_slave_pos")?;
         let (stream, number) = stopped_at.rsplit_once('-').context("no position")?;
         let next = format!("{stream}-{}", number.parse::<u64>()? + 1);
@@ -158,7 +159,7 @@ fn a_lost_primary_is_not_recovered_from_a_replica_that_stopped() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1"])
 }
 
-/// As each server's manual has it.
+/// The way that each server's manual describes.
 fn skip(cluster: &Cluster, pod: &str) -> Result<()> {
     let by_counter = |name: &str| format!("SET GLOBAL {name} = 1; START REPLICA SQL_THREAD");
     let statements = match tested().position_by() {

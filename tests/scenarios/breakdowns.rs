@@ -1,4 +1,4 @@
-//! Whatever breaks at the donor or between the two: noticed, named, and a whole clone in the end.
+//! Failures at the donor or on the way: each is noticed and named, and a whole clone follows.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use harness::writer::Writer;
 use mysqlset::model::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A clone that stands in its middle, with the tool at work and rows being written.
+/// A clone that is halted in its middle, with the tool at work and rows being written.
 fn clone_in_its_middle() -> Result<(Cluster, Proxy, Writer)> {
     let cluster = set::start(1, |manifests| {
         use_proxy(manifests);
@@ -46,7 +46,7 @@ fn the_donors_backup_tool_is_killed() -> Result<()> {
     needs!(BackupTool);
     let (cluster, proxy, writer) = clone_in_its_middle()?;
     let sidecar = cluster.pid("mysql-0", "sidecar")?;
-    // The stream that stands is given up; the next one's tool is killed, as the kernel does for memory.
+    // The recipient gives up the halted stream. The test then kills the next one's tool, as the kernel does for memory.
     let streams = || cluster.times_logged("mysql-1", "clone", Event::ReceiveBegun);
     cluster.wait_for("the next stream", PATIENCE, || Ok(streams() > 1))?;
     let tools = tools_below(sidecar);
@@ -82,7 +82,7 @@ fn the_donors_pod_is_deleted() -> Result<()> {
 }
 
 #[test]
-fn the_network_is_cut_without_a_word() -> Result<()> {
+fn the_network_is_cut_silently() -> Result<()> {
     needs!(BackupTool);
     let (cluster, proxy, writer) = clone_in_its_middle()?;
     proxy.set(Fault::None);

@@ -1,4 +1,4 @@
-//! Replication that can't go on: said, kept, and mended where the user says so.
+//! Replication that cannot continue: reported, kept, and repaired where the user asks for it.
 
 use anyhow::{Context, Result, ensure};
 use harness::logged::Said;
@@ -9,7 +9,7 @@ use harness::set;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
 
-/// A replica that was away while its source purged what it needs.
+/// A replica whose source purged the logs that it needs while it was away.
 fn purged_replica(on_broken_replica: Option<&str>) -> Result<Cluster> {
     let cluster = set::start(2, |manifests| {
         if let Some(word) = on_broken_replica {
@@ -34,7 +34,7 @@ fn purge_while_away(cluster: &Cluster) -> Result<()> {
         Ok(cluster.sql("mysql-0", "SHOW BINARY LOGS")?.len() == 1)
     })?;
     cluster.scale(2);
-    cluster.wait_for("mysql-1 to say what is wrong", PATIENCE, || {
+    cluster.wait_for("mysql-1 to report the fault", PATIENCE, || {
         let (_, why) = cluster.http_get("mysql-1", 8307, "/readyz")?;
         Ok(why.names(Event::ReplicationBroken) && why.contains("source-purged") && why.contains("1236"))
     })
@@ -47,14 +47,14 @@ fn delete_pod_and_wait_for_another(cluster: &Cluster) -> Result<()> {
 }
 
 #[test]
-fn a_replica_whose_source_was_purged_says_so_and_keeps_its_data() -> Result<()> {
+fn a_replica_whose_source_was_purged_reports_it_and_keeps_its_data() -> Result<()> {
     let cluster = purged_replica(None)?;
     let (_, metrics) = cluster.http_get("mysql-1", 8307, "/metrics")?;
     ensure!(metrics.contains("mysqlset_replication_broken 1"), "{metrics}");
     let log = cluster.logs("mysql-1", "sidecar");
     ensure!(log.has_with(Event::ReplicationBroken, "--on-broken-replica clone-again"), "{log}");
     assert_eq!(set::journal(&cluster, "mysql-1")?["broken"]["why"], "source-purged");
-    // A few probes after the first that was told.
+    // A few probes after the first report.
     cluster.wait_for("mysql-1 to leave", PATIENCE, || Ok(cluster.ready_pods() == ["mysql-0"]))?;
 
     delete_pod_and_wait_for_another(&cluster)?;
@@ -64,9 +64,9 @@ fn a_replica_whose_source_was_purged_says_so_and_keeps_its_data() -> Result<()> 
     Ok(())
 }
 
-/// A log of the same name may have other transactions in it: where the source was restored from an older snapshot.
+/// A log of the same name may contain other transactions, if the source was restored from an older snapshot.
 #[test]
-fn it_is_not_cloned_again_where_nothing_tells_what_its_source_has() -> Result<()> {
+fn a_replica_is_kept_while_the_contents_of_its_source_are_unknown() -> Result<()> {
     needs!(PlacesInTheLog);
     let cluster = purged_replica(Some("clone-again"))?;
     delete_pod_and_wait_for_another(&cluster)?;
@@ -76,7 +76,7 @@ fn it_is_not_cloned_again_where_nothing_tells_what_its_source_has() -> Result<()
 }
 
 #[test]
-fn it_is_cloned_again_where_the_user_says_so_and_not_again_the_same_day() -> Result<()> {
+fn a_replica_is_cloned_again_on_request_at_most_once_a_day() -> Result<()> {
     needs!(Gtid);
     let cluster = purged_replica(Some("clone-again"))?;
     delete_pod_and_wait_for_another(&cluster)?;
@@ -94,7 +94,7 @@ fn it_is_cloned_again_where_the_user_says_so_and_not_again_the_same_day() -> Res
     Ok(())
 }
 
-/// The old data stay until the new ones are whole, whenever the clone is killed.
+/// The old data stay until the new ones are whole, at any moment of a kill.
 #[test]
 fn a_clone_in_the_place_of_a_broken_replica_may_be_killed_at_any_time() -> Result<()> {
     needs!(Gtid);
@@ -119,7 +119,7 @@ fn a_clone_in_the_place_of_a_broken_replica_may_be_killed_at_any_time() -> Resul
     set::assert_no_leftovers(&cluster, "mysql-1")
 }
 
-/// A primary that came back from an older snapshot turns all its replicas away: what they have more must not be wiped.
+/// A primary that came back from an older snapshot rejects all its replicas. Their additional rows must survive.
 #[test]
 fn a_replica_that_has_more_than_its_primary_is_never_replaced() -> Result<()> {
     let cluster = set::start(2, |manifests| {
@@ -147,7 +147,7 @@ fn a_replica_that_has_more_than_its_primary_is_never_replaced() -> Result<()> {
     stop()?;
     copy(&snapshot, &volume)?;
     cluster.scale(2);
-    cluster.wait_for("mysql-1 to say what is wrong", PATIENCE, || {
+    cluster.wait_for("mysql-1 to report the fault", PATIENCE, || {
         cluster.is_unready_by("mysql-1", Event::ReplicationBroken)
     })?;
     assert_eq!(set::journal(&cluster, "mysql-1")?["broken"]["why"], "ahead-of-source");

@@ -14,9 +14,9 @@ use mysqlset::model::event::Event;
 
 const SOON: Duration = Duration::from_millis(100);
 
-/// 48 held all clones back when each had a place until its deadline.
+/// Earlier, each connection had a place until its deadline, and 48 strangers held all clones back.
 #[test]
-fn strangers_keep_no_clone_from_starting() -> Result<()> {
+fn clones_start_beside_a_crowd_of_strangers() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     for (throng, pods) in [(Throng::Idle { count: 300, again: SOON }, 2), (Throng::Garbage { per_second: 500 }, 3)] {
@@ -35,7 +35,7 @@ fn strangers_keep_no_clone_from_starting() -> Result<()> {
     Ok(())
 }
 
-/// A recipient that reads nothing; the one before it may still have the turn.
+/// A recipient that reads nothing. The one before it may still hold the slot.
 fn begun_clone(cluster: &Cluster) -> Result<TcpStream> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -47,23 +47,23 @@ fn begun_clone(cluster: &Cluster) -> Result<TcpStream> {
     }
 }
 
-/// 300 made a pod unready after 11 seconds, had its sidecar killed after 28, and `drain` say that nothing was to be waited for
-/// while a clone was served.
+/// Earlier, 300 strangers made a pod unready after 11 seconds and had its sidecar killed after 28. `drain` then
+/// reported that it was done while a clone was served.
 #[test]
-fn strangers_keep_no_probe_and_no_drain_from_their_answers() -> Result<()> {
+fn probes_and_drain_get_answers_beside_a_crowd_of_strangers() -> Result<()> {
     needs!(BackupTool);
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
     set::fill_much(&cluster, 30)?;
     for throng in [Throng::Idle { count: 300, again: SOON }, Throng::Garbage { per_second: 500 }] {
-        // It reads nothing, so its clone doesn't end before it is given up, after half a minute.
+        // The recipient reads nothing, so its clone lasts until it is given up, after half a minute.
         let recipient = begun_clone(&cluster)?;
         while_thronged(&cluster, "mysql-0", &[8307], throng, || {
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_secs(12) {
                 let asked = Instant::now();
-                // A connection from the crowd's own address may be crowded out; the next one is not.
+                // The crowd may displace a connection from its own address. The next one gets an answer.
                 while !matches!(cluster.http_get("mysql-0", 8307, "/healthz"), Ok((200, _))) {
                     ensure!(asked.elapsed() < Duration::from_secs(2), "no answer in {:?}", asked.elapsed());
                 }
@@ -81,9 +81,10 @@ fn strangers_keep_no_probe_and_no_drain_from_their_answers() -> Result<()> {
     Ok(())
 }
 
-/// A wrong secret is answered ever later; who knows the right one is not, from the same address.
+/// Each wrong secret is answered later than the one before. The right secret is answered soon, even from the same
+/// address.
 #[test]
-fn who_guesses_the_clone_secret_waits_ever_longer() -> Result<()> {
+fn each_wrong_clone_secret_is_answered_later() -> Result<()> {
     const SECRET: &str = "geheim-und-sehr-lang";
     let cluster = set::start_with_secret(1, SECRET)?;
     cluster.wait_ready(1)?;
@@ -91,12 +92,12 @@ fn who_guesses_the_clone_secret_waits_ever_longer() -> Result<()> {
     let mut waits = Vec::new();
     for _ in 0..5 {
         let begun = Instant::now();
-        ensure!(!proven("a wrong one of many")?, "a wrong secret was taken");
+        ensure!(!proven("a wrong one of many")?, "a wrong secret was accepted");
         waits.push(begun.elapsed());
     }
     ensure!(waits[4] > Duration::from_millis(1500), "{waits:?}");
     let begun = Instant::now();
-    ensure!(proven(SECRET)?, "the right secret was not taken");
+    ensure!(proven(SECRET)?, "the right secret was refused");
     ensure!(begun.elapsed() < Duration::from_secs(20), "the right secret waited {:?}", begun.elapsed());
     let last = waits.pop().context("a wait")?;
     ensure!(
@@ -107,9 +108,9 @@ fn who_guesses_the_clone_secret_waits_ever_longer() -> Result<()> {
     Ok(())
 }
 
-/// At 50 KB/s it kept the only turn, and others heard "busy", for as long as its clone took.
+/// Earlier, such a recipient at 50 KB/s kept the only slot for its whole clone, and others heard "busy".
 #[test]
-fn a_recipient_that_takes_little_loses_its_turn_when_another_waits() -> Result<()> {
+fn a_slow_recipient_loses_its_slot_when_another_waits() -> Result<()> {
     needs!(BackupTool);
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;

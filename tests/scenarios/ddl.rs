@@ -1,5 +1,5 @@
-//! Tables that are made, renamed and dropped while a backup is taken: the tool says so in its stream, of those that it
-//! has copied and of those that it has not.
+//! Tables that are made, renamed and dropped during a backup. The tool records these statements in its stream, both for
+//! tables that it has copied and for the others.
 
 use anyhow::{Result, ensure};
 use harness::logged::Said;
@@ -8,15 +8,15 @@ use harness::pods::{Cluster, PATIENCE};
 use harness::set;
 use mysqlset::model::event::Event;
 
-/// Engines whose tables the tool has its own log of.
+/// Engines whose tables have a log of their own in the tool.
 const ENGINES: [&str; 3] = ["Aria", "MyISAM", "CSV"];
 
-/// A clone of it takes some ten seconds: time for statements.
+/// A clone of this primary takes some ten seconds, which leaves time for statements.
 fn primary_with_slow_clones() -> Result<Cluster> {
     primary_with_slow_clones_and("4")
 }
 
-/// By one thread of the tool's, InnoDB's tables are copied first.
+/// With one thread, the tool copies InnoDB's tables first.
 fn primary_with_slow_clones_and(tool_threads: &str) -> Result<Cluster> {
     let cluster = set::start(1, |manifests| {
         manifests.set_env("sidecar", "MYSQLSET_RATE_LIMIT", "5M");
@@ -29,7 +29,7 @@ fn primary_with_slow_clones_and(tool_threads: &str) -> Result<Cluster> {
 }
 
 #[test]
-fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()> {
+fn drops_and_renames_during_a_backup_do_not_break_the_clone() -> Result<()> {
     needs!(BackupTool);
     let cluster = primary_with_slow_clones()?;
     let on_primary = |statement: &str| cluster.sql("mysql-0", statement);
@@ -51,7 +51,7 @@ fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()
     ] {
         on_primary(statement)?;
     }
-    ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone was over before all was said");
+    ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone ended before the statements did");
     cluster.wait_ready(2)?;
     let log = cluster.logs("mysql-1", "clone");
     ensure!(log.count_of(Event::ReceiveBegun) == 1, "{log}");
@@ -67,14 +67,14 @@ fn what_is_dropped_and_renamed_meanwhile_does_not_break_the_clone() -> Result<()
     Ok(())
 }
 
-/// The tool copies InnoDB's own; the server keeps its log of such statements by then.
+/// The tool copies InnoDB's own files. By then the server logs such statements.
 fn wait_for_a_backup(cluster: &Cluster) -> Result<()> {
     let copied = cluster.volume("mysql-1").join(".mysqlset-mysql-stage/data/ibdata1");
     cluster.wait_for("a backup that has begun", PATIENCE, || Ok(copied.exists()))
 }
 
-/// Tables that are there with a row, statements while they are copied, and the tables that are there in the end.
-fn comes_right(made: &[&str], meanwhile: &str, tables: &[&str]) -> Result<()> {
+/// Tables with a row each, statements while they are copied, and the tables that must exist in the end.
+fn assert_copied(made: &[&str], meanwhile: &str, tables: &[&str]) -> Result<()> {
     let cluster = primary_with_slow_clones_and("1")?;
     let on_primary = |statement: &str| cluster.sql("mysql-0", statement);
     on_primary("CREATE DATABASE reborn")?;
@@ -84,7 +84,7 @@ fn comes_right(made: &[&str], meanwhile: &str, tables: &[&str]) -> Result<()> {
     cluster.scale(2);
     wait_for_a_backup(&cluster)?;
     on_primary(meanwhile)?;
-    ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone was over before all was said");
+    ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone ended before the statements did");
     cluster.wait_ready(2)?;
     for table in tables {
         let question = format!("SELECT * FROM {table}");
@@ -93,41 +93,41 @@ fn comes_right(made: &[&str], meanwhile: &str, tables: &[&str]) -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1"])
 }
 
-/// The tool, which ends with success, would leave none.
+/// The tool would lose the table, and end with success.
 #[test]
-fn what_is_dropped_and_made_again_meanwhile_is_there_in_the_end() -> Result<()> {
+fn a_table_that_is_made_again_during_a_backup_is_in_the_copy() -> Result<()> {
     needs!(BackupTool);
     let again =
         "DROP TABLE app.again; CREATE TABLE app.again (id INT) ENGINE=MyISAM; INSERT INTO app.again VALUES (10)";
-    comes_right(&["app.again"], again, &["app.again"])
+    assert_copied(&["app.again"], again, &["app.again"])
 }
 
 #[test]
-fn a_database_that_is_made_again_meanwhile_is_there_in_the_end() -> Result<()> {
+fn a_database_that_is_made_again_during_a_backup_is_in_the_copy() -> Result<()> {
     needs!(BackupTool);
     let again = "DROP DATABASE reborn; CREATE DATABASE reborn; CREATE TABLE reborn.inno (id INT); INSERT INTO reborn.inno VALUES (10)";
-    comes_right(&["reborn.inno"], again, &["reborn.inno"])
+    assert_copied(&["reborn.inno"], again, &["reborn.inno"])
 }
 
-/// Each would have the other's rows.
+/// Each table would have the other's rows.
 #[test]
 fn tables_that_swap_their_names_meanwhile_have_their_rows() -> Result<()> {
     needs!(BackupTool);
     let swap = "RENAME TABLE app.one TO app.third, app.other TO app.one, app.third TO app.other";
-    comes_right(&["app.one", "app.other"], swap, &["app.one", "app.other"])
+    assert_copied(&["app.one", "app.other"], swap, &["app.one", "app.other"])
 }
 
-/// The one in use is made again under the name that the older one had.
+/// The table in use is made again under the name that the older one had.
 #[test]
 fn a_table_that_is_rotated_meanwhile_has_its_rows() -> Result<()> {
     needs!(BackupTool);
     let rotate = "RENAME TABLE app.log TO app.older; CREATE TABLE app.log (id INT) ENGINE=MyISAM; INSERT INTO app.log VALUES (10)";
-    comes_right(&["app.log"], rotate, &["app.log", "app.older"])
+    assert_copied(&["app.log"], rotate, &["app.log", "app.older"])
 }
 
-/// Which the tool may have lost, with success: then another backup has it.
+/// The tool may have lost them and still end with success. Then another backup has them.
 #[test]
-fn what_is_made_and_renamed_meanwhile_is_there_in_the_end() -> Result<()> {
+fn tables_made_and_renamed_during_a_backup_are_in_the_copy() -> Result<()> {
     needs!(BackupTool);
     let cluster = primary_with_slow_clones()?;
     cluster.scale(2);
@@ -140,7 +140,7 @@ fn what_is_made_and_renamed_meanwhile_is_there_in_the_end() -> Result<()> {
             cluster.sql("mysql-0", &statement)?;
         }
     }
-    ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone was over before all was said");
+    ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone ended before the statements did");
     cluster.wait_ready(2)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     for engine in ENGINES {
@@ -150,9 +150,9 @@ fn what_is_made_and_renamed_meanwhile_is_there_in_the_end() -> Result<()> {
     Ok(())
 }
 
-/// Statements while the tables of `odd` are copied, whose names have to be encoded: in its log the tool does it twice, and
-/// finds none of them. No rehearsal is there to notice.
-fn odd_names_come_right(meanwhile: &str) -> Result<Cluster> {
+/// Runs statements while the tables of `odd` are copied, whose names have to be encoded. In its log the tool encodes
+/// them twice, and so finds none of them. There is no rehearsal that could notice.
+fn assert_odd_names_copied(meanwhile: &str) -> Result<Cluster> {
     let cluster = set::start(1, |manifests| {
         manifests.set_env("sidecar", "MYSQLSET_RATE_LIMIT", "5M");
         manifests.set_env("sidecar", "MYSQLSET_TOOL_THREADS", "1");
@@ -171,7 +171,7 @@ fn odd_names_come_right(meanwhile: &str) -> Result<Cluster> {
     cluster.scale(2);
     wait_for_a_backup(&cluster)?;
     on_primary(meanwhile)?;
-    ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone was over before all was said");
+    ensure!(set::clones(&cluster, "mysql-1") == 0, "the clone ended before the statements did");
     cluster.wait_ready(2)?;
     let tables = on_primary("SHOW TABLES IN odd")?;
     assert_eq!(cluster.sql("mysql-1", "SHOW TABLES IN odd")?, tables);
@@ -186,7 +186,7 @@ fn odd_names_come_right(meanwhile: &str) -> Result<Cluster> {
 fn a_table_of_an_odd_name_that_is_made_meanwhile_has_its_rows() -> Result<()> {
     needs!(BackupTool);
     let cluster =
-        odd_names_come_right("CREATE TABLE odd.`g-h` (id INT) ENGINE=Aria; INSERT INTO odd.`g-h` VALUES (2)")?;
+        assert_odd_names_copied("CREATE TABLE odd.`g-h` (id INT) ENGINE=Aria; INSERT INTO odd.`g-h` VALUES (2)")?;
     let log = cluster.logs("mysql-1", "clone");
     ensure!(log.has_with(Event::CloneAnotherBackup, "odd/g@002dh.frm has no .MAD file"), "{log}");
     Ok(())
@@ -201,7 +201,7 @@ fn tables_of_odd_names_that_are_changed_meanwhile_have_their_rows() -> Result<()
         "TRUNCATE odd.`a-b`; INSERT INTO odd.`a-b` VALUES (7)",
         "DROP TABLE odd.`a-b`; CREATE TABLE odd.`a-b` (id INT) ENGINE=Aria; INSERT INTO odd.`a-b` VALUES (8)",
     ] {
-        odd_names_come_right(meanwhile).map_err(|error| error.context(meanwhile))?;
+        assert_odd_names_copied(meanwhile).map_err(|error| error.context(meanwhile))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Which donor, and what when there is none.
+//! The choice of a donor, and the behaviour without one.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn a_donor_that_is_down_and_comes_up_is_waited_for() -> Result<()> {
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
     cluster.scale(2);
-    cluster.wait_for("nobody to be there", PATIENCE, || {
+    cluster.wait_for("an unreachable donor", PATIENCE, || {
         let log = cluster.logs("mysql-1", "clone");
         let setbacks = log.lines_of(Event::ReceiveSetback);
         Ok(setbacks.iter().any(|setback| setback.field("kind") == Some("unreachable")))
@@ -31,7 +31,7 @@ fn a_donor_that_is_down_and_comes_up_is_waited_for() -> Result<()> {
 }
 
 #[test]
-fn a_donor_that_stays_down_is_given_up_with_a_clear_word() -> Result<()> {
+fn a_donor_that_stays_down_is_given_up_with_a_clear_message() -> Result<()> {
     let cluster = set::start(1, |manifests| {
         use_proxy(manifests);
         manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "1");
@@ -50,7 +50,7 @@ fn a_lower_ordinal_donates_where_the_previous_cannot() -> Result<()> {
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
-    // It stays ready with what it has, but donates to nobody.
+    // The replica stays ready with its data, but is no donor.
     let delay = |seconds: u32| {
         let change = tested().change_delay();
         cluster.sql("mysql-1", &format!("STOP REPLICA; {change} = {seconds}; START REPLICA"))
@@ -86,8 +86,8 @@ fn a_secret_is_asked_for_and_proven() -> Result<()> {
     Ok(())
 }
 
-/// In the middle of a change: one knows the new secret and uses the old one, the other is a step further; or has not heard of
-/// it. Where the donor has not, the recipient may not use the new one.
+/// Pods in the middle of a change. One has the new secret and still uses the old one. The other is a step further, or
+/// has only the old one. A recipient must not use the new secret before the donor has it.
 #[test]
 fn a_clone_secret_is_changed_in_two_steps() -> Result<()> {
     const OLD: &str = "the old one of two";
@@ -118,8 +118,8 @@ fn a_clone_secret_that_can_be_guessed_is_refused_with_the_command_for_a_better_o
 }
 
 #[test]
-fn who_does_not_know_the_secret_gets_nothing_but_a_refusal() -> Result<()> {
-    // The donor has a secret; the recipient has none, then a wrong one.
+fn a_recipient_without_the_secret_gets_only_a_refusal() -> Result<()> {
+    // The donor has a secret. The recipient has none, then a wrong one.
     for wrong in [None, Some("another of sixteen")] {
         let cluster = set::start(2, |manifests| {
             manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", "geheim-und-sehr-lang");
@@ -129,10 +129,10 @@ fn who_does_not_know_the_secret_gets_nothing_but_a_refusal() -> Result<()> {
             manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "5");
         })?;
         let end = end_of_clone(&cluster, "mysql-1")?;
-        // A stranger could say no as well as a donor: without proof it is no reason to stop at once.
+        // A stranger could refuse as well as a donor. A refusal without proof is therefore no reason to stop at once.
         assert_eq!(end.exit_code, if wrong.is_some() { 20 } else { 21 }, "{end:?}");
         assert!(!end.message.contains("geheim"), "{end:?}");
-        // One that has none is asked for it, and gives up by itself.
+        // The donor asks a recipient without a secret for it, and the recipient gives up by itself.
         let says_which = if wrong.is_some() {
             end.message.names(Event::RefusedUnauthorised)
         } else {
@@ -144,9 +144,9 @@ fn who_does_not_know_the_secret_gets_nothing_but_a_refusal() -> Result<()> {
     Ok(())
 }
 
-/// It was published with a warning, whatever the primary's binary log was by then.
+/// Earlier, such a copy was published with a warning, with unknown contents of the primary's binary log.
 #[test]
-fn a_copy_of_which_the_primary_does_not_say_whether_it_is_of_use_waits() -> Result<()> {
+fn a_copy_waits_while_the_primary_gives_no_report() -> Result<()> {
     needs!(BackupTool);
     let cluster = set::start(2, |manifests| manifests.container("sidecar").liveness_probe = None)?;
     cluster.wait_ready(2)?;
@@ -154,7 +154,7 @@ fn a_copy_of_which_the_primary_does_not_say_whether_it_is_of_use_waits() -> Resu
     set::fill_much(&cluster, 30)?;
     cluster.scale(3);
     cluster.wait_for_event("mysql-2", "clone", Event::ReceiveBegun)?;
-    // It takes connections and says nothing.
+    // The stopped sidecar accepts connections and stays silent.
     cluster.signal("mysql-0", "sidecar", Signal::STOP)?;
     cluster.wait_for_event("mysql-2", "clone", Event::PrimaryNotAsked)?;
     std::thread::sleep(Duration::from_secs(3));
@@ -164,7 +164,7 @@ fn a_copy_of_which_the_primary_does_not_say_whether_it_is_of_use_waits() -> Resu
 }
 
 #[test]
-fn a_recipient_with_a_secret_takes_nothing_from_a_donor_without() -> Result<()> {
+fn a_recipient_with_a_secret_refuses_a_donor_without_one() -> Result<()> {
     let cluster = set::start(2, |manifests| {
         manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "geheim-und-sehr-lang");
         manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "5");
@@ -176,7 +176,7 @@ fn a_recipient_with_a_secret_takes_nothing_from_a_donor_without() -> Result<()> 
 }
 
 #[test]
-fn without_a_secret_or_the_word_nobody_gets_anything() -> Result<()> {
+fn a_donor_without_a_secret_needs_a_flag_to_donate() -> Result<()> {
     let cluster = set::start(2, |manifests| {
         manifests.container("sidecar").env.retain(|variable| variable.name != "MYSQLSET_DONATE_TO_ANYONE");
     })?;

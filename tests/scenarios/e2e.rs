@@ -1,5 +1,5 @@
-//! `make e2e` rehearsed: its script runs to its end on the harness, through a stand-in for `kubectl` that knows what the
-//! script says and nothing else. That the words are kubectl's own, only a cluster can tell.
+//! `make e2e` rehearsed: its script runs to its end on the harness, through a stand-in for `kubectl`. The stand-in
+//! knows only the commands of the script. Only a cluster can show that they are kubectl's own.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -14,10 +14,10 @@ use harness::pods::{Cluster, kustomize, servers};
 
 const NAMESPACE: &str = "rehearsal";
 
-/// What is asked of the whole cluster; all else must say its namespace.
+/// Requests for the whole cluster; all others must name their namespace.
 const OF_THE_CLUSTER: [&str; 5] = ["namespace", "nodes", "persistentvolume", "one", "two"];
 
-/// Sends its arguments, and its input where they name it; ends as it is told.
+/// Sends its arguments, and its input where they name it. Ends with the exit code that it receives.
 const KUBECTL: &str = r#"#!/bin/sh
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
@@ -64,7 +64,7 @@ fn serve(listener: UnixListener) {
     });
 }
 
-/// What was made so far.
+/// The objects that were made so far.
 #[derive(Default)]
 struct Made {
     secrets: BTreeMap<String, BTreeMap<String, String>>,
@@ -94,7 +94,7 @@ fn in_place(words: &[&str], cluster: &Mutex<Made>) -> Result<String> {
     }
 }
 
-/// There are two nodes; a pod that is made anew is on the other.
+/// There are two nodes. A pod that is made again is on the other one.
 fn node_of(uid: u64) -> &'static str {
     if uid.is_multiple_of(2) { "one" } else { "two" }
 }
@@ -128,7 +128,7 @@ fn run(words: &[&str], place: &Mutex<Made>) -> Result<String> {
         ["rollout", "status", ..] => cluster()?.wait_settled()?,
         ["scale", "statefulset", "mysql", "--replicas", count] => cluster()?.scale(count.parse()?),
         ["delete", "pod", pod, ..] => delete_pod(&*cluster()?, pod)?,
-        // Of the pods that could be there, the one that the script looks at.
+        // The pod that the script looks at, of those that could be there.
         ["drain", "one" | "two", ..] => delete_pod(&*cluster()?, "mysql-2")?,
         ["uncordon", "one" | "two"] => {}
         ["delete", "persistentvolumeclaim", ref claims @ ..] => {
@@ -157,7 +157,7 @@ fn run(words: &[&str], place: &Mutex<Made>) -> Result<String> {
             return Ok(names.filter(|name| cluster.status(name).is_ok()).map(|name| format!("pod/{name}\n")).collect());
         }
         ["logs", pod, "--container", container] => {
-            // Of this start only.
+            // The log of this start only.
             let all = cluster()?.logs(pod, container);
             return Ok(all.rsplit("---- ").next().unwrap_or_default().to_owned());
         }

@@ -1,4 +1,4 @@
-//! A set whose data are encrypted: the keys are the pods', by a plugin in the servers' configuration.
+//! A set whose data are encrypted. The pods hold the keys, by a plugin in the servers' configuration.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ const TABLES: &str = "CREATE DATABASE enc; USE enc;
 const CHECKSUMS: &str =
     "CHECKSUM TABLE enc.one, enc.two, enc.plain, enc.packed, enc.zipped, enc.part, enc.words, enc.aria";
 
-/// All that MariaDB encrypts.
+/// All data that MariaDB encrypts.
 const SETTINGS: &str = "
     plugin_load_add = file_key_management
     loose_file_key_management_encryption_algorithm = AES_CTR
@@ -48,7 +48,7 @@ const SETTINGS: &str = "
     encrypt_tmp_disk_tables = ON
 ";
 
-/// Where the pods have the Secret with the keys.
+/// The path of the Secret with the keys.
 const KEYS: &str = "/keys";
 
 fn keys(digit: char) -> String {
@@ -56,7 +56,7 @@ fn keys(digit: char) -> String {
     format!("1;{}\n2;{}\n", key('1'), key('2'))
 }
 
-/// Encrypted servers; those of replicas have their keys from a file of this name.
+/// Encrypted servers. Replicas have their keys from a file of this name.
 fn encrypt(manifests: &mut Manifests, replicas_keys: &str) {
     for (file, text) in manifests.server_config().iter_mut() {
         let name = if file == "replica.cnf" { replicas_keys } else { "right" };
@@ -76,13 +76,13 @@ fn encrypt(manifests: &mut Manifests, replicas_keys: &str) {
     manifests.set_env("clone", "MYSQLSET_KEYRING", "true");
 }
 
-/// A primary with encrypted data, alone.
+/// A primary with encrypted data, without replicas.
 fn start(change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     let cluster = set::start(1, change)?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
     cluster.sql("mysql-0", TABLES)?;
-    // The system tablespace's pages and the undo logs' are encrypted in the background.
+    // The server encrypts the pages of the system tablespace and the undo logs in the background.
     let rest = "SELECT COUNT(*) FROM information_schema.INNODB_TABLESPACES_ENCRYPTION
         WHERE MIN_KEY_VERSION = 0 AND NAME <> 'enc/plain'";
     cluster.wait_for("all to be encrypted", PATIENCE, || Ok(cluster.value("mysql-0", rest)? == "0"))?;
@@ -105,7 +105,7 @@ fn holds(cluster: &Cluster, pod: &str, file: &str, text: &str) -> Result<bool> {
 fn encrypted_data_are_cloned_proven_and_rehearsed() -> Result<()> {
     needs!(KeyPlugin);
     let cluster = start(|manifests| encrypt(manifests, "right"))?;
-    // Of the primary, and of a replica.
+    // Clones of the primary and of a replica.
     cluster.scale(3);
     cluster.wait_ready(3)?;
     assert_eq!(set::journal(&cluster, "mysql-2")?["clone"]["donor_pod"], "mysql-1");
@@ -118,7 +118,7 @@ fn encrypted_data_are_cloned_proven_and_rehearsed() -> Result<()> {
         assert!(rehearsed.iter().all(|line| line.field("not_readable") == Some("0")), "{log}");
         assert_same(&cluster, pod)?;
         set::assert_no_leftovers(&cluster, pod)?;
-        // The one table that says so is not encrypted: so the others would be seen.
+        // The one table with a readable marker is unencrypted. It shows that the other markers would be found.
         for (file, marker, is_there) in [
             ("enc/plain.ibd", "marker-of-plain-", true),
             ("enc/one.ibd", "marker-of-one-", false),
@@ -156,7 +156,7 @@ fn a_clone_of_encrypted_data_killed_in_prepare_or_rehearsal_ends_whole() -> Resu
                 ensure!(Instant::now() < deadline, "no {state}\n{}", cluster.describe());
                 std::thread::sleep(Duration::from_micros(200));
             }
-            // The server that rehearses can load the one plugin that the pod's configuration names.
+            // The rehearsal's server can load only the plugin that the pod's configuration names.
             let plugins = std::fs::read_dir(stage.join("run/plugins")).into_iter().flatten().flatten();
             let names: Vec<_> = plugins.map(|plugin| plugin.file_name()).collect();
             assert!(names.iter().all(|name| name == "file_key_management.so"), "{names:?}");
@@ -169,7 +169,7 @@ fn a_clone_of_encrypted_data_killed_in_prepare_or_rehearsal_ends_whole() -> Resu
     Ok(())
 }
 
-/// How the clone of a pod ends that can't read what it gets, with these servers' settings.
+/// The end of a clone that cannot read its copy, with these servers' settings.
 fn refused(replicas_keys: &str, settings: &str) -> Result<(i32, String)> {
     let cluster = start(|manifests| {
         encrypt(manifests, replicas_keys);
@@ -186,11 +186,11 @@ fn refused(replicas_keys: &str, settings: &str) -> Result<(i32, String)> {
 }
 
 #[test]
-fn wrong_keys_publish_nothing_and_are_told_in_one_line() -> Result<()> {
+fn wrong_keys_publish_nothing_and_are_reported_in_one_line() -> Result<()> {
     needs!(KeyPlugin);
     let (code, message) = refused("wrong", "")?;
     assert!(code == 41 && message.contains("check that the keys here are the donor's"), "{code}: {message}");
-    // What recovery reads is no cipher then: prepare, or else the rehearsal, meets it in the tables.
+    // Recovery then reads no encrypted data. Prepare, or else the rehearsal, meets the cipher in the tables.
     let (code, message) = refused("wrong", "innodb_encrypt_log = OFF\naria_encrypt_tables = OFF\n")?;
     assert!([41, 44].contains(&code), "{code}: {message}");
     Ok(())

@@ -1,4 +1,4 @@
-//! Events of the event scheduler: they run on the primary, and nowhere else.
+//! Events of the event scheduler run only on the primary.
 
 use anyhow::{Context, Result, ensure};
 use harness::logged::Said;
@@ -10,17 +10,17 @@ use harness::set;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
 
-/// What an event must keep, whatever becomes of its status.
+/// The attributes that an event must keep, with any status.
 const KEPT: &str = "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER, TIME_ZONE, EVENT_DEFINITION, EVENT_TYPE, EXECUTE_AT, \
     INTERVAL_VALUE, INTERVAL_FIELD, SQL_MODE, STARTS, ENDS, ON_COMPLETION, CREATED, EVENT_COMMENT, ORIGINATOR, \
     CHARACTER_SET_CLIENT, COLLATION_CONNECTION FROM information_schema.EVENTS ORDER BY EVENT_NAME";
 
-/// A scheduler that runs everywhere, from the first moment.
+/// A scheduler that runs on all servers, from the first moment.
 fn scheduling(manifests: &mut Manifests) {
     manifests.server_files().for_each(|file| file.push_str("event_scheduler = ON\n"));
 }
 
-/// One event every second, of a user, with a mode and a time zone of its own; and two that do nothing.
+/// One event every second, of a user, with a mode and a time zone of its own. Two further events do nothing.
 fn make_events(cluster: &Cluster) -> Result<()> {
     cluster.sql(
         "mysql-0",
@@ -42,7 +42,7 @@ fn ticks(cluster: &Cluster, pod: &str) -> Result<u64> {
     Ok(cluster.value(pod, "SELECT COUNT(*) FROM app.ticks")?.parse()?)
 }
 
-/// More than there are now, on the primary.
+/// Waits for more rows than now, on the primary.
 fn wait_for_ticks(cluster: &Cluster, more: u64) -> Result<()> {
     let before = ticks(cluster, "mysql-0")?;
     cluster.wait_for("the primary's event to run", PATIENCE, || Ok(ticks(cluster, "mysql-0")? >= before + more))
@@ -58,7 +58,7 @@ fn statuses(cluster: &Cluster, pod: &str) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Replication runs, no event ran on a replica, and all is as on the primary.
+/// Replication runs, all events are as on the primary, and replicas ran none.
 fn assert_events_of_primary_only(cluster: &Cluster, replicas: &[&str]) -> Result<()> {
     wait_for_ticks(cluster, 2)?;
     set::assert_same_rows(cluster, replicas)?;
@@ -91,7 +91,7 @@ fn events_that_come_with_a_clone_never_run_on_a_replica() -> Result<()> {
         wait_for_ticks(&cluster, 2)?;
         set::assert_same_rows(&cluster, &[pod])?;
         assert_eq!(cluster.sql(pod, KEPT)?, kept, "{pod}");
-        // One that its owner had disabled stays so.
+        // An event that its owner had disabled stays disabled.
         assert_eq!(statuses(&cluster, pod)?, ["DISABLED", "replica", "replica"].map(str::to_owned), "{pod}");
         assert_eq!(
             cluster.value(pod, "SELECT COUNT(*) FROM app.ticks WHERE server <> 100")?,
@@ -103,7 +103,7 @@ fn events_that_come_with_a_clone_never_run_on_a_replica() -> Result<()> {
     let log = cluster.logs("mysql-1", "clone");
     ensure!(log.has_with(Event::EventsDisabled, "app.once, app.tick"), "{log}");
 
-    // At no later start either; nor one that is made or enabled on the primary.
+    // Events stay off at later starts too, and so does one that is made or enabled on the primary.
     cluster.sql("mysql-0", "ALTER EVENT app.off ENABLE; ALTER EVENT app.off DISABLE")?;
     cluster.signal("mysql-1", "mysql", Signal::KILL)?;
     cluster.wait_for("its server", PATIENCE, || Ok(cluster.value("mysql-1", "SELECT 1")? == "1"))?;
@@ -126,7 +126,7 @@ fn events_run_again_on_a_primary_that_was_recovered_from_a_replica() -> Result<(
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     make_events(&cluster)?;
-    // One that came by replication, and what a user disabled on the replica itself.
+    // One event came by replication, and a user disabled another on the replica itself.
     cluster.delete_volume("mysql-1")?;
     cluster.wait_ready(2)?;
     cluster.sql(
@@ -149,7 +149,7 @@ fn events_run_again_on_a_primary_that_was_recovered_from_a_replica() -> Result<(
     Ok(())
 }
 
-/// Most sets have no events, and their clones pay nothing for them.
+/// Most sets have no events, so their clones must have no cost for them.
 #[test]
 fn a_copy_without_events_is_not_started_for_them() -> Result<()> {
     needs!(BackupTool);

@@ -1,4 +1,4 @@
-//! Streams that don't come whole: nothing of them is ever published, and the next one is.
+//! Incomplete streams: they are never published, and the next whole stream is.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn primary_with_data(change: impl FnOnce(&mut harness::pods::manifest::Manifests
     Ok(cluster)
 }
 
-/// What must be true after the fault was seen and mended.
+/// The required state after the fault was seen and mended.
 fn recovers(cluster: &Cluster, proxy: &Proxy) -> Result<()> {
     assert!(set::state(cluster, "mysql-1").is_none_or(|state| state == "receiving"), "published from a broken stream");
     proxy.set(Fault::None);
@@ -96,7 +96,7 @@ fn a_hostile_stream_writes_nothing_outside_its_stage() -> Result<()> {
     Ok(())
 }
 
-/// A donor in every respect but what it sends: a good member, then one with a bad name.
+/// A complete donor, except for its stream: a good member, then one with a bad name.
 fn offer_hostile_backup(mut stream: &TcpStream, path: &str) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     donor::greet(stream)?;
@@ -106,7 +106,7 @@ fn offer_hostile_backup(mut stream: &TcpStream, path: &str) -> Result<()> {
     for name in ["ibdata1", path] {
         let bytes = file(name.as_bytes(), b"evil").concat();
         let mut bytes = bytes.as_slice();
-        // The recipient may hang up as soon as it has seen the name.
+        // The recipient may close the connection as soon as it has seen the name.
         while writer.relay_once(&mut bytes)?.is_ok_and(|count| count > 0) {}
     }
     Ok(())
@@ -137,7 +137,7 @@ fn a_recipient_that_goes_leaves_no_child_and_the_next_clone_works() -> Result<()
     set::assert_no_leftovers(&cluster, "mysql-0")
 }
 
-/// Half of the backup has come, or nearly all of it, when somebody else fills the volume.
+/// Another program fills the volume, when half of the backup has come or nearly all of it.
 #[test]
 fn a_full_disk_is_named_and_nothing_is_published() -> Result<()> {
     needs!(BackupTool);

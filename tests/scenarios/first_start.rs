@@ -1,4 +1,4 @@
-//! Three pods come up from nothing, and are what the tutorial's page says.
+//! Three pods come up from nothing, as on the tutorial's page.
 
 use anyhow::Result;
 use harness::logged::Said;
@@ -40,12 +40,12 @@ fn the_program_comes_from_its_image_as_a_volume() -> Result<()> {
     let cluster = set::start_from(tested().overlay, &["image-volume"], 2, |_| {})?;
     cluster.wait_ready(2)?;
     let touched = cluster.exec("mysql-1", "sidecar", &["touch", "/mysqlset/x"])?;
-    assert!(!touched.status.success(), "nobody writes to an image");
+    assert!(!touched.status.success(), "the image can be written to");
     Ok(())
 }
 
 #[test]
-fn every_sidecar_tells_its_health_and_metrics_and_stays_small() -> Result<()> {
+fn every_sidecar_serves_its_health_and_metrics_and_stays_small() -> Result<()> {
     let cluster = set::start(2, |_| {})?;
     cluster.wait_ready(2)?;
     for (pod, role) in [("mysql-0", "primary"), ("mysql-1", "replica")] {
@@ -70,8 +70,8 @@ fn every_sidecar_tells_its_health_and_metrics_and_stays_small() -> Result<()> {
     Ok(())
 }
 
-/// What a process has in memory of its own, and of the files that it maps: how much of a program that is depends on the
-/// pieces in which the file system has it cached, and all containers of the pod share it.
+/// Memory of a process: its own pages, and those of the files that it maps. The share of a mapped program depends on
+/// the pieces in which the file system caches it. All containers of the pod share them.
 fn resident_kilobytes(pid: u32) -> Result<(u64, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let number = |name: &str| -> Result<u64> {
@@ -81,14 +81,14 @@ fn resident_kilobytes(pid: u32) -> Result<(u64, u64)> {
     Ok((number("RssAnon:")?, number("RssFile:")?))
 }
 
-/// The server's container was killed while it made the database, and ends at each start on what is left.
+/// The server's container was killed while it made the database, and each further start ends on the remains.
 #[test]
-fn a_first_start_that_was_interrupted_and_does_not_start_again_is_said_with_its_remedy() -> Result<()> {
+fn an_interrupted_first_start_that_cannot_resume_is_reported_with_its_remedy() -> Result<()> {
     let cluster = set::start(1, |manifests| {
         let half = "mkdir -p /var/lib/mysql/mysql; echo x > /var/lib/mysql/ibdata1; exit 1";
         manifests.container("mysql").command = Some(["sh", "-c", half].map(str::to_owned).into());
     })?;
-    cluster.wait_for("the sidecar to say it", PATIENCE, || {
+    cluster.wait_for("the sidecar to report it", PATIENCE, || {
         let status = cluster.status_page("mysql-0")?;
         Ok(status.names(Event::FirstStartInterrupted) && status.contains("--on-half-made set-aside"))
     })?;

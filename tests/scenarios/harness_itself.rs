@@ -1,4 +1,4 @@
-//! The harness itself: what it promises to whoever runs the tests.
+//! The promises of the harness to its users.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -9,12 +9,12 @@ use harness::pods::servers::tested;
 use harness::pods::{conditions, overdue};
 use harness::set;
 
-/// A process by its number and the moment of its start, which nobody else ever has.
+/// A process by its number and the moment of its start, which together are unique.
 type Process = (u32, String);
 
 #[test]
 fn nothing_is_left_of_a_test_that_was_killed() -> Result<()> {
-    // Another scenario, killed in the middle.
+    // A second scenario, killed in the middle.
     let mut test = Command::new(std::env::current_exe()?)
         .args(["--exact", "first_start::three_pods_come_up_and_replicate"])
         .stdin(Stdio::null())
@@ -50,7 +50,7 @@ fn a_test_that_does_not_end_is_named_and_ends_the_program() -> Result<()> {
     Ok(())
 }
 
-/// All that a test process has started, once two servers are among it.
+/// All processes of a test, once two servers are among them.
 fn wait_for_servers(test: u32) -> Result<BTreeSet<Process>> {
     let deadline = Instant::now() + harness::pods::PATIENCE;
     loop {
@@ -104,7 +104,7 @@ fn is_alive((pid, start): &Process) -> bool {
 fn conditions_are_called_by_their_names() -> Result<()> {
     for (at, condition) in conditions::ALL.iter().enumerate() {
         let others = || conditions::ALL[at + 1..].iter();
-        ensure!(others().all(|other| other.name() != condition.name()), "{} is there twice", condition.name());
+        ensure!(others().all(|other| other.name() != condition.name()), "{} exists twice", condition.name());
         if condition.why_not().is_none() {
             let [found] = conditions::named(condition.name())?[..] else { anyhow::bail!("{}", condition.name()) };
             assert_eq!(found.name(), condition.name());

@@ -1,4 +1,4 @@
-//! Every container killed in every phase; what comes up is whole.
+//! Every container is killed in every phase, and the set comes up whole.
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,8 @@ fn a_recipient_killed_in_each_of_its_phases_ends_whole() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1"])
 }
 
-/// Has mysql-1 cloned anew and kills its clone when the journal says `phase`; again, until the next start has found
-/// that state. The phases that pass quickly are not always met: `received` and `publishing` may be given up.
+/// Has mysql-1 cloned again and kills its clone when the journal says `phase`. It repeats this until the next start has
+/// found that state. Short phases are easily missed, so `received` and `publishing` may be given up.
 fn kill_in(cluster: &Cluster, phase: &str) -> Result<u32> {
     let must_be_met = matches!(phase, "receiving" | "preparing");
     for _ in 0..if must_be_met { 20 } else { 4 } {
@@ -73,7 +73,7 @@ fn a_donor_killed_in_the_middle_is_asked_again() -> Result<()> {
     for container in ["sidecar", "mysql"] {
         let connections = proxy.connections();
         cluster
-            .wait_for("a stream that stands", PATIENCE, || Ok(proxy.connections() > connections.saturating_sub(1)))?;
+            .wait_for("a stream that stalls", PATIENCE, || Ok(proxy.connections() > connections.saturating_sub(1)))?;
         cluster.wait_for_event("mysql-1", "clone", Event::ReceiveBegun)?;
         cluster.signal("mysql-0", container, Signal::KILL)?;
         cluster
@@ -88,7 +88,7 @@ fn a_donor_killed_in_the_middle_is_asked_again() -> Result<()> {
 
 #[test]
 fn a_sidecar_killed_again_and_again_starts_replication_once_and_right() -> Result<()> {
-    /// Kills during which rows are written; a slow disk would need minutes to apply what comes during all of them.
+    /// Kills during which rows are written. A slow disk would need minutes to apply the rows of all of them.
     const WRITTEN_DURING: u64 = 8;
     let cluster = set::start(2, |_| {})?;
     cluster.wait_ready(2)?;
@@ -96,7 +96,7 @@ fn a_sidecar_killed_again_and_again_starts_replication_once_and_right() -> Resul
     let mut writer = Some(Writer::start(&cluster)?);
     let deadline = Instant::now() + PATIENCE;
     let mut kills = 0;
-    // A busy machine may look too seldom to meet the sidecar in its work: then once more.
+    // A busy machine may look too seldom to meet the sidecar in its work. Then the loop repeats.
     while kills < 3 {
         cluster.delete_volume("mysql-1")?;
         while set::state(&cluster, "mysql-1").as_deref() != Some("replicating") {
@@ -113,7 +113,7 @@ fn a_sidecar_killed_again_and_again_starts_replication_once_and_right() -> Resul
             cluster.wait_for("a new sidecar", PATIENCE, || {
                 Ok(cluster.pid("mysql-1", "sidecar").is_ok_and(|new| Some(new) != pid))
             })?;
-            // Later each time, so that each of the first steps is somewhere the last one.
+            // Each kill comes later than the one before, so that each of the first steps is the last one once.
             std::thread::sleep(Duration::from_millis(5 * kills));
         }
     }
@@ -124,12 +124,12 @@ fn a_sidecar_killed_again_and_again_starts_replication_once_and_right() -> Resul
 }
 
 #[test]
-fn a_first_start_that_was_interrupted_is_not_taken_for_a_database() -> Result<()> {
+fn an_interrupted_first_start_is_not_accepted_as_a_database() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
     cluster.wait_for("the server's first files", PATIENCE, || {
         Ok(cluster.volume("mysql-0").join("mysql/mysql").exists())
     })?;
-    // The pod is deleted before its sidecar has ever had an answer; the server may end by itself before it is killed.
+    // The pod is deleted before its sidecar has ever had an answer. The server may end by itself before it is killed.
     cluster.signal("mysql-0", "sidecar", Signal::STOP)?;
     cluster.delete_pod("mysql-0")?;
     let _ = cluster.signal("mysql-0", "mysql", Signal::KILL);
@@ -140,22 +140,22 @@ fn a_first_start_that_was_interrupted_is_not_taken_for_a_database() -> Result<()
     Ok(())
 }
 
-/// The container alone starts again, and its entrypoint takes whatever it finds for a database if there is `mysql` in it.
+/// The container alone restarts. Its entrypoint accepts any directory with `mysql` in it as a database.
 #[test]
-fn a_server_killed_in_its_first_start_serves_no_half_of_a_database() -> Result<()> {
+fn a_server_killed_in_its_first_start_never_serves_half_a_database() -> Result<()> {
     let (mut refused, mut whole) = (0, 0);
     for round in 0..6 {
         let cluster = set::start(1, |manifests| manifests.set_env("clone", "MYSQLSET_ON_HALF_MADE", "set-aside"))?;
         let data = cluster.volume("mysql-0").join("mysql");
-        // From the first table to the temporary server's last work.
+        // The moments lie between the first table and the temporary server's last work.
         cluster.wait_for("the first files", PATIENCE, || Ok(data.join("mysql").exists()))?;
         std::thread::sleep(Duration::from_millis(round * 180));
         cluster.signal("mysql-0", "mysql", Signal::KILL)?;
         cluster.wait_for("an end of it", PATIENCE, || {
             let (code, why) = cluster.http_get("mysql-0", 8307, "/readyz")?;
-            // Some halves are such that no server starts on them.
+            // On some halves no server can start.
             let restarts = cluster.status("mysql-0")?.containers.get("mysql").map_or(0, |mysql| mysql.restarts);
-            // What is seen before the restart may be from before the kill.
+            // A readiness that is read before the restart may be older than the kill.
             Ok(restarts > 0 && (code == 200 || why.names(Event::FirstStartInterrupted)) || restarts > 2)
         })?;
         if cluster.http_get("mysql-0", 8307, "/readyz")?.0 == 200 {
@@ -181,9 +181,9 @@ fn a_server_killed_in_its_first_start_serves_no_half_of_a_database() -> Result<(
 }
 
 #[test]
-fn a_set_comes_up_whole_whatever_is_killed_meanwhile() -> Result<()> {
+fn a_set_comes_up_whole_after_kills_of_any_container() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
-    // A first start that is killed may be half a database: another test has that.
+    // A first start that is killed may leave half a database. Another test covers that.
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
     let writer = Writer::start(&cluster)?;
@@ -199,7 +199,7 @@ fn a_set_comes_up_whole_whatever_is_killed_meanwhile() -> Result<()> {
                     if kills % 4 == 0 {
                         let _ = cluster.signal("mysql-0", "sidecar", Signal::KILL);
                     }
-                    // A different moment of its life each time.
+                    // Each kill comes at a different moment of the pod's life.
                     std::thread::sleep(Duration::from_millis(kills * 37 % 400));
                 }
             }

@@ -1,4 +1,4 @@
-//! What the donor holds before and after a copy must be in it, whatever the tool says.
+//! A copy must contain all that the donor held before and after it, for any report of the tool.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +10,7 @@ use harness::pods::{Cluster, PATIENCE};
 use harness::set;
 use mysqlset::model::event::Event;
 
-/// Tables of every kind that a backup tool knows.
+/// Tables of all kinds that a backup tool knows.
 const ODD_TABLES: &str = "CREATE DATABASE odd; USE odd;
     CREATE TABLE part1 (id INT PRIMARY KEY) PARTITION BY RANGE (id) SUBPARTITION BY HASH (id) SUBPARTITIONS 2
         (PARTITION `p-1 x` VALUES LESS THAN (10), PARTITION p2 VALUES LESS THAN MAXVALUE);
@@ -43,7 +43,7 @@ const MYSQLS_ODD_TABLES: &str = "USE odd;
     CREATE TABLE ing (id INT PRIMARY KEY) TABLESPACE gts1; CREATE TABLE ing2 (id INT PRIMARY KEY) TABLESPACE gts1;
     CREATE UNDO TABLESPACE u3 ADD DATAFILE 'u3.ibu'; INSERT INTO ing VALUES (1);";
 
-/// What the recipient's clone says of a copy that lacks something. Its event says no more than that prepare failed.
+/// The error of the recipient's clone for an incomplete copy. Its event says only that prepare failed.
 const LACKS: &str = "the copy lacks what the donor held before and after it: ";
 
 fn make_odd_tables(cluster: &Cluster) -> Result<()> {
@@ -52,7 +52,7 @@ fn make_odd_tables(cluster: &Cluster) -> Result<()> {
     cluster.sql("mysql-0", own).map(drop)
 }
 
-/// A tool copies a table that was made since the server's last checkpoint by another name, with nothing in it.
+/// For a table that was made since the server's last checkpoint, the tool copies an empty file under another name.
 fn restart_the_primary(cluster: &Cluster) -> Result<()> {
     cluster.scale(0);
     cluster.wait_ready(0)?;
@@ -60,7 +60,7 @@ fn restart_the_primary(cluster: &Cluster) -> Result<()> {
     cluster.wait_ready(1)
 }
 
-/// Rows of each odd table that can be read.
+/// The rows of each odd table that is readable.
 fn odd_rows(cluster: &Cluster, pod: &str) -> Result<Vec<Vec<String>>> {
     let mut tables = vec!["part1", "fts", "zip1", "`T@T /x.#P#y`", "`café ☃`", "plain", "other", "v"];
     tables.extend(if tested().is_mariadb() { &["pc1", "my1", "mrg", "ar1", "arp", "cs"][..] } else { &["ing"] });
@@ -68,13 +68,13 @@ fn odd_rows(cluster: &Cluster, pod: &str) -> Result<Vec<Vec<String>>> {
 }
 
 #[test]
-fn odd_tables_are_proven_and_so_they_are_from_a_donor_that_was_cloned_and_restarted() -> Result<()> {
+fn odd_tables_are_proven_from_a_primary_and_from_a_restarted_replica() -> Result<()> {
     let cluster = set::start(2, |_| {})?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     make_odd_tables(&cluster)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
-    // A clone of the primary, and one of the replica whose server was started on a clone and again.
+    // A clone of the primary, and a clone of the replica whose server was restarted on a clone.
     for pod in ["mysql-1", "mysql-2"] {
         if pod == "mysql-1" {
             cluster.delete_volume(pod)?;
@@ -96,7 +96,7 @@ fn odd_tables_are_proven_and_so_they_are_from_a_donor_that_was_cloned_and_restar
     Ok(())
 }
 
-/// The real tool, whose copy is changed by what `change` on the donor's volume says before it is streamed. It ends with 0.
+/// The real tool. The script `change` on the donor's volume changes its copy before it is streamed. It ends with 0.
 const CHANGING_TOOL: &str = r#"#!/bin/sh
 case "$*" in
 *--backup*) ;;
@@ -113,7 +113,7 @@ done
 exec mbstream -c "$@"
 "#;
 
-/// What is left out, or changed, and what the recipient says of it.
+/// The loss or change, and the recipient's message about it.
 const CHANGES: [(&str, &str); 19] = [
     ("rm odd/plain.ibd", "odd/plain.ibd is missing"),
     ("rm 'odd/part1#P#p2#SP#p2sp1.ibd'", "odd/part1#P#p2#SP#p2sp1.ibd is missing"),
@@ -137,7 +137,7 @@ const CHANGES: [(&str, &str); 19] = [
 ];
 
 #[test]
-fn what_a_tool_leaves_out_is_noticed() -> Result<()> {
+fn tables_that_a_tool_leaves_out_are_noticed() -> Result<()> {
     needs!(BackupTool);
     let cluster = set::start(1, |manifests| manifests.stand_in("sidecar", "mariadb-backup", CHANGING_TOOL))?;
     cluster.wait_ready(1)?;
@@ -163,7 +163,7 @@ fn what_a_tool_leaves_out_is_noticed() -> Result<()> {
     Ok(())
 }
 
-/// Prepare may fail on it, or mend it where its log has all of the pages.
+/// Prepare may fail on it, or repair it where its log has all of the pages.
 #[test]
 fn a_tablespace_that_is_cut_is_never_published() -> Result<()> {
     needs!(BackupTool);
@@ -185,7 +185,7 @@ fn a_tablespace_that_is_cut_is_never_published() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1"])
 }
 
-/// Statements that make, drop, rename, empty and rebuild tables, over and over.
+/// Statements that make, drop, rename, empty and rebuild tables, in a loop.
 const DDL: &str = "CREATE TABLE ddl.made_NEXT (id INT PRIMARY KEY); INSERT INTO ddl.made_NEXT VALUES (1);
     RENAME TABLE ddl.turn TO ddl.other_turn; RENAME TABLE ddl.other_turn TO ddl.turn;
     RENAME TABLE ddl.part TO ddl.other_part; RENAME TABLE ddl.other_part TO ddl.part;
@@ -232,9 +232,9 @@ fn tables_that_change_meanwhile_are_not_missed() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1"])
 }
 
-/// Without it the server would not say which tablespaces it has.
+/// Without the privilege the server would hide its tablespaces.
 #[test]
-fn an_account_that_may_not_ask_is_refused_with_what_it_needs() -> Result<()> {
+fn an_account_without_a_privilege_is_refused_with_its_name() -> Result<()> {
     needs!(BackupTool);
     let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_BACKUP_USER", "bk"))?;
     cluster.wait_ready(1)?;
@@ -250,11 +250,11 @@ fn an_account_that_may_not_ask_is_refused_with_what_it_needs() -> Result<()> {
     cluster.wait_ready(2)
 }
 
-/// The server is asked once more when the tool has ended, and does not answer then.
+/// The server is asked once more after the end of the tool, and fails to answer.
 #[test]
-fn a_server_that_can_not_be_asked_afterwards_means_a_failed_copy() -> Result<()> {
+fn a_server_that_fails_to_answer_after_the_backup_fails_the_copy() -> Result<()> {
     needs!(BackupTool);
-    // Once: the account is gone when the tool has what it needs.
+    // The script acts once: the account disappears after the tool's work.
     let tool = "#!/bin/sh\ncase \"$*\" in *--backup*) ;; *) exec /usr/bin/mariadb-backup \"$@\";; esac\n\
         /usr/bin/mariadb-backup \"$@\" || exit\n\
         mkdir /volume/once 2>/dev/null && mariadb --no-defaults -h 127.0.0.1 -u root -e \"RENAME USER bk@'127.0.0.1' TO away@'127.0.0.1'\"\n\
@@ -272,7 +272,7 @@ fn a_server_that_can_not_be_asked_afterwards_means_a_failed_copy() -> Result<()>
     cluster.wait_ready(2)
 }
 
-/// The check can be made again by the next start, by what was stored; where that is gone the copy is not taken for whole.
+/// The next start can repeat the check from the stored inventory. If that is gone, the copy counts as incomplete.
 #[test]
 fn an_inventory_outlasts_a_kill_and_one_that_is_lost_fails_the_check() -> Result<()> {
     needs!(BackupTool);
@@ -297,7 +297,7 @@ fn an_inventory_outlasts_a_kill_and_one_that_is_lost_fails_the_check() -> Result
     Ok(())
 }
 
-/// A server that starts on a copy without one of its tables says so in its log only.
+/// A server that starts on a copy without one of its tables reports the loss in its log only.
 #[test]
 fn a_copy_by_the_plugin_that_lacks_a_file_is_noticed() -> Result<()> {
     needs!(ClonePlugin);

@@ -1,5 +1,5 @@
-//! Limits of a container that nobody set on purpose break no clone; those that can't be lived with are named, with both
-//! numbers, before the first byte.
+//! Default limits of a container break no clone. A limit that is too low is named before the first byte, with both
+//! numbers.
 
 use anyhow::Result;
 use harness::logged::Said;
@@ -9,7 +9,7 @@ use harness::pods::{Cluster, PATIENCE};
 use harness::set;
 use mysqlset::model::event::Event;
 
-/// A primary with so many tables more.
+/// A primary with this many additional tables.
 fn primary(tables: usize, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     let cluster = set::start(1, |manifests| {
         manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "3");
@@ -37,7 +37,7 @@ fn assert_same_tables(cluster: &Cluster, tables: usize) -> Result<()> {
     Ok(())
 }
 
-/// As containers start since containerd 2.0.
+/// The limit of containers since containerd 2.0.
 const SOFT_1024: [&str; 2] = ["-Hn 20000", "-Sn 1024"];
 
 #[test]
@@ -72,7 +72,8 @@ fn a_hard_limit_that_is_too_low_is_named_with_both_numbers_before_the_first_byte
         assert_eq!(end.exit_code, exit_code, "{container}: {end:?}");
         let event = if container == "clone" { Event::ExitLimit } else { Event::RefusedLimit };
         assert!(end.message.names(event) && end.message.contains("RLIMIT_NOFILE"), "{container}: {end:?}");
-        // The limit; and of more files than there are tables, the number and what they need.
+        // The message has the limit. It also has the number of files, which exceeds the number of tables, and their
+        // need.
         let numbers = end.message.split(|character: char| !character.is_ascii_digit());
         let numbers: Vec<u64> = numbers.filter_map(|digits| digits.parse().ok()).collect();
         let has_needs = numbers.iter().any(|files| (401..=420).contains(files) && numbers.contains(&(files + 160)));
@@ -84,7 +85,7 @@ fn a_hard_limit_that_is_too_low_is_named_with_both_numbers_before_the_first_byte
 }
 
 #[test]
-fn a_low_hard_limit_does_for_a_small_set() -> Result<()> {
+fn a_low_hard_limit_suffices_for_a_small_set() -> Result<()> {
     needs!(BackupTool);
     let cluster = set::start(1, |manifests| {
         for container in ["clone", "sidecar"] {
@@ -99,9 +100,9 @@ fn a_low_hard_limit_does_for_a_small_set() -> Result<()> {
 }
 
 #[test]
-fn a_large_soft_limit_is_not_handed_on() -> Result<()> {
+fn a_large_soft_limit_is_not_passed_to_the_tool() -> Result<()> {
     needs!(Tutorial);
-    // The tool, after a word about what it was given.
+    // The words of the tool, after a line about its limit.
     let script = "#!/bin/sh\necho \"[Warning] descriptors: $(ulimit -Sn)\" >&2\nexec /usr/bin/mariadb-backup \"$@\"\n";
     let cluster = primary(10, |manifests| {
         for container in ["clone", "sidecar"] {
@@ -123,7 +124,7 @@ fn a_large_soft_limit_is_not_handed_on() -> Result<()> {
 #[test]
 fn a_prepare_stays_below_a_limit_of_the_address_space() -> Result<()> {
     needs!(BackupTool);
-    // In KiB. Without it the tool is given half of the machine's memory, at most 1 GiB, and fails to map it.
+    // In KiB. Without the check the tool gets half of the machine's memory, at most 1 GiB, and fails to map it.
     let cluster = primary(1, |manifests| manifests.limit("clone", &["-v 1300000"]))?;
     cluster.scale(2);
     cluster.wait_ready(2)?;
@@ -147,7 +148,7 @@ fn a_limit_of_file_sizes_is_raised_or_named() -> Result<()> {
     assert_refused(&cluster, &["12582912", "RLIMIT_FSIZE", "1048576"])
 }
 
-/// With 52, with these names and numbers, before the first byte.
+/// Asserts a refusal with 52, with these names and numbers, before the first byte.
 fn assert_refused(cluster: &Cluster, words: &[&str]) -> Result<()> {
     let end = set::end_of_clone(cluster, "mysql-1")?;
     assert!(end.exit_code == 52 && end.is(Event::ExitLimit), "{end:?}");
@@ -175,7 +176,7 @@ fn too_few_threads_or_too_little_memory_are_named_before_the_first_byte() -> Res
     Ok(())
 }
 
-/// A tool that finds none waits for one, for ever.
+/// A tool without a free thread waits for one for ever.
 #[test]
 fn a_donor_without_threads_refuses_before_the_first_byte() -> Result<()> {
     needs!(BackupTool);
@@ -188,9 +189,9 @@ fn a_donor_without_threads_refuses_before_the_first_byte() -> Result<()> {
 }
 
 #[test]
-fn a_tool_that_gets_no_thread_later_ends_it_with_the_limit() -> Result<()> {
+fn a_tool_that_runs_out_of_threads_later_ends_the_clone_with_the_limit() -> Result<()> {
     needs!(Tutorial);
-    // Between our look and the prepare somebody else has taken what there was.
+    // Another program has taken the free threads between the check and the prepare.
     let script = "#!/bin/sh\ncase \"$*\" in *--prepare*) ulimit -p 7;; esac\nexec /usr/bin/mariadb-backup \"$@\"\n";
     let cluster = primary(1, |manifests| manifests.stand_in("clone", "mariadb-backup", script))?;
     cluster.scale(2);

@@ -1,4 +1,4 @@
-//! A backup that waits for the server's locks: bounded, retried, and never outlived by its session.
+//! A backup that waits for the server's locks: bounded, retried, and without a session that outlives it.
 
 use std::cell::OnceCell;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use harness::stand_ins::recipient::ask_for_a_clone;
 use mysqlset::model::event::Event;
 use rustix::process::Signal;
 
-/// A table that somebody has locked; backups wait for it, and all that write wait behind them.
+/// A table with a foreign lock. Backups wait for it, and all writers wait behind them.
 struct LockedTable(Child);
 
 impl LockedTable {
@@ -39,7 +39,7 @@ impl Drop for LockedTable {
     }
 }
 
-/// Sessions of the primary in a state.
+/// The number of the primary's sessions in a state.
 fn sessions(cluster: &Cluster, state: &str) -> Result<usize> {
     let count = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE '{state}%'");
     Ok(cluster.value("mysql-0", &count)?.parse()?)
@@ -53,7 +53,7 @@ fn primary(change: impl FnOnce(&mut harness::pods::manifest::Manifests)) -> Resu
 }
 
 #[test]
-fn a_backup_that_waits_too_long_gives_way_and_comes_again() -> Result<()> {
+fn a_backup_that_waits_too_long_is_ended_and_retried() -> Result<()> {
     needs!(BackupTool);
     let cluster = primary(|manifests| manifests.set_env("sidecar", "MYSQLSET_LOCK_WAIT", "1"))?;
     let locked = LockedTable::new(&cluster)?;
@@ -64,9 +64,9 @@ fn a_backup_that_waits_too_long_gives_way_and_comes_again() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1"])
 }
 
-/// On a busy primary somebody writes at every moment. No lock of a backup has to wait for that.
+/// On a busy primary some statement writes at every moment. The locks of a backup are granted without a wait for that.
 #[test]
-fn a_primary_that_never_rests_is_cloned_without_waiting() -> Result<()> {
+fn a_busy_primary_is_cloned_without_waiting() -> Result<()> {
     needs!(BackupTool);
     let cluster = primary(|manifests| manifests.set_env("sidecar", "MYSQLSET_LOCK_WAIT", "5"))?;
     let _writers = (0..3).map(|_| BusySession::new(&cluster)).collect::<Result<Vec<_>>>()?;
@@ -77,7 +77,7 @@ fn a_primary_that_never_rests_is_cloned_without_waiting() -> Result<()> {
     Ok(())
 }
 
-/// A client whose every statement takes a while, and that has many.
+/// A client with many statements, each of which takes a while.
 struct BusySession(Child);
 
 impl BusySession {
@@ -97,7 +97,7 @@ impl Drop for BusySession {
     }
 }
 
-/// A tool that knows no bound, as XtraBackup for what comes after its first lock.
+/// A tool without a bound, like XtraBackup after its first lock.
 #[test]
 fn a_tool_that_would_wait_for_ever_is_ended() -> Result<()> {
     needs!(BackupTool);
@@ -115,10 +115,10 @@ fn a_tool_that_would_wait_for_ever_is_ended() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1"])
 }
 
-/// Whoever asked goes, or the sidecar is killed, while the backup waits: its session must not wait on, for all that
-/// write wait behind it.
+/// The recipient leaves, or the sidecar is killed, while the backup waits. Its session must end, because all writers
+/// wait behind it.
 #[test]
-fn a_tool_that_is_gone_waits_for_nothing() -> Result<()> {
+fn the_session_of_a_dead_tool_ends() -> Result<()> {
     needs!(BackupTool);
     let cluster = primary(|_| {})?;
     let _locked = LockedTable::new(&cluster)?;
@@ -134,14 +134,14 @@ fn a_tool_that_is_gone_waits_for_nothing() -> Result<()> {
         }
         let _ = recipient.read(&mut [0]);
         drop(recipient);
-        cluster.wait_for("nobody to wait", Duration::from_secs(20), || Ok(sessions(&cluster, "Waiting for")? == 0))?;
+        cluster.wait_for("waits to end", Duration::from_secs(20), || Ok(sessions(&cluster, "Waiting for")? == 0))?;
         cluster.sql("mysql-0", "SET SESSION lock_wait_timeout = 5; INSERT INTO app.aria (n) VALUES (1)")?;
         cluster.wait_ready(1)?;
     }
     Ok(())
 }
 
-/// A replica whose backup breaks off goes on replicating.
+/// A replica continues to replicate when its backup breaks off.
 #[test]
 fn a_replica_replicates_on_after_a_backup_that_was_broken_off() -> Result<()> {
     needs!(BackupTool);
@@ -150,13 +150,13 @@ fn a_replica_replicates_on_after_a_backup_that_was_broken_off() -> Result<()> {
     set::fill(&cluster)?;
     for _ in 0..3 {
         let asked = OnceCell::new();
-        // The turn of the one before ends once its tool is gone.
-        cluster.wait_for("a turn", PATIENCE, || {
+        // The slot of the previous recipient is freed once its tool is gone.
+        cluster.wait_for("a slot", PATIENCE, || {
             let mut stream = cluster.connect("mysql-1", 3307)?;
             harness::stand_ins::recipient::greet(&mut stream)?;
             Ok(asked.set(stream).is_ok())
         })?;
-        let mut stream = asked.into_inner().context("nobody was asked")?;
+        let mut stream = asked.into_inner().context("no donor was asked")?;
         let _ = stream.read(&mut [0; 100_000]);
         drop(stream);
         cluster.sql("mysql-0", "INSERT INTO app.keyless (n) VALUES (7)")?;

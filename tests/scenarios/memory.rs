@@ -1,6 +1,6 @@
-//! A backup tool that would take its container with it is killed alone: whoever started it goes on.
+//! A backup tool that would exhaust its container's memory is killed alone, and its parent continues.
 //!
-//! Containers here see their memory limit, and nobody keeps them to it.
+//! Containers here see their memory limit, but it is not enforced.
 
 use anyhow::Result;
 use harness::logged::{Line, Said};
@@ -10,13 +10,13 @@ use harness::pods::manifest::Manifests;
 use harness::set;
 use mysqlset::model::event::Event;
 
-/// A gibibyte that is used; it ends after a while where nobody kills it.
+/// A gibibyte in use. It ends after a while, if it is not killed.
 const OUTGROW: &str = "exec dd if=/dev/zero of=/dev/null bs=1G count=20";
 
-/// What it has when it is killed, of its container's limit.
+/// The memory at which it is killed, below its container's limit.
 const KILLED_AT: &str = "480 MiB";
 
-/// One pod with data. In `container` the tool outgrows its limit where `when` holds of its arguments.
+/// One pod with data. In `container` the tool exceeds its limit when `when` matches its arguments.
 fn primary(container: &str, when: &str) -> Result<Cluster> {
     let cluster = set::start(1, |manifests| use_tool(manifests, container, when))?;
     cluster.wait_ready(1)?;

@@ -1,5 +1,5 @@
-//! A running set of the tutorial's is moved over, as docs/guide/from-the-tutorial.md has it: two manifests applied, one after
-//! the other.
+//! A running set of the tutorial is moved over as docs/guide/from-the-tutorial.md describes: two manifests, applied one
+//! after the other.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
@@ -19,7 +19,7 @@ fn ours(components: &[&str]) -> Result<Manifests> {
     servers::manifests("mariadb", components)
 }
 
-/// Writes rows, one by one, as long as it is there; those that the primary took are noted.
+/// Writes rows one by one until it is dropped, and notes those that the primary accepted.
 struct Writer {
     written: Arc<Mutex<Vec<u32>>>,
     stop: Arc<AtomicBool>,
@@ -47,7 +47,7 @@ impl Writer {
         self.written.lock().expect("rows").clone()
     }
 
-    /// The primary takes rows now.
+    /// Waits until the primary accepts rows again.
     fn goes_on(&self, cluster: &Cluster) -> Result<()> {
         let before = self.written().len();
         cluster.wait_for("more rows to be written", PATIENCE, || Ok(self.written().len() > before + 10))
@@ -60,7 +60,7 @@ impl Drop for Writer {
     }
 }
 
-/// As they are where the tutorial's containers run as root: the volume is root's, and so is what its sidecar wrote.
+/// Volumes as the tutorial's root containers leave them: the volume belongs to root, and so do the sidecar's files.
 fn give_to_root(cluster: &Cluster, pod: &str, data: &Path) -> Result<()> {
     let volume = cluster.volume(pod);
     chown(&volume, Some(0), Some(0))?;
@@ -88,23 +88,23 @@ fn wait_for_rows(cluster: &Cluster, pods: &[&str], written: &[u32]) -> Result<()
     Ok(())
 }
 
-/// How the page had it at a time, and what follows from that for its volumes.
+/// The page at one time, and the consequences for its volumes.
 struct Generation {
     manifest: String,
-    /// Where the data lie on a volume.
+    /// The place of the data on a volume.
     data: &'static str,
-    /// What is added to our overlay for it, in both steps.
+    /// The component that our overlay adds for it, in both steps.
     component: Option<&'static str>,
     pods: u32,
 }
 
-/// From 2020 on, but for three months in 2022.
+/// From 2020 on, except for three months in 2022.
 fn page() -> Generation {
     let manifest = include_str!("tutorial/set.yaml").to_owned();
     Generation { manifest, data: "mysql", component: None, pods: 3 }
 }
 
-/// A change of the manifest, which has to be one.
+/// A change of the manifest, which must have an effect.
 fn changed(manifest: &str, from: &str, to: &str) -> Result<String> {
     ensure!(manifest.contains(from), "the tutorial's manifest has no {from:?}");
     Ok(manifest.replace(from, to))
@@ -131,8 +131,8 @@ fn first_page() -> Result<Generation> {
     Ok(Generation { manifest, data: "", component: Some("volume-root"), pods: 3 })
 }
 
-/// From April to June 2022: the data are one directory further down. Its recipients unpacked a clone where no server looked
-/// for it, so there is a primary only.
+/// From April to June 2022: the data are one directory further down. Recipients unpacked a clone at a place that no
+/// server read, so there is a primary only.
 fn page_with_nested_data() -> Result<Generation> {
     let nested = "    log-bin\n    datadir=/var/lib/mysql/mysql\n";
     let manifest = changed(&page().manifest, "    log-bin\n", nested)?;
@@ -147,11 +147,11 @@ fn todays_page() -> Result<Generation> {
         let line = format!("\n{indent}app: mysql\n");
         manifest = changed(&manifest, &line, &format!("{line}{indent}app.kubernetes.io/name: mysql\n"))?;
     }
-    // A Service's selector is as deep as a set's, and still has one.
+    // A Service's selector has the same depth as a set's, and keeps a single label.
     Ok(Generation { manifest, ..page() })
 }
 
-/// As docs/guide/from-the-tutorial.md has it, under writes.
+/// Moves a set over as docs/guide/from-the-tutorial.md describes, under writes.
 fn move_over(generation: &Generation) -> Result<()> {
     let count = generation.pods as usize;
     let pods = &PODS[..count];
@@ -201,30 +201,30 @@ fn a_running_set_becomes_ours_with_no_data_copied_and_no_write_lost() -> Result<
 }
 
 #[test]
-fn so_does_one_with_keys_for_masters_and_slaves() -> Result<()> {
+fn a_running_set_with_keys_for_masters_and_slaves_becomes_ours() -> Result<()> {
     needs!(Tutorial);
     move_over(&page_with_masters_and_slaves()?)
 }
 
 #[test]
-fn so_does_one_of_the_first_page_whose_volumes_are_data_directories() -> Result<()> {
+fn a_running_set_of_the_first_page_becomes_ours_with_data_at_the_volumes_root() -> Result<()> {
     needs!(Tutorial);
     move_over(&first_page()?)
 }
 
 #[test]
-fn so_does_a_primary_whose_data_are_nested() -> Result<()> {
+fn a_running_primary_with_nested_data_becomes_ours() -> Result<()> {
     needs!(Tutorial);
     move_over(&page_with_nested_data()?)
 }
 
 #[test]
-fn so_does_one_of_todays_page() -> Result<()> {
+fn a_running_set_of_todays_page_becomes_ours() -> Result<()> {
     needs!(Tutorial);
     move_over(&todays_page()?)
 }
 
-/// Without the label the set waits beside the tutorial's pods, and nothing of these changes.
+/// Without the label the set waits beside the tutorial's pods, and these stay unchanged.
 #[test]
 fn pods_without_the_sets_label_are_left_alone() -> Result<()> {
     needs!(Tutorial);

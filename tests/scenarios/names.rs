@@ -1,11 +1,11 @@
-//! Names as clusters give them: of sets, of hosts, of domains; and name servers that have a hard time.
-//! The conditions in `tests/harness/src/pods/conditions.rs` have other scenarios run under them too.
+//! Names as clusters give them: of sets, of hosts, of domains. Name servers that are slow or stale. The conditions in
+//! `tests/harness/src/pods/conditions.rs` run other scenarios under them too.
 
 use anyhow::Result;
 use harness::pods::PATIENCE;
 use harness::set;
 
-/// Its name has what looks like another pod's ordinal in it.
+/// A part of its name looks like another pod's ordinal.
 #[test]
 fn a_set_may_have_numbers_in_its_name() -> Result<()> {
     let cluster = set::start(2, |manifests| manifests.stateful_set.metadata.name = "db-1-mysql".to_owned())?;
@@ -22,7 +22,7 @@ fn a_set_may_have_numbers_in_its_name() -> Result<()> {
     Ok(())
 }
 
-/// Every lookup takes five seconds, longer than the sidecar waits at once for the primary's word.
+/// Every lookup takes five seconds, longer than the sidecar waits at once for the primary's answer.
 #[test]
 fn a_slow_name_server_makes_a_set_slow_and_nothing_else() -> Result<()> {
     let cluster = set::start_under("slow-name-server,other-domain,fully-qualified-hostnames", 2, |_| {})?;
@@ -34,7 +34,7 @@ fn a_slow_name_server_makes_a_set_slow_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
-/// The primary's name leads to where it was for a while.
+/// For a while the primary's name leads to its old address.
 #[test]
 fn a_stale_address_of_the_primary_is_waited_out() -> Result<()> {
     let cluster = set::start_under("stale-name-server", 2, |_| {})?;

@@ -1,4 +1,4 @@
-//! A donor that sends a real backup with something in it that a server or a tool would obey.
+//! A donor that sends a real backup with an addition that a server or a tool would obey.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -23,10 +23,10 @@ use mysqlset::unpack::Format;
 
 const FORMAT: Format = Format::XbstreamMariaDb;
 
-/// The settings that a backup says of its server.
+/// The settings of the server in a backup.
 const SETTINGS: &[u8] = b"backup-my.cnf";
 
-/// A primary with rows, and a second pod that is to be cloned by way of what a test listens on.
+/// A primary with rows. A second pod is to be cloned through a listener of the test.
 fn primary() -> Result<Cluster> {
     let cluster = set::start(1, |manifests| {
         use_proxy(manifests);
@@ -37,7 +37,7 @@ fn primary() -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// What the tool streams of the primary.
+/// The tool's stream of the primary.
 fn backup(cluster: &Cluster) -> Result<Vec<u8>> {
     let tool = ["mariadb-backup", "--backup", "--stream=xbstream", "--user=root", "--host=127.0.0.1"];
     let output = cluster.exec("mysql-0", "sidecar", &[&tool[..], &["--datadir=/var/lib/mysql"]].concat())?;
@@ -45,7 +45,7 @@ fn backup(cluster: &Cluster) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// The stream with other settings of its server, and more members before all others.
+/// The stream with other settings of its server, and with more members before all others.
 fn changed(stream: &[u8], settings: &dyn Fn(&str) -> String, more: &[Vec<u8>]) -> Result<Vec<u8>> {
     let (mut rest, mut old) = (Vec::new(), Vec::new());
     for chunk in chunks(FORMAT, stream) {
@@ -60,13 +60,13 @@ fn changed(stream: &[u8], settings: &dyn Fn(&str) -> String, more: &[Vec<u8>]) -
     Ok([more.concat(), new.concat(), rest].concat())
 }
 
-/// What such a donor holds, by its own word.
+/// The empty inventory that such a donor reports.
 fn nothing() -> Result<Vec<u8>> {
     let nothing = Inventory { keeps_definitions: true, entries: Vec::new() };
     encoding::encode(&nothing).map_err(anyhow::Error::msg)
 }
 
-/// Sends it to everybody who comes, whole to its end mark, as long as the test goes on.
+/// Sends the stream to every recipient, whole to its end mark, until the test ends.
 fn serve(listener: TcpListener, stream: Vec<u8>) {
     std::thread::spawn(move || {
         for recipient in listener.incoming().flatten() {
@@ -82,7 +82,7 @@ fn serve(listener: TcpListener, stream: Vec<u8>) {
                 writer.end(None)?;
                 Ok(())
             };
-            // A recipient may hang up as soon as it has seen enough.
+            // A recipient may close the connection early.
             let _ = send();
         }
     });
@@ -116,7 +116,7 @@ fn a_library_in_the_stream_is_never_loaded() -> Result<()> {
 }
 
 #[test]
-fn settings_that_load_code_or_run_more_are_one_donors_fault() -> Result<()> {
+fn settings_that_load_code_or_run_more_reject_that_donor() -> Result<()> {
     needs!(Tutorial);
     for (line, says) in [
         ("plugin_load=evil=evil.so", "evil=evil.so"),
@@ -142,9 +142,9 @@ fn assert_nothing_came_of_it(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// A newer tool's settings, an index that lists data, and one that is a hole.
+/// The settings of a newer tool, an index that lists data, and an index that is a hole.
 #[test]
-fn what_is_not_known_is_left_out_and_an_index_is_not_read() -> Result<()> {
+fn unknown_settings_are_left_out_and_an_index_is_ignored() -> Result<()> {
     needs!(Tutorial);
     let cluster = primary()?;
     let newer = |text: &str| format!("{text}something_new=1\nsomething-newer\n");
@@ -170,7 +170,7 @@ fn what_is_not_known_is_left_out_and_an_index_is_not_read() -> Result<()> {
     Ok(())
 }
 
-/// A hole that is longer than the volume has room.
+/// A hole that exceeds the room of the volume.
 #[test]
 fn a_hole_that_the_volume_could_not_hold_ends_the_stream() -> Result<()> {
     needs!(Tutorial);
@@ -185,7 +185,7 @@ fn a_hole_that_the_volume_could_not_hold_ends_the_stream() -> Result<()> {
     assert_nothing_came_of_it(&cluster)
 }
 
-/// The replica's own places: directories that its server does not make by itself.
+/// Places of the replica's own: directories that its server does not create by itself.
 #[test]
 fn directories_that_the_configuration_names_are_there_when_the_server_starts() -> Result<()> {
     let cluster = set::start(1, |manifests| {
@@ -201,7 +201,7 @@ fn directories_that_the_configuration_names_are_there_when_the_server_starts() -
     set::assert_same_rows(&cluster, &["mysql-1"])?;
     let data = cluster.volume("mysql-1").join("mysql");
     assert!(holds(&data.join("binlogs"), "mysql-bin.index") && holds(&data.join("relay"), "relay.index"));
-    // And that pod donates.
+    // That pod can donate.
     cluster.scale(3);
     cluster.wait_ready(3)?;
     set::assert_same_rows(&cluster, &["mysql-2"])
@@ -211,7 +211,7 @@ fn holds(directory: &Path, name: &str) -> bool {
     directory.join(name).exists()
 }
 
-/// Where the copy's own files lie elsewhere in the data directory.
+/// The copy's own files lie elsewhere in the data directory.
 #[test]
 fn logs_and_undo_tablespaces_are_where_the_server_looks_for_them() -> Result<()> {
     needs!(BackupTool);
@@ -246,7 +246,7 @@ fn places_elsewhere_are_refused_before_the_first_byte() -> Result<()> {
     Ok(())
 }
 
-/// A slow log that is far larger than the volume that the clone is for.
+/// A slow log that is far larger than the volume of the recipient.
 #[test]
 fn logs_in_the_data_directory_take_no_room_of_a_clone() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
@@ -285,7 +285,7 @@ fn data_that_look_unusual_are_judged_by_the_configuration() -> Result<()> {
     cluster.wait_ready(2)?;
     assert!(cluster.has_logged("mysql-0", "clone", Event::DataAdopted));
     set::assert_same_rows(&cluster, &["mysql-1"])?;
-    // Half of it is still known: a file of the system tablespace is missing.
+    // Half of the data is still recognised: a file of the system tablespace is missing.
     cluster.scale(0);
     cluster.wait_ready(0)?;
     let data = cluster.volume("mysql-0").join("mysql");

@@ -1,4 +1,4 @@
-//! Nothing in the image's, the user's or a home directory's options files changes what is copied, or as whom.
+//! Options files of the image, the user or a home directory change neither the copy nor its account.
 
 use anyhow::Result;
 use harness::logged::Said;
@@ -20,14 +20,14 @@ const OPTIONS: [&str; 7] = [
     "[mariadb-backup-suffixed]\ndatabases-exclude = app\n",
 ];
 
-/// An account that no server has, with a password that looks like an option.
+/// An account that exists on no server, with a password that looks like an option.
 const ANOTHER_ACCOUNT: &str = "[client]\nuser = nobody\npassword = \"s3cret --tables=a\"\n";
 
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
-/// Two pods more: one is cloned from the primary, the next from a replica.
+/// Adds two pods: one is cloned from the primary, the next from a replica.
 fn assert_whole_clones(cluster: &Cluster) -> Result<()> {
     cluster.wait_ready(1)?;
     set::fill(cluster)?;
@@ -56,7 +56,7 @@ fn options_in_the_servers_configuration_change_no_clone() -> Result<()> {
     Ok(())
 }
 
-/// Has containers start with options files in the home directory, and in the directory that `MYSQL_HOME` names.
+/// Starts containers with options files in the home directory, and in the directory that `MYSQL_HOME` names.
 fn with_files(manifests: &mut Manifests, containers: &[&str], home: &str, mysql_home: &str) {
     for name in containers {
         manifests.set_env(name, "IN_HOME", home);
@@ -74,7 +74,7 @@ fn with_files(manifests: &mut Manifests, containers: &[&str], home: &str, mysql_
 }
 
 #[test]
-fn options_and_accounts_in_home_directories_change_no_clone_and_are_told_once() -> Result<()> {
+fn options_and_accounts_in_home_directories_change_no_clone_and_are_reported_once() -> Result<()> {
     needs!(BackupTool);
     let all = OPTIONS.concat();
     for (home, mysql_home) in [(ANOTHER_ACCOUNT, ""), (&*all, ""), ("", &*all)] {
@@ -101,7 +101,7 @@ fn options_and_accounts_in_home_directories_change_no_clone_and_are_told_once() 
 #[test]
 fn a_prepare_obeys_no_options_file_of_the_recipient() -> Result<()> {
     needs!(BackupTool);
-    // The first has it run a server, the second has it recover nothing, the third has it fail.
+    // The first option makes it run a server, the second makes it recover nothing, and the third makes it fail.
     let options = "[mariadb-backup]\nexport\ninnodb-force-recovery = 6\n[xtrabackup]\nno-such-option = 1\n";
     let cluster = set::start(1, |manifests| {
         with_files(manifests, &["clone"], options, options);
@@ -142,7 +142,7 @@ fn a_replica_that_leaves_a_part_out_is_no_donor() -> Result<()> {
 }
 
 #[test]
-fn a_primary_whose_binary_log_leaves_a_database_out_donates_to_nobody() -> Result<()> {
+fn a_primary_whose_binary_log_leaves_a_database_out_is_no_donor() -> Result<()> {
     let cluster = set::start(1, |manifests| {
         manifests.set_env("clone", "MYSQLSET_GIVE_UP_AFTER", "3");
         let file = manifests.server_config().get_mut("primary.cnf").expect("primary.cnf");
@@ -168,7 +168,7 @@ fn a_replica_that_leaves_a_part_out_is_no_source_of_recovery() -> Result<()> {
     })?;
     cluster.wait_ready(3)?;
     set::fill(&cluster)?;
-    // The first of the two that would be asked.
+    // The first of the two candidates.
     let first = "mysql-1";
     let filter = if tested().is_mariadb() {
         "STOP SLAVE; SET GLOBAL replicate_ignore_db = 'scratch'; START SLAVE"

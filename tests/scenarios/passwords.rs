@@ -1,4 +1,4 @@
-//! The overlay with passwords: accounts that the set makes for itself, and passwords that change while it runs.
+//! The overlay with passwords: accounts that the set creates itself, and passwords that change while it runs.
 
 use anyhow::{Result, ensure};
 use harness::needs;
@@ -9,12 +9,12 @@ use harness::processes::tools_below;
 use harness::set;
 use mysqlset::model::event::Event;
 
-/// What the replicas are seen to have.
+/// The rows that the replicas must have.
 const ONE_ROW: &str = "CREATE DATABASE app; CREATE TABLE app.rows (id INT); INSERT INTO app.rows VALUES (1)";
 
 const SECRET: &str = "mysql-passwords";
 
-/// Every key, and one with all that could go wrong on the way through SQL and options files.
+/// All keys. One has everything that SQL and options files could misread.
 const PASSWORDS: [(&str, &str); 5] = [
     ("root", "r00t"),
     ("clone", "geheim, aber lang genug"),
@@ -44,7 +44,7 @@ fn wait_for_rows(cluster: &Cluster, pods: &[&str], password: &str, count: usize)
     Ok(())
 }
 
-/// Those that are set later.
+/// The keys that change later.
 const CHANGED: [(&str, &str); 4] = [
     ("root", "r00t2"),
     ("backup", "backup 2"),
@@ -52,7 +52,7 @@ const CHANGED: [(&str, &str); 4] = [
     ("clone", "clone 2, and long enough"),
 ];
 
-/// A password as it is, and as SQL or an options file may have it.
+/// A password as it is, and as it may appear in SQL or an options file.
 fn spellings(password: &str) -> [String; 3] {
     let slashes = password.replace('\\', "\\\\");
     [password.to_owned(), slashes.replace('\'', "''"), slashes.replace('\'', "\\'").replace('"', "\\\"")]
@@ -68,7 +68,7 @@ fn assert_not_in(place: &str, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Not in a container's log, nor in a server's binary or relay log.
+/// Asserts that a container's log and a server's binary and relay logs are free of them.
 fn assert_not_written(cluster: &Cluster, pods: &[&str]) -> Result<()> {
     for pod in pods {
         for container in ["init-config", "clone", "mysql", "sidecar"] {
@@ -88,7 +88,7 @@ fn assert_not_written(cluster: &Cluster, pods: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Not in an argument list of what runs in a pod's containers.
+/// Asserts that the argument lists of a pod's processes are free of them.
 fn assert_not_in_arguments(cluster: &Cluster, pod: &str) -> Result<()> {
     for container in ["mysql", "sidecar"] {
         let first = cluster.pid(pod, container)?.to_string();
@@ -108,7 +108,7 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
     root(&cluster, "r00t", "mysql-0", ONE_ROW)?;
     wait_for_rows(&cluster, &["mysql-1"], "r00t", 1)?;
 
-    // Each account may do what it is for, and no more.
+    // Each account has the rights for its task only.
     cluster.sql_as("mysql-1", "monitoring", "m0nitoring", "SHOW REPLICA STATUS")?;
     let denied = cluster.sql_as("mysql-0", "monitoring", "m0nitoring", "SELECT * FROM app.rows").unwrap_err();
     assert!(denied.to_string().contains("denied"), "{denied}");
@@ -119,7 +119,7 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
         assert!(outside.to_string().contains("denied"), "{user} gets in from outside: {outside}");
     }
 
-    // The probe is let in through the socket, by the container's own variables.
+    // The probe connects through the socket, with the container's own variables.
     let denied = || cluster.logs("mysql-0", "mysql").matches("Access denied for user 'mysql'@'localhost'").count();
     // The image's first server has no such account yet.
     let before = denied();
@@ -127,7 +127,7 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
     assert!(output.status.success() && denied() == before, "{}", String::from_utf8_lossy(&output.stdout));
     assert_not_in_arguments(&cluster, "mysql-0")?;
 
-    // A restart writes nothing: what the accounts have is what they should have.
+    // A restart writes nothing, because the accounts are already as they should be.
     let position = |cluster: &Cluster| root(cluster, "r00t", "mysql-0", tested().end_of_log());
     let before = position(&cluster)?;
     cluster.signal("mysql-0", "sidecar", rustix::process::Signal::KILL)?;
@@ -145,7 +145,7 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
         Ok(cluster.sql_as("mysql-0", "replication", "replication 2", "SELECT 1").is_ok())
     })?;
     assert!(root(&cluster, "r00t", "mysql-0", "SELECT 1").is_err(), "the old password is still good");
-    // Replicas that connect anew, and a clone that is made, with what is good now.
+    // Replicas that connect again, and a new clone, use the current passwords.
     root(&cluster, "r00t2", "mysql-1", "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")?;
     cluster.scale(3);
     cluster.wait_ready(3)?;
@@ -154,10 +154,10 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
     assert_not_written(&cluster, &["mysql-0", "mysql-1", "mysql-2"])
 }
 
-/// The image's temporary server has no TCP, but the sidecar's account comes through the socket, and there are no accounts to
-/// keep it out.
+/// The image's temporary server has no TCP. The sidecar's account reaches it through the socket, because the server
+/// checks no accounts.
 #[test]
-fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
+fn a_server_is_not_up_while_its_image_upgrades_it() -> Result<()> {
     needs!(MariadbsAccounts);
     let cluster = start(2, |manifests| manifests.set_env("mysql", "MARIADB_AUTO_UPGRADE", "1"))?;
     cluster.wait_ready(2)?;
@@ -176,14 +176,14 @@ fn a_server_that_its_image_upgrades_is_not_taken_for_up() -> Result<()> {
     wait_for_rows(&cluster, &["mysql-1"], "r00t", 1)
 }
 
-/// MySQL answers an account that it does not know yet as if it did, by a plugin that it draws for each name.
+/// MySQL answers for an unknown account as if it existed, with a plugin that it picks for each name.
 #[test]
 fn a_first_start_of_a_hundred_seconds_is_left_alone() -> Result<()> {
     let cluster = start(1, |manifests| {
         manifests.first_start_scripts().insert("00-long.sh".to_owned(), "sleep 100\n".to_owned());
     })?;
     set::wait_for_log(&cluster, "mysql-0", "sidecar", "event=server.temporary")?;
-    // An account that no server has may be given any plugin.
+    // An account that exists on no server may get any plugin.
     for user in ["mysql", "a", "b", "c", "d", "e", "f", "g"] {
         let output = cluster.exec("mysql-0", "mysql", &["/mysqlset/mysqlset", "probe", "alive", "--sql-user", user])?;
         let said = String::from_utf8_lossy(&output.stdout);
@@ -198,7 +198,8 @@ fn a_first_start_of_a_hundred_seconds_is_left_alone() -> Result<()> {
     Ok(())
 }
 
-/// An account whose password is proven by a signature (ed25519), or by the password itself, encrypted with the server's key.
+/// The account proves its password by a signature (ed25519), or by the password itself, encrypted with the server's
+/// key.
 #[test]
 fn the_sidecar_is_let_in_by_plugins_for_passwords() -> Result<()> {
     needs!(Plugins);
@@ -220,7 +221,7 @@ fn the_sidecar_is_let_in_by_plugins_for_passwords() -> Result<()> {
 fn assert_let_in(cluster: &Cluster, pod: &str) -> Result<()> {
     let log = cluster.logs(pod, "sidecar");
     ensure!(!log.contains("server.turns_away") && !log.contains("sidecar.part_failed"), "{log}");
-    // The server is alive for whoever asks.
+    // The server is alive for every account.
     for password in ["s3cret", "another"] {
         let password = format!("MYSQLSET_SQL_PASSWORD={password}");
         let words = ["env", &password, "/mysqlset/mysqlset", "probe", "alive", "--sql-user", "sidecar"];
@@ -230,7 +231,7 @@ fn assert_let_in(cluster: &Cluster, pod: &str) -> Result<()> {
     Ok(())
 }
 
-/// The sidecar's account and the replication account: over TCP a password is encrypted with the server's key.
+/// The sidecar's account and the replication account. Over TCP a password is encrypted with the server's key.
 #[test]
 fn accounts_may_have_sha256_password() -> Result<()> {
     needs!(Sha256Password);
@@ -253,7 +254,7 @@ fn accounts_may_have_sha256_password() -> Result<()> {
     ["mysql-0", "mysql-1"].iter().try_for_each(|pod| assert_let_in(&cluster, pod))
 }
 
-/// Each step of it by the accounts that are set apart.
+/// Each step of the recovery uses the accounts that are reserved for it.
 #[test]
 fn a_lost_primary_is_recovered_where_root_has_a_password() -> Result<()> {
     needs!(Gtid);

@@ -1,4 +1,4 @@
-//! Clones by MySQL's CLONE plugin: what it is not asked to copy, whom it lets in, and what becomes of a broken one.
+//! Clones by MySQL's CLONE plugin: tables that it may not copy, accounts that it admits, and the fate of a broken copy.
 
 use anyhow::{Context, Result, bail, ensure};
 use harness::logged::Said;
@@ -12,14 +12,14 @@ use mysqlset::model::event::Event;
 use mysqlset::sys::secret::Secret;
 use rustix::process::{Pid, Signal};
 
-/// Takes the lines out that begin with a word.
+/// Removes the lines that begin with a word.
 fn without(manifests: &mut Manifests, word: &str) {
     for file in manifests.server_files() {
         *file = file.split_inclusive('\n').filter(|line| !line.starts_with(word)).collect();
     }
 }
 
-/// A server of its own is being made.
+/// Waits until the recipient creates a server of its own.
 fn wait_for_a_recipient_that_has_begun(cluster: &Cluster) -> Result<()> {
     let own = cluster.volume("mysql-1").join(".mysqlset-mysql-stage/own");
     cluster.wait_for("a recipient that has begun", PATIENCE, || Ok(own.exists()))
@@ -31,7 +31,7 @@ fn wait_for_a_copy_that_has_begun(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// The server that fetches it was killed when it had used up what there was, at each try.
+/// Earlier, the kernel killed the fetching server at each try, when it had used up the memory.
 #[test]
 fn too_little_memory_for_the_plugins_server_is_refused_with_both_numbers() -> Result<()> {
     needs!(ClonePlugin);
@@ -48,7 +48,7 @@ fn too_little_memory_for_the_plugins_server_is_refused_with_both_numbers() -> Re
 }
 
 #[test]
-fn a_table_that_is_not_innodbs_is_refused_by_name() -> Result<()> {
+fn a_table_outside_innodb_is_refused_with_its_name() -> Result<()> {
     needs!(ClonePlugin);
     let cluster = set::start(1, |manifests| without(manifests, "disabled_storage_engines"))?;
     cluster.wait_ready(1)?;
@@ -77,7 +77,7 @@ fn packets_that_are_too_small_for_the_plugin_are_refused() -> Result<()> {
 }
 
 #[test]
-fn a_table_that_is_made_while_the_copy_is_made_is_not_lost_without_a_word() -> Result<()> {
+fn a_table_that_is_made_during_the_copy_is_never_lost_silently() -> Result<()> {
     needs!(ClonePlugin);
     let cluster = set::start(1, |manifests| {
         without(manifests, "disabled_storage_engines");
@@ -94,7 +94,7 @@ fn a_table_that_is_made_while_the_copy_is_made_is_not_lost_without_a_word() -> R
     assert_eq!(set::clones(&cluster, "mysql-1"), 0);
     cluster.sql("mysql-0", "ALTER TABLE app.late ENGINE = InnoDB")?;
     cluster.wait_ready(2)?;
-    // How well MySQL's own limiter keeps to it is seen in the long run only.
+    // Only a long run shows how well MySQL's own limiter keeps the rate.
     let log = cluster.logs("mysql-1", "clone");
     let rates: Vec<_> = log.lines_of(Event::ReceiveBegun).iter().map(|line| line.field("rate_limit")).collect();
     assert!(rates.contains(&Some("8388608")), "{log}");
@@ -103,7 +103,7 @@ fn a_table_that_is_made_while_the_copy_is_made_is_not_lost_without_a_word() -> R
 }
 
 #[test]
-fn the_account_goes_where_nobody_is_to_have_a_copy() -> Result<()> {
+fn the_plugins_account_is_dropped_when_donation_to_anyone_is_off() -> Result<()> {
     needs!(ClonePlugin);
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
@@ -128,7 +128,7 @@ fn the_shipped_configuration_makes_no_such_table() -> Result<()> {
 }
 
 #[test]
-fn a_secret_is_the_accounts_password_and_lets_nobody_else_in() -> Result<()> {
+fn the_clone_secret_decides_the_password_of_the_plugins_account() -> Result<()> {
     needs!(ClonePlugin);
     let cluster = set::start(3, |manifests| {
         for container in ["clone", "sidecar"] {
@@ -141,7 +141,7 @@ fn a_secret_is_the_accounts_password_and_lets_nobody_else_in() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
     let known = "SELECT GROUP_CONCAT(Host) FROM mysql.user WHERE User = 'mysqlset-clone'";
     assert_eq!(cluster.value("mysql-2", known)?, "%");
-    // What anybody can work out where there is no secret.
+    // The password that anybody can derive where there is no secret.
     let guessed = mysqlset::protocol::auth::password_of_plugin(None, "mysql");
     for password in ["", "geheim-und-sehr-lang", guessed.reveal()] {
         assert!(cluster.sql_as("mysql-0", "mysqlset-clone", password, "SELECT 1").is_err(), "{password:?}");
@@ -155,7 +155,7 @@ fn a_secret_is_the_accounts_password_and_lets_nobody_else_in() -> Result<()> {
     Ok(())
 }
 
-/// The next pod, of two, that has its clone from a replica: one that isn't fit just then is passed over.
+/// The next pod, of two, that has its clone from a replica. A replica that is unfit at the moment is passed over.
 fn clone_of_a_replica(cluster: &Cluster) -> Result<String> {
     for number in 2..6u32 {
         let pod = format!("mysql-{number}");
@@ -178,7 +178,7 @@ fn the_plugin_is_installed_where_no_configuration_loads_it() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1", &pod])
 }
 
-/// The donor's source would be followed from where the donor was, by a server that starts replication by itself.
+/// A server that starts replication by itself would follow the donor's source from the donor's position.
 #[test]
 fn a_copy_of_a_replica_knows_no_source_before_it_is_given_one() -> Result<()> {
     needs!(ClonePlugin);
@@ -218,9 +218,9 @@ fn a_donors_sidecar_that_dies_ends_the_clone_and_the_next_one_is_whole() -> Resu
     Ok(())
 }
 
-/// Its kernel confirms what the donor sends, and it does nothing.
+/// The recipient's kernel confirms the data of the donor, but the recipient is stopped.
 #[test]
-fn a_recipient_that_stands_still_loses_its_turn() -> Result<()> {
+fn a_stalled_recipient_loses_its_slot() -> Result<()> {
     needs!(ClonePlugin);
     let cluster = set_with_stall_timeout(2)?;
     cluster.scale(2);
@@ -233,9 +233,9 @@ fn a_recipient_that_stands_still_loses_its_turn() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1"])
 }
 
-/// It is there, and its server does nothing.
+/// The recipient is alive, but its server is stopped.
 #[test]
-fn a_copy_that_stands_still_is_given_up_by_the_recipient() -> Result<()> {
+fn a_recipient_gives_up_a_stalled_copy() -> Result<()> {
     needs!(ClonePlugin);
     let cluster = set_with_stall_timeout(2)?;
     set::fill_much(&cluster, 16)?;
@@ -251,7 +251,7 @@ fn a_copy_that_stands_still_is_given_up_by_the_recipient() -> Result<()> {
     set::assert_no_leftovers(&cluster, "mysql-1")
 }
 
-/// One pod, with rows; peers are given up after so many seconds of silence.
+/// One pod with rows. Peers are given up after this many seconds of silence.
 fn set_with_stall_timeout(stall_timeout: u32) -> Result<Cluster> {
     let cluster = set::start(1, |manifests| {
         for container in ["clone", "sidecar"] {
@@ -264,7 +264,7 @@ fn set_with_stall_timeout(stall_timeout: u32) -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// Where it stands in the primary's log is told by tables that are emptied before it is published.
+/// Its position in the primary's log comes from tables that are emptied before it is published.
 #[test]
 fn a_copy_of_a_replica_that_is_killed_once_its_source_is_forgotten_keeps_its_place() -> Result<()> {
     needs!(PlacesInTheLog);
@@ -314,7 +314,7 @@ fn a_volume_that_fills_up_meanwhile_is_named_and_nothing_is_published() -> Resul
 }
 
 #[test]
-fn a_method_that_cannot_be_had_is_refused_on_either_side() -> Result<()> {
+fn an_unavailable_method_is_refused_on_either_side() -> Result<()> {
     needs!(ClonePlugin);
     let cluster = set::start(1, |manifests| manifests.set_env("clone", "MYSQLSET_METHOD", "backup-tool"))?;
     cluster.wait_ready(1)?;

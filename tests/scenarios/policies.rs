@@ -1,4 +1,4 @@
-//! A set behind its network policy: whatever it needs goes through, and nothing else.
+//! A set behind its network policy: the connections that it needs pass, and all others are blocked.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use harness::set;
 
 const PORTS: [u16; 3] = [3306, 3307, 8307];
 
-/// The ports of the primary that somebody in a namespace reaches.
+/// The ports of the primary that a guest in a namespace reaches.
 fn reached(cluster: &Cluster, name: &str, namespace: &str, labels: &Labels) -> Result<Vec<u16>> {
     let guest = cluster.add_guest(name, namespace, labels.clone())?;
     let primary = cluster.address("mysql-0")?;
@@ -22,7 +22,7 @@ fn reached(cluster: &Cluster, name: &str, namespace: &str, labels: &Labels) -> R
     Ok(found)
 }
 
-/// The set clones, replicates, reports and is probed; strangers get no connection.
+/// The set clones, replicates, reports and is probed. Strangers get no connection.
 #[test]
 fn a_set_lives_behind_its_policy_and_strangers_stay_outside() -> Result<()> {
     let cluster = set::start_closed(&["monitoring"], 2)?;
@@ -45,7 +45,7 @@ fn a_set_lives_behind_its_policy_and_strangers_stay_outside() -> Result<()> {
     for (name, namespace, labels, ports) in table {
         assert_eq!(reached(&cluster, name, namespace, labels)?, ports, "{name}");
     }
-    // kubelet, and who is inside the pod.
+    // kubelet, and processes inside the pod.
     assert_eq!(cluster.http_get("mysql-0", 8307, "/healthz")?.0, 200);
     let link = cluster.exec("mysql-0", "sidecar", &["/mysqlset/mysqlset", "link"])?;
     ensure!(link.status.success(), "{}", String::from_utf8_lossy(&link.stderr));

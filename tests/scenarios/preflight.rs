@@ -1,4 +1,4 @@
-//! What a clone would fail on later is said before its first byte, by name.
+//! Causes of a later failure are reported before the first byte, with their names.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn primary(change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// How a second pod's clone ends, before anything was received.
+/// The end of a second pod's clone, before any data were received.
 fn refused(cluster: &Cluster) -> Result<Termination> {
     cluster.scale(2);
     let end = set::end_of_clone(cluster, "mysql-1")?;
@@ -58,7 +58,7 @@ fn another_page_size() -> Result<()> {
     Ok(())
 }
 
-/// A backup tool leaves the table out, or copies what a server can't read, and says nothing.
+/// A backup tool leaves the table out or copies an unreadable file, and reports neither.
 #[test]
 fn a_table_whose_definition_is_lost() -> Result<()> {
     needs!(BackupTool);
@@ -79,9 +79,9 @@ fn a_table_whose_definition_is_lost() -> Result<()> {
     Ok(())
 }
 
-/// The tool writes a file over the directory's name.
+/// The tool writes a file with the name of the database's directory.
 #[test]
-fn a_database_by_the_name_of_the_tools_notes() -> Result<()> {
+fn a_database_named_like_the_tools_notes() -> Result<()> {
     needs!(BackupTool);
     for name in ["xtrabackup_info", "mariadb_backup_checkpoints"] {
         let cluster = primary(|_| {})?;
@@ -93,7 +93,7 @@ fn a_database_by_the_name_of_the_tools_notes() -> Result<()> {
     Ok(())
 }
 
-/// The tables whose names have large letters would be there, and no statement would find them.
+/// Tables with upper-case names would exist, but statements could not find them.
 #[test]
 fn another_case_of_names() -> Result<()> {
     let cluster = primary(|manifests| add_to_config(manifests, "replica.cnf", "    lower_case_table_names = 1\n"))?;
@@ -122,7 +122,7 @@ fn data_outside_the_data_directory() -> Result<()> {
 }
 
 #[test]
-fn a_replica_with_rows_of_its_own_donates_to_nobody() -> Result<()> {
+fn a_replica_with_rows_of_its_own_is_no_donor() -> Result<()> {
     needs!(Gtid);
     let cluster = set::start(2, |_| {})?;
     cluster.wait_ready(2)?;
@@ -146,7 +146,7 @@ fn a_position_that_is_purged_while_the_copy_is_made_is_not_published() -> Result
     cluster.wait_for_event("mysql-0", "sidecar", Event::DonorCloneServed)?;
     cluster.sql("mysql-0", "FLUSH BINARY LOGS; INSERT INTO app.keyed (n) VALUES (1); FLUSH BINARY LOGS")?;
     let current = cluster.value("mysql-0", tested().log_status())?;
-    // The server keeps a log for a moment longer, until it is sure not to need it for a recovery.
+    // The server keeps a log for a moment longer, until it is sure that a recovery can do without it.
     cluster.wait_for("the old logs to be purged", PATIENCE, || {
         cluster.sql("mysql-0", &format!("PURGE BINARY LOGS TO '{current}'"))?;
         Ok(cluster.sql("mysql-0", "SHOW BINARY LOGS")?.len() == 1)
@@ -154,7 +154,7 @@ fn a_position_that_is_purged_while_the_copy_is_made_is_not_published() -> Result
     proxy.set(Fault::None);
     cluster.wait_ready(2)?;
     let log = cluster.logs("mysql-1", "clone");
-    // No event tells this reason for another backup from others.
+    // The event for another backup is the same for all reasons.
     let purged = "replication can no longer start from the clone's position";
     assert!(log.has_with(Event::CloneAnotherBackup, purged), "{log}");
     assert_eq!(set::clones(&cluster, "mysql-1"), 1);
@@ -166,7 +166,7 @@ fn the_link_to_the_socket_that_an_image_leaves_is_no_fault() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
-    // As the entrypoint of MySQL's images does.
+    // As in the entrypoint of MySQL's images.
     std::os::unix::fs::symlink("/run/mysqld/mysqld.sock", cluster.volume("mysql-0").join("mysql/mysql.sock"))?;
     cluster.scale(2);
     cluster.wait_ready(2)?;

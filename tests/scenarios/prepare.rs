@@ -1,4 +1,4 @@
-//! Prepare: what the tool's word for success does not say.
+//! Prepare: faults behind the tool's report of success.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -17,7 +17,8 @@ use mysqlset::model::event::Event;
 use mysqlset::unpack::{Format, unpack};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Has the tool copy the primary while rows are being written, into the stage of `volume`, with a journal that says so.
+/// Copies the primary with the tool while rows are being written. The copy goes into the stage of `volume`, with a
+/// matching journal.
 fn stage_backup(cluster: &Cluster, volume: &Path) -> Result<()> {
     let data = volume.join(".mysqlset-mysql-stage/data");
     std::fs::create_dir_all(&data)?;
@@ -42,7 +43,7 @@ fn clone(volume: &Path) -> Result<(Option<i32>, String)> {
     let output = tested()
         .command(harness::program())?
         .args(["clone", "--hostname", "mysql-1", "--give-up-after", "0", "--donor", "127.0.0.1:1"])
-        // What is looked at is prepare alone.
+        // This test examines prepare alone.
         .args(["--rehearsal", "off", "--data-dir"])
         .arg(volume.join("mysql"))
         .output()?;
@@ -62,7 +63,7 @@ fn a_log_that_ends_too_early_is_noticed_after_prepare() -> Result<()> {
     assert_eq!(code, Some(0), "{log}");
     assert!(volume.path().join("mysql/ibdata1").exists());
     assert!(!log.has(Event::CopyUnproven) && !log.has(Event::CloneAnotherBackup), "{log}");
-    // What the tool takes by itself where it may.
+    // The tool would choose io_uring by itself.
     assert!(!log.contains("Using io_uring"), "{log}");
 
     let volume = tempfile::tempdir()?;
@@ -79,7 +80,7 @@ fn a_log_that_ends_too_early_is_noticed_after_prepare() -> Result<()> {
     Ok(())
 }
 
-/// A kernel that kills for memory may take the whole container: only the journal knows then how often it was tried.
+/// A kernel that kills for memory may take the whole container. Then only the journal knows the number of tries.
 #[test]
 fn backups_that_can_not_be_prepared_are_counted_across_starts() -> Result<()> {
     needs!(BackupTool);
@@ -95,19 +96,19 @@ fn backups_that_can_not_be_prepared_are_counted_across_starts() -> Result<()> {
         std::fs::create_dir_all(stage.join("data"))?;
         std::fs::write(stage.join(".mysqlset.json"), journal)
     };
-    // All that is left of it: that the memory was too much, perhaps.
+    // The one fact that is left of it: the memory was perhaps too much.
     let demand_halvings = |expected: u64| -> Result<()> {
         let journal: serde_json::Value = serde_json::from_slice(&std::fs::read(stage.join(".mysqlset.json"))?)?;
         ensure!(journal["state"] == "receiving" && journal["memory_halvings"] == expected, "{journal}");
         ensure!(!stage.join("data").exists(), "data are left");
         Ok(())
     };
-    // The first backup: another is asked for, and there is no donor.
+    // After the first failed backup another is requested, and there is no donor.
     leave(0)?;
     let (code, log) = clone(volume.path())?;
     assert_eq!(code, Some(20), "{log}");
     demand_halvings(1)?;
-    // The second: that is said, and the next start begins anew.
+    // After the second the clone reports the failure, and the next start begins again.
     leave(1)?;
     let (code, log) = clone(volume.path())?;
     assert_eq!(code, Some(41), "{log}");
@@ -118,7 +119,7 @@ fn backups_that_can_not_be_prepared_are_counted_across_starts() -> Result<()> {
 
 const MANY: u32 = 1500;
 
-/// Too few for so many tables. What a container has may be raised; what the tool is given here may not.
+/// Too few for so many tables. A container's limit may be raised, but the tool here is fixed to this one.
 const FEW_DESCRIPTORS: u32 = 256;
 
 /// The first prepare of a container has few descriptors.
@@ -130,8 +131,8 @@ fn limit_the_first_prepare(manifests: &mut Manifests) {
     manifests.stand_in("clone", "mariadb-backup", &script);
 }
 
-/// Somebody else fills the volume, once, when the first prepare begins. New tables came as zeros, which it writes to: they
-/// become holes, as a file system or an unpacking may have made them.
+/// Another program fills the volume once, when the first prepare begins. New tables came as zeros, which it writes to.
+/// They become holes, as a file system or an unpacking may have made them.
 fn fill_the_volume_before_prepare(manifests: &mut Manifests) {
     let script = r#"#!/bin/sh
         case "$*" in *--prepare*)
@@ -149,7 +150,7 @@ fn fill_the_volume_before_prepare(manifests: &mut Manifests) {
 fn primary_with_many_tables(change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     let cluster = set::start(1, |manifests| {
         change(manifests);
-        // Nothing is written out but by the test.
+        // Only the test has pages written out.
         manifests.server_files().for_each(|file| file.push_str("innodb_max_dirty_pages_pct = 99\n"));
     })?;
     cluster.wait_ready(1)?;
@@ -190,7 +191,7 @@ fn demand_the_same_rows(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// What the first prepare could not open was left out by the second one, which said so in lines that nobody kept.
+/// Earlier, the second prepare left out the tables that the first could not open. Its messages about that were dropped.
 #[test]
 fn tables_made_since_the_checkpoint_survive_a_prepare_with_few_descriptors() -> Result<()> {
     needs!(BackupTool);
@@ -198,7 +199,7 @@ fn tables_made_since_the_checkpoint_survive_a_prepare_with_few_descriptors() -> 
     demand_another_backup_and_the_same_rows(&cluster)
 }
 
-/// Nothing but the first prepare tells: the second reports success, and the tables open, with rows that are old.
+/// Only the first prepare reports the fault. The second reports success, and the tables open, with old rows.
 #[test]
 fn tables_changed_since_the_checkpoint_survive_a_prepare_with_few_descriptors() -> Result<()> {
     needs!(BackupTool);
@@ -216,13 +217,13 @@ fn tables_changed_since_the_checkpoint_survive_a_prepare_with_few_descriptors() 
     demand_another_backup_and_the_same_rows(&cluster)
 }
 
-/// mariadb-backup 10.11 says that it can't write ten thousand times a second, for ever.
+/// mariadb-backup 10.11 reports the failed write ten thousand times a second, for ever.
 #[test]
 fn a_volume_that_fills_up_during_prepare_is_named_and_freed() -> Result<()> {
     needs!(BackupTool);
     let cluster = primary_with_many_tables(fill_the_volume_before_prepare)?;
     cluster.limit_volume("mysql-1", 600 << 20);
-    // A server that has nothing else to do writes its pages out.
+    // An idle server writes its pages out.
     set::fill(&cluster)?;
     let writer = Writer::start(&cluster)?;
     let make =
@@ -232,22 +233,22 @@ fn a_volume_that_fills_up_during_prepare_is_named_and_freed() -> Result<()> {
     cluster.wait_for_event("mysql-1", "clone", Event::PrepareBegun)?;
     let began = Instant::now();
     writer.finish()?;
-    // Later starts find no room, and say that.
+    // Later starts report that there is no room.
     let is_end = |event: &String| event.names(Event::ExitDiskFull) && event.contains("the volume is full");
     cluster.wait_for("the end of mysql-1's clone", PATIENCE, || Ok(cluster.events().iter().any(is_end)))?;
-    // Filling it takes a while too.
+    // The fill itself takes a while too.
     ensure!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     let log = cluster.logs("mysql-1", "clone");
     ensure!(log.lines().count() < 300, "{} lines", log.lines().count());
     let volume = cluster.volume("mysql-1");
     ensure!(!volume.join("mysql/ibdata1").exists(), "published");
-    // The next start begins again, and has the room.
+    // The next start begins again and has enough room.
     std::fs::write(volume.join("filled"), "")?;
     cluster.wait_ready(2)?;
     demand_the_same_rows(&cluster)
 }
 
-/// The tool calls it a first page that can't be validated.
+/// The tool reports a first page that it cannot validate.
 #[test]
 fn a_donors_tool_with_few_descriptors_is_named() -> Result<()> {
     needs!(BackupTool);
@@ -266,9 +267,9 @@ fn a_donors_tool_with_few_descriptors_is_named() -> Result<()> {
     Ok(())
 }
 
-/// A pod that is deleted kills its prepare: for nothing that the backup or the memory has done.
+/// Deletion of a pod kills its prepare. The backup and the memory are not at fault.
 #[test]
-fn a_prepare_that_was_told_to_stop_is_made_again_with_all_of_its_memory() -> Result<()> {
+fn a_prepare_that_was_stopped_is_repeated_with_all_of_its_memory() -> Result<()> {
     needs!(BackupTool);
     let volume = tempfile::tempdir()?;
     let stage = volume.path().join(".mysqlset-mysql-stage");
@@ -292,7 +293,7 @@ fn a_prepare_that_was_told_to_stop_is_made_again_with_all_of_its_memory() -> Res
     std::fs::write(&tool, script)?;
     std::fs::set_permissions(&tool, PermissionsExt::from_mode(0o755))?;
     let path = format!("{}:{}", programs.path().display(), std::env::var("PATH")?);
-    // More often than a prepare that is killed is repeated.
+    // More often than a killed prepare is repeated.
     for (signal, code) in [(Signal::TERM, Some(143)); 3].into_iter().chain([(Signal::KILL, None)]) {
         let begun = std::fs::read_to_string(&calls).unwrap_or_default().lines().count();
         let mut clone = tested()

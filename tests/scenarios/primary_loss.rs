@@ -1,4 +1,4 @@
-//! A primary that has lost its volume: never an empty database in the place of a full one, and never unseen.
+//! A primary that has lost its volume: no empty database replaces a full one, and the loss is reported.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fn set_with_rows(on_lost_primary: Option<&str>) -> Result<Cluster> {
 fn set_changed(on_lost_primary: Option<&str>, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     let cluster = set::start(3, |manifests| {
         change(manifests);
-        // Reports are given to who knows the secret, as clones are.
+        // Reports, like clones, are only for peers that know the secret.
         for container in ["clone", "sidecar"] {
             manifests.set_env(container, "MYSQLSET_CLONE_SECRET", "between pods alone");
         }
@@ -44,7 +44,7 @@ fn readiness(cluster: &Cluster, pod: &str) -> String {
 }
 
 #[test]
-fn an_empty_primary_beside_full_replicas_is_refused_and_told_what_was_found() -> Result<()> {
+fn an_empty_primary_beside_full_replicas_is_refused_with_the_evidence() -> Result<()> {
     let cluster = set_with_rows(None)?;
     let set_id = set::journal(&cluster, "mysql-1")?["set_id"].as_str().unwrap_or_default().to_owned();
     cluster.delete_volume("mysql-0")?;
@@ -54,13 +54,13 @@ fn an_empty_primary_beside_full_replicas_is_refused_and_told_what_was_found() ->
         assert!(end.message.contains(text), "{text}: {end:?}");
     }
     assert!(!cluster.volume("mysql-0").join("mysql/.mysqlset.json").exists());
-    // The replicas serve what they have meanwhile.
+    // Meanwhile the replicas serve their data.
     assert_eq!(cluster.ready_pods(), ["mysql-1", "mysql-2"]);
     Ok(())
 }
 
 #[test]
-fn peers_that_are_silent_and_a_resolver_that_fails_are_no_evidence_of_nothing() -> Result<()> {
+fn silent_peers_and_a_failing_resolver_are_no_evidence_of_an_empty_set() -> Result<()> {
     let cluster = set_with_rows(None)?;
     for pod in ["mysql-1", "mysql-2"] {
         cluster.set_network(pod, false)?;
@@ -86,7 +86,7 @@ fn peers_that_are_silent_and_a_resolver_that_fails_are_no_evidence_of_nothing() 
 }
 
 #[test]
-fn peers_with_another_secret_say_nothing_and_that_is_no_evidence_either() -> Result<()> {
+fn peers_with_another_secret_are_no_evidence_of_an_empty_set() -> Result<()> {
     let cluster = set::start(2, |manifests| {
         manifests.set_env("sidecar", "MYSQLSET_CLONE_SECRET", "one for all pods");
         manifests.set_env("clone", "MYSQLSET_CLONE_SECRET", "one for all pods");
@@ -107,7 +107,8 @@ fn peers_with_another_secret_say_nothing_and_that_is_no_evidence_either() -> Res
         let (code, log) = report(hostname, "two for all pods")?;
         assert!(code == Some(35) && log.names(Event::RefusedUnauthorised) && !log.contains(&set_id), "{log}");
     }
-    // A sidecar of another set proves what it says to who knows the secret too. (Names have no server out here.)
+    // A sidecar of another set proves its report too, to a peer that knows the secret. (There is no name server out
+    // here.)
     let (_, log) = report("other-0", "one for all pods")?;
     assert!(!log.contains("exists but gives") && log.contains("cannot resolve other-1"), "{log}");
     Ok(())
@@ -115,7 +116,7 @@ fn peers_with_another_secret_say_nothing_and_that_is_no_evidence_either() -> Res
 
 #[test]
 fn a_first_start_is_not_slowed() -> Result<()> {
-    // The quickest of three: the machine may be busy with other things.
+    // The quickest of three starts: the machine may be busy with other things.
     let mut quickest = Duration::MAX;
     for _ in 0..3 {
         let cluster = set::start(1, |_| {})?;
@@ -144,7 +145,7 @@ fn a_lost_primary_is_recovered_from_a_replica_and_the_others_follow_it() -> Resu
 
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1); INSERT INTO app.keyless (n) VALUES (-1)")?;
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])?;
-    // And again after every server has restarted, and for a new replica.
+    // The same again after a restart of every server, and for a new replica.
     for pod in ["mysql-0", "mysql-1"] {
         cluster.delete_pod(pod)?;
         cluster.wait_for("the pod to go", PATIENCE, || Ok(!cluster.ready_pods().contains(&pod.to_owned())))?;
@@ -156,9 +157,9 @@ fn a_lost_primary_is_recovered_from_a_replica_and_the_others_follow_it() -> Resu
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
 }
 
-/// A place in the lost primary's log means nothing in another log.
+/// A position in the lost primary's log is meaningless in another log.
 #[test]
-fn replicas_of_a_primary_that_was_recovered_without_gtids_are_told_to_be_cloned_again() -> Result<()> {
+fn replicas_of_a_primary_recovered_without_gtids_ask_to_be_cloned_again() -> Result<()> {
     needs!(PlacesInTheLog);
     let cluster = set_with_rows(Some("recover"))?;
     let expected = checksums(&cluster, "mysql-1")?;
@@ -178,11 +179,11 @@ fn replicas_of_a_primary_that_was_recovered_without_gtids_are_told_to_be_cloned_
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
 }
 
-/// What it has more is known by nobody else, and the primary gives the same numbers to other transactions.
+/// Its additional transactions exist only there, and the primary gives their numbers to other transactions.
 #[test]
-fn a_replica_that_is_further_than_the_recovered_primary_is_kept_and_follows_nobody() -> Result<()> {
+fn a_replica_ahead_of_the_recovered_primary_is_kept_and_does_not_follow() -> Result<()> {
     needs!(Gtid);
-    // A replica that is stopped counts as ready: beside one that isn't no pod is taken away.
+    // A stopped replica then counts as ready. A StatefulSet takes no pod away beside an unready one.
     let cluster = set_changed(Some("recover"), |manifests| {
         let probe = manifests.container("sidecar").readiness_probe.as_mut();
         probe.expect("the sidecar has one").failure_threshold = u32::MAX;
@@ -198,7 +199,7 @@ fn a_replica_that_is_further_than_the_recovered_primary_is_kept_and_follows_nobo
     for n in 10..15 {
         cluster.sql("mysql-0", &format!("INSERT INTO app.keyed (n) VALUES ({n})"))?;
     }
-    // Stopped by hand, it waits for a hand, or for its sidecar's next start.
+    // A replica that was stopped by hand waits for a manual start, or for its sidecar's next start.
     cluster.signal("mysql-1", "sidecar", Signal::KILL)?;
     cluster.wait_ready(2)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
@@ -206,13 +207,13 @@ fn a_replica_that_is_further_than_the_recovered_primary_is_kept_and_follows_nobo
     cluster.scale(3);
     cluster.wait_for("mysql-2 to see it", PATIENCE, || cluster.is_unready_by("mysql-2", Event::SourceForeign))?;
     assert_eq!(checksums(&cluster, "mysql-2")?, expected);
-    // Given up, it is one of the set again.
+    // With its volume deleted, it joins the set again.
     cluster.delete_volume("mysql-2")?;
     cluster.wait_ready(3)?;
     set::assert_same_rows(&cluster, &["mysql-2"])
 }
 
-/// Both halves of a recovery: the copy, and making a primary of it.
+/// Both halves of a recovery: the copy, and its promotion to a primary.
 #[test]
 fn a_recovery_that_is_killed_again_and_again_ends_whole() -> Result<()> {
     needs!(Gtid);
@@ -220,7 +221,7 @@ fn a_recovery_that_is_killed_again_and_again_ends_whole() -> Result<()> {
     let expected = checksums(&cluster, "mysql-1")?;
     let (mut clones, mut sidecars) = (0, 0);
     let deadline = Instant::now() + PATIENCE;
-    // A busy machine may look too seldom to meet the sidecar in its work: then once more.
+    // A busy machine may look too seldom to meet the sidecar in its work. Then the loop repeats.
     while sidecars == 0 {
         cluster.delete_volume("mysql-0")?;
         while set::state(&cluster, "mysql-0").as_deref() != Some("complete") {
@@ -233,7 +234,7 @@ fn a_recovery_that_is_killed_again_and_again_ends_whole() -> Result<()> {
             if !container.is_empty() && cluster.signal("mysql-0", container, Signal::KILL).is_ok() {
                 *kills += 1;
             }
-            // Later each time, so that each step is somewhere the last one.
+            // Each kill comes later than the one before, so that each step is the last one once.
             std::thread::sleep(Duration::from_millis(5 + 7 * (clones + sidecars)));
         }
         cluster.wait_ready(3)?;
@@ -258,7 +259,7 @@ fn a_name_server_that_is_silent_stops_no_replica() -> Result<()> {
 }
 
 #[test]
-fn replicas_do_not_follow_a_primary_that_started_anew_while_nobody_was_there() -> Result<()> {
+fn replicas_do_not_follow_a_primary_that_started_empty_during_an_outage() -> Result<()> {
     needs!(Gtid);
     let cluster = set_with_rows(Some("recover"))?;
     let expected = checksums(&cluster, "mysql-1")?;
@@ -267,7 +268,7 @@ fn replicas_do_not_follow_a_primary_that_started_anew_while_nobody_was_there() -
     cluster.delete_unused_volume("mysql-0")?;
     cluster.scale(3);
     cluster.wait_for("mysql-1 to see it", PATIENCE, || cluster.is_unready_by("mysql-1", Event::SourceForeign))?;
-    // The new primary comes to have as many transactions as the old one had; still nobody follows.
+    // The new primary reaches the old one's number of transactions. The replicas still do not follow it.
     set::fill(&cluster)?;
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
     for _ in 0..3 {
@@ -279,14 +280,14 @@ fn replicas_do_not_follow_a_primary_that_started_anew_while_nobody_was_there() -
     assert_eq!(cluster.value("mysql-1", "SELECT COUNT(*) FROM app.keyed WHERE n = -1")?, "0");
     assert_eq!(cluster.ready_pods(), ["mysql-0"]);
 
-    // What the message says to do: the volume is deleted while a replica runs, and the primary recovered from it.
+    // The remedy of the message: the volume is deleted while a replica runs, and the primary is recovered from it.
     cluster.delete_volume("mysql-0")?;
     cluster.wait_ready(3)?;
     assert_eq!(checksums(&cluster, "mysql-0")?, expected);
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
 }
 
-/// `mysql-0` comes up first, and nobody is there to be asked.
+/// `mysql-0` comes up first, and there is no peer to ask.
 #[test]
 fn after_a_full_outage_an_empty_primary_of_a_set_that_has_data_is_refused() -> Result<()> {
     let cluster = set_with_rows(None)?;

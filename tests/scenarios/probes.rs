@@ -1,4 +1,4 @@
-//! What probes ask, on real servers, and what a container may not do.
+//! The checks of probes on real servers, and the restrictions of a container.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use rustix::process::Signal;
 
 const PROGRAM: &str = "/mysqlset/mysqlset";
 
-/// Asks in the server's container; the exit code and what was printed.
+/// Runs a probe in the server's container. Returns the exit code and the output.
 fn probe(cluster: &Cluster, pod: &str, words: &[&str]) -> Result<(Option<i32>, String)> {
     let output = cluster.exec(pod, "mysql", &[&[PROGRAM, "probe"], words].concat())?;
     Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
 #[test]
-fn a_server_is_alive_whoever_asks_and_its_log_stays_empty_of_it() -> Result<()> {
+fn the_liveness_probe_passes_with_any_account_and_leaves_the_log_clean() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     for _ in 0..3 {
@@ -42,7 +42,7 @@ fn a_server_is_alive_whoever_asks_and_its_log_stays_empty_of_it() -> Result<()> 
 }
 
 #[test]
-fn no_probe_of_a_normal_start_fails_and_a_failed_one_is_shown_with_the_sidecars_words() -> Result<()> {
+fn probes_of_a_normal_start_pass_and_a_failure_shows_the_sidecars_reason() -> Result<()> {
     let cluster = set::start(2, |_| {})?;
     cluster.wait_ready(2)?;
     assert_eq!(cluster.unhealthy(), [""; 0]);
@@ -59,7 +59,8 @@ fn no_probe_of_a_normal_start_fails_and_a_failed_one_is_shown_with_the_sidecars_
     Ok(())
 }
 
-/// The page breaks a pod's readiness to see it leave the service; here that is done by stopping what readiness is about.
+/// The page breaks a pod's readiness to see it leave the service. Here the applier is stopped, which readiness depends
+/// on.
 #[test]
 fn a_replica_that_is_stopped_leaves_the_service_and_comes_back() -> Result<()> {
     let cluster = set::start(2, |_| {})?;
@@ -99,7 +100,7 @@ fn a_running_clone_leaves_its_donor_ready() -> Result<()> {
     cluster.wait_ready(1)?;
     set::fill(&cluster)?;
     set::fill_much(&cluster, 30)?;
-    // It reads nothing, so its clone doesn't end.
+    // The recipient reads nothing, so its clone does not end.
     let _recipient = ask_for_a_clone(&cluster)?;
     let is_donating = || -> Result<bool> { Ok(cluster.status_page("mysql-0")?.contains("\"donating\": true")) };
     cluster.wait_for("the clone", PATIENCE, is_donating)?;

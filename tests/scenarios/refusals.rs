@@ -1,4 +1,4 @@
-//! Bad input: one clear line, a known exit code, and nothing lost.
+//! Bad input: one clear line, a documented exit code, and no data lost.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use harness::pods::servers::tested;
 use harness::set;
 use mysqlset::model::event::Event;
 
-/// How the first pod's init-config ended.
+/// The end of the first pod's init-config.
 fn end_of_init_config(change: impl FnOnce(&mut harness::pods::manifest::Manifests)) -> Result<Termination> {
     let cluster = set::start(1, change)?;
     let end = || cluster.status("mysql-0").ok()?.containers.get("init-config")?.last_termination.clone();
@@ -96,17 +96,18 @@ fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
-    // A password that was changed on the primary is given anew; until then the replica says that it is turned away.
+    // The primary has another password now. The replica reports that its access is denied, until the old password is
+    // set again.
     cluster.sql("mysql-0", "SET PASSWORD FOR replication = PASSWORD('another')")?;
     cluster.sql("mysql-1", "STOP SLAVE IO_THREAD; START SLAVE IO_THREAD")?;
-    cluster.wait_for("mysql-1 to be turned away", PATIENCE, || {
+    cluster.wait_for("mysql-1 to be denied access", PATIENCE, || {
         Ok(cluster.status_page("mysql-1")?.contains("\"receiver_error\": 1045"))
     })?;
     cluster.sql("mysql-0", r#"SET PASSWORD FOR replication = PASSWORD('r\'"\\#x pw')"#)?;
     cluster.wait_ready(2)?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
 
-    // These privileges are enough for a recovery of the primary too.
+    // These privileges suffice for a recovery of the primary too.
     cluster.delete_volume("mysql-0")?;
     cluster.wait_ready(2)?;
     assert_eq!(
@@ -122,14 +123,14 @@ fn accounts_with_passwords_work_and_are_shown_nowhere() -> Result<()> {
     Ok(())
 }
 
-/// A clone container that runs as root, as in images and clusters that don't mind.
+/// A clone container that runs as root, as some images and clusters allow.
 fn as_root(manifests: &mut harness::pods::manifest::Manifests) {
     let confinement = &mut manifests.container("clone").security_context;
     (confinement.run_as_user, confinement.run_as_group) = (Some(0), Some(0));
 }
 
 #[test]
-fn run_as_root_without_an_owner_it_refuses() -> Result<()> {
+fn a_clone_as_root_without_an_owner_is_refused() -> Result<()> {
     let cluster = set::start(1, as_root)?;
     let end = set::end_of_clone(&cluster, "mysql-0")?;
     assert_eq!(end.exit_code, 34, "{end:?}");
@@ -139,7 +140,7 @@ fn run_as_root_without_an_owner_it_refuses() -> Result<()> {
 }
 
 #[test]
-fn run_as_root_everything_is_the_owners() -> Result<()> {
+fn a_clone_as_root_gives_all_files_to_the_owner() -> Result<()> {
     let cluster = set::start(2, |manifests| {
         as_root(manifests);
         manifests.set_env("clone", "MYSQLSET_OWNER", "999:999");
@@ -178,14 +179,14 @@ fn a_primary_without_a_binary_log_is_not_copied() -> Result<()> {
 }
 
 #[test]
-fn a_primary_that_turns_its_sidecar_away_is_whole_all_the_same() -> Result<()> {
+fn a_primary_that_denies_its_sidecar_access_is_still_complete() -> Result<()> {
     let cluster = set::start(1, |manifests| manifests.set_env("sidecar", "MYSQLSET_SQL_USER", "nobody"))?;
     cluster.wait_for("the journal", PATIENCE, || Ok(set::state(&cluster, "mysql-0").as_deref() == Some("complete")))?;
     assert!(cluster.is_unready_by("mysql-0", Event::ServerTurnsAway)?, "{}", cluster.describe());
     Ok(())
 }
 
-/// A primary on a volume that was a replica's still has its old source, whose position is long past.
+/// A primary on a replica's former volume still has its old source, whose position is long past.
 #[test]
 fn a_clone_of_a_promoted_primary_starts_where_the_primary_is() -> Result<()> {
     needs!(MariadbsPlaces);

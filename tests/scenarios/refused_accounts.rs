@@ -1,4 +1,4 @@
-//! Accounts that a server refuses while a set runs, and statements about accounts that never end.
+//! Accounts that a server refuses while a set runs, and statements about accounts that hang.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ const RECONNECT: &str = "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD";
 
 const REVOKE: &str = "REVOKE REPLICATION SLAVE ON *.* FROM replication@'%'";
 
-/// The replication account is the administrator's own. A replica that it keeps out is unready after five seconds.
+/// The administrator manages the replication account. A replica that is denied access is unready after five seconds.
 pub fn with_an_account_by_hand(manifests: &mut Manifests) {
     let sql =
         "CREATE USER replication@'%' IDENTIFIED BY 's3cret'; GRANT REPLICATION SLAVE ON *.* TO replication@'%';\n";
@@ -28,7 +28,7 @@ fn root(cluster: &Cluster, pod: &str, sql: &str) -> Result<Vec<Vec<String>>> {
     cluster.sql_as(pod, "root", STRONG[0].1, sql)
 }
 
-/// Replicas notice it when they connect again.
+/// Replicas notice it at their next connection.
 #[test]
 fn a_replica_whose_account_lost_its_privilege_is_not_ready_after_a_time() -> Result<()> {
     let cluster = set::start(2, with_an_account_by_hand)?;
@@ -78,7 +78,7 @@ fn a_primary_whose_managed_accounts_expired_is_ready_after_a_restart() -> Result
     Ok(())
 }
 
-/// Nothing ended it before: it held its locks for as long as the server ran, and each new try left another one.
+/// Earlier, such a statement kept its locks as long as the server ran, and each new try left another one.
 #[test]
 fn a_statement_that_takes_too_long_is_ended_in_the_server() -> Result<()> {
     let cluster = with_accounts(&AS_SHIPPED, &STRONG, 1)?;

@@ -1,4 +1,4 @@
-//! Volumes that come to another pod: by a snapshot, or by claims that were renamed.
+//! Volumes that come to another pod: by a snapshot, or by renamed claims.
 
 use std::path::Path;
 use std::process::Command;
@@ -54,7 +54,7 @@ fn a_replicas_data_in_the_primarys_pod_are_refused_and_left_alone() -> Result<()
     Ok(())
 }
 
-/// As a snapshot is restored beside its set. A server of MariaDB's that forgets its log gives out GTIDs again.
+/// A snapshot restored beside its set. A MariaDB server that forgets its log gives out used GTIDs again.
 #[test]
 fn a_primarys_data_are_taken_by_a_set_of_another_name() -> Result<()> {
     needs!(Gtid);

@@ -1,5 +1,5 @@
-//! `master.info` and `relay-log.info` as an earlier moment had them, as a power cut can leave them: the server writes
-//! them without syncing. A replica by GTID knows better from its tables.
+//! `master.info` and `relay-log.info` in an earlier state, as a power cut can leave them, because the server writes
+//! them without a sync. A replica by GTID knows its position from its tables.
 
 use std::path::PathBuf;
 
@@ -18,14 +18,14 @@ fn a_replica_with_older_files_of_replication_doubles_no_row() -> Result<()> {
     older_files_without(&[])
 }
 
-/// As the tutorial's ConfigMap has it: the server trusts the files before any sidecar has looked.
+/// As in the tutorial's ConfigMap: the server trusts the files before its sidecar has looked.
 #[test]
-fn nor_does_one_that_starts_replication_by_itself() -> Result<()> {
+fn a_replica_that_starts_replication_by_itself_doubles_no_row_either() -> Result<()> {
     needs!(MariadbsPlaces);
     older_files_without(&["skip_slave_start\n", "relay_log_recovery = ON\n"])
 }
 
-/// Without these lines of the ConfigMap.
+/// Runs a replica without these lines of the ConfigMap.
 fn older_files_without(lines: &[&str]) -> Result<()> {
     let cluster = set::start(2, |manifests| {
         set::notice_gone_replicas_soon(manifests);
@@ -52,7 +52,7 @@ fn older_files_without(lines: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Until the replica has applied more than it had.
+/// Writes until the replica has applied more than before.
 fn write_for_a_while(cluster: &Cluster) -> Result<()> {
     let applied = || cluster.value("mysql-1", tested().applied());
     let before = applied()?;
@@ -66,14 +66,14 @@ fn read_files(cluster: &Cluster) -> Result<Vec<Vec<u8>>> {
     FILES.iter().map(|file| std::fs::read(place(cluster, file)).context(*file)).collect()
 }
 
-/// Puts older files in the place of those of a stopped server, or none.
+/// Replaces those files of a stopped server by older ones, or removes them.
 fn replace_files(cluster: &Cluster, older: Option<&Vec<Vec<u8>>>) -> Result<()> {
     for (number, file) in FILES.iter().enumerate() {
         let path = place(cluster, file);
         match older {
             Some(older) => {
                 ensure!(std::fs::read(&path)? != older[number], "{file} is as it was");
-                // The same file, so that it stays the server's own.
+                // The same file is rewritten, so that the server still owns it.
                 std::fs::write(&path, &older[number])?;
             }
             None => std::fs::remove_file(&path)?,

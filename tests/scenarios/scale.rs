@@ -20,7 +20,7 @@ fn scaling_to_five_under_writes_gives_five_equal_servers() -> Result<()> {
     println!("{written} rows were written meanwhile");
     assert!(written > 100);
     set::assert_same_rows(&cluster, &["mysql-0", "mysql-1", "mysql-2", "mysql-3", "mysql-4"])?;
-    // The primary donated to the first replica only; each other took its position from its donor's source.
+    // The primary donated to the first replica only. Each other replica got its position from its donor's source.
     for (pod, donor) in [("mysql-1", "mysql-0"), ("mysql-3", "mysql-2"), ("mysql-4", "mysql-3")] {
         let clone = set::journal(&cluster, pod)?["clone"].clone();
         assert_eq!(clone["donor_pod"], donor);
@@ -63,7 +63,7 @@ fn a_deleted_pod_comes_back_with_its_data_and_a_deleted_volume_is_cloned_again()
     assert_eq!(set::clones(&cluster, "mysql-2"), 2);
     set::assert_same_rows(&cluster, &["mysql-2"])?;
 
-    // The primary too: its data stay, its replicas go on from where they were.
+    // The same for the primary: its data stay, and its replicas continue from their positions.
     let writer = Writer::start(&cluster)?;
     writer.finish()?;
     let before = cluster.status("mysql-0")?.uid;
@@ -79,15 +79,15 @@ fn the_tutorials_mounts_work_too() -> Result<()> {
     with_tutorials_mounts(&[])
 }
 
-/// What storage keeps in a volume's root is neither data nor in the way, and is there afterwards.
+/// Directories of the storage in a volume's root are no data and no obstacle, and still exist afterwards.
 #[test]
 fn the_tutorials_mounts_work_on_a_volume_with_directories_of_the_storages_own() -> Result<()> {
     with_tutorials_mounts(&["lost+found", ".snapshot", ".Trash-0"])
 }
 
 fn with_tutorials_mounts(storages: &[&str]) -> Result<()> {
-    // The data directory is a mount point in every container: staging is inside it, publishing moves entry by entry. The
-    // tutorial's roots can be written to, and the backup tool's temporary files have to go somewhere.
+    // The data directory is a mount point in every container. So the stage is inside it, and publishing moves entry by
+    // entry. The tutorial's roots are writable, and the backup tool's temporary files need a place.
     let cluster = set::start(0, |manifests| {
         for container in ["clone", "sidecar"] {
             let container = manifests.container(container);

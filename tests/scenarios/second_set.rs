@@ -1,4 +1,4 @@
-//! Names that are not the manifests' own: those of a second set in a namespace, and of a node.
+//! Names that differ from the manifests': those of a second set in a namespace, and of a node.
 
 use anyhow::Result;
 use harness::pods::servers::{self, tested};

@@ -1,6 +1,6 @@
-//! A set with passwords goes through all that a set goes through, and no secret is found but where it must be.
+//! A set with passwords lives through all phases, and secrets are found only where they must be.
 //!
-//! Every secret has one mark in it. So it is found in whatever spelling, and where only a part of it is.
+//! Every secret contains the same mark. So the test finds it in any spelling, and finds parts of it.
 
 use std::fs::File;
 use std::io::BufRead as _;
@@ -22,10 +22,11 @@ const MARK: &str = "~gEh";
 const OLD: &str = "~gEhOld";
 const NEW: &str = "~gEhNew";
 
-/// What was planted to see that it is found.
+/// A planted word, which the watch must find.
 const PLANTED: &str = "~gEhPlanted";
 
-/// Keys of the Secret, with what SQL and options files must escape. The entrypoint writes root's into SQL as it is.
+/// Keys of the Secret, with characters that SQL and options files must escape. The entrypoint writes root's into SQL as
+/// it is.
 fn secret(key: &str, mark: &str) -> String {
     match key {
         "root" => format!("{mark}-root"),
@@ -36,30 +37,30 @@ fn secret(key: &str, mark: &str) -> String {
 
 const KEYS: [&str; 5] = ["root", "clone", "backup", "replication", "monitoring"];
 
-/// How often a word is there.
+/// The number of occurrences of a word.
 fn count(bytes: &[u8], word: &str) -> usize {
     let word = word.as_bytes();
     let begins = bytes.iter().enumerate().filter(|(_, byte)| **byte == word[0]);
     begins.filter(|(at, _)| bytes[*at..].starts_with(word)).count()
 }
 
-/// What was found by looking at processes.
+/// Secrets that were found in processes.
 #[derive(Default)]
 struct Watched {
     found: Mutex<Vec<String>>,
-    /// Argument lists, and environments of our program and its children, that were looked at.
+    /// The number of argument lists, and of environments of our program and its children, that were read.
     arguments: AtomicU64,
     environments: AtomicU64,
     stop: AtomicBool,
 }
 
 impl Watched {
-    /// Looks at all processes of this machine, again and again.
+    /// Reads all processes of this machine, in a loop.
     fn watch(&self) {
         while !self.stop.load(Ordering::Relaxed) {
             let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
             let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-            // Most are gone before they have been looked at.
+            // Most processes end before the look.
             ids.for_each(|id| drop(self.look_at(id)));
             std::thread::sleep(Duration::from_millis(3));
         }
@@ -92,14 +93,14 @@ impl Watched {
     }
 }
 
-/// Files below a directory that hold the mark; links and what is no file are passed over.
+/// Files below a directory that contain the mark. Only regular files are read.
 fn files_with_mark(directory: &Path, found: &mut Vec<String>, seen: &mut usize) -> Result<()> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
     for entry in entries.flatten() {
         let path = entry.path();
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => files_with_mark(&path, found, seen)?,
-            // One that went meanwhile is not there.
+            // A file may disappear meanwhile.
             Ok(kind) if kind.is_file() => {
                 let Ok(bytes) = std::fs::read(&path) else { continue };
                 *seen += 1;
@@ -113,7 +114,7 @@ fn files_with_mark(directory: &Path, found: &mut Vec<String>, seen: &mut usize) 
     Ok(())
 }
 
-/// How often a word is in a process's memory.
+/// The number of occurrences of a word in a process's memory.
 fn in_memory(process: u32, word: &str) -> Result<usize> {
     let memory = File::open(format!("/proc/{process}/mem"))?;
     let maps = std::io::BufReader::new(File::open(format!("/proc/{process}/maps"))?);
@@ -127,7 +128,7 @@ fn in_memory(process: u32, word: &str) -> Result<usize> {
         let (begin, end) = range.split_once('-').context("a range of maps")?;
         let (begin, end) = (u64::from_str_radix(begin, 16)?, u64::from_str_radix(end, 16)?);
         let mut bytes = vec![0; usize::try_from(end - begin)?];
-        // What was given back meanwhile holds nothing.
+        // Memory that was returned meanwhile is empty.
         if memory.read_exact_at(&mut bytes, begin).is_ok() {
             found += count(&bytes, word);
         }
@@ -160,14 +161,15 @@ fn live(cluster: &Cluster) -> Result<()> {
             && !cluster.describe().contains("Terminating"))
     })?;
     cluster.wait_ready(2)?;
-    ensure!(!prove_with(&cluster.connect("mysql-0", 3307)?, "a wrong one of many")?, "a wrong secret was taken");
-    ensure!(prove_with(&cluster.connect("mysql-0", 3307)?, &secret("clone", OLD))?, "the right one was not");
+    ensure!(!prove_with(&cluster.connect("mysql-0", 3307)?, "a wrong one of many")?, "a wrong secret was accepted");
+    ensure!(prove_with(&cluster.connect("mysql-0", 3307)?, &secret("clone", OLD))?, "the right one was refused");
 
-    // The image's own first statements hold root's password. A general log holds what accounts without SUPER say.
+    // The image's own first statements contain root's password. A general log has the statements of accounts without
+    // SUPER.
     for pod in ["mysql-0", "mysql-1"] {
         root(cluster, OLD, pod, "SET GLOBAL long_query_time = 0; SET GLOBAL slow_query_log = 1")?;
     }
-    // The sidecars' sessions have a time of their own.
+    // The sidecars' sessions still have the old threshold.
     for pod in ["mysql-0", "mysql-1"] {
         cluster.signal(pod, "sidecar", rustix::process::Signal::KILL)?;
     }
@@ -185,7 +187,7 @@ fn live(cluster: &Cluster) -> Result<()> {
             Ok(cluster.sql_as("mysql-0", user, &secret(key, NEW), "SELECT 1").is_ok())
         })?;
     }
-    // It is turned away, and is given the new password.
+    // The replica is denied access, and then gets the new password.
     root(cluster, NEW, "mysql-1", "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")?;
     cluster.scale(3);
     cluster.wait_ready(3)?;
@@ -198,7 +200,7 @@ fn live(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// What a server finds slow is all that is said to it.
+/// With a threshold of zero the slow log has all statements.
 fn slow_log(cluster: &Cluster, pod: &str) -> Result<String> {
     let name = root(cluster, NEW, pod, "SELECT @@GLOBAL.slow_query_log_file")?;
     let name = name.first().and_then(|row| row.first()).context("no slow log")?.clone();
@@ -207,7 +209,7 @@ fn slow_log(cluster: &Cluster, pod: &str) -> Result<String> {
 }
 
 #[test]
-fn no_secret_is_found_but_where_it_must_be() -> Result<()> {
+fn secrets_are_found_only_where_they_must_be() -> Result<()> {
     let watched = Watched::default();
     std::thread::scope(|scope| {
         let _stopped = Stopped(&watched.stop);
@@ -216,7 +218,7 @@ fn no_secret_is_found_but_where_it_must_be() -> Result<()> {
     })
 }
 
-/// Ends the watch, whatever becomes of the test.
+/// Ends the watch after any outcome of the test.
 struct Stopped<'a>(&'a AtomicBool);
 
 impl Drop for Stopped<'_> {
@@ -266,7 +268,7 @@ fn lives_and_shows_nothing(watched: &Watched) -> Result<()> {
         ensure!(log?.contains("SELECT"), "a slow log holds no statements");
     }
 
-    // The servers' own: MariaDB keeps the password for its source in a file, MySQL in a table.
+    // The servers' own files: MariaDB keeps the password for its source in a file, MySQL in a table.
     let (mut with_mark, mut files) = (Vec::new(), 0);
     for pod in pods {
         files_with_mark(&cluster.volume(pod), &mut with_mark, &mut files)?;
@@ -286,8 +288,8 @@ fn lives_and_shows_nothing(watched: &Watched) -> Result<()> {
         "a replica's master.info has the password, and it was not found"
     );
 
-    // What is in use is found in the sidecar's memory, and what was changed is wiped. A replica reads its files when it next
-    // needs them: until then it has each old secret at most once.
+    // The sidecar's memory has the secrets in use, and changed ones are wiped. A replica reads its files when it next
+    // needs them. Until then it has each old secret at most once.
     for (pod, most) in [("mysql-0", 0), ("mysql-1", KEYS.len())] {
         let sidecar = cluster.pid(pod, "sidecar")?;
         ensure!(in_memory(sidecar, NEW)? > 0, "nothing is found in the memory of {pod}");

@@ -1,4 +1,4 @@
-//! The set in other shapes than the one that most tests run.
+//! The set in other shapes than that of most tests.
 
 use anyhow::{Context, Result};
 use harness::pods::manifest::PodManagementPolicy;
@@ -6,7 +6,7 @@ use harness::pods::servers::tested;
 use harness::set;
 
 #[test]
-fn the_sidecar_may_be_kubernetes_own_kind() -> Result<()> {
+fn the_sidecar_may_be_a_native_sidecar() -> Result<()> {
     let cluster = set::start_from(tested().overlay, &["native-sidecar"], 2, |_| {})?;
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
@@ -30,7 +30,7 @@ fn the_sidecar_may_be_kubernetes_own_kind() -> Result<()> {
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
 }
 
-/// As docs/guide/lost-primary.md says: `Parallel` is for a set that is there, not for its first start.
+/// As in docs/guide/lost-primary.md: `Parallel` is for an existing set, not for its first start.
 #[test]
 fn pods_may_start_together_once_there_is_a_primary() -> Result<()> {
     let parallel = |manifests: &mut harness::pods::manifest::Manifests| {

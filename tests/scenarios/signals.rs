@@ -1,4 +1,4 @@
-//! What ends a sidecar and what doesn't.
+//! Signals that end a sidecar, and signals that it ignores.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ fn a_running_clone_may_finish_after_sigterm() -> Result<()> {
     set::fill(&cluster)?;
     set::fill_much(&cluster, 30)?;
     let recipient = ask_for_a_clone(&cluster)?;
-    // More than the sockets hold: the donor waits for its recipient to read.
+    // More data than the sockets hold, so the donor waits for its recipient to read.
     cluster.signal("mysql-0", "sidecar", Signal::TERM)?;
     cluster.wait_for_event("mysql-0", "sidecar", Event::DonorDraining)?;
     assert!(cluster.connect("mysql-0", 3307).is_err(), "a stopping sidecar listens");
@@ -112,7 +112,7 @@ fn orphans_are_reaped() -> Result<()> {
         let stat = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         Ok(children.split_whitespace().filter(|pid| stat(pid).contains(") Z ")).count())
     };
-    // The orphan is handed to the sidecar, ends, and is gone.
+    // The sidecar adopts the orphan, which ends and is reaped.
     cluster.wait_for("no child and no zombie", PATIENCE, || {
         let children = std::fs::read_to_string(format!("/proc/{sidecar}/task/{sidecar}/children"))?;
         Ok(zombies()? == 0 && children.trim().is_empty())
@@ -129,7 +129,7 @@ fn a_deleted_pod_lets_its_running_clone_finish() -> Result<()> {
 }
 
 #[test]
-fn so_does_one_whose_sidecar_is_told_last() -> Result<()> {
+fn a_deleted_pod_whose_sidecar_stops_last_lets_its_running_clone_finish() -> Result<()> {
     needs!(BackupTool);
     let cluster = set::start_from(tested().overlay, &["native-sidecar"], 1, |_| {})?;
     let ended = ends_after_its_clone(&cluster)?;
@@ -137,14 +137,14 @@ fn so_does_one_whose_sidecar_is_told_last() -> Result<()> {
     Ok(())
 }
 
-/// Deletes a donor while a clone is made of it; when its containers ended, as numbers of events.
+/// Deletes a donor during a clone of it. Returns the ends of its containers, as numbers of events.
 fn ends_after_its_clone(cluster: &Cluster) -> Result<impl Fn(&str) -> Option<usize>> {
     cluster.wait_ready(1)?;
     set::fill(cluster)?;
     set::fill_much(cluster, 30)?;
     let recipient = ask_for_a_clone(cluster)?;
     cluster.delete_pod("mysql-0")?;
-    // The donor waits for its recipient to read, and its server with it.
+    // The donor waits for its recipient to read, and its server waits with it.
     std::thread::sleep(Duration::from_secs(2));
     let mut reader = DataReader::new(&recipient);
     let bytes = std::io::copy(&mut reader, &mut std::io::sink())?;

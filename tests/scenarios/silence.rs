@@ -1,4 +1,4 @@
-//! Peers that say nothing for a while: those that are there are waited for, those that are gone are not.
+//! Peers that are silent for a while: a clone waits for live ones, and gives up the others.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 const STALL: &str = "MYSQLSET_STALL_TIMEOUT";
 
-/// A tool that has written everything, and takes so many seconds more to end.
+/// A tool that has written everything, and needs this many more seconds to end.
 fn slow_to_end(seconds: u32) -> String {
     format!(
         "#!/bin/sh\ncase \"$*\" in *--backup*) ;; *) exec /usr/bin/mariadb-backup \"$@\";; esac\n\
@@ -23,7 +23,7 @@ fn slow_to_end(seconds: u32) -> String {
 #[test]
 fn a_donor_is_not_given_up_for_a_silence_that_it_has_announced() -> Result<()> {
     needs!(BackupTool);
-    // The donor is heard every 5 seconds; and every second, which is more often than its tool ends.
+    // The donor sends a heartbeat every 5 seconds, and then every second, which is more often than its tool ends.
     for (of_donor, of_recipient, silence) in [("30", "1", 3), ("3", "1", 4)] {
         let cluster = set::start(1, |manifests| {
             manifests.set_env("sidecar", STALL, of_donor);
@@ -41,7 +41,7 @@ fn a_donor_is_not_given_up_for_a_silence_that_it_has_announced() -> Result<()> {
     Ok(())
 }
 
-/// Nothing is sent but heartbeats, which find room on the donor's side whether anybody takes them or not.
+/// Only heartbeats are sent. The donor's buffers hold them, whether they are read or not.
 #[test]
 fn a_recipient_that_is_gone_is_noticed_where_little_is_sent() -> Result<()> {
     needs!(BackupTool);
@@ -60,10 +60,10 @@ fn a_recipient_that_is_gone_is_noticed_where_little_is_sent() -> Result<()> {
     })
 }
 
-/// Clients were sent to it for as long as the primary's sidecar kept silent, or strangers kept it from answering. One whose
-/// primary is away serves what it has.
+/// Earlier, clients were sent to such a replica as long as the primary's sidecar was silent, or strangers blocked its
+/// answers. A replica whose primary is away serves its data.
 #[test]
-fn a_replica_that_is_held_back_says_so_and_is_unready_after_a_while() -> Result<()> {
+fn a_replica_that_is_held_back_reports_it_and_is_unready_after_a_while() -> Result<()> {
     let cluster = set::start(2, |manifests| {
         manifests.set_env("sidecar", "MYSQLSET_MAX_HELD_BACK", "5");
         manifests.container("sidecar").liveness_probe = None;
@@ -82,7 +82,7 @@ fn a_replica_that_is_held_back_says_so_and_is_unready_after_a_while() -> Result<
 
     cluster.signal("mysql-0", "sidecar", Signal::STOP)?;
     cluster.set_network("mysql-0", true)?;
-    cluster.wait_for("an unready replica that says why", PATIENCE, || {
+    cluster.wait_for("an unready replica that reports why", PATIENCE, || {
         cluster.is_unready_by("mysql-1", Event::ReplicationWaits)
     })?;
     let status: serde_json::Value = serde_json::from_str(&cluster.status_page("mysql-1")?)?;

@@ -1,4 +1,4 @@
-//! Clones over links that are slower than a disk: packed, held back, and told about while they take their time.
+//! Clones over links that are slower than a disk: compressed, limited, and with progress reports.
 
 use anyhow::{Context, Result, ensure};
 use harness::logged::{Line, Said};
@@ -28,7 +28,7 @@ fn clone_after(megabytes: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cl
 }
 
 #[test]
-fn frames_are_packed_where_both_ends_say_so() -> Result<()> {
+fn frames_are_packed_where_both_ends_ask_for_it() -> Result<()> {
     needs!(BackupTool);
     const PACKING: &str = "MYSQLSET_WIRE_COMPRESSION";
     for (recipient, donor, is_packed) in [("auto", "on", true), ("off", "on", false), ("on", "off", false)] {
@@ -41,7 +41,7 @@ fn frames_are_packed_where_both_ends_say_so() -> Result<()> {
 }
 
 #[test]
-fn a_donor_keeps_to_its_rate_and_the_recipient_tells_how_far_it_is() -> Result<()> {
+fn a_donor_keeps_its_rate_and_the_recipient_reports_its_progress() -> Result<()> {
     needs!(BackupTool);
     const RATE: u64 = 2 << 20;
     let cluster = clone_with(&[("sidecar", "MYSQLSET_RATE_LIMIT", "2M")], 8)?;
@@ -53,20 +53,20 @@ fn a_donor_keeps_to_its_rate_and_the_recipient_tells_how_far_it_is() -> Result<(
     let mut progress = log.lines_of(Event::Progress);
     progress.retain(|line| line.field("phase") == Some("receiving"));
     let line = progress.iter().find(|line| line.field("percent").is_some());
-    let line = line.with_context(|| format!("no word of progress:\n{log}"))?;
-    // What the donor expects, and what it is in the end: its log comes on top.
+    let line = line.with_context(|| format!("no progress was reported:\n{log}"))?;
+    // The donor's estimate, and the final size, to which its log adds.
     let value = |name: &str| line.number(name).with_context(|| format!("no {name} in {}", line.text));
     let (percent, right) = (value("percent")?, value("bytes")? * 100.0 / bytes as f64);
     ensure!((percent - right).abs() <= right / 2.0, "{percent} %, {right} % of {bytes} bytes: {}", line.text);
-    // And no more than one in ten seconds.
+    // At most one line in ten seconds.
     ensure!(progress.len() as f64 <= seconds / 10.0 + 1.0, "{} lines in {seconds} s:\n{log}", progress.len());
-    // Nothing is packed unless somebody says so.
+    // Frames are compressed only where both ends ask for it.
     ensure!(sent > bytes, "{sent} of {bytes} bytes were sent");
     Ok(())
 }
 
 #[test]
-fn a_prepare_that_takes_its_time_is_told_about() -> Result<()> {
+fn a_slow_prepare_reports_its_progress() -> Result<()> {
     needs!(BackupTool);
     let cluster = clone_after(1, |manifests| {
         let slow = "#!/bin/sh\ncase \"$*\" in *--prepare*) sleep 11;; esac\nexec /usr/bin/mariadb-backup \"$@\"\n";
@@ -78,7 +78,7 @@ fn a_prepare_that_takes_its_time_is_told_about() -> Result<()> {
     Ok(())
 }
 
-/// As a container with `tty: true` has it.
+/// As in a container with `tty: true`.
 #[test]
 fn on_a_terminal_one_line_is_drawn_again_and_again() -> Result<()> {
     const WIPE: &str = "\r\x1b[K";
@@ -92,7 +92,7 @@ fn on_a_terminal_one_line_is_drawn_again_and_again() -> Result<()> {
     let log = cluster.logs("mysql-1", "clone");
     let drawn: Vec<&str> = log.split(WIPE).filter(|text| text.starts_with("receiving ")).collect();
     ensure!(drawn.len() > 2 && drawn.iter().any(|line| line.contains(" of about ")), "{log:?}");
-    // Nothing is left of it below the last line.
+    // The drawn line is wiped before the last line.
     let plain = without_colours(&log);
     ensure!(plain.lines().last().is_some_and(|line| line.has(Event::ClonePublished)), "{log:?}");
     ensure!(!plain.has(Event::Progress), "{log:?}");
@@ -109,7 +109,7 @@ fn without_colours(text: &str) -> String {
 }
 
 #[test]
-fn a_slow_link_is_packed_for_of_itself() -> Result<()> {
+fn a_slow_link_turns_packing_on() -> Result<()> {
     needs!(BackupTool);
     let auto = |container| (container, "MYSQLSET_WIRE_COMPRESSION", "auto");
     let cluster = clone_with(&[auto("clone"), auto("sidecar"), ("sidecar", "MYSQLSET_RATE_LIMIT", "6M")], 60)?;

@@ -1,8 +1,8 @@
-//! The start of a replica's replication, broken off at each statement that its sidecar sends to its server: before the
-//! server sees it, and when it has executed it and its answer does not arrive. What comes up replicates, and holds
+//! The start of a replica's replication, broken off at each statement that its sidecar sends to its server. The break
+//! comes before the server sees it, or after its execution with the answer lost. The replica then replicates and holds
 //! each row once.
 //!
-//! The statements are those of an undisturbed start, so a new one in `src/` is a new point by itself.
+//! The statements are those of an undisturbed start, so a new one in `src/` becomes a new point by itself.
 
 use anyhow::{Context, Result, ensure};
 use harness::pods::manifest::Manifests;
@@ -22,11 +22,11 @@ fn a_sidecar_killed_at_each_change_after_a_clone_from_the_primary() -> Result<()
     Ok(())
 }
 
-/// What the sidecar writes to its journal lies between two statements too, whatever these are.
+/// The sidecar's writes to its journal lie between two statements too, also between two that only read.
 #[test]
 fn a_sidecar_killed_at_each_question() -> Result<()> {
     let lab = Lab::start(2, |_| {})?;
-    // On a slow server at some of them.
+    // On a slow server only some of them are tried.
     let every = if tested().is_quick() { 1 } else { 3 };
     for point in before_questions(&lab.undisturbed()?).into_iter().step_by(every) {
         lab.kill_at(&[point], &["sidecar"])?;
@@ -34,7 +34,7 @@ fn a_sidecar_killed_at_each_question() -> Result<()> {
     Ok(())
 }
 
-/// The start that finds a source set, of which the journal does not know, stops replication first.
+/// The start that finds a source set, but no entry in the journal, stops replication first.
 #[test]
 fn a_sidecar_killed_again_at_each_change_of_the_start_after() -> Result<()> {
     let lab = Lab::start(2, |_| {})?;
@@ -68,7 +68,7 @@ fn a_server_killed_at_each_change() -> Result<()> {
     Ok(())
 }
 
-/// The tutorial's ConfigMap has no `skip_slave_start`: such a server goes on by itself, before any sidecar has looked.
+/// The tutorial's ConfigMap has no `skip_slave_start`. Such a server starts replication before its sidecar has looked.
 #[test]
 fn a_server_that_starts_replication_by_itself_killed_with_its_sidecar_at_each_change() -> Result<()> {
     let lab = Lab::start(2, |manifests| {
@@ -82,7 +82,7 @@ fn a_server_that_starts_replication_by_itself_killed_with_its_sidecar_at_each_ch
     Ok(())
 }
 
-/// A set whose last pod is cloned again and again, with the proxy between its sidecar and its server.
+/// A set whose last pod is cloned repeatedly, with the proxy between its sidecar and its server.
 struct Lab {
     cluster: Cluster,
     proxy: SqlProxy,
@@ -103,13 +103,13 @@ impl Lab {
         Ok(Lab { cluster, proxy, pods: pods as usize, replica: format!("mysql-{}", pods - 1) })
     }
 
-    /// What a sidecar says until both threads run, when nobody disturbs it.
+    /// The sidecar's statements until both threads run, without a disturbance.
     fn undisturbed(&self) -> Result<Vec<String>> {
-        self.clone_anew_and(|| Ok(()))?;
+        self.clone_again_and(|| Ok(()))?;
         self.said()
     }
 
-    /// The changes of the start that follows.
+    /// The changes in the start that follows.
     fn said_after_kill_at(&self, point: &Point) -> Result<Vec<Point>> {
         self.kill_at(std::slice::from_ref(point), &["sidecar"])?;
         let points = around_changes(&self.said()?);
@@ -120,13 +120,13 @@ impl Lab {
     fn said(&self) -> Result<Vec<String>> {
         let said = self.proxy.statements(self.cluster.address(&self.replica)?);
         let last_change = said.iter().rposition(|statement| is_change(statement)).context("nothing was changed")?;
-        // One look at what came of the last change.
+        // The last change is followed by one look at its result.
         Ok(said.into_iter().take(last_change + 2).collect())
     }
 
     fn kill_at(&self, points: &[Point], containers: &[&str]) -> Result<()> {
         self.proxy.hold_at(points);
-        self.clone_anew_and(|| {
+        self.clone_again_and(|| {
             for point in points {
                 self.cluster.wait_for(&format!("{point:?}"), PATIENCE, || Ok(self.proxy.holds()))?;
                 self.kill(containers)?;
@@ -153,9 +153,9 @@ impl Lab {
         Ok(())
     }
 
-    /// The replica loses its volume and is cloned and disturbed while the primary is written to; then it is asked for
-    /// all that a replica has to be.
-    fn clone_anew_and(&self, disturb: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// The replica loses its volume, and is cloned and disturbed while the primary is written to. Afterwards it must
+    /// fulfil all demands on a replica.
+    fn clone_again_and(&self, disturb: impl FnOnce() -> Result<()>) -> Result<()> {
         let (cluster, replica) = (&self.cluster, self.replica.as_str());
         let writer = Writer::start_in(&INNODB_TABLES, cluster)?;
         let clones = set::clones(cluster, replica);
@@ -175,7 +175,7 @@ impl Lab {
 
     fn assert_replicates(&self) -> Result<()> {
         let rows = self.cluster.sql(&self.replica, "SHOW REPLICA STATUS")?;
-        // The source's host, and whether each of the two threads runs; both families have them there.
+        // The source's host, and the state of the two threads. Both families have them there.
         let shown: Vec<Option<&str>> =
             [1, 10, 11].iter().map(|column| Some(rows.first()?.get(*column)?.as_str())).collect();
         ensure!(shown == [Some("mysql-0.mysql"), Some("Yes"), Some("Yes")], "{rows:?}\n{}", self.cluster.describe());
@@ -192,7 +192,7 @@ fn around_changes(said: &[String]) -> Vec<Point> {
         .collect()
 }
 
-/// After a question all is as before the next statement.
+/// After a query all is as before the next statement.
 fn before_questions(said: &[String]) -> Vec<Point> {
     let questions = numbered(said).filter(|(statement, _, _)| !is_change(statement));
     questions.map(|(_, shape, occurrence)| point(&shape, occurrence, Moment::Before)).collect()
@@ -202,7 +202,7 @@ fn point(shape: &str, occurrence: usize, moment: Moment) -> Point {
     Point { shape: shape.to_owned(), occurrence, moment }
 }
 
-/// Each statement with its shape, and the how-manieth of that it is.
+/// Each statement with its shape, and its number among those of that shape.
 fn numbered(said: &[String]) -> impl Iterator<Item = (&str, String, usize)> {
     said.iter().enumerate().map(|(number, statement)| {
         let shape = shape(statement);

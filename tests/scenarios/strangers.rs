@@ -1,4 +1,4 @@
-//! Who connects to the open port and gets nothing: of another set, of another version, without the secret, or nobody at all.
+//! Peers at the open port that get nothing: of another set, of another version, without the secret, or silent.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -34,9 +34,9 @@ fn a_recipient_of_another_set_gets_nothing() -> Result<()> {
     Ok(())
 }
 
-/// What it wants is a name that this version doesn't know.
+/// Its request has a name that this version does not know.
 #[test]
-fn a_newer_recipient_is_told_that_this_donor_does_not_know_what_it_wants() -> Result<()> {
+fn a_newer_recipient_learns_that_its_request_is_unknown() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     let mut hello = serde_json::to_value(hello())?;
@@ -66,7 +66,7 @@ fn garbage_and_silence_on_the_open_port_end_nothing() -> Result<()> {
         let _ = stream.read_to_end(&mut answer);
         assert_eq!(answer, expected, "to {garbage:?}");
     }
-    // Who speaks later versions only is told ours, so that it sees that there is no use in coming again.
+    // The donor tells its own versions to a peer that speaks later ones only. So the peer sees that a retry is useless.
     let mut newer = cluster.connect("mysql-0", 3307)?;
     newer.write_all(b"MYSQLSET\x09\0\x08\0")?;
     frame::write_control(&mut newer, Kind::Hello, &hello())?;
@@ -80,7 +80,7 @@ fn garbage_and_silence_on_the_open_port_end_nothing() -> Result<()> {
     Ok(())
 }
 
-/// What the donor's tool writes it can't unpack.
+/// It cannot unpack the format of the donor's tool.
 #[test]
 fn a_recipient_that_takes_another_format_is_sent_nothing() -> Result<()> {
     needs!(BackupTool);
@@ -110,7 +110,7 @@ fn a_proof_that_was_overheard_proves_nothing() -> Result<()> {
     for (number, side) in [Side::Recipient, Side::Donor].into_iter().enumerate() {
         let stream = connect()?;
         let own = be_challenged(&stream)?;
-        // Another connection's proof, and the donor's own.
+        // The proofs of another connection, and the donor's own.
         let said = if number == 0 { &other.said } else { &own.said };
         let (kind, text) = prove(&stream, said.prove(&Secret::new(SECRET), side))?;
         assert!(kind == Kind::Refusal && text.names(Event::RefusedUnauthorised), "{kind:?}: {text}");
@@ -124,9 +124,10 @@ fn a_proof_that_was_overheard_proves_nothing() -> Result<()> {
     Ok(())
 }
 
-/// More than are looked at, at once: the rest wait in the kernel's queue, and all are gone after the handshake's time.
+/// More than the donor serves at once. The rest wait in the kernel's queue, and all are gone after the handshake's
+/// time.
 #[test]
-fn who_connects_and_says_nothing_costs_no_thread_and_keeps_nobody_waiting() -> Result<()> {
+fn silent_connections_cost_no_thread_and_delay_no_peer() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
     cluster.wait_ready(1)?;
     let threads = || -> Result<usize> {
@@ -146,7 +147,8 @@ fn who_connects_and_says_nothing_costs_no_thread_and_keeps_nobody_waiting() -> R
     Ok(())
 }
 
-/// Each was a login, a thousand of them a second. Questions differ, so that no answer is another's.
+/// Earlier, each report was a login, a thousand of them a second. The queries differ, so that each needs an answer of
+/// its own.
 #[test]
 fn reports_cost_the_server_few_logins() -> Result<()> {
     let cluster = set::start(1, |_| {})?;
@@ -175,11 +177,11 @@ fn reports_cost_the_server_few_logins() -> Result<()> {
         ensure!(report.unknown_history.as_ref().is_some_and(|unknown| !unknown.is_empty()), "{report:?}");
     }
     let made = logins()? - before;
-    // The sidecar's own eyes and this test's too.
+    // The logins of the sidecar itself and of this test count too.
     let allowed = 20 + 6 * began.elapsed().as_secs();
     ensure!(made <= allowed.min(200), "{made} logins for 400 reports in {:?}", began.elapsed());
 
-    // An answer is no older than a second, and its session is gone with it.
+    // An answer is at most a second old, and its session ends with it.
     let position = |report: Report| report.applied.map(|position| position.to_string());
     let first = position(report(0)?);
     cluster.sql("mysql-0", "CREATE DATABASE later")?;
@@ -195,7 +197,7 @@ fn reports_cost_the_server_few_logins() -> Result<()> {
         std::thread::sleep(Duration::from_millis(100));
     }
 
-    // A server that hangs costs nobody the volume's part.
+    // While a server hangs, the report still has the volume's part.
     cluster.signal("mysql-0", "mysql", Signal::STOP)?;
     std::thread::sleep(Duration::from_secs(1));
     let asked = Instant::now();

@@ -1,4 +1,4 @@
-//! Servers at their strictest, as people run them.
+//! Servers with strict settings, as operators run them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +34,7 @@ const STRICT: [Strict; 8] = [
     Strict {
         name: "max_allowed_packet",
         mariadb: &["max_allowed_packet = 1024"],
-        // The least with which the CLONE plugin copies.
+        // The minimum with which the CLONE plugin copies.
         mysql: &["max_allowed_packet = 2M"],
     },
     Strict {
@@ -44,7 +44,7 @@ const STRICT: [Strict; 8] = [
     },
 ];
 
-/// No setting at all.
+/// Without a setting.
 pub const AS_SHIPPED: Strict = Strict { name: "as shipped", mariadb: &[], mysql: &[] };
 
 const PASSWORD_VALIDATION: Strict = Strict {
@@ -53,7 +53,7 @@ const PASSWORD_VALIDATION: Strict = Strict {
     mysql: &["plugin_load_add = validate_password.so", "loose_validate_password_policy = STRONG"],
 };
 
-/// Before 8.0.26 MySQL calls it as MariaDB does.
+/// Before 8.0.26 MySQL has the same names as MariaDB.
 const SEMI_SYNC: Strict = Strict {
     name: "semi-sync",
     mariadb: &[
@@ -69,7 +69,7 @@ const SEMI_SYNC: Strict = Strict {
     ],
 };
 
-/// With which a replica waits for no replica of its own, whatever stands before it.
+/// With these settings a replica waits for no replica of its own. They override the settings before them.
 const NO_SOURCE: &str = "\nloose_rpl_semi_sync_source_enabled = OFF\nloose_rpl_semi_sync_master_enabled = OFF\n";
 
 fn with_semi_sync(replicas: u32) -> Result<Cluster> {
@@ -81,7 +81,7 @@ fn with_semi_sync(replicas: u32) -> Result<Cluster> {
     })
 }
 
-/// Nothing is applied then, while replication says that it runs.
+/// The applier then does nothing, while replication reports that it runs.
 #[test]
 fn a_replica_that_waits_for_replicas_of_its_own_is_not_ready_after_a_time() -> Result<()> {
     let cluster = set::start(2, |manifests| {
@@ -130,7 +130,7 @@ fn keys(passwords: &[(&str, &str)]) -> BTreeMap<String, String> {
     passwords.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-/// In words that every `sql_mode` understands.
+/// In statements that every `sql_mode` understands.
 const ROWS: &str =
     "CREATE DATABASE app; CREATE TABLE app.rows (id INT PRIMARY KEY); INSERT INTO app.rows VALUES (1), (2); COMMIT";
 
@@ -158,7 +158,7 @@ fn accounts_are_made_where_passwords_are_validated() -> Result<()> {
     needs!(Plugins);
     let cluster = with_accounts(&PASSWORD_VALIDATION, &STRONG, 2)?;
     cluster.wait_ready(2)?;
-    // Of MariaDB's binary log: no password in clear text.
+    // MariaDB's binary log must be free of passwords in clear text.
     for entry in std::fs::read_dir(cluster.volume("mysql-0").join("mysql"))? {
         let path = entry?.path();
         if path.to_string_lossy().contains("-bin.0") {
@@ -184,7 +184,7 @@ fn a_password_that_is_too_weak_is_named() -> Result<()> {
     Ok(())
 }
 
-/// MariaDB quotes what it refuses, and that came into log and status.
+/// MariaDB quotes the refused password, and that came into log and status.
 #[test]
 fn a_replication_password_that_is_too_long_is_named_and_shown_nowhere() -> Result<()> {
     let long = format!("Repl1cation!{}", "x".repeat(100));
@@ -212,7 +212,7 @@ fn a_primary_with_semi_sync_and_no_replica_becomes_ready() -> Result<()> {
 }
 
 #[test]
-fn a_locked_account_is_said_and_keeps_no_primary_from_being_ready() -> Result<()> {
+fn a_locked_account_is_reported_and_its_primary_becomes_ready() -> Result<()> {
     let cluster = with_accounts(&AS_SHIPPED, &STRONG, 1)?;
     cluster.wait_ready(1)?;
     cluster.sql_as("mysql-0", "root", STRONG[0].1, "ALTER USER monitoring@'%' ACCOUNT LOCK")?;
@@ -223,7 +223,7 @@ fn a_locked_account_is_said_and_keeps_no_primary_from_being_ready() -> Result<()
     cluster.wait_ready(1)
 }
 
-/// MySQL would wait for a replica without end, and let nobody in.
+/// MySQL would wait for a replica for ever, and block all logins.
 #[test]
 fn with_semi_sync_an_account_is_changed_once_a_replica_is_there() -> Result<()> {
     let cluster = with_semi_sync(1)?;
@@ -248,7 +248,7 @@ fn with_semi_sync_an_account_is_changed_once_a_replica_is_there() -> Result<()> 
 
 /// The replication account is the one that the sidecar does not exempt.
 #[test]
-fn an_init_connect_that_fails_keeps_no_account_out_but_one_that_is_named() -> Result<()> {
+fn a_failing_init_connect_blocks_only_the_replication_account() -> Result<()> {
     let strict = STRICT.iter().find(|strict| strict.name == "init_connect").expect("it is one of them");
     let cluster = with_accounts(strict, &STRONG, 1)?;
     cluster.wait_ready(1)?;
@@ -264,7 +264,7 @@ fn an_init_connect_that_fails_keeps_no_account_out_but_one_that_is_named() -> Re
     cluster.wait_ready(2)
 }
 
-/// The account as it was made by hand, or by an earlier version.
+/// The account as an administrator, or an earlier version, created it.
 const EXPIRED: &str = "ALTER USER replication@'%' PASSWORD EXPIRE";
 
 #[test]

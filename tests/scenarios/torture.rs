@@ -1,4 +1,4 @@
-//! A few rounds of `make torture`, always the same ones.
+//! A few rounds of `make torture`, the same in each run.
 
 use anyhow::Result;
 use harness::torture::Torture;

@@ -1,4 +1,4 @@
-//! Pods of the tutorial's beside pods of ours, with its own `ncat` and `mbstream`: a running set is moved over pod by pod.
+//! The tutorial's pods beside ours, with their own `ncat` and `mbstream`: a running set is moved over pod by pod.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -13,8 +13,8 @@ use harness::proxy::{Fault, Proxy, use_proxy};
 use harness::set;
 use mysqlset::model::event::Event;
 
-/// The tutorial's donor on pod 0, until a file says that the pod is moved over. Other files have it send less: so many
-/// bytes of what the tool writes, which breaks the tool, or what was recorded.
+/// The tutorial's donor on pod 0, until a file says that the pod is moved over. Other files make it send less: a number
+/// of bytes of the tool's stream, which breaks the tool, or a recorded stream.
 const DONOR: &str = r#"
     if [ "$(hostname)" != mysql-0 ] || [ -e /volume/moved ]; then exec /mysqlset/mysqlset sidecar; fi
     export backup="mariadb-backup --backup --slave-info --stream=xbstream --host=127.0.0.1 --user=root \
@@ -37,12 +37,12 @@ const RECIPIENT: &str = r#"
 fn run_script(manifests: &mut Manifests, container: &str, script: &str) {
     let container = manifests.container(container);
     container.command = Some(["sh", "-c", script].map(str::to_owned).to_vec());
-    // The tutorial's containers have none, and write where they like.
+    // The tutorial's containers have no probes, and write where they like.
     (container.liveness_probe, container.readiness_probe) = (None, None);
     container.security_context.read_only_root_filesystem = false;
 }
 
-/// Pod 0 is the tutorial's, and has rows.
+/// Pod 0 belongs to the tutorial, and has rows.
 fn tutorials_primary(change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     let cluster = set::start(1, |manifests| {
         run_script(manifests, "clone", r#"[ "$(hostname)" = mysql-0 ] || exec /mysqlset/mysqlset clone"#);
@@ -86,7 +86,8 @@ fn a_set_of_the_tutorials_is_moved_over_pod_by_pod() -> Result<()> {
     wait_for_readyz(&cluster, "mysql-1")?;
     cluster.sql("mysql-0", "INSERT INTO app.keyed (n) VALUES (-1)")?;
     set::assert_same_rows(&cluster, &["mysql-1"])?;
-    // Each connection ends the tutorial's container: the clone asks, and takes the stream; the sidecar asks once.
+    // Each connection ends the tutorial's container. The clone asks once and takes the stream, and the sidecar asks
+    // once.
     let asked = std::fs::read_to_string(cluster.volume("mysql-0").join("asked"))?;
     assert_eq!(asked.lines().count(), 3, "{asked}");
     let replica = set::journal(&cluster, "mysql-1")?;
@@ -96,7 +97,7 @@ fn a_set_of_the_tutorials_is_moved_over_pod_by_pod() -> Result<()> {
     assert!(cluster.has_logged("mysql-1", "sidecar", Event::SourceUnproven));
     set::assert_no_leftovers(&cluster, "mysql-1")?;
 
-    // The primary's pod starts anew as one of ours.
+    // The primary's pod starts again as one of ours.
     std::fs::write(cluster.volume("mysql-0").join("moved"), "")?;
     cluster.signal("mysql-0", "mysql", rustix::process::Signal::KILL)?;
     // By now it may have ended by itself, and started as one of ours.
@@ -110,7 +111,7 @@ fn a_set_of_the_tutorials_is_moved_over_pod_by_pod() -> Result<()> {
     cluster.scale(3);
     cluster.wait_ready(3)?;
     wait_for_readyz(&cluster, "mysql-2")?;
-    // From a donor that says what it is: whichever of the two is fit just now.
+    // The donor identifies itself. It is the one of the two that is fit at the moment.
     let last = set::journal(&cluster, "mysql-2")?;
     assert_eq!(last["set_id"], set::journal(&cluster, "mysql-0")?["set_id"]);
     let tool = last["clone"]["tool"].as_str().context("no tool")?;
@@ -131,7 +132,7 @@ fn the_tutorials_recipient_gets_a_whole_backup_from_ours() -> Result<()> {
     wait_for_readyz(&cluster, "mysql-0")?;
     cluster.scale(2);
     cluster.wait_ready(2)?;
-    // What the tutorial's sidecar does, in words of MariaDB.
+    // The statements of the tutorial's sidecar, in MariaDB's words.
     let info = std::fs::read_to_string(cluster.volume("mysql-1").join("mysql/xtrabackup_binlog_info"))?;
     let gtid = info.trim().rsplit('\t').next().context("no position")?;
     cluster.sql(
@@ -171,7 +172,7 @@ fn the_tutorials_recipient_is_sent_no_more_than_the_donors_rate() -> Result<()> 
 }
 
 #[test]
-fn without_the_flags_nothing_unproven_is_taken_followed_or_given() -> Result<()> {
+fn legacy_streams_and_primaries_need_their_flags() -> Result<()> {
     needs!(Tutorial);
     let cluster = tutorials_primary(|_| {})?;
     cluster.scale(2);
@@ -183,7 +184,7 @@ fn without_the_flags_nothing_unproven_is_taken_followed_or_given() -> Result<()>
 
     let cluster = tutorials_primary(take_unproven_stream)?;
     cluster.scale(2);
-    cluster.wait_for("mysql-1 to say why it waits", PATIENCE, || {
+    cluster.wait_for("mysql-1 to report why it waits", PATIENCE, || {
         let (code, why) = cluster.http_get("mysql-1", 8307, "/readyz")?;
         Ok(code == 503 && why.contains("--follow-unproven-primary"))
     })?;
@@ -198,13 +199,13 @@ fn without_the_flags_nothing_unproven_is_taken_followed_or_given() -> Result<()>
     Ok(())
 }
 
-/// What is received is given to a command, whose last word is a directory.
+/// Pipes the received stream to a command, whose last word is a directory.
 fn pipeline(cluster: &Cluster, command: &str, directory: &Path) -> Result<std::process::Child> {
     let donor = cluster.address("mysql-0")?;
     let script = format!("ncat --recv-only {donor} 3307 | {command} {}", directory.display());
     let mut shell: Command = cluster.command("sh");
     shell.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // All of it can be killed together.
+    // The whole pipeline can be killed at once.
     Ok(std::os::unix::process::CommandExt::process_group(&mut shell, 0).spawn()?)
 }
 
@@ -213,7 +214,7 @@ fn last_word(output: &Output) -> String {
 }
 
 #[test]
-fn the_tutorials_recipient_fails_where_our_tool_is_killed_or_nothing_is_given() -> Result<()> {
+fn the_tutorials_recipient_fails_when_our_tool_is_killed_or_it_is_refused() -> Result<()> {
     needs!(Tutorial);
     let cluster = set::start(1, donate_unproven_stream)?;
     cluster.wait_ready(1)?;
@@ -222,7 +223,7 @@ fn the_tutorials_recipient_fails_where_our_tool_is_killed_or_nothing_is_given() 
     let sidecar = cluster.pid("mysql-0", "sidecar")?;
     let (directory, other) = (work_directory()?, work_directory()?);
     let go = other.join("go");
-    // More than one chunk of the tool's, less than the database.
+    // More than one chunk of the tool, and less than the database.
     let held =
         format!("(head -c 25000000; while [ ! -e {} ]; do sleep 0.05; done; cat) | mbstream -x -C", go.display());
     let recipient = pipeline(&cluster, &held, &directory)?;
@@ -231,7 +232,7 @@ fn the_tutorials_recipient_fails_where_our_tool_is_killed_or_nothing_is_given() 
         Ok(!tool().is_empty() && std::fs::read_dir(&directory)?.count() > 0)
     })?;
 
-    // Another comes too early, and is told so in a way that its mbstream notices.
+    // A second recipient comes too early. Its refusal has a form that its mbstream notices.
     let refused = pipeline(&cluster, "tee /dev/stderr | mbstream -x -C", &other)?.wait_with_output()?;
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(cluster.has_logged("mysql-0", "sidecar", Event::RefusedBusy), "{refused:?}");
@@ -247,7 +248,7 @@ fn the_tutorials_recipient_fails_where_our_tool_is_killed_or_nothing_is_given() 
     let (_, metrics) = cluster.http_get("mysql-0", 8307, "/metrics")?;
     assert!(metrics.contains("mysqlset_donor_clones_total{outcome=\"failed\"} 1"), "{metrics}");
 
-    // Who goes takes the tool along.
+    // A recipient that leaves takes the tool along.
     let mut gone = pipeline(&cluster, &held.replace(&*go.to_string_lossy(), "/nowhere"), &directory)?;
     cluster.wait_for("the backup tool", PATIENCE, || Ok(!tool().is_empty()))?;
     rustix::process::kill_process_group(rustix::process::Pid::from_child(&gone), rustix::process::Signal::KILL)?;
@@ -259,7 +260,7 @@ fn the_tutorials_recipient_fails_where_our_tool_is_killed_or_nothing_is_given() 
     Ok(())
 }
 
-/// A stream that was recorded, and where in it the first chunk of a file begins.
+/// Records a stream, and returns the position of a file's first chunk.
 fn record(cluster: &Cluster, file: &str) -> Result<usize> {
     let tool = ["mariadb-backup", "--backup", "--slave-info", "--stream=xbstream", "--user=root", "--host=127.0.0.1"];
     let output = cluster.exec("mysql-0", "sidecar", &[&tool[..], &["--datadir=/var/lib/mysql"]].concat())?;
@@ -270,7 +271,7 @@ fn record(cluster: &Cluster, file: &str) -> Result<usize> {
 }
 
 #[test]
-fn a_stream_of_the_tutorials_that_breaks_is_never_taken_for_whole() -> Result<()> {
+fn a_broken_legacy_stream_is_never_accepted_as_whole() -> Result<()> {
     needs!(Tutorial);
     let cluster = tutorials_primary(|manifests| {
         use_proxy(manifests);
@@ -280,8 +281,8 @@ fn a_stream_of_the_tutorials_that_breaks_is_never_taken_for_whole() -> Result<()
     })?;
     let volume = cluster.volume("mysql-0");
     let is_unpublished = || set::state(&cluster, "mysql-1").is_none_or(|state| state == "receiving");
-    // What a stream breaks by has no event of its own: that each check notices it is seen by its words.
-    // All files ended, and the next chunk not begun: mbstream has nothing to say against it.
+    // The cause of a broken stream has no event of its own. The words show that each check notices it.
+    // All files have ended and the next chunk has not begun, so mbstream accepts the stream.
     let boundary = record(&cluster, "xtrabackup_checkpoints")?;
     let proxy = Proxy::start(&cluster, "mysql-0", Fault::CutAfter(boundary as u64))?;
     cluster.scale(2);
@@ -301,7 +302,7 @@ fn a_stream_of_the_tutorials_that_breaks_is_never_taken_for_whole() -> Result<()
     cluster.wait_for("a stream that fell silent", PATIENCE, || Ok(silent() > before))?;
     assert!(is_unpublished());
 
-    // The tool itself breaks in the middle; ncat ends the connection as ever.
+    // The tool itself breaks in the middle, and ncat ends the connection as usual.
     proxy.set(Fault::None);
     std::fs::remove_file(volume.join("recorded"))?;
     std::fs::write(volume.join("cut"), "5000000")?;
@@ -319,7 +320,7 @@ fn a_stream_of_the_tutorials_that_breaks_is_never_taken_for_whole() -> Result<()
 }
 
 #[test]
-fn what_is_unproven_and_a_secret_exclude_each_other() -> Result<()> {
+fn a_clone_secret_excludes_legacy_peers() -> Result<()> {
     for (container, flag) in [
         ("clone", "--take-unproven-stream"),
         ("sidecar", "--donate-unproven-stream-to-anyone"),

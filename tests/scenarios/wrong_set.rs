@@ -1,4 +1,4 @@
-//! What an empty primary makes of a peer that says that it belongs to another set.
+//! How an empty primary judges a peer that claims to belong to another set.
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use serde::Serialize;
 
 const SECRET: &str = "between all pods";
 
-/// When a peer says it, and what it knows.
+/// The moment at which a peer says it, and its knowledge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
-    /// In the challenge's place.
+    /// In place of the challenge.
     AtOnce,
-    /// Behind the asker's proof, with none of its own.
+    /// After the asker's proof, without a proof of its own.
     Unproven,
-    /// Behind the asker's proof, with its own of another secret.
+    /// After the asker's proof, with a proof from another secret.
     WithAnotherSecret,
-    /// As a sidecar of another set does that has the same secret.
+    /// Like a sidecar of another set with the same secret.
     Proven,
-    /// As one does that has none.
+    /// Like a sidecar without a secret.
     WithoutASecret,
 }
 
@@ -48,7 +48,7 @@ fn empty_primary_beside(says: Says, secret: Option<&str>) -> Result<(Cluster, St
 }
 
 #[test]
-fn with_a_secret_only_who_proves_that_he_knows_it_is_believed_to_be_of_another_set() -> Result<()> {
+fn with_a_secret_only_a_proven_peer_reports_another_set() -> Result<()> {
     for says in [Says::AtOnce, Says::Unproven, Says::WithAnotherSecret] {
         let (cluster, _stranger) = empty_primary_beside(says, Some(SECRET))?;
         let end = set::end_of_clone(&cluster, "mysql-0")?;
@@ -61,9 +61,10 @@ fn with_a_secret_only_who_proves_that_he_knows_it_is_believed_to_be_of_another_s
     cluster.wait_for_event("mysql-0", "clone", Event::DataNew)
 }
 
-/// Nobody can prove anything: another set behind the same service would keep this one from its first start.
+/// Without a secret no peer can prove its set. Otherwise another set behind the same service would block this one's
+/// first start.
 #[test]
-fn without_a_secret_a_peer_is_believed_to_be_of_another_set() -> Result<()> {
+fn without_a_secret_any_peer_reports_another_set() -> Result<()> {
     let (cluster, _stranger) = empty_primary_beside(Says::WithoutASecret, None)?;
     cluster.wait_for_event("mysql-0", "clone", Event::DataNew)
 }
@@ -94,7 +95,7 @@ impl Drop for Stranger {
     }
 }
 
-/// One handshake, up to the no.
+/// One handshake, up to the refusal.
 fn answer(mut asker: &TcpStream, says: Says) -> Result<(), WireError> {
     asker.set_nonblocking(false).map_err(WireError::Io)?;
     let mut said = Transcript::begin(preface::OWN, preface::OWN);

@@ -1,4 +1,5 @@
-//! Which damage need not be noticed. docs/how-it-works/proof.md has the same list; all other damage must be noticed.
+//! Lists the damage that may stay unnoticed. docs/how-it-works/proof.md has the same list; all other damage must be
+//! noticed.
 
 use super::{Class, Damage, Place};
 
@@ -6,19 +7,19 @@ use super::{Class, Damage, Place};
 pub enum Expected {
     /// The copy is not published.
     Noticed,
-    /// The copy may be published where a server on it has all that the donor has: somebody makes it good.
+    /// The copy may be published where its server has all the donor's rows, because the server repairs the damage.
     MadeGood(&'static str),
-    /// The copy may be published: nobody can tell it from a good one, but by reading every row.
+    /// The copy may be published. Only a reading of every row tells it from a good one.
     Unseen(&'static str),
 }
 
-/// The words of the list, each at the place where the page has it.
+/// The words of the list, each at its place on the page.
 const ROWS: &str = "bytes changed in place where no check reads: behind the first pages of an InnoDB table, and inside the data and index files of other engines";
 const LOST_BEFORE: &str = "what the donor's own files had lost before: it is copied as it is";
 const CSV_STATE: &str = "a CSV table's state file (`.CSM`), which a server makes again";
 const NOTES: &str = "the backup tool's own notes, which are made again or not needed";
 
-/// All that the page lists.
+/// All entries of the page.
 pub const LISTED: [&str; 4] = [ROWS, LOST_BEFORE, CSV_STATE, NOTES];
 
 pub fn expected(place: Place, class: Class, damage: Damage) -> Expected {
@@ -30,7 +31,7 @@ pub fn expected(place: Place, class: Class, damage: Damage) -> Expected {
         (_, AriaData | AriaIndex | MyisamData | MyisamIndex) if is_in_place => Unseen(ROWS),
         (_, CsvMeta) => MadeGood(CSV_STATE),
         (Place::Donor, Trigger | TriggerName | DbOpt | CsvData) => Unseen(LOST_BEFORE),
-        // An empty one is that of a table without parts.
+        // An empty partition file belongs to a table without partitions.
         (Place::Donor, Merge) if damage == Damage::Emptied => Unseen(LOST_BEFORE),
         (Place::Stream, Info | OptionsFile) => MadeGood(NOTES),
         _ => Noticed,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::{Damage, Victim, harm};
 
-/// What was damaged, as it was, and where a file that is left out lies meanwhile.
+/// The damaged file, its original content, and the place of a file that is left out meanwhile.
 pub struct Mending {
     files: Vec<(PathBuf, Vec<u8>)>,
     aside: Option<PathBuf>,
@@ -20,7 +20,7 @@ impl Mending {
         &self.files[0].0
     }
 
-    /// Has the files as they were. A server that has them open sees that.
+    /// Restores the files in place. A server with open files sees the restored content.
     pub fn mend(&self) -> Result<()> {
         if let Some(aside) = &self.aside {
             std::fs::rename(aside, self.victim())?;
@@ -32,8 +32,8 @@ impl Mending {
     }
 }
 
-/// Damages a file below a directory. One that is left out goes to `aside`, a file system's other place, where it is
-/// named: a server that has it open shall get the same file back.
+/// Damages a file below a directory. A file that is left out moves to `aside`, another place of the same file system.
+/// So a server that has it open gets the same file back.
 pub fn damage(directory: &Path, victim: &Victim, damage: Damage, aside: Option<&Path>) -> Result<Mending> {
     let mut of_class = Vec::new();
     for path in list(directory)? {

@@ -1,4 +1,4 @@
-//! Damage to one file of a copy: which file, what is done to it, and where on its way.
+//! Damage to one file of a copy: its file, its kind, and its place on the way.
 
 pub mod expected;
 pub mod files;
@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Kinds of files, by what a server or a tool makes of them.
+/// Kinds of files, by their role for a server or a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Class {
     Table,
@@ -43,7 +43,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Whether a path below a data directory is one of it.
+    /// Whether a path below a data directory is of this kind.
     pub fn has(self, path: &str) -> bool {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         let (stem, end) = name.rsplit_once('.').unwrap_or((name, ""));
@@ -82,7 +82,7 @@ impl Class {
         }
     }
 
-    /// Bytes of a page where it has pages, else of what is zeroed at once.
+    /// Bytes of a page where the file has pages. Elsewhere it is the length that is zeroed at once.
     fn page(self) -> usize {
         match self {
             Class::CompressedTable => 8 << 10,
@@ -103,27 +103,27 @@ pub enum Damage {
     Halved,
     LastPageCut,
     FirstPageZeroed,
-    /// Of a table: the root of its first index.
+    /// The root of a table's first index.
     RootZeroed,
-    /// One of the pages behind that.
+    /// One of the pages behind the root.
     LaterPageZeroed,
     AllZeroed,
-    /// With the contents of another of its class.
+    /// It trades its contents with another file of its class.
     Swapped,
-    /// Has another's contents, which is there twice.
+    /// It has the contents of another file, which then exist twice.
     Doubled,
-    /// Some bytes in its middle are others.
+    /// Some bytes in its middle differ.
     Garbled,
 }
 
-/// One file of a class; which one a number tells.
+/// One file of a class; a number picks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Victim {
     pub class: Class,
     pub pick: u64,
 }
 
-/// Where on its way a copy is damaged.
+/// The place where a copy is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// The donor's files, before the backup.
@@ -134,13 +134,13 @@ pub enum Place {
     Stage,
 }
 
-/// What a damaged file and another of its class become; a file that is left out is none.
+/// A damaged file and another of its class after the damage. A file that is left out is `None`.
 struct Harmed {
     file: Option<Vec<u8>>,
     other: Option<Vec<u8>>,
 }
 
-/// The two files after the damage; `None` where they would be what they were, or the damage cannot be done to them.
+/// The two files after the damage; `None` where the damage is impossible or changes nothing.
 fn harm(damage: Damage, victim: &Victim, file: &[u8], other: Option<&[u8]>) -> Option<Harmed> {
     let page = victim.class.page();
     let zeroed = |from: usize, to: usize| {
@@ -156,7 +156,7 @@ fn harm(damage: Damage, victim: &Victim, file: &[u8], other: Option<&[u8]>) -> O
         Damage::FirstPageZeroed => zeroed(0, page)?,
         Damage::RootZeroed => zeroed(3 * page, 4 * page)?,
         Damage::LaterPageZeroed => {
-            // A page that holds something.
+            // A page with contents.
             let used = |number: &usize| {
                 file.chunks(page).nth(*number).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0))
             };

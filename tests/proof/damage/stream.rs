@@ -1,4 +1,4 @@
-//! Damage to a stream: it stays a whole and legal one.
+//! Damage to a stream that stays whole and legal.
 
 use anyhow::{Context, Result};
 use harness::xbstream::{Field, chunks, files, write};
@@ -18,7 +18,7 @@ pub fn damage(stream: &[u8], victim: &Victim, damage: Damage) -> Result<Vec<u8>>
         .map(|(path, contents)| (path, contents.bytes(stream)))
         .collect();
     let count = of_class.len().max(1);
-    // From the picked one on: the first that it can be done to.
+    // The search starts at the picked file and ends at the first suitable one.
     let found = (0..of_class.len()).find_map(|step| {
         let (path, bytes) = &of_class[(victim.pick as usize + step) % count];
         let other = (1..count).map(|step| &of_class[(victim.pick as usize + step) % count]).find(|(_, of)| of != bytes);
@@ -38,7 +38,7 @@ pub fn damage(stream: &[u8], victim: &Victim, damage: Damage) -> Result<Vec<u8>>
             damaged.extend_from_slice(&stream[chunk.at.clone()]);
             continue;
         };
-        // Where it ended: what comes last in a stream still comes last.
+        // The end of the original member: the last data of a stream still come last.
         if let (b'E', Some(bytes)) = (chunk.kind, bytes) {
             for (number, piece) in bytes.chunks(PIECE).enumerate() {
                 damaged.extend(write::payload(0, path, (number * PIECE) as u64, piece));

@@ -1,4 +1,4 @@
-//! Copies that are not whole, and configurations with which no server starts on them.
+//! Incomplete copies, and configurations with which no server starts on them.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ fn refused(name: &str, damage: impl Fn(&Path) -> Result<()>, words: &[&str]) -> 
     expect_refusal(name, &staged, words)
 }
 
-/// By the rehearsal.
+/// Expects a refusal by the rehearsal.
 fn expect_refusal(name: &str, staged: &Staged, words: &[&str]) -> Result<()> {
     expect_end(name, staged, (44, Event::ExitRehearsal), words)
 }
@@ -63,7 +63,7 @@ fn damage_to_innodbs_files_is_noticed() -> Result<()> {
         ("swapped", |data| swap(data, "app/t.ibd", "app/computed.ibd")),
     ];
     for (name, damage) in cases {
-        // MySQL's server may see at its start that a file isn't the table's, or die of it.
+        // MySQL's server may notice at its start that a file belongs to another table, or crash on it.
         let words: &[&str] = match (tested().is_mariadb(), name) {
             (true, "swapped") => &["`app`."],
             (true, _) => &["`app`.`t`", "--rehearsal off"],
@@ -89,7 +89,7 @@ fn damage_to_other_engines_files_is_noticed() -> Result<()> {
         ("a definition cut", |data| cut(&data.join("app/t.frm"), 100), "`app`.`t`"),
         ("a list of partitions missing", |data| Ok(std::fs::remove_file(data.join("app/part.par"))?), "`app`.`part`"),
     ];
-    // A definition tells of its engine's files; MySQL keeps none.
+    // In MariaDB the definition names its engine's files. MySQL has no such definition.
     for (table, ending) in [("m", "MYD"), ("m", "MYI"), ("c", "CSV"), ("a", "MAD"), ("a", "MAI")] {
         let (file, name) = (format!("app/{table}.{ending}"), format!("{table}.{ending} missing"));
         let remove = |data: &Path| Ok(std::fs::remove_file(data.join(&file))?);
@@ -118,7 +118,7 @@ fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<()> {
     Ok(std::fs::write(path, bytes)?)
 }
 
-/// The last partition gets another name, and the list a sum that is right.
+/// Changes the last partition's name, and gives the list a correct sum.
 /// (`create_handler_file()` in sql/ha_partition.cc: the second word makes the XOR of all words 0.)
 fn other_partition(path: &Path) -> Result<()> {
     let mut bytes = std::fs::read(path)?;
@@ -156,9 +156,9 @@ fn the_first_copy_that_fails_is_given_up_for_another() -> Result<()> {
     Ok(())
 }
 
-/// Definitions without a table and tables that are marked as crashed came from the donor as they are.
+/// Definitions without a table and tables with a crash mark came from the donor as they are.
 #[test]
-fn what_the_donor_cannot_read_refuses_nothing() -> Result<()> {
+fn tables_that_the_donor_cannot_read_do_not_refuse_the_copy() -> Result<()> {
     let staged = Staged::of(odd(), 1)?;
     let index = staged.data().join("app/m.MYI");
     let mut bytes = std::fs::read(&index)?;
@@ -170,7 +170,7 @@ fn what_the_donor_cannot_read_refuses_nothing() -> Result<()> {
     }
     let ended = staged.clone(&[])?;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    // The two, or the one and what `odd` has discarded; and its MERGE table.
+    // The two new ones, or one and the table that `odd` has discarded; and its MERGE table.
     assert_eq!(ended.not_readable(), Some(3), "{}", ended.log);
     Ok(())
 }

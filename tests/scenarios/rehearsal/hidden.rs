@@ -1,4 +1,5 @@
-//! What the pod's configuration has a server do, and the rehearsal's must not: load what a copy names, write, run files.
+//! Effects of the pod's configuration that the rehearsal must suppress: loading libraries that a copy names, writing,
+//! running files.
 
 use std::path::Path;
 use std::process::Command;
@@ -81,7 +82,7 @@ fn rows_that_name_libraries_load_none() -> Result<()> {
         server.stop()?;
         staged.configure(&config)?;
         let _ = std::fs::remove_file(&mark);
-        // A server that is started on it as the pod's is loads the library: so the test would see that.
+        // A server with the pod's own configuration loads the library. So the test would notice that.
         let options = format!("--defaults-file={}", staged.config().join("pod.cnf").display());
         Running::start(&staged.data(), &[&options])?.stop()?;
         assert!(mark.exists(), "{row}");

@@ -1,4 +1,4 @@
-//! A kill during the rehearsal costs the rehearsal, not the backup.
+//! A kill during the rehearsal costs only the rehearsal; the backup is kept.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn is_a_server(pid: u32) -> bool {
 
 #[test]
 fn a_killed_clone_rehearses_again_and_publishes_without_another_backup() -> Result<()> {
-    // The server's directory is made, it is starting, it answers.
+    // The moments: the server's directory exists, it is starting, it answers.
     for there in ["shadow", "run/plugins", "run/pid", "run/sock"] {
         let staged = Staged::of(odd(), 1)?;
         let before = digests(&staged.data())?;
@@ -45,7 +45,7 @@ fn a_killed_clone_rehearses_again_and_publishes_without_another_backup() -> Resu
         clone.kill()?;
         let status = clone.wait()?;
         assert!(status.code().is_none(), "it had ended before: {status}");
-        // The kernel kills the server with it.
+        // The kernel kills the server together with the clone.
         while !users_of(&staged.stage()).is_empty() {
             ensure!(Instant::now() < deadline, "{:?} are left", users_of(&staged.stage()));
             std::thread::sleep(Duration::from_millis(5));
@@ -53,7 +53,7 @@ fn a_killed_clone_rehearses_again_and_publishes_without_another_backup() -> Resu
         let journal = std::fs::read_to_string(staged.stage().join(".mysqlset.json"))?;
         assert!(journal.contains("\"prepared\"") && !staged.is_published(), "{there}: {journal}");
 
-        // A process that ends has no arguments any more before it lets go of its lock.
+        // A dying process loses its arguments before it releases its lock.
         let ended = staged.clone(&[])?;
         assert_eq!(ended.code, Some(0), "{there}: {}", ended.log);
         assert!(ended.log.has(Event::RehearsalDone) && staged.is_published(), "{there}: {}", ended.log);
@@ -65,7 +65,7 @@ fn a_killed_clone_rehearses_again_and_publishes_without_another_backup() -> Resu
     Ok(())
 }
 
-/// The kernel kills the largest process of a container that has no memory left: the copy has no part in that.
+/// In a container without free memory the kernel kills the largest process. The copy is not at fault.
 #[test]
 fn a_killed_server_costs_the_rehearsal_and_not_the_backup() -> Result<()> {
     for there in ["run/pid", "run/sock"] {
@@ -92,7 +92,7 @@ fn a_killed_server_costs_the_rehearsal_and_not_the_backup() -> Result<()> {
     Ok(())
 }
 
-/// The places of the first start's configuration, the next one's, and where the log has to be in the end.
+/// The places in the first start's configuration, those in the next one's, and the log's place in the end.
 const CHANGED: [(&str, &str, &str); 3] = [
     ("innodb_log_group_home_dir = redo\n", "", "ib_logfile0"),
     ("", "innodb_log_group_home_dir = redo\nlog_bin = binlogs/b\n", "redo/ib_logfile0"),
@@ -104,7 +104,7 @@ const CHANGED: [(&str, &str, &str); 3] = [
 ];
 
 #[test]
-fn another_configuration_after_a_kill_has_all_where_it_looks_for_it() -> Result<()> {
+fn another_configuration_after_a_kill_finds_all_files_at_its_places() -> Result<()> {
     if !tested().is_mariadb() {
         return Ok(());
     }
@@ -127,7 +127,7 @@ fn another_configuration_after_a_kill_has_all_where_it_looks_for_it() -> Result<
         }
         let before = digests(&staged.data())?;
 
-        // A mistake costs nothing.
+        // A mistake in the configuration leaves the copy as it is.
         configure("log_bin = /nowhere/at/all/b\n")?;
         let ended = staged.clone(&[])?;
         assert_eq!(ended.code, Some(21), "{}", ended.log);
@@ -141,7 +141,7 @@ fn another_configuration_after_a_kill_has_all_where_it_looks_for_it() -> Result<
         let logs = digests(&staged.published())?;
         let logs: Vec<_> = logs.keys().filter(|name| name.ends_with("ib_logfile0")).collect();
         assert_eq!(logs.len(), 1, "{first}, {second}: {logs:?}");
-        // A directory that only the first one named is a database to a server.
+        // A server would see a directory that only the first configuration named as a database.
         assert_eq!(staged.published().join("redo").exists(), second.contains("redo"), "{first}, {second}");
         let file = format!("--defaults-file={}", staged.config().join("pod.cnf").display());
         Running::start(&staged.published(), &[&file])?.stop()?;

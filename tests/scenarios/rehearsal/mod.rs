@@ -1,4 +1,4 @@
-//! The rehearsal: a copy on which the pod's server can't start, or whose tables it can't open, is not published.
+//! The rehearsal. A copy is published only if the pod's server starts on it and opens its tables.
 
 mod damaged;
 mod hidden;
@@ -12,7 +12,7 @@ use harness::rehearsal::{Staged, digests, odd};
 use harness::set;
 use mysqlset::model::event::Event;
 
-/// Broken views, a discarded table, a MERGE table without its tables and names of all kinds among them.
+/// The copy has broken views, a discarded table, a MERGE table without its tables, and names of all kinds.
 #[test]
 fn whole_copies_with_odd_tables_pass_and_stay_as_they_are() -> Result<()> {
     let staged = Staged::of(odd(), 0)?;
@@ -23,7 +23,7 @@ fn whole_copies_with_odd_tables_pass_and_stay_as_they_are() -> Result<()> {
     let not_readable = if tested().is_mariadb() { 1 } else { 2 };
     assert_eq!(ended.not_readable(), Some(not_readable), "{}", ended.log);
     let mut after = digests(&staged.published())?;
-    // Logs of an earlier life go before the proof.
+    // Logs of an earlier life are removed before the proof.
     let mut expected = before.clone();
     let is_log = |name: &std::path::Path| name.to_string_lossy().starts_with("binlog.");
     expected.retain(|name, _| !is_log(name));
@@ -46,7 +46,7 @@ fn a_rehearsal_can_be_switched_off() -> Result<()> {
     Ok(())
 }
 
-/// As user 999, on a read-only root, by the shipped manifests.
+/// The clone runs as user 999, on a read-only root, by the shipped manifests.
 #[test]
 fn a_pods_clone_is_rehearsed() -> Result<()> {
     let cluster = set::start(1, |_| {})?;

@@ -1,4 +1,4 @@
-//! Events of a backup tool's copy: who looks writes nothing, who changes them may be killed at any moment.
+//! Events of a backup tool's copy: the check writes nothing, and the change may be killed at any moment.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom};
@@ -30,7 +30,7 @@ fn staged() -> Result<Staged> {
     Ok(staged)
 }
 
-/// The statuses of a published copy's events, with one word for what replication has disabled.
+/// The statuses of a published copy's events, with one word for those that replication has disabled.
 fn statuses(staged: &Staged) -> Result<String> {
     let server = Running::start(&staged.published(), &[])?;
     let statuses = server.sql(STATUSES)?.trim().replace("SLAVESIDE_DISABLED", "REPLICA_SIDE_DISABLED");
@@ -57,7 +57,7 @@ fn events_of_a_copy_are_changed_before_it_is_proven() -> Result<()> {
     Ok(())
 }
 
-/// What a table of events holds, its length does not say.
+/// The length of an event table says nothing about its contents.
 #[test]
 fn a_copy_whose_events_are_as_they_should_be_stays_as_it_is() -> Result<()> {
     let staged = staged()?;
@@ -74,18 +74,18 @@ fn a_copy_whose_events_are_as_they_should_be_stays_as_it_is() -> Result<()> {
     Ok(())
 }
 
-/// When a clone is killed that changes events.
+/// The moment of a kill, for a clone that changes events.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// So many milliseconds after the journal announced it.
+    /// After this many milliseconds from the journal's announcement.
     Announced(u64),
-    /// So many milliseconds after the writing server's socket was there.
+    /// After this many milliseconds from the appearance of the writing server's socket.
     Answering(u64),
-    /// When that server has begun to stop: all is changed.
+    /// When that server has begun to stop, and all is changed.
     Stopping,
 }
 
-/// Kills it then, and returns its log.
+/// Kills the clone at that moment, and returns its log.
 fn kill_at(moment: Moment, staged: &Staged, pod: &str) -> Result<String> {
     let mut log = tempfile::tempfile()?;
     let mut clone = staged.command_in(pod)?.stderr(log.try_clone()?).stdout(Stdio::null()).spawn()?;
@@ -97,7 +97,7 @@ fn kill_at(moment: Moment, staged: &Staged, pod: &str) -> Result<String> {
             let journal = std::fs::read_to_string(staged.stage().join(".mysqlset.json"));
             journal.is_ok_and(|journal| journal.contains("changing_events"))
         };
-        // The one that looks has stopped before.
+        // The checking server has stopped before.
         answered = answered || announced && has_socket;
         let is_there = match moment {
             Moment::Announced(after) => std::mem::replace(&mut wait, after) == after && announced,
@@ -114,7 +114,7 @@ fn kill_at(moment: Moment, staged: &Staged, pod: &str) -> Result<String> {
     std::thread::sleep(Duration::from_millis(wait));
     clone.kill()?;
     clone.wait()?;
-    // Its server still has to go: the next start waits for it.
+    // Its server still has to end, and the next start waits for it.
     let mut text = String::new();
     log.seek(SeekFrom::Start(0))?;
     log.read_to_string(&mut text)?;
@@ -126,7 +126,7 @@ fn run_in(pod: &str, staged: &Staged) -> Result<Ended> {
     Ok(Ended { code: output.status.code(), log: String::from_utf8_lossy(&output.stderr).into_owned() })
 }
 
-/// InnoDB does not recover where it may only read.
+/// InnoDB cannot recover a read-only directory.
 #[test]
 fn a_clone_that_was_killed_while_it_changed_events_goes_on() -> Result<()> {
     use Moment::{Announced, Answering, Stopping};
@@ -144,9 +144,9 @@ fn a_clone_that_was_killed_while_it_changed_events_goes_on() -> Result<()> {
     Ok(())
 }
 
-/// A server that finds them enabled does not know that a killed clone did it.
+/// A server that finds them enabled cannot know that a killed clone did it.
 #[test]
-fn events_that_a_killed_recovery_enabled_are_named_all_the_same() -> Result<()> {
+fn events_that_a_killed_recovery_enabled_are_still_named() -> Result<()> {
     for moment in [Moment::Answering(0), Moment::Stopping] {
         let staged = staged()?;
         let killed = kill_at(moment, &staged, "mysql-0")?;
@@ -163,7 +163,7 @@ fn events_that_a_killed_recovery_enabled_are_named_all_the_same() -> Result<()> 
     Ok(())
 }
 
-/// InnoDB leaves its log to the next start then.
+/// With this setting InnoDB leaves its log to the next start.
 #[test]
 fn a_server_that_is_set_to_stop_in_haste_leaves_a_copy_that_can_be_proven() -> Result<()> {
     let staged = staged()?;
@@ -174,9 +174,9 @@ fn a_server_that_is_set_to_stop_in_haste_leaves_a_copy_that_can_be_proven() -> R
     Ok(())
 }
 
-/// MySQL 5.6 does not take what keeps a private server to itself.
+/// MySQL 5.6 lacks the options that keep a private server to itself.
 #[test]
-fn a_server_that_can_not_be_kept_to_itself_changes_no_events() -> Result<()> {
+fn a_server_that_cannot_be_isolated_changes_no_events() -> Result<()> {
     let staged = Staged::of(odd(), 1)?;
     std::fs::write(staged.data().join("mysql/event.MYD"), [1; 120])?;
     let programs = tempfile::tempdir()?;
@@ -198,7 +198,7 @@ fn a_server_that_can_not_be_kept_to_itself_changes_no_events() -> Result<()> {
     Ok(())
 }
 
-/// A clone with an umask, as somebody whom modes keep out.
+/// A clone with an umask, as a user that file modes restrict.
 fn with_umask(staged: &Staged, umask: &str) -> Result<Command> {
     let command = staged.command()?;
     let arguments: Vec<_> = command.get_args().collect();
@@ -207,7 +207,7 @@ fn with_umask(staged: &Staged, umask: &str) -> Result<Command> {
     let script = format!("umask {umask}; exec chroot --userspec=999:999 --groups= / \"$@\"");
     let shell = ["-c", &script, "sh", program()];
     let mut limited = Command::new("sh");
-    // What mounts are needed are root's work.
+    // Root prepares the mounts that are needed.
     if let Some((_, mounting)) = before.split_last() {
         limited = Command::new(command.get_program());
         limited.args(mounting).arg("sh");
@@ -245,7 +245,7 @@ fn no_umask_keeps_a_clone_from_its_own_files() -> Result<()> {
     Ok(())
 }
 
-/// Servers ignore it where everybody may write it: then what the pod's server refuses is taken.
+/// Servers ignore a file that is writable for all. A configuration that the pod's server refuses would then pass.
 #[test]
 fn no_umask_hides_the_pods_configuration() -> Result<()> {
     let staged = Staged::of(odd(), 1)?;
