@@ -1,11 +1,11 @@
-//! `make audit` says what it could not check, and never passes without it. The audit itself needs crates.io and RustSec's
+//! `make audit` names each check that it could not make, and fails then. The audit itself needs crates.io and RustSec's
 //! database of advisories, so no test runs it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-/// The script with a stand-in for `cargo` that refuses some of what it is asked; whether it passed, and what it said.
+/// The script with a stand-in for `cargo` that refuses some calls. Returns whether the script passed, and its output.
 fn audit(refused: &[&str]) -> (bool, String) {
     let directory = tempfile::tempdir().expect("a directory");
     let cargo = directory.path().join("cargo");
@@ -28,7 +28,7 @@ fn an_audit_passes_when_everything_was_checked() {
 }
 
 #[test]
-fn what_could_not_be_checked_fails_an_audit_and_is_named() {
+fn a_missing_check_fails_an_audit_and_is_named() {
     let (passed, said) = audit(&["deny --version", "install"]);
     assert!(!passed && said.contains("nothing was checked") && said.contains("cargo install"), "{said}");
     let (passed, said) = audit(&["fetch db"]);

@@ -1,5 +1,5 @@
-//! The release binary as an image from scratch has it: static, small, and able to look up names in a root that holds
-//! nothing else.
+//! The release binary, run as in an image from scratch: static, small, and able to look up names in an otherwise empty
+//! root.
 //!
 //! Needs root and Debian's bubblewrap and iproute2; `make test` installs them.
 
@@ -13,7 +13,7 @@ use harness::pods::network::{BRIDGE, Network, V4_ONLY};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
-/// Kubernetes' registries and nodes thank for every one less.
+/// A smaller image spares Kubernetes' registries and nodes.
 const SIZE_LIMIT: u64 = 10_000_000;
 
 #[test]
@@ -27,7 +27,7 @@ fn it_is_static() -> Result<()> {
 #[test]
 fn it_is_small() -> Result<()> {
     let size = std::fs::metadata(BINARY)?.len();
-    // Built for debugging it is larger; what ships is the release build.
+    // A debug build is larger; the release build is the one that ships.
     ensure!(size < SIZE_LIMIT || cfg!(debug_assertions), "{size} bytes");
     Ok(())
 }
@@ -39,12 +39,12 @@ fn it_finds_names_in_the_hosts_file_of_an_empty_root() -> Result<()> {
 
 #[test]
 fn it_finds_names_by_dns_from_an_empty_root() -> Result<()> {
-    // As a pod has it: the name is short, the search path makes it whole.
+    // As in a pod: the name is short, and the search path completes it.
     let resolv_conf = "nameserver 10.97.0.1\nsearch default.svc.cluster.local svc.cluster.local\noptions ndots:5\n";
     finds_its_server("127.0.0.1 localhost\n", resolv_conf, Some("mysql-0.mysql.default.svc.cluster.local"))
 }
 
-/// Runs a sidecar in a root with its binary and two files, and waits for it to connect to its server by name.
+/// Runs a sidecar in a root that holds its binary and two files. Waits until it connects to its server under that name.
 fn finds_its_server(hosts: &str, resolv_conf: &str, name: Option<&'static str>) -> Result<()> {
     let network = Network::new(V4_ONLY)?;
     if let Some(name) = name {
@@ -58,7 +58,7 @@ fn finds_its_server(hosts: &str, resolv_conf: &str, name: Option<&'static str>) 
 
     let mut command = network.command("bwrap");
     command.args(["--die-with-parent", "--unshare-pid", "--clearenv", "--ro-bind", BINARY, "/mysqlset"]);
-    // As no image has it: another service's library would be loaded, of another glibc.
+    // An image has no such file: it would make the program load another service's library, of another glibc.
     std::fs::write(files.path().join("nsswitch.conf"), "hosts: myhostname\n")?;
     for file in ["hosts", "resolv.conf", "nsswitch.conf"] {
         command.arg("--ro-bind").arg(files.path().join(file)).arg(Path::new("/etc").join(file));
@@ -85,7 +85,7 @@ fn accepts_within(server: &TcpListener, limit: Duration) -> bool {
     false
 }
 
-/// A name server that knows one name's address, and of all others that there are none. (RFC 1035, section 4)
+/// A name server that knows one name's address, and reports every other name as missing. (RFC 1035, section 4)
 fn answer_dns(network: &Network, name: &'static str) -> Result<()> {
     let socket = network.inside(|| Ok(UdpSocket::bind((BRIDGE, 53))?))?;
     std::thread::spawn(move || {
@@ -110,7 +110,7 @@ fn answer(query: &[u8], known: &str) -> Option<Vec<u8>> {
     let question = question.get(..at + 5)?;
     let (is_known, wants_address) = (name.trim_end_matches('.') == known, question[at + 1..at + 3] == [0, 1]);
     let answers = u8::from(is_known && wants_address);
-    // A response, recursion available; NXDOMAIN (3) for what is not known.
+    // A response, recursion available; NXDOMAIN (3) for an unknown name.
     let flags = [0x81, if is_known { 0x80 } else { 0x83 }];
     let mut reply = [&query[..2], &flags, &[0, 1, 0, answers, 0, 0, 0, 0], question].concat();
     if answers > 0 {

@@ -1,4 +1,4 @@
-//! The book and the README tell what the program does: flags, exit codes, alerts, metrics, states, commands.
+//! The book and the README agree with the program: flags, exit codes, alerts, metrics, states, commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
@@ -38,7 +38,7 @@ fn markdown(directory: &Path) -> Vec<PathBuf> {
     entries.flat_map(below).filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
 }
 
-/// The text of all that users read.
+/// The text of all pages for users.
 fn pages() -> Vec<(PathBuf, String)> {
     let mut paths = markdown(&project().join("docs"));
     paths.extend(["README.md", "k8s/README.md"].map(|name| project().join(name)));
@@ -64,14 +64,14 @@ fn rows(page: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect())
 }
 
-/// Words of a text that begin so.
+/// The words of a text that begin with this prefix.
 fn words(text: &str, start: &str) -> BTreeSet<String> {
     let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
     let words = text.split(|character| !is_part(character));
     words.filter(|word| word.starts_with(start)).map(str::to_owned).collect()
 }
 
-/// All that stands between backquotes in tables' first cells.
+/// Every text between backquotes in the first cells of tables.
 fn quoted_first(rows: impl Iterator<Item = Vec<&'static str>>) -> BTreeSet<String> {
     rows.flat_map(|row| row[0].split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
@@ -84,7 +84,7 @@ fn names_of<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
     names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Takes the names of a struct's fields in JSON, and no value.
+/// Collects the names of a struct's fields in JSON, and no values.
 struct FieldNames<'a>(&'a mut BTreeSet<String>);
 
 impl<'de> Deserializer<'de> for FieldNames<'_> {
@@ -271,7 +271,7 @@ fn every_member_of_the_journal_has_its_row() {
     assert_eq!(quoted_first(rows(section)), fields);
 }
 
-/// A word between backquotes that begins like an event is one.
+/// A word between backquotes that begins like an event must be one.
 #[test]
 fn the_pages_name_only_events_of_the_program() {
     let is_known = |code: &str| Event::ALL.iter().any(|event| event.name() == code);
@@ -297,7 +297,8 @@ fn every_component_and_overlay_is_in_the_guides_tables() {
     }
 }
 
-/// An ordered set replaces no pod while one is unready: what is set for a broken pod comes with the pod that replaces it.
+/// An ordered set replaces no pod while one is unready. So a broken pod's new setting takes effect only with its
+/// replacement.
 #[test]
 fn the_pages_delete_the_pod_that_a_variable_is_set_for() {
     let mut found = BTreeSet::new();
@@ -314,7 +315,8 @@ fn the_pages_delete_the_pod_that_a_variable_is_set_for() {
     );
 }
 
-/// What was applied is deleted by what applied it, the disruption budget too; claims by the set's own label.
+/// Each applied object is deleted by the same kustomization, the disruption budget too. Claims are deleted by the set's
+/// own label.
 #[test]
 fn the_guide_cleans_up_all_that_was_applied() {
     let (_, clean_up) = FIRST_STEPS.split_once("# Clean up").expect("the step");
@@ -329,7 +331,7 @@ fn first_commands(text: &str) -> &str {
     blocks.map(|(block, _)| block).find(|block| block.contains("kubectl")).expect("a first command")
 }
 
-/// Run as they are, with a stand-in for `kubectl` that notes what it is told.
+/// The commands run unchanged, with a stand-in for `kubectl` that records its arguments.
 #[test]
 fn the_first_commands_install_a_closed_set_and_show_no_password() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,5 @@
-//! What `mysqlset clone` makes of a data directory that it finds, run as a container runs it; no donor is needed.
+//! The outcomes of `mysqlset clone` for each state of the data directory, run as in a container. All tests here run
+//! without a donor.
 //!
 //! Needs root, as all tests here do: it changes owners.
 
@@ -27,7 +28,7 @@ impl Volume {
         self.0.path().join("mysql")
     }
 
-    /// Makes the data directory, a user's own, with files in it.
+    /// Makes the data directory, owned by a user, with files in it.
     fn with(files: &[(&str, &str)]) -> Volume {
         let volume = Volume::new();
         std::fs::create_dir(volume.data_dir()).unwrap();
@@ -64,7 +65,7 @@ fn journal(state: &str) -> String {
 }
 
 #[test]
-fn the_primary_never_starts_anew_over_an_interrupted_clone() {
+fn an_interrupted_clone_stops_the_primary() {
     for state in ["receiving", "received", "preparing", "publishing"] {
         let volume = Volume::with(&[]);
         let stage = volume.0.path().join(".mysqlset-mysql-stage");
@@ -77,9 +78,9 @@ fn the_primary_never_starts_anew_over_an_interrupted_clone() {
     }
 }
 
-/// A file says how often something was tried: another number than any that we write is no reason to crash.
+/// A file counts the tries. A number beyond this program's own must be refused without a crash.
 #[test]
-fn counters_at_their_end_are_an_end_of_tries() {
+fn counters_at_their_maximum_end_the_tries() {
     let volume = Volume::with(&[]);
     let stage = volume.0.path().join(".mysqlset-mysql-stage");
     std::fs::create_dir_all(stage.join("data")).unwrap();
@@ -91,14 +92,14 @@ fn counters_at_their_end_are_an_end_of_tries() {
 }
 
 #[test]
-fn what_is_set_aside_is_kept_and_whose_the_data_are_is_decided_before() {
+fn data_set_aside_are_kept_and_need_a_known_owner() {
     let half = [("xtrabackup_checkpoints", "backup_type = full-backuped\n"), ("ibdata1", "x"), ("mysql/user", "x")];
     let volume = Volume::with(&half);
     let ended = volume.clone("mysql-0", &[]);
     assert_eq!(ended.code, Some(30), "{}", ended.log);
     assert!(ended.log.has_with(Event::ExitHalfMade, "--on-half-made set-aside"), "{}", ended.log);
 
-    // The data directory is a user's: run as root, the new one is given to the same.
+    // The data directory belongs to a user: `clone` runs as root and gives the new one to the same user.
     let ended = volume.clone("mysql-0", &["--on-half-made", "set-aside"]);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let names = volume.names(volume.0.path());
@@ -108,7 +109,7 @@ fn what_is_set_aside_is_kept_and_whose_the_data_are_is_decided_before() {
         assert_eq!(path.metadata().unwrap().uid(), 999, "{}", path.display());
     }
 
-    // Whose it should be is not known: then nothing is moved.
+    // The right owner is unknown: `clone` leaves everything in place.
     let volume = Volume::with(&half);
     chown(volume.data_dir(), Some(0), Some(0)).unwrap();
     let ended = volume.clone("mysql-0", &["--on-half-made", "set-aside"]);
@@ -117,7 +118,7 @@ fn what_is_set_aside_is_kept_and_whose_the_data_are_is_decided_before() {
 }
 
 #[test]
-fn whole_data_are_left_alone_and_a_journal_that_was_not_given_yet_is_given() {
+fn whole_data_stay_and_their_journal_gets_the_owner() {
     let volume = Volume::with(&[(".mysqlset.json", &journal("published")), ("ibdata1", "x"), ("mysql/user", "x")]);
     let ended = volume.clone("mysql-1", &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -127,7 +128,7 @@ fn whole_data_are_left_alone_and_a_journal_that_was_not_given_yet_is_given() {
 }
 
 #[test]
-fn a_journal_that_makes_no_sense_is_refused() {
+fn a_malformed_journal_is_refused() {
     for text in ["", "{", "{\"version\":1,\"state\":\"wonderful\"}", "{\"version\":99}"] {
         let volume = Volume::with(&[(".mysqlset.json", text), ("ibdata1", "x"), ("mysql/user", "x")]);
         let ended = volume.clone("mysql-1", &[]);
@@ -136,11 +137,11 @@ fn a_journal_that_makes_no_sense_is_refused() {
     }
 }
 
-/// Earlier versions removed a copy before its journal: a start after that finds a word for nothing.
+/// Earlier versions removed a copy before its journal. A later start then finds a journal alone.
 #[test]
 fn a_journal_without_its_copy_is_a_new_beginning() {
     for state in ["received", "preparing", "prepared"] {
-        // What storage keeps in the data directory makes it a volume's root: the journal lies in it.
+        // Storage's own entries make the data directory a volume's root. The journal lies inside it.
         let volume = Volume::with(&[("lost+found/x", ""), (".mysqlset.json", &journal(state))]);
         for _ in 0..2 {
             let ended = volume.clone("mysql-1", &[]);
@@ -156,7 +157,7 @@ fn publishing(names: &str) -> String {
     journal("publishing").replace(r#""since":1"#, &format!(r#""since":1,"names":[{names}],{record}"#))
 }
 
-/// `rm -rf DIR/*` leaves names with a dot first.
+/// `rm -rf DIR/*` leaves names that begin with a dot.
 #[test]
 fn a_copy_that_was_removed_while_it_was_published_is_no_copy() {
     let journal = publishing(r#""ibdata1","mysql""#);
@@ -172,7 +173,7 @@ fn a_copy_that_was_removed_while_it_was_published_is_no_copy() {
     let ended = volume.clone("mysql-1", &[]);
     assert_eq!(ended.code, Some(30), "{}", ended.log);
     assert!(ended.log.has_with(Event::ExitHalfMade, "ibdata1 has disappeared"), "{}", ended.log);
-    // Beside: half of it, and none.
+    // Beside the data directory: half of the copy, then the journal alone.
     for staged in ["data/mysql", ""] {
         let volume = Volume::with(&[]);
         let stage = volume.0.path().join(".mysqlset-mysql-stage");
@@ -184,7 +185,7 @@ fn a_copy_that_was_removed_while_it_was_published_is_no_copy() {
     }
 }
 
-/// As where a mount of the data directory was moved one level up.
+/// As after a mount of the data directory was moved one level up.
 #[test]
 fn a_clone_that_began_inside_its_data_directory_is_finished_there() {
     let journal = publishing(r#""ibdata1","mysql""#);
@@ -201,7 +202,7 @@ fn a_clone_that_began_inside_its_data_directory_is_finished_there() {
 }
 
 #[test]
-fn what_has_a_stages_name_and_is_none_is_not_followed() {
+fn a_link_with_a_stages_name_is_not_followed() {
     let other = tempfile::tempdir().unwrap();
     std::fs::create_dir(other.path().join("data")).unwrap();
     std::fs::write(other.path().join("data/precious"), "").unwrap();
@@ -224,9 +225,9 @@ fn a_journal_that_is_no_file_is_refused() {
     assert_eq!(ended.code, Some(32), "{}", ended.log);
 }
 
-/// Its server would not start without the directory.
+/// Its server needs the directory to start.
 #[test]
-fn a_place_that_was_named_while_a_copy_was_published_is_made() {
+fn a_directory_configured_during_publishing_is_made() {
     let journal = publishing("");
     let config = tempfile::tempdir().unwrap();
     std::fs::write(
@@ -257,7 +258,7 @@ fn a_place_that_was_named_while_a_copy_was_published_is_made() {
     }
 }
 
-/// By 0.1.0 copies were published that nobody had proven.
+/// Version 0.1.0 published unproven copies.
 #[test]
 fn a_copy_that_an_earlier_version_began_to_publish_is_proven_or_refused() {
     let record = r#""clone":{"donor":"x","donor_pod":"mysql-0","tool":"x","bytes":1,"seconds":1.0,"received_at":1}"#;
@@ -285,7 +286,7 @@ fn giving_up_leaves_no_part_of_a_backup() {
 }
 
 #[test]
-fn a_configuration_that_can_not_be_read_is_refused_by_name() {
+fn an_unreadable_configuration_is_refused_with_its_name() {
     let config = tempfile::tempdir().unwrap();
     let argument = config.path().to_str().unwrap();
     let large = config.path().join("large.cnf");
@@ -304,7 +305,7 @@ fn a_configuration_that_can_not_be_read_is_refused_by_name() {
 }
 
 #[test]
-fn what_storage_keeps_in_a_volumes_root_is_named_and_left_alone() {
+fn storages_entries_in_a_volumes_root_are_named_and_kept() {
     let storages = ["lost+found/x", ".snapshot/hourly.0/ibdata1", ".Trash-0/files/x", ".zfs/shares/x"];
     let volume = Volume::with(&storages.map(|name| (name, "")));
     let ended = volume.clone("mysql-0", &[]);
@@ -313,7 +314,7 @@ fn what_storage_keeps_in_a_volumes_root_is_named_and_left_alone() {
     for name in storages {
         assert!(volume.data_dir().join(name).exists(), "{name}");
     }
-    // Nothing is set aside where that would take them along, and what is not storage's is named.
+    // `clone` sets aside only where storage's entries stay in place. It names every other entry.
     std::fs::write(volume.data_dir().join("notes.txt"), "").unwrap();
     std::fs::remove_file(volume.data_dir().join(".mysqlset.json")).unwrap();
     let ended = volume.clone("mysql-0", &["--on-half-made", "set-aside"]);
@@ -322,9 +323,9 @@ fn what_storage_keeps_in_a_volumes_root_is_named_and_left_alone() {
     assert!(ended.code == Some(30) && ended.log.has_with(Event::ExitHalfMade, "notes.txt"), "{}", ended.log);
 }
 
-/// After a full outage no other pod is there to be asked.
+/// After a full outage every other pod is silent.
 #[test]
-fn an_empty_primary_of_a_set_that_has_data_is_refused_though_nobody_answers() {
+fn an_empty_primary_of_a_set_with_data_is_refused_without_peers() {
     let volume = Volume::with(&[]);
     let ended = volume.clone("mysql-0", &["--set-has-data"]);
     assert_eq!(ended.code, Some(35), "{}", ended.log);

@@ -1,4 +1,4 @@
-//! What the fuzzer has found worth keeping (fuzz/corpus/) is fed to its targets once more, on stable Rust.
+//! Feeds the inputs that the fuzzer kept (fuzz/corpus/) to its targets again, on stable Rust.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use harness::parsers::TARGETS;
 use peak_alloc::PeakAlloc;
 
-/// The parsers measure by it how much memory they take.
+/// Measures the memory that the parsers take.
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
@@ -20,9 +20,9 @@ fn names_in(directory: &Path) -> BTreeSet<String> {
     entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
-/// The only test here: memory is measured, and what another test took meanwhile, or the harness for it, would count.
+/// The only test here: its measure of memory would count another test and the harness too.
 #[test]
-fn every_target_is_fuzzed_and_bears_its_corpus() {
+fn every_target_is_fuzzed_and_passes_its_corpus() {
     let names: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(names, names_in(&fuzz().join("fuzz_targets")));
     assert_eq!(names, names_in(&fuzz().join("corpus")));
@@ -31,7 +31,7 @@ fn every_target_is_fuzzed_and_bears_its_corpus() {
         let inputs = names_in(&directory);
         assert!(!inputs.is_empty(), "{} is empty", directory.display());
         for input in inputs {
-            // A failure names no input by itself.
+            // A failure alone does not name the input.
             println!("{name}/{input}");
             target(&fs::read(directory.join(input)).unwrap());
         }

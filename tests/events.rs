@@ -1,4 +1,4 @@
-//! Event names: `docs/reference/events.md` has them all, each is used, and nothing is logged without one.
+//! Event names: `docs/reference/events.md` lists them all, each is used, and every log line has one.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use harness::logged::Said;
 use mysqlset::model::event::Event;
 
-/// Where the list is. `WRITE=1 cargo test --test events` writes it anew.
+/// The path of the list. `WRITE=1 cargo test --test events` writes it again.
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/events.md");
 
 const HEAD: &str = "# Events
@@ -45,11 +45,11 @@ fn the_reference_has_every_event() {
         fs::write(REFERENCE, &expected).expect(REFERENCE);
     }
     let found = fs::read_to_string(REFERENCE).expect(REFERENCE);
-    assert_eq!(found, expected, "docs/reference/events.md is written anew by: WRITE=1 cargo test --test events");
+    assert_eq!(found, expected, "docs/reference/events.md is outdated: WRITE=1 cargo test --test events");
 }
 
 #[test]
-fn nothing_is_logged_without_an_event() {
+fn every_log_line_has_an_event() {
     for (path, text) in code().iter().filter(|(path, _)| !path.ends_with("src/model/event.rs")) {
         for line in text.lines() {
             let imports = line.trim_start().starts_with("use tracing::") && !line.contains("tracing::field");
@@ -81,7 +81,7 @@ fn every_event_happens_somewhere() {
     }
 }
 
-/// By which all other tests find them.
+/// All other tests find events by this.
 #[test]
 fn an_event_is_found_by_its_whole_name() {
     let log = "INFO preparing event=prepare.begun tool=a b memory_bytes=9 word=\"x y\"\nINFO prepared event=prepare.begunx\nevent=prepare.done";

@@ -1,7 +1,7 @@
-//! Unpacking onto file systems that are not as they should be: one that writes nothing past the page cache, and one
-//! whose disk fails after it has said that all is written.
+//! Unpacking onto faulty file systems: one that writes only through the page cache, and one whose disk fails after it
+//! reported success.
 //!
-//! Each test runs itself again with mounts of its own, which are gone when it ends, however it ends. Needs root, and
+//! Each test runs itself again with mounts of its own, which vanish when it ends in any way. It needs root, and
 //! Debian's mount, util-linux and e2fsprogs; `make test` installs them.
 
 use std::io::{self, Read};
@@ -13,11 +13,11 @@ use mysqlset::unpack::{Format, Undigested, UnpackError, Writing, unpack_by};
 use rustix::fs::{Mode, OFlags, open};
 use tempfile::TempDir;
 
-/// Says to a test that it is the inner one, and where its directory is.
+/// Tells a test that it is the inner one, and names its directory.
 const INSIDE: &str = "MYSQLSET_TEST_INSIDE";
 
-/// Runs this test again, behind a script that mounts something on the directory `$DIR`. Returns the directory to the inner
-/// test, and `None` to the outer one when that has passed.
+/// Runs this test again, behind a script that mounts something on the directory `$DIR`. Returns the directory to the
+/// inner test. Returns `None` to the outer one after that has passed.
 fn inside(mount: &str) -> Option<String> {
     if let Ok(directory) = std::env::var(INSIDE) {
         return Some(directory);
@@ -46,12 +46,13 @@ fn unpack(writing: Writing, stream: impl Read, directory: &Path) -> Result<(), U
     unpack_by(writing, Format::XbstreamMariaDb, Undigested(stream), directory).map(drop)
 }
 
-/// A member's bytes, of which no two places look the same.
+/// A member's bytes, different at every place.
 fn content(length: usize, salt: u32) -> Vec<u8> {
     (0..length as u32 / 4 + 1).flat_map(|number| (number ^ salt << 24).to_le_bytes()).take(length).collect()
 }
 
-/// Two large files by turns, of odd lengths, one of them patched at its beginning when all of it was sent; and a small one.
+/// Two large files in alternation, of odd lengths, and a small one. One large file is patched at its beginning after
+/// its last byte was sent.
 fn stream_and_files() -> (Vec<u8>, [(&'static str, Vec<u8>); 3]) {
     const CHUNK: usize = 3_000_001;
     let (mut a, b, small) = (content(4 * CHUNK + 4095, 1), content(3 * CHUNK, 2), content(50_000, 3));
@@ -82,23 +83,23 @@ fn must_come_whole(writing: Writing, directory: &Path) {
 }
 
 #[test]
-fn both_ways_of_writing_come_to_the_same() {
+fn both_ways_of_writing_yield_the_same_files() {
     for writing in [Writing::Direct, Writing::Cached] {
         must_come_whole(writing, TempDir::new().unwrap().path());
     }
 }
 
 #[test]
-fn where_nothing_goes_past_the_page_cache_all_goes_through_it() {
+fn without_direct_io_all_goes_through_the_page_cache() {
     let Some(directory) = inside("mount -t ramfs none \"$DIR\"") else { return };
     let directory = Path::new(&directory);
     let direct = OFlags::WRONLY | OFlags::CREATE | OFlags::DIRECT;
     let refused = open(directory.join("probe"), direct, Mode::RWXU).map(drop);
-    assert_eq!(refused, Err(rustix::io::Errno::INVAL), "this file system does write past the page cache");
+    assert_eq!(refused, Err(rustix::io::Errno::INVAL), "this file system supports direct I/O");
     must_come_whole(Writing::Direct, directory);
 }
 
-/// The disk has less room than its file system was told: what the page cache took can't be written.
+/// The disk has less room than its file system believes: it cannot write everything that the page cache accepted.
 #[test]
 fn a_disk_that_fails_behind_the_page_cache_is_noticed() {
     let mount = "mount -t tmpfs -o size=24m none \"$DIR\"; truncate --size 1G \"$DIR/disk\"; mkdir \"$DIR/on\"; \
@@ -106,7 +107,7 @@ fn a_disk_that_fails_behind_the_page_cache_is_noticed() {
                  mount -o loop \"$DIR/disk\" \"$DIR/on\"";
     let Some(directory) = inside(mount) else { return };
     let directory = Path::new(&directory).join("on");
-    // As much as makes the background sync begin.
+    // Enough data to start the background sync.
     const CHUNK: usize = 8 << 20;
     let data = content(CHUNK, 4);
     let mut parts: Vec<Vec<u8>> =

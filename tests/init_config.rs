@@ -1,4 +1,4 @@
-//! `mysqlset init-config` as a container runs it: what it writes, and that bad input writes nothing.
+//! `mysqlset init-config`, run as in a container: its files, and the refusal of bad input.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,12 +10,12 @@ use tempfile::TempDir;
 
 const SERVER_ID_HEAD: &str = "# Written by mysqlset init-config at every start of the pod.\n";
 
-/// A config map and a directory for the server's configuration.
+/// A ConfigMap and a directory for the server's configuration.
 struct Volumes {
     directory: TempDir,
 }
 
-/// How it ended.
+/// The result of a run.
 struct Ended {
     code: Option<i32>,
     log: String,
@@ -85,13 +85,13 @@ fn files_in(directory: &Path) -> BTreeMap<String, String> {
 fn each_name_of_a_role_file_is_known_for_its_role() {
     let names = [("mysql-0", "primary.cnf"), ("mysql-0", "master.cnf"), ("mysql-1", "replica.cnf")];
     for (hostname, file) in names.into_iter().chain([("db-7", "slave.cnf"), ("a-b-2", "secondary.cnf")]) {
-        // The other role's file is there too, and not taken.
+        // The other role's file is present too, and ignored.
         let other = if hostname == "mysql-0" { "replica.cnf" } else { "primary.cnf" };
         let volumes = Volumes::with(&[file, other]);
         let ended = volumes.run(hostname, "100");
         assert_eq!(ended.code, Some(0), "{}", ended.log);
         let ordinal: u32 = hostname.rsplit('-').next().unwrap().parse().unwrap();
-        // The content says nothing of events: on a replica none runs.
+        // The content leaves events out: replicas run none.
         let events = if ordinal == 0 { "" } else { "event_scheduler=OFF\n" };
         let server_id =
             ("server-id.cnf".to_owned(), format!("{SERVER_ID_HEAD}[mysqld]\nserver-id={}\n{events}", 100 + ordinal));
@@ -100,7 +100,7 @@ fn each_name_of_a_role_file_is_known_for_its_role() {
 }
 
 #[test]
-fn it_installs_the_program_too_where_it_is_told_where() {
+fn it_also_installs_the_program_into_a_given_directory() {
     let volumes = Volumes::with(&["primary.cnf"]);
     let target = volumes.directory.path().join("program");
     let ended = volumes.run_with(&["--hostname", "mysql-0", "--install", target.to_str().unwrap()]);
@@ -139,7 +139,7 @@ fn it_can_be_repeated_and_removes_only_the_other_roles_file() {
 
 #[test]
 fn bad_input_is_one_line_and_writes_nothing() {
-    /// What is named, in the end.
+    /// Each error names its path at the end.
     type Case = (&'static str, &'static str, &'static [&'static str], (i32, Event), &'static [&'static str]);
     let both: &[&str] = &["primary.cnf", "replica.cnf"];
     let (identity, config_map) = ((10, Event::ExitIdentity), (11, Event::ExitConfigMap));
@@ -167,7 +167,7 @@ fn bad_input_is_one_line_and_writes_nothing() {
 }
 
 #[test]
-fn what_cannot_be_read_or_written_is_named() {
+fn an_unusable_path_is_named() {
     let volumes = Volumes::with(&["primary.cnf"]);
     std::fs::remove_dir(volumes.conf_dir()).unwrap();
     let ended = volumes.run("mysql-0", "100");
@@ -188,7 +188,7 @@ fn what_cannot_be_read_or_written_is_named() {
     assert_eq!(volumes.written(), BTreeMap::new());
 }
 
-/// What a later file says counts for the server: two pods with one server id end each other's replication.
+/// The server obeys the later file: two pods with one server id end each other's replication.
 #[test]
 fn a_later_file_with_another_server_id_is_refused_and_named() {
     let lines = [
@@ -214,13 +214,13 @@ fn a_later_file_with_another_server_id_is_refused_and_named() {
 }
 
 #[test]
-fn server_ids_that_do_not_count_or_do_not_differ_are_left_alone() {
+fn ineffective_and_equal_server_ids_are_left_alone() {
     for (file, text) in [
         ("slave.cnf", "[mysqld]\nserver_id = 102\n"),
         ("slave.cnf", "[mysqld]\nserver_id = 5\nserver_id = 102\n"),
         ("slave.cnf", "[client]\nserver_id = 5\n"),
         ("slave.cnf", "[mysqld]\n# server_id = 5\nserver_id_bits = 31\n"),
-        // Read before `server-id.cnf`.
+        // The server reads it before `server-id.cnf`.
         ("replica.cnf", "[mysqld]\nserver_id = 5\n"),
     ] {
         let volumes = Volumes::with(&[file]);

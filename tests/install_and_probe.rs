@@ -1,4 +1,4 @@
-//! `mysqlset install` and `mysqlset probe` as containers run them. Real servers are probed in the scenarios.
+//! `mysqlset install` and `mysqlset probe`, run as in containers. The scenarios probe real servers.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
-/// Exit code and what was printed.
+/// The exit code and the output.
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -25,12 +25,12 @@ fn install(program: &Path, to: &Path) -> (Option<i32>, String, String) {
     run(Command::new(program).arg("install").arg("--to").arg(to))
 }
 
-/// An HTTP server that answers each of its connections with the next of these.
+/// An HTTP server that answers its connections with these, one by one.
 fn answering(answers: Vec<Vec<u8>>) -> SocketAddr {
     saying(answers, true)
 }
 
-/// A server of anything, which has its say at once, or once it was asked something.
+/// A server of anything, which sends its text at once, or after a request.
 fn saying(answers: Vec<Vec<u8>>, when_asked: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -66,7 +66,7 @@ fn alive(server: SocketAddr) -> (Option<i32>, String, String) {
     run(Command::new(BINARY).args(["probe", "alive", "--timeout", "2", "--server-port", &port]))
 }
 
-/// A port that nobody listens on, and that no other test gets as long as this is held.
+/// A closed port, which stays reserved from other tests while this is held.
 fn closed() -> (OwnedFd, SocketAddr) {
     let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&held, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -75,7 +75,7 @@ fn closed() -> (OwnedFd, SocketAddr) {
 }
 
 #[test]
-fn what_is_installed_is_the_same_program_and_installs_itself_over_one_that_runs() {
+fn an_installed_program_replaces_itself_while_it_runs() {
     let directory = TempDir::new().unwrap();
     let (code, _, log) = install(Path::new(BINARY), directory.path());
     assert_eq!(code, Some(0), "{log}");
@@ -83,7 +83,7 @@ fn what_is_installed_is_the_same_program_and_installs_itself_over_one_that_runs(
     assert!(std::fs::read(&installed).unwrap() == std::fs::read(BINARY).unwrap());
     assert_eq!(std::fs::metadata(&installed).unwrap().permissions().mode() & 0o7777, 0o755);
 
-    // It runs, from the file that is about to be replaced.
+    // It runs from the file that is about to be replaced.
     let (code, _, log) = install(&installed, directory.path());
     assert_eq!(code, Some(0), "{log}");
     let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -91,7 +91,7 @@ fn what_is_installed_is_the_same_program_and_installs_itself_over_one_that_runs(
 }
 
 #[test]
-fn where_nothing_can_be_installed_one_line_says_what_to_do() {
+fn a_failed_install_prints_one_line_with_the_remedy() {
     let directory = TempDir::new().unwrap();
     let missing = directory.path().join("nowhere");
     let (code, _, log) = install(Path::new(BINARY), &missing);
@@ -101,7 +101,7 @@ fn where_nothing_can_be_installed_one_line_says_what_to_do() {
 }
 
 #[test]
-fn ready_is_what_the_sidecar_says() {
+fn ready_repeats_the_sidecars_answer() {
     assert_eq!(ready(answering(vec![http("200 OK", "ready\n")]), &[]).0, Some(0));
     let (code, answer, _) = ready(answering(vec![http("503 Service Unavailable", "not ready: so\n")]), &[]);
     assert_eq!((code, answer.as_str()), (Some(1), "not ready: so\n"));
@@ -118,9 +118,9 @@ fn ready_may_depend_on_the_lag() {
     assert_eq!((code, answer.contains("31")), (Some(1), true), "{answer}");
 }
 
-/// What cannot be understood is no word that no clone is served.
+/// An unintelligible status may hide a served clone.
 #[test]
-fn drain_waits_for_a_sidecar_whose_status_makes_no_sense() {
+fn drain_waits_on_a_malformed_status() {
     let drain = |status: &[u8]| {
         let answer =
             [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", status.len()).as_bytes(), status].concat();
@@ -147,7 +147,7 @@ fn drain_waits_for_a_sidecar_whose_status_makes_no_sense() {
 }
 
 #[test]
-fn what_has_not_come_up_yet_is_asked_again_and_what_was_ready_is_not() {
+fn a_starting_sidecar_or_server_is_asked_again() {
     let unavailable = |words: &str| http("503 Service Unavailable", words);
     let patience = ["--while-starting", "20"];
     let coming_up = vec![unavailable("not ready yet: so\n"), http("200 OK", "ready\n")];
@@ -170,7 +170,7 @@ fn what_has_not_come_up_yet_is_asked_again_and_what_was_ready_is_not() {
 }
 
 #[test]
-fn a_sidecar_that_is_away_or_no_sidecar_is_not_ready() {
+fn an_absent_or_foreign_sidecar_is_not_ready() {
     let (_held, closed) = closed();
     for sidecar in [closed, answering(vec![b"SSH-2.0-x\r\n".to_vec()])] {
         let (code, answer, log) = ready(sidecar, &[]);
@@ -180,7 +180,7 @@ fn a_sidecar_that_is_away_or_no_sidecar_is_not_ready() {
 }
 
 #[test]
-fn a_server_that_turns_us_away_lives() {
+fn a_server_that_denies_access_is_alive() {
     // ERR 1040 instead of a greeting: length, sequence, 0xff, code, SQL state, text.
     let text = b"\xff\x10\x04#08004Too many connections";
     let packet = [&[text.len() as u8, 0, 0, 0], text.as_slice()].concat();
@@ -189,7 +189,7 @@ fn a_server_that_turns_us_away_lives() {
 }
 
 #[test]
-fn a_server_that_is_away_or_silent_is_not_alive_and_the_containers_message_is_left_alone() {
+fn an_absent_or_silent_server_is_dead_and_the_containers_message_stays() {
     let directory = TempDir::new().unwrap();
     let message = directory.path().join("message");
     std::fs::write(&message, "the server's own").unwrap();

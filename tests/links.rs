@@ -1,9 +1,9 @@
-//! Every page is in the book's summary, and every link, anchor and path that a page names is there.
+//! Every page is in the book's summary, and every link, anchor and path on a page exists.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-/// Where the paths lie that pages name.
+/// The bases of the paths on pages.
 const FOLDERS: [&str; 7] = ["src/", "tests/", "k8s/", "docs/", "docker/", "fuzz/", ".github/"];
 
 /// Files that a page has its reader make.
@@ -36,7 +36,7 @@ fn prose(text: &str) -> String {
     outside_blocks.split('`').step_by(2).collect()
 }
 
-/// The targets of a page's links, but for those to other places of the network.
+/// The targets of a page's links, except external ones.
 fn links(text: &str) -> Vec<String> {
     let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned()));
     targets.filter(|target| !target.starts_with("https://")).collect()

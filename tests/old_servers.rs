@@ -1,4 +1,4 @@
-//! A server that is too old for what a flag asks for. A stand-in has its version.
+//! A server that is too old for a flag's feature. A stand-in has its version.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use mysqlset::model::event::Event;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
-/// Ended when dropped.
+/// A process that ends when dropped.
 struct Sidecar(Child);
 
 impl Drop for Sidecar {
@@ -21,7 +21,7 @@ impl Drop for Sidecar {
     }
 }
 
-/// MySQL 5.6 cannot parse the statements, and its primary was never ready.
+/// MySQL 5.6 cannot parse the statements: once, its primary stayed unready for ever.
 #[test]
 fn accounts_are_refused_on_a_server_without_the_statements() {
     let [_, _, high, low] = std::process::id().to_be_bytes();

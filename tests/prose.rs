@@ -1,21 +1,21 @@
-//! Plain English: the length of sentences, negations, and words that the glossary replaces. Measured are the README, the
-//! book, help texts, and the comments of those folders of `src/` that are not on the list of those that wait.
+//! Plain English: the length of sentences, negations, and words that the glossary replaces. The README, the book, help
+//! texts, and the comments of `src/` are measured, except the entries of `NOT_YET`.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
 use mysqlset::cli::Cli;
 
-/// Of ten sentences nine have at most so many words.
+/// Nine of ten sentences have at most this many words.
 const LONGEST: usize = 28;
 
 /// Negations in a hundred words.
 const MOST_NEGATIONS: f64 = 1.6;
 
-/// A shorter text says too little for a measure.
+/// A shorter text is too small for a measure.
 const LEAST_WORDS: usize = 200;
 
-/// Texts that wait for their rewrite: pages, the help of a command, sources, folders of sources with all below them.
+/// Texts that still await their rewrite: pages, the help of a command, sources, folders with all sources below.
 const NOT_YET: &[&str] = &[];
 
 const NEGATIONS: [&str; 10] =
@@ -23,7 +23,7 @@ const NEGATIONS: [&str; 10] =
 
 const CONTRACTED: [&str; 4] = ["can't", "isn't", "doesn't", "don't"];
 
-/// Words that stand for another, and that other.
+/// Words with a replacement, and that replacement.
 const WORDS: [(&str, &str); 36] = [
     ("whoever", "the noun: a recipient, an operator"),
     ("whatever", "the noun"),
@@ -63,7 +63,7 @@ const WORDS: [(&str, &str); 36] = [
     ("config map", "ConfigMap"),
 ];
 
-/// A text as it was measured.
+/// The measures of a text.
 struct Measured {
     words: usize,
     longest: usize,
@@ -87,7 +87,7 @@ impl Measured {
         }
     }
 
-    /// The same with the words that occur in this text outside its code.
+    /// The same, with the listed words that occur in this text outside its code.
     fn with_words_of(mut self, text: &str) -> Measured {
         let blocks: String = text.split("```").step_by(2).collect();
         let prose: String = blocks.split('`').step_by(2).collect();
@@ -97,7 +97,7 @@ impl Measured {
         self
     }
 
-    /// What is wrong with it.
+    /// The broken rules.
     fn complaint(&self) -> Option<String> {
         let is_long = self.words > LEAST_WORDS;
         let mut complaints = self.replaced.clone();
@@ -111,7 +111,7 @@ impl Measured {
     }
 }
 
-/// Lower-case words, as letters, digits, underscores and the apostrophe within a word make them.
+/// Lower-case words of letters, digits, underscores and inner apostrophes.
 fn words(text: &str) -> Vec<String> {
     let is_part = |letter: char| letter.is_alphanumeric() || "_'".contains(letter);
     let words = text.split(|letter| !is_part(letter)).map(|word| word.trim_matches('\'').to_lowercase());
@@ -123,7 +123,7 @@ fn negations(sentence: &str) -> usize {
     words(sentence).iter().filter(counts).count()
 }
 
-/// A text without what stands between two marks, the marks included, where anything does.
+/// A text from which the parts between two marks are removed, with the marks. Empty parts stay.
 fn without(text: &str, open: &str, close: char, instead: &str) -> String {
     let mut parts = text.split(open);
     let mut kept = parts.next().unwrap_or_default().to_owned();
@@ -176,7 +176,7 @@ fn sentences(part: &str) -> Vec<String> {
     sentences.filter(|sentence| !is_drawn(sentence)).collect()
 }
 
-/// The comments of a source, but for those of its tests, each block a text.
+/// The comments of a source outside its tests, each block as a text.
 fn comments(source: &str) -> Vec<String> {
     let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let mut blocks = vec![String::new()];
@@ -204,7 +204,7 @@ fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
     entries.flat_map(below).filter(|path| path.extension().is_some_and(|end| end == ending)).collect()
 }
 
-/// Fails with all that is wrong at once.
+/// Fails with all complaints at once.
 fn assert_plain(measured: impl Iterator<Item = (String, Measured)>) {
     let complaints = measured.filter_map(|(name, measured)| Some(format!("{name}: {}", measured.complaint()?)));
     let complaints: Vec<String> = complaints.collect();
@@ -229,7 +229,7 @@ fn pages_are_plain() {
     }));
 }
 
-/// Each command with what it says of itself and of its flags.
+/// Each command with its own description and those of its flags.
 fn helps(command: &Command, name: &str) -> Vec<(String, String)> {
     let own = command.get_long_about().or(command.get_about()).map(ToString::to_string);
     let flags = command.get_arguments().filter(|flag| !flag.is_global_set() || name == "mysqlset");
@@ -259,7 +259,7 @@ fn comments_are_plain() {
     }));
 }
 
-/// The measure itself.
+/// Tests the measure itself.
 #[test]
 fn a_long_a_negative_and_a_foreign_sentence_are_noticed() {
     let repeated = |sentence: &str| Measured::of(&vec![sentence.to_owned(); 30]);

@@ -1,5 +1,5 @@
-//! Streams that real backup tools wrote (tests/streams/, see its README.md) unpack to exactly the files that the
-//! tools' own programs unpack, and no part of one is taken for the whole.
+//! Streams of real backup tools (tests/streams/, see its README.md) unpack to the same files as with the tools' own
+//! programs. A part of one never counts as the whole.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,8 +40,8 @@ fn stream(name: &str) -> Vec<u8> {
 /// The suffix of compressed members, in one of the streams.
 const QUICKLZ: &str = ".qp";
 
-/// A stream as it is unpacked here. That of `--compress` is refused, but how its members interleave is worth more than
-/// that: without the suffixes in its paths the compressed members are files like any.
+/// A stream in the form that is unpacked here. A `--compress` stream would be refused, but its interleaved members are
+/// a valuable sample. Without the suffixes in its paths the compressed members are ordinary files.
 fn stream_to_unpack(name: &str) -> Vec<u8> {
     let recorded = stream(name);
     if !name.contains("compress") {
@@ -166,7 +166,7 @@ fn compressed_members_are_refused_with_a_remedy() {
 fn no_part_of_a_stream_is_taken_for_the_whole() {
     for name in NAMES {
         let bytes = stream_to_unpack(name);
-        // Boundaries where a chunk or a member begins, the last of them surely, and places in between.
+        // Boundaries where a chunk or a member begins, always including the last of them, and places in between.
         let boundaries: Vec<usize> = match format_of(name) {
             Format::Tar => (0..bytes.len()).step_by(512).collect(),
             _ => bytes.windows(8).enumerate().filter(|(_, window)| window == b"XBSTCK01").map(|(at, _)| at).collect(),

@@ -1,5 +1,6 @@
-//! Writes what fuzzing begins with into `corpus/`: parts of the recorded streams, chunks of each type, handshakes, frames.
-//! `cargo run --release --example seeds`, then `make fuzz-keep TARGET=name` for each target, which keeps those that matter.
+//! Writes the seeds of fuzzing into `corpus/`: parts of the recorded streams, chunks of each type, handshakes, frames.
+//! Run `cargo run --release --example seeds`, then `make fuzz-keep TARGET=name` for each target. The latter keeps the
+//! seeds that matter.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,7 +78,7 @@ fn messages() -> Vec<&'static str> {
     ]
 }
 
-/// With entries of each kind, and with none.
+/// One with entries of each kind, and an empty one.
 fn inventories() -> Vec<Vec<u8>> {
     let path = |text: &str| MemberPath::new(text.as_bytes()).unwrap();
     let tablespace =
@@ -97,7 +98,7 @@ fn inventories() -> Vec<Vec<u8>> {
     [full, empty].iter().map(|inventory| [b"I".as_slice(), &encoding::encode(inventory).unwrap()].concat()).collect()
 }
 
-/// In frames of two sizes, with the end, and with a heartbeat instead of it.
+/// Frames of two sizes, with the end mark, and with a heartbeat in its place.
 fn framed(stream: &[u8], packed: bool) -> Vec<Vec<u8>> {
     let frames = |piece: usize, ends: bool| {
         let mut bytes = Vec::new();
@@ -123,7 +124,7 @@ fn stream(name: &str) -> Vec<u8> {
     zstd::stream::decode_all(packed.as_slice()).unwrap()
 }
 
-/// Of each stream of a kind: small files, some of them together, and the last of all.
+/// From each stream of a kind: small files, some of them together, and the last of all.
 fn recorded(format: Format) -> Vec<Vec<u8>> {
     let names = match format {
         Format::XbstreamPercona => ["replica-5.6.xbstream", "primary-5.6-compress-parallel4.xbstream"],
@@ -197,7 +198,7 @@ fn special_maria_db() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Small members of the recorded archive, alone and some together, with the end and without.
+/// Small members of the recorded archive, alone and some together, with and without the end.
 fn members() -> Vec<Vec<u8>> {
     let archive = stream("primary-5.6.tar");
     let mut members = Vec::new();

@@ -1,10 +1,10 @@
-//! The harness's parsers, for the fuzzer: `make fuzz TARGET=name` feeds one at random.
+//! The harness's parsers, for the fuzzer: `make fuzz TARGET=name` feeds one with random bytes.
 //!
-//! What is asked of each is in `tests/harness/src/parsers/`.
+//! The demands on each are in `tests/harness/src/parsers/`.
 
 pub use harness::parsers::*;
 use peak_alloc::PeakAlloc;
 
-/// The parsers measure by it how much memory they take.
+/// Measures the memory that the parsers take.
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;

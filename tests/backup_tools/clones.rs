@@ -1,4 +1,4 @@
-//! A clone from a real donor to a real recipient, each with a stand-in for the tool; the donor's server is one too.
+//! A clone from a real donor to a real recipient. Stand-ins take the place of both tools and of the donor's server.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -15,18 +15,18 @@ use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mysqlset");
 
-/// Exit codes: no donor gave a whole backup; all refused; none could be prepared; the volume is full.
+/// Exit codes: all backups incomplete; all donors refused; every prepare failed; the volume is full.
 const NO_DONOR: i32 = 20;
 const REFUSED: i32 = 21;
 const NOT_PREPARED: i32 = 41;
 const FULL: i32 = 50;
 
-/// Exit code: what was received could not be prepared.
+/// Exit code: the prepare of the backup failed.
 const NOT_WHOLE: i32 = 41;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An address of this machine that nobody else uses: each test its own.
+/// An address of this machine for one test alone.
 fn address() -> Ipv4Addr {
     static NUMBER: AtomicU8 = AtomicU8::new(64);
     let [_, _, high, low] = std::process::id().to_be_bytes();
@@ -56,7 +56,7 @@ impl Donor {
         std::fs::write(data.join("ibdata1"), "not one").unwrap();
         let mut command = Command::new(BINARY);
         command.args(["sidecar", "--hostname", "mysql-0", "--donate-to-anyone", "--backup-user", "backup"]);
-        // Where the tool doesn't fit, the plugin would take its place.
+        // Where the tool does not fit, the plugin would replace it.
         command.args(["--method", "backup-tool"]);
         command.args(["--server-host", &address.to_string(), "--data-dir"]).arg(data);
         command.args(["--clone-listen", &format!("{address}:3307"), "--http-listen", &format!("{address}:8307")]);
@@ -83,12 +83,12 @@ impl Donor {
     }
 }
 
-/// The stand-in before the machine's shell and what it needs.
+/// The stand-in comes first, then the machine's shell and its needs.
 fn path(tool: &StandIn) -> String {
     format!("{}:/usr/bin:/bin", tool.directory().display())
 }
 
-/// What became of a clone.
+/// The outcome of a clone.
 struct Cloned {
     code: Option<i32>,
     log: String,
@@ -100,7 +100,7 @@ fn clone(donor: &Donor, tool: &StandIn) -> Cloned {
     clone_on(tempfile::tempdir().unwrap(), donor, tool)
 }
 
-/// The same on a volume that an earlier start may have left something on.
+/// The same on a volume that may hold the files of an earlier start.
 fn clone_on(volume: TempDir, donor: &Donor, tool: &StandIn) -> Cloned {
     let data = volume.path().join("mysql");
     let output = Command::new(BINARY)
@@ -143,7 +143,7 @@ fn each_series_clones_a_server_that_it_fits() {
     }
 }
 
-/// As MySQL is by default since 8.0.27. A primary's backup says where the primary is, and needs no more.
+/// The default of MySQL since 8.0.27. A primary's backup names the primary's own position, which is enough.
 #[test]
 fn a_multi_threaded_primary_without_gtid_is_copied() {
     let tool = StandIn::of(SERIES[4]);
@@ -153,7 +153,7 @@ fn a_multi_threaded_primary_without_gtid_is_copied() {
     assert_eq!(cloned.code, Some(0), "{}{}", cloned.log, donor.log());
 }
 
-/// The server has it before and after, and its tool says that all went well.
+/// The server has the table before and after the backup, and its tool reports success.
 #[test]
 fn a_table_that_the_tool_leaves_out_is_missed() {
     for (series, server) in [
@@ -173,7 +173,7 @@ fn a_table_that_the_tool_leaves_out_is_missed() {
     }
 }
 
-/// MySQL 5.7 says it by a flag; the tool would crash where it reaches no keys.
+/// MySQL 5.7 reports encryption by a flag. Its tool would crash where it finds no keys.
 #[test]
 fn encrypted_tables_are_refused_before_the_first_byte() {
     for (series, server) in [(SERIES[1], "5.7.18-encrypted"), (SERIES[4], "8.4.7-encrypted")] {
@@ -224,7 +224,7 @@ fn a_recipient_with_a_tool_of_another_series_is_sent_nothing() {
 }
 
 #[test]
-fn what_the_tool_fails_on_is_what_the_recipient_hears_and_nothing_is_published() {
+fn the_recipient_gets_the_tools_error_and_publishes_nothing() {
     for (way, says) in [
         ("no-reload", "FLUSH NO_WRITE_TO_BINLOG TABLES: Access denied"),
         ("no-replication-client", "SHOW SLAVE STATUS: Access denied"),
@@ -247,7 +247,7 @@ fn what_the_tool_fails_on_is_what_the_recipient_hears_and_nothing_is_published()
 }
 
 #[test]
-fn a_password_that_the_server_refuses_is_told_and_not_shown() {
+fn a_refused_password_is_reported_and_hidden() {
     let tool = StandIn::of(SERIES[3]);
     std::fs::write(tool.directory().join("account"), "[client]\nuser=\"backup\"\npassword=\"another\"\n").unwrap();
     let donor = Donor::start(&tool, "8.0.36");
@@ -259,12 +259,12 @@ fn a_password_that_the_server_refuses_is_told_and_not_shown() {
     }
 }
 
-/// How often the donor was asked for a backup, and the recipient's tool to prepare one.
+/// How often the donor was asked for a backup, and the recipient's tool for a prepare.
 fn counts(donors: &StandIn, recipients: &StandIn) -> (usize, usize) {
     (donors.calls().matches("--backup").count(), recipients.calls().matches("--prepare").count())
 }
 
-/// Each start of a prepare, by its memory.
+/// Each start of a prepare, with its memory.
 fn memories(tool: &StandIn) -> Vec<u64> {
     let calls = tool.calls();
     let words = calls.split_whitespace().filter_map(|word| word.strip_prefix("--use-memory="));
@@ -285,7 +285,7 @@ fn recorded_prepares_of_damaged_backups_are_not_published() {
             }
             assert_eq!(cloned.code, Some(NOT_PREPARED), "{version} {damage}: {}", cloned.log);
             assert!(!cloned.data.join("ibdata1").exists(), "{version} {damage}");
-            // Another backup each time, and no second prepare of any.
+            // Each try takes another backup, and prepares it once.
             assert_eq!(counts(&theirs, &ours), (2, 2), "{version} {damage}");
         }
     }
@@ -300,7 +300,7 @@ fn a_killed_prepare_is_repeated_with_half_the_memory_while_the_log_is_untouched(
         let cloned = clone(&donor, &ours);
         assert_eq!(cloned.code, Some(0), "{way}: {}", cloned.log);
         assert_eq!(counts(&theirs, &ours), (backups, 2), "{way}: {}", cloned.log);
-        // Of another backup too.
+        // The same for another backup.
         let [first, second] = memories(&ours)[..] else { panic!("{}", ours.calls()) };
         assert_eq!(second, (first / 2).max(64 << 20), "{way}");
         let journal = std::fs::read_to_string(cloned.data.join(".mysqlset.json")).unwrap();
@@ -308,13 +308,13 @@ fn a_killed_prepare_is_repeated_with_half_the_memory_while_the_log_is_untouched(
     }
 }
 
-/// As the kernel kills a container for its memory. Only the journal knows of it then.
+/// As when the kernel kills a container for its memory: only the journal records it.
 #[test]
-fn a_clone_that_was_killed_with_its_tool_goes_on_only_where_the_log_is_untouched() {
+fn a_clone_killed_with_its_tool_continues_only_with_an_untouched_log() {
     for (way, forget, backups) in [
         ("both-killed-once", false, 1),
         ("both-killed-late-once", false, 2),
-        // A journal of version 0.1.0 knows nothing of the log.
+        // A journal of version 0.1.0 has no record of the log.
         ("both-killed-once", true, 2),
     ] {
         let (theirs, ours) = (StandIn::of(SERIES[4]), StandIn::of(SERIES[4]));
@@ -341,7 +341,7 @@ fn a_clone_that_was_killed_with_its_tool_goes_on_only_where_the_log_is_untouched
 }
 
 #[test]
-fn a_volume_that_fills_up_during_prepare_is_told_at_once_and_freed() {
+fn a_volume_full_during_prepare_is_reported_at_once_and_freed() {
     let (theirs, ours) = (StandIn::of(SERIES[1]), StandIn::of(SERIES[1]));
     ours.takes_the_way("volume-full");
     let donor = Donor::start(&theirs, "5.7.44");
@@ -354,9 +354,9 @@ fn a_volume_that_fills_up_during_prepare_is_told_at_once_and_freed() {
     assert!(!failed.data.parent().unwrap().join(".mysqlset-mysql-stage").exists() && !failed.data.exists());
 }
 
-/// There is no server here to rehearse with, and nobody has read what this version says: no backup would help.
+/// Here a rehearsal lacks a server, and this version's words are unknown. Another backup would fail in the same way.
 #[test]
-fn a_tool_whose_words_are_unknown_needs_every_other_proof() {
+fn an_unknown_tool_version_needs_every_other_proof() {
     let tool = StandIn::of(("10.7.1-1", "10.7.1"));
     let donor = Donor::start(&tool, "10.7.0");
     let refused = clone(&donor, &tool);

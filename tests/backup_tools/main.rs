@@ -1,7 +1,7 @@
-//! Percona XtraBackup of each series, for which a script of the harness stands in: found, asked, told to copy and to
-//! prepare, and between a real donor and a real recipient, whose server is a stand-in too.
+//! Percona XtraBackup of each series, played by a script of the harness. The tests find it, ask its version, and have
+//! it copy and prepare. Others place it between a real donor and a real recipient, whose server is a stand-in too.
 //!
-//! What is proven is what this program makes of the tools as they are known to behave, not how they behave.
+//! These tests prove how this program handles the tools' known behaviour. They take that behaviour itself as given.
 
 mod clones;
 
@@ -23,7 +23,7 @@ use mysqlset::sys::child::{Ended, Running};
 use mysqlset::sys::limits::Descriptors;
 use mysqlset::unpack::{Format, unpack};
 
-/// Starts a backup of the tool's, and gives what comes of it to `read`.
+/// Starts the tool's backup and gives its output to `read`.
 fn backup(tool: &BackupTool, read: impl FnOnce(ChildStdout)) -> Ended<BackupLines> {
     let scratch = tempfile::tempdir().unwrap();
     let mut running: Running<BackupLines> = tool
@@ -91,7 +91,7 @@ fn mariadb_backup_is_found_by_either_name_and_after_xtrabackup() {
 }
 
 #[test]
-fn what_is_no_tool_is_told() {
+fn a_path_without_a_tool_is_an_error() {
     let error = |path: &OsStr| {
         let error = BackupTool::find_in(path).unwrap_err();
         assert_eq!(exit::reason_of(&error), Some(Reason::NoBackupTool));
@@ -102,13 +102,13 @@ fn what_is_no_tool_is_told() {
     let program = directory.path().join("xtrabackup");
     install("#!/bin/sh\necho a wrapper that has lost its tool >&2\nexit 127\n", &program);
     assert!(error(directory.path().as_os_str()).contains("a wrapper that has lost its tool"));
-    // Not even root may execute what nobody may.
+    // Root too may execute only a file with an execute bit.
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o644)).unwrap();
     assert!(error(directory.path().as_os_str()).contains("no backup tool in PATH"));
 }
 
 #[test]
-fn each_series_is_told_only_what_it_knows_and_no_password() {
+fn each_series_gets_only_known_options_and_no_password() {
     for series in SERIES {
         let stand_in = StandIn::of(series);
         let (stream, ended) = backup_in_memory(&stand_in.find());
@@ -124,9 +124,9 @@ fn each_series_is_told_only_what_it_knows_and_no_password() {
     }
 }
 
-/// So that what is passed in the tests above is known to be known.
+/// Proves that the tests above would notice an unknown option.
 #[test]
-fn an_option_that_a_tool_does_not_know_ends_it() {
+fn an_unknown_option_ends_a_tool() {
     for option in ["--slave-info", "--parallel", "--ftwrl-wait-timeout", "--no-version-check"] {
         let stand_in = StandIn::of(SERIES[1]);
         stand_in.lacks(option);
@@ -136,9 +136,9 @@ fn an_option_that_a_tool_does_not_know_ends_it() {
     }
 }
 
-/// What is deprecated today is not known one day.
+/// An option that is deprecated today will be removed one day.
 #[test]
-fn a_release_that_dropped_the_version_check_is_no_trouble() {
+fn a_release_without_the_version_check_works() {
     let stand_in = StandIn::of(("10.7.1-1", "10.7.1"));
     stand_in.lacks("--no-version-check");
     let (_, ended) = backup_in_memory(&stand_in.find());
@@ -165,7 +165,7 @@ fn a_multi_threaded_replica_without_gtid_is_not_copied() {
 }
 
 #[test]
-fn a_tool_whose_reader_has_gone_ends() {
+fn a_tool_ends_after_its_reader() {
     let stand_in = StandIn::of(SERIES[1]);
     stand_in.takes_the_way("endless");
     let ended = backup(&stand_in.find(), |mut output| output.read_exact(&mut [0; 100_000]).unwrap());
@@ -195,14 +195,14 @@ fn each_series_prepares_once() {
         assert!(matches!(attempt(&stand_in, &data), Attempt::Whole(Proof::Complete)), "{series:?}");
         assert_eq!(backup_metadata::checkpoints(&data).unwrap(), Some(Checkpoints::Prepared));
         assert!(stand_in.calls().contains("--prepare --use-memory=67108864 --target-dir="), "{}", stand_in.calls());
-        // A second time tells nothing about the first.
+        // A second try says nothing about the first.
         let failure = failure(&stand_in, &data).to_string();
         assert!(failure.contains("prepared already"), "{failure}");
     }
 }
 
 #[test]
-fn a_backup_that_is_not_prepared_to_its_end_is_not_taken() {
+fn an_incomplete_prepare_is_refused() {
     for (missing, way, says) in [
         (Some("xtrabackup_checkpoints"), "good", "cannot open ./xtrabackup_checkpoints"),
         (Some("xtrabackup_logfile"), "good", "xtrabackup_init_temp_log() failed"),
@@ -227,7 +227,7 @@ fn a_backup_that_is_not_prepared_to_its_end_is_not_taken() {
     }
 }
 
-/// What follows from a fault is no reason; where nothing known was said, the status has to do.
+/// The consequence of a fault is no reason. Where the tool said nothing known, its status is reported.
 #[test]
 fn an_unknown_complaint_is_not_shown() {
     let stand_in = StandIn::of(SERIES[1]);
@@ -249,9 +249,9 @@ fn a_full_volume_ends_a_prepare_that_would_go_on_for_ever() {
     assert!(error.to_string().contains("the volume is full"), "{error}");
 }
 
-/// Recorded with real tools and damaged logs. All but the first one of `emfile` ended with success.
+/// Recorded with real tools and damaged logs. All ended with success, except the first one of `emfile`.
 #[test]
-fn recorded_prepares_of_damaged_backups_fail_and_those_of_whole_ones_do_not() {
+fn recorded_prepares_succeed_only_for_whole_backups() {
     for (version, base) in [("2.3.5", "5.6.24"), ("2.4.20", "5.7.26")] {
         for (damage, says) in [
             ("good", None),
@@ -272,18 +272,18 @@ fn recorded_prepares_of_damaged_backups_fail_and_those_of_whole_ones_do_not() {
                 (Attempt::Whole(proof), _) => panic!("{version} {damage}: taken for whole: {proof:?}"),
                 (Attempt::Failed(error) | Attempt::Killed { error, .. }, _) => panic!("{version} {damage}: {error}"),
             }
-            // The second prepare reports success each time, and is believed never.
+            // The second prepare reports success each time. This program never believes it.
             assert!(matches!(attempt(&stand_in, &data), Attempt::Failed(_)), "{version} {damage}");
         }
     }
 }
 
 #[test]
-fn a_version_whose_words_are_unknown_proves_less() {
+fn an_unknown_version_proves_less() {
     let stand_in = StandIn::of(("10.7.1-1", "10.7.1"));
     let outer = unpacked(&stand_in);
     assert!(matches!(attempt(&stand_in, &outer.path().join("data")), Attempt::Whole(Proof::UnknownWords)));
-    // What it does say counts all the same.
+    // A fault that it reports still counts.
     let outer = unpacked(&stand_in);
     stand_in.takes_the_way("short-log");
     assert!(failure(&stand_in, &outer.path().join("data")).to_string().contains("missing or damaged"));

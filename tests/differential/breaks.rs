@@ -1,5 +1,5 @@
-//! Backups that broke: cut, a bit flipped, chunks twice, missing, or in another order. The parser of the container
-//! refuses what it can know; what it can't know, a name that became another one for example, the digest around it does.
+//! Broken backups: cut, a bit flipped, chunks twice, missing, or in another order. The container's parser refuses every
+//! break that it can detect. The digest around it detects the rest, such as one name that became another.
 
 use harness::xbstream::{self, Chunk, Field};
 use mysqlset::unpack::Format;
@@ -7,7 +7,7 @@ use mysqlset::unpack::Format;
 use crate::framed;
 use crate::sample::{FORMATS, backup, unpacked};
 
-/// Each place where a field lies, in each sample that has it.
+/// The place of a field in each sample that has it.
 fn each_place(field: Field, mut what: impl FnMut(Format, &[u8], &Chunk, std::ops::Range<usize>)) {
     let mut places = 0;
     for format in FORMATS {
@@ -41,14 +41,14 @@ fn cut_at_each_boundary_of_chunks() {
 fn cuts_inside(field: Field) {
     each_place(field, |format, stream, _, range| {
         for at in range {
-            // The first field begins where the chunk before ends, which is the test above.
+            // The first field begins where the previous chunk ends. The test above covers that cut.
             refused(format, &stream[..at], &format!("a cut inside a {field:?}, at {at}"));
         }
     });
 }
 
-/// What becomes of each flipped bit of a field where the parser doesn't refuse it: `knows` has to find that harmless.
-/// With the digest it is refused in any case.
+/// The outcome of each flipped bit that the parser accepts: `knows` must find it harmless. With the digest each flip is
+/// refused.
 fn flips_in(field: Field, mut harmless: impl FnMut(&Chunk, bool) -> bool) {
     each_place(field, |format, stream, chunk, range| {
         let good = unpacked(format, stream).unwrap();
@@ -140,7 +140,7 @@ fn a_bit_of_the_magic() {
 
 #[test]
 fn a_bit_of_the_flags() {
-    // A file that comes for the first time may be marked as rewritten, and that of a file that is open says nothing.
+    // A new file may be marked as rewritten. On an open file the mark means nothing.
     flips_in(Field::Flags, |chunk, same| same && chunk.kind == b'P');
 }
 
@@ -250,7 +250,7 @@ fn a_chunk_that_is_missing() {
             let more_follows = next.is_some_and(|next| next.find(Field::Offset).is_some());
             let moves = chunk.find(Field::Data).is_some_and(|data| !data.is_empty());
             if (more_follows && moves) || chunk.find(Field::SeekOffset).is_some() || chunk.kind == b'E' {
-                // An empty file is its end, and without that there is none.
+                // The end of an empty file makes that file.
                 let was_all = chunk.kind == b'E' && !chunks[..number].iter().any(|before| name(before) == name(chunk));
                 assert!(was_all || unpacked(format, &damaged).is_err(), "{format}: chunk {number} was not missed");
             }
@@ -270,7 +270,7 @@ fn two_chunks_in_the_wrong_order() {
         };
         for (number, damaged) in changed(format, swap).filter(|(_, damaged)| *damaged != stream) {
             if let Ok(tree) = unpacked(format, &damaged) {
-                // Of two files, that is: they may interleave.
+                // Only for two files, which may interleave.
                 assert!(tree == good, "{format}: chunk {number} came too late");
             }
             framed::must_refuse(format, &stream, &damaged);

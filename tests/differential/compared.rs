@@ -1,6 +1,6 @@
-//! What the real tool makes of the breaks that we refuse, as a table. (`--nocapture` shows it.)
+//! The real tool's outcome for the breaks that this program refuses, as a table. (`--nocapture` shows it.)
 //!
-//! Its exit status says little: it is 0 for most of what is missing or hostile. Ours never depends on it.
+//! Its exit status says little: it is 0 for most missing or hostile parts. Ours is independent of it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -16,7 +16,7 @@ use crate::sample::backup;
 
 const FORMAT: Format = Format::XbstreamMariaDb;
 
-/// A break, and how the real tool ends; `None` where that is not for us to say.
+/// A break, and the real tool's exit status; `None` where the tests accept any.
 type Case = (&'static str, Vec<u8>, Option<i32>);
 
 fn damaged() -> Vec<Case> {
@@ -58,7 +58,7 @@ fn damaged() -> Vec<Case> {
 }
 
 fn hostile() -> Vec<Case> {
-    // A whole backup follows, so that nothing else is wrong.
+    // A whole backup follows, so the break is the only fault.
     let behind = |chunks: Vec<u8>| [chunks, backup(FORMAT).concat()].concat();
     let alone = |name: &[u8]| file(name, b"evil").concat();
     let renamed = |from: &[u8], to: &[u8]| [file(b"a", b"evil").concat(), rename(from, to)].concat();
@@ -78,7 +78,7 @@ fn hostile() -> Vec<Case> {
     cases.into_iter().map(|(what, stream, status)| (what, behind(stream), status)).collect()
 }
 
-/// A target with a link in it that leads outside.
+/// A target that holds a link to the outside.
 fn prepared() -> tempfile::TempDir {
     let place = place();
     symlink("../outside", place.path().join("target/link")).unwrap();
@@ -93,7 +93,7 @@ fn refused_by_us(what: &str, stream: &[u8], place: &Path) {
 }
 
 #[test]
-fn what_the_real_tool_makes_of_the_breaks() {
+fn the_real_tools_outcome_of_each_break() {
     println!("{:32} {:10} {:>6}  {:10}  last words", "break", "mysqlset", "status", "outside");
     for (what, stream, status) in [damaged(), hostile()].concat() {
         refused_by_us(what, &stream, prepared().path());
@@ -112,9 +112,10 @@ fn what_the_real_tool_makes_of_the_breaks() {
     }
 }
 
-/// Legal for us, and for the format; the real tool takes the rename's path for the payload that it looks at once more.
+/// Legal for this program and in the format. The real tool takes the rename's path for the payload when it checks it
+/// again.
 #[test]
-fn an_end_behind_a_rename_is_too_much_for_the_real_tool() {
+fn the_real_tool_fails_on_an_end_behind_a_rename() {
     let stream = [file(b"a", b"x").concat(), rename(b"a", b"b"), end(b"empty")].concat();
     let place = place();
     assert_eq!(mbstream::unpack(&stream, &place.path().join("target")).status.code(), Some(1));

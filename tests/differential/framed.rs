@@ -1,6 +1,6 @@
-//! The whole chain of a clone: a backup in the frames of the wire, with its digest and end mark, through
-//! [`DataReader`] into files. Every break of it is refused, whether the digest covers the whole stream or, as between
-//! today's peers, the heads of its chunks. (A tar's is always of the whole: nothing else vouches for its data.)
+//! The whole chain of a clone: a backup in the frames of the wire, with its digest and end mark, through [`DataReader`]
+//! into files. Every break is refused. The digest covers the whole stream or, as between today's peers, the heads of
+//! its chunks. (A tar's digest always covers the whole: nothing else protects its data.)
 
 use std::ops::Range;
 use std::path::Path;
@@ -33,7 +33,7 @@ fn sent(coverage: Coverage, format: Format, chunks: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// What has a checksum is told from what has none.
+/// Chunks with a checksum are distinguished from chunks without one.
 fn gather_chunks(writer: &mut DataWriter<&mut Vec<u8>>, format: Format, chunks: &[u8]) {
     for chunk in xbstream::chunks(format, chunks) {
         let data = chunk.find(Field::Data).unwrap_or(chunk.at.end..chunk.at.end);
@@ -44,7 +44,7 @@ fn gather_chunks(writer: &mut DataWriter<&mut Vec<u8>>, format: Format, chunks: 
     writer.flush().unwrap();
 }
 
-/// What a recipient makes of what arrives.
+/// The recipient's outcome for these bytes.
 fn received(coverage: Coverage, format: Format, bytes: &[u8]) -> Result<Tree, String> {
     let directory = scratch();
     received_into(directory.path(), coverage, format, bytes)?;
@@ -59,16 +59,16 @@ fn received_into(directory: &Path, coverage: Coverage, format: Format, bytes: &[
     summary.require_backup_metadata().map_err(|error| error.to_string())
 }
 
-/// A backup of a donor that means it: the digest is right.
+/// A backup of a hostile donor: the digest is right.
 pub fn from_a_donor(directory: &Path, format: Format, chunks: &[Vec<u8>]) -> Result<(), String> {
     received_into(directory, Coverage::Whole, format, &sent(Coverage::Whole, format, chunks))
 }
 
-/// A backup that was another one when the donor digested it.
+/// A backup that changed after the donor digested it.
 #[track_caller]
 pub fn must_refuse(format: Format, digested: &[u8], arrived: &[u8]) {
     let end_of = |bytes: &[u8]| frames(bytes).pop().unwrap();
-    // Of which it may be that no head can be told from data any more: only its end mark has a digest.
+    // Its heads may be unrecognisable by now: then only its end mark has a digest.
     let arrived = sent(Coverage::Whole, format, &[arrived.to_vec()]);
     for coverage in COVERAGES {
         let digested = sent(coverage, format, &[digested.to_vec()]);
@@ -78,7 +78,7 @@ pub fn must_refuse(format: Format, digested: &[u8], arrived: &[u8]) {
     }
 }
 
-/// Where each frame lies.
+/// The place of each frame.
 fn frames(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut frames: Vec<Range<usize>> = Vec::new();
     while let Some(header) =
@@ -133,12 +133,12 @@ fn cut_inside_each_body() {
     cuts(|frame| frame.start + HEADER_LENGTH..frame.end);
 }
 
-/// Those of a byte that are flipped: of a tar, which is long by its padding, one.
+/// The bits that are flipped in a byte: one for a tar, which is long because of its padding.
 fn bits(format: Format, at: usize) -> Range<usize> {
     if format == Format::Tar { at % 8..at % 8 + 1 } else { 0..8 }
 }
 
-/// Flips each bit at these places of the frames of some kinds. `harmless` says whether one that makes no difference is borne.
+/// Flips each bit at these places in frames of some kinds. `harmless` says whether a flip without effect is accepted.
 fn flips(kinds: &[u8], places: impl Fn(&Range<usize>) -> Range<usize>, harmless: bool) {
     for (coverage, format, bytes, frames) in samples() {
         let good = received(coverage, format, &bytes);
@@ -181,7 +181,7 @@ fn a_bit_of_a_heartbeat_or_of_the_end_mark_is_refused_where_it_makes_a_differenc
     flips(b"BE", |frame| frame.start + HEADER_LENGTH..frame.end, true);
 }
 
-/// Sends the frames in another order, or number; where that makes a difference, it has to be refused.
+/// Sends the frames in another order or number. Wherever that changes the content, the recipient must refuse it.
 fn rearranged(change: impl Fn(&mut Vec<Range<usize>>, usize)) {
     for (coverage, format, bytes, frames) in samples() {
         let good = received(coverage, format, &bytes);

@@ -1,4 +1,4 @@
-//! Random streams that are legal, with all that the format allows and real writers seldom do.
+//! Random legal streams, with everything that the format allows and real writers seldom do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +15,10 @@ pub struct Generator<'a> {
     chunks: Vec<Vec<u8>>,
     open: BTreeMap<String, Open>,
     ended: BTreeSet<String>,
-    /// The real tool makes no directory for a name that is given by a rename.
+    /// The real tool makes no directory for the target of a rename.
     directories: BTreeSet<String>,
-    /// At each end the real tool compares the last payload's checksum once more, and a rename has taken the payload's place
-    /// in its memory: between the two it needs another payload.
+    /// At each end mark of a file, the real tool compares the last payload's checksum again. A rename overwrites that
+    /// payload in its memory, so another payload must come between the two.
     renamed_since_payload: bool,
 }
 
@@ -31,7 +31,7 @@ struct Open {
 const OPEN_AT_MOST: usize = 12;
 
 impl<'a> Generator<'a> {
-    /// The chunks of a stream of about so many steps.
+    /// The chunks of a stream of roughly this many steps.
     pub fn chunks(format: Format, steps: u64, dice: &'a mut Dice) -> Vec<Vec<u8>> {
         let mut generator = Generator {
             dice,
@@ -61,11 +61,11 @@ impl<'a> Generator<'a> {
             15..18 if !maria_db => self.sparse(),
             15 if maria_db => self.seek(),
             16 if maria_db => match self.dice.below(5) {
-                0 => self.rename_what_never_came(),
+                0 => self.rename_a_missing_file(),
                 _ => self.rename(),
             },
             17 if maria_db => match self.dice.below(5) {
-                0 => self.remove_what_never_came(),
+                0 => self.remove_a_missing_file(),
                 1 => self.remove_directory(),
                 _ => self.remove(),
             },
@@ -75,7 +75,7 @@ impl<'a> Generator<'a> {
     }
 
     fn begin(&mut self) {
-        // A rewritten file need not have come before.
+        // A rewritten file may be new.
         let flags = if self.format == Format::XbstreamMariaDb && self.dice.below(8) == 0 { REWRITE } else { 0 };
         if let Some(name) = self.free_name() {
             self.open(name, flags);
@@ -127,7 +127,8 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Not in an `.ibd`: where its bytes look like compressed pages, the real tool cuts the file off where it ends writing.
+    /// Except in an `.ibd`: where its bytes look like compressed pages, the real tool truncates the file after its last
+    /// write.
     fn seek(&mut self) {
         let names: Vec<_> = self.open.keys().filter(|name| !name.contains(".ibd")).cloned().collect();
         let Some(name) = pick(self.dice, names.into_iter()) else { return };
@@ -159,7 +160,7 @@ impl<'a> Generator<'a> {
         self.ended.insert(name);
     }
 
-    /// To a name that is free, or is made so.
+    /// A rename to a free name, or to one that is freed first.
     fn rename(&mut self) {
         let Some(from) = pick(self.dice, self.ended.iter().cloned()) else { return };
         let over = self.dice.below(3) == 0;
@@ -182,20 +183,20 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// The server's log says it, whether the table was copied or not.
-    fn rename_what_never_came(&mut self) {
+    /// The server's log names the table, copied or not.
+    fn rename_a_missing_file(&mut self) {
         let (from, to) = (tree::name(self.dice), tree::name(self.dice));
         if self.was_never(&from) && !self.directories.contains(&to) && !self.open.contains_key(&to) {
             self.chunks.push(rename(from.as_bytes(), to.as_bytes()));
             self.renamed_since_payload = true;
-            // What comes by neither name would be missed by us.
+            // A table that comes under neither name would be reported as missing.
             if !self.ended.contains(&to) {
                 self.chunks.push(remove(to.as_bytes()));
             }
         }
     }
 
-    fn remove_what_never_came(&mut self) {
+    fn remove_a_missing_file(&mut self) {
         let name = tree::name(self.dice);
         if self.was_never(&name) {
             self.chunks.push(remove(name.as_bytes()));
@@ -235,7 +236,7 @@ impl<'a> Generator<'a> {
         there.then_some(name)
     }
 
-    /// By a definition of a table or trigger we know whether one was lost, which the real tool doesn't ask for.
+    /// The definition of a table or trigger reveals a lost one. The real tool makes no such check.
     fn is_free(&self, name: &str) -> bool {
         let is_definition = [".frm", ".par", ".TRG", ".TRN"].iter().any(|suffix| name.ends_with(suffix));
         let is_asked_for = self.format == Format::XbstreamMariaDb && is_definition;
@@ -253,7 +254,7 @@ fn pick<T>(dice: &mut Dice, from: impl ExactSizeIterator<Item = T>) -> Option<T>
     if count == 0 { None } else { from.nth(dice.below(count) as usize) }
 }
 
-/// Mostly odd, often nothing, now and then around a piece that is written at once.
+/// Mostly an odd length, often zero, now and then near the size of one write.
 fn length(dice: &mut Dice) -> u64 {
     match dice.below(24) {
         0..3 => 0,

@@ -1,4 +1,4 @@
-//! Donors that mean it: their frames, checksums and digest are right, and they write outside the directory, or would.
+//! Hostile donors: their frames, checksums and digest are right, and they try to write outside the directory.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use crate::framed;
 use crate::sample::{FORMATS, backup, scratch};
 use crate::tree::Tree;
 
-/// A directory to unpack into, `target`, and beside it one that nobody may touch.
+/// A directory `target` to unpack into, beside a directory that must stay untouched.
 pub fn place() -> tempfile::TempDir {
     let place = scratch();
     fs::create_dir(place.path().join("target")).unwrap();
@@ -20,7 +20,7 @@ pub fn place() -> tempfile::TempDir {
     place
 }
 
-/// What is in the place but for the target, links in it not followed.
+/// Everything in the place except the target; links in it are not followed.
 pub fn outside(place: &Path) -> Tree {
     let mut tree = Tree::read(place);
     tree.files.retain(|name, _| !name.starts_with("target"));
@@ -36,7 +36,7 @@ fn refused_in(place: &Path, format: Format, chunks: &[Vec<u8>]) {
     outside(place).must_equal(&before, &error);
 }
 
-/// In each kind of chunk that has a name.
+/// In each kind of chunk with a name.
 fn refused_everywhere(name: &[u8]) {
     for format in FORMATS {
         for chunks in [file(name, b"evil"), vec![end(name)], vec![payload(0, name, 0, b""), end(name)]] {
@@ -82,7 +82,7 @@ fn a_path_with_a_nul() {
     refused_everywhere(b"db/t.ibd\0.frm");
 }
 
-/// A link in a tar is refused by its type; a file that a server follows, loads or obeys is by its name.
+/// A link in a tar is refused by its type. A file that a server follows, loads or obeys is refused by its name.
 #[test]
 fn a_name_that_a_server_would_follow_load_or_obey() {
     for name in [

@@ -1,5 +1,5 @@
-//! All that the format allows: unpacked by us, by the real tool, and by the tests' own plain reading of it, to the same
-//! files. XtraBackup's sparse chunks have no real tool here, so the plain reading alone speaks for them.
+//! Everything that the format allows. This program, the real tool, and the tests' own plain reading must unpack it to
+//! the same files. XtraBackup's sparse chunks have no real tool here, so only the plain reading confirms them.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use crate::sample::scratch;
 use crate::tree::{self, Tree};
 use crate::{mbstream, seed};
 
-/// A stream's files as the tests themselves read it, and the directories that unpacking makes.
+/// A stream's files by the tests' own reading, and the directories that unpacking makes.
 fn expected(format: Format, stream: &[u8], directory: &Path) -> Tree {
     let mut tree = Tree::default();
     for (name, contents) in xbstream::files(format, stream) {
         tree.insert(std::str::from_utf8(&name).unwrap(), contents.bytes(stream));
     }
-    // Directories stay when the files in them are renamed away or removed.
+    // A directory stays after its files are renamed away or removed.
     tree.directories = Tree::read(directory).directories;
     tree
 }

@@ -1,9 +1,9 @@
-//! Our unpacking compared with the real `mbstream`'s, byte for byte: what it packs, and what a generator makes of all that
-//! the format allows ([`legal`]). And what it doesn't allow: every break is refused by us ([`breaks`], [`framed`], [`hostile`]),
-//! whatever the real one makes of it ([`compared`]); nor does what is allowed take more memory than there is for it
+//! Compares this program's unpacking with the real `mbstream`'s, byte for byte. The streams come from the real tool,
+//! and from a generator of everything that the format allows ([`legal`]). This program refuses every break ([`breaks`],
+//! [`framed`], [`hostile`]); [`compared`] shows the real tool's outcome. Legal streams stay within their memory
 //! ([`memory`]).
 //!
-//! `SEED=n` repeats a run whose failure named it.
+//! `SEED=n` repeats a run that named it in a failure.
 
 mod breaks;
 mod compared;
@@ -19,7 +19,7 @@ mod whole;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What this run's random trees and streams follow from.
+/// The seed of this run's random trees and streams.
 fn seed() -> u64 {
     match std::env::var("SEED") {
         Ok(text) if !text.is_empty() => text.parse().unwrap_or_else(|error| panic!("SEED={text}: {error}")),

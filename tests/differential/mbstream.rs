@@ -11,7 +11,7 @@ pub fn pack<'a>(directory: &Path, files: impl Iterator<Item = &'a String>) -> Ve
     output.stdout
 }
 
-/// Unpacks a stream, good or not. It may stop reading before the end, and say nothing of it in its exit status.
+/// Unpacks a stream, good or not. The tool may stop before the end and still report success.
 pub fn unpack(stream: &[u8], directory: &Path) -> Output {
     let mut child = Command::new("mbstream")
         .args(["-x", "-C"])
@@ -22,7 +22,7 @@ pub fn unpack(stream: &[u8], directory: &Path) -> Output {
         .spawn()
         .expect("mbstream");
     let mut input = child.stdin.take().unwrap();
-    // It says little, so its pipe doesn't fill while this one is written; a broken one is its way to stop.
+    // Its output is short, so its pipe has room while this one is written. It stops by breaking the pipe.
     let _ = input.write_all(stream);
     drop(input);
     child.wait_with_output().unwrap()

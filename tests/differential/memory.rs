@@ -1,5 +1,5 @@
-//! A backup that asks for as much memory as it can, to a real recipient: from a donor that proves nothing, and from one
-//! that packs its frames.
+//! A backup that asks for as much memory as it can, sent to a real recipient. One donor proves nothing; another one
+//! packs its frames.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -22,15 +22,15 @@ use mysqlset::unpack::sink::OPEN_FILES;
 
 use crate::sample::scratch;
 
-/// Asked for its version only, by which the recipient knows how to read the stream.
+/// The recipient asks only for its version, and reads the stream accordingly.
 const TOOL: &str = "#!/bin/sh\necho 'xtrabackup version 8.0.35-31 based on MySQL server 8.0.35 Linux (x86_64)' >&2\n";
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// KiB of the whole process, but for its program.
+/// KiB of the whole process without its program.
 const ALLOWED: u64 = 20 << 10;
 
-/// As long as a name may be.
+/// The longest legal name.
 fn name(number: usize) -> Vec<u8> {
     format!("{number:0255}").into_bytes()
 }
@@ -41,20 +41,20 @@ fn random(length: usize) -> impl Iterator<Item = u8> {
     std::iter::repeat_with(move || dice.roll().to_le_bytes()).flatten().take(length)
 }
 
-/// What zstd makes little of, but shorter.
+/// Bytes that zstd shortens only a little.
 fn noise(length: usize) -> Vec<u8> {
     random(length).enumerate().map(|(at, byte)| if at % 8 == 0 { 0 } else { byte }).collect()
 }
 
-/// A stream that is right in all its parts: refused only at its end, for what is missing.
+/// A stream that is right in all its parts, and refused only at its end for missing members.
 fn stream() -> Vec<u8> {
     let mut chunks = Vec::new();
-    // All files that may be open, filled in turn, so that each holds memory.
+    // Every file that may be open is filled in rotation, so that each holds memory.
     let piece = vec![7; 100_003];
     for round in 0..3 {
         chunks.extend((0..OPEN_FILES).map(|number| payload(0, &name(number), round * 100_003, &piece)));
     }
-    // Meanwhile, a hole at every other byte, as many as there may be in a chunk, and what fills frames that are packed.
+    // Between them comes a hole at every other byte, as many as a chunk may have, and data that fills packed frames.
     let last = name(OPEN_FILES - 1);
     let (map, noise) = (vec![(1, 1); 1 << 16], noise(4 << 20));
     chunks.push(sparse(&last, 300_009, &map, &vec![7; map.len()]));
@@ -66,14 +66,14 @@ fn stream() -> Vec<u8> {
     chunks.concat()
 }
 
-/// Does this to whoever comes.
+/// Serves every recipient in this way.
 fn serve(listener: TcpListener, donate: impl Fn(&TcpStream) -> Result<(), WireError> + Send + 'static) {
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
             match donate(&connection) {
                 Ok(()) => {
-                    // Nobody goes before all of it has surely been looked at.
+                    // The donor stays until the recipient has surely read everything.
                     std::thread::sleep(Duration::from_millis(300));
                     let _ = connection.shutdown(Shutdown::Write);
                     let _ = connection.read(&mut [0]);
@@ -84,7 +84,7 @@ fn serve(listener: TcpListener, donate: impl Fn(&TcpStream) -> Result<(), WireEr
     });
 }
 
-/// A donor in every respect, whose frames are packed where that makes them shorter.
+/// A complete donor, which packs frames where that shortens them.
 fn offer_packed(mut connection: &TcpStream, stream: &[u8]) -> Result<(), WireError> {
     donor::greet(connection)?;
     let offer = donor::offer(Format::XbstreamPercona, "xtrabackup 8.0.35-31", "8.0.35");
@@ -99,7 +99,7 @@ fn offer_packed(mut connection: &TcpStream, stream: &[u8]) -> Result<(), WireErr
     writer.end(None).map(drop)
 }
 
-/// Nearly as long as one may be.
+/// Nearly the longest legal inventory.
 fn long_inventory() -> Vec<u8> {
     let directory = "d".repeat(200);
     let path = |number: u32| format!("{directory}/{directory}{number}");
@@ -110,8 +110,8 @@ fn long_inventory() -> Vec<u8> {
     encoded
 }
 
-/// KiB at most, until the process is gone, without what it maps of files: of its program, which a debug build makes long,
-/// the kernel maps as much as it likes. (VmHWM and RssFile, proc_pid_status(5))
+/// The most KiB until the process is gone, without its mapped files. The kernel maps as much of the program as it
+/// likes, and a debug build is long. (VmHWM and RssFile, proc_pid_status(5))
 fn watch_peak(process: u32) -> JoinHandle<u64> {
     std::thread::spawn(move || {
         let (mut peak, deadline) = (0, Instant::now() + PATIENCE);
@@ -134,14 +134,14 @@ fn kibibytes(status: &str, name: &str) -> Option<u64> {
     Some(line.trim().trim_end_matches(" kB").parse().unwrap())
 }
 
-/// By another process: a child that a test starts meanwhile would have the file open for a moment, and nobody could run it.
+/// Another process writes it: a child that a test starts meanwhile would hold the file open and block its execution.
 fn install(script: &str, program: &Path) {
     let text = program.with_extension("text");
     std::fs::write(&text, script).unwrap();
     assert!(Command::new("install").args(["-m", "755"]).args([&text, program]).status().unwrap().success());
 }
 
-/// Clones with these flags from a donor that does this, and looks at the peak.
+/// Clones with these flags from a donor that acts in this way, and checks the peak.
 fn stays_below(flags: &[&str], donate: impl Fn(&TcpStream) -> Result<(), WireError> + Send + 'static) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let donor = listener.local_addr().unwrap();
@@ -161,20 +161,20 @@ fn stays_below(flags: &[&str], donate: impl Fn(&TcpStream) -> Result<(), WireErr
     let peak = watch_peak(clone.id());
     let output = clone.wait_with_output().unwrap();
     let (peak, log) = (peak.join().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
-    // To its end: nothing in it was refused.
+    // It read to the end: every part was accepted.
     assert!(log.contains("the backup has no "), "{log}");
     assert!(peak <= ALLOWED, "{peak} KiB were taken, {ALLOWED} are allowed");
 }
 
 #[test]
-fn no_stream_takes_more_memory_than_is_allowed() {
+fn every_stream_stays_within_its_memory() {
     let stream = stream();
     stays_below(&["--take-unproven-stream"], move |mut recipient| recipient.write_all(&stream).map_err(WireError::Io));
 }
 
 #[test]
-fn frames_that_are_packed_take_no_more_memory_than_is_allowed() {
-    // Frames that need memory for themselves and for as much again that they hold.
+fn packed_frames_stay_within_their_memory() {
+    // Packed frames that need memory for themselves and the same again for their content.
     let packed = Packer::new().unwrap().pack(&noise(DATA_LIMIT)).map(<[u8]>::len);
     assert!(packed.is_some_and(|length| length > DATA_LIMIT / 10 * 9), "{packed:?}");
     let stream = stream();

@@ -1,4 +1,4 @@
-//! Small backups with every type of chunk in them, which the breaks are made of; and what unpacking says.
+//! Small backups with every type of chunk, from which the breaks are made; and the outcome of unpacking.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -78,14 +78,14 @@ fn tar() -> Vec<Vec<u8>> {
     members.chain([vec![0; 1024]]).collect()
 }
 
-/// A directory for the many small trees that the breaks make.
+/// A directory for the many small trees of the breaks.
 pub fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
     tempfile::Builder::new().prefix("mysqlset-differential-").tempdir_in(place).unwrap()
 }
 
-/// What a stream unpacks to, if it is taken for a whole backup.
+/// The files that a stream unpacks to, if it counts as a whole backup.
 pub fn unpacked(format: Format, stream: &[u8]) -> Result<Tree, String> {
     let directory = scratch();
     let summary = unpack(format, stream, directory.path());

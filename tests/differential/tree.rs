@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use harness::dice::Dice;
 
-/// The names of a directory below which all is compared.
+/// The names of a directory below which everything is compared.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tree {
     pub files: BTreeMap<String, Vec<u8>>,
@@ -46,7 +46,7 @@ impl Tree {
         self.files.insert(name.to_owned(), contents);
     }
 
-    /// Fails with the name of what differs, and not with its contents.
+    /// Fails with the name of the difference, and leaves out the contents.
     #[track_caller]
     pub fn must_equal(&self, other: &Tree, what: &str) {
         assert_eq!(self.directories, other.directories, "{what}: directories differ");
@@ -65,7 +65,7 @@ impl Tree {
     }
 }
 
-/// All that is below a directory, links not followed.
+/// Everything below a directory; links are not followed.
 fn below(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![directory.to_owned()];
@@ -81,7 +81,7 @@ fn below(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Nobody but owner and group reads a database.
+/// Only owner and group may read a database.
 pub fn must_be_private(directory: &Path) {
     for path in below(directory) {
         let mode = fs::symlink_metadata(&path).unwrap().mode();

@@ -1,4 +1,4 @@
-//! What the real tool packs, both unpack: to the same tree, which is the one that was packed.
+//! A packed tree of the real tool: both programs unpack it to the same tree, which is the original.
 
 use harness::dice::Dice;
 use mysqlset::unpack::{Format, unpack};
@@ -6,7 +6,7 @@ use mysqlset::unpack::{Format, unpack};
 use crate::tree::{self, Tree, contents};
 use crate::{mbstream, seed};
 
-/// Sizes at which something changes: blocks, pieces that are written at once, the tool's buffer of 10 MiB.
+/// Sizes at which the behaviour changes: blocks, pieces of one write, the tool's buffer of 10 MiB.
 const EDGES: [usize; 8] = [512, 4 << 10, 16 << 10, 128 << 10, 256 << 10, 1 << 20, 2 << 20, 10 << 20];
 
 fn check(tree: &Tree, what: &str) {
@@ -63,7 +63,7 @@ fn random_trees() {
 }
 
 #[test]
-fn every_name_that_a_server_gives() {
+fn every_name_of_a_server() {
     let mut tree = Tree::default();
     for name in tree::NAMES {
         tree.insert(name, name.as_bytes().to_vec());

@@ -1,4 +1,4 @@
-//! Somebody in between, who overhears, replays, reflects or changes what is said.
+//! An attacker in between, who overhears, replays, reflects or changes messages.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,17 +11,17 @@ use mysqlset::protocol::message::{Refusal, Report, Why};
 use mysqlset::protocol::preface;
 use mysqlset::settings::Peering;
 
-/// Relays at once. A message that seems longer than it is takes seconds, and there are some of these.
+/// The number of parallel relays. A message with a falsified length takes seconds, and there are some of these.
 const SIDE_BY_SIDE: usize = 24;
 
-/// Who speaks.
+/// The speaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sender {
     Recipient,
     Donor,
 }
 
-/// What is done to what passes.
+/// The change to the passing bytes.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Nothing,
@@ -30,7 +30,7 @@ enum Change {
         at: usize,
         bit: u8,
     },
-    /// As long as what it takes the place of.
+    /// As long as the bytes that it replaces.
     Word {
         from: Sender,
         old: &'static str,
@@ -39,7 +39,7 @@ enum Change {
 }
 
 impl Change {
-    /// Changes bytes of which the first is the `begin`th.
+    /// Changes bytes, the first of which is at position `begin`.
     fn make(self, speaker: Sender, begin: usize, bytes: &mut [u8]) {
         match self {
             Change::Flip { from, at, bit } if from == speaker && (begin..begin + bytes.len()).contains(&at) => {
@@ -55,7 +55,7 @@ impl Change {
     }
 }
 
-/// Both ends' bytes as they were said, in both directions.
+/// Both ends' bytes as they were sent, in both directions.
 #[derive(Default)]
 struct Said {
     recipient: Vec<u8>,
@@ -77,7 +77,7 @@ fn pass(from: Sender, change: Change, mut input: TcpStream, mut output: TcpStrea
     said
 }
 
-/// The same through somebody who changes what is said.
+/// The same through an attacker who changes the bytes.
 fn ask_through(change: Change, peering: &Peering, donor: SocketAddr) -> (Result<Report, Silence>, Said) {
     let listener = TcpListener::bind((own_address(), 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -95,7 +95,7 @@ fn ask_through(change: Change, peering: &Peering, donor: SocketAddr) -> (Result<
     })
 }
 
-/// No answer is taken, and a no is never taken for a proven one.
+/// Every changed answer is refused, and a refusal never counts as proven.
 fn must_be_refused(change: Change, answer: &Result<Report, Silence>) {
     match answer {
         Ok(report) => panic!("{change:?}: {report:?}"),
@@ -107,7 +107,7 @@ fn must_be_refused(change: Change, answer: &Result<Report, Silence>) {
 }
 
 #[test]
-fn nothing_of_a_handshake_can_be_altered_by_a_bit() {
+fn a_flipped_bit_breaks_a_handshake() {
     let (mut sidecar, peering) = (Sidecar::start("mysql-0"), peering());
     let (honest, said) = ask_through(Change::Nothing, &peering, sidecar.address);
     assert_eq!(honest.unwrap().pod, "mysql-0");
@@ -129,16 +129,16 @@ fn nothing_of_a_handshake_can_be_altered_by_a_bit() {
             });
         }
     });
-    // What leaves the messages readable is told from what does not.
+    // Changes that leave the messages readable are distinguished from the others.
     let refused = refused.into_inner();
     assert!(refused > 500, "only {refused} of {} changes were answered", changes.len());
     assert!(ask(&peering, sidecar.address).is_ok());
     sidecar.is_unharmed();
 }
 
-/// Each is a word that would matter, and is as good JSON as before.
+/// Each is a meaningful word, and the JSON stays valid.
 #[test]
-fn nothing_of_a_handshake_can_be_altered_by_a_word() {
+fn a_changed_word_breaks_a_handshake() {
     let (mut sidecar, peering) = (Sidecar::start("mysql-0"), peering());
     for (from, old, new) in [
         (Sender::Recipient, r#""wants":"report""#, r#""wants":"clone" "#),
@@ -152,14 +152,14 @@ fn nothing_of_a_handshake_can_be_altered_by_a_word() {
         let (answer, said) = ask_through(change, &peering, sidecar.address);
         let spoken =
             String::from_utf8_lossy(if from == Sender::Donor { &said.donor } else { &said.recipient }).into_owned();
-        // After another word the recipient may not hear the rest.
+        // After a changed word the recipient may skip the rest.
         assert!(spoken.contains(old), "{old} was not said: {spoken}");
         must_be_refused(change, &answer);
     }
     sidecar.is_unharmed();
 }
 
-/// What a donor answers to bytes that were recorded.
+/// The donor's answer to recorded bytes.
 fn replayed(recorded: &[u8], donor: SocketAddr) -> Vec<u8> {
     let mut stream = connect_to(donor);
     stream.write_all(recorded).unwrap();
@@ -168,7 +168,7 @@ fn replayed(recorded: &[u8], donor: SocketAddr) -> Vec<u8> {
     answer
 }
 
-/// The last message, and whether a challenge came before it.
+/// The last message, and whether a challenge preceded it.
 fn last_message(mut answer: &[u8]) -> (Kind, Vec<u8>) {
     preface::receive(&mut answer).unwrap();
     let mut last = None;
@@ -179,7 +179,7 @@ fn last_message(mut answer: &[u8]) -> (Kind, Vec<u8>) {
 }
 
 #[test]
-fn what_was_overheard_is_worth_nothing_to_the_same_donor_to_another_and_to_a_recipient() {
+fn donors_and_recipients_refuse_replayed_messages() {
     let (mut one, mut other, peering) = (Sidecar::start("mysql-0"), Sidecar::start("mysql-2"), peering());
     let (answer, said) = ask_through(Change::Nothing, &peering, one.address);
     assert!(answer.is_ok());
@@ -189,7 +189,7 @@ fn what_was_overheard_is_worth_nothing_to_the_same_donor_to_another_and_to_a_rec
         let refusal: Refusal = frame::parse(kind, &body).unwrap();
         assert_eq!((kind, refusal.why), (Kind::Refusal, Why::Unauthorised));
     }
-    // And what the donor said, to another who asks the same.
+    // The donor's messages, replayed to another recipient with the same request.
     let listener = TcpListener::bind((own_address(), 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let answers = said.donor.clone();
@@ -208,7 +208,7 @@ fn what_was_overheard_is_worth_nothing_to_the_same_donor_to_another_and_to_a_rec
     other.is_unharmed();
 }
 
-/// Whoever is asked sends back what it hears.
+/// This peer echoes every byte.
 #[test]
 fn an_echo_is_no_donor() {
     let listener = TcpListener::bind((own_address(), 0)).unwrap();
@@ -224,7 +224,8 @@ fn an_echo_is_no_donor() {
     echo.join().unwrap();
 }
 
-/// Somebody without the secret has the donor make proofs for it: it asks twice, and gives the one session what the other said.
+/// An attacker without the secret uses the donor to make proofs: it opens two sessions, and feeds one with the other's
+/// messages.
 #[test]
 fn a_donor_is_no_oracle_for_another_session() {
     let (mut sidecar, peering) = (Sidecar::start("mysql-0"), peering());
@@ -249,12 +250,12 @@ fn a_donor_is_no_oracle_for_another_session() {
         let header = frame::read_header(&mut stream).unwrap();
         let refusal: Refusal = frame::parse(header.kind, &frame::read_body(&mut stream, header).unwrap()).unwrap();
         assert_eq!(refusal.why, Why::Unauthorised);
-        // A no that comes without a proof gives nobody one.
+        // An unproven refusal contains no proof.
         assert!(frame::read_header(&mut stream).is_err());
     };
     let ((first, one), (second, another)) = (begin(), begin());
     assert_ne!(one, another);
-    // The proof that a donor once made; and the other session's challenge, said back as if it were a proof.
+    // A former proof of the donor; and the other session's challenge, returned as if it were a proof.
     say(&first, &proof_of_donor);
     let nonce = serde_json::from_slice::<serde_json::Value>(&one).unwrap()["nonce"].clone();
     say(&second, serde_json::json!({ "hmac": nonce }).to_string().as_bytes());

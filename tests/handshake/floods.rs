@@ -1,4 +1,4 @@
-//! A pod that was taken over, and strangers in any number.
+//! A captured pod, and strangers in any number.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
@@ -15,14 +15,14 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// A shell's usual limit is 1024, and the tests of this program run side by side.
+/// The usual limit of a shell is 1024, and this program's tests run in parallel.
 fn raise_descriptors() {
     let mut limits = getrlimit(Resource::Nofile);
     limits.current = limits.maximum;
     setrlimit(Resource::Nofile, limits).unwrap();
 }
 
-/// Opens connections as fast as can be, from few addresses, and says nothing.
+/// Opens connections as fast as it can, from few addresses, and sends nothing.
 fn flood(address: SocketAddr, stop: &AtomicBool, made: &AtomicU64) {
     let SocketAddr::V4(address) = address else { panic!("{address}") };
     let from: Vec<_> = (0..50).map(|_| own_address()).collect();
@@ -46,7 +46,7 @@ fn flood(address: SocketAddr, stop: &AtomicBool, made: &AtomicU64) {
     }
 }
 
-/// Ends the others, whatever becomes of the test.
+/// Ends the other threads, also when the test fails.
 struct Ended<'a>(&'a AtomicBool);
 
 impl Drop for Ended<'_> {
@@ -55,10 +55,10 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Connections that had lost their places were not ended before the next ones were accepted: 15,000 a second took 10,000
-/// descriptors and 99 MB within four seconds.
+/// Once, evicted connections outlived the accepts of the next ones: 15,000 a second took 10,000 descriptors and 99 MB
+/// within four seconds.
 #[test]
-fn a_connection_that_lost_its_place_is_gone_before_many_more_come() {
+fn an_evicted_connection_closes_before_many_more_come() {
     let (mut sidecar, peering) = (Sidecar::start("mysql-0"), peering());
     raise_descriptors();
     let (stop, made) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -81,10 +81,10 @@ fn a_connection_that_lost_its_place_is_gone_before_many_more_come() {
     sidecar.is_unharmed();
 }
 
-/// It knows the secret, and asks for a clone 600 times at once without reading what it is told. That took 600 descriptors, and
-/// as many lines.
+/// It knows the secret, and asks for a clone 600 times at once without reading the answers. Once, that took 600
+/// descriptors and as many lines.
 #[test]
-fn a_pod_that_was_taken_over_uses_up_neither_descriptors_nor_the_log() {
+fn a_captured_pod_cannot_exhaust_descriptors_or_log() {
     let (mut sidecar, peering) = (Sidecar::start("mysql-0"), peering());
     raise_descriptors();
     let hello = Hello { set: "mysql".into(), ordinal: 7, formats: vec!["xbstream-mariadb".into()], ..Hello::default() };
@@ -109,7 +109,7 @@ fn a_pod_that_was_taken_over_uses_up_neither_descriptors_nor_the_log() {
     let hears_no = |mut stream: &TcpStream| frame::read_header(&mut stream).is_ok_and(|no| no.kind == Kind::Refusal);
     assert!(held.iter().filter(|stream| hears_no(stream)).count() > 100, "they have proven themselves");
     let lines = sidecar.log().lines().filter(|line| line.contains("refused: ")).count();
-    // Ten seconds may have begun in between.
+    // A new period of ten seconds may have begun meanwhile.
     assert!((1..=200).contains(&lines), "{lines} lines");
     sidecar.is_unharmed();
 }

@@ -1,4 +1,4 @@
-//! Requests that are none, or more than one, or of whom they should not be.
+//! Malformed requests, doubled requests, and requests of the wrong client.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use harness::sidecar::{Sidecar, connect_to, free_port, own_address};
 
-/// What comes for these bytes, until the end.
+/// The answer to these bytes, up to its end.
 fn answers(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = connect_to(address);
-    // It may have heard enough before that is all.
+    // The server may have answered before the last byte.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -20,25 +20,25 @@ fn answers(address: SocketAddr, request: &[u8]) -> String {
 }
 
 #[test]
-fn hostile_requests_get_one_answer_each_and_it_is_the_right_one() {
+fn each_hostile_request_gets_one_right_answer() {
     let mut sidecar = Sidecar::start("mysql-0");
     let long = |start: &str, length: usize, end: &str| format!("{start}{}{end}", "a".repeat(length));
     let headers: String = (0..200).map(|number| format!("X-{number}: y\r\n")).collect();
     let end = " HTTP/1.1\r\nHost: a\r\n\r\n";
     let with = |line: &str, headers: &str| format!("{line} HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
     for (request, codes) in [
-        // Who says where it comes from does not come from there.
+        // A header may claim a local origin: the connection decides.
         (with("POST /hold", "X-Forwarded-For: 127.0.0.1\r\nOrigin: http://localhost\r\n"), &[403][..]),
         ("POST /hold HTTP/1.1\r\nHost: 127.0.0.1:8307\r\n\r\n".to_owned(), &[403]),
         (with("POST http://127.0.0.1:8307/link", ""), &[403]),
         (with("GET /hold", "X-HTTP-Method-Override: POST\r\n"), &[404]),
         (with("DELETE /link", ""), &[405]),
         (with("CONNECT 10.0.0.1:22", ""), &[405]),
-        // Names of pages that are others.
+        // Names close to those of pages.
         (with("GET //status", ""), &[404]),
         (with("GET /x/../status", ""), &[404]),
         (with("GET /%73tatus", ""), &[404]),
-        // More than one request in one.
+        // Several requests in one.
         (with("GET /healthz", "") + &with("POST /link", ""), &[200]),
         (
             with("POST /readyz", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n")
@@ -60,7 +60,7 @@ fn hostile_requests_get_one_answer_each_and_it_is_the_right_one() {
         (long("", 5_000, &format!(" /{end}")), &[405]),
         (long("GET /healthz HTTP/1.1\r\nX: ", 70_000, "\r\n\r\n"), &[431]),
         (format!("GET /healthz HTTP/1.1\r\n{headers}\r\n"), &[431]),
-        // What is no request.
+        // Bytes that are no request.
         ("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[400]),
         ("GET /status\r\n\r\n".to_owned(), &[400]),
         ("GET /healthz HTTP/1.1\r\nHost: a\r\n b\r\n\r\n".to_owned(), &[400]),
@@ -71,13 +71,13 @@ fn hostile_requests_get_one_answer_each_and_it_is_the_right_one() {
         let code = answer.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok());
         assert!(code.is_some_and(|code| codes.contains(&code)), "{shown:?}: {answer}");
     }
-    // A page by its whole address is that page, as strangers see it.
+    // A page by its full URL is the same page, in the strangers' version.
     for request in ["GET http://evil.example/status HTTP/1.1\r\nHost: evil\r\n\r\n", "GET /status HTTP/1.0\r\n\r\n"] {
         let answer = answers(sidecar.http, request.as_bytes());
         assert!(answer.contains("\"ready\"") && !answer.contains("\"pod\""), "{answer}");
         assert!(answer.contains("cache-control: no-store"), "{answer}");
     }
-    // Headers without end, 64 connections at once, as many again as they are cut.
+    // Headers without end: 64 connections at once, each replaced when it is cut.
     let half = format!("GET /healthz HTTP/1.1\r\nX: {}", "a".repeat(15_000));
     let held: Vec<TcpStream> = (0..300)
         .map(|_| {
@@ -88,14 +88,14 @@ fn hostile_requests_get_one_answer_each_and_it_is_the_right_one() {
         .collect();
     let asked = Instant::now();
     assert!(answers(sidecar.http, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").contains("alive"));
-    // Beside the other tests of this program; `make load` has the bar.
+    // Beside this program's other tests. `make load` has the bar.
     assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     drop(held);
     assert!(sidecar.most_memory() < 20_000, "{} KiB", sidecar.most_memory());
     sidecar.is_unharmed();
 }
 
-/// What `mysqlset link` prints behind `?token=`, where it prints something.
+/// The part of the output of `mysqlset link` behind `?token=`, where there is one.
 fn token(sidecar: &Sidecar) -> Option<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mysqlset"));
     let output = command.args(["link", "--sidecar", &sidecar.http.to_string()]).output().unwrap();
@@ -104,7 +104,7 @@ fn token(sidecar: &Sidecar) -> Option<String> {
 }
 
 #[test]
-fn a_link_opens_its_own_sidecar_and_stands_in_no_log() {
+fn a_link_opens_its_own_sidecar_and_is_never_logged() {
     let (mut one, mut other) = (Sidecar::start("mysql-0"), Sidecar::start("mysql-1"));
     let token = token(&one).unwrap();
     let sees_all = |sidecar: &Sidecar, query: &str| {
@@ -125,20 +125,21 @@ fn a_link_opens_its_own_sidecar_and_stands_in_no_log() {
     ] {
         assert!(!sees_all(&one, &wrong), "{wrong}");
     }
-    assert!(!one.log().contains(proof) && !other.log().contains(proof), "the log, at its fullest, has the link");
+    assert!(!one.log().contains(proof) && !other.log().contains(proof), "the most detailed log contains the link");
     one.is_unharmed();
     other.is_unharmed();
 }
 
-/// The sidecar tried once: whoever had the name when it began kept the pod's own containers out for ever.
+/// Once, the sidecar tried a single time: a process that held the name at that moment kept the pod's own containers out
+/// for ever.
 #[test]
-fn the_way_of_the_pods_own_containers_opens_once_its_name_is_free() {
+fn the_pods_own_socket_opens_once_its_name_is_free() {
     let host = own_address();
     let port = free_port(host);
     let name = std::os::unix::net::SocketAddr::from_abstract_name(format!("mysqlset/{port}")).unwrap();
     let taken = UnixListener::bind_addr(&name).unwrap();
     let mut sidecar = Sidecar::start_at("mysql-0", host, port);
-    // The ports are open before it tries.
+    // The ports open before its first try.
     let deadline = Instant::now() + Duration::from_secs(30);
     while !sidecar.log().contains("sidecar.own_pod_shut_out") {
         assert!(Instant::now() < deadline, "{}", sidecar.log());

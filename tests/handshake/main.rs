@@ -1,5 +1,5 @@
-//! A real sidecar without a server, and those who would have it say or take what it should not: somebody between it and honest
-//! recipients, a pod that was taken over, strangers in any number, and requests that are none.
+//! A real sidecar without a server, and its attackers. One sits between it and honest recipients, and one is a captured
+//! pod. Others are strangers in any number, and clients with malformed requests.
 
 mod between;
 mod floods;

@@ -10,7 +10,7 @@ use super::{addable, kustomize, read};
 
 const RECOMMENDED: [&str; 6] = ["component", "instance", "managed-by", "name", "part-of", "version"];
 
-/// By these alone pods are selected, since a selector cannot be changed.
+/// Selectors use these labels alone, because a selector is unchangeable.
 const SELECTING: [&str; 2] = ["app", "app.kubernetes.io/instance"];
 
 /// Every overlay, alone and with all components, in sets of three names.
@@ -32,7 +32,7 @@ fn stateful_set(objects: &[Value]) -> Result<&Value> {
     objects.iter().find(|object| object["kind"] == "StatefulSet").context("a StatefulSet")
 }
 
-/// The version of the image that the server runs from.
+/// The version in the server's image.
 fn server_version(set: &Value) -> Result<&str> {
     let containers = set["spec"]["template"]["spec"]["containers"].as_sequence().context("containers")?;
     let server = containers.iter().find(|container| container["name"] == "mysql").context("the server")?;
@@ -48,7 +48,7 @@ fn every_object_and_pod_has_the_recommended_labels() -> Result<()> {
             let label = format!("{label}: {:?} {:?}", object["kind"], object["metadata"]["name"]);
             let labels = &object["metadata"]["labels"];
             for wanted in RECOMMENDED {
-                // A version without quotes is a number, which Kubernetes refuses.
+                // An unquoted version is a number, which Kubernetes refuses.
                 ensure!(labels[format!("app.kubernetes.io/{wanted}")].is_string(), "{label}: {wanted}: {labels:?}");
             }
             ensure!(labels["app.kubernetes.io/instance"] == *name, "{label}: {labels:?}");

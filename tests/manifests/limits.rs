@@ -1,14 +1,14 @@
-//! What a pod may use of its node's disk.
+//! A pod's use of its node's disk.
 
 use anyhow::{Context, Result, ensure};
 use harness::pods::manifest::{Manifests, bytes};
 
 use super::{all, kustomize, pod, read};
 
-/// Kubelet evicts a pod that goes beyond its limits, so each has to be far above what a healthy one writes.
+/// Kubelet evicts a pod that exceeds its limits, so each limit must be far above a healthy pod's use.
 #[test]
 fn every_empty_volume_has_a_limit_that_no_healthy_pod_reaches() -> Result<()> {
-    // A program that is replaced by another of twice its size; two ConfigMaps as large as they may be; sockets.
+    // A program and its successor of twice its size; two ConfigMaps of the maximum size; sockets.
     let least = [("program", 30 << 20), ("conf", 4 << 20), ("run", 1 << 20)];
     for (label, manifests) in all()? {
         let mut limited = 0;
@@ -40,7 +40,7 @@ fn the_guides_recipe_raises_what_temporary_files_may_take() -> Result<()> {
     Ok(())
 }
 
-/// Sorts and ALTER TABLE may write about as much as their table holds.
+/// Sorts and ALTER TABLE may write about as much as their table has.
 #[test]
 fn temporary_files_may_be_as_large_as_all_data() -> Result<()> {
     for overlay in kustomize::names("overlays")? {

@@ -1,5 +1,5 @@
-//! What the manifests say about the program is so: its commands, flags and variables, in every overlay, alone and with
-//! each component.
+//! The manifests agree with the program: its commands, flags and variables, in every overlay, alone and with each
+//! component.
 
 mod labels;
 mod limits;
@@ -21,17 +21,17 @@ use mysqlset::cli::{Cli, Command};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
-/// Where the manifests have it in containers of other images.
+/// The program's path in containers of other images.
 const PROGRAM: &str = "/mysqlset/mysqlset";
 
 /// Its commands, each in a container of its own, in the order of their starts.
 const COMMANDS: [&str; 3] = ["init-config", "clone", "sidecar"];
 
-/// Components of which each overlay has one.
+/// Components of which each overlay has exactly one.
 const CHOSEN: [&str; 2] = ["no-passwords", "secrets"];
 
-/// The components that may be added to an overlay, in the order in which the guide has them listed: `monitoring` adds to the
-/// network policy, and `native-sidecar` moves what others change.
+/// The optional components, in the order of the guide's list: `monitoring` adds to the network policy, and
+/// `native-sidecar` moves the containers that others change.
 fn addable(overlay: &str) -> Result<Vec<String>> {
     let is_there = |name: &str| CHOSEN.contains(&name) || (name == "network-policy" && overlay.ends_with("-secrets"));
     let mut names = kustomize::names("components")?;
@@ -45,7 +45,7 @@ fn addable(overlay: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Every overlay, alone and with each component that may be added.
+/// Every overlay, alone and with each optional component.
 fn all() -> Result<&'static [(String, Manifests)]> {
     static ALL: LazyLock<Result<Vec<(String, Manifests)>>> = LazyLock::new(build_all);
     ALL.as_deref().map_err(|error| anyhow!("{error:#}"))
@@ -74,7 +74,7 @@ fn containers(pod: &PodSpec) -> impl Iterator<Item = &Container> {
     pod.init_containers.iter().chain(&pod.containers)
 }
 
-/// What the program is called with in a container, where it is it that runs there.
+/// The program's arguments in a container that runs it.
 fn words(container: &Container) -> Option<Vec<&String>> {
     let args = container.args.iter().flatten();
     match &container.command {
@@ -89,7 +89,7 @@ fn parse(words: &[&String]) -> Result<Cli> {
     Cli::try_parse_from(arguments).with_context(|| format!("{words:?}"))
 }
 
-/// All that a container runs of ours: its own command, its probes and its hooks.
+/// Every call of our program in a container: its own command, its probes and its hooks.
 fn all_words(container: &Container) -> Result<Vec<Vec<&String>>> {
     let probes = [&container.startup_probe, &container.readiness_probe, &container.liveness_probe];
     let probes = probes.into_iter().flatten().filter_map(|probe| probe.exec.as_ref());
@@ -102,7 +102,7 @@ fn all_words(container: &Container) -> Result<Vec<Vec<&String>>> {
     Ok(all)
 }
 
-/// The variables that a command heeds.
+/// The variables that a command reads.
 fn heeded(words: &[&String]) -> BTreeSet<String> {
     let mut root = Cli::command();
     root.build();
@@ -120,7 +120,7 @@ fn heeded(words: &[&String]) -> BTreeSet<String> {
     found
 }
 
-/// The objects of an overlay with all components that may be added.
+/// The objects of an overlay with all optional components.
 fn objects(overlay: &str) -> Result<Vec<Value>> {
     let components = addable(overlay)?;
     read(&kustomize::build(overlay, &components.iter().map(String::as_str).collect::<Vec<_>>())?)
@@ -131,7 +131,7 @@ fn read(text: &str) -> Result<Vec<Value>> {
 }
 
 #[test]
-fn containers_run_commands_and_set_variables_that_are_there() -> Result<()> {
+fn containers_use_existing_commands_and_variables() -> Result<()> {
     for (label, manifests) in all()? {
         let mut commands = Vec::new();
         for container in containers(pod(manifests)) {
@@ -146,7 +146,7 @@ fn containers_run_commands_and_set_variables_that_are_there() -> Result<()> {
                 ensure!(variables.contains(&set.name), "{label}: nothing there heeds {}", set.name);
             }
         }
-        // Init containers come in the order in which they run; kustomize puts first what a patch names.
+        // Init containers run in their order, and kustomize puts those that a patch names first.
         assert_eq!(commands, COMMANDS, "{label}");
     }
     Ok(())
@@ -172,10 +172,10 @@ fn the_program_is_mounted_from_the_image_that_the_kustomization_names() -> Resul
     Ok(())
 }
 
-/// Rows of tables come along with a clone: the tutorial's script then fails at CHANGE MASTER (1872), for it has no RESET
+/// Rows of tables come with a clone. Then the tutorial's script fails at CHANGE MASTER (1872), because it lacks RESET
 /// SLAVE ALL.
 #[test]
-fn while_the_tutorials_pods_may_clone_a_replicas_place_is_in_files() -> Result<()> {
+fn the_overlay_beside_the_tutorial_keeps_a_replicas_place_in_files() -> Result<()> {
     let files = |overlay: &str| -> Result<Vec<String>> {
         let mut manifests = Manifests::parse(&kustomize::build(overlay, &[])?)?;
         Ok(manifests.server_files().map(|file| file.lines().filter(|line| !line.starts_with('#')).collect()).collect())
@@ -191,7 +191,7 @@ fn while_the_tutorials_pods_may_clone_a_replicas_place_is_in_files() -> Result<(
 
 /// With hostNetwork the machine's name is the node's, such as worker-1.
 #[test]
-fn every_container_is_told_the_pods_name() -> Result<()> {
+fn every_container_gets_the_pods_name() -> Result<()> {
     for (label, manifests) in all()? {
         let annotations = &manifests.stateful_set.spec.template.metadata.annotations;
         for container in containers(pod(manifests)) {
@@ -204,7 +204,7 @@ fn every_container_is_told_the_pods_name() -> Result<()> {
 }
 
 #[test]
-fn probes_are_ours_and_answer_before_they_are_given_up() -> Result<()> {
+fn probes_are_ours_and_answer_in_time() -> Result<()> {
     for (label, manifests) in all()? {
         let mut asked = 0;
         for container in containers(pod(manifests)) {
@@ -224,9 +224,9 @@ fn probes_are_ours_and_answer_before_they_are_given_up() -> Result<()> {
     Ok(())
 }
 
-/// Prometheus says nothing about a metric that isn't there.
+/// Prometheus reports no error for a missing metric.
 #[test]
-fn alerts_and_dashboard_ask_for_metrics_that_are_there() {
+fn alerts_and_dashboard_use_existing_metrics() {
     let page = include_str!("../../docs/reference/health.md");
     let asked = concat!(
         include_str!("../../k8s/components/monitoring/alerts.yaml"),

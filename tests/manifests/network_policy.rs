@@ -1,4 +1,4 @@
-//! Who may connect to a set's pods: a table of callers and ports, decided on what kustomize builds.
+//! Access to a set's pods: a table of callers and ports, decided on the output of kustomize.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ fn reached(manifests: &Manifests, caller: &Caller) -> Vec<u16> {
     PORTS.into_iter().filter(|port| allow(&manifests.network_policies, own, caller, *port)).collect()
 }
 
-/// What is the same with metrics and without.
+/// The rows that are the same with and without metrics.
 fn assert_closed(manifests: &Manifests, set: &str, label: &str) {
     let client = Labels::from([("app".to_owned(), "client".to_owned())]);
     let table: [(&str, Caller, &[u16]); 7] = [
@@ -44,7 +44,7 @@ fn assert_closed(manifests: &Manifests, set: &str, label: &str) {
 }
 
 #[test]
-fn a_policy_lets_in_who_needs_a_port_and_nobody_else() -> Result<()> {
+fn a_policy_admits_only_the_callers_of_a_port() -> Result<()> {
     for overlay in kustomize::names("overlays")?.iter().filter(|name| !name.ends_with("from-tutorial")) {
         let policy: &[&str] = if overlay.ends_with("-secrets") { &[] } else { &["network-policy"] };
         for (lines, set) in [("", "mysql"), ("nameSuffix: -b", "mysql-b"), ("namePrefix: db-", "db-mysql")] {
@@ -62,7 +62,7 @@ fn a_policy_lets_in_who_needs_a_port_and_nobody_else() -> Result<()> {
     Ok(())
 }
 
-/// A block of YAML of the guide that has these words.
+/// A block of YAML in the guide that contains these words.
 fn recipe(words: &str) -> Result<&'static str> {
     let blocks = include_str!("../../docs/guide/network-policy.md").split("```yaml\n").skip(1);
     let blocks = blocks.filter_map(|block| Some(block.split_once("```")?.0));
@@ -70,7 +70,7 @@ fn recipe(words: &str) -> Result<&'static str> {
 }
 
 #[test]
-fn the_guides_recipes_let_in_whom_they_name() -> Result<()> {
+fn the_guides_recipes_admit_the_named_callers() -> Result<()> {
     let mut manifests = Manifests::parse(&kustomize::build("mariadb-secrets", &[])?)?;
     let shop = pod("shop", Labels::new());
     assert_eq!(reached(&manifests, &shop), [0; 0]);
@@ -88,9 +88,9 @@ fn the_guides_recipes_let_in_whom_they_name() -> Result<()> {
     Ok(())
 }
 
-/// An overlay is open or closed as its name says.
+/// An overlay's name says whether it is open or closed.
 #[test]
-fn only_the_overlays_with_secrets_are_closed_as_they_are() -> Result<()> {
+fn only_the_overlays_with_secrets_are_closed_by_default() -> Result<()> {
     for overlay in kustomize::names("overlays")? {
         let manifests = Manifests::parse(&kustomize::build(&overlay, &[])?)?;
         let everybody: &[u16] = if overlay.ends_with("-secrets") { &[] } else { &PORTS };
@@ -99,7 +99,7 @@ fn only_the_overlays_with_secrets_are_closed_as_they_are() -> Result<()> {
     Ok(())
 }
 
-/// A policy that came with the metrics alone would shut out all SQL.
+/// A policy that came with the metrics alone would block all SQL.
 #[test]
 fn metrics_alone_bring_no_policy() -> Result<()> {
     let manifests = Manifests::parse(&kustomize::build("mariadb", &["monitoring"])?)?;

@@ -1,4 +1,4 @@
-//! What a set asks of its nodes.
+//! A set's demands on its nodes.
 
 use anyhow::{Context, Result};
 use harness::pods::kustomize;
@@ -6,7 +6,7 @@ use harness::pods::manifest::{Container, Manifests, PodSpec};
 
 use super::pod;
 
-/// In thousandths of a core and MiB: what a node must have left for a pod.
+/// In thousandths of a core and MiB: the free resources that a pod requires.
 fn asked_for(pod: &PodSpec) -> Result<(u64, u64)> {
     let of = |container: &Container| -> Result<(u64, u64)> {
         let requests = &container.resources.requests;
@@ -24,7 +24,7 @@ fn asked_for(pod: &PodSpec) -> Result<(u64, u64)> {
 }
 
 #[test]
-fn the_guide_says_what_a_set_needs_and_a_small_one_fits_a_small_node() -> Result<()> {
+fn the_guide_states_the_requests_and_a_small_set_fits_a_small_node() -> Result<()> {
     let guide = include_str!("../../docs/guide/sizes.md");
     for overlay in kustomize::names("overlays")? {
         for (label, components) in [("as shipped", &[][..]), ("with `small`", &["small"][..])] {
@@ -35,7 +35,7 @@ fn the_guide_says_what_a_set_needs_and_a_small_one_fits_a_small_node() -> Result
             let row = format!("| {label} | {} | {} | {} |", cores(1), cores(3), cores(5));
             assert!(guide.contains(&row), "{overlay}: the guide lacks {row}");
             if label != "as shipped" {
-                // Half of a node of two cores and four GiB is the node's own and its cluster's.
+                // Half of a node of two cores and four GiB belongs to the node and its cluster.
                 assert!(cpu * 5 <= 1000 && memory * 5 <= 2200, "{overlay}: {cpu}m, {memory} MiB");
             }
         }

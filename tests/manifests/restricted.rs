@@ -1,4 +1,4 @@
-//! What a container may do.
+//! The permissions of a container.
 
 use anyhow::Result;
 use harness::pods::kustomize;
@@ -6,9 +6,9 @@ use serde_yaml_ng::Value;
 
 use super::{objects, read};
 
-/// As the pod security standard "restricted" has it, and a root that nobody writes to.
+/// The pod security standard "restricted", and a read-only root.
 #[test]
-fn no_container_may_do_more_than_it_must() -> Result<()> {
+fn every_container_has_least_privileges() -> Result<()> {
     let mut looked_at = 0;
     for overlay in kustomize::names("overlays")? {
         for document in objects(&overlay)?.into_iter().chain(read(&kustomize::build(&overlay, &[])?)?) {

@@ -1,4 +1,4 @@
-//! What selects pods selects those of its own set.
+//! Each selector selects pods of its own set only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use serde_yaml_ng::Value;
 use super::{addable, containers, heeded, objects, pod, read, words};
 
 #[test]
-fn whatever_selects_pods_selects_the_sets_and_ports_are_theirs() -> Result<()> {
+fn every_selector_and_port_is_of_the_sets_pods() -> Result<()> {
     for overlay in kustomize::names("overlays")? {
         let objects = objects(&overlay)?;
         let kind = |kind: &str| objects.iter().filter(move |object| object["kind"] == kind).collect::<Vec<_>>();
@@ -53,7 +53,7 @@ fn whatever_selects_pods_selects_the_sets_and_ports_are_theirs() -> Result<()> {
     Ok(())
 }
 
-/// The labels by which an object selects pods, wherever in it; one that selects all pods of a namespace has none.
+/// The labels by which an object selects pods, anywhere in it. A selector of all pods in a namespace has none.
 pub fn selectors(value: &Value) -> Vec<BTreeMap<String, String>> {
     let labels = |value: &Value| serde_yaml_ng::from_value::<BTreeMap<String, String>>(value.clone());
     let mut found = Vec::new();
@@ -69,7 +69,7 @@ pub fn selectors(value: &Value) -> Vec<BTreeMap<String, String>> {
     found
 }
 
-/// One set with a network policy, metrics and all, beside others of one namespace.
+/// A set with every feature, beside others of one namespace.
 struct Beside {
     manifests: Manifests,
     objects: Vec<Value>,
@@ -111,7 +111,8 @@ fn sets_in_one_namespace_have_names_and_selectors_of_their_own() -> Result<()> {
         }
         for set in &sets {
             let selectors: Vec<_> = set.objects.iter().flat_map(|object| selectors(&object["spec"])).collect();
-            // StatefulSet, two constraints of its, two Services, budget, metrics; the policy's pods, and those that clone.
+            // StatefulSet, its two constraints, two Services, budget, metrics; the policy's pods, and its cloning
+            // peers.
             assert_eq!(selectors.len(), 9, "{overlay}: {selectors:?}");
             for selector in &selectors {
                 let selected: Vec<bool> = sets.iter().map(|other| selects(selector, other.labels())).collect();

@@ -1,4 +1,4 @@
-//! The version stands in Cargo.toml. What cannot read it there is held to it here.
+//! The version is in Cargo.toml. Files that cannot read it there must agree with it.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::{Manifests, containers, kustomize, pod};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What people copy commands and manifests from.
+/// The sources of copied commands and manifests.
 const COPIED_FROM: [&str; 5] = ["README.md", "docs", "k8s", "docker", ".github"];
 
 fn files(path: PathBuf) -> Result<Vec<PathBuf>> {
@@ -57,7 +57,7 @@ fn every_image_that_a_page_names_is_of_this_version() -> Result<()> {
 }
 
 #[test]
-fn the_changelog_has_an_entry_for_this_version_or_for_what_comes() -> Result<()> {
+fn the_changelog_has_an_entry_for_this_version_or_the_next() -> Result<()> {
     let changelog = include_str!("../../CHANGELOG.md");
     let headings: Vec<&str> = changelog.lines().filter_map(|line| line.strip_prefix("## [")).collect();
     let is_known = |heading: &&str| heading.starts_with("Unreleased]") || heading.starts_with(&format!("{VERSION}]"));

@@ -1,11 +1,11 @@
-//! What a start of `clone` finds in the volume, planted before it.
+//! Planted contents of the volume, before a start of `clone`.
 
 use std::os::unix::fs::{lchown, symlink};
 use std::process::Command;
 
 use crate::place::{Ended, Place, USER, give, journal, make_fifo, publishing, tree, write};
 
-/// What is planted, and what `clone` says.
+/// The planted content, and the output of `clone`.
 struct Case {
     name: &'static str,
     plant: fn(&Place),
@@ -18,7 +18,7 @@ const fn case(name: &'static str, plant: fn(&Place), code: i32, says: &'static s
     Case { name, plant, arguments: &["--rehearsal", "off"], code, says }
 }
 
-/// What a start finds, without one that runs at the same time.
+/// The content before a start, without a second process at the same time.
 const CASES: &[Case] = &[
     case("a link at the stage", |place| symlink(place.outside.path(), place.stage()).unwrap(), 20, "stage_impostor"),
     case("a fifo at the stage", |place| make_fifo(&place.stage()), 20, "stage_impostor"),
@@ -186,13 +186,13 @@ fn said(place: &Place, arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn what_is_planted_changes_nothing_outside() {
+fn planted_entries_change_nothing_outside() {
     let mut wrong = Vec::new();
     for case in CASES {
         let place = Place::new();
         (case.plant)(&place);
         let before = tree(place.outside.path());
-        // A second start finds what the first one left.
+        // A second start finds the leftovers of the first.
         for start in ["first", "second"] {
             let ended = said(&place, case.arguments);
             if tree(place.outside.path()) != before {

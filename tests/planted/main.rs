@@ -1,7 +1,7 @@
-//! What a former server, another container or another user can leave in a volume, or do to it meanwhile, where `clone` runs as
-//! root: nothing outside of the volume changes its owner, its mode, its name or its content, and nobody waits for a fifo.
+//! Traps that a former server, another container or another user can leave in a volume, or set during a run. `clone`
+//! runs as root there. Everything outside the volume keeps its owner, mode, name and content, and a fifo never blocks.
 //!
-//! Needs root and the right to mount, as the tests of crashes do.
+//! Needs root and the right to mount, like the tests of crashes.
 
 mod cases;
 mod place;
@@ -34,10 +34,10 @@ fn a_link_of_roots_at_the_data_directory_is_followed() {
     assert!(!elsewhere.join(".mysqlset-stage").exists());
 }
 
-/// Earlier versions gave the stage to the server's user. What is in the data directory in part is finished all the same, and
-/// nothing else is given with it.
+/// Earlier versions gave the stage to the server's user. A partly moved copy is still finished, and only its own files
+/// are given.
 #[test]
-fn a_publishing_that_an_earlier_version_began_is_finished_with_its_own_files_alone() {
+fn an_earlier_versions_publishing_finishes_with_its_own_files_alone() {
     for (is_planted, code) in [(true, 51), (false, 0)] {
         let place = Place::new();
         write(&place.in_data_dir(".mysqlset.json"), &publishing());
@@ -65,7 +65,7 @@ impl Drop for Mounted {
 }
 
 #[test]
-fn what_is_mounted_in_the_stage_is_neither_given_nor_removed() {
+fn a_mount_in_the_stage_is_kept_as_it_is() {
     let place = Place::new();
     place.stage_copy();
     let inside = place.staged("data/app");
@@ -77,7 +77,7 @@ fn what_is_mounted_in_the_stage_is_neither_given_nor_removed() {
     let ended = place.clone(&[]);
     assert_eq!(ended.code, Some(51), "{}", ended.log);
     assert!(ended.log.has_with(Event::ExitDisk, "data/app is a mount point"), "{}", ended.log);
-    // And where the stage is thrown away.
+    // The same where the stage is thrown away.
     std::fs::remove_file(place.staged(".mysqlset.json")).unwrap();
     let ended = place.clone(&[]);
     assert_eq!(ended.code, Some(51), "{}", ended.log);

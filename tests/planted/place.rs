@@ -1,4 +1,4 @@
-//! A volume in which anything may be planted, and a `clone` that starts on it.
+//! A volume for planted files, and a `clone` that starts on it.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, chown, lchown};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The server's user, who may write anywhere in the volume.
+/// The server's user, with write access everywhere in the volume.
 pub const USER: u32 = 999;
 
-/// No run has much to do.
+/// The time limit: every run has little to do.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A volume with an empty data directory `mysql`, and another directory on the same file system.
@@ -20,7 +20,7 @@ pub struct Place {
     pub outside: TempDir,
 }
 
-/// How a `clone` ended. One that was killed, because it did not end, has no code.
+/// The result of a `clone`. If it was killed at the time limit, it has no code.
 pub struct Ended {
     pub code: Option<i32>,
     pub log: String,
@@ -64,7 +64,7 @@ pub fn journal(state: &str) -> String {
     format!(r#"{{"version":1,"state":"{state}","since":1,"prepare_attempts":0}}"#)
 }
 
-/// Of a copy that was proven, and is to be published.
+/// The journal of a proven copy that is to be published.
 pub fn publishing() -> String {
     let record = r#""clone":{"donor":"x","donor_pod":"mysql-0","tool":"x","bytes":1,"seconds":1.0,"received_at":1,
         "inventory":{"donor":{"bytes":1,"digest":"00"}}}"#;
@@ -112,14 +112,14 @@ impl Place {
         self.outside.path().join(name)
     }
 
-    /// A copy that an earlier start left, of root's.
+    /// A copy of an earlier start, owned by root.
     pub fn stage_copy(&self) {
         write(&self.staged(".mysqlset.json"), &publishing());
         write(&self.staged("data/ibdata1"), "ours");
         write(&self.staged("data/mysql/user"), "ours");
     }
 
-    /// A database that somebody restored.
+    /// A restored database.
     pub fn with_database(&self) {
         for name in ["ibdata1", "mysql/user"] {
             write(&self.in_data_dir(name), "ours");

@@ -1,4 +1,4 @@
-//! What another process does to the volume while `clone` runs.
+//! Another process's changes to the volume while `clone` runs.
 
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::place::{Place, tree};
 
-/// Ends the swapping, whatever becomes of the clone.
+/// Ends the swapping, also when the clone fails.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {

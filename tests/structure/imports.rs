@@ -1,7 +1,7 @@
-//! Which file of `src/` imports which, read from their text: `use` lines, and paths in code.
+//! The imports between the files of `src/`, read from their text: `use` lines, and paths in code.
 //!
-//! A re-export (`pub use`) is no import of its own: an item counts as of the file that defines it. Tests inside files do not
-//! count.
+//! A re-export (`pub use`) is no import of its own: an item belongs to the file that defines it. Tests inside files do
+//! not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +11,7 @@ pub type Module = String;
 
 pub struct Imports {
     texts: BTreeMap<Module, String>,
-    /// Of a module and a name: the path that it re-exports by that name.
+    /// From a module and a name to the path that the module re-exports under that name.
     exports: BTreeMap<(Module, String), String>,
 }
 
@@ -37,7 +37,7 @@ impl Imports {
         Imports { texts, exports }
     }
 
-    /// Which modules each imports.
+    /// The imports of each module.
     pub fn edges(&self) -> BTreeMap<&str, BTreeSet<String>> {
         self.texts.keys().map(|module| (module.as_str(), self.imports_of(module))).collect()
     }
@@ -46,7 +46,7 @@ impl Imports {
         let text = &self.texts[module];
         let own: Vec<String> =
             uses(text).into_iter().filter(|(is_public, _)| !is_public).map(|(_, path)| path).collect();
-        // Modules that are known by their last name in this file.
+        // Modules that this file calls by their last name.
         let mut known = BTreeMap::new();
         for path in &own {
             if let Some(path) = self.absolute(module, path).filter(|path| self.texts.contains_key(path)) {
@@ -84,7 +84,7 @@ impl Imports {
         self.texts.contains_key(&format!("{module}::{first}")).then(|| format!("{module}::{rest}"))
     }
 
-    /// The file that defines what a path leads to.
+    /// The file that defines the target of a path.
     fn definer(&self, path: &str, depth: u8) -> Option<Module> {
         let parts: Vec<&str> = path.split("::").filter(|part| !part.is_empty()).collect();
         for end in (1..=parts.len()).rev() {
@@ -109,7 +109,7 @@ fn module(source: &Path, file: &Path) -> Module {
     parts.join("::")
 }
 
-/// Without comments, and without the tests at the end.
+/// The code alone: comments and the tests at the end are removed.
 fn code(text: &str) -> String {
     let end =
         ["#[cfg(test)]\nmod tests", "#[cfg(test)]\npub mod tests"].iter().filter_map(|begin| text.find(begin)).min();
@@ -178,7 +178,7 @@ fn paths(text: &str) -> Vec<String> {
     words.map(|word| word.trim_matches(':').to_owned()).collect()
 }
 
-/// Groups of modules that import each other, by whatever way round.
+/// Groups of modules that import each other, directly or through others.
 pub fn knots(edges: &BTreeMap<&str, BTreeSet<String>>) -> Vec<Vec<String>> {
     let reached = |from: &str| {
         let (mut reached, mut left) = (BTreeSet::new(), vec![from.to_owned()]);

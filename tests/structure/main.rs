@@ -1,4 +1,4 @@
-//! The map in `src/lib.rs` holds: imports point down, no two files import each other, and knowledge stays where it belongs.
+//! The map in `src/lib.rs` holds: imports point down, no two files import each other, and knowledge stays in its place.
 
 mod imports;
 
@@ -25,10 +25,10 @@ const FOLDERS: [&str; 14] = [
     "model",
 ];
 
-/// Modules that know one tool or server from another.
+/// Modules that may distinguish one tool or server from another.
 const KNOWING: [&str; 2] = ["server", "clone/method/backup_tool"];
 
-/// Words by which code would ask, or be told.
+/// Words by which code would ask for a flavour, or be told of one.
 const FLAVOURS: [&str; 4] = ["Dialect::Mariadb", "Dialect::Mysql", "Family::Mariadb", "Family::Percona"];
 
 fn files(directory: &Path) -> Vec<PathBuf> {
@@ -36,14 +36,14 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// What works on the stage and the data directory, where anybody may have put a link.
+/// Code that works on the stage and the data directory, where a link may be planted.
 const HELD: [&str; 2] = ["datadir", "commands/clone"];
 
-/// Ways to a file by a path, which would follow it.
+/// Ways to a file by its path, which would follow a link.
 const BY_PATH: [&str; 7] =
     ["std::fs", "File::open", "File::create", "OpenOptions", "DirBuilder", "CWD", "os::unix::fs"];
 
-/// The kernel's list of mounts is no file of the volume.
+/// The kernel's list of mounts lies outside the volume.
 const NO_FILE_OF_THE_VOLUME: &str = r#"std::fs::read("/proc/self/mountinfo")"#;
 
 #[test]
@@ -68,7 +68,7 @@ fn stage_and_data_directory_are_reached_by_held_directories_alone() {
 }
 
 #[test]
-fn nobody_else_asks_which_flavour_it_is_talking_to() {
+fn only_listed_modules_ask_for_the_flavour() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = [0, 0];
     for file in files(&source) {
@@ -78,7 +78,7 @@ fn nobody_else_asks_which_flavour_it_is_talking_to() {
         assert!(knows || asks.is_empty(), "{} says {asks:?}", file.display());
         found[usize::from(knows)] += asks.len();
     }
-    assert!(found[1] > 0, "the words are no longer what they were");
+    assert!(found[1] > 0, "the list of words is outdated");
 }
 
 fn place(module: &str) -> usize {

@@ -1,4 +1,4 @@
-//! Chance that can be repeated: what follows from a seed is the same everywhere and for ever.
+//! Repeatable chance: a seed yields the same sequence everywhere and for ever.
 
 /// SplitMix64.
 pub struct Dice(u64);

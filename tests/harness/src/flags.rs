@@ -1,4 +1,4 @@
-//! The flags and variables that the program has.
+//! The program's flags and variables.
 
 use clap::{Arg, Command, CommandFactory};
 use mysqlset::cli::Cli;
@@ -13,7 +13,7 @@ pub const SECRETS: [&str; 6] = [
     "MYSQLSET_ROOT_PASSWORD",
 ];
 
-/// All flags of all commands that have a variable.
+/// All flags with a variable, of all commands.
 pub fn flags() -> Vec<Arg> {
     let mut command = Cli::command();
     command.build();

@@ -1,16 +1,16 @@
-//! What the tests stand on: clusters of pods on this machine, sets with data in them, faulty networks, and stand-ins.
+//! The base of the tests: clusters of pods on this machine, sets with data in them, faulty networks, and stand-ins.
 //!
-//! A scenario starts a set ([`set`]), changes something, and demands what must be true. The tests below `tests/` and the
-//! programs in `src/bin/` use this crate as a library; the program under test knows nothing of it.
+//! A scenario starts a set ([`set`]), changes something, and states its demands. The tests below `tests/` and the
+//! programs in `src/bin/` use this crate as a library. The program under test is unaware of it.
 //!
 //! * [`pods`], [`set`], [`writer`]: a StatefulSet of the shipped manifests, the data in it, and writes to it.
-//! * [`logged`]: what mysqlset said, by the names of events.
-//! * [`proxy`], [`sql_proxy`], [`throng`]: bad networks, statements held back, strangers.
-//! * [`stand_ins`], [`sidecar`]: a donor, a recipient, a server and a tool that act a part; a sidecar alone.
+//! * [`logged`]: the output of mysqlset, by the names of events.
+//! * [`proxy`], [`sql_proxy`], [`throng`]: bad networks, delayed statements, strangers.
+//! * [`stand_ins`], [`sidecar`]: stand-ins for a donor, a recipient, a server and a tool; a sidecar alone.
 //! * [`lab`], [`rehearsal`]: one volume, for kills at each system call, and for rehearsals of a copy.
-//! * [`torture`]: rounds of random kills. [`parsers`]: what every parser must bear, for tests and fuzzer.
-//! * [`mod@needs`]: tests that are left out where the tested server lacks something.
-//! * [`dice`], [`xbstream`], [`flags`]: chance that can be repeated, streams read the plain way, the program's flags.
+//! * [`torture`]: rounds of random kills. [`parsers`]: the demands on every parser, for tests and fuzzer.
+//! * [`mod@needs`]: tests that are left out on a server without their needs.
+//! * [`dice`], [`xbstream`], [`flags`]: repeatable chance, the tests' own reading of streams, the program's flags.
 
 pub mod dice;
 pub mod flags;

@@ -1,6 +1,6 @@
-//! What mysqlset says, found by the names of its events: in log lines, refusals, termination messages and pages.
+//! The output of mysqlset, found by the names of its events: in log lines, refusals, termination messages and pages.
 //!
-//! A text that is not mysqlset's own has no event: a server's words, a tool's, a path or a table's name is looked for as it is.
+//! Other texts have no event: a server's message, a tool's, a path or a table's name is searched as it is.
 
 use mysqlset::model::event::Event;
 
@@ -9,7 +9,7 @@ pub trait Said {
     /// The log's lines with this event.
     fn lines_of(&self, event: Event) -> Vec<Line<'_>>;
 
-    /// How many those are.
+    /// The number of these lines.
     fn count_of(&self, event: Event) -> usize {
         self.lines_of(event).len()
     }
@@ -27,7 +27,7 @@ pub trait Said {
     /// Whether the event's name is anywhere in the text, as a refusal's is in a message.
     fn names(&self, event: Event) -> bool;
 
-    /// How often a stream was received from a donor in part, or whole and damaged.
+    /// The number of streams that arrived incomplete or damaged.
     fn broken_streams(&self) -> usize {
         let is_broken = |line: &Line<'_>| line.field("kind") == Some("broken");
         self.lines_of(Event::ReceiveSetback).into_iter().filter(is_broken).count()

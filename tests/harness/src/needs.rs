@@ -1,7 +1,7 @@
-//! Tests that are left out where the tested server lacks what they need.
+//! Tests that are left out on a server without their needs.
 //!
-//! [`needs!`](crate::needs!) stands first in such a test and ends it. The runner counts that test as passed. So `make` asks
-//! first ([`of_program`]), and has the runner skip those tests. All of them are listed at the end.
+//! [`needs!`](crate::needs!) stands first in such a test and ends it. The runner counts that test as passed. So `make`
+//! asks first ([`of_program`]), and has the runner skip those tests. All of them are listed at the end.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,30 +11,30 @@ use anyhow::{Context, Result, ensure};
 use crate::pods::servers::tested;
 use crate::project;
 
-/// What a test is about that not every server has.
+/// A subject of a test that only some servers have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// A tool beside the server, by whose stream, options, locks and sessions a clone can break.
+    /// A tool beside the server: its stream, options, locks and sessions can break a clone.
     BackupTool,
     /// A server that can copy another by itself.
     ClonePlugin,
-    /// Replicas that find their place in another primary's log, and know what it has that they haven't.
+    /// Replicas that find their place in another primary's log, and know its transactions that they lack.
     Gtid,
-    /// What MariaDB keeps of a replica's place: two files and `gtid_slave_pos`.
+    /// MariaDB's record of a replica's place: two files and `gtid_slave_pos`.
     MariadbsPlaces,
     /// Replicas that find their place in their primary's log by its file and offset.
     PlacesInTheLog,
-    /// Statements for accounts in MariaDB's words, or an image that upgrades accounts' tables with a server of its own.
+    /// MariaDB's statements for accounts, or an image that upgrades accounts' tables with a server of its own.
     MariadbsAccounts,
-    /// Plugins that a server's whole package has, and the package of its program alone may not have.
+    /// Plugins of a server's whole package, which the package of its program alone may lack.
     Plugins,
     /// MySQL's plugin `sha256_password`.
     Sha256Password,
-    /// The tutorial's pipeline, in words of one version of MariaDB's tool.
+    /// The tutorial's pipeline, with the options of one version of MariaDB's tool.
     Tutorial,
     /// A kernel that has IPv6.
     Ipv6,
-    /// MariaDB's plugin that has keys of encrypted data from a file.
+    /// MariaDB's plugin that reads the keys of encrypted data from a file.
     KeyPlugin,
 }
 
@@ -59,14 +59,14 @@ impl Needs {
     }
 }
 
-/// A test by the name that the runner has for it, and what it needs.
+/// A test by its name in the runner, and its need.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Test {
     pub name: String,
     pub needs: Option<Needs>,
 }
 
-/// The tests of `tests/PROGRAM/`, as its sources have them.
+/// The tests of `tests/PROGRAM/`, read from its sources.
 pub fn of_program(program: &str) -> Result<Vec<Test>> {
     let directory = project().join("tests").join(program);
     let mut tests = Vec::new();
@@ -117,7 +117,8 @@ fn of_source(module: &str, text: &str) -> Result<Vec<Test>> {
     Ok(tests)
 }
 
-/// Whether a test has to be left out. If so, it says that, past the test runner's capture, and notes it ([`note`]).
+/// Whether a test has to be left out. If so, it reports that outside the test runner's capture, and notes it
+/// ([`note`]).
 pub fn left_out(test: &str, needs: Needs) -> bool {
     let Some(why) = tested().lacks(needs) else { return false };
     let because = note(test, why);
@@ -130,14 +131,14 @@ pub fn note(test: &str, why: &str) -> String {
     let because = format!("left out on {}, for {why}", tested().title());
     if let Some(path) = std::env::var_os("NOT_TESTED") {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        // In one piece: other tests write to it too.
+        // In a single write: other tests write to it too.
         let line = format!("{because}\t{test}\n");
         file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file that NOT_TESTED names");
     }
     because
 }
 
-/// Ends a test that is about what the tested server hasn't got. It is the first statement of the test.
+/// Ends a test whose subject the tested server lacks. It is the first statement of the test.
 #[macro_export]
 macro_rules! needs {
     ($what:ident) => {
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_need_is_that_of_the_test_around_it() {
+    fn a_need_belongs_to_its_enclosing_test() {
         let text = "fn helper() {}\n#[test]\nfn one() -> Result<()> {\n    needs!(Gtid);\n}\n\n#[test]\nfn two() {}\n";
         let test = |name: &str, needs| Test { name: name.to_owned(), needs };
         let expected = [test("faults::one", Some(Needs::Gtid)), test("faults::two", None)];

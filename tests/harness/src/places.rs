@@ -1,11 +1,12 @@
-//! Where the tested program lies, where the repository is, and where logs are kept.
+//! The paths of the tested program, of the repository and of kept logs.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// The program under test, of the same build as this process.
 ///
-/// Cargo builds it before it runs a test of the package `mysqlset`. The Makefile builds it before a program of this crate.
+/// Cargo builds it before it runs a test of the package `mysqlset`. The Makefile builds it before a program of this
+/// crate.
 pub fn program() -> &'static str {
     static PROGRAM: LazyLock<String> = LazyLock::new(|| {
         let path = build_directory().join("mysqlset");
@@ -15,14 +16,14 @@ pub fn program() -> &'static str {
     &PROGRAM
 }
 
-/// Where cargo puts the programs of this build. Tests lie in a directory below.
+/// Cargo's directory for the programs of this build. Tests lie in a directory below.
 fn build_directory() -> PathBuf {
     let own = std::env::current_exe().expect("the path of this process");
     let directory = own.parent().expect("a directory");
     if directory.ends_with("deps") { directory.parent().expect("its parent").to_owned() } else { directory.to_owned() }
 }
 
-/// Where the logs of what failed are kept: cargo's directory for what tests write.
+/// The directory for the logs of failures: cargo's directory for the output of tests.
 pub fn kept() -> PathBuf {
     build_directory().parent().expect("the target's directory").join("tmp")
 }

@@ -1,4 +1,4 @@
-//! Processes of this machine, as `/proc` shows them.
+//! This machine's processes, read from `/proc`.
 
 /// Processes whose parent is the sidecar. Any of its threads may have started them.
 pub fn tools_below(sidecar: u32) -> Vec<String> {

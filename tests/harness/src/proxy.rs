@@ -1,4 +1,4 @@
-//! A bad network between a recipient and its donor. The proxy cuts, damages or holds back what the donor sends.
+//! A bad network between a recipient and its donor. The proxy cuts, damages or delays the donor's data.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,10 +14,10 @@ use crate::pods::manifest::Manifests;
 
 pub const PORT: u16 = 4307;
 
-/// What happens to the bytes that a donor sends.
+/// The change to the donor's bytes.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    /// Nothing.
+    /// Unchanged.
     None,
     /// The connection is closed after this many bytes.
     CutAfter(u64),
@@ -25,11 +25,11 @@ pub enum Fault {
     FlipAt(u64),
     /// The proxy goes silent after this many bytes, and the connection stays.
     SilenceAfter(u64),
-    /// The proxy goes silent, and sends the rest once it is set to another fault.
+    /// The proxy goes silent, and sends the rest after its next change of fault.
     HoldAfter(u64),
 }
 
-/// Stands between the recipients of a cluster and one donor.
+/// Relays between the recipients of a cluster and one donor.
 pub struct Proxy {
     fault: Arc<Mutex<Fault>>,
     donor: Arc<Mutex<SocketAddr>>,
@@ -37,12 +37,12 @@ pub struct Proxy {
     stopped: Arc<AtomicBool>,
 }
 
-/// Where it listens.
+/// The address on which it listens.
 pub fn address() -> SocketAddr {
     SocketAddr::new(bridge(), PORT)
 }
 
-/// Makes recipients ask the proxy instead of the pods.
+/// Makes recipients connect to the proxy instead of the pods.
 pub fn use_proxy(manifests: &mut Manifests) {
     manifests.set_env("clone", "MYSQLSET_DONOR", &address().to_string());
 }

@@ -1,4 +1,4 @@
-//! A database that a test makes by itself, stages as a prepared copy, and damages; and what `clone` makes of it.
+//! A test's own database, staged as a prepared copy and damaged; and the outcome of `clone`.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -29,7 +29,8 @@ pub fn odd() -> &'static Path {
 
 fn make_odd() -> Result<(TempDir, PathBuf)> {
     let directory = tempfile::tempdir()?;
-    // MySQL finds no file in a data directory whose own name begins with a dot, as those of temporary ones do.
+    // MySQL finds no file in a data directory whose own name begins with a dot, and temporary directories have such
+    // names.
     let data_dir = directory.path().join("data");
     std::fs::create_dir(&data_dir)?;
     initialise(&data_dir)?;
@@ -69,7 +70,7 @@ impl Running {
         let log = std::fs::File::create(work.path().join("log"))?;
         let path = |option: &str, name: &str| format!("--{option}={}", work.path().join(name).display());
         let mut command = tested().command(if tested().is_mariadb() { "mariadbd" } else { "mysqld" })?;
-        // Files of options come first or not at all.
+        // Options files come first or never.
         let (files, options): (Vec<&str>, Vec<&str>) =
             options.iter().partition(|option| option.starts_with("--defaults-file="));
         command.args(if files.is_empty() { vec!["--no-defaults"] } else { files });
@@ -123,13 +124,13 @@ impl Drop for Running {
     }
 }
 
-/// A volume with a copy in the stage that is prepared, by its journal.
+/// A volume with a staged copy, prepared according to its journal.
 pub struct Staged {
     volume: TempDir,
     config: TempDir,
 }
 
-/// How `clone` ended.
+/// The result of `clone`.
 pub struct Ended {
     pub code: Option<i32>,
     pub log: String,
@@ -143,14 +144,14 @@ impl Ended {
 }
 
 impl Staged {
-    /// Of a database, after so many backups that came to nothing.
+    /// A copy of a database, after this many failed backups.
     pub fn of(database: &Path, failed_backups: u32) -> Result<Staged> {
         let staged = Staged { volume: tempfile::tempdir()?, config: tempfile::tempdir()? };
         std::fs::create_dir(staged.volume.path().join("mysql"))?;
         std::fs::create_dir(staged.stage())?;
         let copied = Command::new("cp").arg("--archive").arg(database).arg(staged.data()).status()?;
         ensure!(copied.success(), "cp failed");
-        // The stage is root's, as `clone` makes it.
+        // The stage belongs to root, as `clone` makes it.
         for path in [staged.volume.path().join("mysql"), staged.data()] {
             chown(path, Some(999), Some(999))?;
         }
@@ -164,7 +165,7 @@ impl Staged {
         Ok(staged)
     }
 
-    /// What prepare and the check of an earlier life leave out.
+    /// The files that prepare and the check of an earlier life remove.
     pub fn forget_earlier_life(&self) {
         for name in ["auto.cnf", "multi-master.info", "mysqld-auto.cnf"] {
             let _ = std::fs::remove_file(self.data().join(name));
@@ -187,7 +188,7 @@ impl Staged {
         self.published().join("ibdata1").exists()
     }
 
-    /// Has the pod's configuration say this.
+    /// Writes this into the pod's configuration.
     pub fn configure(&self, text: &str) -> Result<()> {
         Ok(std::fs::write(self.config.path().join("pod.cnf"), text)?)
     }
@@ -196,7 +197,7 @@ impl Staged {
         self.config.path()
     }
 
-    /// Gives all of it to a user, who may come there.
+    /// Gives everything to a user, and opens the directories to it.
     pub fn give_to(&self, user: &str) -> Result<()> {
         for directory in [&self.volume, &self.config] {
             std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755))?;
@@ -206,7 +207,7 @@ impl Staged {
         Ok(())
     }
 
-    /// `clone`, which finds no donor.
+    /// `clone`, without a reachable donor.
     pub fn command(&self) -> Result<Command> {
         self.command_in("mysql-1")
     }
@@ -229,7 +230,7 @@ impl Staged {
     }
 }
 
-/// Digests of all files of a database, but for the journal.
+/// Digests of all files of a database, except the journal.
 pub fn digests(directory: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let mut digests = BTreeMap::new();
     let mut directories = vec![directory.to_owned()];

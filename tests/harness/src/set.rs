@@ -1,4 +1,4 @@
-//! A set with data in it, and what all its members must have in common.
+//! A set with data in it, and the state that all its members must share.
 
 use std::io::Write;
 use std::path::Path;
@@ -28,7 +28,7 @@ const MARIADBS_SCHEMA: &str = "
     CREATE TABLE app.aria (n INT, text VARCHAR(200)) ENGINE = Aria;
     CREATE TABLE app.myisam (n INT, text VARCHAR(200)) ENGINE = MyISAM;";
 
-/// Starts this many pods from the manifests that are shipped for the tested server. The test may change them before.
+/// Starts this many pods from the shipped manifests of the tested server. The test may change them before.
 pub fn start(replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     Cluster::start(None, |manifests| {
         manifests.stateful_set.spec.replicas = replicas;
@@ -58,7 +58,7 @@ pub fn start_with_secret(replicas: u32, secret: &str) -> Result<Cluster> {
     })
 }
 
-/// Starts a set under conditions, named as in `FIELD_CONDITION`.
+/// Starts a set under conditions, with their names in `FIELD_CONDITION`.
 pub fn start_under(names: &str, replicas: u32, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
     let mut manifests = servers::manifests(tested().overlay, &[])?;
     manifests.stateful_set.spec.replicas = replicas;
@@ -79,8 +79,8 @@ pub fn start_from(
     Cluster::apply(None, manifests)
 }
 
-/// Has the primary notice within seconds that a replica is gone. The replica's successor waits for that; by the server's
-/// default it waits for up to a minute.
+/// Has the primary notice within seconds that a replica is gone. The replica's successor waits for that; the server's
+/// default is up to a minute.
 pub fn notice_gone_replicas_soon(manifests: &mut Manifests) {
     manifests.server_files().for_each(|file| file.push_str("net_write_timeout = 3\n"));
 }
@@ -99,7 +99,7 @@ pub fn fill(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Makes a clone take a while: megabytes that don't compress into a hole.
+/// Makes a clone take a while, with megabytes of incompressible data.
 pub fn fill_much(cluster: &Cluster, megabytes: u32) -> Result<()> {
     cluster.sql("mysql-0", "CREATE TABLE app.bulk (id INT PRIMARY KEY, data LONGBLOB)")?;
     for id in 0..megabytes {
@@ -108,7 +108,7 @@ pub fn fill_much(cluster: &Cluster, megabytes: u32) -> Result<()> {
     Ok(())
 }
 
-/// Writes until nothing more fits.
+/// Writes until the volume is full.
 pub fn fill_up(path: &Path) -> Result<()> {
     let mut file = std::fs::File::create(path)?;
     for size in [1 << 20, 4096, 1] {
@@ -117,7 +117,7 @@ pub fn fill_up(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a replica has applied all that the primary has written, then compares every table.
+/// Waits until a replica has applied all the primary's writes, then compares every table.
 pub fn assert_same_rows(cluster: &Cluster, pods: &[&str]) -> Result<()> {
     assert_same_rows_in(tables(), cluster, pods)
 }
@@ -142,7 +142,7 @@ fn assert_same_rows_in(tables: &[&str], cluster: &Cluster, pods: &[&str]) -> Res
     Ok(())
 }
 
-/// Both ends of a replication that has stopped, and all that the cluster knows.
+/// Both ends of a stopped replication, and a description of the cluster.
 fn replication(cluster: &Cluster, pod: &str) -> String {
     let source = cluster.sql("mysql-0", "SHOW PROCESSLIST");
     let replica = cluster.sql(pod, "SHOW REPLICA STATUS");
@@ -165,7 +165,7 @@ pub fn state(cluster: &Cluster, pod: &str) -> Option<String> {
     Some(journal.get("state")?.as_str()?.to_owned())
 }
 
-/// Fails where mysqlset has left anything beside the journal and an empty scratch directory.
+/// Fails if mysqlset has left anything beside the journal and an empty scratch directory.
 pub fn assert_no_leftovers(cluster: &Cluster, pod: &str) -> Result<()> {
     let volume = cluster.volume(pod);
     let mut found = Vec::new();
@@ -183,7 +183,7 @@ pub fn assert_no_leftovers(cluster: &Cluster, pod: &str) -> Result<()> {
     Ok(())
 }
 
-/// How often a pod's data were cloned, by its logs.
+/// The number of clones of a pod, by its logs.
 pub fn clones(cluster: &Cluster, pod: &str) -> usize {
     cluster.times_logged(pod, "clone", Event::ClonePublished)
 }
@@ -203,7 +203,7 @@ pub fn wait_for_log(cluster: &Cluster, pod: &str, container: &str, text: &str) -
     })
 }
 
-/// Waits for the end of a pod's clone, and says how it ended last.
+/// Waits for the end of a pod's clone, and returns its last termination.
 pub fn end_of_clone(cluster: &Cluster, pod: &str) -> Result<Termination> {
     end_of_clone_where(cluster, pod, |_| true)
 }

@@ -20,7 +20,7 @@ use crate::program;
 
 pub const SECRET: &str = "geheim-und-sehr-lang";
 
-/// A sidecar without a server, which knows the secret; ended when dropped.
+/// A sidecar without a server, with the clone secret; it ends when dropped.
 pub struct Sidecar {
     child: Child,
     pub address: SocketAddr,
@@ -59,19 +59,19 @@ impl Sidecar {
         std::fs::read_to_string(self.files.path().join("log")).unwrap()
     }
 
-    /// The most memory that it ever had, in KiB.
+    /// The peak of its memory, in KiB.
     pub fn most_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         most.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// How many descriptors it has open.
+    /// The number of its open descriptors.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    /// It lives, no part of it has failed, and its log, at its fullest, holds no secret.
+    /// It lives, all its parts work, and its most detailed log contains no secret.
     pub fn is_unharmed(&mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "{}", self.log());
         let log = self.log();
@@ -92,7 +92,7 @@ impl Drop for Sidecar {
     }
 }
 
-/// Addresses of this process alone, one after the other: wrong proofs from one address are answered ever later.
+/// Addresses of this process alone, one by one. A donor delays its answers to an address after each wrong proof.
 pub fn own_address() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let [a, b] = (std::process::id() as u16).to_be_bytes();
@@ -121,7 +121,7 @@ pub fn peering() -> Peering {
     let file: PathBuf = directory.path().join("secret");
     std::fs::write(&file, SECRET).unwrap();
     Peering {
-        // Its file goes; the secret that was read stays in use.
+        // Its file is removed; the secret that was read stays in use.
         secret: CloneSecret::read(Some(&file), "MYSQLSET_TEST_UNSET").unwrap(),
         stall_timeout: Duration::from_secs(30),
         wire_compression: WireCompression::Off,
@@ -129,7 +129,7 @@ pub fn peering() -> Peering {
     }
 }
 
-/// What an honest recipient hears at an address.
+/// The report that an honest recipient gets at an address.
 pub fn ask(peering: &Peering, address: SocketAddr) -> Result<Report, Silence> {
     let member = Member::from_hostname("mysql-1").unwrap();
     ask_for_report(&member, peering, &Place::Address(address), &Questions::default())

@@ -1,8 +1,8 @@
-//! A proxy between each pod's sidecar and that pod's server. It reads along, and can hold back a statement or its answer
-//! while a test kills something.
+//! A proxy between each pod's sidecar and that pod's server. It reads the statements. It can hold one or its answer
+//! while a test kills a process.
 //!
 //! A packet of MySQL's protocol is a length (3 bytes, little-endian), a number, and a body. A client's packet number 0
-//! begins a command; what the body then begins with says which.
+//! begins a command; the first byte of its body names the command.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
@@ -22,15 +22,15 @@ const PORT: u16 = 4306;
 const HEADER: usize = 4;
 const COM_QUERY: u8 = 3;
 
-/// Between two looks at whether a held connection may go.
+/// Between two looks at whether a held connection may continue.
 const PERIOD: Duration = Duration::from_millis(2);
 
-/// On which side of the server's work a statement is held.
+/// The side of the server's work on which a statement is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// The server has not seen it.
+    /// Before the server has seen it.
     Before,
-    /// The server has done it; its answer is not on its way.
+    /// After the server has executed it, before its answer.
     After,
 }
 
@@ -46,7 +46,7 @@ pub struct Point {
 
 #[derive(Default)]
 struct State {
-    /// What each pod's sidecars said so far, by the pod's address. Each pod has an address of its own.
+    /// The statements of each pod's sidecars so far, by the pod's address. Each pod has an address of its own.
     statements: BTreeMap<IpAddr, Vec<String>>,
     awaited: Option<Awaited>,
 }
@@ -54,7 +54,7 @@ struct State {
 struct Awaited {
     /// One after the other.
     points: VecDeque<Point>,
-    /// Pods that were there before, whose statements pass.
+    /// Earlier pods, whose statements pass.
     older: Vec<IpAddr>,
     is_held: bool,
 }
@@ -68,7 +68,7 @@ pub struct SqlProxy {
 pub fn use_sql_proxy(manifests: &mut Manifests) {
     manifests.set_env("sidecar", "MYSQLSET_SERVER_HOST", &bridge().to_string());
     manifests.set_env("sidecar", "MYSQLSET_SERVER_PORT", &PORT.to_string());
-    // The proxy is a stranger to MariaDB's tool where that asks for a certificate.
+    // MariaDB's tool sees a stranger in the proxy if it demands a certificate.
     manifests.server_files().for_each(|file| file.insert_str(0, "[mariadb-backup]\nskip_ssl_verify_server_cert\n\n"));
 }
 
@@ -83,12 +83,12 @@ impl SqlProxy {
         Ok(proxy)
     }
 
-    /// What the sidecars of the pod at this address have said.
+    /// The statements of the sidecars of the pod at this address.
     pub fn statements(&self, pod: IpAddr) -> Vec<String> {
         self.state.lock().expect("state").statements.get(&pod).cloned().unwrap_or_default()
     }
 
-    /// Holds these statements, one after the other, of a pod that has said nothing yet.
+    /// Holds these statements, one after the other, of a pod that is silent so far.
     pub fn hold_at(&self, points: &[Point]) {
         let mut state = self.state.lock().expect("state");
         let older = state.statements.keys().copied().collect();
@@ -99,7 +99,7 @@ impl SqlProxy {
         self.state.lock().expect("state").awaited.as_ref().is_some_and(|awaited| awaited.is_held)
     }
 
-    /// Ends the connection that is held: its statement, or its answer, never arrives.
+    /// Ends the held connection: its statement, or its answer, never arrives.
     pub fn let_go(&self) {
         if let Some(awaited) = &mut self.state.lock().expect("state").awaited {
             awaited.points.pop_front();
@@ -162,7 +162,7 @@ fn pass_on_statements(
     loop {
         let packet = read_packet(&mut sidecar)?;
         if asks_for_tls(&packet) {
-            // A backup tool, which nobody holds.
+            // A backup tool, which is never held.
             server.write_all(&packet)?;
             std::io::copy(&mut sidecar, &mut server)?;
             return Ok(());
@@ -183,7 +183,7 @@ fn pass_on_statements(
     }
 }
 
-/// What a server answers. Held answers are read, as they say that the statement was executed, and thrown away.
+/// A server's answers. A held answer proves the statement's execution; it is read and thrown away.
 #[derive(Default)]
 struct Answers {
     are_held: AtomicBool,
@@ -206,7 +206,7 @@ impl Answers {
         }
     }
 
-    /// A server that goes away instead of answering closes the connection, which counts as an answer.
+    /// A server that closes the connection instead of answering counts as an answer.
     fn wait(&self) {
         while !self.has_come.load(Ordering::Acquire) {
             std::thread::sleep(PERIOD);
@@ -223,7 +223,8 @@ fn read_packet(stream: &mut impl Read) -> Result<Vec<u8>> {
     Ok(packet)
 }
 
-/// Only a client's first packet can, which ends right after its capabilities, a limit, a character set and a filler.
+/// Only a client's first packet can be one. It ends right after its capabilities, a limit, a character set and a
+/// filler.
 fn asks_for_tls(packet: &[u8]) -> bool {
     packet[3] == 1 && packet.len() == HEADER + 32 && packet[HEADER + 1] & 0x08 != 0
 }
@@ -233,7 +234,7 @@ fn statement_of(packet: &[u8]) -> Option<String> {
     is_statement.then(|| String::from_utf8_lossy(&packet[HEADER + 1..]).into_owned())
 }
 
-/// Remembers the statement, and says whether it is the one to be held.
+/// Remembers the statement, and returns its moment if it is the one to be held.
 fn note(statement: String, pod: IpAddr, state: &Mutex<State>) -> Option<Moment> {
     let mut state = state.lock().expect("state");
     let shape = shape(&statement);
@@ -254,7 +255,7 @@ fn hold(state: &Mutex<State>) {
     }
 }
 
-/// A statement without its literals, which differ from run to run.
+/// A statement without its literals, which vary between runs.
 pub fn shape(statement: &str) -> String {
     let without_texts = statement.split('\'').step_by(2).collect::<Vec<_>>().join("…");
     match without_texts.split_once("_LOG_POS = ") {

@@ -1,4 +1,4 @@
-//! Parts that tests act themselves: what no real donor, recipient, server or tool would do at the right moment.
+//! Parts that tests play themselves: no real donor, recipient, server or tool would act so at the right moment.
 
 pub mod donor;
 pub mod recipient;

@@ -1,4 +1,4 @@
-//! Strangers in any number, from one address, on one port of a pod or on several.
+//! Strangers in any number, from one address, on one or several ports of a pod.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -11,17 +11,18 @@ use anyhow::{Result, ensure};
 
 use crate::pods::Cluster;
 
-/// What they do.
+/// Their behaviour.
 #[derive(Clone, Copy)]
 pub enum Throng {
-    /// They hold so many connections to each port, say nothing, and come again so long after they are cut.
+    /// They hold this many connections to each port and send nothing. After a cut they return once this time has
+    /// passed.
     Idle { count: usize, again: Duration },
-    /// They come so many times a second, to each port in turn, and say nonsense.
+    /// They come this many times a second, alternating between the ports, and send nonsense.
     Garbage { per_second: usize },
 }
 
 impl Throng {
-    /// With so many it has begun.
+    /// The number of connections that counts as the beginning.
     fn connections(self, ports: usize) -> u64 {
         match self {
             Throng::Idle { count, .. } => (count * ports) as u64,
@@ -30,7 +31,7 @@ impl Throng {
     }
 }
 
-/// Sends them away when the work ends, and also when it fails.
+/// Ends them with the work, and also when it fails.
 struct Gone<'a>(&'a AtomicBool);
 
 impl Drop for Gone<'_> {
@@ -39,7 +40,7 @@ impl Drop for Gone<'_> {
     }
 }
 
-/// Does something while strangers throng a pod's ports; returns how many connections they made too.
+/// Does some work while strangers throng a pod's ports. Returns the number of their connections too.
 pub fn while_thronged<T>(
     cluster: &Cluster,
     pod: &str,

@@ -1,4 +1,4 @@
-//! A client that writes to the primary while something happens to the set.
+//! A client that writes to the primary during a change of the set.
 
 use std::io::Write;
 use std::process::{Child, Stdio};
@@ -12,8 +12,7 @@ use anyhow::{Context, Result, ensure};
 use crate::pods::Cluster;
 use crate::set::tables;
 
-/// Between two rows of each table: a replica on a busy machine must be able to follow. As many times longer where a condition
-/// makes it slow.
+/// Between two rows of each table, so that a replica on a busy machine can follow. A slow condition multiplies it.
 const BETWEEN_ROWS: Duration = Duration::from_millis(20);
 
 /// Writes rows into tables of the primary, one transaction each, until it is stopped.
@@ -53,12 +52,12 @@ impl Writer {
         Ok(Writer { stop, written, thread: Some(thread), client: Arc::new(Mutex::new(client)) })
     }
 
-    /// Rows so far.
+    /// The rows so far.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Stops writing, waits for the last row, and says how many there were.
+    /// Stops writing, waits for the last row, and returns their number.
     pub fn finish(mut self) -> Result<u64> {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {

@@ -1,7 +1,7 @@
-//! xbstream once more, the plain way, as the tests see it: chunks are made ([`write`]), found again with the place of
-//! each field ([`chunks`]), and put together into files in memory ([`files`]). It shares nothing with the program.
+//! The tests' own, plain implementation of xbstream. It makes chunks ([`write`]), finds them with the place of each
+//! field ([`chunks`]), and assembles them into files in memory ([`files`]). It shares nothing with the program.
 //!
-//! Nothing is checked here: a stream that makes sense gives its files, any other the part that makes sense.
+//! It checks nothing: a sound stream yields its files, any other the part that makes sense.
 
 pub mod write;
 
@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use mysqlset::unpack::Format;
 
-/// What a chunk is made of.
+/// The fields of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     Magic,
@@ -29,7 +29,7 @@ pub enum Field {
     NewPath,
 }
 
-/// Where a chunk and its fields lie in the stream.
+/// The place of a chunk and its fields in the stream.
 pub struct Chunk {
     pub kind: u8,
     pub at: Range<usize>,
@@ -37,7 +37,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// The place of a field, for a chunk that has one.
+    /// The place of a field, if the chunk has it.
     pub fn find(&self, field: Field) -> Option<Range<usize>> {
         self.fields.iter().find(|(found, _)| *found == field).map(|(_, range)| range.clone())
     }
@@ -50,7 +50,7 @@ impl Chunk {
         number(self.bytes(stream, field))
     }
 
-    /// The checksum that a chunk says, and the one that it has; for one that has any.
+    /// The chunk's stated checksum and its actual one, if it has any.
     pub fn checksums(&self, stream: &[u8]) -> Option<(u32, u32)> {
         self.find(Field::Checksum)?;
         let covered = [self.bytes(stream, Field::Map), self.bytes(stream, Field::Data)].concat();
@@ -62,7 +62,7 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
-/// The chunks of a stream, up to the first that makes no sense or is cut.
+/// The chunks of a stream, up to the first malformed or cut one.
 pub fn chunks(format: Format, stream: &[u8]) -> Vec<Chunk> {
     let next = |at| Cursor { stream, at, fields: Vec::new() }.chunk(format);
     std::iter::successors(next(0), |chunk| next(chunk.at.end)).collect()
@@ -153,7 +153,7 @@ impl Contents {
     }
 }
 
-/// The files of a stream that is good.
+/// The files of a good stream.
 pub fn files(format: Format, stream: &[u8]) -> BTreeMap<Vec<u8>, Contents> {
     let mut open: HashMap<&[u8], Contents> = HashMap::new();
     let mut ended: BTreeMap<Vec<u8>, Contents> = BTreeMap::new();
@@ -179,7 +179,7 @@ pub fn files(format: Format, stream: &[u8]) -> BTreeMap<Vec<u8>, Contents> {
                 }
             }
             (b'D', _) => {
-                // The file, or all of a directory, or all partitions.
+                // The file, or a whole directory, or all partitions.
                 let partitions = path.strip_suffix(b"*").filter(|prefix| prefix.ends_with(b"#P#"));
                 let below = [path, b"/"].concat();
                 let is_meant = |name: &[u8]| name == path || name.starts_with(partitions.unwrap_or(&below));

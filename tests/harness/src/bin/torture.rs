@@ -1,7 +1,7 @@
-//! `make torture ROUNDS=200 SEED=n`: a set of three under writes, whose containers are killed at random moments.
+//! `make torture ROUNDS=200 SEED=n`: a set of three under writes. Its containers are killed at random moments.
 //!
-//! `ROUND=n` repeats one round of a seed alone. `TABLES=n` is how many tables there are beside those written to most: by
-//! default more than a container has file descriptors to begin with. Every server has its event scheduler on.
+//! `ROUND=n` repeats one round of a seed alone. `TABLES=n` is the number of tables beside the busiest ones; the default
+//! exceeds a container's initial file descriptors. Every server has its event scheduler on.
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};

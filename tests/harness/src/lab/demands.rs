@@ -1,4 +1,4 @@
-//! What is demanded of a volume: at the moment of a kill, and after the next start.
+//! The demands on a volume: at the moment of a kill, and after the next start.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -6,37 +6,38 @@ use serde_json::Value;
 use super::Lab;
 use super::volume::{Place, Volume};
 
-/// What moves last: the images' entrypoints take it for the sign of a whole database.
+/// The last name to move: the images' entrypoints take it for the sign of a whole database.
 const SIGN: &str = "mysql";
 
-/// How thoroughly a copy is looked at.
+/// The depth of a look at a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     /// By journal, names and owners.
     AtNames,
-    /// By a server that is started on it, too.
+    /// Also by a server that starts on it.
     AtRows,
 }
 
-/// What a kill left for the next start to go on with.
+/// The state that a kill left for the next start.
 pub struct Left {
     state: Option<String>,
     record: Value,
 }
 
 impl Left {
-    /// Whether the next start goes on with what was received, and receives no other backup.
+    /// Whether the next start continues with this backup, and receives no other one.
     pub fn holds_a_backup(&self) -> bool {
         matches!(self.state.as_deref(), Some("received" | "preparing" | "prepared" | "publishing" | "published"))
     }
 
-    /// Whether what was received must be what is published. While it is prepared that is up to the tool.
+    /// Whether the next start must publish this backup. During prepare the tool decides that.
     fn must_be_used(&self) -> bool {
         self.holds_a_backup() && self.state.as_deref() != Some("preparing")
     }
 }
 
-/// Right after a kill the data directory holds nothing, or a whole copy, or what its journal says is being moved.
+/// Right after a kill the data directory is empty, or holds a whole copy, or holds a part whose move the journal
+/// records.
 pub fn at_the_kill(lab: &Lab, volume: &Volume) -> Result<Left> {
     let (data, state) = (volume.data()?, volume.state()?);
     let published = state.as_deref() == Some("published");
@@ -57,8 +58,8 @@ pub fn at_the_kill(lab: &Lab, volume: &Volume) -> Result<Left> {
     Ok(Left { state, record: record.unwrap_or_default() })
 }
 
-/// The next start publishes what the journal says was received. That the tool finds out about a journal that said so
-/// too early, and another backup is received, is luck.
+/// The next start publishes the backup that the journal records as received. A premature record might escape this
+/// check: the tool would find the gap, and another backup would come. That would be luck.
 pub fn of_going_on(lab: &Lab, volume: &Volume, left: &Left, look: Look) -> Result<()> {
     of_the_next_start(lab, volume, look)?;
     let (_, record) = volume.clone_in_words()?.context("no journal")?;
@@ -67,13 +68,13 @@ pub fn of_going_on(lab: &Lab, volume: &Volume, left: &Left, look: Look) -> Resul
     Ok(())
 }
 
-/// The next start ends in a whole copy, and in nothing else.
+/// The next start ends in a whole copy and leaves nothing else.
 pub fn of_the_next_start(lab: &Lab, volume: &Volume, look: Look) -> Result<()> {
     lab.clone_to_the_end(volume)?;
     of_a_finished_clone(lab, volume, look)
 }
 
-/// A clone that said it was done.
+/// A clone that reported success.
 pub fn of_a_finished_clone(lab: &Lab, volume: &Volume, look: Look) -> Result<()> {
     let state = volume.state()?;
     ensure!(state.as_deref() == Some("published"), "the journal says {state:?}");
@@ -84,7 +85,7 @@ pub fn of_a_finished_clone(lab: &Lab, volume: &Volume, look: Look) -> Result<()>
     Ok(())
 }
 
-/// A server is started on a copy of the copy: the next start of `clone` shall find it as the kill left it.
+/// Starts a server on a copy of the copy, so that the next start of `clone` finds it as the kill left it.
 fn demand_a_whole_copy(lab: &Lab, volume: &Volume) -> Result<()> {
     let copy = lab.path("copy-of-the-copy");
     let (from, to) = (volume.data_dir(), copy.to_str().context("a path in UTF-8")?);

@@ -1,7 +1,7 @@
 //! A disk that can lose its power: an ext4 file system in a file, behind a loop device.
 //!
-//! What the file system has given to the disk is in the file; what it still holds back is lost with a copy of the file
-//! taken now. It gives away nothing unasked for five minutes, and doesn't guess that a rename wants its data synced.
+//! The file holds everything that the file system has written to its disk. A copy of the file, taken now, loses
+//! everything else. For five minutes the file system writes only on request, and a rename alone syncs no data.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub struct Disk<'a> {
 }
 
 impl<'a> Disk<'a> {
-    /// Makes an empty one.
+    /// Makes an empty disk.
     pub fn new(lab: &'a Lab, name: &str) -> Result<Disk<'a>> {
         let image = lab.path(&format!("{name}.ext4"));
         std::fs::File::create_new(&image)?.set_len(BYTES)?;
@@ -28,7 +28,7 @@ impl<'a> Disk<'a> {
         Disk::mount(lab, name, image)
     }
 
-    /// Takes its power away now; what comes back when it has power again.
+    /// Cuts its power now, and returns the disk as it comes back.
     pub fn lose_power(&self, name: &str) -> Result<Disk<'a>> {
         let image = self.lab.path(&format!("{name}.ext4"));
         self.lab.run("cp", &["--sparse=always", text(&self.image)?, text(&image)?])?;

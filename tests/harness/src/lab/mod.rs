@@ -22,13 +22,13 @@ use crate::program;
 use points::Point;
 use volume::{OWNER, Volume};
 
-/// The variable that says what is logged.
+/// The variable that sets the log level.
 const LOG: &str = "MYSQLSET_LOG";
 
 /// The exit code of "another mysqlset, or a backup tool that outlived one, works on the same data directory".
 pub const LOCKED: i32 = 33;
 
-/// One table has no primary key. Both change while nobody looks, so that the backup's log is not empty.
+/// One table has no primary key. Both change during the test, so that the backup's log has content.
 const SCHEMA: &str = "CREATE DATABASE app;
     CREATE TABLE app.keyed (id INT AUTO_INCREMENT PRIMARY KEY, n INT, text VARCHAR(200));
     CREATE TABLE app.keyless (n INT, text VARCHAR(200));
@@ -40,7 +40,7 @@ const SCHEMA: &str = "CREATE DATABASE app;
 
 const CHECKSUMS: &str = "CHECKSUM TABLE app.keyed, app.keyless";
 
-/// A server of 34 MB in little memory.
+/// Options of a 34 MB server with little memory.
 const SMALL: [&str; 5] = [
     "--no-defaults",
     "--user=root",
@@ -49,12 +49,12 @@ const SMALL: [&str; 5] = [
     "--skip-innodb-buffer-pool-dump-at-shutdown",
 ];
 
-/// The donor, and where its clones are made.
+/// The donor, and the place of its clones.
 pub struct Lab {
     servers: Vec<Child>,
-    /// What the donor's tables hold; nobody writes to them.
+    /// The checksums of the donor's tables, which stay unchanged.
     checksums: String,
-    // Fields are dropped in this order: the namespaces with all that runs and is mounted in them, then the files.
+    // Fields are dropped in this order: the namespaces with their processes and mounts, then the files.
     network: Option<Network>,
     directory: Directory,
 }
@@ -82,7 +82,7 @@ impl Lab {
         let mut lab =
             Lab { servers: Vec::new(), checksums: String::new(), network: Some(Network::new(V4_ONLY)?), directory };
         if !tested().is_the_machines() {
-            // The lab's mounts are its own: its processes find the server, its tools and strace where they look for them.
+            // The lab has mounts of its own: its processes find the server, its tools and strace in the usual places.
             lab.run("mount", &["--bind", tested().usr()?.to_str().context("a path in UTF-8")?, "/usr"])?;
         }
         let data = lab.path("donor");
@@ -107,7 +107,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// A place of the lab's, by the name that it has outside and, where nothing is mounted, inside.
+    /// A path of the lab, valid outside and, where nothing is mounted, inside.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.0.join(name)
     }
@@ -124,14 +124,14 @@ impl Lab {
         Ok(())
     }
 
-    /// A server in little memory, yet without a place.
+    /// A server with little memory, before its data directory is set.
     fn server(&self) -> Command {
         let mut server = self.command(tested().process());
         server.args(SMALL).args(tested().small_logs());
         server
     }
 
-    /// A path as the lab's processes have it, mounts included, for the test's own eyes.
+    /// The test's path to a path of the lab's processes, mounts included.
     pub fn seen(&self, path: &Path) -> Result<PathBuf> {
         let root = format!("/proc/{}/root", self.network()?.pid());
         Ok(Path::new(&root).join(path.strip_prefix("/")?))
@@ -142,12 +142,12 @@ impl Lab {
         let holder = self.network.as_ref().map_or(0, Network::pid).to_string();
         let mut command = Command::new("nsenter");
         command.args(["-t", &holder, "-n", "-m", "-p", "--", program]).stdin(Stdio::null());
-        // Servers name files in it by their process ids, which all labs have in common.
+        // Servers name files there by their process ids, and all labs count from 1.
         command.env("TMPDIR", self.path("tmp"));
         command
     }
 
-    /// Runs a short command of the lab's to its end; what it said is in the error where it fails.
+    /// Runs a short command of the lab to its end; on failure the error quotes its output.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let output = self.command(program).args(arguments).output()?;
         let error = String::from_utf8_lossy(&output.stderr);
@@ -155,7 +155,7 @@ impl Lab {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Clones, and says how that ended.
+    /// Clones, and returns the result.
     pub fn clone(&self, volume: &Volume) -> Result<Output> {
         Ok(cloning(&mut self.command(program()), volume).output()?)
     }
@@ -168,7 +168,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Clones with a directory of programs that go before the machine's, and with warnings in its log.
+    /// Clones with a directory of programs before the machine's, and with warnings in its log.
     pub fn clone_with(&self, volume: &Volume, programs: &Path) -> Result<Output> {
         let path = std::env::var("PATH")?;
         let mut command = self.command(program());
@@ -176,12 +176,12 @@ impl Lab {
         Ok(cloning(&mut command, volume).env(LOG, "warn").output()?)
     }
 
-    /// Clones, and has strace kill it at `point`. Says whether it came there.
+    /// Clones, and has strace kill the clone at `point`. Returns whether it came there.
     pub fn clone_and_kill(&self, volume: &Volume, point: &Point) -> Result<bool> {
         self.clone_and_kill_with(volume, point, Path::new("/nowhere/at/all"))
     }
 
-    /// Clones and kills with a directory of programs that go before the machine's.
+    /// Clones and kills, with a directory of programs before the machine's.
     pub fn clone_and_kill_with(&self, volume: &Volume, point: &Point, programs: &Path) -> Result<bool> {
         let mut command = self.command("strace");
         command.env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH")?));
@@ -193,8 +193,8 @@ impl Lab {
         Ok(killed)
     }
 
-    /// Clones until that is done. A tool that outlives a killed clone keeps the next one away by its lock: a clear
-    /// refusal, and the container is started again.
+    /// Clones until it succeeds. A tool that outlives a killed clone holds its lock, and the next clone refuses
+    /// clearly. Then the container is started again.
     pub fn clone_to_the_end(&self, volume: &Volume) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -220,7 +220,7 @@ impl Lab {
         let mut server = server.spawn()?;
         let found = self.wait_for("a server on the copy", || {
             if let Some(status) = server.try_wait()? {
-                // The error is the answer here, not a reason to go on asking.
+                // An error is the answer here, and ends the wait.
                 return Ok(Err(anyhow::anyhow!("ended with {status}")));
             }
             self.sql(&[&socket], CHECKSUMS).map(Ok)
@@ -262,7 +262,7 @@ impl Lab {
     }
 }
 
-/// Errors only are logged: then a clone writes to nothing but files.
+/// Logs errors only: then a clone writes to nothing but files.
 fn cloning<'a>(command: &'a mut Command, volume: &Volume) -> &'a mut Command {
     command
         .args(["clone", "--hostname", "mysql-1", "--donor", "127.0.0.1", "--prepare-memory", "32M"])

@@ -1,9 +1,9 @@
-//! Where a clone can be killed: at which system call, by its name and number.
+//! The points where a clone can be killed: a system call, identified by its kind and number.
 //!
-//! strace kills on the way into a call: all calls of that thread before it have happened, this one has not. It counts
-//! each kind of call by thread. What the receiving thread does comes in the order of its story. Others write large files
-//! meanwhile: which of them has which file, and how far each is, differs from run to run, so their calls are certain only
-//! as far as the first. Children are let go when they become another program.
+//! strace kills on the way into a call: all earlier calls of that thread have happened, this one has not. It counts
+//! each kind of call by thread. The receiving thread's calls have a fixed order. Other threads write large files
+//! meanwhile. Their assignment and their progress vary between runs, so only their first call is certain. strace leaves
+//! a child alone once it becomes another program.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use super::Lab;
 use super::volume::Volume;
 use crate::pods::servers::tested;
 
-/// Calls that give names, take them and move them.
+/// Calls that give, take and move names.
 pub const NAMES: &[&str] = &[
     "rename",
     "renameat",
@@ -33,10 +33,10 @@ pub const NAMES: &[&str] = &[
     "mknodat",
 ];
 
-/// Calls that make lasting what others did.
+/// Calls that make earlier writes durable.
 pub const SYNCS: &[&str] = &["fsync", "fdatasync", "sync", "syncfs", "sync_file_range", "msync"];
 
-/// Calls that change what a file holds or whose it is, and the wait for a tool that changes them.
+/// Calls that change a file's content or owner, and the wait for a tool that changes them.
 pub const FILES: &[&str] = &[
     "open",
     "openat",
@@ -72,7 +72,7 @@ pub const FILES: &[&str] = &[
     "waitid",
 ];
 
-/// A kind that is called so often is one per file of a backup, or more: some of these calls stand for all.
+/// At least this many calls come from the files of a backup: a sample of them stands for all.
 const OFTEN: usize = 40;
 
 /// One call of a clone.
@@ -80,7 +80,7 @@ const OFTEN: usize = 40;
 pub struct Point {
     call: String,
     number: usize,
-    /// Whether this call is one of many, of which there may be some more or less each time.
+    /// Whether this call is one of many, whose number varies a little.
     of_many: bool,
 }
 
@@ -91,12 +91,12 @@ impl fmt::Display for Point {
 }
 
 impl Point {
-    /// A certain one.
+    /// A certain point.
     pub fn at(call: &str, number: usize) -> Point {
         Point { call: call.to_owned(), number, of_many: false }
     }
 
-    /// Whether a clone may end without having come here.
+    /// Whether a clone may end without this call.
     pub fn may_be_missed(&self) -> bool {
         self.of_many
     }
@@ -121,7 +121,7 @@ pub fn list(lab: &Lab, volume: &Volume, kinds: &[&str]) -> Result<Vec<Point>> {
     Ok(count(&log)?.into_iter().flat_map(|(call, count)| spread(&call, count)).collect())
 }
 
-/// The first, the middle and the last call of each kind that a trace has. That the first is reached is certain.
+/// The first, the middle and the last call of each kind in a trace. Only the first is certain to be reached.
 pub fn few_of_each(log: &Path) -> Result<Vec<Point>> {
     let mut few = Vec::new();
     for (call, count) in count(log)? {
@@ -132,14 +132,14 @@ pub fn few_of_each(log: &Path) -> Result<Vec<Point>> {
     Ok(few)
 }
 
-/// strace's arguments to list some kinds of calls; kinds that this machine's kernel doesn't have are none.
+/// strace's arguments to list some kinds of calls. strace skips kinds that this machine's kernel lacks.
 pub fn listing(log: &Path, kinds: &[&str]) -> Vec<String> {
     let known: Vec<String> = kinds.iter().map(|kind| format!("?{kind}")).collect();
     [&following(&log.to_string_lossy())[..], &["-e".into(), format!("trace={}", known.join(","))]].concat()
 }
 
-/// How often each kind was called, by the thread that did most. Lines are "PID NAME(…", and for one that took a while
-/// a second one, "PID <... NAME resumed>…".
+/// The number of calls of each kind, by the busiest thread. Lines are "PID NAME(…". A slow call has a second line, "PID
+/// <... NAME resumed>…".
 fn count(log: &Path) -> Result<BTreeMap<String, usize>> {
     let text = std::fs::read_to_string(log)?;
     let mut by_thread: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -167,8 +167,9 @@ fn spread(call: &str, count: usize) -> Vec<Point> {
     if !tested().is_quick() && numbers.len() > 2 {
         numbers = vec![numbers[numbers.len() / 2], count];
     }
-    // Pieces of a file that wait for the disk are written together: how many of them do is the disk's affair. A private
-    // server is looked at until it answers, and wakes our runtime: how often depends on how long it takes to start.
+    // Pieces of a file that wait for the disk are written together: the disk's speed decides their number. The clone
+    // polls a private server until it answers, and each poll wakes our runtime: the number of polls depends on the
+    // server's start.
     let by_time = ["pwritev", "waitid", "write"].contains(&call);
     let varies = |number: usize| of_many || (by_time && number > 1);
     numbers.into_iter().map(|number| Point { call: call.to_owned(), number, of_many: varies(number) }).collect()

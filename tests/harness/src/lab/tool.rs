@@ -1,4 +1,4 @@
-//! A program by the backup tool's name, which stands before the real one.
+//! A program under the backup tool's name, before the real one in the path.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use anyhow::Result;
 use super::Lab;
 use super::points::Point;
 
-/// Where Debian's package has the tool.
+/// The tool's path in Debian's package.
 pub const REAL: &str = "/usr/bin/mariadb-backup";
 
-/// It is the real tool, except where it is to prepare.
+/// It acts as the real tool, except for a prepare.
 pub struct Tool {
-    /// The directory that it lies in, for a `PATH`.
+    /// The tool's directory, for a `PATH`.
     pub directory: PathBuf,
 }
 

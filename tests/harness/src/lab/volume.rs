@@ -1,4 +1,4 @@
-//! A volume with a data directory on it, or one that is the data directory, and what lies there.
+//! A volume with a data directory on it, or a volume that is the data directory; and its contents.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use serde_json::Value;
 
 use super::Lab;
 
-/// Whose the published files shall be.
+/// The owner of the published files.
 pub const OWNER: u32 = 999;
 
 const LOST_AND_FOUND: &str = "lost+found";
 const JOURNAL: &str = ".mysqlset.json";
 
-/// Where a clone is staged.
+/// The directory of a clone's stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Beside,
     Inside,
 }
 
-/// A volume, by the path that the lab's processes have for it and the one that we have.
+/// A volume, with its path for the lab's processes and its path for the test.
 pub struct Volume {
     place: Place,
     path: PathBuf,
@@ -34,13 +34,13 @@ impl Volume {
         let volume = Volume::at(lab, lab.path(name), place)?;
         std::fs::create_dir(&volume.seen)?;
         if place == Place::Inside {
-            // As in the root of an ext4: it can't be renamed.
+            // As in the root of an ext4: it cannot be renamed.
             std::fs::create_dir(volume.seen.join(LOST_AND_FOUND))?;
         }
         Ok(volume)
     }
 
-    /// What is mounted there.
+    /// The volume at this mount point.
     pub fn at(lab: &Lab, path: PathBuf, place: Place) -> Result<Volume> {
         Ok(Volume { place, seen: lab.seen(&path)?, path })
     }
@@ -54,38 +54,38 @@ impl Volume {
         self.place
     }
 
-    /// As `clone` is told.
+    /// The path in `clone`'s arguments.
     pub fn data_dir(&self) -> PathBuf {
         self.in_data_dir(&self.path)
     }
 
-    /// As the test sees it.
+    /// The path for the test.
     pub fn seen_data_dir(&self) -> PathBuf {
         self.in_data_dir(&self.seen)
     }
 
-    /// What lies in the data directory that a server could take for its own.
+    /// The names in the data directory that a server could take for its own.
     pub fn data(&self) -> Result<Vec<String>> {
         let ours = |name: &String| name == LOST_AND_FOUND || name.starts_with(".mysqlset");
         Ok(names(&self.seen_data_dir())?.into_iter().filter(|name| !ours(name)).collect())
     }
 
-    /// What lies in the stage and is still to be moved.
+    /// The names in the stage that are still to be moved.
     pub fn staged(&self) -> Result<Vec<String>> {
         Ok(names(&self.stage().join("data"))?.into_iter().filter(|name| name != JOURNAL).collect())
     }
 
-    /// Where a copy is staged, as the test sees it.
+    /// The directory of a staged copy, as the test sees it.
     pub fn staged_data(&self) -> PathBuf {
         self.stage().join("data")
     }
 
-    /// What the journal of the data directory says.
+    /// The state in the data directory's journal.
     pub fn state(&self) -> Result<Option<String>> {
         journal(&self.seen_data_dir())?.as_ref().map(state_in).transpose()
     }
 
-    /// What the journal of a clone under way says, or that of its result, and the record of what was received.
+    /// The state in the journal of a clone under way, or in that of its result, and the record of the received backup.
     pub fn clone_in_words(&self) -> Result<Option<(String, Value)>> {
         let journal = match journal(&self.seen_data_dir())? {
             Some(journal) => Some(journal),
@@ -93,14 +93,14 @@ impl Volume {
         };
         let record = |journal: Value| {
             let mut clone = journal["clone"].clone();
-            // It may come to be known later.
+            // The position may be found later.
             clone.as_object_mut().map(|clone| clone.remove("position"));
             Ok((state_in(&journal)?, clone))
         };
         journal.map(record).transpose()
     }
 
-    /// Nothing of ours lies about but the journal, and everything is the server's.
+    /// Of our files only the journal is left, and everything belongs to the server.
     pub fn demand_order(&self) -> Result<()> {
         let on_volume: Vec<String> = names(&self.seen)?.into_iter().filter(|name| name != LOST_AND_FOUND).collect();
         if self.place == Place::Beside {
@@ -153,7 +153,7 @@ fn state_in(journal: &Value) -> Result<String> {
     Ok(journal["state"].as_str().context("a journal without a state")?.to_owned())
 }
 
-/// None where there is no such directory.
+/// Returns no names if the directory is missing.
 fn names(directory: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -10,8 +10,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::stage;
 use crate::xbstream::{self as plain, Field};
 
-/// It is taken where the same is taken without frames, and where its end mark tells the truth; and neither when it is cut
-/// nor when a bit of it flips.
+/// The frames are accepted if the stream is accepted without frames and its end mark is true. They are refused after a
+/// cut or a flipped bit.
 pub fn framed_xbstream(data: &[u8]) {
     const FORMAT: Format = Format::XbstreamMariaDb;
     let is_taken = stage::unpacked(FORMAT, data, |_, _| {}).is_ok();
@@ -28,10 +28,10 @@ pub fn framed_xbstream(data: &[u8]) {
         return;
     }
     let chance = crc32fast::hash(data) as usize;
-    assert!(received(FORMAT, &whole[..chance % whole.len()]).is_err(), "one that is cut");
+    assert!(received(FORMAT, &whole[..chance % whole.len()]).is_err(), "a cut stream was accepted");
     let mut damaged = whole;
     damaged[chance % frames.len()] ^= 1 << ((chance >> 8) % 8);
-    assert!(received(FORMAT, &damaged).is_err(), "one of which a bit is another");
+    assert!(received(FORMAT, &damaged).is_err(), "a stream with a flipped bit was accepted");
 }
 
 fn received(format: Format, bytes: &[u8]) -> Result<(), UnpackError> {
@@ -42,7 +42,7 @@ fn received(format: Format, bytes: &[u8]) -> Result<(), UnpackError> {
     Ok(())
 }
 
-/// As a donor would send it behind this stream.
+/// The end mark that a donor would send after this stream.
 fn end_mark(format: Format, data: &[u8]) -> Vec<u8> {
     let mut heads = Vec::new();
     let mut seen = 0;

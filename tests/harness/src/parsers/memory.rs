@@ -1,11 +1,11 @@
-//! How much memory a parser takes.
+//! The memory that a parser takes.
 
 use peak_alloc::PeakAlloc;
 
-/// Each program that calls the parsers has it as its own: `#[global_allocator]`.
+/// Each program that calls the parsers makes it its own with `#[global_allocator]`.
 const ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Fails where `work` takes more than so many bytes at any time; other threads' count too.
+/// Fails if `work` takes more than this many bytes at any time. Other threads' memory counts too.
 pub fn within<T>(limit: usize, work: impl FnOnce() -> T) -> T {
     let before = ALLOCATOR.current_usage();
     assert!(before > 0, "nothing is measured: this program has another allocator");

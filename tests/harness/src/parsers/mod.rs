@@ -1,7 +1,7 @@
-//! What each parser of bytes from the network must do with any input. It must never panic, and that is the least.
+//! The demands on each parser of network bytes, for any input. The least of them: a parser must never panic.
 //!
-//! `make fuzz TARGET=name` feeds a parser at random. `cargo test --test corpus` feeds it what is kept in `fuzz/corpus/`, on
-//! stable Rust. Each function here is a target there ([`TARGETS`]).
+//! `make fuzz TARGET=name` feeds a parser with random bytes. `cargo test --test corpus` feeds it with the inputs in
+//! `fuzz/corpus/`, on stable Rust. Each function here is a target there ([`TARGETS`]).
 
 mod framed;
 mod memory;
@@ -15,7 +15,7 @@ pub use tar::tar;
 pub use wire::{frames, messages, packed_frames, preface};
 pub use xbstream::{xbstream_mariadb, xbstream_percona};
 
-/// A name, and what is fed.
+/// A target's name, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.

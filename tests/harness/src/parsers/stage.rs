@@ -12,7 +12,7 @@ use super::memory;
 /// Below the limit of the whole program.
 const MEMORY: usize = 32 << 20;
 
-/// Errors of the file system that a stream may cause: a file longer than it takes.
+/// Errors of the file system that a stream may cause: a file beyond its limit.
 const EFBIG: i32 = 27;
 
 thread_local! {
@@ -29,13 +29,13 @@ struct Stage {
     stage: PathBuf,
 }
 
-/// Unpacks, and has a look at the outcome before it is removed. Fails where something outside was touched, too much memory
-/// was taken, or a stream is said to have broken the disk.
+/// Unpacks, and passes the outcome to `look` before its removal. Fails if something outside changed, or if the memory
+/// exceeded its limit. It also fails if the error blames the disk for a broken stream.
 pub fn unpacked(format: Format, data: &[u8], look: impl FnOnce(&Summary, &Path)) -> Result<(), UnpackError> {
     unpacked_by(|stage| unpack(format, data, stage), look)
 }
 
-/// The same of what is unpacked in a way of its own.
+/// The same for another way of unpacking.
 pub fn unpacked_by(
     unpack: impl FnOnce(&Path) -> Result<Summary, UnpackError>,
     look: impl FnOnce(&Summary, &Path),
@@ -81,7 +81,7 @@ impl Stage {
         assert_eq!(fs::read(outside.join("kept")).unwrap(), b"kept");
     }
 
-    /// Most streams are refused before they have made anything.
+    /// Most streams are refused before they create a file.
     fn clear(&self) {
         let is_ours = |entry: fs::DirEntry| {
             let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
@@ -95,7 +95,7 @@ impl Stage {
     }
 }
 
-/// The plain files below a directory by their paths in it; links are not followed.
+/// The plain files below a directory, as relative paths; links are not followed.
 pub fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![directory.to_owned()];

@@ -9,8 +9,8 @@ use super::stage;
 
 const BLOCK: usize = 512;
 
-/// What is taken ends with two blocks of zeros, and makes files whose contents are in it. Where checksums of headers are
-/// wrong they are mended, for chance will not.
+/// An accepted archive ends with two blocks of zeros, and its files have contents from it. Wrong checksums of headers
+/// are corrected first, because random bytes would fail them.
 pub fn tar(data: &[u8]) {
     check(data);
     let mended = mended(data);
@@ -33,11 +33,11 @@ fn compare(data: &[u8], summary: &Summary, directory: &Path) {
         let contents = fs::read(directory.join(&path)).unwrap();
         let comes = contents.is_empty()
             || data.chunks(BLOCK).enumerate().any(|(block, _)| data[block * BLOCK..].starts_with(&contents));
-        assert!(comes, "{} holds what did not come", path.display());
+        assert!(comes, "{} holds foreign content", path.display());
     }
 }
 
-/// The checksum of each header is the sum of its bytes, its own place counted as spaces, in octal.
+/// The checksum of each header is the sum of its bytes, with spaces in its own place, in octal.
 fn mended(data: &[u8]) -> Vec<u8> {
     let mut mended = data.to_vec();
     let mut at = 0;

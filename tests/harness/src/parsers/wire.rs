@@ -18,13 +18,13 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::memory;
 
-/// For a message of [`CONTROL_LIMIT`] bytes and what it is parsed into.
+/// For a message of [`CONTROL_LIMIT`] bytes and its parsed form.
 const MESSAGE_MEMORY: usize = 4 << 20;
 
-/// For a frame of [`DATA_LIMIT`] bytes is none needed: the reader brings the buffer.
+/// A frame of [`DATA_LIMIT`] bytes needs none: the reader brings the buffer.
 const FRAME_MEMORY: usize = 1 << 20;
 
-/// A preface is taken if it is one, and says the version that both speak.
+/// A valid preface is accepted, and yields the version that both ends speak.
 pub fn preface(data: &[u8]) {
     let mut rest = data;
     match memory::within(4096, || mysqlset::protocol::preface::receive(&mut rest)) {
@@ -47,7 +47,7 @@ pub fn preface(data: &[u8]) {
     }
 }
 
-/// A kind, and the body of such a message: what is understood is sent on in the same words.
+/// A kind, and the body of such a message. An understood message is sent on unchanged.
 pub fn messages(data: &[u8]) {
     let Some((kind, body)) = data.split_first() else { return };
     let mut bytes = [&frame::header_bytes(Kind::Data, body.len()), body].concat();
@@ -65,7 +65,7 @@ pub fn messages(data: &[u8]) {
     memory::within(MESSAGE_MEMORY, || match header.kind {
         Kind::Hello => drop(understood::<Hello>(Kind::Hello, &body)),
         Kind::Challenge => drop(understood::<Challenge>(Kind::Challenge, &body)),
-        Kind::Proof => drop(understood::<Proof>(Kind::Proof, &body).map(proves_what_is_right)),
+        Kind::Proof => drop(understood::<Proof>(Kind::Proof, &body).map(check_proof)),
         Kind::Offer => drop(understood::<Offer>(Kind::Offer, &body)),
         Kind::PluginOffer => drop(understood::<PluginOffer>(Kind::PluginOffer, &body)),
         Kind::Copied => drop(understood::<Copied>(Kind::Copied, &body)),
@@ -79,7 +79,7 @@ pub fn messages(data: &[u8]) {
     });
 }
 
-/// What is understood is encoded in the same bytes.
+/// An understood inventory is encoded in the same bytes.
 fn inventory(body: &[u8]) {
     if let Ok(inventory) = encoding::decode(body) {
         assert_eq!(encoding::encode(&inventory).as_deref(), Ok(body));
@@ -90,7 +90,7 @@ fn understood<T: Serialize + DeserializeOwned>(kind: Kind, body: &[u8]) -> Optio
     let message: T = frame::parse(kind, body).ok()?;
     let mut sent = Vec::new();
     if frame::write_control(&mut sent, kind, &message).is_err() {
-        // Names of members that a peer may leave out are sent.
+        // Names of members that a peer may omit are sent.
         assert!(body.len() + 1024 > CONTROL_LIMIT);
         return Some(message);
     }
@@ -102,7 +102,7 @@ fn understood<T: Serialize + DeserializeOwned>(kind: Kind, body: &[u8]) -> Optio
     Some(message)
 }
 
-/// What a peer says to people.
+/// The members that people read.
 const TEXTS: [&str; 6] = ["pod", "tool", "server", "text", "cannot_follow", "unknown_history"];
 
 fn must_be_fit_for_a_log(message: &serde_json::Value) {
@@ -111,7 +111,7 @@ fn must_be_fit_for_a_log(message: &serde_json::Value) {
     }
 }
 
-fn proves_what_is_right(proof: Proof) {
+fn check_proof(proof: Proof) {
     let secret = Secret::new("secret");
     for side in [Side::Recipient, Side::Donor] {
         let said = || Transcript::begin(OWN, OWN);
@@ -121,20 +121,20 @@ fn proves_what_is_right(proof: Proof) {
     }
 }
 
-/// A backup comes out of its frames only if each frame is sound and the end mark tells the truth; with a true one
-/// behind the sound frames, it does come out; and not when it is cut or a bit of it flips.
+/// A backup comes out of its frames only if each frame is sound and the end mark is true. A true end mark after the
+/// sound frames lets it come out. A cut or a flipped bit prevents it.
 pub fn frames(data: &[u8]) {
     check_frames(data, false);
 }
 
-/// The same where packed frames may come.
+/// The same where packed frames are allowed.
 pub fn packed_frames(data: &[u8]) {
     check_frames(data, true);
 }
 
 fn check_frames(data: &[u8], packed: bool) {
     let sound = sound_frames(data, packed);
-    // What comes out of packed frames is far longer than they are, and is kept here.
+    // The content of packed frames is far longer than they are, and is kept here.
     let memory = FRAME_MEMORY + data.len() + if packed { 2 * DATA_LIMIT + 4 * sound.content.len() } else { 0 };
     let received = memory::within(memory, || receive(data, packed));
     assert_eq!(received.as_deref(), sound.ended.then_some(sound.content.as_slice()));
@@ -150,7 +150,7 @@ fn check_frames(data: &[u8], packed: bool) {
     }
 }
 
-/// In pieces whose size follows from the data.
+/// In pieces whose size depends on the data.
 fn receive(data: &[u8], packed: bool) -> Option<Vec<u8>> {
     let reader = DataReader::new(data);
     let mut reader = if packed { reader.allow_packed().unwrap() } else { reader };
@@ -167,7 +167,7 @@ fn receive(data: &[u8], packed: bool) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// Data and heartbeats, up to what is neither.
+/// Data and heartbeats, up to the first other frame.
 struct Sound {
     content: Vec<u8>,
     length: usize,
@@ -207,7 +207,7 @@ fn sound_frames(data: &[u8], packed: bool) -> Sound {
     sound
 }
 
-/// A length, and a zstd frame that holds as much.
+/// A length, and a zstd frame with a content of that length.
 fn unpacked(body: &[u8]) -> Option<Vec<u8>> {
     let (length, packed) = body.split_first_chunk::<4>()?;
     let length = u32::from_le_bytes(*length) as usize;
@@ -217,7 +217,7 @@ fn unpacked(body: &[u8]) -> Option<Vec<u8>> {
     zstd::bulk::decompress(packed, length).ok().filter(|content| content.len() == length)
 }
 
-/// As a donor would send it behind this content.
+/// The end mark that a donor would send after this content.
 fn end_mark(content: &[u8]) -> Vec<u8> {
     let digest = format!("{:032x}", xxh3_128(content));
     let end = json!({ "bytes": content.len(), "digest": digest, "tool_status": 0 });

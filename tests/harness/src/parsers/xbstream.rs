@@ -10,7 +10,7 @@ use mysqlset::unpack::{Format, Summary};
 use super::stage;
 use crate::xbstream::{self as plain, Chunk, Field};
 
-/// Longer files are compared by their length; a hole makes one with a few bytes.
+/// Longer files are compared by their length: a hole can make one from a few bytes.
 const COMPARED: u64 = 1 << 20;
 
 /// XtraBackup's kind.
@@ -23,8 +23,8 @@ pub fn xbstream_mariadb(data: &[u8]) {
     xbstream(Format::XbstreamMariaDb, data);
 }
 
-/// What is taken is whole, its checksums are right, and it makes the files that a plain reading of it makes. Where only the
-/// checksums are wrong they are mended, for chance will not.
+/// An accepted stream is whole, its checksums are right, and its files equal those of the plain reading. If only the
+/// checksums are wrong they are corrected, because random bytes would fail them.
 fn xbstream(format: Format, data: &[u8]) {
     let chunks = plain::chunks(format, data);
     let mut mended = data.to_vec();

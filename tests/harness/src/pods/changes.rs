@@ -1,18 +1,18 @@
-//! What a test may change in manifests before they are applied. Their form is [`super::manifest`]'s.
+//! A test's changes of manifests before they are applied. [`super::manifest`] has their form.
 
 use std::collections::BTreeMap;
 
 use super::manifest::{Container, EnvVar, Manifests};
 
 impl Manifests {
-    /// A container of the pod template, for a test to change.
+    /// A container of the pod template, to be changed by a test.
     pub fn container(&mut self, name: &str) -> &mut Container {
         let spec = &mut self.stateful_set.spec.template.spec;
         let mut all = spec.init_containers.iter_mut().chain(&mut spec.containers);
         all.find(|container| container.name == name).unwrap_or_else(|| panic!("no container {name} in the manifest"))
     }
 
-    /// The servers' configuration files, by name.
+    /// The servers' configuration files, with their names.
     pub fn server_config(&mut self) -> &mut BTreeMap<String, String> {
         let mut maps = self.config_maps.iter_mut().map(|map| &mut map.data);
         maps.find(|files| files.keys().any(|name| name.ends_with(".cnf"))).expect("the servers' configuration")
@@ -23,7 +23,7 @@ impl Manifests {
         self.server_config().values_mut()
     }
 
-    /// What the servers' image runs at a first start, by name.
+    /// The scripts that the servers' image runs at a first start, with their names.
     pub fn first_start_scripts(&mut self) -> &mut BTreeMap<String, String> {
         let mut maps = self.config_maps.iter_mut();
         &mut maps.find(|map| map.metadata.name.starts_with("mysql-first-start")).expect("its scripts").data
@@ -43,7 +43,7 @@ impl Manifests {
         self.container(container).command = Some(["sh", "-c", &start].map(str::to_owned).into());
     }
 
-    /// Has `clone` or `sidecar` find a script where it looks for a program.
+    /// Puts a script in a program's place for `clone` or `sidecar`.
     pub fn stand_in(&mut self, container: &str, program: &str, script: &str) {
         self.set_env(container, "STAND_IN", script);
         let start = format!(

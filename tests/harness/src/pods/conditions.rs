@@ -1,8 +1,8 @@
 //! Conditions of the field that any scenario can run under.
 //!
-//! `FIELD_CONDITION=name,name` names those of a run of the tests; each cluster of that run is made under them. A condition
-//! changes the manifests (the servers' configuration, variables, limits, mounts) or the surroundings (what the harness
-//! itself makes around the pods: addresses, names, files), or both. To add one, write its type and put it into [`ALL`].
+//! `FIELD_CONDITION=name,name` selects the conditions of a run; each of its clusters is made under them. A condition
+//! changes the manifests (the servers' configuration, variables, limits, mounts). Or it changes the surroundings, which
+//! the harness makes around the pods: addresses, names, files. To add one, write its type and put it into [`ALL`].
 
 mod limits;
 mod names;
@@ -23,20 +23,20 @@ use super::network::{Families, Family, V4_ONLY};
 pub use limits::Limits;
 pub use storage::{Fault, Kind, SIZE, Storage};
 
-/// One of them.
+/// One condition.
 pub trait Condition: Sync {
-    /// As `FIELD_CONDITION` has it.
+    /// Its name in `FIELD_CONDITION`.
     fn name(&self) -> &'static str;
 
-    /// What it is about. Conditions of one subject exclude each other.
+    /// Its subject. Conditions of one subject exclude each other.
     fn subject(&self) -> Subject;
 
-    /// Why it cannot be made on this machine, in words. Then it counts as not run.
+    /// The reason why this machine cannot provide it. Then it counts as not run.
     fn why_not(&self) -> Option<String> {
         None
     }
 
-    /// Whether it shows only in a set whose accounts have passwords.
+    /// Whether it has an effect only in a set whose accounts have passwords.
     fn needs_accounts(&self) -> bool {
         false
     }
@@ -44,30 +44,30 @@ pub trait Condition: Sync {
     /// Called when a set is applied, after the scenario's own changes.
     fn change_manifests(&self, _manifests: &mut Manifests) {}
 
-    /// Called before anything of the cluster is made.
+    /// Called before any part of the cluster is made.
     fn change_surroundings(&self, _surroundings: &mut Surroundings) {}
 }
 
-/// What a condition is about.
+/// The subject of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// The kinds of addresses that pods have.
     Addresses,
-    /// How pods are called.
+    /// The form of the pods' hostnames.
     Hostnames,
     /// The name of the cluster.
     Domain,
     /// The name server.
     Resolver,
-    /// How many files may be open.
+    /// The number of open files.
     Descriptors,
-    /// How much memory a container may use.
+    /// The memory of a container.
     Memory,
-    /// How many processes and threads it may have.
+    /// The number of processes and threads in a container.
     Processes,
-    /// How much time on a core.
+    /// The share of a core for a container.
     Cores,
-    /// Where the kernel says these limits.
+    /// The files in which the kernel shows these limits.
     Groups,
     /// The servers' configuration.
     Server,
@@ -75,7 +75,7 @@ pub enum Subject {
     Volume,
 }
 
-/// All that there are.
+/// All conditions.
 pub const ALL: &[&dyn Condition] = &[
     &Addresses::V6_ONLY,
     &Addresses::V4_FIRST,
@@ -111,31 +111,31 @@ pub const ALL: &[&dyn Condition] = &[
     &names::NameServer::STALE,
 ];
 
-/// What the harness makes around the pods.
+/// The harness's surroundings of the pods.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
     pub families: Families,
     /// The cluster's domain, by default `cluster.local`.
     pub domain: String,
     pub hostname: Hostname,
-    /// How the name server behaves at first.
+    /// The name server's behaviour at first.
     pub resolver: dns::Mode,
-    /// What `/etc/resolv.conf` says of how it is asked. By default it is given up sooner than in Kubernetes.
+    /// The resolver options in `/etc/resolv.conf`. By default it gives up sooner than in Kubernetes.
     pub resolver_options: &'static str,
-    /// Files that every container finds in `/etc`, by name.
+    /// Files that every container finds in `/etc`, with their names.
     pub etc: BTreeMap<&'static str, String>,
     pub limits: Limits,
     pub storage: Storage,
-    /// A statement with which each session of the tests' own client begins.
+    /// The first statement in each session of the tests' own client.
     pub client: String,
-    /// How many times as long as usual everything may take.
+    /// A factor for all timeouts.
     pub patience: u32,
     /// Whether volumes must not lie in memory.
     pub on_disk: bool,
 }
 
 impl Default for Surroundings {
-    /// As the clusters are that most scenarios were written for.
+    /// The surroundings for which most scenarios were written.
     fn default() -> Surroundings {
         Surroundings {
             families: V4_ONLY,
@@ -153,14 +153,14 @@ impl Default for Surroundings {
     }
 }
 
-/// `PATIENCE=n`, for a machine that is busy with other things.
+/// `PATIENCE=n`, for a busy machine.
 fn patience() -> u32 {
     let text = std::env::var("PATIENCE").unwrap_or_default();
     text.parse().ok().filter(|times| *times > 0).unwrap_or(1)
 }
 
 impl Surroundings {
-    /// What conditions make of them.
+    /// The surroundings under these conditions.
     pub fn under(conditions: &[&dyn Condition]) -> Surroundings {
         let mut surroundings = Surroundings::default();
         conditions.iter().for_each(|condition| condition.change_surroundings(&mut surroundings));
@@ -168,10 +168,10 @@ impl Surroundings {
     }
 }
 
-/// What a pod finds as its hostname.
+/// The hostname that a pod sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hostname {
-    /// The pod's name.
+    /// The name of the pod itself.
     Pods,
     /// The same with service, namespace and domain. (`setHostnameAsFQDN`)
     FullyQualified,
@@ -195,12 +195,12 @@ pub fn of_this_run() -> &'static [&'static dyn Condition] {
     })
 }
 
-/// The address of the bridge in this run, where a scenario can listen, for one that has to know before there is a cluster.
+/// The bridge's address in this run, on which a scenario can listen. It is known before the cluster exists.
 pub fn bridge() -> IpAddr {
     Surroundings::under(of_this_run()).families[0].bridge()
 }
 
-/// Conditions by their names, whether they can be made or not.
+/// Conditions by their names, including those that this machine cannot provide.
 pub fn known(names: &[impl AsRef<str>]) -> Result<Vec<&'static dyn Condition>> {
     let all = || ALL.iter().map(|condition| condition.name()).collect::<Vec<_>>().join(", ");
     let find = |name: &str| {
@@ -210,7 +210,7 @@ pub fn known(names: &[impl AsRef<str>]) -> Result<Vec<&'static dyn Condition>> {
     names.iter().map(|name| find(name.as_ref())).collect()
 }
 
-/// Conditions by their names, with commas between them. All can be made, and none excludes another.
+/// Conditions by their names, separated by commas. All are possible here, and none excludes another.
 pub fn named(names: &str) -> Result<Vec<&'static dyn Condition>> {
     let names: Vec<&str> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     let mut found: Vec<&'static dyn Condition> = Vec::new();
@@ -226,7 +226,7 @@ pub fn named(names: &str) -> Result<Vec<&'static dyn Condition>> {
     Ok(found)
 }
 
-/// Whether its kernel has IPv6.
+/// Whether this machine's kernel has IPv6.
 pub fn machine_has_ipv6() -> bool {
     Path::new("/proc/sys/net/ipv6").exists()
 }
@@ -259,7 +259,7 @@ impl Condition for Addresses {
     fn change_surroundings(&self, surroundings: &mut Surroundings) {
         surroundings.families = self.families;
         if self.families[0] == Family::V4 {
-            // The C library puts IPv6 first where it is not told otherwise, whatever the order in which they came. (gai.conf(5))
+            // By default the C library prefers IPv6, independent of the order of the answers. (gai.conf(5))
             surroundings.etc.insert("gai.conf", "precedence ::ffff:0:0/96 100\n".to_owned());
         }
     }

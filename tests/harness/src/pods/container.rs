@@ -1,4 +1,4 @@
-//! One container: a process in namespaces of its own, first of its kind in its process namespace.
+//! One container: a process in namespaces of its own, the first in its process namespace.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -24,38 +24,38 @@ use super::spawner;
 #[derive(Clone, Debug)]
 pub struct Termination {
     pub exit_code: i32,
-    /// What it left in /dev/termination-log.
+    /// The content of its /dev/termination-log.
     pub message: String,
 }
 
 impl Termination {
-    /// Whether its message names this as the reason.
+    /// Whether its message begins with this event.
     pub fn is(&self, event: Event) -> bool {
         self.message.starts_with(&format!("{event}: "))
     }
 }
 
-/// What all containers of a pod share.
+/// The parts that all containers of a pod share.
 pub struct World<'a> {
     /// The pod's name and annotations, for the downward API.
     pub pod: &'a str,
     pub annotations: &'a BTreeMap<String, String>,
     pub images: &'a Images,
     pub network: &'a PodNetwork,
-    /// The process whose mounts the containers see and among whose processes they live.
+    /// The process whose mounts the containers see, and in whose process namespace they live.
     pub cluster: u32,
     pub user: &'a SecurityContext,
     /// The directory of files that every container finds in /etc.
     pub files: PathBuf,
-    /// What every container starts with.
+    /// The limits of every container.
     pub limits: &'a Limits,
-    /// How fast the pod's volumes are, by now.
+    /// The current speed limits of the pod's volumes.
     pub disk: &'a dyn Fn() -> Result<Vec<Limit>>,
-    /// Where logs go.
+    /// The directory for logs.
     pub logs: PathBuf,
-    /// Where a volume of the pod is, by its name.
+    /// The path of a volume of the pod, by its name.
     pub volume: &'a dyn Fn(&str) -> Result<PathBuf>,
-    /// Whether nobody may write to it, whatever a mount says.
+    /// Whether the volume is read-only by its kind, independent of its mount.
     pub is_read_only: &'a dyn Fn(&str) -> bool,
 }
 
@@ -68,7 +68,7 @@ pub struct Running {
     user: (u32, u32),
     environment: Vec<(String, String)>,
     nofile: String,
-    /// Gone after its processes.
+    /// Removed after its processes.
     groups: Groups,
 }
 
@@ -98,7 +98,7 @@ impl Running {
         })
     }
 
-    /// The end, where it has come.
+    /// Its result, once it has ended.
     pub fn ended(&self) -> Result<Option<Termination>> {
         let status = self.outer.lock().expect("container").try_wait()?;
         Ok(status.map(|status| self.termination(status)))
@@ -111,7 +111,7 @@ impl Running {
         }
     }
 
-    /// Runs a command inside, as the container's user, and kills it at the limit.
+    /// Runs a command inside, as the container's user, and kills it at the time limit.
     pub fn exec(&self, arguments: &[String], limit: Duration) -> Result<Output> {
         let (uid, gid) = self.user;
         let mut command = Command::new("prlimit");
@@ -133,7 +133,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Once it has ended, its number may be another's.
+        // After its end, its number may belong to another process.
         if !matches!(self.ended(), Ok(Some(_))) {
             self.signal(Signal::KILL);
         }
@@ -141,8 +141,8 @@ impl Drop for Running {
     }
 }
 
-/// The child of bubblewrap's outer process, which is a child itself, once it runs the container's program: before that
-/// nothing can be run beside it.
+/// The grandchild of bubblewrap's outer process, once it runs the container's program. Before that nothing can run
+/// beside it.
 fn first_process(outer: &mut Child) -> Result<u32> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
@@ -152,7 +152,7 @@ fn first_process(outer: &mut Child) -> Result<u32> {
             return Ok(pid);
         }
         if outer.try_wait()?.is_some() {
-            // It ended before it was looked at; whoever asks for its end gets it.
+            // It ended before this look; the next call of `ended` returns its result.
             return Ok(outer.id());
         }
         anyhow::ensure!(Instant::now() < deadline, "not started after 20 seconds");
@@ -160,7 +160,7 @@ fn first_process(outer: &mut Child) -> Result<u32> {
     }
 }
 
-/// Of its first process, its probes and its hooks.
+/// The environment of its first process, its probes and its hooks.
 fn environment(container: &Container, world: &World<'_>) -> Result<Vec<(String, String)>> {
     let images = [("PATH", super::PATH), ("HOME", "/tmp")].map(|(name, value)| Ok((name.to_owned(), value.to_owned())));
     let own = container.env.iter();
@@ -174,7 +174,7 @@ fn user_of(container: &Container, world: &World<'_>) -> (u32, u32) {
     (own.run_as_user.unwrap_or(world.user.run_as_user), own.run_as_group.unwrap_or(world.user.run_as_group))
 }
 
-/// Limits that are more than said.
+/// The enforced limits.
 fn enforced(container: &Container, world: &World<'_>) -> Result<Vec<Limit>> {
     let mut limits = (world.disk)()?;
     limits.extend(world.limits.processes.map(Limit::Processes));
@@ -187,7 +187,7 @@ fn enforced(container: &Container, world: &World<'_>) -> Result<Vec<Limit>> {
     Ok(limits)
 }
 
-/// Files that say the container's limits as the kernel does, and where it sees them.
+/// Files with the container's limits in the kernel's form, and their paths inside.
 fn shown_limits(container: &Container, world: &World<'_>) -> Result<Vec<(PathBuf, PathBuf)>> {
     let directory = world.logs.join(format!("{}.cgroup", container.name));
     let shown = world.limits.shown(&container.resources.limits.memory_max()?);

@@ -1,5 +1,5 @@
-//! The StatefulSet's controller: pods in order, the next only when the one before is ready, unless the policy is
-//! Parallel; the highest goes first.
+//! The StatefulSet's controller makes pods in order, the next only after the one before is ready, unless the policy is
+//! Parallel. The highest goes first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Controller {
 
 struct Wish {
     replicas: AtomicU32,
-    /// No new pods for now.
+    /// The controller makes no pods for now.
     held: AtomicBool,
     ended: AtomicBool,
 }
@@ -107,14 +107,14 @@ fn step(shared: &Arc<Shared>, wish: &Wish) -> Result<()> {
     Ok(())
 }
 
-/// A pod in whose name's way the set can't make its own, for it does not take it over.
+/// A foreign pod with a name of the set's, which the set does not adopt. It blocks the set's own pod.
 fn stranger(shared: &Shared, selector: &BTreeMap<String, String>) -> Option<String> {
     let pods = shared.pods.lock().expect("pods");
     pods.there.values().find(|pod| !pod.has_labels(selector)).map(|pod| pod.name.clone())
 }
 
-/// A rolling update: the last pod that is not of what was applied last goes, once all behind it are ready. Whether there is
-/// something to wait for or to do.
+/// A rolling update: the last outdated pod goes, once all behind it are ready. Returns whether some pod is still
+/// outdated or awaited.
 fn replace_one(shared: &Shared, manifests: &Arc<Manifests>, replicas: u32) -> bool {
     let pods = shared.pods.lock().expect("pods");
     let is_old = |pod: &&Arc<Pod>| !Arc::ptr_eq(&pod.manifests, manifests);
@@ -154,7 +154,7 @@ fn forget_the_gone(shared: &Shared) {
     });
 }
 
-/// The test is over: nobody waits for grace periods.
+/// The test is over: grace periods are skipped.
 fn end_all(shared: &Shared) {
     let pods: Vec<Arc<Pod>> = shared.pods.lock().expect("pods").there.values().cloned().collect();
     shared.stop_listening();

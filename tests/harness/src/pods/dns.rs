@@ -1,5 +1,5 @@
-//! The cluster's name server: the headless Service's own name, and one name for each of its pods, as CoreDNS has them; and
-//! the names of other Services, where it is each time any pod that is ready, as connections to a Service are spread.
+//! The cluster's name server: the headless Service's own name, and one name for each of its pods, like CoreDNS. The
+//! name of another Service resolves to any ready pod each time, as connections to a Service are spread.
 //!
 //! A packet is a header of 12 bytes, a question (labels, type, class), and in an answer records that point back to the
 //! question's name. (RFC 1035)
@@ -15,38 +15,39 @@ use anyhow::Result;
 use super::Shared;
 use super::manifest::Service;
 
-/// What pods find in `/etc/resolv.conf`.
+/// The content of a pod's `/etc/resolv.conf`.
 pub fn resolv_conf(server: IpAddr, domain: &str, options: &str) -> String {
     format!("nameserver {server}\nsearch default.svc.{domain} svc.{domain} {domain}\noptions {options}\n")
 }
 
-/// How the name server behaves.
+/// The name server's behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Works,
     /// Answers every question with SERVFAIL.
     Fails,
-    /// Answers nothing.
+    /// Gives no answer.
     Silent,
-    /// Knows every name, by one address: a search domain with a wildcard.
+    /// Answers every name with one address, like a search domain with a wildcard.
     AnswersAll,
-    /// Loses each question the first time that it is asked, so that every lookup takes five seconds: as where a node's
+    /// Loses each question the first time, so that every lookup takes five seconds. It acts like a node whose
     /// connection tracking loses one of two packets.
     Slow,
     /// Answers with SERVFAIL while the cluster is young.
     FailsAtFirst,
-    /// Gives the address of a pod that is gone for a while, where its successor is there too.
+    /// Gives the address of a former pod for a while, beside that of its successor.
     Stale,
 }
 
-/// A question that comes again within this time is the same lookup's: the C library asks again after five seconds.
+/// A repeated question within this time belongs to the same lookup: the C library asks again after five seconds.
 /// (resolv.conf(5), timeout)
 const AGAIN: Duration = Duration::from_secs(9);
 
-/// How long a young cluster has no names.
+/// The time without names in a young cluster.
 const YOUNG: Duration = Duration::from_secs(15);
 
-/// How long a gone pod's address is given. CoreDNS keeps answers for up to 30 seconds in Kubernetes' configuration of it.
+/// The time for which a former pod's address is given. In Kubernetes' configuration CoreDNS keeps answers for up to 30
+/// seconds.
 const STALE: Duration = Duration::from_secs(20);
 
 const HEADER: usize = 12;
@@ -83,7 +84,7 @@ pub fn start(shared: &Arc<Shared>) -> Result<()> {
     Ok(())
 }
 
-/// Questions that were lost, each by whom and when.
+/// The lost questions, with sender and time.
 #[derive(Default)]
 struct Lost(HashMap<(IpAddr, Vec<u8>), Instant>);
 
@@ -117,7 +118,7 @@ fn answer(query: &[u8], cluster: &Shared) -> Option<Vec<u8>> {
             found => (NO_ERROR, found),
         },
     };
-    // A name that has addresses of the other kind is there, without an answer.
+    // A name with addresses of the other family exists, with an empty answer.
     addresses.retain(is_asked_for);
     let mut answer = query[..2].to_vec();
     answer.extend([0x84, code, 0, 1, 0, addresses.len() as u8, 0, 0, 0, 0]);
@@ -146,7 +147,7 @@ fn name_at(packet: &[u8], mut at: usize) -> Option<(String, usize)> {
     }
 }
 
-/// A pod has its name once it has an address; one that isn't ready only where the Service says so.
+/// A pod has its name once it has an address. An unready one has it only where the Service says so.
 fn addresses_of(name: &str, cluster: &Shared) -> Vec<IpAddr> {
     let manifests = cluster.manifests();
     let spec = &manifests.stateful_set.spec;

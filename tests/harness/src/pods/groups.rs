@@ -1,4 +1,4 @@
-//! Control groups that enforce a container's limits, by either version, where the machine lets us make any.
+//! Control groups of either version that enforce a container's limits, where this machine allows them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// How the groups' names begin. Then come this process's id and a number.
+/// The prefix of the groups' names. This process's id and a number follow.
 const NAME: &str = "mysqlset-pods-";
 
-/// What a limit is about.
+/// The subject of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
     Memory,
@@ -22,7 +22,7 @@ pub enum Controller {
 }
 
 impl Controller {
-    /// By the first version's name and the second's.
+    /// The first version's name and the second's.
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Controller::Memory => ("memory", "memory"),
@@ -32,7 +32,7 @@ impl Controller {
         }
     }
 
-    /// Where groups with this controller are made.
+    /// The parent of groups with this controller.
     fn parent(self) -> Option<Parent> {
         let (first, second) = self.names();
         let of_first = Path::new(ROOT).join(first);
@@ -72,7 +72,7 @@ impl Limit {
         }
     }
 
-    /// Files of a group, and what is written to them.
+    /// The files of a group, and their new contents.
     fn files(&self, is_second: bool) -> Vec<(&'static str, String)> {
         match (self, is_second) {
             (Limit::Memory(bytes), false) => vec![("memory.limit_in_bytes", bytes.to_string())],
@@ -93,7 +93,7 @@ impl Limit {
     }
 }
 
-/// Why a controller's limits cannot be enforced on this machine.
+/// The reason why a controller's limits cannot be enforced on this machine.
 pub fn why_not(controller: Controller) -> Option<String> {
     let (name, _) = controller.names();
     let Some(parent) = controller.parent() else { return Some(format!("no control group has the controller {name}")) };
@@ -115,7 +115,7 @@ impl Groups {
         for limit in limits {
             let controller = limit.controller();
             let parent = controller.parent().with_context(|| format!("no controller for {limit:?}"))?;
-            remove_what_is_left(&parent.path);
+            remove_leftovers(&parent.path);
             let path = parent.path.join(&name);
             if !groups.0.contains(&path) {
                 std::fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
@@ -143,7 +143,7 @@ impl Groups {
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        // The last process may be about to go.
+        // The last process may be about to end.
         for group in &self.0 {
             let mut tries = 0..50;
             while std::fs::remove_dir(group).is_err() && tries.next().is_some() {
@@ -153,9 +153,9 @@ impl Drop for Groups {
     }
 }
 
-/// Of containers whose last process had not gone yet, and of test processes that were killed. A group with a process in it
-/// stays.
-fn remove_what_is_left(parent: &Path) {
+/// Groups of earlier containers whose last process had outlived them, and of killed test processes. A group with a
+/// process in it stays.
+fn remove_leftovers(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let Some(owner) = name.strip_prefix(NAME).and_then(|rest| rest.split('-').next()) else { continue };

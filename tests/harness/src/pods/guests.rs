@@ -1,4 +1,4 @@
-//! Pods that are not the set's: a network with an address and nothing in it, from which a test connects.
+//! Pods outside the set: a network with an address and nothing in it, from which a test connects.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! What stands for each image: one table from its name to a root directory, an entrypoint and its user's world.
+//! The content of each image: one table from its name to a root directory, an entrypoint and its user's files.
 //!
-//! The servers and tools are those of Debian packages, seen read-only: the machine's own, or what `servers.rs` has
-//! unpacked. The machine's configuration, data and sockets are not seen at all.
+//! The servers and tools come from Debian packages and are mounted read-only. They are the machine's own, or those that
+//! `servers.rs` has unpacked. The machine's configuration, data and sockets are hidden.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,16 +14,16 @@ use super::servers;
 pub struct Image {
     pub entrypoint: &'static [&'static str],
     pub default_args: &'static [&'static str],
-    /// What the image declares as volumes. A container engine gives each container an empty one there, unless exactly that
-    /// path is mounted: also over a volume that is mounted further up.
+    /// The image's declared volumes. A container engine gives each container an empty one there, even above a volume
+    /// that is mounted further up. Only a mount on exactly that path replaces it.
     pub volumes: &'static [&'static str],
-    /// What is below /usr; nothing but the binary is in an image that has none.
+    /// The source of its /usr. An image without one holds only the binary.
     usr: Option<PathBuf>,
-    /// Files of the harness's, and where the image has them.
+    /// Files of the harness, and their paths in the image.
     files: &'static [(&'static str, &'static str)],
 }
 
-/// What both families' images have.
+/// The files in both families' images.
 const EVERY_SERVERS: [(&str, &str); 3] =
     [("passwd", "/etc/passwd"), ("group", "/etc/group"), ("nsswitch.conf", "/etc/nsswitch.conf")];
 
@@ -80,7 +80,7 @@ socket = /var/run/mysqld/mysqld.sock
 !includedir /etc/mysql/conf.d/
 ";
 
-/// The files that the images are made of, in one directory that every user can read.
+/// The files for the images, in one directory that every user can read.
 pub struct Images {
     directory: PathBuf,
 }
@@ -104,12 +104,12 @@ impl Images {
         Ok(Images { directory: directory.to_owned() })
     }
 
-    /// The image by its name and tag in a manifest; of ours whatever its tag.
+    /// The image by its name and tag in a manifest. For our own image every tag is right.
     pub fn find(&self, name: &str) -> Result<Image> {
         table(name)
     }
 
-    /// Our image as a volume; that of no other is mounted.
+    /// Our image as a volume, the only one that is mounted.
     pub fn provide_volume(&self, name: &str, path: &Path) -> Result<()> {
         anyhow::ensure!(name.starts_with("mysqlset:"), "{name} is no image of ours");
         std::fs::create_dir(path.join("bin"))?;
@@ -117,8 +117,8 @@ impl Images {
         Ok(())
     }
 
-    /// Adds the arguments of bubblewrap that make an image's root. What an image has for temporary files can be written
-    /// to unless the root is `read_only`.
+    /// Adds the arguments of bubblewrap that make an image's root. The image's directories for temporary files are
+    /// writable unless the root is `read_only`.
     pub fn add_root(&self, command: &mut Command, image: &Image, read_only: bool) {
         let Some(usr) = &image.usr else {
             self.add_file(command, "mysqlset", "/bin/mysqlset");
@@ -148,7 +148,7 @@ impl Images {
         }
         let temporary = if read_only { "--dir" } else { "--tmpfs" };
         command.args(["--perms", "1777", temporary, "/tmp", "--perms", "0777", "--dir", "/run/mysqld"]);
-        // Of MySQL's image, for LOAD DATA.
+        // A directory of MySQL's image, for LOAD DATA.
         command.args(["--dir", "/var/lib/mysql-files"]);
     }
 
@@ -157,7 +157,7 @@ impl Images {
     }
 }
 
-/// Each of the machine's libraries by itself: nothing could be mounted below one directory that nobody may write to.
+/// Mounts each of the machine's libraries by itself: a read-only directory would leave no room for mounts below it.
 fn add_libraries(command: &mut Command, libraries: &Path) {
     for entry in std::fs::read_dir(libraries).into_iter().flatten().flatten() {
         let place = Path::new("/usr/lib").join(entry.file_name());

@@ -12,11 +12,12 @@ use super::manifest::Container;
 use super::pod::Pod;
 use super::probes::Prober;
 
-/// Kubernetes starts a failed container again after 10 s, then 20 s, … up to 5 minutes; here it is quicker.
+/// The first pause before a failed container's next start, and the longest. Kubernetes waits 10 s, then 20 s, … up to 5
+/// minutes.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 
-/// A container that has run for this long starts again as if it had never failed; for kubelet it is 10 minutes.
+/// A container that has run for this long has no more failures on record; kubelet waits 10 minutes.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(30);
 
 /// Keeps one container running.
@@ -26,7 +27,7 @@ pub struct Keeper<'a> {
     backoff: Duration,
     not_before: Instant,
     started: Instant,
-    /// Started again however it ends.
+    /// It starts again after any end.
     always: bool,
     done: bool,
 }
@@ -37,12 +38,12 @@ impl<'a> Keeper<'a> {
         Keeper { container, prober: None, backoff: FIRST_BACKOFF, not_before: now, started: now, always, done: false }
     }
 
-    /// Whether the next init container may start: this one has ended well or, where it is a sidecar, has started.
+    /// Whether the next init container may start. This one has succeeded or, if it is a sidecar, has started.
     pub fn is_passed(&self) -> bool {
         self.done || self.always && self.prober.as_ref().is_some_and(Prober::is_started)
     }
 
-    /// Starts the container where it doesn't run, and notices its end.
+    /// Starts the container if it is stopped, and notices its end.
     pub fn look(&mut self, pod: &Arc<Pod>, shared: &Arc<Shared>, world: &World<'_>) -> Result<()> {
         let name = &self.container.name;
         let running = pod.containers.lock().expect("containers").get(name).cloned();

@@ -1,4 +1,4 @@
-//! What `kubectl apply -k` would send, built by kustomize.
+//! The objects that `kubectl apply -k` would send, built by kustomize.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 
 use crate::project;
 
-/// Where `make packages` leaves it.
+/// The path at which `make packages` installs it.
 const PROGRAM: &str = "target/tools/kustomize/root/usr/bin/kustomize";
 
-/// Names of what lies in `k8s/overlays` or `k8s/components`.
+/// Names in `k8s/overlays` or `k8s/components`.
 pub fn names(kind: &str) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(project().join("k8s").join(kind))?;
     let mut names: Vec<String> =
@@ -35,7 +35,7 @@ pub fn build_with(overlay: &str, components: &[&str], lines: &str) -> Result<Str
     run(&users_own(overlay, components, lines)?)
 }
 
-/// What kustomize makes of a directory.
+/// The output of kustomize for a directory.
 pub fn run(directory: &Path) -> Result<String> {
     let program = project().join(PROGRAM);
     ensure!(program.exists(), "{PROGRAM} is not there: `make packages` fetches it");
@@ -46,7 +46,7 @@ pub fn run(directory: &Path) -> Result<String> {
     String::from_utf8(output.stdout).context("what kustomize writes")
 }
 
-/// A kustomization as docs/guide/install.md shows it.
+/// A kustomization in the form of docs/guide/install.md.
 fn users_own(overlay: &str, components: &[&str], lines: &str) -> Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
     lines.hash(&mut hasher);
@@ -60,7 +60,7 @@ fn users_own(overlay: &str, components: &[&str], lines: &str) -> Result<PathBuf>
     for component in components {
         text += &format!("  - ../../../k8s/components/{component}\n");
     }
-    // In one step: another test may be reading it.
+    // In one step: another test may read it now.
     let draft = directory.join(format!("draft-{}-{:?}", std::process::id(), std::thread::current().id()));
     std::fs::write(&draft, text)?;
     std::fs::rename(&draft, directory.join("kustomization.yaml"))?;

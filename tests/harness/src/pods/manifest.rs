@@ -1,7 +1,7 @@
 //! The shipped manifests as kustomize builds them and the harness reads them.
 //!
-//! Every struct refuses fields that it doesn't know, so that nothing in a manifest is ignored without being named
-//! here: members of type [`Ignored`] are what a single machine without Kubernetes has no use for.
+//! Every struct refuses unknown fields, so that each part of a manifest is named here. Members of type [`Ignored`] are
+//! useless on a single machine outside Kubernetes.
 
 pub mod volume;
 
@@ -15,17 +15,17 @@ use serde_yaml_ng::Value;
 use super::policies::NetworkPolicy;
 use volume::Volume;
 
-/// Known, and of no meaning here.
+/// Known, and meaningless here.
 pub type Ignored = Option<Value>;
 
-/// All that `kubectl apply -k DIR` would send.
+/// All objects of `kubectl apply -k DIR`.
 #[derive(Clone, Debug)]
 pub struct Manifests {
     pub stateful_set: StatefulSet,
     pub config_maps: Vec<ConfigMap>,
     pub services: Vec<Service>,
     pub network_policies: Vec<NetworkPolicy>,
-    /// Secrets exist only where a test adds them.
+    /// Secrets exist only if a test adds them.
     pub secrets: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -69,7 +69,7 @@ pub struct ServiceSpec {
     pub cluster_ip: Option<String>,
     #[serde(default)]
     pub publish_not_ready_addresses: bool,
-    /// Clients connect to the pods themselves here; tests/manifests compares them with the containers'.
+    /// Here clients connect to the pods themselves; tests/manifests compares them with the containers' ports.
     #[serde(rename = "ports")]
     _ports: Ignored,
     pub selector: BTreeMap<String, String>,
@@ -104,7 +104,7 @@ pub struct Selector {
     pub match_labels: BTreeMap<String, String>,
 }
 
-/// Whether labels are all there that a selector asks for.
+/// Whether the labels include all of a selector's.
 pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
     !selector.is_empty() && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
 }
@@ -128,19 +128,19 @@ pub struct Template {
 pub struct PodSpec {
     pub security_context: SecurityContext,
     pub termination_grace_period_seconds: u64,
-    /// Here only the machine's name is the node's.
+    /// Here the node gives the pod only its hostname.
     #[serde(default)]
     pub host_network: bool,
     #[serde(default)]
     pub init_containers: Vec<Container>,
     pub containers: Vec<Container>,
     pub volumes: Vec<Volume>,
-    /// There is no token, nor a variable for a Service.
+    /// Pods lack a token and the Services' variables here.
     #[serde(rename = "automountServiceAccountToken")]
     _automount_service_account_token: Ignored,
     #[serde(rename = "enableServiceLinks")]
     _enable_service_links: Ignored,
-    /// One node.
+    /// All pods are on one node.
     #[serde(rename = "topologySpreadConstraints")]
     _topology_spread_constraints: Ignored,
 }
@@ -151,12 +151,12 @@ pub struct SecurityContext {
     pub run_as_user: u32,
     pub run_as_group: u32,
     pub fs_group: u32,
-    /// Honoured by not being root.
+    /// Honoured: the user is never root.
     #[serde(rename = "runAsNonRoot")]
     _run_as_non_root: Ignored,
     #[serde(rename = "fsGroupChangePolicy")]
     _fs_group_change_policy: Ignored,
-    /// No filter of system calls here.
+    /// System calls are unfiltered here.
     #[serde(rename = "seccompProfile")]
     _seccomp_profile: Ignored,
 }
@@ -187,7 +187,7 @@ pub struct Container {
 }
 
 impl Container {
-    /// An init container that goes on beside the others.
+    /// An init container that continues beside the others.
     pub fn is_sidecar(&self) -> bool {
         self.restart_policy.as_deref() == Some("Always")
     }
@@ -196,12 +196,12 @@ impl Container {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
-    /// Asked for, never enforced.
+    /// Requested, never enforced.
     pub requests: Requests,
     pub limits: Limits,
 }
 
-/// What a node must have left for the container.
+/// The node's free resources that the container requires.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requests {
@@ -217,13 +217,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// As the kernel says it: bytes, or `max`.
+    /// In the kernel's form: bytes, or `max`.
     pub fn memory_max(&self) -> Result<String> {
         self.memory.as_deref().map_or(Ok("max".to_owned()), |memory| Ok(bytes(memory)?.to_string()))
     }
 }
 
-/// What a quantity such as `64Mi` means.
+/// The value of a quantity such as `64Mi`.
 pub fn bytes(quantity: &str) -> Result<u64> {
     let units = [("Ki", 10), ("Mi", 20), ("Gi", 30)];
     let said = units.iter().find_map(|(unit, bits)| Some((quantity.strip_suffix(unit)?, *bits)));
@@ -250,10 +250,10 @@ pub struct Confinement {
     pub run_as_user: Option<u32>,
     pub run_as_group: Option<u32>,
     pub read_only_root_filesystem: bool,
-    /// Honoured in any case.
+    /// Honoured here always.
     #[serde(rename = "allowPrivilegeEscalation")]
     _allow_privilege_escalation: Ignored,
-    /// None is left in any case.
+    /// All are dropped here always.
     #[serde(rename = "capabilities")]
     _capabilities: Ignored,
 }
@@ -281,7 +281,7 @@ pub struct FieldRef {
 }
 
 impl EnvVar {
-    /// What it is in a pod of this name and these annotations.
+    /// Its value in a pod of this name and these annotations.
     pub fn value_in(&self, pod: &str, annotations: &BTreeMap<String, String>) -> Result<String> {
         let Some(source) = &self.value_from else { return Ok(self.value.clone()) };
         let path = source.field_ref.field_path.as_str();
@@ -356,13 +356,13 @@ pub struct HttpProbe {
 #[serde(deny_unknown_fields)]
 pub struct ClaimTemplate {
     pub metadata: Metadata,
-    /// The size that is asked for is not enforced; tests that need a small volume say so.
+    /// The requested size is not enforced; tests that need a small volume set its limit.
     #[serde(rename = "spec")]
     _spec: Ignored,
 }
 
 impl Manifests {
-    /// Reads what kustomize built.
+    /// Reads the output of kustomize.
     pub fn parse(text: &str) -> Result<Manifests> {
         let (mut stateful_set, mut config_maps, mut services) = (None, Vec::new(), Vec::new());
         let mut network_policies = Vec::new();
@@ -374,7 +374,7 @@ impl Manifests {
                 "ConfigMap" => config_maps.push(parse(value, &kind)?),
                 "Service" => services.push(parse(value, &kind)?),
                 "NetworkPolicy" => network_policies.push(parse(value, &kind)?),
-                // Nobody drains the machine, or scrapes.
+                // Here nothing drains the machine or scrapes metrics.
                 "PodDisruptionBudget" | "PodMonitor" | "PrometheusRule" => {}
                 other => bail!("the harness does not know the kind {other:?}"),
             }

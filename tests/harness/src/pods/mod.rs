@@ -1,15 +1,16 @@
 //! Pods without a cluster: the shipped manifests on one machine, each pod's containers as isolated processes, with
 //! Kubernetes' rules.
 //!
-//! What differs from Kubernetes: failed containers start again after half a second instead of ten, and are killed at once
-//! where their liveness probe fails; probes are asked ten times as often; containers see their limits, but only
-//! conditions enforce them, and nothing enforces requests; an empty volume at its limit is full, where kubelet evicts the
-//! pod; a changed Secret is there at once, and a changed network policy with the next pod; [`Cluster::change`] takes changes
-//! that a StatefulSet refuses; all pods are on one node and one network; images are made of Debian packages (`images.rs`).
+//! What differs from Kubernetes: a failed container starts again after half a second instead of ten, and a failed
+//! liveness probe kills it at once. Probes run ten times as often. Containers see their limits, but only conditions
+//! enforce them; requests are not enforced. An empty volume at its limit is full, while kubelet would evict the pod. A
+//! changed Secret takes effect at once, and a changed network policy with the next pod. [`Cluster::change`] accepts
+//! changes that a StatefulSet refuses. All pods are on one node and one network. Images are made of Debian packages
+//! (`images.rs`).
 //!
-//! Everything that a cluster starts dies with the test process, however that ends: it lives in namespaces that are
-//! held by a pipe from the test, and none of them has a name that could outlive it. Only a control group that enforces a
-//! limit has one: an empty group that a killed test left is removed by the next.
+//! Every part of a cluster dies with the test process, at any end: it lives in namespaces that a pipe from the test
+//! holds. Only a control group that enforces a limit has a name that outlives it. The next run removes an empty group
+//! that a killed test left.
 
 mod changes;
 pub mod conditions;
@@ -60,13 +61,13 @@ pub use work_directory::{work_directory, work_directory_on_disk};
 /// The Secret of the shipped component.
 pub const PASSWORDS: &str = "mysql-passwords";
 
-/// As the images have it.
+/// The value in the images.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Long enough for a slow machine; nothing waits this long when all is well.
+/// Long enough for a slow machine. In a good run every wait is far shorter.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long a client waits for all its statements: longer than any of the scenarios' take.
+/// The client's time for all its statements, longer than any scenario needs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A StatefulSet that runs on this machine.
@@ -76,8 +77,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Applies the manifests that most tests run, of the tested server, changed by `change`. The images hold the program under
-    /// test. A listener is told what happens.
+    /// Applies the usual manifests of the tested server, changed by `change`. The images hold the program under test. A
+    /// listener receives all events.
     pub fn start(listener: Option<Sender<String>>, change: impl FnOnce(&mut Manifests)) -> Result<Cluster> {
         let mut manifests = servers::manifests(servers::tested().overlay, &[])?;
         change(&mut manifests);
@@ -126,25 +127,25 @@ impl Cluster {
         Ok(Cluster { shared, controller })
     }
 
-    /// Applies other manifests of the same set: its pods are replaced one by one, from the last to the first.
+    /// Applies other manifests of the same set. Its pods are replaced one by one, from the last to the first.
     pub fn change(&self, manifests: Manifests) {
         self.scale(manifests.stateful_set.spec.replicas);
         *self.shared.manifests.write().expect("manifests") = Arc::new(manifests);
     }
 
-    /// What probes said that failed, each once.
+    /// The messages of failed probes, each once.
     pub fn unhealthy(&self) -> Vec<String> {
         self.shared.unhealthy.lock().expect("unhealthy").clone()
     }
 
-    /// Gives all pods that are there a label.
+    /// Labels all present pods.
     pub fn label_pods(&self, name: &str, value: &str) {
         for pod in self.shared.pods.lock().expect("pods").there.values() {
             pod.labels.lock().expect("labels").insert(name.to_owned(), value.to_owned());
         }
     }
 
-    /// Waits until exactly so many pods are there, all of what was applied last, and ready.
+    /// Waits until exactly this many pods are present, up to date and ready.
     pub fn wait_rolled_out(&self, count: usize) -> Result<()> {
         self.wait_for(&format!("{count} pods to be replaced"), PATIENCE, || {
             let manifests = self.shared.manifests();
@@ -155,7 +156,7 @@ impl Cluster {
         })
     }
 
-    /// Changes a key of a Secret; what runs with it mounted sees it at once, where kubelet takes up to a minute.
+    /// Changes a key of a Secret. Its mounts show it at once, where kubelet takes up to a minute.
     pub fn set_secret(&self, name: &str, key: &str, value: &str) -> Result<()> {
         let mut secrets = self.shared.secrets.lock().expect("secrets");
         secrets.entry(name.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
@@ -163,12 +164,12 @@ impl Cluster {
         pods.there.values().try_for_each(|pod| volumes::renew_secret(&self.shared, pod, name, key, value))
     }
 
-    /// How the cluster's name server behaves from now on.
+    /// Sets the behaviour of the cluster's name server from now on.
     pub fn set_resolver(&self, mode: dns::Mode) {
         *self.shared.resolver.lock().expect("resolver") = mode;
     }
 
-    /// How many pods there shall be.
+    /// Sets the number of pods.
     pub fn scale(&self, replicas: u32) {
         self.controller.scale(replicas);
     }
@@ -192,7 +193,7 @@ impl Cluster {
         deleted
     }
 
-    /// Deletes the volume of a pod that isn't there.
+    /// Deletes the volume of an absent pod.
     pub fn delete_unused_volume(&self, pod: &str) -> Result<()> {
         ensure!(self.find(pod).is_err(), "{pod} is there and uses its volume");
         self.shared.claims.delete(&self.claim_of(pod), &self.shared.network)
@@ -203,13 +204,13 @@ impl Cluster {
         self.shared.claims.limit(&self.claim_of(pod), bytes);
     }
 
-    /// Mends what is wrong with a pod's volume.
+    /// Mends the fault of a pod's volume.
     pub fn mend_volume(&self, pod: &str) -> Result<()> {
         self.shared.event(format!("{pod}: its volume is mended"));
         self.shared.claims.mend(&self.claim_of(pod), &self.shared.network)
     }
 
-    /// Where a pod's volume lies.
+    /// The path of a pod's volume.
     pub fn volume(&self, pod: &str) -> PathBuf {
         self.shared.claims.path(&self.claim_of(pod), &self.shared.network)
     }
@@ -223,7 +224,7 @@ impl Cluster {
         pods.there.values().find(|pod| pod.name == name).cloned().with_context(|| format!("there is no pod {name}"))
     }
 
-    /// What is known of a pod.
+    /// The known state of a pod.
     pub fn status(&self, name: &str) -> Result<PodStatus> {
         Ok(self.find(name)?.status.lock().expect("status").clone())
     }
@@ -250,12 +251,12 @@ impl Cluster {
         self.find(pod)?.container(container)?.exec(&arguments, PATIENCE)
     }
 
-    /// All that a container wrote, of all its starts and of all pods of the name.
+    /// The whole output of a container, over all its starts and all pods of the name.
     pub fn logs(&self, pod: &str, container: &str) -> String {
         self.shared.logs(pod, container)
     }
 
-    /// A pod's network may be cut and mended again.
+    /// Cuts a pod's network, or mends it.
     pub fn set_network(&self, pod: &str, up: bool) -> Result<()> {
         let port = self.find(pod)?.network.port.clone();
         spawner::run(self.shared.network.command("ip").args(["link", "set", &port, if up { "up" } else { "down" }]))?;
@@ -278,7 +279,7 @@ impl Cluster {
         probes::http_get(&self.shared, address, path, Duration::from_secs(5))
     }
 
-    /// The client as root, connected to a pod's server over TCP; what it is to do comes by its input.
+    /// The client as root, connected to a pod's server over TCP; its input brings the statements.
     pub fn client_of_root(&self, pod: &str) -> Result<Command> {
         self.client(self.command("env"), pod, "root", &self.shared.root_password)
     }
@@ -340,19 +341,19 @@ impl Cluster {
         ready.map(|pod| pod.name.clone()).collect()
     }
 
-    /// Waits until exactly so many pods are there and all of them are ready.
+    /// Waits until exactly this many pods are present and all of them are ready.
     pub fn wait_ready(&self, count: usize) -> Result<()> {
         self.wait_for(&format!("{count} pods to be ready"), PATIENCE, || {
             Ok(self.ready_pods().len() == count && self.shared.pods.lock().expect("pods").there.len() == count)
         })
     }
 
-    /// Waits until as many pods are there and ready as there shall be.
+    /// Waits until the wished number of pods is present and ready.
     pub fn wait_settled(&self) -> Result<()> {
         self.wait_ready(self.controller.replicas() as usize)
     }
 
-    /// Waits for a condition; the error tells all about the cluster.
+    /// Waits for a condition; the error describes the whole cluster.
     pub fn wait_for(&self, what: &str, limit: Duration, condition: impl Fn() -> Result<bool>) -> Result<()> {
         let limit = limit * self.shared.surroundings.patience;
         let deadline = Instant::now() + limit;
@@ -368,12 +369,12 @@ impl Cluster {
         bail!("waited {} seconds for {what}{last}\n{}", limit.as_secs(), self.describe())
     }
 
-    /// All that is known, for a failed test.
+    /// A full description, for a failed test.
     pub fn describe(&self) -> String {
         self.shared.describe()
     }
 
-    /// What happened so far, with seconds since the start.
+    /// The events so far, with seconds since the start.
     pub fn events(&self) -> Vec<String> {
         self.shared.events()
     }

@@ -1,6 +1,6 @@
-//! The cluster's private network: one namespace with a bridge, one for each pod, none of them with a name; and the
-//! process namespace that everything of the cluster lives in. Each is held by a process that reads from a pipe whose
-//! other end only the test has. So nothing is left of them, whatever ends the test, at whatever moment.
+//! The cluster's private network: one namespace with a bridge, and one for each pod, all of them nameless. A process
+//! namespace contains all processes of the cluster. A process that reads from a pipe holds each namespace, and only the
+//! test has the pipe's other end. So any end of the test removes them all, at any moment.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -14,24 +14,24 @@ use super::spawner;
 /// The bridge's own IPv4 address; pods count up from it.
 pub const BRIDGE: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 1);
 
-/// The bridge's own IPv6 address, of a private network as clusters have it. (RFC 4193)
+/// The bridge's own IPv6 address, of a private network like a cluster's. (RFC 4193)
 const BRIDGE_V6: Ipv6Addr = Ipv6Addr::new(0xfd97, 0, 0, 0, 0, 0, 0, 1);
 
-/// A kind of addresses.
+/// A family of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     V4,
     V6,
 }
 
-/// The kinds of addresses that every pod has. The first is the cluster's own kind, to which probes go.
+/// The families of every pod's addresses. The first is the cluster's own, and probes use it.
 pub type Families = &'static [Family];
 
-/// A cluster as most are.
+/// The usual cluster.
 pub const V4_ONLY: Families = &[Family::V4];
 
 impl Family {
-    /// Of the bridge.
+    /// The bridge's address of this family.
     pub fn bridge(self) -> IpAddr {
         match self {
             Family::V4 => BRIDGE.into(),
@@ -52,7 +52,7 @@ impl Family {
         }
     }
 
-    /// Gives a device an address. No look for another who has it: until that is over, nobody can bind to it.
+    /// Gives a device an address, and skips the search for duplicates: until its end the address is unusable.
     fn add(self, address: IpAddr, device: &str) -> String {
         match self {
             Family::V4 => format!("ip addr add {address}/16 dev {device}"),
@@ -61,7 +61,7 @@ impl Family {
     }
 }
 
-/// A process that does nothing but hold namespaces, until the test lets go of its input.
+/// A process that only holds namespaces, until the test closes its input.
 pub struct Holder {
     starter: Child,
     pid: u32,
@@ -104,8 +104,8 @@ pub struct Network {
 impl Network {
     pub fn new(families: Families) -> Result<Network> {
         let addresses: Vec<String> = families.iter().map(|family| family.add(family.bridge(), "br0")).collect();
-        // With an address of its own: a bridge takes the lowest of its ports' otherwise, and with each new pod the others may
-        // look for their name server at an address that is gone.
+        // The bridge gets an address of its own. Otherwise it takes the lowest of its ports', which changes with new
+        // pods. Then the others may look for their name server at an outdated address.
         let bridge = format!(
             "ip link set lo up; ip link add br0 address 02:00:00:00:00:01 type bridge; {}; ip link set br0 up; mount --make-rprivate /; \
              mount -t proc proc /proc",
@@ -116,7 +116,7 @@ impl Network {
         Ok(Network { holder: Holder::start(starter, &bridge).context("the cluster's network")?, families })
     }
 
-    /// The bridge's address of the cluster's own kind.
+    /// The bridge's address of the cluster's own family.
     pub fn bridge(&self) -> IpAddr {
         self.families[0].bridge()
     }
@@ -155,11 +155,11 @@ impl Network {
         self.inside(move || Ok(TcpStream::connect_timeout(&address, limit)?))
     }
 
-    /// Listens at the bridge, where every pod can connect to.
+    /// Listens on the bridge, which every pod can reach.
     pub fn listen(&self, port: u16) -> Result<TcpListener> {
         let bridge = self.bridge();
         self.inside(move || {
-            // A process that is just being started may still hold the last listener's socket.
+            // A process that is just starting may still hold the last listener's socket.
             let mut tries = 0..100;
             loop {
                 match TcpListener::bind((bridge, port)) {
@@ -172,12 +172,12 @@ impl Network {
         })
     }
 
-    /// Runs on a thread inside the cluster's network; a socket made there belongs there.
+    /// Runs on a thread inside the cluster's network. A socket that it makes stays in that network.
     pub fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         inside(self.pid(), work)
     }
 
-    /// The node's address of a kind, where the cluster has that.
+    /// The node's address of a family, if the cluster has that.
     pub fn node(&self, is_v4: bool) -> Option<IpAddr> {
         self.families.iter().map(|family| family.bridge()).find(|address| address.is_ipv4() == is_v4)
     }
@@ -186,14 +186,14 @@ impl Network {
 /// The network and hostname that a pod's containers share.
 pub struct PodNetwork {
     holder: Holder,
-    /// One of each kind that the cluster has, in its order.
+    /// One of each family of the cluster, in its order.
     pub addresses: Vec<IpAddr>,
     /// The pod's end at the bridge.
     pub port: String,
 }
 
 impl PodNetwork {
-    /// The address that Kubernetes calls the pod's.
+    /// The address that Kubernetes calls the pod's own.
     pub fn address(&self) -> IpAddr {
         self.addresses[0]
     }

@@ -1,5 +1,5 @@
-//! A test that does not end says where it stands, and ends the program: otherwise a hang shows only as a run that never
-//! ended, without the test's name.
+//! A test that hangs reports its state and ends the program. Otherwise a hang would show only as an endless run,
+//! without the test's name.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, Once, Weak};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 
-/// Several times what the longest scenario takes on a busy machine.
+/// Several times the length of the longest scenario on a busy machine.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// In seconds, for the test of this very thing.
+/// In seconds, for the test of this mechanism.
 pub const LIMIT_VARIABLE: &str = "MYSQLSET_OVERDUE";
 
-/// What the description of a cluster may take: its locks may be what the test hangs on.
+/// The time for the description of a cluster: the test may hang on one of its locks.
 const TO_DESCRIBE: Duration = Duration::from_secs(10);
 
 static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
@@ -25,8 +25,8 @@ struct Watched {
     cluster: Weak<Shared>,
 }
 
-/// From now on this test's cluster is to end within a quarter of an hour, times the run's patience. A program that is no test,
-/// as `make torture` is, has its cluster for as long as it likes.
+/// From now on this test's cluster must end within a quarter of an hour, times the run's patience. A program outside
+/// the tests, such as `make torture`, has unlimited time.
 pub fn watch(cluster: &Arc<Shared>) {
     let current = std::thread::current();
     let Some(test) = current.name().filter(|name| *name != "main") else { return };
@@ -64,7 +64,7 @@ fn look() {
     std::process::exit(1)
 }
 
-/// Past the capture of a test's output.
+/// Writes outside the capture of a test's output.
 fn say(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }

@@ -1,5 +1,5 @@
-//! A pod's life: init containers in turn, then all containers, each restarted when it ends, until the pod is deleted. An
-//! init container that is restarted always is a sidecar: it runs from its turn on, and ends after the others.
+//! A pod's life: the init containers one by one, then all containers, each restarted after its end, until the pod is
+//! deleted. An init container with the restart policy Always is a sidecar: it continues, and ends after the others.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ use super::{dns, policies, volumes};
 /// Between two looks at a pod's containers.
 const PERIOD: Duration = Duration::from_millis(15);
 
-/// The node's name, of a form that clouds give.
+/// The node's name, in a form of clouds.
 const NODE: &str = "worker-1";
 
-/// What is known of a container.
+/// The known state of a container.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerStatus {
     /// The container's first process as the machine sees it, while it runs.
@@ -36,10 +36,10 @@ pub struct ContainerStatus {
     pub last_termination: Option<Termination>,
 }
 
-/// What is known of a pod.
+/// The known state of a pod.
 #[derive(Clone, Debug, Default)]
 pub struct PodStatus {
-    /// New for each pod that bears the name.
+    /// New for each pod of the name.
     pub uid: u64,
     pub containers: BTreeMap<String, ContainerStatus>,
     /// Whether all init containers are done and all containers ready.
@@ -47,14 +47,14 @@ pub struct PodStatus {
     pub initialised: bool,
 }
 
-/// A pod that lives in a thread of its own.
+/// A pod, which lives in a thread of its own.
 pub struct Pod {
     pub name: String,
-    /// What it was made of.
+    /// The manifests that it was made of.
     pub manifests: Arc<Manifests>,
     pub network: PodNetwork,
     pub status: Mutex<PodStatus>,
-    /// Of its template, until a test changes them.
+    /// From its template, until a test changes them.
     pub labels: Mutex<BTreeMap<String, String>>,
     pub deleted: AtomicBool,
     pub gone: AtomicBool,
@@ -108,13 +108,13 @@ impl Pod {
         &self.manifests.stateful_set.spec.template.spec
     }
 
-    /// Where what is the pod's own lies.
+    /// The directory of the pod's own files.
     pub fn directory(&self, shared: &Shared) -> PathBuf {
         let uid = self.status.lock().expect("status").uid;
         shared.directory.join("pods").join(format!("{}-{uid}", self.name))
     }
 
-    /// A container that runs.
+    /// A running container.
     pub fn container(&self, name: &str) -> Result<Arc<Running>> {
         let containers = self.containers.lock().expect("containers");
         containers.get(name).cloned().with_context(|| format!("{}: container {name} does not run", self.name))
@@ -193,7 +193,7 @@ impl Pod {
         self.terminate(shared, spec)
     }
 
-    /// What kubelet writes for each pod, and what a condition adds.
+    /// The files that kubelet writes for each pod, and those of a condition.
     fn write_files(&self, shared: &Shared, directory: &Path) -> Result<()> {
         let files = directory.join("files");
         std::fs::create_dir_all(&files)?;
@@ -230,7 +230,7 @@ impl Pod {
             .all(|keeper| status.containers.get(&keeper.container.name).is_some_and(|container| container.ready));
     }
 
-    /// First the containers, then the sidecars in turn from the last; all within the grace period.
+    /// Ends the containers first, then the sidecars one by one from the last; all within the grace period.
     fn terminate(&self, shared: &Shared, spec: &PodSpec) -> Result<()> {
         self.status.lock().expect("status").ready = false;
         let mut running = std::mem::take(&mut *self.containers.lock().expect("containers"));
@@ -240,7 +240,7 @@ impl Pod {
         let together: Vec<&Container> = spec.containers.iter().chain(others).collect();
         let steps = std::iter::once(together).chain(sidecars.into_iter().rev().map(|sidecar| vec![sidecar]));
         for step in steps {
-            // A container that was about to start when the others were killed: what is dropped is killed.
+            // A container may have been starting when the others were killed: dropping it kills it.
             if shared.is_over() {
                 break;
             }
@@ -250,7 +250,7 @@ impl Pod {
         Ok(())
     }
 
-    /// What each of them has before it stops, SIGTERM, the grace period, SIGKILL.
+    /// For each of them: its hook before the stop, SIGTERM, the grace period, SIGKILL.
     fn end(&self, containers: Vec<(&Container, Arc<Running>)>, shared: &Shared, deadline: Instant) -> Result<()> {
         let started = Instant::now();
         std::thread::scope(|scope| {

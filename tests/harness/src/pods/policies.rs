@@ -1,4 +1,5 @@
-//! Network policies: which connections to a pod they allow, and the packet filter in each pod's network that keeps them.
+//! Network policies: their allowed connections to a pod, and the packet filter in each pod's network that enforces
+//! them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -49,7 +50,7 @@ enum Direction {
     Ingress,
 }
 
-/// Both lists are said: a missing one would mean everybody, or every port.
+/// Both lists are present: a missing one would mean every caller, or every port.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rule {
@@ -64,7 +65,7 @@ struct Peer {
     namespace_selector: Option<Selector>,
 }
 
-/// One without labels selects everything.
+/// A selector without labels selects everything.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Selector {
@@ -78,16 +79,16 @@ struct Port {
     port: u16,
 }
 
-/// Where a connection comes from.
+/// The origin of a connection.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// The node of the pod, where kubelet is: no policy keeps it out.
+    /// The node of the pod, with its kubelet: every policy lets it in.
     Node,
     Pod {
         namespace: String,
         labels: Labels,
     },
-    /// No pod.
+    /// A caller outside all pods.
     Outside,
 }
 
@@ -108,7 +109,7 @@ impl Peer {
     }
 }
 
-/// Whether a pod with these labels may be connected to.
+/// Whether the policies allow a connection to a pod with these labels.
 pub fn allow(policies: &[NetworkPolicy], pod: &Labels, caller: &Caller, port: u16) -> bool {
     let about: Vec<&Spec> =
         policies.iter().map(|policy| &policy.spec).filter(|spec| spec.pod_selector.selects(pod)).collect();
@@ -125,14 +126,14 @@ pub fn allow(policies: &[NetworkPolicy], pod: &Labels, caller: &Caller, port: u1
     })
 }
 
-/// A pod's network that is known by its addresses, whether the pod is still there or not.
+/// A pod's network, known by its addresses. It stays known after the pod's end.
 pub struct Known {
     pub addresses: Vec<IpAddr>,
     pub caller: Caller,
 }
 
-/// Has another pod known, and every pod's filter say so: before the pod connects to anything. `made` is a pod of the set that
-/// nobody else has seen yet.
+/// Adds another pod to every pod's filter, before the pod connects to anything. `made` is a pod of the set that is new
+/// to all others.
 pub fn make_known(shared: &Shared, known: Known, made: Option<&Arc<Pod>>) -> Result<()> {
     let mut all = shared.known.lock().expect("known pods");
     all.push(known);
@@ -141,7 +142,7 @@ pub fn make_known(shared: &Shared, known: Known, made: Option<&Arc<Pod>>) -> Res
     pods.iter().try_for_each(|pod| keep(shared, pod, &all))
 }
 
-/// Loads the filter of a pod; there is none where no policy is.
+/// Loads the filter of a pod, if there is a policy.
 fn keep(shared: &Shared, pod: &Pod, known: &[Known]) -> Result<()> {
     let manifests = shared.manifests();
     if manifests.network_policies.is_empty() {
@@ -165,7 +166,7 @@ fn keep(shared: &Shared, pod: &Pod, known: &[Known]) -> Result<()> {
     Ok(())
 }
 
-/// What `iptables-restore` reads.
+/// The input of `iptables-restore`.
 fn filter(manifests: &Manifests, pod: &Labels, node: IpAddr, known: &[Known]) -> String {
     let containers = &manifests.stateful_set.spec.template.spec;
     let containers = containers.init_containers.iter().chain(&containers.containers);
@@ -174,7 +175,7 @@ fn filter(manifests: &Manifests, pod: &Labels, node: IpAddr, known: &[Known]) ->
         -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n"
         .to_owned();
     if node.is_ipv6() {
-        // By which neighbours are found.
+        // Neighbours are found by these.
         text += "-A INPUT -p ipv6-icmp -j ACCEPT\n";
     }
     let _ = writeln!(text, "-A INPUT -s {node} -j ACCEPT");

@@ -1,4 +1,5 @@
-//! Startup, readiness and liveness probes. Their delays and periods are shortened (`QUICKER`); thresholds and timeouts are not.
+//! Startup, readiness and liveness probes. Their delays and periods are shortened (`QUICKER`); thresholds and timeouts
+//! are unchanged.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,19 +13,19 @@ use super::Shared;
 use super::manifest::{Container, HttpProbe, Probe};
 use super::pod::Pod;
 
-/// How much more often than the manifest says.
+/// The factor on the manifest's rate.
 const QUICKER: u32 = 10;
 
-/// A command that said yes is asked again after so many times as long: each is three processes, and the pods are many.
+/// The factor on the pause after a command's success: each takes three processes, and the pods are many.
 const AFTER_A_YES: u32 = 4;
 
-/// Asks one container, on a thread of its own, until it is dropped.
+/// Probes one container, on a thread of its own, until it is dropped.
 pub struct Prober {
     state: Arc<State>,
 }
 
 struct State {
-    /// Whether the startup probe has succeeded, before which the others aren't asked.
+    /// Whether the startup probe has succeeded; the others wait for that.
     started: AtomicBool,
     ready: AtomicBool,
     dead: AtomicBool,
@@ -97,7 +98,7 @@ struct Asking {
 impl Asking {
     fn run(&self) {
         let period = Duration::from_secs(self.probe.period_seconds) / QUICKER;
-        // A server that is slow to start is not to be killed because the clock runs faster here.
+        // The faster clock here must leave a slow server enough time to start.
         let delay = Duration::from_secs(self.probe.initial_delay_seconds);
         self.pause(if self.kind == Kind::Liveness { delay } else { delay / QUICKER });
         let mut failures = 0;
@@ -125,7 +126,7 @@ impl Asking {
         }
     }
 
-    /// As kubelet does by an event, with the probe's words. Not of a pod that is about to end, nor of a container that did.
+    /// Like kubelet's event, with the probe's message. Pods about to end and ended containers are skipped.
     fn note(&self, shared: &Shared, why: &str) {
         let Some(pod) = self.pod.upgrade() else { return };
         if self.stopped() || pod.deleted.load(Ordering::Acquire) || pod.container(&self.container.name).is_err() {
@@ -182,7 +183,7 @@ pub fn http_get(shared: &Shared, address: SocketAddr, path: &str, limit: Duratio
     http_get_by(shared.network.connect(address, limit)?, address, path, limit)
 }
 
-/// The same over a connection that is there.
+/// The same over an existing connection.
 pub fn http_get_by(stream: TcpStream, address: SocketAddr, path: &str, limit: Duration) -> Result<(u16, String)> {
     let mut stream = stream;
     stream.set_read_timeout(Some(limit))?;

@@ -1,4 +1,4 @@
-//! What the pods of a cluster say of themselves, by events.
+//! The reports of a cluster's pods, by events.
 
 use anyhow::{Context, Result};
 use mysqlset::model::event::Event;
@@ -7,44 +7,44 @@ use super::{Cluster, PATIENCE};
 use crate::logged::Said;
 
 impl Cluster {
-    /// How often a container has logged an event, in all of its starts.
+    /// The number of times that a container has logged an event, over all of its starts.
     pub fn times_logged(&self, pod: &str, container: &str, event: Event) -> usize {
         self.logs(pod, container).count_of(event)
     }
 
-    /// Whether it has at all.
+    /// Whether the container has logged it.
     pub fn has_logged(&self, pod: &str, container: &str, event: Event) -> bool {
         self.times_logged(pod, container, event) > 0
     }
 
-    /// Waits until it has.
+    /// Waits until the container has logged the event.
     pub fn wait_for_event(&self, pod: &str, container: &str, event: Event) -> Result<()> {
         self.wait_for(&format!("{event} of {pod}'s {container}"), PATIENCE, || {
             Ok(self.has_logged(pod, container, event))
         })
     }
 
-    /// Waits until it has with a text that is no prose of ours, such as a name or a number.
+    /// Waits for the event with a text, such as a name or a number, that is part of its fields.
     pub fn wait_for_event_with(&self, pod: &str, container: &str, event: Event, text: &str) -> Result<()> {
         self.wait_for(&format!("{event} with {text:?} of {pod}'s {container}"), PATIENCE, || {
             Ok(self.logs(pod, container).has_with(event, text))
         })
     }
 
-    /// Waits until a clone has broken off, more often than so many times.
+    /// Waits until more than this many clones have broken off.
     pub fn wait_for_broken_stream(&self, pod: &str, times: usize) -> Result<()> {
         self.wait_for(&format!("more than {times} broken streams to {pod}"), PATIENCE, || {
             Ok(self.logs(pod, "clone").broken_streams() > times)
         })
     }
 
-    /// Whether a pod's sidecar says that it is not ready, and names this as the reason.
+    /// Whether a pod's sidecar reports that it is unready, with this event as the reason.
     pub fn is_unready_by(&self, pod: &str, event: Event) -> Result<bool> {
         let status: serde_json::Value = serde_json::from_str(&self.status_page(pod)?)?;
         Ok(status["not_ready"]["event"] == event.name())
     }
 
-    /// All that a pod's sidecar knows, by a link that a command in the pod prints.
+    /// The full report of a pod's sidecar, through the link that a command in the pod prints.
     pub fn status_page(&self, pod: &str) -> Result<String> {
         let output = self.exec(pod, "sidecar", &["/mysqlset/mysqlset", "link"])?;
         let link = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -1,7 +1,7 @@
-//! The servers that the tests can run on, and all in which they differ.
+//! The servers that the tests can run on, and their differences.
 //!
-//! `SERVER` names the one that is tested, or its kind, by default the machine's own MariaDB; `make servers` unpacks the others below
-//! target/. `GTID=off` has MySQL do without; MariaDB's replicas always go by GTID.
+//! `SERVER` names the tested server or its kind, by default the machine's own MariaDB. `make servers` unpacks the
+//! others below target/. `GTID=off` turns GTIDs off on MySQL; MariaDB's replicas always use them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,10 +13,10 @@ use super::manifest::Manifests;
 use super::{conditions, kustomize};
 use crate::needs::Needs;
 
-/// One of them.
+/// One server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// As `SERVER` has it, and `make servers` its directory.
+    /// Its name in `SERVER`, and of its directory from `make servers`.
     name: &'static str,
     /// The overlay that ships it.
     pub overlay: &'static str,
@@ -60,12 +60,12 @@ const ALL: [Server; 3] = [
     },
 ];
 
-/// Of all that there may be.
+/// The names of all servers.
 pub fn names() -> [&'static str; 3] {
     ALL.map(|server| server.name)
 }
 
-/// The server that this run of the tests is about.
+/// The server under test.
 pub fn tested() -> &'static Server {
     static TESTED: OnceLock<Server> = OnceLock::new();
     TESTED.get_or_init(|| from_environment().unwrap_or_else(|error| panic!("{error:#}")))
@@ -87,19 +87,19 @@ fn from_environment() -> Result<Server> {
     Ok(server)
 }
 
-/// The manifests that an overlay ships with some components, for the server that is tested.
+/// The manifests of an overlay with some components, for the tested server.
 pub fn manifests(overlay: &str, components: &[&str]) -> Result<Manifests> {
     parse(&kustomize::build(overlay, components)?)
 }
 
-/// The same of manifests that were built elsewhere.
+/// The same for manifests that were built elsewhere.
 pub fn parse(text: &str) -> Result<Manifests> {
     let mut manifests = Manifests::parse(text)?;
     tested().move_in(&mut manifests);
     Ok(manifests)
 }
 
-/// Where the programs and libraries of an image lie.
+/// The path of an image's programs and libraries.
 pub fn usr_of(image: &str) -> Result<PathBuf> {
     let found = ALL.iter().find(|server| server.image == image);
     found
@@ -107,7 +107,7 @@ pub fn usr_of(image: &str) -> Result<PathBuf> {
         .usr()
 }
 
-/// Where MariaDB's image has its plugins.
+/// The plugin directory of MariaDB's image.
 pub const PLUGINS: &str = "/usr/lib/mysql/plugin";
 
 /// Whether the tested server's image has a plugin, by its file's name.
@@ -117,7 +117,7 @@ pub fn has_plugin(file: &str) -> bool {
     own.into_iter().chain(fetched).any(|directory| directory.join(file).exists())
 }
 
-/// Plugins of the machine's server, where they were fetched: the package of its program has none.
+/// The fetched plugins of the machine's server: the package of its program has none.
 pub fn fetched_plugins() -> Option<PathBuf> {
     let directory = crate::project().join("target/plugins/mariadb-10.11");
     let is_wanted = directory.join("fetched").exists() && !Path::new(PLUGINS).exists();
@@ -125,7 +125,7 @@ pub fn fetched_plugins() -> Option<PathBuf> {
 }
 
 impl Server {
-    /// For who reads what a test says.
+    /// The name for readers of a test's output.
     pub fn title(&self) -> String {
         match self.family {
             Family::Mariadb => self.name.to_owned(),
@@ -137,7 +137,7 @@ impl Server {
         self.family == Family::Mariadb
     }
 
-    /// Where its programs and libraries lie.
+    /// The path of its programs and libraries.
     pub fn usr(&self) -> Result<PathBuf> {
         if self.is_the_machines {
             return Ok("/usr".into());
@@ -147,12 +147,12 @@ impl Server {
         Ok(directory.join("root/usr"))
     }
 
-    /// Whether its programs are those that the tests find in their own path.
+    /// Whether the tests find its programs in their own path.
     pub fn is_the_machines(&self) -> bool {
         self.is_the_machines
     }
 
-    /// Takes the place of an overlay's images, and has its configuration files say what it is to be tested with.
+    /// Replaces an overlay's images, and sets the tested options in its configuration files.
     fn move_in(&self, manifests: &mut Manifests) {
         let spec = &mut manifests.stateful_set.spec.template.spec;
         let containers = spec.init_containers.iter_mut().chain(&mut spec.containers);
@@ -160,14 +160,14 @@ impl Server {
             container.image = self.image.to_owned();
         }
         if self.family == (Family::Mysql { gtid: false }) {
-            // Said, not left out: it is on by default in 9.7.
+            // Set explicitly, though 9.7 has it on by default.
             for text in manifests.server_files() {
                 *text = text.replace("gtid_mode = ON\nenforce_gtid_consistency = ON\n", "gtid_mode = OFF\n");
             }
         }
     }
 
-    /// A command that is run on the machine, but finds this server's programs.
+    /// A command on the machine that finds this server's programs.
     pub fn command(&self, program: &str) -> Result<Command> {
         if self.is_the_machines {
             return Ok(Command::new(program));
@@ -191,12 +191,12 @@ impl Server {
         if self.is_mariadb() { "mariadbd" } else { "mysqld" }
     }
 
-    /// Whether a clone of little is a matter of one or two seconds, so that hundreds can be made.
+    /// Whether a small clone takes only one or two seconds, so that hundreds are affordable.
     pub fn is_quick(&self) -> bool {
         self.is_mariadb()
     }
 
-    /// What keeps its logs small, and has it go by GTID where it is tested so.
+    /// The options that keep its logs small, and turn on GTID where a run tests it.
     pub fn small_logs(&self) -> &'static [&'static str] {
         match self.family {
             Family::Mariadb => &["--innodb-log-file-size=8M"],
@@ -213,22 +213,22 @@ impl Server {
         }
     }
 
-    /// How `clone` and `sidecar` are told, where no overlay tells them, in which way it is cloned.
+    /// The clone method for `clone` and `sidecar`, where no overlay sets it.
     pub fn method(&self) -> Option<(&'static str, &'static str)> {
         (!self.is_mariadb()).then_some(("MYSQLSET_METHOD", "clone-plugin"))
     }
 
-    /// The client that its image has.
+    /// The client in its image.
     pub fn client(&self) -> &'static str {
         if self.is_mariadb() { "mariadb" } else { "mysql" }
     }
 
-    /// What `VERSION()` shows of it.
+    /// Whether `VERSION()` returned this for it.
     pub fn is_version(&self, version: &str) -> bool {
         version.contains("MariaDB") == self.is_mariadb()
     }
 
-    /// Asks a primary how far its log goes; the columns are for [`Server::reach`].
+    /// Asks a primary for the end of its log; the columns are for [`Server::reach`].
     pub fn end_of_log(&self) -> &'static str {
         match self.family {
             Family::Mariadb => "SELECT @@gtid_binlog_pos",
@@ -243,7 +243,7 @@ impl Server {
         if self.is_mariadb() { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" }
     }
 
-    /// Has a replica wait up to two minutes for the end of its primary's log; the answer is 1 where it was reached.
+    /// Has a replica wait up to two minutes for the end of its primary's log. The answer is 1 if it got there.
     pub fn reach(&self, end_of_log: &[String]) -> Result<String> {
         Ok(match (self.family, end_of_log) {
             (Family::Mariadb, [position]) => format!("SELECT MASTER_GTID_WAIT('{position}', 120) = 0"),
@@ -255,7 +255,7 @@ impl Server {
         })
     }
 
-    /// Asks a replica how far it is, in whatever words, only to be compared.
+    /// Asks a replica for its progress, in any form that can be compared.
     pub fn applied(&self) -> &'static str {
         match self.family {
             Family::Mariadb => "SELECT @@gtid_slave_pos",
@@ -266,12 +266,12 @@ impl Server {
         }
     }
 
-    /// A value that `SHOW REPLICA STATUS` has of a replica that goes by GTID, where it can be told from others.
+    /// The value in `SHOW REPLICA STATUS` that identifies a replica with GTID, if there is one.
     pub fn by_gtid(&self) -> Option<&'static str> {
         self.is_mariadb().then_some("Slave_Pos")
     }
 
-    /// How the journal calls the position of a clone.
+    /// The journal's name for the kind of a clone's position.
     pub fn position_by(&self) -> &'static str {
         match self.family {
             Family::Mariadb => "mariadb-gtid",
@@ -280,12 +280,12 @@ impl Server {
         }
     }
 
-    /// How a statement begins that says where a replica's source is.
+    /// The beginning of the statement that sets a replica's source.
     pub fn change_source(&self) -> &'static str {
         if self.is_mariadb() { "CHANGE MASTER" } else { "CHANGE REPLICATION SOURCE" }
     }
 
-    /// How the statement begins that has a replica apply what it fetches so many seconds later.
+    /// The beginning of the statement that sets a replica's delay, in seconds.
     pub fn change_delay(&self) -> &'static str {
         if self.is_mariadb() { "CHANGE MASTER TO MASTER_DELAY" } else { "CHANGE REPLICATION SOURCE TO SOURCE_DELAY" }
     }
@@ -297,17 +297,17 @@ impl Server {
         kept.chain(if self.is_mariadb() { None } else { Some("skip_log_bin\n") }).collect()
     }
 
-    /// What stands before a statement of root's that a replica takes from nobody else.
+    /// The statement that lets root write on a replica, put before root's own.
     pub fn let_root_write(&self) -> &'static str {
         if self.is_mariadb() { "" } else { "SET GLOBAL super_read_only = OFF; " }
     }
 
-    /// How a statement has it that ends both threads of a replica. The servers know both words.
+    /// The statement that stops both threads of a replica. The servers know both words.
     pub fn stop_replica(&self) -> &'static str {
         if self.is_mariadb() { "STOP SLAVE" } else { "STOP REPLICA" }
     }
 
-    /// Why a test that needs this has to be left out.
+    /// The reason why a test with this need has to be left out.
     pub fn lacks(&self, needs: Needs) -> Option<&'static str> {
         match (needs, self.family) {
             (Needs::Plugins, Family::Mysql { .. }) => None,

@@ -1,4 +1,4 @@
-//! What the threads of one cluster share: the controller, the pods, the name server and the test.
+//! The state that the threads of one cluster share: the controller, the pods, the name server and the test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,34 +18,34 @@ use super::pod::Pod;
 use super::policies::Known;
 use super::volumes::Claims;
 
-/// Under one lock: the controller and the name server need both parts, and with two locks they waited for each other.
+/// Under one lock: the controller and the name server need both parts, and two locks led to a deadlock.
 #[derive(Default)]
 pub struct Pods {
     /// By ordinal.
     pub there: BTreeMap<u32, Arc<Pod>>,
-    /// The last addresses of pods that are gone, by name, and since when they are.
+    /// The last addresses of former pods, keyed by pod, and the time of their end.
     pub(super) former: BTreeMap<String, (Vec<IpAddr>, Instant)>,
 }
 
-/// What the parts of one cluster share.
+/// The state that the parts of one cluster share.
 pub struct Shared {
     pub(super) manifests: RwLock<Arc<Manifests>>,
     pub directory: PathBuf,
     pub images: Images,
     pub network: Network,
-    /// What the conditions of this run make of the world around the pods.
+    /// The surroundings under the conditions of this run.
     pub surroundings: Surroundings,
     pub claims: Claims,
     pub pods: Mutex<Pods>,
-    /// Whom policies allow or refuse.
+    /// The callers that policies allow or refuse.
     pub(super) known: Mutex<Vec<Known>>,
-    /// By name, and in each by key.
+    /// The keys of each Secret.
     pub secrets: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     pub(super) events: Mutex<Vec<String>>,
-    /// Each kind of probe's failure once.
+    /// Each kind of failed probe, once.
     pub(super) unhealthy: Mutex<Vec<String>>,
     pub(super) listener: Mutex<Option<Sender<String>>>,
-    /// As the set's Secret has it at first.
+    /// The initial value in the set's Secret.
     pub(super) root_password: String,
     pub(super) resolver: Mutex<dns::Mode>,
     pub(super) ended: AtomicBool,
@@ -54,7 +54,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// What was applied last.
+    /// The manifests that were applied last.
     pub fn manifests(&self) -> Arc<Manifests> {
         self.manifests.read().expect("manifests").clone()
     }
@@ -65,12 +65,12 @@ impl Shared {
         format!("{pod}.{service}.default.svc.{}", self.surroundings.domain)
     }
 
-    /// A number that was not given before.
+    /// A new number, never used before.
     pub fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Notes what happened.
+    /// Notes an event.
     pub fn event(&self, text: String) {
         let line = format!("{:7.2} {text}", self.started.elapsed().as_secs_f64());
         if let Some(listener) = self.listener.lock().expect("listener").as_ref() {
@@ -88,7 +88,7 @@ impl Shared {
         String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
     }
 
-    /// All that is known, for a failed test.
+    /// A full description, for a failed test.
     pub fn describe(&self) -> String {
         let mut text = String::from("--- events\n");
         text += &self.events().join("\n");
@@ -105,12 +105,12 @@ impl Shared {
         text
     }
 
-    /// Whether the test has ended, and nobody waits for grace periods.
+    /// Whether the test has ended, so that grace periods are skipped.
     pub fn is_over(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Tells the listener no more: what comes is the cluster's own end.
+    /// Stops the listener's events: the rest is the cluster's own end.
     pub(super) fn stop_listening(&self) {
         *self.listener.lock().expect("listener") = None;
     }

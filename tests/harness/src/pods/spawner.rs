@@ -1,5 +1,5 @@
-//! Starts every process of the harness from one thread that lives as long as the test process: a child that asks to
-//! die with its parent dies with the *thread* that started it.
+//! Starts every process of the harness from one thread that lives as long as the test process. A child that asks to die
+//! with its parent dies with the *thread* that started it.
 
 use std::process::{Child, Command};
 use std::sync::mpsc::{Sender, channel};

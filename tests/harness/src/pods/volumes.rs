@@ -1,4 +1,4 @@
-//! Volumes: claims that outlive their pods, and what a pod has for itself.
+//! Volumes: claims that outlive their pods, and a pod's own volumes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, chown};
@@ -19,10 +19,10 @@ use super::{Shared, spawner};
 /// The claims of a set.
 pub struct Claims {
     directory: PathBuf,
-    /// Claims that get a file system of their own, of so many bytes.
+    /// Claims with a file system of their own, of this many bytes.
     limits: Mutex<BTreeMap<String, u64>>,
     storage: Storage,
-    /// Claims whose volume has the fault, or had it: a new volume has none.
+    /// Claims whose volume has or had the fault; a new volume is sound.
     faulty: Mutex<BTreeSet<String>>,
 }
 
@@ -38,20 +38,20 @@ impl Claims {
         self.limits.lock().expect("limits").insert(claim.to_owned(), bytes);
     }
 
-    /// All that there are.
+    /// The names of all claims.
     pub fn names(&self) -> Result<Vec<String>> {
         let entries = std::fs::read_dir(&self.directory)?;
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 
-    /// Where a claim's volume is, as the test process sees it. A limited one is mounted where only the cluster is.
+    /// The path of a claim's volume for the test process. A limited one is mounted only for the cluster.
     pub fn path(&self, claim: &str, network: &Network) -> PathBuf {
         let path = self.directory.join(claim);
         if self.is_mounted(claim) { seen_inside(network, &path) } else { path }
     }
 
-    /// Makes a claim's volume where there is none: the group may write, as `fsGroup` has it. One that is there and whose root
-    /// is another group's is given to the group, with all that is in it, as `OnRootMismatch` has it.
+    /// Makes a claim's volume if it is missing; the group may write, as with `fsGroup`. An existing one may belong to
+    /// another group at its root. Then the group gets it with all its content, as with `OnRootMismatch`.
     pub fn provide(&self, claim: &str, user: &SecurityContext, network: &Network) -> Result<PathBuf> {
         let path = self.directory.join(claim);
         if path.exists() {
@@ -80,11 +80,11 @@ impl Claims {
         Ok(path)
     }
 
-    /// The fault is over.
+    /// Ends the fault.
     pub fn mend(&self, claim: &str, network: &Network) -> Result<()> {
         match self.fault_of(claim) {
             Some(Fault::ReadOnly) => inside(network, &["mount", "-o", "remount,rw"], &self.directory.join(claim)),
-            // As a claim that is given more.
+            // Like a claim that is enlarged.
             Some(Fault::Full) => {
                 let size = format!("remount,size={SIZE}");
                 inside(network, &["mount", "-o", &size], &self.directory.join(claim))
@@ -93,7 +93,7 @@ impl Claims {
         }
     }
 
-    /// Of the first replica's volumes.
+    /// A fault hits the first replica's volumes.
     fn fault_of(&self, claim: &str) -> Option<Fault> {
         self.storage.fault.filter(|_| claim.ends_with("-1"))
     }
@@ -105,7 +105,7 @@ impl Claims {
             || self.fault_of(claim).is_some()
     }
 
-    /// Where the volume is a file system of its own, makes and mounts it: where only the cluster is.
+    /// If the volume is a file system of its own, makes and mounts it, only for the cluster.
     fn mount(&self, claim: &str, network: &Network) -> Result<()> {
         let path = self.directory.join(claim);
         let limit = self.limits.lock().expect("limits").get(claim).copied();
@@ -127,12 +127,12 @@ impl Claims {
         }
     }
 
-    /// The file on which a claim's file system lies.
+    /// The file behind a claim's file system.
     fn image(&self, claim: &str) -> PathBuf {
         self.directory.with_file_name("volume-images").join(claim)
     }
 
-    /// How fast the volumes are that are there.
+    /// The speed limits of the existing volumes.
     pub fn disk_limits(&self, network: &Network) -> Result<Vec<Limit>> {
         let Some(operations) = self.storage.operations else { return Ok(Vec::new()) };
         let device = |claim: &String| -> Result<Limit> {
@@ -154,10 +154,10 @@ impl Claims {
     }
 }
 
-/// What makes a volume full.
+/// The file that fills a volume.
 const FILLER: &str = "another-programs-data";
 
-/// Bytes of a volume that is full: they are of the machine's memory.
+/// Bytes of a full volume: they are of the machine's memory.
 const FULL: u64 = 1 << 20;
 
 fn fill(path: &Path) -> Result<()> {
@@ -166,7 +166,7 @@ fn fill(path: &Path) -> Result<()> {
     Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, space.f_bavail * space.f_frsize)?)
 }
 
-/// As storage has them, in the root of each volume: of root's, and the set's user may write to none.
+/// Storage's usual entries in the root of each volume. They belong to root, and the set's user cannot write to them.
 fn provide_own_directories(root: &Path) -> Result<()> {
     for (name, mode) in [("lost+found", 0o700), (".snapshot", 0o555), (".Trash-0", 0o700)] {
         let path = root.join(name);
@@ -177,7 +177,7 @@ fn provide_own_directories(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command on a place where the cluster's mounts are.
+/// Runs a command on a path among the cluster's mounts.
 fn inside(network: &Network, words: &[&str], place: &Path) -> Result<()> {
     let mut command = Command::new("nsenter");
     command.args(["-t", &network.pid().to_string(), "-m", "--"]).args(words).arg(place);
@@ -207,7 +207,7 @@ pub fn provide_for_pod(pod: &Pod, shared: &Shared, pod_directory: &Path) -> Resu
     Ok(())
 }
 
-/// In the machine's memory, mounted where only the cluster is, and no larger than its limit.
+/// In the machine's memory, mounted only for the cluster, and limited in size.
 fn provide_empty(empty: &EmptyDir, path: &Path, user: &SecurityContext, network: &Network) -> Result<()> {
     if let Some(limit) = &empty.size_limit {
         let size = format!("size={}", bytes(limit)?);
@@ -216,12 +216,12 @@ fn provide_empty(empty: &EmptyDir, path: &Path, user: &SecurityContext, network:
     give(&seen_inside(network, path), user)
 }
 
-/// Where a pod's volume is, as the test process sees it.
+/// The path of a pod's volume for the test process.
 pub fn seen_inside(network: &Network, path: &Path) -> PathBuf {
     Path::new(&format!("/proc/{}/root", network.pid())).join(path.strip_prefix("/").expect("absolute"))
 }
 
-/// Removes what lived with a pod.
+/// Removes the volumes that lived with a pod.
 pub fn remove_of_pod(pod: &Pod, network: &Network, pod_directory: &Path) {
     for volume in pod.spec().volumes.iter().filter(|volume| volume.empty_dir.is_some()) {
         let _ = inside(network, &["umount", "--lazy"], &pod_directory.join(&volume.name));
@@ -229,7 +229,7 @@ pub fn remove_of_pod(pod: &Pod, network: &Network, pod_directory: &Path) {
     let _ = std::fs::remove_dir_all(pod_directory);
 }
 
-/// kubelet makes a `subPath`'s directory when its container starts, if nobody has before.
+/// Makes a missing directory of a `subPath`, as kubelet does at its container's start.
 pub fn provide_sub_path(volume: &Path, sub_path: &str, user: &SecurityContext) -> Result<()> {
     let path = volume.join(sub_path);
     if !path.exists() {
@@ -239,7 +239,7 @@ pub fn provide_sub_path(volume: &Path, sub_path: &str, user: &SecurityContext) -
     Ok(())
 }
 
-/// Writes a changed key of a Secret to where a pod has it.
+/// Writes a changed key of a Secret to its path in a pod.
 pub fn renew_secret(shared: &Shared, pod: &Pod, secret: &str, key: &str, value: &str) -> Result<()> {
     let mounted = pod
         .spec()
@@ -255,7 +255,7 @@ pub fn renew_secret(shared: &Shared, pod: &Pod, secret: &str, key: &str, value: 
     Ok(())
 }
 
-/// Of root's, and the set's group.
+/// Owned by root and the set's group.
 fn write_key(path: &Path, text: &str, volume: &Volume, user: &SecurityContext) -> Result<()> {
     std::fs::write(path, text)?;
     chown(path, Some(0), Some(user.fs_group))?;

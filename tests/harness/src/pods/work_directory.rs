@@ -1,4 +1,4 @@
-//! Where what the tests make lies until they end.
+//! The directory of the tests' files until their end.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 
-/// Bytes of memory that are enough for the volumes of all pods that run at once, and for their servers.
+/// Enough memory for the volumes and the servers of all pods at once, in bytes.
 const ENOUGH: u64 = 12 << 30;
 
 const MEMORY: &str = "/dev/shm";
@@ -19,7 +19,7 @@ pub fn work_directory() -> Result<PathBuf> {
     work_directory_in(&place())
 }
 
-/// The same, never in memory.
+/// The same, always on disk.
 pub fn work_directory_on_disk() -> Result<PathBuf> {
     let temporary = std::env::temp_dir();
     work_directory_in(if temporary.starts_with(MEMORY) { Path::new("/var/tmp") } else { &temporary })
@@ -28,7 +28,7 @@ pub fn work_directory_on_disk() -> Result<PathBuf> {
 fn work_directory_in(place: &Path) -> Result<PathBuf> {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
     for place in [Path::new(MEMORY), Path::new("/var/tmp"), &std::env::temp_dir()] {
-        remove_what_is_left(&place.join(NAME));
+        remove_leftovers(&place.join(NAME));
     }
     let parent = place.join(NAME);
     std::fs::create_dir_all(&parent)?;
@@ -39,8 +39,8 @@ fn work_directory_in(place: &Path) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Of processes that were killed.
-fn remove_what_is_left(parent: &Path) {
+/// Removes the directories of killed processes.
+fn remove_leftovers(parent: &Path) {
     let is_ours = |found: &Metadata| found.is_dir() && found.uid() == rustix::process::getuid().as_raw();
     if !parent.symlink_metadata().is_ok_and(|found| is_ours(&found)) {
         return;
@@ -54,8 +54,8 @@ fn remove_what_is_left(parent: &Path) {
     }
 }
 
-/// In memory where there is enough of it: servers sync all the time what is thrown away in a minute, and what a lost disk
-/// keeps is tested on disks of their own. Else, and where `TMPDIR` says so, on the machine's disk.
+/// In memory if there is enough of it: servers constantly sync data that lasts a minute. Disks with power losses have
+/// tests of their own. Otherwise on the machine's disk, and also if `TMPDIR` names a place there.
 fn place() -> PathBuf {
     let memory = Path::new(MEMORY);
     let free = rustix::fs::statvfs(memory).map_or(0, |space| space.f_bavail * space.f_frsize);
@@ -65,7 +65,7 @@ fn place() -> PathBuf {
     std::env::temp_dir()
 }
 
-/// Bytes, as proc_meminfo(5) has them.
+/// Bytes, read from proc_meminfo(5).
 fn available_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));

@@ -1,4 +1,4 @@
-//! What a donor says before its backup. The tests that act a donor make the backup themselves, as no tool would.
+//! A donor's messages before its backup. The tests that play a donor make the backup themselves, unlike any tool's.
 
 use std::net::TcpStream;
 
@@ -9,7 +9,7 @@ use mysqlset::protocol::message::{Challenge, Hello, Offer};
 use mysqlset::protocol::preface;
 use mysqlset::unpack::Format;
 
-/// Hears a recipient's greeting, and asks for no proof.
+/// Receives a recipient's greeting, and asks for no proof.
 pub fn greet(mut recipient: &TcpStream) -> Result<(), WireError> {
     preface::receive(&mut recipient)?;
     let header = frame::read_header(&mut recipient)?;

@@ -1,4 +1,4 @@
-//! What a recipient says, for tests that act one: it greets, asks for a clone, and proves that it knows a secret.
+//! A recipient's messages, for tests that play one: it greets, asks for a clone, and proves that it knows a secret.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -17,17 +17,17 @@ use serde::Serialize;
 use crate::logged::Said;
 use crate::pods::Cluster;
 
-/// How long an answer may take.
+/// The time limit for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A recipient that was offered a backup and doesn't read it.
+/// A recipient that ignores an offered backup.
 pub fn ask_for_a_clone(cluster: &Cluster) -> Result<TcpStream> {
     let mut stream = cluster.connect("mysql-0", 3307)?;
     greet(&mut stream)?;
     Ok(stream)
 }
 
-/// Greets as an honest recipient, and fails where no backup is offered.
+/// Greets as an honest recipient, and fails without an offer of a backup.
 pub fn greet(stream: &mut TcpStream) -> Result<()> {
     greet_as(stream, &hello())
 }
@@ -38,7 +38,7 @@ pub fn hello() -> Hello {
     Hello { set: "mysql".into(), ordinal: 7, nonce: "00".repeat(32), formats, ..Hello::default() }
 }
 
-/// Greets with any words. The error is what the donor said instead of an offer.
+/// Greets with any words. The error quotes the donor's answer instead of an offer.
 pub fn greet_as(mut stream: &TcpStream, hello: &impl Serialize) -> Result<()> {
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     preface::send(&mut stream)?;
@@ -55,7 +55,7 @@ pub fn greet_as(mut stream: &TcpStream, hello: &impl Serialize) -> Result<()> {
     }
 }
 
-/// What was said in a handshake that somebody overheard.
+/// The messages of an overheard handshake.
 pub struct Overheard {
     pub challenge: Challenge,
     pub said: Transcript,
@@ -80,7 +80,7 @@ pub fn be_challenged_behind(altered: &[u8], hello: &Hello, mut stream: &TcpStrea
     Ok(Overheard { challenge: frame::parse(Kind::Challenge, &body)?, said })
 }
 
-/// What the donor says to a proof.
+/// The donor's answer to a proof.
 pub fn prove(mut stream: &TcpStream, hmac: String) -> Result<(Kind, String)> {
     frame::write_control(&mut stream, Kind::Proof, &Proof { hmac })?;
     let header = frame::read_header(&mut stream)?;
@@ -88,7 +88,7 @@ pub fn prove(mut stream: &TcpStream, hmac: String) -> Result<(Kind, String)> {
     Ok((header.kind, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// Whether a recipient that proves to know this secret is given a report.
+/// Whether a recipient that proves this secret gets a report.
 pub fn prove_with(stream: &TcpStream, secret: &str) -> Result<bool> {
     let own = be_challenged_behind(&preface::OWN.bytes(), &Hello { wants: Wants::Report, ..hello() }, stream)?;
     let (kind, text) = prove(stream, own.said.prove(&Secret::new(secret), Side::Recipient))?;

@@ -1,7 +1,8 @@
-//! A stand-in for a MySQL server, of any version: it lets everybody in, and answers what a primary's sidecar asks.
+//! A stand-in for a MySQL server, of any version. It lets every client in, and answers the queries of a primary's
+//! sidecar.
 //!
-//! A packet is a length (3 bytes, little-endian), a number, and a body. (MySQL's source code documentation, "Client/Server
-//! Protocol".)
+//! A packet is a length (3 bytes, little-endian), a number, and a body. (MySQL's source code documentation,
+//! "Client/Server Protocol".)
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,7 +23,7 @@ pub fn start(listener: TcpListener, version: &str) {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let version = version.clone();
-            // A statement that is not understood ends the connection.
+            // An unknown statement ends the connection.
             std::thread::spawn(move || Connection { stream, number: 0 }.serve(&version));
         }
     });
@@ -38,7 +39,7 @@ fn answer(query: &str, version: &str) -> Result<Option<Table>> {
         let rows = pairs.iter().map(|(name, value)| vec![(*name).to_owned(), (*value).to_owned()]);
         Ok(Some(Table(vec!["Variable_name", "Value"], rows.collect())))
     };
-    // From 8.0.23 on; 8.4 knows the old words no more.
+    // From 8.0.23 on; 8.4 has dropped the old words.
     let says_replica = !version.starts_with('5');
     match query {
         _ if query.starts_with("SET ") => Ok(None),
@@ -62,14 +63,15 @@ fn answer(query: &str, version: &str) -> Result<Option<Table>> {
         "SHOW GLOBAL VARIABLES" => pairs(&[("datadir", "/var/lib/mysql/"), ("innodb_page_size", "16384")]),
         "SHOW PROCESSLIST" => none(),
         "SHOW MASTER STATUS" | "SHOW BINARY LOG STATUS" => none(),
-        // By its version's suffix, it has an encrypted table: InnoDB's own flag, or the column of newer ones, says so.
+        // The suffix of its version gives it an encrypted table. InnoDB's own flag shows that, or the column of newer
+        // versions.
         _ if asks_for_encrypted_tables(query, version) && version.ends_with("-encrypted") => one("app/secret"),
         _ if asks_for_encrypted_tables(query, version) => none(),
         _ => bail!("what is {query:?}"),
     }
 }
 
-/// In the views that this version has.
+/// The views of this version.
 fn is_about_tablespaces(query: &str, version: &str) -> bool {
     let views: &[&str] = if version.starts_with('5') {
         &["INNODB_SYS_DATAFILES ", "INNODB_SYS_TABLES ", "INNODB_SYS_INDEXES "]
@@ -79,7 +81,7 @@ fn is_about_tablespaces(query: &str, version: &str) -> bool {
     views.iter().any(|view| query.contains(&format!("FROM information_schema.{view}")))
 }
 
-/// A version that is `lacking` has a table that no stand-in for a tool streams, and a discarded one.
+/// A version with `lacking` has a table that every stand-in for a tool omits, and a discarded one.
 fn tablespaces(query: &str, version: &str) -> Result<Option<Table>> {
     let rows: &[&[&str]] = match query {
         _ if !version.contains("lacking") => &[],
@@ -94,7 +96,7 @@ fn tablespaces(query: &str, version: &str) -> Result<Option<Table>> {
     Ok(Some(Table(vec!["column"; columns], rows.collect())))
 }
 
-/// In words that this version knows.
+/// The query that this version understands.
 fn asks_for_encrypted_tables(query: &str, version: &str) -> bool {
     let known = match version {
         _ if version.starts_with("5.6") => return false,

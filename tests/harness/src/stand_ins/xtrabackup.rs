@@ -1,4 +1,4 @@
-//! A stand-in for XtraBackup, in a directory of its own. The test says which version it is and how it fails.
+//! A stand-in for XtraBackup, in a directory of its own. The test chooses its version and its failure.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::project;
 
-/// What each series' `--version` says: its own version, and the server's that it is made of.
+/// Each series in its `--version`: its own version, and that of its base server.
 pub const SERIES: [(&str, &str); 7] = [
     ("2.3.5", "5.6.24"),
     ("2.4.29", "5.7.44"),
@@ -21,10 +21,10 @@ pub const SERIES: [(&str, &str); 7] = [
     ("9.7.2-2", "9.7.2"),
 ];
 
-/// A password that has to be quoted.
+/// A password that needs quotes.
 pub const PASSWORD: &str = "s3c\"r'e\\t";
 
-/// The same as it stands in an options file.
+/// The same in an options file.
 const ACCOUNT: &str = "[client]\nuser=\"backup\"\npassword=\"s3c\\\"r\\'e\\\\t\"\n[mysqld]\n";
 
 const MAGIC: &[u8] = b"XBSTCK01";
@@ -34,7 +34,7 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// A tool of this series that works.
+    /// A working tool of this series.
     pub fn of((version, base): (&str, &str)) -> StandIn {
         let tool = StandIn { directory: tempfile::tempdir().unwrap() };
         tool.write("version", format!("{version} {base}\n").as_bytes());
@@ -47,19 +47,19 @@ impl StandIn {
         tool
     }
 
-    /// How it fails, or `good`.
+    /// Sets its failure, or `good`.
     pub fn takes_the_way(&self, way: &str) {
         self.write("way", format!("{way}\n").as_bytes());
     }
 
-    /// Prepares by saying what a real one said. `recording` is one of `recordings/`, without its number.
+    /// Prepares with the recorded output of a real tool. `recording` is one of `recordings/`, without its number.
     pub fn replays(&self, recording: &str) {
         let directory = project().join("tests/backup_tools/recordings");
         for number in [1, 2] {
             let said = std::fs::read(directory.join(format!("{recording}-{number}.txt"))).unwrap();
             self.write(&format!("said-{number}.txt"), &said);
         }
-        // One that failed left it as it was; what it says is the same for all of a version.
+        // A failed prepare left the checkpoints unchanged. Their text is the same for all of a version.
         let version = recording.split('-').next().unwrap();
         let checkpoints = std::fs::read_to_string(directory.join(format!("{version}-good-1.checkpoints"))).unwrap();
         let is_prepared = !recording.ends_with("emfile");
@@ -73,7 +73,7 @@ impl StandIn {
         self.write("without", format!("{option}\n").as_bytes());
     }
 
-    /// What it writes, and the half of that up to the end of a chunk.
+    /// Sets its stream, and a half of it that ends with a chunk.
     pub fn streams(&self, stream: &[u8]) {
         self.write("stream", stream);
         let chunks: Vec<usize> =
@@ -90,7 +90,7 @@ impl StandIn {
         BackupTool::find_in(self.directory().as_os_str()).unwrap()
     }
 
-    /// The argument lists that it was started with so far, one a line.
+    /// The argument lists of its starts so far, one a line.
     pub fn calls(&self) -> String {
         std::fs::read_to_string(self.path("calls")).unwrap_or_default()
     }
@@ -104,8 +104,8 @@ impl StandIn {
     }
 }
 
-/// Makes a program of a script. Another process writes it: a child that a test starts meanwhile would have the file open
-/// for a moment, and nobody could run it.
+/// Makes a program of a script. Another process writes it: a child that a test starts meanwhile would hold the file
+/// open and block its execution.
 pub fn install(script: &str, program: &Path) {
     let text = program.with_extension("text");
     std::fs::write(&text, script).unwrap();
@@ -113,7 +113,7 @@ pub fn install(script: &str, program: &Path) {
     assert!(copied.success());
 }
 
-/// The account that it is let in with.
+/// The account that lets it in.
 pub fn account() -> Account {
     Account { user: "backup".into(), password: Password::fixed(PASSWORD), socket: None }
 }
@@ -127,7 +127,7 @@ pub fn recorded(name: &str) -> Vec<u8> {
 /// The id of the dictionary's tablespace.
 pub const DICTIONARY: u32 = 4_294_967_294;
 
-/// A tablespace of one page, which says whose it is. (src/clone/completeness/first_page.rs)
+/// A tablespace of one page, with its id. (src/clone/completeness/first_page.rs)
 pub fn tablespace(id: u32) -> Vec<u8> {
     let mut page = vec![0; 16384];
     for (at, value) in [(34, id), (38, id), (46, 1)] {
@@ -136,7 +136,7 @@ pub fn tablespace(id: u32) -> Vec<u8> {
     page
 }
 
-/// The files that 8.0 and later stream beside the data, as FORMATS has them; the tablespaces hold nothing.
+/// The files that 8.0 and later stream beside the data, in the form of FORMATS; the tablespaces are empty.
 fn made(version: &str) -> Vec<u8> {
     let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
     let tag = if version.starts_with("8.0") { "" } else { ":blue:1-3" };

@@ -1,12 +1,12 @@
-//! What makes a set like a real one: many tables, more than a container has descriptors to begin with, and an event that
-//! writes each second, on the primary and nowhere else.
+//! Makes a set like a real one: more tables than a container's initial descriptors, and an event that writes each
+//! second, on the primary alone.
 
 use anyhow::{Context, Result, ensure};
 
 use crate::pods::Cluster;
 use crate::pods::manifest::Manifests;
 
-/// Statements that are run at once: they are a single argument of the client's.
+/// Statements in one call: they are a single argument of the client.
 const AT_ONCE: u32 = 200;
 
 const EVENT: &str = "CREATE DATABASE crowd;
@@ -19,7 +19,7 @@ pub struct Crowd {
     tables: u32,
 }
 
-/// Every server runs the events that it may run.
+/// Turns on every server's event scheduler.
 pub fn schedule_events(manifests: &mut Manifests) {
     manifests.server_files().for_each(|file| file.push_str("event_scheduler = ON\n"));
 }
@@ -43,14 +43,14 @@ impl Crowd {
         self.tables
     }
 
-    /// A statement that changes one of the tables, where there are any: each gets its turn.
+    /// A statement that changes one of the tables, if there are any. The tables alternate.
     pub fn change(self, turn: u64) -> Option<String> {
         let number = 1 + turn.checked_rem(u64::from(self.tables))?;
         Some(format!("UPDATE crowd.t{number} SET n = n + 1;"))
     }
 
-    /// Every table of a replica that has applied all is the primary's, and its event ran on the primary alone, where it
-    /// still runs.
+    /// Every table of an up-to-date replica equals the primary's. The event has run on the primary alone, and still
+    /// runs there.
     pub fn demand(self, cluster: &Cluster, pods: &[&str]) -> Result<()> {
         let names: Vec<String> = (1..=self.tables).map(|number| format!("crowd.t{number}")).collect();
         let rows = |pod: &str| match names.is_empty() {

@@ -1,4 +1,4 @@
-//! What must be true in a round and after it, for every kill.
+//! The demands during a round and after it, for every kill.
 
 use std::time::{Duration, Instant};
 
@@ -9,19 +9,19 @@ use crate::pods::servers::tested;
 use crate::pods::{Cluster, PATIENCE};
 use crate::set::{self, INNODB_TABLES};
 
-/// Between two looks at a replica that comes up.
+/// Between two looks at a starting replica.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// How long what was killed may take to be gone.
+/// The time for a killed process to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
 
 pub struct Demands {
     target: &'static str,
-    /// What every server of the target holds at least, whenever it answers.
+    /// The fewest rows that a server of the target may show, at each answer.
     least: Held,
 }
 
-/// Numbers of rows, and the checksum of a table that nobody writes to.
+/// Numbers of rows, and the checksum of a table that stays unchanged.
 #[derive(Debug, PartialEq)]
 struct Held {
     rows: Vec<u64>,
@@ -33,7 +33,7 @@ impl Demands {
         Ok(Demands { target, least: Held::of(cluster, target)? })
     }
 
-    /// Until all are ready. Nobody ever reads less from the replica than it held before.
+    /// Waits until all are ready. Meanwhile the replica never shows fewer rows than before.
     pub fn while_it_comes_up(&self, cluster: &Cluster) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -96,8 +96,8 @@ fn checksum_of_bulk(cluster: &Cluster, pod: &str) -> Result<String> {
     Ok(cluster.sql(pod, "CHECKSUM TABLE app.bulk")?.concat().join(" "))
 }
 
-/// The server is down or goes down: the client's errors (2000 to 2999), ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED, and
-/// a pod that does not exist.
+/// The server is down or stops: the client's errors (2000 to 2999), ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED, and a
+/// missing pod.
 fn is_absence(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
     let number = text.split("ERROR ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
@@ -107,7 +107,7 @@ fn is_absence(error: &anyhow::Error) -> bool {
     }
 }
 
-/// The names of all processes of the cluster that are not dead.
+/// The names of all live processes of the cluster.
 fn running(cluster: &Cluster) -> Result<Vec<String>> {
     let processes = format!("/proc/{}/root/proc", cluster.shared.network.pid());
     let entries = std::fs::read_dir(&processes).with_context(|| processes.clone())?.flatten();
@@ -119,7 +119,7 @@ fn running(cluster: &Cluster) -> Result<Vec<String>> {
     Ok(names.collect())
 }
 
-/// A sidecar ends when it is killed or told to; a clone also with a reason that has a code of its own.
+/// A sidecar ends only by a kill or on request. A clone may also end for a reason with a code of its own.
 pub fn ends_are_allowed(events: &[String]) -> Result<()> {
     for event in events {
         let is_fault = |code: i32| match code {
@@ -137,7 +137,7 @@ pub fn ends_are_allowed(events: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The container that ended by an event, and its exit code.
+/// The container whose end an event line reports, and its exit code.
 pub fn end(event: &str) -> Option<(&str, i32)> {
     let (before, after) = event.split_once(" ended with ")?;
     let code = after.split([':', ' ']).next()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Writes that outlive the primary's server: a client that is cut off connects again.
+//! Writes that outlive the primary's server: a client that loses its connection connects again.
 
 use std::io::Write;
 use std::process::{Child, Stdio};
@@ -15,7 +15,8 @@ use crate::set::INNODB_TABLES;
 
 const PAUSE: Duration = Duration::from_millis(4);
 
-/// Rows into tables with and without a key, and changes to one of many after the other, until it is finished or dropped.
+/// Writes rows into tables with and without a key, and changes one of many tables in rotation, until it is finished or
+/// dropped.
 pub struct Load<'scope> {
     stop: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
@@ -28,7 +29,7 @@ impl<'scope> Load<'scope> {
         let (stopping, counting) = (stop.clone(), written.clone());
         let thread = scope.spawn(move || {
             while !stopping.load(Ordering::Acquire) {
-                // The next connection goes on.
+                // The next connection continues.
                 let _ = write(cluster, crowd, &stopping, &counting);
                 std::thread::sleep(PAUSE);
             }

@@ -1,5 +1,5 @@
-//! Rounds of torture: what is killed when follows from the seed and the round's number alone; what must be true
-//! afterwards is always the same.
+//! Rounds of torture. The seed and the round's number alone decide every kill and its time. The demands afterwards are
+//! always the same.
 
 mod crowd;
 mod demands;
@@ -22,25 +22,25 @@ use load::Load;
 use plan::{Act, Plan, What};
 use tally::Tally;
 
-/// A clone of this many tables takes several seconds, and is to be disturbed in all of them.
+/// A clone of this many tables takes several seconds, and kills must hit all of them.
 const MANY: u32 = 500;
 const LATEST: Duration = Duration::from_millis(1500);
 const LATEST_OF_MANY: Duration = Duration::from_millis(5000);
 
 pub const PODS: [&str; 3] = ["mysql-0", "mysql-1", "mysql-2"];
 
-/// A set that is tortured.
+/// A tortured set.
 pub struct Torture {
     cluster: Cluster,
     seed: u64,
     crowd: Crowd,
-    /// The longest that an act waits.
+    /// The longest pause before an act.
     latest: Duration,
     tally: Tally,
 }
 
 impl Torture {
-    /// With so many tables beside those that are written to most.
+    /// With this many tables beside the busiest ones.
     pub fn start(seed: u64, tables: u32) -> Result<Torture> {
         let cluster = set::start(PODS.len() as u32, |manifests| {
             set::notice_gone_replicas_soon(manifests);
@@ -48,7 +48,7 @@ impl Torture {
         })?;
         cluster.wait_ready(PODS.len())?;
         set::fill(&cluster)?;
-        // So that a clone takes long enough to be killed in.
+        // Makes a clone long enough for kills.
         set::fill_much(&cluster, 4)?;
         set::assert_same_rows(&cluster, &PODS)?;
         let crowd = Crowd::make(&cluster, tables)?;
@@ -56,7 +56,7 @@ impl Torture {
         Ok(Torture { cluster, seed, crowd, latest, tally: Tally::default() })
     }
 
-    /// Ends at the first demand that isn't met, with the logs kept.
+    /// Ends at the first failed demand, and keeps the logs.
     pub fn run(&mut self, rounds: RangeInclusive<u64>) -> Result<()> {
         for number in rounds {
             let plan = Plan::of(self.seed, number, self.latest);
@@ -93,9 +93,9 @@ impl Torture {
         Ok(())
     }
 
-    /// Does what the plan says; returns for each act the state that it met, where it met anything.
+    /// Carries out the plan. Returns the state that each act met, if it met any.
     fn disturb(&self, plan: &Plan) -> Result<Vec<Option<String>>> {
-        if plan.clones_anew {
+        if plan.clones_again {
             self.cluster.delete_volume(plan.target)?;
         }
         let mut done = Vec::new();
@@ -107,7 +107,7 @@ impl Torture {
         Ok(done)
     }
 
-    /// Whether there was anything to be disturbed.
+    /// Whether the act hit something.
     fn act(&self, act: &Act) -> bool {
         match act.what {
             What::Kill(container) => self.kill(act.pod, container).is_ok(),
@@ -116,7 +116,7 @@ impl Torture {
         }
     }
 
-    /// Returns once the harness knows: until then it takes the dead container for a ready one.
+    /// Returns once the harness has noticed: until then it takes the dead container for a ready one.
     fn kill(&self, pod: &str, container: &str) -> Result<()> {
         let killed = self.cluster.pid(pod, container)?;
         self.cluster.signal(pod, container, Signal::KILL)?;

@@ -1,4 +1,4 @@
-//! What happens in a round.
+//! The acts of a round.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use crate::dice::Dice;
 /// A round's acts, the same for the same seed and number.
 pub struct Plan {
     pub number: u64,
-    /// The replica that it is about.
+    /// The replica that is the round's target.
     pub target: &'static str,
-    pub clones_anew: bool,
+    pub clones_again: bool,
     pub acts: Vec<Act>,
 }
 
 pub struct Act {
-    /// Since the act before.
+    /// The pause after the act before.
     pub after: Duration,
     pub pod: &'static str,
     pub what: What,
@@ -32,17 +32,18 @@ impl Plan {
     pub fn of(seed: u64, number: u64, latest: Duration) -> Plan {
         let mut dice = Dice::new(seed, number);
         let (target, donor) = if dice.below(2) == 0 { ("mysql-1", "mysql-0") } else { ("mysql-2", "mysql-1") };
-        let clones_anew = dice.below(4) > 0;
-        let acts = (0..1 + dice.below(4)).map(|_| Act::of(&mut dice, target, donor, clones_anew, latest)).collect();
-        Plan { number, target, clones_anew, acts }
+        let clones_again = dice.below(4) > 0;
+        let acts = (0..1 + dice.below(4)).map(|_| Act::of(&mut dice, target, donor, clones_again, latest)).collect();
+        Plan { number, target, clones_again, acts }
     }
 }
 
 impl Act {
-    /// Containers of the replica are hit oftener than what is around it; its clone only where it clones.
-    fn of(dice: &mut Dice, target: &'static str, donor: &'static str, clones_anew: bool, latest: Duration) -> Act {
+    /// Containers of the replica are hit more often than its surroundings. Its clone is hit only in a round with a
+    /// clone.
+    fn of(dice: &mut Dice, target: &'static str, donor: &'static str, clones_again: bool, latest: Duration) -> Act {
         let after = Duration::from_millis(dice.below(latest.as_millis() as u64 + 1));
-        let first = if clones_anew { 0 } else { 4 };
+        let first = if clones_again { 0 } else { 4 };
         let (pod, what) = match first + dice.below(14 - first) {
             0..4 => (target, What::Kill("clone")),
             4..7 => (target, What::Kill("sidecar")),
@@ -59,7 +60,7 @@ impl Act {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.target, if self.clones_anew { "cloned anew" } else { "as it is" })?;
+        write!(f, "{} {}", self.target, if self.clones_again { "cloned again" } else { "as it is" })?;
         self.acts.iter().try_for_each(|act| write!(f, ", {act}"))
     }
 }

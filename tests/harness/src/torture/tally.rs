@@ -1,4 +1,4 @@
-//! What the rounds came to.
+//! The results of the rounds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::plan::{Plan, What};
 #[derive(Default)]
 pub struct Tally {
     rounds: u64,
-    /// What was done, in which state of the replica's journal, and how often.
+    /// The acts, by the state of the replica's journal, and their number.
     acts: BTreeMap<(String, String), u64>,
     missed: u64,
     restarts: BTreeMap<String, u64>,
@@ -22,13 +22,13 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a round, and tells of it in a line.
+    /// Counts a round, and describes it in a line.
     pub fn round(&mut self, plan: &Plan, met: &[Option<String>], events: &[String], time: Duration) -> String {
         self.rounds += 1;
         self.total += time;
         self.slowest = self.slowest.max(Some((time, plan.number)));
         let mut line = format!("{:4} {}", plan.number, plan.target);
-        line += if plan.clones_anew { " anew:" } else { ":     " };
+        line += if plan.clones_again { " again:" } else { ":      " };
         for (act, state) in plan.acts.iter().zip(met) {
             match state {
                 Some(state) => {

@@ -1,6 +1,6 @@
 //! One function for each type of chunk.
 
-/// On a payload: what had the name before is replaced. (MariaDB)
+/// On a payload: it replaces any former owner of the name. (MariaDB)
 pub const REWRITE: u8 = 0x02;
 
 fn head(flags: u8, kind: u8, path: &[u8]) -> Vec<u8> {
@@ -17,7 +17,7 @@ pub fn end(path: &[u8]) -> Vec<u8> {
     head(0, b'E', path)
 }
 
-/// A payload with holes, each entry of the map being a hole and the bytes behind it. (Percona)
+/// A payload with holes; each entry of the map is a hole and the bytes behind it. (Percona)
 pub fn sparse(path: &[u8], offset: u64, map: &[(u32, u32)], data: &[u8]) -> Vec<u8> {
     let map: Vec<u8> =
         map.iter().flat_map(|(hole, length)| [hole.to_le_bytes(), length.to_le_bytes()]).flatten().collect();
@@ -27,7 +27,7 @@ pub fn sparse(path: &[u8], offset: u64, map: &[(u32, u32)], data: &[u8]) -> Vec<
     [&head(0, b'S', path), entries.as_slice(), &length, &offset.to_le_bytes(), &checksum, &map, data].concat()
 }
 
-/// The next payload goes there. (MariaDB)
+/// The next payload's place. (MariaDB)
 pub fn seek(path: &[u8], offset: u64) -> Vec<u8> {
     [head(0, b'S', path), offset.to_le_bytes().to_vec()].concat()
 }

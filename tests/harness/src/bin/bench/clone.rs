@@ -1,7 +1,7 @@
-//! A clone with the real tool: from an empty pod to a running replica, ours and the tutorial's; the tool alone, and a
+//! A clone with the real tool, from an empty pod to a running replica: ours and the tutorial's, the tool alone, and a
 //! bare copy of the files.
 //!
-//! The walls of the copies end when all is synced; prepare and the replica's start are measured apart.
+//! The walls of the copies end after the last sync. Prepare and the replica's start are measured apart.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::server::{IDLE, Server, backup_arguments, option};
 /// Databases whose files are the same in every clone.
 const SAME: &str = "app";
 
-/// Tutorial, tool, copy and we take turns.
+/// Tutorial, tool, copy and mysqlset alternate.
 pub fn measure(database: &Database, work: &Path, runs: usize, figures: &mut Figures) -> Result<()> {
     let cloning = Cloning {
         database,
@@ -71,7 +71,7 @@ impl Cloning<'_> {
         Ok(manifest)
     }
 
-    /// The tool, with nowhere to write to.
+    /// The tool alone, which discards its output.
     fn tool(&self, run: usize, figures: &mut Figures) -> Result<()> {
         self.prepare()?;
         let log = self.work.join("tool.log");
@@ -88,7 +88,7 @@ impl Cloning<'_> {
         Ok(())
     }
 
-    /// Of the tables, from disk to disk.
+    /// A copy of the tables, from disk to disk.
     fn bare_copy(&self, run: usize, figures: &mut Figures) -> Result<()> {
         self.prepare()?;
         let wall = copy::run(&self.database.data_dir, self.work)?;
@@ -175,7 +175,7 @@ fn replicates(server: &Server) -> Result<Option<()>> {
     Ok((running == 2).then_some(()))
 }
 
-/// The file's name has changed with the tool's version.
+/// The file's name depends on the tool's version.
 fn binlog_info(data_dir: &Path) -> Result<PathBuf> {
     let names = ["mariadb_backup_binlog_info", "xtrabackup_binlog_info"].map(|name| data_dir.join(name));
     names.into_iter().find(|path| path.exists()).context("the backup says nothing of the binary log")

@@ -14,10 +14,10 @@ use crate::disk::{self, files_below};
 
 const PIECE: usize = 1 << 20;
 
-/// Pieces that were read and wait to be written.
+/// Pieces that were read and await their write.
 const WAITING: usize = 8;
 
-/// What O_DIRECT wants of addresses, offsets and lengths. (open(2))
+/// O_DIRECT's alignment of addresses, offsets and lengths. (open(2))
 const ALIGNMENT: usize = 4096;
 
 /// A part of a file, or its end where it holds nothing.
@@ -37,7 +37,7 @@ impl Piece {
     }
 }
 
-/// In seconds, the last byte being synced. The copy is removed.
+/// In seconds, up to the sync of the last byte. The copy is removed.
 pub fn run(data_dir: &Path, work: &Path) -> Result<f64> {
     let target = work.join("copy");
     disk::remove(&target)?;
@@ -70,7 +70,7 @@ fn read_all(files: &[PathBuf], pieces: SyncSender<Piece>) -> Result<()> {
             piece.length = file.read(piece.room()).with_context(|| path.display().to_string())?;
             let is_end = piece.length == 0;
             if pieces.send(piece).is_err() {
-                // Who writes has failed, and says so.
+                // The writer has failed, and reports it.
                 return Ok(());
             }
             if is_end {

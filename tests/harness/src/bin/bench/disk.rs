@@ -11,27 +11,27 @@ use crate::process::run;
 /// Threads that remove files.
 const REMOVERS: usize = 32;
 
-/// Waits until nothing is left to be written, what was deleted included.
+/// Waits until all writes are done, including deletions.
 pub fn settle() -> Result<()> {
     run(&mut Command::new("sync")).map(drop)
 }
 
-/// Has the page cache hold a file, or all files below a directory.
+/// Loads a file, or all files below a directory, into the page cache.
 pub fn warm(path: &Path) -> Result<()> {
     let mut buffer = vec![0; 1 << 20];
     let files = if path.is_dir() { files_below(path)? } else { vec![path.to_owned()] };
     for file in files {
-        // A server's socket can't be opened, nor what it has removed meanwhile.
+        // A server's socket cannot be opened, and the server may remove files meanwhile.
         let Ok(mut open) = std::fs::File::open(&file) else { continue };
         while open.read(&mut buffer).with_context(|| file.display().to_string())? > 0 {}
     }
     Ok(())
 }
 
-/// Removes a directory with all that is in it, where it is there.
+/// Removes a directory with its contents, if it exists.
 ///
-/// Files first and side by side: where a file system tells its disk of each block that comes free and waits for that, one
-/// after the other takes minutes for 20,000 tables.
+/// It removes the files first, in parallel. Some file systems tell their disk of each free block and wait for it: one
+/// by one, 20,000 tables would take minutes.
 pub fn remove(directory: &Path) -> Result<()> {
     let removing = || format!("removing {}", directory.display());
     if !directory.exists() {
@@ -49,7 +49,7 @@ pub fn remove(directory: &Path) -> Result<()> {
     std::fs::remove_dir_all(directory).with_context(removing)
 }
 
-/// All that is no directory.
+/// Everything except directories.
 pub fn files_below(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let (mut files, mut directories) = (Vec::new(), vec![directory.to_owned()]);
     while let Some(next) = directories.pop() {

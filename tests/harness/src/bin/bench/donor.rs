@@ -16,9 +16,9 @@ pub struct Donor {
 }
 
 impl Donor {
-    /// Starts one that is ready to donate.
+    /// Starts one, ready to donate.
     pub fn start(database: &Database, work: &Path, programs: Option<&Path>) -> Result<Donor> {
-        // Another version's, perhaps; without one the sidecar takes the data for its set's own.
+        // Perhaps of another version. Without one the sidecar takes the data for its set's own.
         let _ = std::fs::remove_file(database.data_dir.join(".mysqlset.json"));
         let server = Server::start(&database.data_dir, work, &PRIMARY, &IDLE)?;
         let mut sidecar = Sidecar::start(&PRIMARY, &database.data_dir, work, programs)?;
@@ -26,7 +26,7 @@ impl Donor {
         Ok(Donor { sidecar, server })
     }
 
-    /// The relay's processor time, and that of the tools that it has run.
+    /// The processor time of the relay and of its tools.
     pub fn usage(&self) -> Result<Usage> {
         self.sidecar.usage()
     }
@@ -37,8 +37,8 @@ impl Donor {
     }
 }
 
-/// A backup tool that writes a recorded stream instead of a new one, and prepares nothing: it waits to be killed. What it
-/// is asked besides it asks the real one. Returns the directory that it lies in.
+/// A backup tool that writes a recorded stream in place of a new one. Asked to prepare, it waits to be killed. It
+/// passes all else to the real tool. Returns its directory.
 pub fn stand_in(stream: &Path, work: &Path) -> Result<PathBuf> {
     let directory = work.join("programs");
     std::fs::create_dir_all(&directory)?;

@@ -1,4 +1,4 @@
-//! What is measured, by name, with its bar; and the samples that were taken of it.
+//! The measured figures, with name and bar, and their samples.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ pub struct Figure {
     pub bar: Bar,
 }
 
-/// What a figure must not be above.
+/// The upper limit of a figure.
 #[derive(Clone, Copy)]
 pub enum Bar {
     None,
-    /// Ours to the peer's.
+    /// The ratio of ours to the peer's.
     Ratio(f64),
     /// Ours, in the figure's unit.
     Ours(f64),
@@ -26,25 +26,25 @@ const fn figure(name: &'static str, unit: &'static str, bar: Bar) -> Figure {
     Figure { name, unit, bar }
 }
 
-/// All of them, in the order in which they are shown. Processor time is user and system time together; a wall ends when
-/// the last byte is synced; GB are of the backup's stream.
+/// All figures, in the order of the table. Processor time is user and system time together. A wall ends when the last
+/// byte is synced. GB are of the backup's stream.
 pub const ALL: [Figure; 20] = [
     // A recorded stream through both ends, against ncat and mbstream.
     figure("transfer.recipient_cpu", "s/GB", Bar::Ratio(0.14)),
     figure("transfer.donor_relay_cpu", "s/GB", Bar::Ratio(0.5)),
     figure("transfer.wall", "s", Bar::Ratio(0.40)),
-    // The same against a loop that writes what a socket brings.
+    // The same against a loop that writes the bytes of a socket.
     figure("transfer.floor_cpu", "s/GB", Bar::None),
     figure("transfer.floor_wall", "s", Bar::None),
     figure("recipient.peak_memory", "MiB", Bar::Ours(32.0)),
-    // A clone with the real tool, against the tutorial's pipeline, and the tool with nowhere to write to.
+    // A clone with the real tool, against the tutorial's pipeline, and the tool alone with its output discarded.
     figure("clone.wall_vs_tutorial", "s", Bar::Ratio(0.40)),
     figure("clone.wall_vs_tool", "s", Bar::Ratio(1.6)),
     // Against a bare copy of the donor's tables from disk to disk, reading and writing at once.
     figure("clone.wall_vs_copy", "s", Bar::None),
     // Tool, relay and recipient together, against the tutorial's. MySQL's CLONE plugin takes 0.70.
     figure("clone.cpu_per_gb", "s/GB", Bar::None),
-    // What comes after it, against the tool's default and the tutorial's statements.
+    // The steps after the copy, against the tool's default and the tutorial's statements.
     figure("clone.prepare_wall", "s", Bar::None),
     figure("clone.start_wall", "s", Bar::None),
     // A backup taken under heavy writes, against the tool's default memory.
@@ -52,7 +52,7 @@ pub const ALL: [Figure; 20] = [
     // A server opens every table of a prepared copy: of 2.2 GB, and of 20,000 tables. The other figures are without it.
     figure("rehearsal.wall", "s", Bar::Ours(2.0)),
     figure("rehearsal.small_files_wall", "s", Bar::Ours(15.0)),
-    // What a donor's server lists of 20,000 tables, and a recipient's look at their first pages.
+    // A donor's server lists 20,000 tables, and a recipient reads their first pages.
     figure("inventory.look_wall", "s", Bar::Ours(0.5)),
     figure("inventory.headers_wall", "s", Bar::Ours(2.0)),
     // 20,000 tables through both ends, against ncat and mbstream.
@@ -73,7 +73,7 @@ pub struct Samples {
     pub peer: Vec<f64>,
 }
 
-/// A figure's medians. The ratio is that of the medians, so that it follows from what stands beside it.
+/// A figure's medians. The ratio is that of the medians, so that the table's own numbers yield it.
 pub struct Medians {
     pub ours: f64,
     pub peer: Option<f64>,
@@ -93,7 +93,7 @@ impl Figures {
         ALL.iter().filter_map(|figure| Some((figure, self.samples.get(figure.name)?)))
     }
 
-    /// Each has as many samples as there were runs, and nothing was measured that isn't known.
+    /// Each figure has one sample per run, and each sample a known figure.
     pub fn check(&self, runs: usize) -> Result<()> {
         for (name, samples) in &self.samples {
             ensure!(ALL.iter().any(|figure| figure.name == *name), "{name} is no figure");
@@ -130,7 +130,7 @@ impl Samples {
         Medians { ours: median(&self.ours), peer: (!self.peer.is_empty()).then(|| median(&self.peer)) }
     }
 
-    /// Whether the bar is met, where there is one: a ratio's by the medians, ours alone by each sample.
+    /// Whether the bar is met, where there is one. A ratio is judged by the medians, ours alone by each sample.
     pub fn meets(&self, bar: Bar) -> Option<bool> {
         match bar {
             Bar::None => None,

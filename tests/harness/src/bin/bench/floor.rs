@@ -1,4 +1,4 @@
-//! The least that a transfer can take: a loop that reads a socket and writes one file.
+//! The lower bound of a transfer: a loop that reads a socket and writes one file.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ pub const COMMAND: &str = "floor";
 
 const PIECE: usize = 1 << 20;
 
-/// What it took, in seconds.
+/// The time, in seconds.
 pub struct Floor {
     pub wall: f64,
     pub cpu: f64,

@@ -1,4 +1,4 @@
-//! What the figures were measured on.
+//! The machine behind the figures.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,10 +1,11 @@
-//! `make bench`: what a clone costs, against the tutorial's pipeline, the backup tool alone, and a bare loop.
+//! `make bench`: the cost of a clone, against the tutorial's pipeline, the backup tool alone, and a bare loop.
 //!
-//! `RUNS=n` is how often each is measured, `ONLY=transfer,clone` measures parts alone. Within a run the peer and we take
-//! turns, so that a machine that gets slower does so for both. `DISK=memory` has both pods' volumes in memory, so that
-//! what the programs take is seen and not what this machine's disk does. `LINK=200` has a link of 200 MB/s between them. The medians are in `target/bench.json`, all
-//! samples with the machine's description in `target/bench-raw.json`; those of parts alone, of fewer than three runs, in
-//! memory and by a slow link are in `target/bench-part.json` and `target/bench-part-raw.json`. A missed bar ends it with exit code 1.
+//! `RUNS=n` sets the number of runs; `ONLY=transfer,clone` measures parts alone. Within a run the peer and mysqlset
+//! alternate, so a slowdown of the machine affects both. `DISK=memory` keeps both pods' volumes in memory: then the
+//! figures show the programs alone, without this machine's disk. `LINK=200` limits the link between the pods to 200
+//! MB/s. The medians are in `target/bench.json`, all samples and the machine's description in `target/bench-raw.json`.
+//! Runs of some parts, fewer than three runs, runs in memory and over a slow link go to `target/bench-part.json` and
+//! `target/bench-part-raw.json`. A missed bar ends the bench with exit code 1.
 
 mod clone;
 mod copy;
@@ -37,13 +38,13 @@ use serde_json::json;
 use data::{Data, Database};
 use figures::Figures;
 
-/// What can be measured alone.
+/// The parts that can be measured alone.
 const PARTS: [&str; 6] = ["transfer", "clone", "prepare", "rehearsal", "inventory", "small_files"];
 
-/// Unless told otherwise. With three, two samples in a bad moment of a shared machine are a bad median.
+/// The default. With three, two samples in a bad moment of a shared machine make a bad median.
 const RUNS: usize = 5;
 
-/// A median wants so many.
+/// The fewest runs for a median.
 const FEWEST_RUNS: usize = 3;
 
 fn main() -> ExitCode {
@@ -107,7 +108,7 @@ fn measure(part: &str, data: &Data, work: &Path, runs: usize, figures: &mut Figu
     }
 }
 
-/// Where clones are received into memory, the donor reads from there, too.
+/// If clones are received into memory, the donor too reads from there.
 fn near(database: Database, work: &Path) -> Result<Database> {
     if !room::is_in_memory()? {
         return Ok(database);
@@ -124,7 +125,7 @@ fn runs() -> Result<usize> {
     Ok(runs)
 }
 
-/// The parts to be measured, in their own order.
+/// The chosen parts, in their own order.
 fn parts() -> Result<Vec<&'static str>> {
     let text = std::env::var("ONLY").unwrap_or_default();
     let wanted: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();

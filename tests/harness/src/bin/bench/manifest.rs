@@ -1,4 +1,4 @@
-//! What arrived, to compare one side's with the other's.
+//! The files that arrived, to compare both sides.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::disk::files_below;
 
-/// The settings that came with a backup. Our recipient rewrites them.
+/// The settings inside a backup. Our recipient rewrites them.
 const REWRITTEN: &str = "backup-my.cnf";
 
 /// The files below a directory with their lengths and, where asked for, digests.
@@ -51,7 +51,7 @@ impl Manifest {
         Ok(Manifest(files))
     }
 
-    /// Demands that both sides have the same, and something.
+    /// Demands the same files on both sides, and at least one.
     pub fn demand_same(ours: &Manifest, peer: &Manifest) -> Result<()> {
         ensure!(!peer.0.is_empty(), "the peer has no files");
         let differing = |(path, content): &(&PathBuf, &(u64, Option<u64>))| peer.0.get(*path) != Some(content);

@@ -1,4 +1,4 @@
-//! The two pods of the set that is measured: their names, their addresses, and their sidecars.
+//! The two pods of the measured set: their names, addresses and sidecars.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use harness::program;
 use crate::process::{self, Process, Usage, usage};
 use crate::server::option;
 
-/// A pod; all have the same ports, each at an address of its own.
+/// A pod. All pods use the same ports, each at an address of its own.
 pub struct Member {
     pub name: &'static str,
     pub address: &'static str,
@@ -31,7 +31,7 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts one, with `programs` before the machine's where it has some of its own.
+    /// Starts one. Its `programs`, if any, precede the machine's.
     pub fn start(member: &'static Member, data_dir: &Path, work: &Path, programs: Option<&Path>) -> Result<Sidecar> {
         let mut command = Command::new(program());
         command

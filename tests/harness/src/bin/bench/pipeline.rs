@@ -1,4 +1,4 @@
-//! The tutorial's way: `ncat` serves what a command writes, `ncat` and `mbstream` unpack it.
+//! The tutorial's pipeline: `ncat` serves a command's output, `ncat` and `mbstream` unpack it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,37 +8,37 @@ use crate::process::{self, Process, quoted, time_in, timed_words, usage, wait_fo
 use crate::server::backup_arguments;
 use anyhow::{Context, Result};
 
-/// Beside the sidecar's.
+/// Next to the sidecar's port.
 const PORT: u16 = 3308;
 
-/// Ends the output, and the process later: `ncat` loses bytes where its command's end, a signal, meets it while it waits to
-/// send (seen with 7.93: `mbstream` found a wrong checksum in the last chunk). All is closed that a command inherits, the
-/// connection too, so that the recipient doesn't wait for it.
+/// Ends the output, and later the process. `ncat` loses bytes if the signal of its command's end arrives while it waits
+/// to send. (Seen with 7.93: `mbstream` found a wrong checksum in the last chunk.) The command closes every inherited
+/// descriptor, the connection too, so the recipient sees the end at once.
 const LINGER: &str = "exec >&- 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; sleep 60";
 
-/// What the donor's `ncat` is told.
+/// The command for the donor's `ncat`.
 pub enum Serving<'a> {
     /// A recorded stream, once.
     Recorded(&'a Path),
-    /// The backup tool on this data directory, for whoever comes, as in the tutorial.
+    /// The backup tool on this data directory, for every caller, as in the tutorial.
     Tool(&'a Path),
 }
 
-/// What a transfer took.
+/// The cost of a transfer.
 pub struct Piped {
-    /// From the recipient's start until all was unpacked and synced.
+    /// From the recipient's start to the sync of the last file.
     pub wall: f64,
     pub recipient_cpu: f64,
-    /// Of the donor's `ncat` without the command that it runs.
+    /// Of the donor's `ncat` without its command.
     pub relay_cpu: f64,
     /// Of that command.
     pub command_cpu: f64,
 }
 
-/// Runs both sides; the files are in `directory` afterwards.
+/// Runs both sides; afterwards the files are in `directory`.
 ///
-/// The relay's processor time is what is left of all that was used here: `ncat` doesn't always wait for its command, so
-/// that its own time may or may not hold the command's. What it leaves behind comes to us, as the first process here.
+/// The relay's processor time is the remainder of all time used here. `ncat` may end before its command, so its own
+/// time may or may not include the command's. Its orphans come to this process, the first one here.
 pub fn run(serving: &Serving<'_>, directory: &Path, work: &Path) -> Result<Piped> {
     let time = |name: &str| work.join(format!("{name}.time"));
     let _ = std::fs::remove_file(time("command"));
@@ -66,7 +66,7 @@ pub fn run(serving: &Serving<'_>, directory: &Path, work: &Path) -> Result<Piped
     if matches!(serving, Serving::Tool(_)) {
         anyhow::ensure!(process::tail(&log).contains("completed OK!"), "{}", process::tail(&log));
     }
-    // The recipient has it all, and the command's time is written: what is left only waits.
+    // The recipient has everything, and the command's time is written. Any process left only waits.
     drop(listener);
     process::sweep()?;
     let all = usage(std::process::id())?.children - before;
@@ -86,7 +86,7 @@ fn receive(directory: &Path, time: &dyn Fn(&str) -> std::path::PathBuf) -> Resul
     Process::start(Command::new("sh").args(["-c", &script]).stdin(Stdio::null()))?.finish()
 }
 
-/// Asked of the kernel: a connection would be taken for the recipient's.
+/// Asks the kernel: the listener would take a connection for the recipient's.
 fn is_listening(port: u16) -> Result<Option<()>> {
     let sockets = std::fs::read_to_string("/proc/net/tcp")?;
     let address = format!(":{port:04X}");

@@ -1,6 +1,6 @@
-//! Prepare of a backup that was taken under heavy writes: with what we give the tool, against its default.
+//! Prepare of a backup that was taken under heavy writes: with mysqlset's memory, against the tool's default.
 //!
-//! Ours is a real clone that finds a whole backup which an interrupted start has left, and goes on from there.
+//! Ours is a real clone. It finds a whole backup of an interrupted start, and continues from there.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,7 +18,7 @@ use crate::recipient::{Recipient, Volume};
 /// Databases whose files have the same lengths in every copy.
 const SAME: &str = "app";
 
-/// More than the log of the busy backup makes us give the tool.
+/// More than the memory that the busy backup's log requires.
 const MEMORY: usize = 2 << 30;
 
 pub fn measure(backup: &Path, work: &Path, runs: usize, figures: &mut Figures) -> Result<()> {
@@ -46,13 +46,13 @@ pub fn measure(backup: &Path, work: &Path, runs: usize, figures: &mut Figures) -
     Ok(())
 }
 
-/// Has the machine hold as much memory as a prepare may take. A virtual machine that gives free memory back to its host
-/// may get it again slowly, at up to 1.8 s a gigabyte here, and that is neither side's doing.
+/// Takes as much of the machine's memory as a prepare may use. A virtual machine that returned free memory to its host
+/// may get it back slowly, at up to 1.8 s a gigabyte here. Neither side causes that.
 fn touch_memory() {
     std::hint::black_box(vec![1_u8; MEMORY]);
 }
 
-/// Leaves what a clone leaves that is killed before it prepares.
+/// Leaves the state of a clone that was killed before its prepare.
 fn interrupt(backup: &Path, volume: &Volume) -> Result<()> {
     std::fs::create_dir(volume.stage())?;
     let journal = json!({"version": 1, "state": "received", "since": 0});

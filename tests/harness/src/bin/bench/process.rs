@@ -1,4 +1,4 @@
-//! Processes: started, waited for until a deadline, ended, and what they took of the machine.
+//! Processes: started, awaited until a deadline, ended, and measured.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-/// Long enough for a slow machine; nothing waits this long when all is well.
+/// Long enough for a slow machine. In a good run every wait is far shorter.
 pub const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Between two looks at something that is waited for.
+/// Between two looks at an awaited condition.
 const PERIOD: Duration = Duration::from_millis(5);
 
-/// Ticks of a second in /proc, on every machine that Rust's Linux targets have but the oldest.
+/// Clock ticks in /proc, a second: the same on every Linux target of Rust except the oldest.
 const TICKS: f64 = 100.0;
 
-/// By its path, for some shells have a word of their own of that name.
+/// A path, because some shells have a builtin of that name.
 const TIME: &str = "/usr/bin/time";
 
-/// Processes that somebody holds; any other child of ours is one that its parent left behind.
+/// Processes with an owner. Any other child of ours is an orphan.
 static HELD: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
 /// A process that is killed when it is dropped.
@@ -46,12 +46,12 @@ impl Process {
         &mut self.child
     }
 
-    /// How it ended, where it has.
+    /// Its exit status, after its end.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Waits for its end, which must be a success.
     pub fn finish(&mut self) -> Result<()> {
         let status = wait_for(&format!("the end of {}", self.name), || self.ended())?;
         ensure!(status.success(), "{} ended with {status}", self.name);
@@ -76,11 +76,11 @@ impl Drop for Process {
 pub struct Usage {
     /// Of the process itself.
     pub own: f64,
-    /// Of those children that it has waited for.
+    /// Of its reaped children.
     pub children: f64,
 }
 
-/// What a living process has used so far.
+/// The processor time of a living process so far.
 pub fn usage(pid: u32) -> Result<Usage> {
     let path = format!("/proc/{pid}/stat");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
@@ -104,8 +104,8 @@ fn signal_to(pid: u32, signal: Signal) -> Result<()> {
     Ok(kill_process(pid, signal)?)
 }
 
-/// Kills what killed processes have left behind: it is ours now, as the first process here. To be called while no other
-/// thread runs commands.
+/// Kills the orphans of killed processes, which are children of this first process. Call it only while no other thread
+/// runs commands.
 pub fn sweep() -> Result<()> {
     loop {
         let orphans: Vec<u32> = {
@@ -128,7 +128,7 @@ fn parent_of(pid: u32) -> Option<u32> {
     text.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
-/// Runs a short command to its end; its output, or what it said where it fails.
+/// Runs a short command to its end. Returns its output; on failure the error quotes it.
 pub fn run(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("starting {command:?}"))?;
     let error = String::from_utf8_lossy(&output.stderr);
@@ -142,14 +142,14 @@ pub fn tail(log: &Path) -> String {
     String::from_utf8_lossy(&text[text.len().saturating_sub(2000)..]).into_owned()
 }
 
-/// A command that writes the processor time of all that it runs to a file, for [`time_in`].
+/// A command that writes the processor time of all its processes to a file, for [`time_in`].
 pub fn timed(file: &Path, program: &str) -> Command {
     let mut command = Command::new(TIME);
     command.args(["--format", "%U %S", "--output"]).arg(file).arg(program);
     command
 }
 
-/// The same as words for a shell.
+/// The same, as shell words.
 pub fn timed_words(file: &Path) -> String {
     format!("{TIME} --format '%U %S' --output {}", quoted(file))
 }
@@ -167,7 +167,7 @@ pub fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
-/// Asks until there is an answer.
+/// Asks until it gets an answer.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {

@@ -1,4 +1,4 @@
-//! Our recipient: `mysqlset clone` on an empty volume, followed by what it logs.
+//! Our recipient: `mysqlset clone` on an empty volume, observed through its log.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use crate::member::{REPLICA, prefer};
 use crate::process::{self, PATIENCE, Process, peak_memory, usage};
 use crate::server::option;
 
-/// What it says when everything was received, synced, and written down as such.
+/// Its event after everything was received, synced and recorded.
 const RECEIVED: Event = Event::PrepareBegun;
 
-/// A pod's volume; the data directory lies in it, so that a clone is received beside that.
+/// A pod's volume. It contains the data directory, and a clone is received next to that.
 pub struct Volume(PathBuf);
 
 /// A clone that runs.
@@ -30,16 +30,16 @@ pub struct Recipient {
     said: Vec<String>,
 }
 
-/// What a transfer took.
+/// The cost of a transfer.
 pub struct Received {
-    /// From the recipient's start until all was received and synced.
+    /// From the recipient's start to the sync of the last byte.
     pub wall: f64,
     pub recipient_cpu: f64,
     /// MiB.
     pub peak_memory: f64,
     pub relay_cpu: f64,
     pub tool_cpu: f64,
-    /// When it was received.
+    /// The moment of its end.
     pub at: Instant,
 }
 
@@ -56,7 +56,7 @@ impl Volume {
         self.0.join("mysql")
     }
 
-    /// Where a clone lies until it is published, with its journal beside its data.
+    /// The clone's directory until it is published, with its journal beside its data.
     pub fn stage(&self) -> PathBuf {
         self.0.join(".mysqlset-mysql-stage")
     }
@@ -71,12 +71,12 @@ impl Volume {
 }
 
 impl Recipient {
-    /// Without a rehearsal, which is measured by itself.
+    /// Without a rehearsal, which has its own measure.
     pub fn start(volume: &Volume, programs: Option<&Path>) -> Result<Recipient> {
         Recipient::start_with(volume, programs, "off")
     }
 
-    /// With one, on what is staged.
+    /// With a rehearsal of the staged copy.
     pub fn rehearse(volume: &Volume) -> Result<Recipient> {
         Recipient::start_with(volume, None, "auto")
     }
@@ -109,7 +109,7 @@ impl Recipient {
 
     /// Follows a transfer to its end.
     pub fn receive(&mut self, donor: &Donor) -> Result<Received> {
-        // The donor has done nothing for this recipient yet that would weigh.
+        // So far the donor's work for this recipient is negligible.
         let before = donor.usage()?;
         let at = self.wait_for(RECEIVED)?;
         let (own, peak_memory) = (usage(self.process.pid())?, peak_memory(self.process.pid())?);
@@ -124,13 +124,13 @@ impl Recipient {
         })
     }
 
-    /// When it began to prepare what it had received.
+    /// The moment when its prepare began.
     pub fn wait_until_received(&mut self) -> Result<Instant> {
         self.wait_for(RECEIVED)
     }
 
-    /// Waits for its end, which must be a published clone; when prepare was over. The tool's own last word is taken where
-    /// the clone says nothing of it.
+    /// Waits for its end, which must be a published clone. Returns the end of prepare: the tool's own last line counts
+    /// where the clone reports no end.
     pub fn wait_until_published(&mut self) -> Result<Instant> {
         let (mut prepared, mut completed) = (None, None);
         while let Some((at, line)) = self.next()? {
@@ -142,16 +142,16 @@ impl Recipient {
             }
         }
         self.process.finish().with_context(|| self.last_words())?;
-        prepared.or(completed).context("nothing told when prepare was over")
+        prepared.or(completed).context("the log has no end of prepare")
     }
 
-    /// Kills it and the tool that it has started.
+    /// Kills it and its tool.
     pub fn kill(self) -> Result<()> {
         drop(self.process);
         process::sweep()
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Waits for its end, which must be a success.
     pub fn wait_until_ended(&mut self) -> Result<()> {
         while self.next()?.is_some() {}
         self.process.finish().with_context(|| self.last_words())
@@ -166,7 +166,7 @@ impl Recipient {
         bail!("the clone ended without {awaited}:\n{}", self.last_words())
     }
 
-    /// The next line, and when it came; `None` when it says no more.
+    /// The next line and its time; `None` after the last one.
     fn next(&mut self) -> Result<Option<(Instant, Value)>> {
         let (at, line) = match self.lines.recv_timeout(PATIENCE) {
             Ok(next) => next,

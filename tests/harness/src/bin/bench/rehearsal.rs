@@ -1,6 +1,7 @@
-//! The rehearsal of a prepared copy, from the server's start to its end: of a few large tables, and of 20,000 small ones.
+//! The rehearsal of a prepared copy, from the server's start to its end: of a few large tables, and of 20,000 small
+//! ones.
 //!
-//! A real clone finds a prepared copy that an interrupted start has left. The other figures are measured without it.
+//! A real clone finds a prepared copy of an interrupted start. The other figures are measured without a rehearsal.
 
 use std::path::Path;
 use std::process::Command;
@@ -30,10 +31,10 @@ pub fn measure(database: &Database, name: &'static str, work: &Path, runs: usize
     Ok(())
 }
 
-/// Leaves what a clone leaves that is killed once it has prepared. A server's own files, once it has stopped, are such a copy.
+/// Leaves the state of a clone that was killed after its prepare. The files of a stopped server are such a copy.
 fn interrupt(data_dir: &Path, volume: &Volume) -> Result<()> {
     std::fs::create_dir(volume.stage())?;
-    // A legacy stream's: no list of the donor's is compared.
+    // A copy from a legacy stream: it has no list of the donor's to compare.
     let clone = json!({"donor": "mysql-0", "donor_pod": "mysql-0", "tool": "", "bytes": 0, "seconds": 0.0, "received_at": 0,
         "position": {"by": "mariadb-gtid", "slave_pos": ""}, "inventory": "legacy-stream"});
     let journal = json!({"version": 1, "state": "prepared", "since": 0, "clone": clone});
@@ -41,7 +42,7 @@ fn interrupt(data_dir: &Path, volume: &Volume) -> Result<()> {
     copy(data_dir, &volume.staged_data())
 }
 
-/// Copies a database whose server has stopped, to where nothing is yet.
+/// Copies a stopped server's database to a new place.
 pub fn copy(data_dir: &Path, target: &Path) -> Result<()> {
     run_command(Command::new("cp").arg("--archive").arg(data_dir).arg(target))?;
     settle()

@@ -1,8 +1,8 @@
-//! The namespaces that everything measured lives in: processes, network and mounts of its own.
+//! The namespaces around the measured processes, with their own processes, network and mounts.
 //!
-//! The bench runs itself once more as the first process in them. So a port is free because nobody else is there, the
-//! set's names can mean this machine, and whatever was started dies with the bench, however that ends: the outer bench
-//! is watched by `setpriv`, that by `unshare`, and the kernel ends all processes of a namespace with its first.
+//! The bench runs itself again as the first process in them. There every port is free, and the set's names can mean
+//! this machine. Every process dies with the bench, however that ends: `setpriv` watches the outer bench, `unshare`
+//! watches `setpriv`. The kernel ends all processes of a namespace with its first.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -15,16 +15,16 @@ use crate::disk;
 use crate::process::run;
 use crate::server::option;
 
-/// Says to the bench that it is the inner one.
+/// Tells the bench that it is the inner one.
 const INSIDE: &str = "MYSQLSET_BENCH_INSIDE";
 
 /// The pods' names in their set.
 const HOSTS: &str = "127.0.0.1 localhost mysql-0.mysql\n127.0.0.2 mysql-1.mysql\n";
 
-/// Bytes of the file that holds the recipient's file system: two clones and what is needed besides.
+/// Bytes of the file that holds the recipient's file system: two clones and some reserve.
 const DISK: u64 = 12 << 30;
 
-/// Runs the bench inside and returns how that ended, or `None` where this is the inside.
+/// Runs the bench inside and returns its result. Returns `None` on the inside.
 pub fn enter(work: &Path) -> Result<Option<ExitCode>> {
     if std::env::var_os(INSIDE).is_some() {
         furnish(work)?;
@@ -75,8 +75,8 @@ pub fn is_in_memory() -> Result<bool> {
     }
 }
 
-/// Gives the recipient a file system of its own, which in memory is the donor's, too: ext4 with a journal, as most volumes
-/// have, whatever this machine's is, on a file in memory or on this machine's disk.
+/// Gives the recipient a file system of its own, which in memory is the donor's too. It is ext4 with a journal, like
+/// most volumes, independent of this machine's own. It lies on a file in memory or on this machine's disk.
 fn mount_disk(work: &Path) -> Result<()> {
     let file = if is_in_memory()? {
         run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(work))?;
@@ -87,17 +87,17 @@ fn mount_disk(work: &Path) -> Result<()> {
         written_file(&work.with_file_name("disk"))?
     };
     run(Command::new("mkfs.ext4").args(["-q", "-F", "-E", "nodiscard,lazy_itable_init=0"]).arg(&file))?;
-    // In memory what is deleted is to be given back, and there is no direct I/O.
+    // In memory deleted blocks must be freed, and direct I/O is missing.
     let (how, options) = if is_in_memory()? { ("--direct-io=off", "discard") } else { ("--direct-io=on", "nodiscard") };
     let device = run(Command::new("losetup").args([how, "--show", "--find"]).arg(&file))?;
     let mounted = run(Command::new("mount").args(["-t", "ext4", "-o", options, device.trim()]).arg(work));
-    // Once it is mounted it goes with the mount.
+    // The unlinked file goes with the mount.
     run(Command::new("losetup").args(["--detach", device.trim()]))?;
     mounted.map(drop)
 }
 
-/// A file that was written to its end, once, and is kept: what lies below finds room for a block when that is written
-/// first, which can take longer than the writing, and does so by turns for them and for us.
+/// A file that was written to its end once, and is kept. The storage below allocates a block at its first write, which
+/// can take longer than the write itself. The delay would hit both sides at random.
 fn written_file(file: &Path) -> Result<PathBuf> {
     if std::fs::metadata(file).is_ok_and(|metadata| metadata.len() == DISK) {
         return Ok(file.to_owned());

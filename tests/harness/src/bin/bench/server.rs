@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::member::{Member, PRIMARY};
 use crate::process::{self, Process, run};
 
-/// Of every server, each at its own address.
+/// The port of every server, each at its own address.
 const PORT: u16 = 3306;
 
 /// For a server that only has to be there.
@@ -20,7 +20,7 @@ pub struct Server {
     member: &'static Member,
 }
 
-/// Makes an empty database in a directory that isn't there yet.
+/// Makes an empty database in a new directory.
 pub fn install(data_dir: &Path) -> Result<()> {
     std::fs::create_dir_all(data_dir)?;
     let mut command = Command::new("mariadb-install-db");
@@ -83,7 +83,7 @@ impl Server {
         text.trim().parse().with_context(|| format!("{query}: {text:?}"))
     }
 
-    /// Ends it in order.
+    /// Stops it cleanly.
     pub fn stop(mut self) -> Result<()> {
         self.sql("SHUTDOWN")?;
         self.process.finish()

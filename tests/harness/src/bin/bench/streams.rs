@@ -55,7 +55,7 @@ pub fn small_files(database: &Database, work: &Path, runs: usize, figures: &mut 
 struct Streams<'a> {
     database: &'a Database,
     work: &'a Path,
-    /// Where the tool's stand-in lies.
+    /// The directory of the tool's stand-in.
     programs: PathBuf,
     donor: Donor,
     gigabytes: f64,
@@ -70,7 +70,7 @@ impl<'a> Streams<'a> {
         Ok(Streams { database, work, programs, donor, gigabytes })
     }
 
-    /// One sample of each side; in the first run all that arrived is compared.
+    /// One sample of each side. The first run compares all files.
     fn pair(&self, part: &str, run: usize) -> Result<(pipeline::Piped, Received)> {
         let directory = self.work.join("piped");
         std::fs::create_dir(&directory)?;

@@ -1,13 +1,13 @@
-//! The figures as a person reads them.
+//! The figures as a table.
 
 use crate::figures::{Bar, Figures};
 
 const COLUMNS: [&str; 7] = ["name", "unit", "ours", "peer", "ratio", "bar", "met?"];
 
-/// Columns of text stand at the left, those of numbers at the right.
+/// Columns of text are aligned left, those of numbers right.
 const TEXT: [usize; 2] = [0, 1];
 
-/// The table, ready to be printed, and the names of the figures that miss their bars.
+/// The table as text, and the names of the figures that miss their bars.
 pub fn of(figures: &Figures) -> (String, Vec<&'static str>) {
     let mut rows = vec![COLUMNS.map(str::to_owned)];
     let mut missed = Vec::new();

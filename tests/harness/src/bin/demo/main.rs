@@ -1,6 +1,6 @@
-//! `make demo`: the job of the Kubernetes tutorial "Run a Replicated Stateful Application", told while it happens.
+//! `make demo`: the job of the Kubernetes tutorial "Run a Replicated Stateful Application", narrated live.
 //!
-//! Everything that it shows is checked; what is not true ends it with exit code 1.
+//! Every shown statement is checked; a false one ends the demo with exit code 1.
 
 mod narrator;
 mod table;

@@ -1,4 +1,4 @@
-//! What a person reads while the demo runs: titles, what happens with the seconds since the start, what is proven.
+//! The demo's screen: titles, events with the seconds since the start, and proofs.
 
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc::{Sender, channel};
@@ -14,7 +14,7 @@ pub struct Narrator {
 struct Line {
     text: String,
     style: &'static str,
-    /// Told when it is on the screen.
+    /// Receives a signal once the text is on the screen.
     written: Option<Sender<()>>,
 }
 
@@ -85,7 +85,7 @@ impl Drop for Narrator {
     fn drop(&mut self) {
         let (closed, _) = channel();
         self.lines = closed;
-        // Whoever still listens for events holds a sender; then there is nothing to wait for.
+        // An event listener may still hold a sender: then the thread would never end, and it is left alone.
         if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
             let _ = thread.join();
         }

@@ -1,4 +1,4 @@
-//! One row for each pod: what its server and its sidecar say.
+//! One row for each pod: the reports of its server and its sidecar.
 
 use anyhow::{Context, Result};
 use harness::pods::Cluster;
@@ -8,7 +8,7 @@ use serde_json::Value;
 const COLUMNS: [&str; 9] =
     ["pod", "server id", "role", "source", "replication", "rows", "cloned from", "bytes", "seconds"];
 
-/// The table, ready to be printed.
+/// The table as text.
 pub fn of(cluster: &Cluster, pods: u32) -> Result<String> {
     let mut rows = vec![COLUMNS.map(str::to_owned)];
     for ordinal in 0..pods {
@@ -44,8 +44,8 @@ pub fn checksums(cluster: &Cluster, pod: &str) -> Result<String> {
     Ok(rows.iter().map(|row| row.join(" ")).collect::<Vec<_>>().join("  "))
 }
 
-/// The rows of InnoDB's tables together. Aria's count may be late on a replica: until its table is flushed it is
-/// that of before the last row events, while CHECKSUM TABLE sees all (MariaDB 10.11.19).
+/// The number of rows in InnoDB's tables together. Aria's count may be late on a replica: before a flush of its table
+/// it misses the last row events. CHECKSUM TABLE sees them all (MariaDB 10.11.19).
 fn rows(cluster: &Cluster, pod: &str) -> Result<u64> {
     let counts = set::INNODB_TABLES.map(|table| format!("(SELECT COUNT(*) FROM {table})")).join(" + ");
     Ok(cluster.value(pod, &format!("SELECT {counts}"))?.parse()?)

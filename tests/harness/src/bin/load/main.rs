@@ -1,4 +1,4 @@
-//! `make load`: what strangers at one address cost a set with a clone secret, on both of a pod's ports at once.
+//! `make load`: the cost of strangers at one address for a set with a clone secret, on both of a pod's ports at once.
 //!
 //! Clones are made undisturbed, then while 1,000 connections to each port are held idle, then while 2,000 connections a
 //! second bring garbage; each for half a minute. Meanwhile the donor's sidecar is probed and watched. The table is in
@@ -19,13 +19,13 @@ use mysqlset::model::event::Event;
 use table::{Row, Table};
 use watch::Watch;
 
-/// A clone of so much takes seconds.
+/// A clone of this size takes seconds.
 const MEGABYTES: u32 = 200;
 
-/// How long each throng lasts, at least; whole clones are made.
+/// The minimum time of each throng; each clone in it is complete.
 const WHILE: Duration = Duration::from_secs(30);
 
-/// Clones that are made undisturbed.
+/// The number of undisturbed clones.
 const UNDISTURBED: usize = 5;
 
 const PORTS: [u16; 2] = [3307, 8307];
@@ -55,7 +55,7 @@ fn measure() -> Result<Vec<String>> {
     cluster.wait_ready(2)?;
     set::fill(&cluster)?;
     set::fill_much(&cluster, MEGABYTES)?;
-    // The first after the rows came is not like the others: the server still writes.
+    // The first clone after the rows came is unlike the others: the server still writes.
     clone(&cluster)?;
 
     // Kubelet has an address of its own.
@@ -97,7 +97,7 @@ fn measure() -> Result<Vec<String>> {
     Ok(table.missed())
 }
 
-/// Seconds from the start of a replica's `clone` on an empty volume to the published copy, tries that failed included.
+/// Seconds from the start of a replica's `clone` on an empty volume to the published copy. Failed tries count.
 fn clone(cluster: &Cluster) -> Result<f64> {
     let starts = || cluster.logs("mysql-1", "clone").matches("---- clone starts").count();
     let published = || cluster.times_logged("mysql-1", "clone", Event::ClonePublished);

@@ -1,23 +1,23 @@
-//! What was measured, as docs/reference/security.md has it, and the bars.
+//! The measurements in the form of docs/reference/security.md, and the bars.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::watch::Watch;
 
-/// How many times as long as an undisturbed one a clone may take.
+/// The longest clone, in multiples of an undisturbed one.
 const SLOWER: f64 = 1.5;
 
-/// For a probe and for `/readyz`.
+/// The limit for a probe and for `/readyz`.
 const ANSWER: Duration = Duration::from_secs(1);
 
 /// The sidecar's memory, in bytes.
 const MEMORY: u64 = 20_000_000;
 
-/// Twice what 128 unproven connections to each port take, and more than all else that a sidecar has open.
+/// Twice the descriptors of 128 unproven connections to each port, which exceeds all others of a sidecar.
 const DESCRIPTORS: usize = 600;
 
-/// Of its log about strangers, in a second: the sidecar writes two.
+/// Log lines about strangers, a second: the sidecar writes two.
 const LINES: f64 = 3.0;
 
 pub struct Row {
@@ -55,7 +55,7 @@ impl Table {
         self.rows.first().map_or(f64::NAN, Row::median)
     }
 
-    /// The bars that were missed, each in words.
+    /// The missed bars, in words.
     pub fn missed(&self) -> Vec<String> {
         let mut missed = Vec::new();
         for row in &self.rows {

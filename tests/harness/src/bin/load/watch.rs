@@ -1,4 +1,4 @@
-//! The donor's pod, looked at while something else goes on.
+//! Observes the donor's pod during a measurement.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,27 +17,27 @@ const ABOUT_STRANGERS: [Event; 4] =
 
 const HTTP: u16 = 8307;
 
-/// Of one answer, before it counts as none.
+/// The time for one answer; a later one counts as missing.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// The worst that was seen.
+/// The worst values.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Watch {
-    /// Of a command that probes, from its start to its end.
+    /// The time of a probe command, from its start to its end.
     pub probe: Duration,
-    /// Of `/readyz`, from another address than the throng's.
+    /// The time of `/readyz`, from another address than the throng's.
     pub readyz: Duration,
-    /// The most memory that the sidecar had.
+    /// The peak of the sidecar's memory.
     pub bytes: u64,
     pub descriptors: usize,
-    /// About strangers, in the sidecar's log.
+    /// Lines about strangers, in the sidecar's log.
     pub lines: usize,
 }
 
-/// Ends the watch, whatever becomes of the work.
+/// Ends the watch, also when the work fails.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -47,10 +47,10 @@ impl Drop for Over<'_> {
 }
 
 impl Watch {
-    /// Does something, and says what was seen meanwhile.
+    /// Does the work, and returns the observations.
     pub fn over<T>(cluster: &Cluster, observer: &PodNetwork, work: impl FnOnce() -> Result<T>) -> Result<(T, Watch)> {
         let lines = || ABOUT_STRANGERS.iter().map(|event| cluster.times_logged(POD, "sidecar", *event)).sum::<usize>();
-        // What it had most before this is forgotten. (proc(5))
+        // Resets the peak. (proc(5))
         std::fs::write(format!("/proc/{}/clear_refs", cluster.pid(POD, "sidecar")?), "5")?;
         let (before, stop) = (lines(), AtomicBool::new(false));
         std::thread::scope(|scope| {

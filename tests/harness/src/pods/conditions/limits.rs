@@ -1,4 +1,4 @@
-//! Limits of containers: descriptors, memory, processes, time, and where the kernel says what they are.
+//! Limits of containers: descriptors, memory, processes, time, and the kernel's files that show them.
 
 use rustix::process::{Resource, getrlimit};
 
@@ -7,44 +7,44 @@ use crate::pods::groups::{self, Controller};
 use crate::pods::manifest::Manifests;
 use crate::pods::servers::tested;
 
-/// What every container of a cluster starts with.
+/// The limits of every container of a cluster.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Soft, and hard where it is not the harness's own.
+    /// Soft, and hard where it differs from the harness's own.
     pub descriptors: (u64, Option<u64>),
-    /// In one container.
+    /// The number in one container.
     pub processes: Option<u32>,
-    /// Of one core, for one container.
+    /// The share of one core for one container.
     pub percent: Option<u32>,
-    /// Whether a container that uses more memory than the manifest says is killed.
+    /// Whether a container that exceeds the manifest's memory is killed.
     pub enforces_memory: bool,
     pub tree: Tree,
 }
 
-/// Where a container reads its limits.
+/// The tree in which a container reads its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tree {
     /// Control groups of the second version.
     Second,
-    /// Of the first.
+    /// Control groups of the first version.
     First,
 }
 
 impl Default for Limits {
-    /// As containerd has descriptors since 2.0: the hard limit is far above. All else is generous.
+    /// Descriptors as containerd has them since 2.0: the hard limit is far above. All other limits are generous.
     fn default() -> Limits {
         Limits { descriptors: (1024, None), processes: None, percent: None, enforces_memory: false, tree: Tree::Second }
     }
 }
 
 impl Limits {
-    /// As prlimit(1) takes it.
+    /// The argument for prlimit(1).
     pub fn nofile(&self) -> String {
         let (soft, hard) = self.descriptors;
         format!("--nofile={soft}:{}", hard.map(|hard| hard.to_string()).unwrap_or_default())
     }
 
-    /// Files below `/sys/fs/cgroup`, where the memory's limit is in the second version's words.
+    /// Files below `/sys/fs/cgroup`. `memory` is the memory's limit in the form of the second version.
     pub fn shown(&self, memory: &str) -> Vec<(&'static str, String)> {
         let processes = self.processes.map_or_else(|| "max".to_owned(), |count| count.to_string());
         let quota = self.percent.map(|percent| format!("{percent}000"));
@@ -55,7 +55,7 @@ impl Limits {
                 ("cpu.max", format!("{} 100000", quota.as_deref().unwrap_or("max"))),
             ],
             Tree::First => vec![
-                // The first version says no limit as a number. (Of pages, in bytes.)
+                // The first version shows a missing limit as a number. (Of pages, in bytes.)
                 ("memory/memory.limit_in_bytes", memory.replace("max", "9223372036854771712")),
                 ("pids/pids.max", processes),
                 ("cpu/cpu.cfs_quota_us", quota.unwrap_or_else(|| "-1".to_owned())),
@@ -72,12 +72,12 @@ pub struct Descriptors {
     hard: u64,
 }
 
-/// The hard limit, where no more may be had.
+/// The harness's own hard limit, which no container can exceed.
 fn own_descriptors() -> u64 {
     getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
-/// What the kernel lets any process have.
+/// The kernel's limit for any process.
 fn most_descriptors() -> u64 {
     std::fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1 << 20)
 }
@@ -99,7 +99,8 @@ impl Condition for Descriptors {
 
     fn why_not(&self) -> Option<String> {
         let (own, needed) = (own_descriptors(), self.hard.min(most_descriptors()));
-        // A hard limit below that of the field is harder to live with, one below the soft limit is another condition.
+        // A hard limit below that of the field is stricter, and acceptable. One below the soft limit is another
+        // condition.
         (own < self.soft.min(needed)).then(|| format!("its hard limit is {own} descriptors, {needed} are needed"))
     }
 
@@ -109,7 +110,7 @@ impl Condition for Descriptors {
     }
 }
 
-/// A memory limit that is little above what the programs need, and enforced.
+/// A memory limit a little above the programs' needs, and enforced.
 pub struct SmallMemory;
 
 impl Condition for SmallMemory {
@@ -126,7 +127,7 @@ impl Condition for SmallMemory {
     }
 
     fn change_manifests(&self, manifests: &mut Manifests) {
-        // A copy by the CLONE plugin takes a server that writes. The others' limits are small as they are shipped.
+        // A copy by the CLONE plugin needs a server that writes. The others' limits are small as shipped.
         let clones = if tested().is_mariadb() { "256Mi" } else { "384Mi" };
         for (container, size) in [("clone", clones), ("sidecar", "128Mi"), ("mysql", "640Mi")] {
             manifests.container(container).resources.limits.memory = Some(size.to_owned());
@@ -135,12 +136,12 @@ impl Condition for SmallMemory {
 
     fn change_surroundings(&self, surroundings: &mut Surroundings) {
         surroundings.limits.enforces_memory = true;
-        // What is written to a file system in memory would count as the container's.
+        // Files of a file system in memory would count as the container's.
         surroundings.on_disk = true;
     }
 }
 
-/// So many processes and threads that a server has room, and not many more.
+/// Enough processes and threads for a server, with little to spare.
 pub struct FewProcesses;
 
 impl Condition for FewProcesses {
@@ -183,7 +184,7 @@ impl Condition for TenthOfCore {
     }
 }
 
-/// A kernel that says the limits where the first version of control groups has them.
+/// A kernel that shows the limits in the files of the first version of control groups.
 pub struct FirstGroups;
 
 impl Condition for FirstGroups {

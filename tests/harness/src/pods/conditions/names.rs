@@ -4,7 +4,7 @@ use super::{Condition, Hostname, Subject, Surroundings};
 use crate::pods::dns;
 use crate::pods::manifest::Manifests;
 
-/// Pods that are called by their whole names.
+/// Pods whose hostname is their full name.
 pub struct FullyQualifiedHostnames;
 
 impl Condition for FullyQualifiedHostnames {
@@ -21,7 +21,7 @@ impl Condition for FullyQualifiedHostnames {
     }
 }
 
-/// Pods that have their node's name, which looks like a pod's.
+/// Pods with their node's name, which looks like a pod's.
 pub struct HostNetwork;
 
 impl Condition for HostNetwork {
@@ -55,7 +55,7 @@ impl Condition for OtherDomain {
     }
 }
 
-/// A name server that has a hard time.
+/// A faulty name server.
 pub struct NameServer {
     name: &'static str,
     mode: dns::Mode,
@@ -79,7 +79,7 @@ impl Condition for NameServer {
 
     fn change_surroundings(&self, surroundings: &mut Surroundings) {
         surroundings.resolver = self.mode;
-        // As Kubernetes writes it: an answer may take five seconds, and is asked for twice.
+        // Kubernetes' own options: each of two questions may take five seconds.
         surroundings.resolver_options = "ndots:5";
         surroundings.patience *= 3;
     }

@@ -1,4 +1,4 @@
-//! Volumes that are not as a directory of the machine's is.
+//! Volumes with other properties than a directory of this machine.
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
@@ -7,13 +7,13 @@ use super::{Condition, Subject, Surroundings};
 use crate::pods::groups::{self, Controller};
 use crate::pods::spawner;
 
-/// What a claim gets.
+/// The storage behind a claim.
 #[derive(Clone, Debug, Default)]
 pub struct Storage {
     pub kind: Kind,
     /// Whether storage's own directories lie in the root.
     pub has_own_directories: bool,
-    /// What is wrong with the first volume of the first replica, until it is mended.
+    /// The fault of the first volume of the first replica, until it is mended.
     pub fault: Option<Fault>,
     /// Operations a second, for each container.
     pub operations: Option<u32>,
@@ -21,7 +21,7 @@ pub struct Storage {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// A directory of the cluster's.
+    /// A directory of the cluster.
     #[default]
     Directory,
     /// A file system in memory.
@@ -39,7 +39,7 @@ pub enum Fault {
 /// Bytes of a volume that is a file system of its own.
 pub const SIZE: u64 = 2 << 30;
 
-/// Volumes with `lost+found` (ext4), a `.snapshot` that nobody may write to (NetApp), and `.Trash-0` (a desktop's).
+/// Volumes with `lost+found` (ext4), a read-only `.snapshot` (NetApp), and `.Trash-0` (a desktop's).
 pub struct OwnDirectories;
 
 impl Condition for OwnDirectories {
@@ -81,7 +81,7 @@ impl Condition for NoDirect {
     }
 }
 
-/// Why a file cannot be mounted as a file system that a program makes.
+/// The reason why a program's file system cannot be mounted from a file.
 fn why_not_made(program: &str) -> Option<String> {
     if std::env::split_paths(&crate::pods::PATH).all(|place| !place.join(program).exists()) {
         return Some(format!("it has no {program}"));
@@ -137,7 +137,7 @@ impl Condition for Slow {
     }
 }
 
-/// The first replica's volume cannot be written to at first.
+/// The first replica's volume refuses writes at first.
 pub struct Faulty {
     name: &'static str,
     fault: Fault,

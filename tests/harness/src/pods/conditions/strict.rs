@@ -1,24 +1,24 @@
-//! Servers that are configured strictly: each condition is a few lines of the ConfigMap.
+//! Strictly configured servers: each condition is a few lines of the ConfigMap.
 
 use super::{Condition, Subject, Surroundings};
 use crate::pods::manifest::Manifests;
 use crate::pods::servers::{self, tested};
 
-/// Lines for the servers' configuration, in each family's words.
+/// Lines for the servers' configuration, for each family.
 pub struct Strict {
     name: &'static str,
     mariadb: &'static [&'static str],
     mysql: &'static [&'static str],
-    /// And for replicas alone, after those.
+    /// More lines for replicas alone.
     replicas: &'static [&'static str],
-    /// Plugins that must be there, by the files' names.
+    /// Required plugins, by the files' names.
     mariadbs_plugins: &'static [&'static str],
     mysqls_plugins: &'static [&'static str],
-    /// Why MariaDB's image makes no set under it.
+    /// The reason why MariaDB's image makes no set under it.
     mariadbs_obstacle: Option<&'static str>,
-    /// Whether it shows with accounts that have passwords only.
+    /// Whether it has an effect only on accounts with passwords.
     needs_accounts: bool,
-    /// What its administrator does at a first start.
+    /// The administrator's scripts at a first start.
     scripts: Option<Scripts>,
 }
 
@@ -40,7 +40,7 @@ const PLAIN: Strict = Strict {
 };
 
 impl Strict {
-    /// The shipped files have it on, so every other run is under the opposite.
+    /// The shipped files turn this on, so every other run covers the opposite.
     pub const RESOLVES_NAMES: Strict = Strict {
         name: "server-resolves-names",
         mariadb: &["skip_name_resolve = OFF", "host_cache_size = 128"],
@@ -72,7 +72,7 @@ impl Strict {
     pub const SQL_MODE: Strict = Strict {
         name: "sql-mode-oracle",
         mariadb: &["sql_mode = ORACLE,NO_BACKSLASH_ESCAPES"],
-        // MySQL has had none called so since 8.0; these are its parts.
+        // MySQL has had none of that name since 8.0; these are its parts.
         mysql: &["sql_mode = ANSI_QUOTES,PIPES_AS_CONCAT,IGNORE_SPACE,NO_BACKSLASH_ESCAPES"],
         ..PLAIN
     };
@@ -87,7 +87,7 @@ impl Strict {
     pub const SMALL_PACKETS: Strict = Strict {
         name: "small-packets",
         mariadb: &["max_allowed_packet = 1024", "net_buffer_length = 1024"],
-        // The least with which the CLONE plugin copies.
+        // The minimum for a copy by the CLONE plugin.
         mysql: &["max_allowed_packet = 2M", "net_buffer_length = 1024"],
         ..PLAIN
     };
@@ -131,9 +131,9 @@ impl Strict {
             "loose_rpl_semi_sync_replica_enabled = ON",
             "loose_rpl_semi_sync_source_timeout = 3600000",
         ],
-        // A replica's applier waits too, for a replica that no replica has. On MySQL it waits for the servers' default of ten
-        // seconds. On MariaDB a kill while it waits leaves a replica that must be cloned again (error 1950), whatever program
-        // runs beside it: replicas are replicas only.
+        // A replica's applier waits too, for a replica that it lacks. On MySQL it waits for the servers' default of ten
+        // seconds. On MariaDB a kill during that wait leaves a replica that must be cloned again (error 1950), with any
+        // program beside it. So replicas act as replicas only.
         replicas: &["loose_rpl_semi_sync_source_timeout = 10000", "loose_rpl_semi_sync_master_enabled = OFF"],
         mysqls_plugins: &["semisync_source.so", "semisync_replica.so"],
         needs_accounts: true,
@@ -187,7 +187,7 @@ impl Condition for Strict {
     }
 
     fn change_surroundings(&self, surroundings: &mut Surroundings) {
-        // The tests' own client asks for what an application would that works on such a server.
+        // The tests' own client sets the same as an application on such a server.
         let unlimited = if tested().is_mariadb() { "max_statement_time = 0" } else { "max_execution_time = 0" };
         surroundings.client =
             format!("SET autocommit = 1, sql_mode = '', wait_timeout = 28800, net_read_timeout = 60, {unlimited}");

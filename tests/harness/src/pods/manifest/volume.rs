@@ -18,7 +18,7 @@ pub struct Volume {
     pub image: Option<ImageVolume>,
 }
 
-/// Of memory in the harness, and full at its limit, where kubelet evicts the pod.
+/// In memory here. At its limit it is full, while kubelet would evict the pod.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct EmptyDir {
@@ -29,7 +29,7 @@ pub struct EmptyDir {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ImageVolume {
     pub reference: String,
-    /// They are all there.
+    /// Every image is present here.
     #[serde(rename = "pullPolicy")]
     _pull_policy: Ignored,
 }
@@ -46,7 +46,7 @@ pub struct SecretVolume {
     pub secret_name: String,
     #[serde(default = "everybodys")]
     pub default_mode: u32,
-    /// All keys where there are none.
+    /// All keys if the list is empty.
     #[serde(default)]
     pub items: Vec<KeyToPath>,
 }
@@ -59,7 +59,7 @@ pub struct KeyToPath {
 }
 
 impl SecretVolume {
-    /// Where a key lies, where it is there.
+    /// The path of a key, if the volume has it.
     pub fn path_of(&self, key: &str) -> Option<String> {
         if self.items.is_empty() {
             return Some(key.to_owned());

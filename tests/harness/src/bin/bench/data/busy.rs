@@ -1,7 +1,7 @@
-//! A backup under heavy writes: much redo log, for pages that were copied before they were changed.
+//! A backup under heavy writes: much redo log, for pages that changed after their copy.
 //!
-//! The tool is stopped by a signal while it copies the last table, the writers run until they have filled enough of the
-//! log, and it goes on: so the size of the log doesn't depend on how fast disk and processors are.
+//! A signal stops the tool while it copies the last table. The writers run until they have filled enough of the log,
+//! and the tool continues. So the log's size is independent of the speed of disk and processors.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -15,10 +15,10 @@ use crate::member::PRIMARY;
 use crate::process::{self, Process, run, tail};
 use crate::server::{self, Server};
 
-/// Bytes of redo log between the tool's stop and its going on.
+/// Bytes of redo log between the tool's stop and its continuation.
 const WRITTEN: u64 = 640 << 20;
 
-/// At least so many bytes of it are in the backup.
+/// The least redo log in the backup.
 const LEAST_REDO: u64 = 500_000_000;
 
 /// Tables of the large database, which the tool names in its log one by one.
@@ -27,7 +27,7 @@ const TABLES: usize = 4;
 pub fn make(large: &Database, directory: &Path, work: &Path) -> Result<()> {
     let (copied, backup) = (work.join("busy"), directory.join("backup"));
     run(Command::new("cp").arg("--archive").arg(&large.data_dir).arg(&copied))?;
-    // Room for all of it, or the server would overwrite what a stopped tool has not read yet.
+    // Room for the whole log: otherwise the server would overwrite a part that the stopped tool has still to read.
     let options = [&CARELESS[..], &["--innodb-log-file-size=4G"]].concat();
     let server = Server::start(&copied, work, &PRIMARY, &options)?;
     let mut command = Command::new("mariadb-backup");
@@ -65,7 +65,7 @@ fn read_to_the_last_table(lines: &mut BufReader<ChildStderr>) -> Result<()> {
     anyhow::bail!("the tool ended before the last table: {all}")
 }
 
-/// Returns the writers, which go on, when they have written enough.
+/// Returns once the writers have written enough; they continue.
 fn write_much(server: &Server) -> Result<Vec<Process>> {
     const LSN: &str =
         "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'innodb_lsn_current'";
@@ -81,7 +81,7 @@ fn write_much(server: &Server) -> Result<Vec<Process>> {
     Ok(writers)
 }
 
-/// Rows here and there, without end.
+/// Changes scattered rows, without end.
 fn write(documents: u32) -> String {
     let (documents_rows, orders_rows) = (large::DOCUMENTS, large::ORDERS);
     format!(

@@ -1,4 +1,4 @@
-//! The large database: what a shop might have, half of it bytes that nothing could compress.
+//! The large database, like a shop's: half of it is incompressible.
 
 use anyhow::{Result, ensure};
 

@@ -1,6 +1,6 @@
-//! What is measured on: made once, kept under `target/bench`, and made anew where the recipe has changed.
+//! The measured data: made once, kept under `target/bench`, and made again after a change of the recipe.
 //!
-//! Each piece has a mark beside it that is written last; a piece without its mark is half of one and is thrown away.
+//! Each piece has a mark beside it, written last. A piece without its mark is incomplete and is thrown away.
 
 mod busy;
 mod large;
@@ -17,10 +17,10 @@ use crate::member::PRIMARY;
 use crate::process::{Process, run, tail};
 use crate::server::{self, IDLE, Server};
 
-/// Counted up when a recipe changes.
+/// Counted up with each change of a recipe.
 const RECIPE: u32 = 1;
 
-/// For a server whose data nobody would miss: nothing is synced, nothing written twice.
+/// For a server with disposable data: it skips every sync and the doublewrite buffer.
 const CARELESS: [&str; 6] = [
     "--innodb-flush-log-at-trx-commit=0",
     "--skip-innodb-doublewrite",
@@ -33,18 +33,18 @@ const CARELESS: [&str; 6] = [
 /// A database at rest and its recorded backup.
 pub struct Database {
     pub data_dir: PathBuf,
-    /// What the backup tool wrote to its standard output.
+    /// The backup tool's standard output.
     pub stream: PathBuf,
 }
 
-/// The pieces, each made when it is first asked for.
+/// The pieces, each made on first use.
 pub struct Data {
     directory: PathBuf,
     work: PathBuf,
 }
 
 impl Data {
-    /// In a directory of this recipe's; those of others are removed.
+    /// Opens the directory of this recipe, and removes those of other recipes.
     pub fn open(parent: &Path, work: &Path) -> Result<Data> {
         let directory = parent.join(format!("data-{RECIPE}"));
         std::fs::create_dir_all(&directory)?;
@@ -68,7 +68,7 @@ impl Data {
         self.database("small", small::fill, Some(small::DATABASE))
     }
 
-    /// A backup that was taken while the large database was written to, not prepared.
+    /// A backup that was taken while clients wrote to the large database, not prepared.
     pub fn busy(&self) -> Result<PathBuf> {
         let large = self.large()?;
         let directory = self.made("busy", |directory| busy::make(&large, directory, &self.work))?;
@@ -85,7 +85,7 @@ impl Data {
         server::install(&data_dir)?;
         let server = Server::start(&data_dir, &self.work, &PRIMARY, &CARELESS)?;
         fill(&server)?;
-        // Something to follow, for the tables themselves were made behind the log's back.
+        // Replication needs an event: the tables themselves were made without the binary log.
         server.sql("CREATE DATABASE followed; CREATE TABLE followed.t (id INT PRIMARY KEY)")?;
         server.stop()?;
         let server = Server::start(&data_dir, &self.work, &PRIMARY, &IDLE)?;
@@ -117,8 +117,8 @@ fn run_all(server: &Server, statements: &[String]) -> Result<()> {
     clients.iter_mut().try_for_each(Process::finish)
 }
 
-/// The backup tool's stream, into a file. One database's files may be packed before it by `mbstream` instead: the tool
-/// has all tables open at once, which the machine may not let it. Nobody writes to them, so it comes to the same.
+/// The backup tool's stream, into a file. `mbstream` may pack one database's files before it: the tool opens all tables
+/// at once, which the machine may forbid. These files are idle, so the result is the same.
 fn record(data_dir: &Path, stream: &Path, work: &Path, packed: Option<&str>) -> Result<()> {
     let output = std::fs::File::create(stream)?;
     let log = work.join("record.log");

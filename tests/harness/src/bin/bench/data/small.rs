@@ -9,7 +9,7 @@ pub const DATABASE: &str = "small";
 
 const TABLES: u32 = 20_000;
 
-/// Six of InnoDB's pages: a root, two leaves, and what each table has.
+/// Six of InnoDB's pages: a root, two leaves, and the pages of every table.
 const BYTES_OF_TABLE: u64 = 98_304;
 
 const MODEL: &str = "CREATE DATABASE small;
