@@ -222,7 +222,8 @@ fn relative(path: &Path) -> String {
 #[test]
 fn pages_are_plain() {
     let mut pages = files(&project().join("docs"), "md");
-    pages.extend(["README.md", "k8s/README.md"].map(|name| project().join(name)));
+    let others = ["README.md", "k8s/README.md", "CHANGELOG.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md"];
+    pages.extend(others.map(|name| project().join(name)));
     assert_plain(pages.iter().filter(|page| !waits(&relative(page))).map(|page| {
         let text = std::fs::read_to_string(page).expect("a page");
         (relative(page), Measured::of(&paragraphs(&text)).with_words_of(&text))
@@ -251,7 +252,10 @@ fn help_is_plain() {
 
 #[test]
 fn comments_are_plain() {
-    let sources = files(&project().join("src"), "rs");
+    let sources: Vec<PathBuf> = ["src", "tests", "fuzz/src", "fuzz/fuzz_targets"]
+        .iter()
+        .flat_map(|name| files(&project().join(name), "rs"))
+        .collect();
     assert_plain(sources.iter().filter(|path| !waits(&relative(path))).map(|path| {
         let comments = comments(&std::fs::read_to_string(path).expect("a source"));
         let paragraphs: Vec<String> = comments.iter().flat_map(|comment| paragraphs(comment)).collect();

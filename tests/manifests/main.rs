@@ -172,8 +172,8 @@ fn the_program_is_mounted_from_the_image_that_the_kustomization_names() -> Resul
     Ok(())
 }
 
-/// Rows of tables come with a clone. Then the tutorial's script fails at CHANGE MASTER (1872), because it lacks RESET
-/// SLAVE ALL.
+/// Rows of tables come with a clone. Then the tutorial's script fails at `CHANGE MASTER` (1872), because it lacks
+/// `RESET SLAVE ALL`.
 #[test]
 fn the_overlay_beside_the_tutorial_keeps_a_replicas_place_in_files() -> Result<()> {
     let files = |overlay: &str| -> Result<Vec<String>> {

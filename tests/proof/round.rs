@@ -1,5 +1,5 @@
 //! One round: a condition, and a clone under it. Afterwards the copy equals the donor's; or nothing is published, and a
-//! start without the condition publishes.
+//! start in normal conditions publishes.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -190,7 +190,7 @@ impl Lane {
         Ok((outcome?, ended))
     }
 
-    /// Either nothing was published, or the donor's data. Without the condition they are published.
+    /// Either the donor's data are published, or nothing is. A start in normal conditions publishes them.
     fn judge(&mut self, data: Data, ended: &Ended, must_publish: bool) -> Result<Outcomes> {
         ensure!(!ended.hung, "clone hung");
         let published = self.recipient.volume.holds_data()?;
@@ -210,7 +210,7 @@ impl Lane {
         Ok(if ended.code.is_none() { Outcomes::Published } else { Outcomes::NotPublished(by_whom(ended)) })
     }
 
-    /// Without the condition a start publishes the remains of an earlier one or another copy.
+    /// A start in normal conditions publishes the remains of an earlier one or another copy.
     fn demand_a_good_start(&mut self, data: Data) -> Result<()> {
         Orders::revoke_all(&self.recipient.programs())?;
         self.donor(data)?.order(Orders::default())?;

@@ -121,13 +121,13 @@ fn a_set_makes_its_accounts_and_changes_their_passwords_while_it_runs() -> Resul
 
     // The probe connects through the socket, with the container's own variables.
     let denied = || cluster.logs("mysql-0", "mysql").matches("Access denied for user 'mysql'@'localhost'").count();
-    // The image's first server has no such account yet.
+    // The image's first server lacks this account.
     let before = denied();
     let output = cluster.exec("mysql-0", "mysql", &["/mysqlset/mysqlset", "probe", "alive"])?;
     assert!(output.status.success() && denied() == before, "{}", String::from_utf8_lossy(&output.stdout));
     assert_not_in_arguments(&cluster, "mysql-0")?;
 
-    // A restart writes nothing, because the accounts are already as they should be.
+    // A restart leaves the accounts alone, because they are already right.
     let position = |cluster: &Cluster| root(cluster, "r00t", "mysql-0", tested().end_of_log());
     let before = position(&cluster)?;
     cluster.signal("mysql-0", "sidecar", rustix::process::Signal::KILL)?;

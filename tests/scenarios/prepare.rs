@@ -73,7 +73,7 @@ fn a_log_that_ends_too_early_is_noticed_after_prepare() -> Result<()> {
     let backup_log = std::fs::OpenOptions::new().write(true).open(&path)?;
     backup_log.set_len(backup_log.metadata()?.len() - 1000)?;
     let (code, log) = clone(volume.path())?;
-    // The backup is given up, and there is no donor for another.
+    // The backup is given up, and another lacks a donor.
     assert_eq!(code, Some(20), "{log}");
     assert!(log.has_with(Event::CloneAnotherBackup, "part of its log is missing or damaged"), "{log}");
     assert!(!volume.path().join("mysql/ibdata1").exists() && !volume.path().join(".mysqlset-mysql-stage").exists());
@@ -103,7 +103,7 @@ fn backups_that_can_not_be_prepared_are_counted_across_starts() -> Result<()> {
         ensure!(!stage.join("data").exists(), "data are left");
         Ok(())
     };
-    // After the first failed backup another is requested, and there is no donor.
+    // After the first failed backup another is requested, which lacks a donor.
     leave(0)?;
     let (code, log) = clone(volume.path())?;
     assert_eq!(code, Some(20), "{log}");
@@ -233,7 +233,7 @@ fn a_volume_that_fills_up_during_prepare_is_named_and_freed() -> Result<()> {
     cluster.wait_for_event("mysql-1", "clone", Event::PrepareBegun)?;
     let began = Instant::now();
     writer.finish()?;
-    // Later starts report that there is no room.
+    // Later starts report the lack of room.
     let is_end = |event: &String| event.names(Event::ExitDiskFull) && event.contains("the volume is full");
     cluster.wait_for("the end of mysql-1's clone", PATIENCE, || Ok(cluster.events().iter().any(is_end)))?;
     // The fill itself takes a while too.

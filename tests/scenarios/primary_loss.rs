@@ -287,7 +287,7 @@ fn replicas_do_not_follow_a_primary_that_started_empty_during_an_outage() -> Res
     set::assert_same_rows(&cluster, &["mysql-1", "mysql-2"])
 }
 
-/// `mysql-0` comes up first, and there is no peer to ask.
+/// `mysql-0` comes up first, before any peer.
 #[test]
 fn after_a_full_outage_an_empty_primary_of_a_set_that_has_data_is_refused() -> Result<()> {
     let cluster = set_with_rows(None)?;

@@ -57,7 +57,7 @@ fn events_of_a_copy_are_changed_before_it_is_proven() -> Result<()> {
     Ok(())
 }
 
-/// The length of an event table says nothing about its contents.
+/// The length of an event table tells little of its contents.
 #[test]
 fn a_copy_whose_events_are_as_they_should_be_stays_as_it_is() -> Result<()> {
     let staged = staged()?;

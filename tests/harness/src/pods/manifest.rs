@@ -151,7 +151,7 @@ pub struct SecurityContext {
     pub run_as_user: u32,
     pub run_as_group: u32,
     pub fs_group: u32,
-    /// Honoured: the user is never root.
+    /// Honoured: the user is another than root.
     #[serde(rename = "runAsNonRoot")]
     _run_as_non_root: Ignored,
     #[serde(rename = "fsGroupChangePolicy")]
@@ -196,7 +196,7 @@ impl Container {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
-    /// Requested, never enforced.
+    /// Requested only.
     pub requests: Requests,
     pub limits: Limits,
 }
@@ -209,7 +209,7 @@ pub struct Requests {
     pub memory: Option<String>,
 }
 
-/// Shown to the container, never enforced.
+/// Shown to the container only.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
