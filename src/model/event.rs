@@ -184,6 +184,8 @@ events! {
     DonorUnprovenStream, "donor.unproven_stream", "A recipient of the legacy stream is served (`--donate-unproven-stream-to-anyone`).";
     DonorNothingGiven, "donor.nothing_given", "A recipient of the legacy stream was refused.";
     DonorPacking, "donor.packing", "Compression on the wire was switched on or off, depending on its cost.";
+    DonorPacingOff, "donor.pacing_off", "Pacing is off for nearby peers.";
+    DonorPacingUnset, "donor.pacing_unset", "Pacing cannot be set for a distant peer.";
     InventoryMade, "inventory.made", "The donor has listed the tables that the copy must hold.";
     DonorAcceptFailed, "donor.accept_failed", "The clone port cannot accept a connection.";
     DonorDraining, "donor.draining", "The sidecar stops when the running clone is done.";

@@ -7,6 +7,7 @@ mod admission;
 pub(in crate::clone) mod admitted;
 mod answers;
 mod compression_probe;
+mod congestion_control;
 pub(in crate::clone) mod context;
 pub(in crate::clone) mod copied_files;
 mod definitions;
@@ -28,12 +29,14 @@ pub(in crate::clone) mod tool_sessions;
 mod waiting;
 mod wrong_secrets;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::net::TcpStream;
 use tokio::sync::TryAcquireError;
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, debug, info_span};
@@ -43,6 +46,7 @@ use crate::model::exit::Reason;
 use crate::server::trouble::Recurring;
 use crate::sys::connection_limit::Places;
 use crate::sys::listening::Listener;
+use congestion_control::CongestionOverride;
 pub use context::Donor;
 
 /// Connections of unproven peers at once. An honest peer needs a few milliseconds: a flood of 2,000 a second from its
@@ -58,6 +62,7 @@ const ORPHANS_PAUSE: Duration = Duration::from_secs(1);
 /// The clone port.
 pub struct ClonePort {
     listener: Listener,
+    set_aside: Option<CongestionOverride>,
 }
 
 impl ClonePort {
@@ -66,7 +71,16 @@ impl ClonePort {
         let listener = Listener::open(address)
             .with_context(|| format!("cannot listen for clones on {address}"))
             .map_err(|error| Reason::Listen.because(error))?;
-        Ok(ClonePort { listener })
+        let set_aside = CongestionOverride::by(&listener.socket);
+        Ok(ClonePort { listener, set_aside })
+    }
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.listener.accept().await?;
+        if let Some(set_aside) = &self.set_aside {
+            set_aside.give_back_unless_nearby(&stream);
+        }
+        Ok((stream, peer))
     }
 }
 
@@ -123,7 +137,7 @@ async fn accept_one(
     sessions: &mut JoinSet<()>,
     said: &mut Recurring,
 ) {
-    match port.listener.accept().await {
+    match port.accept().await {
         Ok((stream, peer)) => {
             said.clear();
             let place = places.take(peer.ip().into());
