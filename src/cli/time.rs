@@ -5,17 +5,20 @@ use std::time::Duration;
 /// 136 years.
 const MOST: u64 = u32::MAX as u64;
 
-/// Digits of the longest number, and bytes of the longest text. Longer ones could make the library add beyond 64 bits, where
-/// it panics.
-const LONGEST: (usize, usize) = (10, 40);
+/// Digits of the longest number. Together with [`LONGEST_TEXT`] it keeps the library from adding beyond 64 bits, where it
+/// panics.
+const MOST_DIGITS: usize = 10;
+
+/// In bytes. Three numbers with their units fit.
+const LONGEST_TEXT: usize = 40;
 
 /// 0 and more.
 pub fn any(text: &str) -> Result<Duration, String> {
     // The library ignores spaces inside a number.
     let mut numbers = text.split(|c: char| !c.is_ascii_digit() && !c.is_whitespace());
-    let is_long = |number: &str| number.chars().filter(char::is_ascii_digit).count() > LONGEST.0;
-    if text.len() > LONGEST.1 || numbers.any(is_long) {
-        return Err(format!("it must be {MOST} seconds at most, in numbers of {} digits at most", LONGEST.0));
+    let is_long = |number: &str| number.chars().filter(char::is_ascii_digit).count() > MOST_DIGITS;
+    if text.len() > LONGEST_TEXT || numbers.any(is_long) {
+        return Err(format!("it must be {MOST} seconds at most, in numbers of {MOST_DIGITS} digits at most"));
     }
     // To the library it is a month. In a size the letter means MiB, and in other programs minutes.
     if text.contains('M') {

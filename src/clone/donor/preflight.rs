@@ -267,7 +267,7 @@ mod tests {
         assert!(check_storage(&storage, &hello(None, true)).is_ok());
     }
 
-    /// A replica was a donor while the primary's server was away, whatever it held.
+    /// A replica was a donor while the primary's server was away, regardless of its data.
     #[test]
     fn a_primary_that_leaves_a_question_open_has_not_said_yes() {
         let set_id = SetId::of_random([1; 16]);

@@ -45,6 +45,7 @@ pub struct Sending {
     pub stall: Duration,
 }
 
+/// The tool's output on its way to the recipient.
 pub struct ToolPipe<'a, 'w> {
     output: ChildStdout,
     recipient: &'a TcpStream,

@@ -23,6 +23,7 @@ impl AwaitsHello {
         Ok(AwaitsHello { said: Transcript::begin(theirs, preface::OWN) })
     }
 
+    /// Takes the hello, which names the recipient and its abilities.
     pub fn hello(mut self, hello: &Frame) -> Result<(Hello, Unchallenged), WireError> {
         require(hello.kind, &[Kind::Hello])?;
         self.said.add_frame(hello);
@@ -37,7 +38,7 @@ pub struct Unchallenged {
 
 /// What a challenge leads to.
 pub enum Step {
-    /// There is no secret: anyone is served.
+    /// There is no secret, so no proof is asked for. The caller decides what a recipient gets without one.
     Done(Said),
     /// The recipient's proof comes next.
     AwaitsProof(AwaitsProof),

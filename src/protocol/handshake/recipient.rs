@@ -45,6 +45,7 @@ pub fn begin(hello: &Hello) -> Result<(AwaitsPreface, Vec<u8>), WireError> {
 }
 
 impl AwaitsPreface {
+    /// Takes the donor's versions. They must overlap with ours.
     pub fn preface(self, theirs: Versions) -> Result<AwaitsChallenge, WireError> {
         theirs.common_version()?;
         let mut said = Transcript::begin(preface::OWN, theirs);
